@@ -1,0 +1,60 @@
+"""The laws' names and statements: data only, so that an estimator can declare them without loading the test tools.
+
+Advantages are written A[q, g] for prompt q and rollout g, rewards r[q, g], group size G. Laws about a whole objective
+are stated for its token weights (the derivative with respect to the log-probabilities).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+ADVANTAGE_LAWS: Mapping[str, str] = MappingProxyType(
+    {
+        "zero_on_equal_rewards": "A group whose rewards are all equal gets advantages of zero.",
+        "finite": "Finite rewards give finite advantages.",
+        "zero_sum": "The advantages of a group sum to zero.",
+        "shift_invariant": "Adding one constant to all rewards changes nothing.",
+        "scale_equivariant": "Multiplying all rewards by c > 0 multiplies the advantages by c.",
+        "scale_invariant": "Multiplying all rewards by c > 0 changes nothing (up to the declared epsilon).",
+        "permutation_equivariant": "Reordering the rollouts of a group reorders their advantages likewise.",
+        "order_preserving": "Within a group, a larger reward never gets a smaller advantage.",
+        "sign_against_mean": "Above the group's mean reward A >= 0, below it A <= 0.",
+        "bounded": "|A| <= sqrt(G - 1).",
+        "group_isolated": "Changing the rewards of one prompt changes no other prompt's advantages.",
+        "layout_independent": "The order of the prompts in the batch does not matter.",
+        "ragged_groups": "Groups of unequal size are normalised each by its own size.",
+        "singleton_zero": "A group of one gets zero, or is refused with a clear error.",
+        "dtype_preserved": "Floating rewards come back in their own dtype.",
+        "integer_rewards": "Integer rewards give what the same rewards give as floats.",
+        "nan_contained": "A NaN or infinite reward never reaches a rollout outside its group.",
+        "duplicate_prompts": "Two groups of the same prompt stay two groups.",
+        "antisymmetric_pair": "At G = 2 the advantages are A and -A, and swap with the rewards.",
+        "leave_one_out_factor": "A equals G/(G-1) times the reward less the group mean.",
+        "pure": "Same input, same output; the caller's arrays are not written.",
+        "no_amplification": "Rounding noise in the rewards never becomes an advantage of order one.",
+    }
+)
+
+LOSS_LAWS: Mapping[str, str] = MappingProxyType(
+    {
+        "masked_inert": "Masked tokens change neither value nor gradient, also when they hold NaN.",
+        "microbatch_invariant": "The gradient is the mean of the gradients of equal parts of the batch's prompts.",
+        "order_invariant": "Reordering prompts, or rollouts within a group, reorders the token weights likewise.",
+        "on_policy_unclipped": "At logp = logp_old the gradient is that of the same objective with its clip removed.",
+        "zero_beyond_clip": "A token beyond the clip, on the side that its advantage pushes it to, gets weight zero.",
+        "both_signs": "Positive and negative advantages both have weight (of their own sign) on policy.",
+        "padding_invariant": "Adding masked columns of padding changes no weight.",
+        "kl_direction": "A KL term, where there is one, pulls the policy towards the reference.",
+    }
+)
+
+STATISTICAL_LAWS: Mapping[str, str] = MappingProxyType(
+    {
+        "unbiased": "On policy, the expected gradient is grad J exactly, for any rewards.",
+        "unbiased_up_to_constant": "On policy, it is c(G) grad J with c the same for all prompts and any rewards.",
+        "prompt_weighted": "For binary rewards it is w(p, G) grad p for each prompt: right direction, own weight.",
+    }
+)
+
+LAWS: Mapping[str, str] = MappingProxyType({**ADVANTAGE_LAWS, **LOSS_LAWS, **STATISTICAL_LAWS})
