@@ -161,6 +161,17 @@ class Estimator:
         return self.objective(logp, batch)
 
 
+def as_estimator(estimator: Estimator | Objective) -> Estimator:
+    """An ``Estimator`` as it is; a bare objective under its own name, with no declared law."""
+    if isinstance(estimator, Estimator):
+        return estimator
+    if not callable(estimator):
+        raise TypeError(
+            f"estimator: {estimator!r} is not callable; give gv.catalogue.get(name) or a function objective(logp, batch)"
+        )
+    return Estimator(name=getattr(estimator, "__name__", "objective"), objective=estimator, min_group=1)
+
+
 def token_weights(
     estimator: Estimator | Objective, logp: Float[Array, "prompt group time"], batch: Batch
 ) -> Float[Array, "prompt group time"]:
@@ -235,3 +246,68 @@ class FiniteTask(Task, Protocol):
     def all_prompts(self) -> Array:
         """Every prompt once."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What an estimator's gradient estimates, and how noisy it is.
+
+    The gradient of one batch is a random vector ghat of length P; a batch has ``prompts`` prompts and ``rollouts``
+    rollouts. All figures are about one such batch.
+
+    - ``mean`` [P]: E ghat.  ``mean_se`` [P]: its standard error (zero when exact).
+    - ``trace_cov``: tr Cov ghat = ``between`` + ``within``; ``between`` is the trace of the covariance of
+      E[ghat | prompts], ``within`` the expected conditional one.
+    - ``signal``: ||E ghat||^2.   ``snr``: signal / trace_cov.
+    - ``true_gradient`` [P]: grad J at the current parameters, None where it is not known exactly; ``true_signal``:
+      ||grad J||^2.   ``bias_factor``: <E ghat, grad J> / ||grad J||^2.   ``cosine``: between E ghat and grad J.
+    - ``se``: the standard error of every scalar figure by name, zero when exact; intervals use Student's t with
+      ``dof`` degrees of freedom.
+    - ``replicates``: how many gradients were drawn; 0 means enumerated.
+
+    Estimated figures are unbiased where that is possible (mean, trace_cov, between, within, signal, true_signal), so a
+    signal estimate may be negative when there is little of it; ``cosine`` is then NaN.
+    """
+
+    estimator: str
+    group_size: int
+    prompts: int
+    mean: np.ndarray
+    mean_se: np.ndarray
+    trace_cov: float
+    between: float
+    within: float
+    signal: float
+    snr: float
+    true_signal: float
+    bias_factor: float
+    cosine: float
+    se: Mapping[str, float]
+    true_gradient: np.ndarray | None = None
+    dof: float = np.inf
+    replicates: int = 0
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts per batch."""
+        return self.prompts * self.group_size
+
+    @property
+    def snr_per_rollout(self) -> float:
+        """snr / rollouts: what one rollout buys; equal for all batch sizes when prompts are independent."""
+        return self.snr / self.rollouts
+
+    def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
+        """A ``level`` confidence interval for a scalar figure, by name; of width zero when the figure is exact."""
+        if figure == "snr_per_rollout":
+            low, high = self.interval("snr", level)
+            return low / self.rollouts, high / self.rollouts
+        if figure not in self.se:
+            raise ValueError(f"figure: '{figure}' has no standard error; choose one of {', '.join(self.se)}")
+        if not 0 < level < 1:
+            raise ValueError(f"level: {level}; give a number between 0 and 1, such as 0.95")
+        from scipy.stats import t
+
+        half = float(t.ppf(0.5 + level / 2, self.dof)) * self.se[figure]
+        value = float(getattr(self, figure))
+        return value - half, value + half

@@ -1,0 +1,379 @@
+"""Direct Monte Carlo: draw prompts and rollouts, differentiate, repeat. It needs nothing but a policy and a task.
+
+Every replicate pulls the token weights of all estimators back through one forward pass of its own rollouts; by the
+chain rule that is autodiff of each objective. Rollouts are handled as a flat axis, so that at a fixed number of
+rollouts the model is traced once for all group sizes and estimators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from gradvar.measure.exact import check_group_size
+from gradvar.measure.scene import Tables, tabulate
+from gradvar.measure.side import NAMES, Side, exact_side, pilot_side
+from gradvar.measure.statistics import FIGURES, BlockSums, figures
+from gradvar.types import (
+    Batch,
+    Estimator,
+    FinitePolicy,
+    FiniteTask,
+    Moments,
+    Objective,
+    Policy,
+    Task,
+    as_estimator,
+    token_weights,
+)
+
+Progress = Callable[[int, int], None]
+
+_BLOCKS = 128
+_MEMORY = 1 << 28  # bytes of gradients held at a time, and of block sums
+
+
+def direct(
+    estimator: Estimator | Objective,
+    policy: Policy,
+    params: PyTree,
+    task: Task,
+    group_size: int,
+    *,
+    key: PRNGKeyArray,
+    replicates: int = 1024,
+    prompts: int | Array = 1,
+    old_params: PyTree | None = None,
+    ref_params: PyTree | None = None,
+    side: Side | None = None,
+    chunk: int | None = None,
+) -> Moments:
+    """Moments of ``estimator``'s gradient from ``replicates`` independent batches, with standard errors.
+
+    See ``direct_many``, of which this is the case of one estimator.
+    """
+    return direct_many(
+        [estimator], policy, params, task, group_size, key=key, replicates=replicates, prompts=prompts,
+        old_params=old_params, ref_params=ref_params, side=side, chunk=chunk,
+    )[0]  # fmt: skip
+
+
+def direct_many(
+    estimators: Sequence[Estimator | Objective],
+    policy: Policy,
+    params: PyTree,
+    task: Task,
+    group_size: int,
+    *,
+    key: PRNGKeyArray,
+    replicates: int = 1024,
+    prompts: int | Array = 1,
+    old_params: PyTree | None = None,
+    ref_params: PyTree | None = None,
+    side: Side | None = None,
+    chunk: int | None = None,
+    on_progress: Progress | None = None,
+) -> list[Moments]:
+    """Moments of several estimators on the same rollouts, in the order given.
+
+    ``prompts``: how many prompts a batch has, drawn from the task for each pair of replicates; or the prompts
+    themselves, for one fixed batch. ``replicates`` is even: replicates come in pairs that share their prompts, which
+    splits the variance into its between-prompt and within-group parts. ``old_params`` sample (default ``params``: on
+    policy), ``ref_params`` are the reference policy's (default ``old_params``). ``side`` supplies critics and
+    baselines; the default is exact where policy and task can be listed, and from a pilot sample elsewhere. ``chunk`` is
+    the number of pairs handled at a time (default: by memory); results do not depend on it beyond rounding.
+
+    grad J is exact where policy and task can be listed; elsewhere bias factor and cosine are taken against an unbiased
+    reference (leave-one-out with sequence importance weights) measured on the same rollouts.
+    Raises ``ValueError`` on a group size below an estimator's least, or replicates that are odd or below 16.
+    """
+    run = _Run(estimators, policy, params, task, group_size, prompts, old_params, ref_params, side, key)
+    sums = run.accumulate(key, replicates, chunk, on_progress)
+    return [run.moments(index, sums) for index in range(len(run.estimators))]
+
+
+def samples(
+    estimator: Estimator | Objective,
+    policy: Policy,
+    params: PyTree,
+    task: Task,
+    group_size: int,
+    *,
+    key: PRNGKeyArray,
+    replicates: int,
+    prompts: int | Array = 1,
+    old_params: PyTree | None = None,
+    ref_params: PyTree | None = None,
+    side: Side | None = None,
+) -> Float[np.ndarray, "replicate param"]:
+    """The gradients themselves, pair after pair; for policies so small that all of them fit in memory."""
+    run = _Run([estimator], policy, params, task, group_size, prompts, old_params, ref_params, side, key)
+    gradients = run.gradients(key, jnp.arange(_pairs(replicates)))
+    return np.asarray(gradients[:, :, 0]).reshape(replicates, -1)
+
+
+def reference(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
+    """Unbiased for grad J on and off policy: leave-one-out advantages times sequence importance weights.
+
+    The baseline of a rollout does not depend on it, so its term has expectation zero under the importance weight.
+    """
+    group = batch.rewards.shape[1]
+    others = (batch.rewards.sum(1, keepdims=True) - batch.rewards) / max(group - 1, 1)
+    ratio = jnp.exp(jnp.where(batch.mask, logp - batch.logp_old, 0.0).sum(-1))
+    return jnp.mean(ratio * (batch.rewards - others))
+
+
+REFERENCE = Estimator("reference", reference)
+
+
+class _Sums(eqx.Module):
+    """Block sums of every estimator (E, the reference last where grad J is unknown)."""
+
+    gradients: Float[Array, "estimator block param"]
+    squares: Float[Array, "estimator block"]
+    pairs: Float[Array, "estimator block"]
+    count: Float[Array, " block"]
+
+
+class _Run:
+    """One measurement: what is fixed over its replicates, and the jitted stages applied to them."""
+
+    def __init__(
+        self,
+        estimators: Sequence[Estimator | Objective],
+        policy: Policy,
+        params: PyTree,
+        task: Task,
+        group_size: int,
+        prompts: int | Array,
+        old_params: PyTree | None,
+        ref_params: PyTree | None,
+        side: Side | None,
+        key: PRNGKeyArray,
+    ) -> None:
+        self.estimators = tuple(as_estimator(e) for e in estimators)
+        if not self.estimators:
+            raise ValueError("estimators: the list is empty; give at least one")
+        for estimator in self.estimators:
+            check_group_size(estimator, group_size)
+        self.policy, self.task, self.group_size = policy, task, int(group_size)
+        self.fixed = None if isinstance(prompts, int | np.integer) else prompts
+        self.size = int(prompts) if self.fixed is None else len(jax.tree.leaves(self.fixed)[0])
+        if self.size < 1:
+            raise ValueError(f"prompts: {prompts}; a batch needs at least one prompt")
+        self.params = params
+        self.old = params if old_params is None else old_params
+        self.ref = self.old if ref_params is None else ref_params
+        self.needs = tuple(n for n in NAMES if any(n in e.needs for e in self.estimators))
+        unmet = {n for e in self.estimators for n in e.needs} - {*NAMES, "logp_ref", "logp_sampler"}
+        if unmet:
+            raise ValueError(f"estimators: {sorted(unmet)} is needed and no policy or task supplies it; leave them out")
+        self.tables = self._tables() if self.fixed is None else None
+        self.side = side or self._default_side(jax.random.fold_in(key, 0x51DE))
+        self.measured = self.estimators
+        if self.tables is None:
+            if group_size < 2:
+                raise ValueError("group_size: 1; with grad J unknown the unbiased reference needs at least 2 rollouts")
+            self.measured = (*self.estimators, REFERENCE)
+
+    def _tables(self) -> Tables | None:
+        if isinstance(self.policy, FinitePolicy) and isinstance(self.task, FiniteTask):
+            return tabulate(self.policy, self.params, self.task, self.old, self.ref)
+        return None
+
+    def _default_side(self, key: PRNGKeyArray) -> Side | None:
+        if not self.needs:
+            return None
+        tables = self.tables or self._tables()
+        if tables is not None:
+            assert isinstance(self.policy, FinitePolicy)
+            assert isinstance(self.task, FiniteTask)
+            return exact_side(self.policy, self.task, tables)
+        return pilot_side(self.policy, self.old, self.task, key)
+
+    def gradients(self, key: PRNGKeyArray, pairs: Int[Array, " pair"]) -> Float[Array, "pair 2 estimator param"]:
+        """The gradients of every measured estimator for the pairs of these numbers."""
+        prompts, keys = _draw(self.task, self.fixed, key, pairs, self.size, self.group_size)
+        rollouts = _roll(self.policy, self.task, self.params, self.old, self.ref, prompts, keys, self.side, self.needs)
+        weights = _weights(self.measured, rollouts, self.size, self.group_size)
+        return _pull(self.policy, self.params, prompts, rollouts["completions"], weights, self._vectorised())
+
+    def accumulate(
+        self, key: PRNGKeyArray, replicates: int, chunk: int | None, on_progress: Progress | None
+    ) -> _Sums:
+        """Block sums over all replicates, a chunk of pairs at a time."""
+        number = _pairs(replicates)
+        per_gradient = ravel_pytree(self.params)[0].nbytes * len(self.measured)
+        blocks = int(min(_BLOCKS, number, max(8, _MEMORY // per_gradient)))
+        chunk = int(max(1, min(number, _MEMORY // (4 * per_gradient)))) if chunk is None else chunk
+        sums: _Sums | None = None
+        for start in range(0, number, chunk):
+            # The last chunk is filled up with pairs of no weight: one shape, one trace.
+            pairs = jnp.arange(start, start + chunk)
+            gradients = self.gradients(key, pairs)
+            part = _block_sums(gradients, pairs * blocks // number, pairs < number, blocks)
+            sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
+            if on_progress is not None:
+                on_progress(min(start + chunk, number) * 2, replicates)
+        assert sums is not None
+        return sums
+
+    def moments(self, index: int, sums: _Sums) -> Moments:
+        """The figures of one estimator."""
+        own = sums.gradients[index]
+        count = np.asarray(sums.count, np.float64)
+        if self.tables is not None:
+            truth = np.asarray(self.tables.true_gradient, np.float64)
+            aligned, squared = np.asarray(own, np.float64) @ truth, truth @ truth
+        else:
+            truth, other = None, sums.gradients[-1]
+            aligned, squared = np.asarray(own @ other.T, np.float64), np.asarray(other @ other.T, np.float64)
+        values, errors = figures(
+            BlockSums(
+                count=count,
+                gram=np.asarray(own @ own.T, np.float64),
+                squares=np.asarray(sums.squares[index], np.float64),
+                pairs=None if self.fixed is not None else np.asarray(sums.pairs[index], np.float64),
+                aligned=aligned,
+                truth=squared,
+                truth_known=truth is not None,
+            )
+        )
+        blocks = np.asarray(own, np.float64) / count[:, None]
+        return Moments(
+            estimator=self.estimators[index].name,
+            group_size=self.group_size,
+            prompts=self.size,
+            mean=np.asarray(own, np.float64).sum(0) / count.sum(),
+            mean_se=blocks.std(0, ddof=1) / np.sqrt(len(blocks)),
+            se={name: float(errors[name]) for name in FIGURES},
+            true_gradient=truth,
+            dof=len(blocks) - 1,
+            replicates=int(count.sum()),
+            **{name: float(values[name]) for name in FIGURES},
+        )
+
+    def _vectorised(self) -> int:
+        """How many replicates are pulled back at once: many for tiny policies, one for large ones."""
+        rollouts = self.size * self.group_size
+        return int(max(1, min(4096, (1 << 24) // (ravel_pytree(self.params)[0].size * rollouts * len(self.measured)))))
+
+
+def _pairs(replicates: int) -> int:
+    if replicates < 16 or replicates % 2:
+        raise ValueError(f"replicates: {replicates}; give an even number of at least 16")
+    return replicates // 2
+
+
+@eqx.filter_jit
+def _draw(
+    task: Task, fixed: Array | None, key: PRNGKeyArray, pairs: Int[Array, " pair"], size: int, group_size: int
+) -> tuple[PyTree, PRNGKeyArray]:
+    """Prompts of every pair, each repeated for its rollouts [pair, N, ...], and two sampling keys [pair, 2]."""
+
+    def one(pair: Array) -> tuple[PyTree, PRNGKeyArray]:
+        key_prompts, first, second = jax.random.split(jax.random.fold_in(key, pair), 3)
+        prompts = task.prompts(key_prompts, size) if fixed is None else fixed
+        return jax.tree.map(partial(jnp.repeat, repeats=group_size, axis=0), prompts), jnp.stack([first, second])
+
+    return jax.vmap(one)(pairs)
+
+
+@eqx.filter_jit
+def _roll(
+    policy: Policy,
+    task: Task,
+    params: PyTree,
+    old_params: PyTree,
+    ref_params: PyTree,
+    prompts: PyTree,
+    keys: PRNGKeyArray,
+    side: Side | None,
+    needs: tuple[str, ...],
+) -> dict[str, Array]:
+    """Sample and score flat rollouts [pair, 2, N, ...]."""
+
+    def one(prompts: PyTree, key: PRNGKeyArray) -> dict[str, Array]:
+        completions = policy.sample(old_params, key, prompts, 1)
+        found = {
+            "completions": completions[:, 0],
+            "rewards": task.reward(prompts, completions)[:, 0],
+            "mask": policy.mask(completions)[:, 0],
+            "logp": policy.logprobs(params, prompts, completions)[:, 0],
+            "logp_old": policy.logprobs(old_params, prompts, completions)[:, 0],
+            "logp_ref": policy.logprobs(ref_params, prompts, completions)[:, 0],
+        }
+        return {**found, **(side(prompts, completions[:, 0], needs) if side is not None else {})}
+
+    return jax.vmap(lambda p, pair: jax.vmap(lambda k: one(p, k))(pair))(prompts, keys)
+
+
+@eqx.filter_jit
+def _weights(
+    estimators: tuple[Estimator, ...], rollouts: dict[str, Array], size: int, group_size: int
+) -> Float[Array, "pair 2 estimator rollout time"]:
+    """Token weights of every estimator on every replicate."""
+
+    def one(flat: dict[str, Array]) -> Float[Array, "estimator rollout time"]:
+        grouped = {name: x.reshape(size, group_size, *x.shape[1:]) for name, x in flat.items()}
+        per_prompt = {n: grouped[n][:, 0] for n in ("greedy_rewards", "baseline") if n in grouped}
+        batch = Batch(
+            grouped["rewards"].astype(grouped["logp"].dtype),
+            grouped["logp_old"],
+            grouped["mask"],
+            logp_ref=grouped["logp_ref"],
+            logp_sampler=grouped["logp_old"],
+            values=grouped.get("values"),
+            **per_prompt,
+        )
+        weights = jnp.stack([token_weights(e, grouped["logp"], batch) for e in estimators])
+        return weights.reshape(len(estimators), size * group_size, -1)
+
+    return jax.vmap(jax.vmap(one))({n: x for n, x in rollouts.items() if n != "completions"})
+
+
+@eqx.filter_jit
+def _pull(
+    policy: Policy,
+    params: PyTree,
+    prompts: PyTree,
+    completions: Int[Array, "pair 2 rollout time"],
+    weights: Float[Array, "pair 2 estimator rollout time"],
+    vectorised: int,
+) -> Float[Array, "pair 2 estimator param"]:
+    """Gradients in parameter space: one forward pass per replicate, one backward pass per estimator."""
+
+    def one(inputs: tuple[PyTree, Array, Array]) -> Float[Array, "estimator param"]:
+        prompt, completion, weight = inputs
+        _, pull = jax.vjp(lambda p: policy.logprobs(p, prompt, completion[:, None])[:, 0], params)
+        return jax.vmap(lambda w: ravel_pytree(pull(w)[0])[0])(weight)
+
+    both = jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), prompts)
+    flat = (both, *(x.reshape(-1, *x.shape[2:]) for x in (completions, weights)))
+    out = jax.lax.map(one, flat, batch_size=min(vectorised, flat[1].shape[0]))
+    return out.reshape(*weights.shape[:3], -1)
+
+
+@eqx.filter_jit
+def _block_sums(
+    gradients: Float[Array, "pair 2 estimator param"],
+    block: Int[Array, " pair"],
+    real: Array,
+    blocks: int,
+) -> _Sums:
+    """Sum a chunk's replicates into their blocks; pairs that are not ``real`` count for nothing."""
+    place = jax.nn.one_hot(block, blocks, dtype=gradients.dtype) * real[:, None]
+    first, second = gradients[:, 0], gradients[:, 1]
+    return _Sums(
+        gradients=jnp.einsum("nb,nep->ebp", place, first + second),
+        squares=jnp.einsum("nb,ne->eb", place, (gradients**2).sum((1, 3))),
+        pairs=jnp.einsum("nb,ne->eb", place, (first * second).sum(-1)),
+        count=2 * place.sum(0),
+    )

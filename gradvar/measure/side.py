@@ -1,0 +1,110 @@
+"""Side information that some estimators need: a critic's values, greedy rewards, the best constant baseline.
+
+A ``Side`` maps (prompts [N, ...], completions [N, T]) of flat rollouts to the optional fields of ``Batch``, flat too.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from gradvar.measure.scene import Tables
+from gradvar.types import FinitePolicy, FiniteTask, Policy, Task
+
+NAMES = ("values", "greedy_rewards", "baseline")
+
+
+class Side(Protocol):
+    """Side information for flat rollouts; the keys are among ``NAMES``, shapes [N, T], [N] and [N]."""
+
+    def __call__(
+        self, prompts: Array, completions: Int[Array, "rollout time"], names: tuple[str, ...]
+    ) -> dict[str, Array]:
+        """The arrays asked for by ``names``."""
+        ...
+
+
+class ExactSide(eqx.Module):
+    """From the tables of a finite policy: exact state values and the exactly best constant per prompt."""
+
+    tables: Tables
+    support: Int[Array, "completion time"]
+    listed: Array
+
+    def __call__(
+        self, prompts: Array, completions: Int[Array, "rollout time"], names: tuple[str, ...]
+    ) -> dict[str, Array]:
+        """Look every rollout up by its prompt and completion."""
+        row = _where_equal(prompts, self.listed)
+        pick = _where_equal(completions, self.support)
+        found = {
+            "values": self.tables.values[row, pick],
+            "greedy_rewards": self.tables.greedy_rewards[row],
+            "baseline": self.tables.baseline[row],
+        }
+        return {name: found[name] for name in names}
+
+
+class PilotSide(eqx.Module):
+    """For policies that cannot be listed: a critic that knows the mean reward only, and one best constant, both from a
+    pilot sample; greedy rewards are decoded."""
+
+    policy: Policy = eqx.field(static=True)
+    task: Task = eqx.field(static=True)
+    params: PyTree
+    mean_reward: Float[Array, ""]
+    best_constant: Float[Array, ""]
+
+    def __call__(
+        self, prompts: Array, completions: Int[Array, "rollout time"], names: tuple[str, ...]
+    ) -> dict[str, Array]:
+        """Constants from the pilot, and the greedy completion's reward."""
+        rollouts = completions.shape[0]
+        found: dict[str, Array] = {}
+        if "values" in names:
+            found["values"] = jnp.broadcast_to(self.mean_reward, completions.shape)
+        if "baseline" in names:
+            found["baseline"] = jnp.broadcast_to(self.best_constant, (rollouts,))
+        if "greedy_rewards" in names:
+            found["greedy_rewards"] = self.task.reward(prompts, self.policy.greedy(self.params, prompts))[:, 0]
+        return found
+
+
+def exact_side(policy: FinitePolicy, task: FiniteTask, tables: Tables) -> ExactSide:
+    """Side information of a finite policy from its tables."""
+    return ExactSide(tables, policy.support(), task.all_prompts())
+
+
+def pilot_side(
+    policy: Policy, params: PyTree, task: Task, key: PRNGKeyArray, rollouts: int = 256
+) -> PilotSide:
+    """Side information from ``rollouts`` pilot rollouts, each for its own prompt."""
+    mean_reward, best_constant = _pilot(policy, params, task, key, rollouts)
+    return PilotSide(policy, task, params, mean_reward, best_constant)
+
+
+@eqx.filter_jit
+def _pilot(policy: Policy, params: PyTree, task: Task, key: PRNGKeyArray, rollouts: int) -> tuple[Array, Array]:
+    key_prompts, key_sample = jax.random.split(key)
+    prompts = task.prompts(key_prompts, rollouts)
+    completions = policy.sample(params, key_sample, prompts, 1)
+    rewards = task.reward(prompts, completions)[:, 0]
+    mask = policy.mask(completions)
+
+    def squared_score(index: Array) -> Array:
+        one = jax.tree.map(lambda x: x[index][None], (prompts, completions, mask))
+        score = jax.grad(lambda p: jnp.where(one[2], policy.logprobs(p, one[0], one[1]), 0.0).sum())(params)
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(score))
+
+    norms = jax.lax.map(squared_score, jnp.arange(rollouts), batch_size=16)
+    return rewards.mean(), (norms * rewards).sum() / norms.sum()
+
+
+def _where_equal(items: Array, listed: Array) -> Int[Array, " item"]:
+    """For each item the index of the listed one that it equals."""
+    axes = tuple(range(2, listed.ndim + 1))
+    return jnp.argmax((items[:, None] == listed[None]).all(axes), axis=1)
