@@ -1,0 +1,59 @@
+"""Proofs about the code that ships: tracing, exact checks, claims."""
+
+from gradvar.symbolic.claim import Claim, Exhibit, Report, Source, verify
+from gradvar.symbolic.enumerate import Bandit, ExactMoments, group_moments, mixture, weights_of
+from gradvar.symbolic.expectation import (
+    centred_score_moments,
+    falling,
+    over_binomial,
+    over_binomial_symbolic,
+    over_rollouts,
+    prompt_weight,
+)
+from gradvar.symbolic.library import load, proofs_folder
+from gradvar.symbolic.numbers import Undecided, exact_sign, rational
+from gradvar.symbolic.regions import Region, explore
+from gradvar.symbolic.rules import Unreadable
+from gradvar.symbolic.smt import find_point, smt_valid
+from gradvar.symbolic.trace import Witness, jaxpr_text, symbolic_batch, symbols, trace
+from gradvar.symbolic.verify import Rejected, enumerate_rationals, equal, identity, require, vanishes
+
+__all__ = [
+    "Bandit",
+    "Claim",
+    "ExactMoments",
+    "Exhibit",
+    "Region",
+    "Rejected",
+    "Report",
+    "Source",
+    "Undecided",
+    "Unreadable",
+    "Witness",
+    "centred_score_moments",
+    "enumerate_rationals",
+    "equal",
+    "exact_sign",
+    "explore",
+    "falling",
+    "find_point",
+    "group_moments",
+    "identity",
+    "jaxpr_text",
+    "load",
+    "mixture",
+    "over_binomial",
+    "over_binomial_symbolic",
+    "over_rollouts",
+    "prompt_weight",
+    "proofs_folder",
+    "rational",
+    "require",
+    "smt_valid",
+    "symbolic_batch",
+    "symbols",
+    "trace",
+    "vanishes",
+    "verify",
+    "weights_of",
+]

@@ -1,0 +1,70 @@
+"""Exact numbers: what a float was meant to be, and the sign of an exact number."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+_WRITTEN_DIGITS = 12  # a constant that a person typed has fewer digits than this; one that was computed has 16 or 17
+_SMALL_DENOMINATOR = 10**6
+
+
+class Undecided(ArithmeticError):
+    """Neither proved nor disproved: the machinery cannot tell."""
+
+
+def rational(value: float | np.floating[Any]) -> sp.Expr:
+    """The exact rational that a float stands for: ``0.2 -> 1/5``, ``1 / 3 -> 1/3``, infinities and NaN as SymPy's.
+
+    The shortest decimal that reads back as the same float, when that is short; else the simplest fraction that rounds
+    to it, when its denominator is at most a million; else the shortest decimal again. So every constant that a person
+    wrote, and every small fraction that Python computed from integers, comes back exactly.
+    """
+    if np.isnan(value):
+        return sp.nan
+    if np.isinf(value):
+        return sp.oo if value > 0 else -sp.oo
+    kind = type(value) if isinstance(value, np.floating) else np.float64
+    text = str(kind(value))  # NumPy prints the shortest decimal that reads back
+    decimal = Fraction(text)
+    digits = text.lower().split("e")[0].replace(".", "").replace("-", "").strip("0")
+    if len(digits) > _WRITTEN_DIGITS:
+        simple = decimal.limit_denominator(_SMALL_DENOMINATOR)
+        if kind(simple.numerator / simple.denominator) == kind(value):
+            decimal = simple
+    return sp.Rational(decimal.numerator, decimal.denominator)
+
+
+def exact(value: Any) -> sp.Expr:
+    """A number or SymPy expression as an exact SymPy expression."""
+    if isinstance(value, sp.Basic):
+        return value
+    if isinstance(value, Fraction):
+        return sp.Rational(value.numerator, value.denominator)
+    if isinstance(value, (bool, np.bool_)):
+        return sp.Integer(int(value))
+    if isinstance(value, (int, np.integer)):
+        return sp.Integer(int(value))
+    if isinstance(value, (float, np.floating)):
+        return rational(value)
+    raise TypeError(f"value: {value!r} of type {type(value).__name__}; give a number or a SymPy expression")
+
+
+def exact_sign(number: sp.Expr) -> int:
+    """-1, 0 or 1 for a real number given exactly (algebraic, exponential, ...). Raises ``Undecided``."""
+    number = sp.sympify(number)
+    if number.is_Rational:
+        return int(sp.sign(number))
+    if number is sp.oo or number is -sp.oo:
+        return 1 if number is sp.oo else -1
+    if number.free_symbols:
+        raise Undecided(f"the sign of {number}: it still has free symbols")
+    value = number.evalf(40, maxn=300)
+    if value.is_comparable and abs(value) > sp.Float("1e-30"):
+        return 1 if value > 0 else -1
+    if sp.simplify(number) == 0:
+        return 0
+    raise Undecided(f"the sign of {number} (about {value})")
