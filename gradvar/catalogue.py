@@ -1,0 +1,125 @@
+"""The named estimators: one explicit tuple. A new paper is one file in ``estimators/`` and one line here.
+
+names()                      every name, in the order of the tuple
+get("grpo", clip_high=0.3)   the estimator with these settings; the same call gives the same instance
+describe("grpo")             citation, equation, settings and what it needs, as data
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gradvar.estimators.cispo import cispo
+from gradvar.estimators.dapo import dapo
+from gradvar.estimators.dpo import dpo
+from gradvar.estimators.dr_grpo import dr_grpo
+from gradvar.estimators.grpo import grpo, grpo_sample_std
+from gradvar.estimators.gspo import gspo, gspo_token
+from gradvar.estimators.ipo import ipo
+from gradvar.estimators.opo import opo, opo_leave_one_out
+from gradvar.estimators.ppo import ppo, ppo_dual_clip
+from gradvar.estimators.reinforce import reinforce, reinforce_best_constant
+from gradvar.estimators.reinforce_pp import reinforce_pp, reinforce_pp_baseline
+from gradvar.estimators.remax import remax
+from gradvar.estimators.rloo import rloo
+from gradvar.estimators.two_grpo import grpo_contrastive, grpo_pair
+from gradvar.types import Estimator, Paper
+
+Factory = Callable[..., Estimator]
+
+ENTRIES: tuple[tuple[str, Factory], ...] = (
+    ("reinforce", reinforce),
+    ("reinforce_best_constant", reinforce_best_constant),
+    ("remax", remax),
+    ("rloo", rloo),
+    ("dr_grpo", dr_grpo),
+    ("grpo", grpo),
+    ("grpo_sample_std", grpo_sample_std),
+    ("grpo_pair", grpo_pair),
+    ("grpo_contrastive", grpo_contrastive),
+    ("reinforce_pp", reinforce_pp),
+    ("reinforce_pp_baseline", reinforce_pp_baseline),
+    ("opo", opo),
+    ("opo_leave_one_out", opo_leave_one_out),
+    ("ppo", ppo),
+    ("ppo_dual_clip", ppo_dual_clip),
+    ("dapo", dapo),
+    ("gspo", gspo),
+    ("gspo_token", gspo_token),
+    ("cispo", cispo),
+    ("dpo", dpo),
+    ("ipo", ipo),
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``gradvar list`` shows of one estimator."""
+
+    name: str
+    summary: str
+    paper: Paper
+    needs: tuple[str, ...]
+    settings: Mapping[str, Any]
+    min_group: int
+
+
+def names() -> tuple[str, ...]:
+    """Every estimator's name."""
+    return tuple(name for name, _ in ENTRIES)
+
+
+def get(name: str, **settings: Any) -> Estimator:
+    """The named estimator; settings that are not given keep the factory's defaults.
+
+    Cached: equal calls return the same instance, so that jitted code that takes it as a static argument is
+    compiled once. Raises ``ValueError`` for an unknown name, an unknown setting or a setting's bad value.
+    """
+    factory = _factory(name)
+    defaults = _settings(factory)
+    for setting in settings:
+        if setting not in defaults:
+            accepted = ", ".join(defaults) if defaults else "none"
+            raise ValueError(f"{setting}: '{name}' has no such setting; it accepts: {accepted}")
+    return _build(name, tuple(sorted({**defaults, **settings}.items())))
+
+
+def describe(name: str) -> Description:
+    """One entry as data: name, one line, citation with equation, settings with defaults, and needs."""
+    factory = _factory(name)
+    estimator = get(name)
+    return Description(
+        name=name,
+        summary=(inspect.getdoc(factory) or "").split("\n")[0],
+        paper=estimator.paper,
+        needs=estimator.needs,
+        settings=_settings(factory),
+        min_group=estimator.min_group,
+    )
+
+
+def entries() -> tuple[Description, ...]:
+    """Every entry, described."""
+    return tuple(describe(name) for name in names())
+
+
+@functools.cache
+def _build(name: str, settings: tuple[tuple[str, Any], ...]) -> Estimator:
+    return _factory(name)(**dict(settings))
+
+
+def _factory(name: str) -> Factory:
+    for known, factory in ENTRIES:
+        if known == name:
+            return factory
+    near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4) or names()
+    raise ValueError(f"estimator: no '{name}' in the catalogue; nearest: {', '.join(near)}")
+
+
+def _settings(factory: Factory) -> dict[str, Any]:
+    return {p.name: p.default for p in inspect.signature(factory).parameters.values()}

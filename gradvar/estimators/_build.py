@@ -1,0 +1,41 @@
+"""Small parts that several factories use: the penalty for a coefficient, and checked settings."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gradvar.compose import no_penalty
+from gradvar.pieces import penalty
+from gradvar.pieces._wrap import Piece
+
+
+def k3_loss(beta: float) -> Piece:
+    """beta times k3 as a loss, or the null penalty (which asks for no reference) when beta is 0."""
+    return partial(penalty.k3, beta=nonnegative("beta", beta)) if beta else no_penalty
+
+
+def nonnegative(name: str, value: float) -> float:
+    """The value, or ``ValueError`` when it is negative or NaN."""
+    if not value >= 0:
+        raise ValueError(f"{name}: {value}; give a number that is not negative")
+    return value
+
+
+def positive(name: str, value: float) -> float:
+    """The value, or ``ValueError`` unless it is above zero."""
+    if not value > 0:
+        raise ValueError(f"{name}: {value}; give a number above zero")
+    return value
+
+
+def clip_range(clip_low: float, clip_high: float) -> tuple[float, float]:
+    """A clip's range, checked: distances from 1, not negative, the lower one at most 1."""
+    if not 0 <= clip_low <= 1:
+        raise ValueError(f"clip_low: {clip_low}; give a distance below 1, from 0 to 1")
+    return clip_low, nonnegative("clip_high", clip_high)
+
+
+def clipped(surrogate: Piece, clip_low: float, clip_high: float) -> Piece:
+    """A surrogate with its clip range bound."""
+    low, high = clip_range(clip_low, clip_high)
+    return partial(surrogate, low=low, high=high)

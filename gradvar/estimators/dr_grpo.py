@@ -1,0 +1,38 @@
+"""Dr. GRPO: GRPO without the two divisions that bias it.
+
+Z. Liu et al., "Understanding R1-Zero-like training: A critical perspective", arXiv 2503.20783, equation (3):
+
+    J = (1/G) sum_i sum_t min(rho_it A_i, clip(rho_it, 1 - eps, 1 + eps) A_i),   A_i = r_i - mean(r)
+"""
+
+from __future__ import annotations
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import clipped, k3_loss
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def dr_grpo(*, clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0) -> Estimator:
+    """Group-mean advantages, summed over tokens: (1 - 1/G) of grad J in expectation on policy.
+
+    This is the paper's equation. The released code divides the sum by a constant, the generation limit, which
+    scales the gradient: build that with ``compose`` and ``aggregate.constant_length``. ``beta`` is 0 in the
+    paper.
+    """
+    return compose(
+        name="dr_grpo",
+        advantage=advantage.group_mean,
+        surrogate=clipped(surrogate.ppo_clip, clip_low, clip_high),
+        aggregate=aggregate.sequence_token_sum,
+        penalty=k3_loss(beta),
+        paper=Paper(
+            "Understanding R1-Zero-like training: A critical perspective",
+            "2503.20783",
+            "(1/(QG)) sum_i sum_t min(rho A_i, clip(rho) A_i), A_i = r_i - mean",
+        ),
+        laws=_laws.merged(
+            _laws.CENTRED, _laws.ROW_WISE, _laws.CLIPPED, _laws.PROPORTIONAL, _laws.with_kl(beta)
+        ),
+    )

@@ -1,0 +1,51 @@
+"""GSPO: one importance ratio per sequence.
+
+C. Zheng et al., "Group sequence policy optimization", arXiv 2507.18071, equations (5) and (7):
+
+    J = (1/G) sum_i min(s_i A_i, clip(s_i, 1 - eps_low, 1 + eps_high) A_i)
+    s_i = (pi(o_i) / pi_old(o_i))^(1/|o_i|),   A_i = (r_i - mean(r)) / std(r)
+
+and its token form, equations (13) and (14), with s_it = sg[s_i] pi(o_it) / sg[pi(o_it)].
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import clipped, nonnegative
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.pieces._wrap import Piece
+from gradvar.types import Estimator, Paper
+
+
+def gspo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 3e-4, clip_high: float = 4e-4) -> Estimator:
+    """The length-normalised sequence ratio, clipped per sequence; the clip range is the paper's."""
+    return _gspo(surrogate.sequence_clip, ddof, eps, clip_low, clip_high)
+
+
+def gspo_token(
+    *, ddof: int = 0, eps: float = 1e-6, clip_low: float = 3e-4, clip_high: float = 4e-4
+) -> Estimator:
+    """The token form; the same gradient as ``gspo`` while a rollout's tokens share one advantage."""
+    return replace(
+        _gspo(surrogate.sequence_clip_per_token, ddof, eps, clip_low, clip_high), name="gspo_token"
+    )
+
+
+def _gspo(ratio: Piece, ddof: int, eps: float, clip_low: float, clip_high: float) -> Estimator:
+    return compose(
+        name="gspo",
+        advantage=partial(advantage.standardised, ddof=ddof, eps=nonnegative("eps", eps)),
+        surrogate=clipped(ratio, clip_low, clip_high),
+        aggregate=aggregate.sequence_token_mean,
+        paper=Paper(
+            "Group sequence policy optimization",
+            "2507.18071",
+            "(1/(QG)) sum_i min(s_i A_i, clip(s_i) A_i), s_i = (pi(o_i)/pi_old(o_i))^(1/|o_i|)",
+        ),
+        # The clip is about sequences: "a token beyond the clip" is not something that this objective knows.
+        laws=_laws.merged(_laws.STANDARDISED, _laws.ROW_WISE, _laws.BIASED, on_policy_unclipped=True),
+    )

@@ -1,0 +1,51 @@
+"""OPO: on-policy REINFORCE with the length-weighted baseline.
+
+Y. Hao et al., "On-policy RL with optimal reward baseline", arXiv 2505.23585:
+
+    b = sum_j l_j r_j / sum_j l_j,   A_i = r_i - b,   l_j the length of rollout j
+
+The variance-minimal baseline E[r ||s||^2] / E[||s||^2] under the assumption that the squared score is
+proportional to the length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def opo(*, own: bool = True) -> Estimator:
+    """Length-weighted baseline, exactly on policy, no clip and no penalty.
+
+    ``own=True`` is the paper's baseline, over the whole group. It depends on the rollout that it is
+    subtracted from, and lengths vary, so the expected gradient is not proportional to grad J. ``own=False``
+    leaves the own rollout out of both sums: then it is unbiased, but no longer one baseline for the whole
+    group.
+    """
+    own_laws = (
+        {"zero_sum": False, "sign_against_mean": False, "antisymmetric_pair": False}
+        if own
+        else {"zero_sum": False, "sign_against_mean": False, "order_preserving": False}
+    )
+    return compose(
+        name="opo",
+        advantage=partial(advantage.length_weighted, own=own),
+        surrogate=surrogate.likelihood,
+        aggregate=aggregate.sequence_token_sum,
+        paper=Paper(
+            "On-policy RL with optimal reward baseline",
+            "2505.23585",
+            "(1/(QG)) sum_i (r_i - sum_j l_j r_j / sum_j l_j) sum_t log pi(o_it)",
+        ),
+        laws=_laws.merged(_laws.CENTRED, _laws.ROW_WISE, _laws.BIASED if own else _laws.UNBIASED, own_laws),
+    )
+
+
+def opo_leave_one_out(*, own: bool = False) -> Estimator:
+    """OPO's baseline without the own rollout; unbiased."""
+    return replace(opo(own=own), name="opo_leave_one_out")

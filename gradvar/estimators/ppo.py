@@ -1,0 +1,73 @@
+"""PPO with a value function.
+
+J. Schulman et al., "Proximal policy optimization algorithms", arXiv 1707.06347, equation (7), with advantages
+by GAE, "High-dimensional continuous control using generalized advantage estimation", arXiv 1506.02438,
+equation (16):
+
+    J = mean over tokens of min(rho_t A_t, clip(rho_t, 1 - eps, 1 + eps) A_t)
+    A_t = sum_l (gamma lambda)^l delta_{t+l},   delta_t = r_t + gamma V_{t+1} - V_t
+
+and, optionally, the second bound for negative advantages (dual clip): D. Ye et al., arXiv 1912.09729,
+equation (5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import clipped
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def ppo(
+    *,
+    discount: float = 1.0,
+    decay: float = 1.0,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    dual: float | None = None,
+) -> Estimator:
+    """Clipped surrogate with advantages from given values (``batch.values``), averaged over all tokens.
+
+    ``discount`` (gamma) and ``decay`` (lambda) default to 1, as language-model trainers have them: then A_t =
+    r - V_t, which no value function biases. The paper's control experiments use 0.99 and 0.95. ``dual``: the
+    cap of the dual clip, above 1 (3 is customary); None leaves it out. The mean over the tokens of the batch
+    is the paper's empirical average over time steps; it makes the gradient a ratio, so with unequal lengths
+    it is not unbiased.
+    """
+    for name, value in (("discount", discount), ("decay", decay)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}: {value}; give a number from 0 to 1")
+    if dual is not None and not dual > 1:
+        raise ValueError(f"dual: {dual}; give a cap above 1, such as 3, or None for no second clip")
+    ratio = surrogate.ppo_clip if dual is None else partial(surrogate.dual_clip, cap=dual)
+    return compose(
+        name="ppo",
+        advantage=partial(advantage.gae, discount=discount, decay=decay),
+        surrogate=clipped(ratio, clip_low, clip_high),
+        aggregate=aggregate.token_mean,
+        paper=Paper(
+            "Proximal policy optimization algorithms",
+            "1707.06347",
+            "(1/sum|o_i|) sum_i sum_t min(rho A_it, clip(rho) A_it), A by GAE from given values",
+        ),
+        laws=_laws.merged(_laws.SOUND, _laws.PER_GROUP, _laws.BATCH_WISE, _laws.CLIPPED, _laws.BIASED),
+        min_group=1,
+    )
+
+
+def ppo_dual_clip(
+    *,
+    discount: float = 1.0,
+    decay: float = 1.0,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    dual: float = 3.0,
+) -> Estimator:
+    """PPO with the dual clip: where A < 0, a ratio above ``dual`` gives no gradient either."""
+    estimator = ppo(discount=discount, decay=decay, clip_low=clip_low, clip_high=clip_high, dual=dual)
+    return replace(estimator, name="ppo_dual_clip")

@@ -1,0 +1,37 @@
+"""ReMax: REINFORCE with the reward of the greedy rollout as baseline.
+
+Z. Li et al., "ReMax: A simple, effective, and efficient reinforcement learning method for aligning large
+language models", arXiv 2310.10505, equation (4):
+
+    ghat = (1/N) sum_i sum_t grad log pi(o_it) (r_i - r(greedy completion))
+
+Given the parameters the greedy rollout is a constant of the prompt, so ghat is unbiased.
+"""
+
+from __future__ import annotations
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def remax() -> Estimator:
+    """The reward less the greedy rollout's (``batch.greedy_rewards``).
+
+    The paper draws one rollout per prompt; with G of them the estimate is their mean.
+    """
+    return compose(
+        name="remax",
+        advantage=advantage.greedy,
+        surrogate=surrogate.likelihood,
+        aggregate=aggregate.sequence_token_sum,
+        paper=Paper(
+            "ReMax: A simple, effective, and efficient reinforcement learning method "
+            "for aligning large language models",
+            "2310.10505",
+            "(1/(QG)) sum_i (r_i - r_greedy) sum_t log pi(o_it)",
+        ),
+        laws=_laws.merged(_laws.UNCENTRED, _laws.ROW_WISE, _laws.UNBIASED),
+        min_group=1,
+    )

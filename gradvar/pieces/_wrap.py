@@ -1,0 +1,85 @@
+"""What the pieces share: numerical care for rewards, and wrappers that keep a readable signature."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+Rewards = Shaped[Array | np.ndarray, "prompt group"]
+Advantages = Float[Array, "prompt group"]
+TokenAdvantages = Float[Array, "prompt group time"]
+Piece = Callable[..., Any]
+
+
+def on_rewards(piece: Piece) -> Piece:
+    """Let a piece take rewards of any real type.
+
+    Integers and booleans become floats of JAX's default type. Half precision is computed in float32 and cast
+    back. Raises ``ValueError`` unless the rewards have the two axes [prompt, group].
+    """
+
+    @functools.wraps(piece)
+    def wrapper(rewards: Any, *arrays: Any, **named: Any) -> Array:
+        rewards = jnp.asarray(rewards)
+        if rewards.ndim != 2:
+            raise ValueError(f"rewards: shape {rewards.shape}; give two axes, [prompt, group]")
+        if not jnp.issubdtype(rewards.dtype, jnp.floating):
+            rewards = rewards.astype(jnp.result_type(float))
+        dtype = rewards.dtype
+        if dtype.itemsize < 4:
+            rewards = rewards.astype(jnp.float32)
+        return piece(rewards, *arrays, **named).astype(dtype)
+
+    return wrapper
+
+
+def from_first(rewards: Float[Array, "prompt group"]) -> Float[Array, "prompt group"]:
+    """Rewards relative to the group's first: exactly zero when all are equal, whatever their value.
+
+    The mean of eight times 0.1 is not 0.1 in floating point, so ``r - mean(r)`` leaves rounding noise that a
+    division by the standard deviation blows up. A shift changes no centred advantage, and after this one
+    equal rewards are 0.
+    """
+    return rewards - rewards[:, :1]
+
+
+def deviations(rewards: Float[Array, "prompt group"]) -> Float[Array, "prompt group"]:
+    """Rewards less their group's mean."""
+    d = from_first(rewards)
+    return d - jnp.mean(d, axis=1, keepdims=True)
+
+
+def required(piece: Piece) -> tuple[str, ...]:
+    """The names of a piece's arrays: its arguments without a default."""
+    return tuple(
+        p.name for p in inspect.signature(piece).parameters.values() if p.default is inspect.Parameter.empty
+    )
+
+
+def wrapping(
+    piece: Piece,
+    arrays: Iterable[str],
+    call: Callable[[dict[str, Array], Callable[..., Array]], Array],
+    name: str,
+) -> Piece:
+    """A piece around ``piece`` that also asks for ``arrays``.
+
+    ``call(given, inner)`` receives all arrays by name, and ``inner(**changed)``, which runs ``piece`` on them
+    with some replaced.
+    """
+    own = required(piece)
+    names = tuple(dict.fromkeys((*own, *arrays)))
+
+    def wrapped(**given: Array) -> Array:
+        return call(given, lambda **changed: piece(**{n: changed.get(n, given.get(n)) for n in own}))
+
+    parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__name__ = wrapped.__qualname__ = name
+    return wrapped

@@ -1,0 +1,183 @@
+"""Advantages: from the rewards of a batch to a number per rollout.
+
+Every function takes ``rewards`` [prompt, group] first and returns [prompt, group] (``gae``: [prompt, group,
+time]). Rewards of any real type are welcome; floats come back in their own type, and half precision is
+computed in float32. A group whose rewards are all equal gets exactly zero from every centred advantage, also
+where the mean is not exact in floating point. A group of one gets zero from every centred advantage, never
+NaN. Infinities and NaN stay in their group, except in the batch-standardised forms, which share one scale
+over the batch by design.
+
+Rank- and task-dependent schemes are in ``advantage_adaptive``; all of them are reachable from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from gradvar.pieces._wrap import (
+    Advantages,
+    Piece,
+    Rewards,
+    TokenAdvantages,
+    deviations,
+    from_first,
+    on_rewards,
+    wrapping,
+)
+
+
+@on_rewards
+def raw(rewards: Rewards) -> Advantages:
+    """The reward itself, no baseline: Williams (1992)."""
+    return rewards
+
+
+@on_rewards
+def given(rewards: Rewards, baseline: Float[Array, " prompt"]) -> Advantages:
+    """The reward less a given baseline per prompt; unbiased when that does not depend on the rollouts."""
+    return rewards - baseline[:, None]
+
+
+@on_rewards
+def greedy(rewards: Rewards, greedy_rewards: Float[Array, " prompt"]) -> Advantages:
+    """The reward less the greedy rollout's reward: ReMax, arXiv 2310.10505, equation (4)."""
+    return rewards - greedy_rewards[:, None]
+
+
+@on_rewards
+def group_mean(rewards: Rewards) -> Advantages:
+    """The reward less the group's mean: Dr. GRPO, arXiv 2503.20783. A group of one gets zero."""
+    return deviations(rewards)
+
+
+@on_rewards
+def leave_one_out(rewards: Rewards) -> Advantages:
+    """The reward less the mean of the *other* rewards of the group: RLOO, arXiv 2402.14740.
+
+    Equal to G/(G-1) times the reward less the group's mean. A group of one has no others and gets zero; the
+    papers leave this case open, and zero is the limit in which a rollout carries no comparison.
+    """
+    group = rewards.shape[1]
+    return deviations(rewards) * (group / (group - 1) if group > 1 else 0.0)
+
+
+@on_rewards
+def standardised(rewards: Rewards, *, ddof: int = 0, eps: float = 1e-6, clamp: bool = False) -> Advantages:
+    """The reward less the group's mean, divided by the group's standard deviation: GRPO, arXiv 2402.03300.
+
+    ``ddof``: 0 divides the sum of squares by G (population), 1 by G-1 (sample, as torch's default in several
+    trainers); the paper writes std and does not say which. ``eps`` is added to the standard deviation, or
+    with ``clamp=True`` bounds it from below; the paper has no epsilon. With ``eps=0`` a group without spread
+    gets zero.
+    """
+    centred = deviations(rewards)
+    return centred / _scale(jnp.mean(centred**2, axis=1, keepdims=True), rewards.shape[1], ddof, eps, clamp)
+
+
+@on_rewards
+def batch_standardised(
+    rewards: Rewards, *, group_centred: bool = False, ddof: int = 0, eps: float = 1e-8, clamp: bool = False
+) -> Advantages:
+    """Standardised over the whole batch: REINFORCE++, arXiv 2501.03262.
+
+    ``group_centred=False``: the reward less the batch's mean over the batch's standard deviation
+    (REINFORCE++). ``True``: the reward less its group's mean, over the standard deviation of those
+    differences in the batch (REINFORCE++-baseline); their batch mean is zero, so it is not subtracted a
+    second time, which keeps groups of equal rewards at exactly zero. Prompts share one scale, so one prompt's
+    rewards change another's advantages.
+    """
+    if group_centred:
+        centred = deviations(rewards)
+    else:
+        d = rewards - rewards[:1, :1]
+        centred = d - jnp.mean(d)
+    return centred / _scale(jnp.mean(centred**2), rewards.size, ddof, eps, clamp)
+
+
+@on_rewards
+def length_weighted(
+    rewards: Rewards, lengths: Float[Array, "prompt group"], *, own: bool = True
+) -> Advantages:
+    """The reward less the length-weighted mean reward of the group: OPO, arXiv 2505.23585.
+
+    The variance-optimal baseline E[r ||s||^2] / E[||s||^2], with the squared score taken proportional to the
+    length. ``own=True`` is the paper's form, b = sum_j l_j r_j / sum_j l_j, which contains the rollout's own
+    reward and so is biased at finite G; ``own=False`` leaves the own rollout out of both sums and is
+    unbiased. A rollout whose comparison has no token (a group of one with ``own=False``) gets zero.
+    """
+    d = from_first(rewards)
+    total = jnp.sum(lengths, axis=1, keepdims=True)
+    weighted = jnp.sum(lengths * d, axis=1, keepdims=True)
+    if own:
+        return d - weighted / jnp.where(total > 0, total, 1.0)
+    others = total - lengths
+    return jnp.where(others > 0, d - (weighted - lengths * d) / jnp.where(others > 0, others, 1.0), 0.0)
+
+
+@on_rewards
+def gae(
+    rewards: Rewards,
+    values: Float[Array, "prompt group time"],
+    mask: Bool[Array, "prompt group time"],
+    *,
+    discount: float = 1.0,
+    decay: float = 1.0,
+) -> TokenAdvantages:
+    """Generalised advantage estimation with the reward on the last unmasked token: arXiv 1506.02438, equation
+    (16).
+
+    ``values`` [prompt, group, time] are the critic's values of the state before each token; after the last
+    token the value is zero. ``discount`` is gamma and ``decay`` lambda of the paper; with both 1 the
+    advantage is the reward less the value, which is unbiased for any values. Masked tokens are skipped over:
+    they take no time and get zero.
+    """
+    mask = jnp.asarray(mask)
+    values = jnp.where(mask, values, 0.0)
+    if discount == 1.0 and decay == 1.0:
+        return jnp.where(mask, rewards[..., None] - values, 0.0)
+    remaining = jnp.cumsum(mask[..., ::-1], axis=-1)[..., ::-1]
+    token_rewards = jnp.where(mask & (remaining == 1), rewards[..., None], 0.0)
+
+    def back(
+        carry: tuple[Array, Array], step: tuple[Array, Array, Array]
+    ) -> tuple[tuple[Array, Array], Array]:
+        next_advantage, next_value = carry
+        reward, value, counts = step
+        advantage = reward + discount * next_value - value + discount * decay * next_advantage
+        carry = (jnp.where(counts, advantage, next_advantage), jnp.where(counts, value, next_value))
+        return carry, jnp.where(counts, advantage, 0.0)
+
+    last_first = (jnp.moveaxis(x, -1, 0) for x in (token_rewards, values, mask))
+    start = jnp.zeros_like(rewards + values[..., 0])
+    _, advantages = jax.lax.scan(back, (start, start), tuple(last_first), reverse=True)
+    return jnp.moveaxis(advantages, 0, -1)
+
+
+def over_tokens(piece: Piece, *, ddof: int = 0, eps: float = 1e-8, clamp: bool = False) -> Piece:
+    """A piece's advantages standardised over all unmasked tokens of the batch: masked whitening, as trainers
+    do it.
+
+    Every token counts once, so long rollouts pull the mean and the scale; with rollouts of unequal length a
+    group of equal rewards does not end at zero. Returns [prompt, group, time], zero at masked tokens.
+    """
+
+    def call(given: dict[str, Array], inner: Callable[..., Array]) -> Array:
+        advantages, mask = inner(), given["mask"]
+        tokens = jnp.broadcast_to(advantages[..., None] if advantages.ndim == 2 else advantages, mask.shape)
+        count = jnp.maximum(jnp.sum(mask), 1)
+        centred = jnp.where(mask, tokens - jnp.sum(jnp.where(mask, tokens, 0.0)) / count, 0.0)
+        return centred / _scale(jnp.sum(centred**2) / count, count, ddof, eps, clamp)
+
+    return wrapping(piece, ("mask",), call, f"over_tokens(ddof={ddof}, eps={eps})")
+
+
+def _scale(mean_square: Array, count: int | Array, ddof: int, eps: float, clamp: bool) -> Array:
+    """The divisor: a standard deviation and its epsilon; never zero."""
+    std = jnp.sqrt(mean_square * (count / jnp.maximum(count - ddof, 1)) if ddof else mean_square)
+    if eps == 0:
+        return jnp.where(std == 0, 1.0, std)
+    return jnp.maximum(std, eps) if clamp else std + eps

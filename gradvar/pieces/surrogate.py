@@ -1,0 +1,148 @@
+"""Surrogates: from log-probabilities and advantages to a value per token, all [prompt, group, time], to be
+maximised.
+
+Write r = exp(logp - logp_old) for a token's ratio, A for its advantage. Clip ranges are given as distances
+from 1: ``low`` below, ``high`` above. On policy (r = 1) every surrogate here has the derivative A with
+respect to a token's log-probability, up to the aggregation; they differ in what happens away from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from gradvar.pieces._wrap import Piece, wrapping
+
+PerToken = Float[Array, "prompt group time"]
+Mask = Bool[Array, "prompt group time"]
+
+
+def likelihood(logp: PerToken, advantages: PerToken) -> PerToken:
+    """A logp: the plain policy gradient. Weight A, whatever the ratio."""
+    return advantages * logp
+
+
+def importance_ratio(logp: PerToken, logp_old: PerToken, advantages: PerToken) -> PerToken:
+    """A r, no clip. Weight A r."""
+    return advantages * jnp.exp(logp - logp_old)
+
+
+def ppo_clip(
+    logp: PerToken, logp_old: PerToken, advantages: PerToken, *, low: float = 0.2, high: float = 0.2
+) -> PerToken:
+    """min(r A, clip(r, 1 - low, 1 + high) A): PPO, arXiv 1707.06347, equation (7).
+
+    Weight r A, except zero where A > 0 and r > 1 + high, or A < 0 and r < 1 - low. ``high > low`` is DAPO's
+    clip-higher. Written by the sign of A: for A >= 0 only the upper bound can bind, for A < 0 only the lower
+    one.
+    """
+    ratio = jnp.exp(logp - logp_old)
+    return advantages * jnp.where(advantages >= 0, jnp.minimum(ratio, 1 + high), jnp.maximum(ratio, 1 - low))
+
+
+def dual_clip(
+    logp: PerToken,
+    logp_old: PerToken,
+    advantages: PerToken,
+    *,
+    low: float = 0.2,
+    high: float = 0.2,
+    cap: float = 3.0,
+) -> PerToken:
+    """PPO's clip, and for A < 0 also bounded below by cap A: arXiv 1912.09729, equation (5); cap > 1.
+
+    The weight is also zero where A < 0 and r > cap.
+    """
+    ratio = jnp.exp(logp - logp_old)
+    negative = jnp.minimum(jnp.maximum(ratio, 1 - low), cap)
+    return advantages * jnp.where(advantages >= 0, jnp.minimum(ratio, 1 + high), negative)
+
+
+def sequence_clip(
+    logp: PerToken,
+    logp_old: PerToken,
+    advantages: PerToken,
+    mask: Mask,
+    *,
+    low: float = 3e-4,
+    high: float = 4e-4,
+) -> PerToken:
+    """PPO's clip on the length-normalised sequence ratio: GSPO, arXiv 2507.18071, equations (5) and (7).
+
+    The ratio is exp of the mean over the rollout's tokens of logp - logp_old; every token carries its clipped
+    value, so that a sequence-mean of token-means is the paper's objective. All tokens of a rollout are
+    clipped together.
+    """
+    ratio = jnp.broadcast_to(jnp.exp(_mean_log_ratio(logp, logp_old, mask))[..., None], logp.shape)
+    return advantages * jnp.where(advantages >= 0, jnp.minimum(ratio, 1 + high), jnp.maximum(ratio, 1 - low))
+
+
+def sequence_clip_per_token(
+    logp: PerToken,
+    logp_old: PerToken,
+    advantages: PerToken,
+    mask: Mask,
+    *,
+    low: float = 3e-4,
+    high: float = 4e-4,
+) -> PerToken:
+    """The token form of GSPO: arXiv 2507.18071, equations (13) and (14).
+
+    The value of the ratio is the sequence's, its gradient is the token's: s = sg[sequence ratio] p / sg[p].
+    With one advantage for the whole rollout it has the gradient of ``sequence_clip``; the advantage may
+    differ by token.
+    """
+    ratio = jax.lax.stop_gradient(jnp.exp(_mean_log_ratio(logp, logp_old, mask)))[..., None]
+    ratio = ratio * jnp.exp(logp - jax.lax.stop_gradient(logp))
+    return advantages * jnp.where(advantages >= 0, jnp.minimum(ratio, 1 + high), jnp.maximum(ratio, 1 - low))
+
+
+def clipped_weight(
+    logp: PerToken, logp_old: PerToken, advantages: PerToken, *, low: float = 1.0, high: float = 4.0
+) -> PerToken:
+    """sg[clip(r, 1 - low, 1 + high)] A logp: CISPO, arXiv 2506.13585, equation (4).
+
+    Weight clip(r) A: no token loses its gradient. The paper leaves the lower side open, which is ``low=1``,
+    and tunes ``high`` without printing it. The value means nothing (its ratio is a constant); the gradient is
+    the definition.
+    """
+    ratio = jnp.clip(jnp.exp(logp - logp_old), 1 - low, 1 + high)
+    return jax.lax.stop_gradient(ratio) * advantages * logp
+
+
+def _mean_log_ratio(logp: PerToken, logp_old: PerToken, mask: Mask) -> Float[Array, "prompt group"]:
+    total = jnp.sum(jnp.where(mask, logp - logp_old, 0.0), axis=-1)
+    return total / jnp.maximum(jnp.sum(mask, axis=-1), 1)
+
+
+def truncated_importance(surrogate: Piece, *, cap: float = 2.0) -> Piece:
+    """A surrogate times sg[min(pi_old / pi_sampler, cap)] per token: truncated importance sampling.
+
+    Corrects for an inference engine whose log-probabilities (``logp_sampler``) differ from the trainer's
+    (``logp_old``). Weights are bounded by ``cap``, at the price of a bias where it binds.
+    """
+
+    def call(given: dict[str, Array], inner: Callable[..., Array]) -> Array:
+        weight = jnp.exp(given["logp_old"] - given["logp_sampler"])
+        return jax.lax.stop_gradient(jnp.minimum(weight, cap)) * inner()
+
+    return wrapping(surrogate, ("logp_old", "logp_sampler"), call, f"truncated_importance({cap})")
+
+
+def masked_importance(surrogate: Piece, *, low: float = 0.5, high: float = 5.0) -> Piece:
+    """A surrogate times the weight pi_old / pi_sampler where it lies in [low, high], and times zero
+    elsewhere.
+
+    Masking instead of truncating: a token on which trainer and sampler disagree too much is left out. The
+    denominators of the aggregation still count it. ``low`` and ``high`` are bounds of the weight itself.
+    """
+
+    def call(given: dict[str, Array], inner: Callable[..., Array]) -> Array:
+        weight = jnp.exp(given["logp_old"] - given["logp_sampler"])
+        kept = jnp.where((weight >= low) & (weight <= high), weight, 0.0)
+        return jax.lax.stop_gradient(kept) * inner()
+
+    return wrapping(surrogate, ("logp_old", "logp_sampler"), call, f"masked_importance({low}, {high})")
