@@ -1,0 +1,4 @@
+"""Policies: a softmax bandit and a tabular sequence model, both finite, and a transformer."""
+
+from gradvar.policies.bandit import Bandit as Bandit
+from gradvar.policies.tabular import Tabular as Tabular

@@ -1,0 +1,87 @@
+"""What all policies share: the keys of rollouts, the mask of a stop token, and the checks at the edge."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+
+
+def rollout_keys(
+    key: PRNGKeyArray,
+    num_prompts: int,
+    group: int,
+    first_prompt: int | Int[Array, ""] = 0,
+    first_rollout: int | Int[Array, ""] = 0,
+) -> Key[Array, "prompt group"]:
+    """One key per (prompt, rollout): ``key`` folded with the prompt's and then the rollout's global number.
+
+    A chunk that starts at ``first_prompt`` and ``first_rollout`` gets the keys that the whole batch would
+    have given it, so samples do not depend on how the work is cut up, nor on the number of devices.
+    """
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    of_prompts = jax.vmap(lambda q: jax.random.fold_in(key, q))(first_prompt + jnp.arange(num_prompts))
+    rollouts = first_rollout + jnp.arange(group)
+    return jax.vmap(lambda k: jax.vmap(lambda g: jax.random.fold_in(k, g))(rollouts))(of_prompts)
+
+
+def draw(key: Array, logits: Float[Array, " token"], time: int | Int[Array, ""]) -> Int[Array, ""]:
+    """A rollout's token at step ``time``, from the softmax of ``logits``."""
+    return jax.random.categorical(jax.random.fold_in(key, time), logits)
+
+
+def stop_mask(completions: Int[Array, "*batch time"], stop: int | None) -> Bool[Array, "*batch time"]:
+    """True up to and including the first ``stop`` token; all true where ``stop`` is None."""
+    if stop is None:
+        return jnp.ones(completions.shape, bool)
+    stops = completions == stop
+    before = jnp.cumsum(stops, axis=-1) - stops
+    return before == 0
+
+
+def check_number(name: str, value: int, least: int) -> None:
+    """Refuses anything but a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: {value!r} is no whole number; give an integer of {least} or more")
+    if value < least:
+        raise ValueError(f"{name}: {value}; give {least} or more")
+
+
+def check_stop(stop: int | None, vocab: int) -> None:
+    """Refuses a stop token outside the vocabulary."""
+    if stop is not None and not 0 <= stop < vocab:
+        raise ValueError(f"stop: token {stop} is not among 0..{vocab - 1}; give one of those, or None")
+
+
+def check_indices(prompts: Array, num_prompts: int) -> Array:
+    """Prompt indices [Q], checked; values are checked where they are concrete."""
+    prompts = jnp.asarray(prompts)
+    if prompts.ndim != 1 or not jnp.issubdtype(prompts.dtype, jnp.integer):
+        raise ValueError(
+            f"prompts: shape {prompts.shape}, {prompts.dtype}; give prompt indices, integers [prompt]"
+        )
+    if not isinstance(prompts, jax.core.Tracer):
+        outside = np.asarray(prompts)
+        outside = outside[(outside < 0) | (outside >= num_prompts)]
+        if outside.size:
+            raise ValueError(
+                f"prompts: index {outside[0]} with {num_prompts} prompts; "
+                f"give 0..{num_prompts - 1}, or a policy with more prompts (num_prompts=...)"
+            )
+    return prompts
+
+
+def check_completions(completions: Array, num_prompts: int, time: int | None = None) -> Array:
+    """Completions [Q, G, T] of ``num_prompts`` prompts, ``time`` tokens long, checked."""
+    completions = jnp.asarray(completions)
+    length = "time" if time is None else time
+    fits = completions.ndim == 3 and completions.shape[0] == num_prompts
+    fits = fits and (time is None or completions.shape[2] == time)
+    if not fits or not jnp.issubdtype(completions.dtype, jnp.integer):
+        raise ValueError(
+            f"completions: shape {completions.shape}, {completions.dtype}; "
+            f"give integer tokens [{num_prompts} prompts, group, {length}]"
+        )
+    return completions
