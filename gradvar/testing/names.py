@@ -27,12 +27,13 @@ ADVANTAGE_LAWS: Mapping[str, str] = MappingProxyType(
         "singleton_zero": "A group of one gets zero, or is refused with a clear error.",
         "dtype_preserved": "Floating rewards come back in their own dtype.",
         "integer_rewards": "Integer rewards give what the same rewards give as floats.",
-        "nan_contained": "A NaN or infinite reward never reaches a rollout outside its group.",
+        "nan_contained": "A NaN or infinite reward is refused, zeroes its group, or leaves its siblings as if it were not there.",
         "duplicate_prompts": "Two groups of the same prompt stay two groups.",
         "antisymmetric_pair": "At G = 2 the advantages are A and -A, and swap with the rewards.",
         "leave_one_out_factor": "A equals G/(G-1) times the reward less the group mean.",
         "pure": "Same input, same output; the caller's arrays are not written.",
         "no_amplification": "Rounding noise in the rewards never becomes an advantage of order one.",
+        "half_precision": "Half-precision rewards give what the same rewards give in full precision.",
     }
 )
 
@@ -43,9 +44,12 @@ LOSS_LAWS: Mapping[str, str] = MappingProxyType(
         "order_invariant": "Reordering prompts, or rollouts within a group, reorders the token weights likewise.",
         "on_policy_unclipped": "At logp = logp_old the gradient is that of the same objective with its clip removed.",
         "zero_beyond_clip": "A token beyond the clip, on the side that its advantage pushes it to, gets weight zero.",
+        "recovers_beyond_clip": "A token beyond the clip, on the side against its advantage, keeps its weight.",
         "both_signs": "Positive and negative advantages both have weight (of their own sign) on policy.",
         "padding_invariant": "Adding masked columns of padding changes no weight.",
         "kl_direction": "A KL term, where there is one, pulls the policy towards the reference.",
+        "aggregation": "On policy, tokens are weighted as the declared aggregation says (or as one that is known).",
+        "empty_rows_finite": "A rollout whose tokens are all masked has no weight and makes nothing infinite or NaN.",
     }
 )
 

@@ -1,0 +1,174 @@
+"""``gradvar check TARGET``: which laws somebody's advantage function or loss obeys."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Check:
+    """Find out which laws an advantage function or a policy-gradient loss obeys, with shrunk counterexamples.
+
+    Exit code 0: all holds. 1: a declared law is not as declared or, with nothing declared, a universal one fails.
+    2: bad usage.
+    """
+
+    target: str
+    """What to check: module:function, or path/to/file.py:function. NumPy, JAX or PyTorch."""
+    claims: tuple[str, ...] = ()
+    """Laws that should hold; no:NAME for one that should not, and whose witness is looked for. Default: discover."""
+    laws: tuple[str, ...] = ()
+    """Run these laws only. Default: all of them."""
+    signature: Literal[
+        "auto", "group", "grouped", "flat", "prompt-ids", "num-generations", "token-level", "loss"
+    ] = "auto"
+    """How the function is called: f(rewards[G]), f(rewards[Q, G]), f(rewards[N], group_ids), f(rewards[N], prompt_ids),
+    f(rewards[N], num_generations), f(token_rewards[N, T], mask, index), or a loss. Default: found by inspection."""
+    library: Literal["auto", "numpy", "torch", "jax", "list"] = "auto"
+    """The arrays that it is given. Default: what its code uses."""
+    domain: Literal["real", "nonnegative", "binary"] = "real"
+    """The rewards that it is meant for."""
+    min_group: int = 2
+    """The smallest group size that it is meant for."""
+    epsilon: float = 1e-4
+    """The epsilon beside the std, which scale invariance makes room for."""
+    aggregation: Literal["auto", "token-mean", "sequence-mean", "sequence-sum"] = "auto"
+    """For a loss: what it should be a mean over. Default: any that is known."""
+    maximise: bool = False
+    """For a loss: it is an objective to be maximised."""
+    arguments: str = "{}"
+    """Further keyword arguments for the function, as JSON."""
+    examples: int = 100
+    """Examples per law."""
+    seed: int | None = None
+    """Draw other examples. Default: the same in every run."""
+    json: str | None = None
+    """Write the report to this file, - for standard output (then no table is printed)."""
+
+
+def run(config: Check) -> int:
+    """Check, print the table or the JSON, and return the exit code."""
+    try:
+        report = examine(config)
+    except (ValueError, ImportError) as error:
+        print(f"gradvar check: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    text = report.to_json()
+    if config.json == "-":
+        print(text)
+    else:
+        print(report.table())
+        if config.json is not None:
+            try:
+                Path(config.json).write_text(text + "\n", encoding="utf-8")
+            except OSError as error:
+                print(
+                    f"gradvar check: --json: {config.json}: {error.strerror}; give a path that can be written",
+                    file=sys.stderr,
+                )
+                return 2
+    return 0 if report.ok else 1
+
+
+def examine(config: Check) -> Any:
+    """The report on the target. Raises ``ValueError`` on bad usage, with one clear line."""
+    if importlib.util.find_spec("hypothesis") is None:
+        raise ValueError("hypothesis is not installed; pip install 'gradvar[check]'")
+    from gradvar.testing.runner import check_advantage, check_loss
+    from gradvar.testing.signatures import inspect_signature
+
+    if config.examples < 1:
+        raise ValueError(f"--examples: {config.examples}; give 1 or more")
+    if config.min_group < 1:
+        raise ValueError(f"--min-group: {config.min_group}; give 1 or more")
+    try:
+        arguments = json.loads(config.arguments)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"--arguments: {config.arguments!r} is not JSON ({error.msg}); give an object"
+        ) from error
+    if not isinstance(arguments, dict):
+        raise ValueError(f"--arguments: {config.arguments!r} is not an object; give names and values")
+    function, origin = load(config.target)
+    signature = None if config.signature == "auto" else config.signature
+    kind = signature or inspect_signature(function, None, arguments).kind
+    common: dict[str, Any] = {
+        "claims": claims(config.claims),
+        "laws": config.laws,
+        "examples": config.examples,
+        "random_seed": config.seed,
+        "library_name": None if config.library == "auto" else config.library,
+        "arguments": arguments,
+        "origin": origin,
+    }
+    if kind == "loss":
+        name = origin.rpartition(":")[2].lower()
+        sign = -1 if config.maximise or "objective" in name else 1
+        return check_loss(function, sign=sign, aggregation=config.aggregation.replace("auto", ""), **common)
+    return check_advantage(
+        function,
+        signature=signature,
+        domain=config.domain,
+        min_group=config.min_group,
+        epsilon=config.epsilon,
+        **common,
+    )
+
+
+def claims(texts: tuple[str, ...]) -> dict[str, bool]:
+    """Law names to whether they should hold: NAME, or no:NAME."""
+    names = [part for text in texts for part in text.split(",") if part]
+    return {name.removeprefix("no:"): not name.startswith("no:") for name in names}
+
+
+def load(target: str) -> tuple[Callable[..., Any], str]:
+    """The function that the target names, and the target with a file's path made absolute.
+
+    Raises ``ValueError`` where there is no such file, module or function.
+    """
+    place, _, name = target.rpartition(":")
+    if not place or not name:
+        raise ValueError(f"target: '{target}'; give module:function or path/to/file.py:function")
+    if place.endswith(".py"):
+        path = Path(place).resolve()
+        if not path.is_file():
+            raise ValueError(f"target: there is no file {place}; give path/to/file.py:function")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(path.stem, module)
+        sys.path.insert(0, str(path.parent))
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ValueError(
+                f"target: {place} cannot be imported ({type(error).__name__}: {error})"
+            ) from error
+        finally:
+            sys.path.remove(str(path.parent))
+        place = str(path)
+    else:
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        try:
+            module = importlib.import_module(place)
+        except Exception as error:
+            raise ValueError(
+                f"target: {place} cannot be imported ({type(error).__name__}: {error})"
+            ) from error
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"target: {place} has no '{part}'; give the name of a function in it")
+        found = getattr(found, part)
+    if not callable(found):
+        raise ValueError(f"target: {target} is a {type(found).__name__}, not a function")
+    return found, f"{place}:{name}"

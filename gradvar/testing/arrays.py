@@ -1,0 +1,158 @@
+"""Array libraries as the kit sees them: NumPy, PyTorch, JAX and plain lists, found in ``sys.modules``.
+
+Nothing is imported that the function under test has not imported itself: a PyTorch user never pays for JAX, and the
+other way round. A ``Library`` turns NumPy values into native arrays and back, and writes them as source text for the
+reproduction line.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+HALF = ("bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Library:
+    """One array library. ``wide`` is the dtype that the algebraic laws run in, ``floats`` those that users feed it."""
+
+    name: str
+    wide: str
+    floats: tuple[str, ...]
+    halves: tuple[str, ...]
+
+    def array(self, values: Any, dtype: str) -> Any:
+        """A native array. ``dtype`` is a NumPy name, or bfloat16 where the library has it."""
+        if self.name == "torch":
+            torch = sys.modules["torch"]
+            return torch.tensor(np.asarray(values).tolist(), dtype=getattr(torch, dtype)).reshape(
+                np.shape(values)
+            )
+        if self.name == "jax":
+            jnp = sys.modules["jax"].numpy
+            return jnp.asarray(np.asarray(values), dtype=dtype)
+        if self.name == "list":
+            return np.asarray(values, dtype=dtype).tolist()
+        return np.array(values, dtype=dtype)
+
+    def numpy(self, value: Any) -> np.ndarray:
+        """A float64 copy on the host. Raises ``TypeError`` on what is no array of numbers."""
+        if hasattr(value, "detach"):
+            torch = sys.modules["torch"]
+            return np.array(value.detach().to(torch.float64).cpu().numpy())
+        if isinstance(value, list | tuple) and value and hasattr(value[0], "detach"):
+            return np.stack([self.numpy(v) for v in value])
+        return np.array(np.asarray(value), dtype=np.float64)
+
+    def dtype_of(self, value: Any) -> str:
+        """The dtype's plain name, or "" for a list."""
+        return str(getattr(value, "dtype", "")).removeprefix("torch.")
+
+    def source(self, values: Any, dtype: str) -> str:
+        """Python text that makes the array."""
+        text = _literal(np.asarray(values).tolist())
+        if self.name == "torch":
+            return f"torch.tensor({text}, dtype=torch.{dtype})"
+        if self.name == "jax":
+            return f"jnp.array({text}, dtype='{dtype}')"
+        if self.name == "list":
+            return text
+        return f"np.array({text}, dtype='{dtype}')"
+
+    @property
+    def imports(self) -> str:
+        """The import that ``source`` needs."""
+        nan = "from math import inf, nan; "
+        jax = "import jax; jax.config.update('jax_enable_x64', True); " if self.wide == "float64" else ""
+        return nan + {
+            "torch": "import torch, numpy as np",
+            "jax": jax + "import jax.numpy as jnp, numpy as np",
+        }.get(self.name, "import numpy as np")
+
+
+def library(name: str) -> Library:
+    """The library of that name. Raises ``ValueError`` where it is unknown or has not been imported."""
+    if name == "numpy":
+        return Library("numpy", "float64", ("float64", "float32"), ("float16",))
+    if name == "list":
+        return Library("list", "float64", ("float64",), ())
+    if name not in ("torch", "jax"):
+        raise ValueError(f"library: '{name}' is unknown; give numpy, torch, jax or list")
+    if name not in sys.modules:
+        raise ValueError(f"library: '{name}' has not been imported by the code under test; import it there")
+    if name == "torch":
+        return Library("torch", "float64", ("float64", "float32", "bfloat16"), HALF)
+    x64 = bool(sys.modules["jax"].config.jax_enable_x64)
+    floats = ("float64", "float32", "bfloat16") if x64 else ("float32", "bfloat16")
+    return Library("jax", floats[0], floats, HALF)
+
+
+def candidates(function: Callable[..., Any]) -> list[str]:
+    """Library names in the order to try, read off the code: names it uses, annotations, then its module's imports."""
+    found: list[str] = []
+
+    def note(name: str | None) -> None:
+        root = (name or "").split(".")[0]
+        if root in ("torch", "jax") and root in sys.modules and root not in found:
+            found.append(root)
+        elif root == "numpy" and "numpy" not in found:
+            found.append("numpy")
+
+    inner = unwrapped(function)
+    scope = getattr(inner, "__globals__", {})
+    for name in sorted(_names(getattr(inner, "__code__", None))):
+        if isinstance(scope.get(name), types.ModuleType):
+            note(scope[name].__name__)
+    used = [f for f in found if f != "numpy"]
+    if not used:
+        for annotation in getattr(inner, "__annotations__", {}).values():
+            text = annotation if isinstance(annotation, str) else getattr(annotation, "__module__", "")
+            note(
+                {"torch.Tensor": "torch", "Tensor": "torch", "jax.Array": "jax", "jnp.ndarray": "jax"}.get(
+                    text, text
+                )
+            )
+    if not found:
+        for value in scope.values():
+            if isinstance(value, types.ModuleType):
+                note(value.__name__)
+            elif callable(value):
+                note(getattr(value, "__module__", ""))
+    # NumPy is often at hand beside the library that the tensors come from: try the others first.
+    ordered = [f for f in found if f != "numpy"] + [f for f in found if f == "numpy"]
+    rest = [n for n in ("numpy", "torch", "jax", "list") if n not in ordered]
+    return ordered + [n for n in rest if n in ("numpy", "list") or n in sys.modules]
+
+
+def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The plain function inside partials, jits and other wrappers."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    inner = inspect.unwrap(function)
+    if not hasattr(inner, "__code__") and hasattr(type(inner), "__call__"):
+        inner = getattr(inner, "__func__", None) or getattr(type(inner).__call__, "__wrapped__", inner)
+    return inner
+
+
+def _names(code: types.CodeType | None) -> set[str]:
+    if code is None:
+        return set()
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _literal(values: Any) -> str:
+    if isinstance(values, list):
+        return "[" + ", ".join(_literal(v) for v in values) + "]"
+    return repr(values)

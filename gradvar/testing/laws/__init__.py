@@ -1,0 +1,11 @@
+"""The laws, as explicit tuples: of advantages, and of losses."""
+
+from __future__ import annotations
+
+from gradvar.testing.laws import advantage, exact, loss, robust
+from gradvar.testing.laws.base import Broken, Law, Residue
+
+ADVANTAGE: tuple[Law, ...] = (*robust.LAWS, *advantage.LAWS, *exact.ADVANTAGE_LAWS)
+LOSS: tuple[Law, ...] = (*loss.LAWS, *exact.LOSS_LAWS)
+
+__all__ = ["ADVANTAGE", "LOSS", "Broken", "Law", "Residue"]

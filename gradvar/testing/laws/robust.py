@@ -1,0 +1,333 @@
+"""Laws of advantages that are about numbers as machines hold them: dtypes, rounding, NaN, scale, groups of one."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from gradvar.testing import strategies as gen
+from gradvar.testing.laws.advantage import Groups
+from gradvar.testing.laws.base import NOTICEABLE, ORDER_ONE, Example, Law, Residue, close, expect, shown
+from gradvar.testing.targets import AdvantageTarget, Raised
+
+
+def zero_on_equal_rewards(
+    target: AdvantageTarget, group: tuple[float, ...], dtype: str, beside: Groups
+) -> None:
+    """A prompt that everyone solves, or no one, says nothing: its advantages are zero, in every dtype.
+
+    0.1 x 8 is not: the mean of eight equal floats can miss them by one unit in the last place, and dividing by a std of
+    the same rounding size makes it an advantage of order one, on every easy prompt of the batch, each step. A residue
+    up to 0.1 is reported and not failed: as a baseline error it has mean zero on policy and adds less than 1 % to the
+    variance of a group with a signal (``NOTICEABLE``). Report: verl-project/verl#4597 (rewards of 0.2), and
+    NVIDIA-NeMo/RL#4161 for the same noise in a leave-one-out std.
+    """
+    a = target((group, *beside), dtype)[0]
+    worst = float(np.abs(a).max())
+    expect(bool(worst <= NOTICEABLE), f"{dtype} {shown(group, 9)} -> {shown(a)}, expected zeros")
+    if worst > 0:
+        raise Residue(
+            f"leaves up to {worst:.2g} on {len(group)} x {group[0]:.9g} in {dtype}; the line is {NOTICEABLE:g}",
+            worst,
+        )
+
+
+def finite(target: AdvantageTarget, groups: Groups, dtype: str) -> None:
+    """Finite rewards give finite advantages, at any scale that leaves room to square them.
+
+    Broken by a std of zero, a ddof of one with one sample, an exponential of a reward. One NaN advantage makes the
+    loss, then every weight of the model, NaN. Report: ruc-datalab/DeepAnalyze#116.
+    """
+    for g, a in zip(groups, target(groups, dtype), strict=True):
+        expect(bool(np.all(np.isfinite(a))), f"{dtype} {shown(g)} -> {shown(a)}")
+
+
+def singleton_zero(target: AdvantageTarget, reward: float, beside: Groups) -> None:
+    """One rollout has nothing to be compared with: zero, or a refusal that says so.
+
+    Filtering leaves such groups behind. Given its raw reward, it is trained as if its baseline were zero; given
+    0/0, the batch is lost. Report: verl-project/verl#7793 (two versions of one estimator disagree here),
+    areal-project/AReaL#1705, ruc-datalab/DeepAnalyze#116 (NaN from ddof = 1).
+    """
+    groups = ((reward,), *beside)
+    try:
+        a = target(groups)[0]
+    except Raised as error:
+        expect(error.clear, f"a group of one {error}; expected zero or a ValueError that says why")
+        return
+    expect(bool(np.abs(a).max() <= 1e-3), f"a group of one, {shown((reward,))} -> {shown(a)}, expected 0")
+
+
+def dtype_preserved(target: AdvantageTarget, group: tuple[float, ...], dtype: str) -> None:
+    """Floating rewards come back in their own dtype.
+
+    Broken upwards, a float64 advantage silently promotes the loss (or stops a compiled step with a dtype error);
+    broken downwards, it loses digits. Libraries that promote halves on purpose break it and may say so.
+    """
+    size = max(target.min_group, len(group))
+    returned = target.run([(*group, *group[:1] * size)[:size]], dtype)[1]
+    expect(returned == dtype, f"rewards in {dtype} give advantages in {returned}")
+
+
+def integer_rewards(target: AdvantageTarget, groups: Groups) -> None:
+    """A verifier returns 0 and 1 as integers as often as not.
+
+    Broken by an output array made like the input, advantages are truncated: -0.5 and 0.5 become 0 and training stops
+    without a word. A refusal is fine, and reported. Report: OpenRLHF/OpenRLHF#1334 (integer rewards fail group
+    statistics), PrimeIntellect-ai/prime-rl#2029 (an integer tensor's mean).
+    """
+    wanted = target(groups)
+    try:
+        found = target(groups, "int32" if target.library.name == "jax" else "int64")
+    except Raised as error:
+        raise Residue(f"integers are refused: {error}") from error
+    for g, a, b in zip(groups, wanted, found, strict=True):
+        # integers may be computed in the library's default float, single precision in PyTorch and JAX
+        expect(
+            close(target, a, b, slack=1e3), f"{shown(g)} as floats -> {shown(a)}, as integers -> {shown(b)}"
+        )
+
+
+def half_precision(target: AdvantageTarget, group: tuple[float, ...], dtype: str) -> None:
+    """Rewards in half precision give what the same rewards give in full, as far as half precision can hold it.
+
+    Broken by statistics in bfloat16 (eight bits) or an epsilon that is zero in float16: a constant group gives NaN, a
+    nearly constant one the wrong baseline. Report: OpenRLHF/OpenRLHF#1334.
+    """
+    exact = tuple(gen.rounded(r, dtype) for r in group)
+    size = max(target.min_group - len(exact), 0)
+    exact = exact + exact[:1] * size
+    wanted, found = target([exact])[0], target([exact], dtype)[0]
+    unit = 2.0**-8 if dtype == "bfloat16" else 2.0**-11
+    slack = 16 * unit * max(1.0, np.abs(wanted).max())
+    expect(
+        bool(np.all(np.abs(wanted - found) <= slack)),
+        f"{dtype} {shown(exact, 6)} -> {shown(found)}, in {target.library.wide} {shown(wanted)}",
+    )
+
+
+def nan_contained(
+    target: AdvantageTarget, poisoned: tuple[tuple[float, ...], int, float], beside: Groups
+) -> None:
+    """One reward that could not be computed costs at most its own group, and there only in the open.
+
+    Fine: a ValueError that says so; a whole group of zeros; the bad row left out, and its siblings as if it had never
+    been there. Not fine: a NaN, or an exploded number, on any rollout that had a good reward. Its own row may stay NaN
+    for the caller to mask. Broken, one failed reward call makes the whole batch's gradient NaN, or zero without a
+    word. Report: modelscope/ms-swift#8123, huggingface/trl#5775.
+    """
+    group, place, bad = poisoned
+    dirty = (*group[:place], bad, *group[place + 1 :])
+    rest = (*group[:place], *group[place + 1 :])
+    try:
+        found = target((dirty, *beside))
+    except Raised as error:
+        expect(error.clear, f"{shown(dirty)} {error}; expected a ValueError that says why")
+        return
+    siblings = np.delete(found[0], place)
+    if beside:
+        clean = target((group, *beside))[1:]
+        for g, a, b in zip(beside, clean, found[1:], strict=True):
+            expect(
+                close(target, a, b),
+                f"{bad:g} in {shown(dirty)} turns {shown(g)} from {shown(a)} to {shown(b)}",
+            )
+    if np.all(found[0] == 0):
+        return
+    own = found[0][place]
+    expect(
+        bool(own == 0 or not np.isfinite(own)),
+        f"{shown(dirty)} -> {shown(found[0])}: the bad row is trained on",
+    )
+    try:
+        without = target([rest])[0] if len(rest) >= target.min_group else np.zeros(len(rest))
+    except Raised:
+        without = np.zeros(len(rest))
+    expect(
+        close(target, siblings, without),
+        f"{shown(dirty)} -> {shown(found[0])}: its siblings should get {shown(without)}, or zeros, or a ValueError",
+    )
+    if own != 0:
+        raise Residue(f"the bad row itself gets {own:g}; mask it before the loss")
+
+
+def pure(target: AdvantageTarget, groups: Groups) -> None:
+    """Same rewards in, same advantages out, and the caller's array is as it was.
+
+    Broken by writing into the argument (scores[i] = ..., -=), the logged rewards are advantages and a second epoch
+    normalises them again; broken by a running statistic, a resumed run is another run.
+    """
+    first, _, clean = target.run(groups)
+    expect(clean, f"{shown(groups)}: the caller's rewards were overwritten")
+    target(tuple(tuple(reversed(g)) for g in groups))
+    second = target(groups)
+    for g, a, b in zip(groups, first, second, strict=True):
+        expect(
+            bool(np.array_equal(a, b, equal_nan=True)),
+            f"{shown(g)} -> {shown(a)}, the second time -> {shown(b)}",
+        )
+
+
+def no_amplification(target: AdvantageTarget, group: tuple[float, ...], dtype: str, near: bool) -> None:
+    """Rounding noise never becomes an advantage of order one, and none exceeds both the reward range and G.
+
+    A std of the size of the rounding error, divided by, turns noise into the largest advantages of the batch. The line
+    is 0.5 for rewards that differ by two units in the last place at most (half of what a mixed group gets), and
+    max(range with zero, G) for any rewards: standardised ones stay under sqrt(G - 1), centred ones under the range.
+    Report: NVIDIA-NeMo/RL#1518 (1e6), NVIDIA-NeMo/RL#4158 (-2075), NVIDIA-NeMo/RL#4161 (7428).
+    """
+    a = target([group], dtype)[0]
+    worst = float(np.abs(a).max())
+    if near:
+        expect(bool(worst <= ORDER_ONE), f"{dtype} {shown(group, 9)}: equal but for rounding -> {shown(a)}")
+    reach = max(*group, 0.0) - min(*group, 0.0)
+    limit = max(reach, len(group)) * 1.01
+    expect(bool(worst <= limit), f"{dtype} {shown(group)} -> {shown(a)}: above both the reward range and G")
+
+
+def masked_inert(target: AdvantageTarget, group: tuple[float, ...], garbage: float) -> None:
+    """What stands in the padding reaches no advantage, not even as 0 x NaN.
+
+    Broken by summing token rewards without the mask, or by multiplying with it: a KL penalty or an uninitialised
+    number on padding moves every advantage of the group. Report: verl-project/verl#6362.
+    """
+    size = max(target.min_group, len(group))
+    group = (*group, *group[:1] * size)[:size]
+    lengths = 1 + np.arange(len(group)) % 3
+    clean = target.run([group], lengths=lengths)[0][0]
+    dirty = target.run([group], lengths=lengths, garbage=garbage)[0][0]
+    expect(
+        close(target, clean, dirty),
+        f"{shown(group)} -> {shown(clean)}, with {garbage:g} on the padding -> {shown(dirty)}",
+    )
+
+
+def _dtypes(target: AdvantageTarget) -> st.SearchStrategy[str]:
+    return st.sampled_from([d for d in target.library.floats if d != "bfloat16"])
+
+
+def _beside(target: AdvantageTarget, size: int) -> st.SearchStrategy[Groups]:
+    if not target.batched:
+        return st.just(())
+    one = gen.groups(gen.rewards(target.domain), size, size)
+    return st.lists(one, min_size=0, max_size=1).map(tuple)
+
+
+def _equal(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+    def of(dtype: str) -> st.SearchStrategy[Example]:
+        group = gen.equal_groups(dtype, target.domain, max(2, target.min_group))
+        return group.flatmap(
+            lambda g: st.fixed_dictionaries(
+                {"group": st.just(g), "dtype": st.just(dtype), "beside": _beside(target, len(g))}
+            )
+        )
+
+    return st.sampled_from(target.library.floats).flatmap(of)
+
+
+def _scales(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+    def of(dtype: str) -> st.SearchStrategy[Example]:
+        group = gen.scaled_groups(target.domain, dtype).filter(lambda g: len(g) >= target.min_group)
+        return st.fixed_dictionaries({"groups": group.map(lambda g: (g,)), "dtype": st.just(dtype)})
+
+    return _dtypes(target).flatmap(of)
+
+
+def _alone(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+    value = gen.rewards(target.domain).filter(lambda r: r != 0)
+    beside = _beside(target, 3) if target.ragged else st.just(())
+    return st.fixed_dictionaries({"reward": value, "beside": beside})
+
+
+def _small(target: AdvantageTarget, dtypes: tuple[str, ...]) -> st.SearchStrategy[Example]:
+    group = gen.groups(gen.rewards(target.domain), max(2, target.min_group), max(5, target.min_group))
+    return st.fixed_dictionaries({"group": group, "dtype": st.sampled_from(dtypes)})
+
+
+def _halves(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+    if target.domain == "binary":
+        return _small(target, target.library.halves)
+    equal = gen.equal_groups("float32", target.domain, max_size=8)
+    graded = gen.groups(gen.graded(), 2, 6)
+    # rewards of order a hundred overflow float16 when they are squared
+    large = gen.groups(st.sampled_from([0.0, 1.0, 300.0]), 2, 4)
+    return st.fixed_dictionaries(
+        {"group": st.one_of(graded, equal, large), "dtype": st.sampled_from(target.library.halves)}
+    )
+
+
+def _integers(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+    group = gen.integer_groups(target.domain, max(2, target.min_group), max(4, target.min_group))
+    return st.fixed_dictionaries({"groups": group.map(lambda g: (g,))})
+
+
+def _poisoned(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+    def of(bad: tuple[tuple[float, ...], int, float]) -> st.SearchStrategy[Example]:
+        return st.fixed_dictionaries({"poisoned": st.just(bad), "beside": _beside(target, len(bad[0]))})
+
+    least = max(2, target.min_group)
+    return gen.poisoned_groups(target.domain, least, max(4, least)).flatmap(of)
+
+
+def _plain(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+    least = max(2, target.min_group)
+    return st.fixed_dictionaries(
+        {
+            "groups": gen.batches(
+                gen.rewards(target.domain), max_prompts=2, min_size=least, max_size=max(4, least)
+            )
+        }
+    )
+
+
+def _noisy(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+    least = max(2, target.min_group)
+
+    def of(dtype: str) -> st.SearchStrategy[Example]:
+        near = gen.near_equal_groups(dtype, target.domain, least, max(8, least))
+        lone = st.integers(max(3, least), max(8, least)).flatmap(
+            lambda n: st.sampled_from(
+                [(1.0, *(0.0,) * (n - 1)), (0.0, *(0.35,) * (n - 1)), (0.0, *(0.95,) * (n - 1))]
+            )
+        )
+        other = st.one_of(lone, gen.groups(gen.rewards(target.domain), least, max(6, least)))
+        choices = [st.tuples(other, st.just(False))]
+        if target.domain != "binary":
+            choices += [st.tuples(near, st.just(True)), st.tuples(near, st.just(True))]
+        return st.one_of(*choices).map(lambda p: {"group": p[0], "dtype": dtype, "near": p[1]})
+
+    return _dtypes(target).flatmap(of)
+
+
+def _padded(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+    group = gen.groups(gen.rewards(target.domain), max(2, target.min_group), max(4, target.min_group))
+    garbage = st.sampled_from([1.0, -7.0, float("nan"), float("inf")])
+    return st.fixed_dictionaries({"group": group, "garbage": garbage})
+
+
+def _has_dtypes(target: AdvantageTarget) -> str:
+    return "lists have no dtype" if target.library.name == "list" else ""
+
+
+def _has_halves(target: AdvantageTarget) -> str:
+    return "" if target.library.halves else "the library has no half precision"
+
+
+def _has_tokens(target: AdvantageTarget) -> str:
+    if target.kind != "token-level":
+        return "there are no tokens"
+    return "" if target.signature.has("mask") else "it takes no mask"
+
+
+LAWS = (
+    Law("zero_on_equal_rewards", zero_on_equal_rewards, _equal, universal=True),
+    Law("finite", finite, _scales, universal=True),
+    Law("singleton_zero", singleton_zero, _alone, universal=True),
+    Law("integer_rewards", integer_rewards, _integers, _has_dtypes, universal=True),
+    Law("nan_contained", nan_contained, _poisoned, universal=True),
+    Law("pure", pure, _plain, universal=True),
+    Law("no_amplification", no_amplification, _noisy, universal=True),
+    Law("masked_inert", masked_inert, _padded, _has_tokens, universal=True),
+    Law("dtype_preserved", dtype_preserved, lambda t: _small(t, t.library.floats), _has_dtypes),
+    Law("half_precision", half_precision, _halves, _has_halves),
+)

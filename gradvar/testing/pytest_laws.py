@@ -1,0 +1,119 @@
+"""One test per law, for somebody's own test suite: ``@advantage_laws(f)`` and ``@loss_laws(f)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradvar.testing.laws import ADVANTAGE, LOSS, Law
+from gradvar.testing.runner import EXAMPLES, FAILS, OUT, Result, Target, check_law
+from gradvar.testing.targets import AdvantageTarget, LossTarget, advantage_target, loss_target
+
+
+@dataclass(frozen=True)
+class LawCase:
+    """One law for one function; call it to test it. Its signature is found at the first call, not at import."""
+
+    law: Law
+    target: Callable[[], Target]
+    declared: bool | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The law's name."""
+        return self.law.name
+
+    def result(self) -> Result:
+        """The verdict as data."""
+        return check_law(self.law, self.target(), self.declared, **self.options)
+
+    def __call__(self) -> None:
+        """Raises ``AssertionError`` where the law is not as declared (undeclared: fails); skips where it does not apply."""
+        __tracebackhide__ = True
+        result = self.result()
+        if result.status == OUT:
+            import pytest
+
+            pytest.skip(result.why)
+        wanted = True if self.declared is None else self.declared
+        if result.status == FAILS and wanted:
+            raise AssertionError(
+                f"{self.law.name}: {self.law.statement}\n{result.why}\n{result.reproduce}".rstrip()
+            )
+        if result.status != FAILS and not wanted:
+            raise AssertionError(
+                f"{self.law.name} was declared false, and no example breaks it: declare it true"
+            )
+
+
+def advantage_laws(
+    function: Callable[..., Any],
+    *,
+    claims: Mapping[str, bool] | None = None,
+    laws: Iterable[str] = (),
+    examples: int = EXAMPLES,
+    seed: int | None = None,
+    **settings: Any,
+) -> Any:
+    """A ``pytest.mark.parametrize`` over ``law``: the universal laws and those in ``claims`` (or just ``laws``).
+
+    Further settings are those of ``check_advantage``: signature, library_name, domain, min_group, epsilon, arguments.
+    Raises ``ValueError`` on an unknown law's name.
+    """
+    return _parametrised(
+        advantage_target, AdvantageTarget, ADVANTAGE, function, claims, laws, examples, seed, settings
+    )
+
+
+def loss_laws(
+    function: Callable[..., Any],
+    *,
+    claims: Mapping[str, bool] | None = None,
+    laws: Iterable[str] = (),
+    examples: int = EXAMPLES,
+    seed: int | None = None,
+    **settings: Any,
+) -> Any:
+    """The same for a policy-gradient loss; settings are those of ``check_loss``."""
+    return _parametrised(loss_target, LossTarget, LOSS, function, claims, laws, examples, seed, settings)
+
+
+def _parametrised(
+    make: Callable[..., Target],
+    kind: type[Target],
+    catalogue: Sequence[Law],
+    function: Any,
+    claims: Mapping[str, bool] | None,
+    laws: Iterable[str],
+    examples: int,
+    seed: int | None,
+    settings: Mapping[str, Any],
+) -> Any:
+    import pytest
+
+    claims, chosen = dict(claims or {}), set(laws)
+    unknown = sorted((set(claims) | chosen) - {law.name for law in catalogue})
+    if unknown:
+        raise ValueError(f"law: '{unknown[0]}' is unknown; one of {', '.join(law.name for law in catalogue)}")
+    made: list[Target] = []
+
+    def target() -> Target:
+        if not made:
+            found = function if isinstance(function, kind) else make(function, **settings)
+            found.origin = found.origin or _origin(function)
+            made.append(found)
+        return made[0]
+
+    options = {"examples": examples, "random_seed": seed}
+    wanted = [
+        law for law in catalogue if (law.name in chosen if chosen else law.universal) or law.name in claims
+    ]
+    cases = [LawCase(law, target, claims.get(law.name), options) for law in wanted]
+    return pytest.mark.parametrize("law", cases, ids=[case.name for case in cases])
+
+
+def _origin(function: Any) -> str:
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    return f"{module}:{name}" if module and name and "<" not in name else ""

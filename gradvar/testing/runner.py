@@ -1,0 +1,277 @@
+"""Running laws: search with Hypothesis, keep the shrunk example, verify witnesses, and put the results in a table.
+
+Deterministic by default (Hypothesis's ``derandomize``); a seed draws other examples. A law that is declared false must
+fail on some example, its witness, which is run once more outside the search.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis.errors import Flaky, HypothesisException
+
+from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law, Residue
+from gradvar.testing.names import LAWS as NAMES
+from gradvar.testing.targets import (
+    AdvantageTarget,
+    BadOutput,
+    LossTarget,
+    Raised,
+    advantage_target,
+    loss_target,
+)
+
+HOLDS, FAILS, OUT = "holds", "fails", "does not apply"
+EXAMPLES = 100
+Target = AdvantageTarget | LossTarget
+
+
+@dataclass(frozen=True)
+class Result:
+    """One law's verdict: ``example`` is the shrunk counterexample, ``reproduce`` a line for the shell."""
+
+    name: str
+    status: str
+    declared: bool | None = None
+    universal: bool = False
+    example: Mapping[str, Any] | None = None
+    why: str = ""
+    reproduce: str = ""
+
+    @property
+    def as_declared(self) -> bool:
+        """Whether the verdict is what was declared; true where nothing was. A law that does not apply was not shown."""
+        if self.declared is None:
+            return True
+        return self.status == (HOLDS if self.declared else FAILS)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data: name, status, declared, example, why."""
+        example = (
+            None if self.example is None else {**_plain(dict(self.example)), "reproduce": self.reproduce}
+        )
+        return {
+            "name": self.name,
+            "status": self.status,
+            "declared": self.declared,
+            "example": example,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """All laws of one target. ``ok``: every declared law is as declared; with none declared, no universal one fails."""
+
+    target: str
+    results: tuple[Result, ...]
+    note: str = ""
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        """The results that make ``ok`` false."""
+        declared = [r for r in self.results if r.declared is not None]
+        if declared:
+            return tuple(r for r in declared if not r.as_declared)
+        return tuple(r for r in self.results if r.universal and r.status == FAILS)
+
+    @property
+    def ok(self) -> bool:
+        """Nothing that decides has failed."""
+        return not self.failures
+
+    def __getitem__(self, law: str) -> Result:
+        return next(r for r in self.results if r.name == law)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``gradvar check --json`` writes it."""
+        return {"target": self.target, "ok": self.ok, "laws": [r.as_json() for r in self.results]}
+
+    def to_json(self) -> str:
+        """The same as text; NaN and infinities are written as strings."""
+        return json.dumps(self.as_json(), indent=2)
+
+    def table(self) -> str:
+        """Law, verdict, what was seen and a line that shows it, for people."""
+        width = max(len(r.name) for r in self.results)
+        lines = [f"{self.target}: {'all that decides holds' if self.ok else 'FAILS'}"]
+        if self.note:
+            lines.append(f"  note: {self.note}")
+        for r in self.results:
+            mark = "*" if r in self.failures else " "
+            said = "" if r.declared is None else f" (declared {'true' if r.declared else 'false'})"
+            lines.append(f"{mark} {r.name:<{width}}  {r.status}{said}{'  ' + r.why if r.why else ''}")
+            if r.status == FAILS and r.reproduce:
+                lines.append(f"  {'':<{width}}  $ {r.reproduce}")
+        return "\n".join(lines)
+
+
+@dataclass
+class _Search:
+    """What a search for a counterexample has seen last; Hypothesis ends on the smallest failure."""
+
+    example: dict[str, Any] | None = None
+    why: str = ""
+    residue: str = ""
+    residue_size: float = -1.0
+    calls: list[str] = field(default_factory=list)
+
+
+def check_law(
+    law: Law,
+    target: Target,
+    declared: bool | None = None,
+    *,
+    examples: int = EXAMPLES,
+    random_seed: int | None = None,
+) -> Result:
+    """Decide one law. Never raises for what the function under test does."""
+    reason = law.applies(target)
+    if reason:
+        return Result(law.name, OUT, declared, law.universal, why=reason)
+    seen = _Search()
+    try:
+        _search(law, target, seen, 1 if law.exact else examples, random_seed)
+    except (Flaky, HypothesisException) as error:
+        if seen.example is None:
+            return Result(law.name, OUT, declared, law.universal, why=f"no examples: {error}")
+    if seen.example is None:
+        return Result(law.name, HOLDS, declared, law.universal, why=seen.residue)
+    # the witness, once more, outside the search
+    target.calls.clear()
+    again = _broken(law, target, seen.example)
+    calls = list(dict.fromkeys(target.calls)) if again else seen.calls
+    why = again or f"{seen.why} (not every time: the function is not deterministic)"
+    # what an expectation or a derivative is takes more than a print of the function
+    whole = law.exact or isinstance(target, LossTarget)
+    line = f"gradvar check {target.origin} --laws {law.name}" if whole else reproduction(target, calls)
+    return Result(law.name, FAILS, declared, law.universal, seen.example, why, line if target.origin else "")
+
+
+def _search(law: Law, target: Target, seen: _Search, examples: int, random_seed: int | None) -> None:
+    @settings(
+        max_examples=examples,
+        derandomize=random_seed is None,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        verbosity=Verbosity.quiet,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(law.examples(target))
+    def attempt(example: dict[str, Any]) -> None:
+        target.calls.clear()
+        try:
+            why = _broken(law, target, example)
+        except Residue as residue:
+            if residue.size > seen.residue_size:
+                seen.residue, seen.residue_size = str(residue), residue.size
+            return
+        if why:
+            seen.example, seen.why, seen.calls = example, why, list(target.calls)
+            raise Broken(why)
+
+    run = attempt if random_seed is None else seed(random_seed)(attempt)
+    try:
+        run()
+    except Broken:
+        return
+
+
+def _broken(law: Law, target: Target, example: Mapping[str, Any]) -> str:
+    """What is wrong on this example, or "". A framework's error is a finding like any other."""
+    try:
+        with np.errstate(all="ignore"):
+            law.check(target, **example)
+    except (Broken, Raised, BadOutput) as failure:
+        return str(failure) or type(failure).__name__
+    return ""
+
+
+def reproduction(target: Target, calls: Sequence[str], most: int = 2) -> str:
+    """A shell line that calls the function as the law did, without the kit."""
+    if not target.origin or not calls:
+        return ""
+    module, _, name = target.origin.rpartition(":")
+    if module.endswith(".py"):
+        fetch = f"import runpy; f = runpy.run_path({module!r})[{name!r}]"
+    else:
+        fetch = f"from {module} import {name.split('.')[0]}; f = {name}"
+    shown = "; ".join(f"print({c})" for c in list(calls)[:most])
+    return f"python -c {shlex.quote(f'{target.library.imports}; {fetch}; {shown}')}"
+
+
+def check_advantage(
+    function: Callable[..., Any] | AdvantageTarget,
+    *,
+    claims: Mapping[str, bool] | None = None,
+    laws: Iterable[str] = (),
+    examples: int = EXAMPLES,
+    random_seed: int | None = None,
+    **settings_: Any,
+) -> Report:
+    """Which advantage laws the function obeys.
+
+    ``claims`` maps laws to whether they should hold; ``laws`` restricts the run. Further settings are those of
+    ``advantage_target``: signature, library_name, arguments, domain, min_group, epsilon. Raises ``ValueError`` on an
+    unknown law or a signature that cannot be told.
+    """
+    target = function if isinstance(function, AdvantageTarget) else advantage_target(function, **settings_)
+    return check(target, ADVANTAGE, claims or {}, laws, examples, random_seed)
+
+
+def check_loss(
+    function: Callable[..., Any] | LossTarget,
+    *,
+    claims: Mapping[str, bool] | None = None,
+    laws: Iterable[str] = (),
+    examples: int = EXAMPLES,
+    random_seed: int | None = None,
+    **settings_: Any,
+) -> Report:
+    """Which loss laws the function obeys; settings: library_name, arguments, sign, aggregation."""
+    target = function if isinstance(function, LossTarget) else loss_target(function, **settings_)
+    return check(target, LOSS, claims or {}, laws, examples, random_seed)
+
+
+def check(
+    target: Target,
+    catalogue: Sequence[Law],
+    claims: Mapping[str, bool],
+    laws: Iterable[str],
+    examples: int,
+    random_seed: int | None,
+) -> Report:
+    """Run the laws on a target and collect the report."""
+    chosen = set(laws)
+    known = {law.name for law in catalogue}
+    for name in (*claims, *chosen):
+        if name not in known:
+            hint = "it is a law of the other kind" if name in NAMES else f"one of {', '.join(sorted(known))}"
+            raise ValueError(f"law: '{name}' is not a law for this target; {hint}")
+    results = tuple(
+        check_law(law, target, claims.get(law.name), examples=examples, random_seed=random_seed)
+        for law in catalogue
+        if not chosen or law.name in chosen or law.name in claims
+    )
+    return Report(target.origin or target.name, results, target.signature.note)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,219 @@
+"""What a function wants to be called with, read off its parameters' names, its annotations and its text.
+
+Kinds of advantage functions: ``group`` f(rewards[G]); ``grouped`` f(rewards[Q, G]); ``flat`` f(rewards[N], group_ids);
+``prompt-ids`` the same with the identity of the prompt, which two groups may share; ``num-generations``
+f(rewards[N], G) with groups in contiguous runs; ``token-level`` f(token_rewards[N, T], mask, index). And ``loss``
+f(logp, old_logp, advantages, mask, ...). What cannot be told is asked for, in one line.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradvar.testing.arrays import unwrapped
+
+KINDS = ("group", "grouped", "flat", "prompt-ids", "num-generations", "token-level", "loss")
+
+_ROLES: dict[str, str] = {
+    "ids": "group_ids group_id ids id index indices uid uids groups group group_index group_indices group_idx "
+    "segment_ids segments group_labels labels group_uids",
+    "prompts": "prompt_ids prompt_id prompts prompt prompt_index prompt_indices prompt_idx prompt_uids prompt_uid",
+    "count": "num_generations group_size n_samples_per_prompt num_samples n_samples samples_per_prompt num_rollouts "
+    "rollouts_per_prompt num_return_sequences n_rollouts samples_per_problem group_num num_repeat k n g n_per_prompt "
+    "num_rollouts_per_prompt rollout_n",
+    "mask": "mask masks response_mask completion_mask loss_mask eos_mask action_mask attention_mask token_mask "
+    "response_masks loss_masks padding_mask",
+    "advantages": "advantages advantage adv advs a",
+    "lengths": "lengths lens response_lengths completion_lengths seq_lens",
+}
+_TWO_AXES = re.compile(r"[\[(]\s*(Q|P|B|N|\w*prompts?|\w*batch\w*)\s*[,x]\s*\w+\s*[\])]|prompts? group", re.I)
+_ONE_AXIS = re.compile(r"[\[(]\s*(G|group|group_size)\s*,?\s*[\])]|[\"'\s]group[\"']|one group")
+_BY_NAME = {name: role for role, names in _ROLES.items() for name in names.split()}
+
+
+class SignatureError(ValueError):
+    """The function's signature cannot be told, or does not fit the one given."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """``kind`` is one of ``KINDS``; ``roles`` maps a parameter's name to what it is given; ``fixed`` are values given
+    by the user; ``note`` is a remark for the report."""
+
+    kind: str
+    roles: Mapping[str, str]
+    positional: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    def has(self, role: str) -> bool:
+        """Whether some parameter plays the role."""
+        return role in self.roles.values()
+
+    def arguments(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments for the values by role."""
+        by_name = {name: values[role] for name, role in self.roles.items() if role in values}
+        by_name.update(self.fixed)
+        positional = [by_name.pop(name) for name in self.positional if name in by_name]
+        return positional, by_name
+
+
+def role_of(name: str) -> str:
+    """The role that a parameter's name suggests, or ""."""
+    low = name.lower().strip("_")
+    if "log" in low and ("p" in low.split("log", 1)[1] or "prob" in low):
+        if "ref" in low:
+            return "ref_logp"
+        if any(word in low for word in ("old", "behav", "prev", "sampl", "rollout", "infer")):
+            return "old_logp"
+        return "logp"
+    if low in ("old", "old_lp", "logits_old"):
+        return "old_logp"
+    if low in ("new", "new_lp"):
+        return "logp"
+    if "token" in low and ("reward" in low or "score" in low):
+        return "token_rewards"
+    return _BY_NAME.get(low, "")
+
+
+def inspect_signature(
+    function: Callable[..., Any], kind: str | None = None, fixed: Mapping[str, Any] | None = None
+) -> Signature:
+    """The signature, by inspection; ``kind`` where the user says it, ``fixed`` for further arguments.
+
+    Raises ``SignatureError`` where a required parameter is not understood.
+    """
+    fixed = dict(fixed or {})
+    if kind is not None and kind not in KINDS:
+        raise SignatureError(f"signature: '{kind}' is unknown; give one of {', '.join(KINDS)}")
+    try:
+        parameters = [
+            p
+            for p in inspect.signature(function).parameters.values()
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in fixed
+        ]
+    except (TypeError, ValueError):
+        parameters = [inspect.Parameter("rewards", inspect.Parameter.POSITIONAL_ONLY)]
+    roles = {p.name: role_of(p.name) for p in parameters}
+    required = [p for p in parameters if p.default is p.empty]
+    is_loss = kind == "loss" or (kind is None and "logp" in roles.values())
+    roles = _loss_roles(parameters, roles) if is_loss else _advantage_roles(parameters, roles, required, kind)
+    missing = [p.name for p in required if not roles.get(p.name)]
+    if missing:
+        raise SignatureError(
+            f"{getattr(function, '__name__', 'target')}: cannot tell what its argument '{missing[0]}' is; wrap the "
+            "function, say --signature, or give the value with --arguments"
+        )
+    played = set(roles.values())
+    note = ""
+    if kind is None:
+        kind, note = ("loss", "") if is_loss else _advantage_kind(function, played)
+    needed = {
+        "flat": "ids",
+        "prompt-ids": "prompts",
+        "num-generations": "count",
+        "token-level": "token_rewards",
+    }
+    if kind in needed and needed[kind] not in played:
+        raise SignatureError(
+            f"signature: '{kind}' needs an argument for {needed[kind]}, and the function has none"
+        )
+    positional = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+    return Signature(kind, {n: r for n, r in roles.items() if r}, positional, fixed, note)
+
+
+def _advantage_roles(
+    parameters: list[inspect.Parameter],
+    roles: dict[str, str],
+    required: list[inspect.Parameter],
+    kind: str | None,
+) -> dict[str, str]:
+    roles = {
+        n: r for n, r in roles.items() if r in ("ids", "prompts", "count", "mask", "token_rewards", "lengths")
+    }
+    if not parameters:
+        raise SignatureError("target: takes no arguments; give a function of rewards")
+    head = (required or parameters)[0].name
+    if "token_rewards" not in roles.values():
+        roles[head] = "token_rewards" if "mask" in roles.values() or kind == "token-level" else "rewards"
+    second = required[1].name if len(required) > 1 else ""
+    # the user's word decides what an oddly named second argument is
+    if second and (not roles.get(second) or kind in ("flat", "prompt-ids", "num-generations")):
+        said = {"flat": "ids", "prompt-ids": "prompts", "num-generations": "count"}.get(kind or "")
+        if said and said not in roles.values():
+            roles[second] = said
+    if "count" in roles.values() and kind in (None, "num-generations"):
+        return roles
+    # one-letter names with a default (n, k, g) are rather settings than a group size
+    for p in parameters:
+        if (
+            roles.get(p.name) == "count"
+            and (kind is not None or "ids" in roles.values())
+            and p.default is not p.empty
+        ):
+            del roles[p.name]
+    return roles
+
+
+def _loss_roles(parameters: list[inspect.Parameter], roles: dict[str, str]) -> dict[str, str]:
+    roles = dict(roles)
+    allowed = ("logp", "old_logp", "ref_logp", "advantages", "mask")
+    if "logp" not in roles.values():  # positional fall-back: logp, old_logp, advantages, mask
+        for p, role in zip(parameters, ("logp", "old_logp", "advantages", "mask"), strict=False):
+            roles[p.name] = roles.get(p.name) or role
+    seen: set[str] = set()
+    out = {}
+    for name, role in roles.items():
+        if role in allowed and role not in seen:
+            out[name] = role
+            seen.add(role)
+    return out
+
+
+def _advantage_kind(function: Callable[..., Any], played: set[str]) -> tuple[str, str]:
+    if "token_rewards" in played:
+        return "token-level", ""
+    if "ids" in played:
+        return "flat", ""
+    if "count" in played:
+        return "num-generations", ""
+    if "prompts" in played:
+        return "prompt-ids", ""
+    axes = _axes_said(function)
+    if axes:
+        return ("grouped" if axes == 2 else "group"), ""
+    return "", ""  # one argument, nothing said: the target tries it out
+
+
+def _axes_said(function: Callable[..., Any]) -> int:
+    """2 or 1 where annotations, docstring or code say how many axes the rewards have, else 0."""
+    inner = unwrapped(function)
+    annotations = " ".join(str(a) for a in getattr(inner, "__annotations__", {}).values())
+    text = annotations + " " + (inspect.getdoc(inner) or "")
+    try:
+        source = textwrap.dedent(inspect.getsource(inner))
+    except (OSError, TypeError):
+        source = ""
+    text += " " + " ".join(re.findall(r"#.*", source))
+    if _TWO_AXES.search(text):
+        return 2
+    if _ONE_AXIS.search(text):
+        return 1
+    try:
+        tree = ast.parse(source) if source else None
+    except SyntaxError:
+        tree = None
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.keyword) and node.arg in ("axis", "dim", "keepdims", "keepdim"):
+            return 2
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            numbers = [a for a in node.args if isinstance(a, ast.UnaryOp | ast.Constant)]
+            if node.func.attr in ("mean", "std", "sum", "var", "max", "min") and numbers:
+                return 2
+    return 0
