@@ -14,6 +14,7 @@ from gradvar.symbolic.library import load, proofs_folder
 from gradvar.symbolic.numbers import Undecided, exact_sign, rational
 from gradvar.symbolic.regions import Region, explore
 from gradvar.symbolic.rules import Unreadable
+from gradvar.symbolic.scenes import Scene, engine, engines_agree, group_scene
 from gradvar.symbolic.smt import find_point, smt_valid
 from gradvar.symbolic.trace import Witness, jaxpr_text, symbolic_batch, symbols, trace
 from gradvar.symbolic.verify import Rejected, enumerate_rationals, equal, identity, require, vanishes
@@ -26,11 +27,14 @@ __all__ = [
     "Region",
     "Rejected",
     "Report",
+    "Scene",
     "Source",
     "Undecided",
     "Unreadable",
     "Witness",
     "centred_score_moments",
+    "engine",
+    "engines_agree",
     "enumerate_rationals",
     "equal",
     "exact_sign",
@@ -38,6 +42,7 @@ __all__ = [
     "falling",
     "find_point",
     "group_moments",
+    "group_scene",
     "identity",
     "jaxpr_text",
     "load",

@@ -110,7 +110,7 @@ class Claim:
 
         return add
 
-    def sabotage(self, name: str, step: Callable[..., Any], **changes: Any) -> None:
+    def sabotage(self, name: str, step: Callable[..., Any], /, **changes: Any) -> None:
         """Add a false statement: ``step`` run with ``changes`` must be rejected."""
         if not changes:
             raise ValueError(f"changes: none given for the sabotage {name!r}; name what is perturbed")
@@ -118,7 +118,7 @@ class Claim:
             raise ValueError(f"step: {step.__name__} is not a step or counterexample of claim {self.id}")
         self.sabotages.append(Sabotage(name, step, changes))
 
-    def counterexample(self, text: str, **numbers: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def counterexample(self, text: str, /, **numbers: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Add the decorated check as a counterexample with its exact numbers."""
 
         def add(check: Callable[..., Any]) -> Callable[..., Any]:

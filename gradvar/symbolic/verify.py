@@ -10,6 +10,7 @@ import numpy as np
 import sympy as sp
 
 from gradvar.symbolic.numbers import Undecided
+from gradvar.symbolic.smt import smt_valid
 
 _POINTS = 4
 
@@ -29,9 +30,9 @@ def require(condition: Any, statement: str) -> None:
 def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ()) -> None:
     """Prove that two expressions (or arrays of them) are identical. Raises ``Rejected`` with a point where they differ.
 
-    The symbols' assumptions count. ``where`` are relations under which the identity is meant: they choose the points of
-    the numerical test; the proof itself is algebraic and does not use them. Raises ``Undecided`` if neither a proof nor
-    a point of difference is found.
+    The symbols' assumptions count. ``where`` are relations under which the identity is meant; if it does not hold
+    without them, z3 decides whether it holds with them. Raises ``Undecided`` if neither a proof nor a point of
+    difference is found.
     """
     left, right = np.asarray(lhs, object), np.asarray(rhs, object)
     if left.shape != right.shape and left.size != 1 and right.size != 1:
@@ -42,8 +43,16 @@ def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ())
         if point is not None:
             value = sp.N(difference.subs(point), 8)
             raise Rejected(f"{statement or f'{a} = {b}'}: the sides differ by {value} at {point}")
-        if not vanishes(difference):
+        if not vanishes(difference) and not _vanishes_where(difference, where, statement):
             raise Undecided(f"{statement or 'identity'}: no proof that {a} = {b}, and no point where they differ")
+
+
+def _vanishes_where(difference: sp.Expr, where: Sequence[Any], statement: str) -> bool:
+    if not where:
+        return False
+    answer = smt_valid(where, sp.Eq(difference, 0), total=True)
+    require(answer, f"{statement or 'identity'}: the sides differ at {answer.point}")
+    return True
 
 
 def identity(lhs: Any, rhs: Any, *, where: Sequence[Any] = ()) -> bool:
@@ -114,7 +123,7 @@ def _difference_point(difference: sp.Expr, where: Sequence[Any]) -> dict[sp.Symb
         return {} if value.is_comparable and abs(value) > sp.Float("1e-20") else None
     draw = random.Random(20_251)
     found = 0
-    for _ in range(400):
+    for _ in range(60 if where else _POINTS):
         point = {symbol: _draw(symbol, draw) for symbol in free}
         if not all(sp.sympify(w).subs(point) == sp.true for w in where):
             continue
@@ -127,11 +136,16 @@ def _difference_point(difference: sp.Expr, where: Sequence[Any]) -> dict[sp.Symb
     return None
 
 
+def _is_chance(symbol: sp.Symbol) -> bool:
+    """Symbols called p or q are probabilities, kept below one."""
+    return symbol.name[:1] in "pq"
+
+
 def _draw(symbol: sp.Symbol, draw: random.Random) -> sp.Expr:
     if symbol.is_integer:
         size = sp.Integer(draw.randint(3, 9))
     else:
-        size = sp.Rational(draw.randint(1, 96), 97)
+        size = sp.Rational(draw.randint(1, 96), 97) * draw.choice((1, 1, 2) if not _is_chance(symbol) else (1,))
     if symbol.is_negative or (not symbol.is_nonnegative and not symbol.is_integer and draw.random() < 0.4):
         return -size
     return size

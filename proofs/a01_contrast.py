@@ -1,0 +1,226 @@
+"""A1: the gradient of two-rollout GRPO is a contrast; A1b: what clipping does to it."""
+
+import jax
+import numpy as np
+import sympy as sp
+
+from gradvar import catalogue
+from gradvar.compose import compose
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Exhibit,
+    Source,
+    engine,
+    engines_agree,
+    equal,
+    explore,
+    group_moments,
+    group_scene,
+    jaxpr_text,
+    require,
+    smt_valid,
+    weights_of,
+)
+
+r1, r2 = sp.symbols("r1 r2", real=True)
+gap = sp.Abs(r1 - r2)
+GROUP = sp.Integer(2)
+
+# 1/|o_1| and so on for rollouts of 1 and 2 tokens, as each aggregation has it.
+SHARES = {
+    aggregate.sequence_token_mean: (sp.Rational(1, 2), sp.Rational(1, 4)),
+    aggregate.sequence_token_sum: (sp.Rational(1, 2), sp.Rational(1, 2)),
+    aggregate.token_mean: (sp.Rational(1, 3), sp.Rational(1, 3)),
+    aggregate.prompt_mean: (sp.Rational(1, 3), sp.Rational(1, 3)),
+}
+
+
+def coefficient(ddof, eps, gap=gap):
+    """|A| of a pair with this reward gap: the std of two numbers is gap/2 (population) or gap/sqrt(2) (sample)."""
+    spread = gap / 2 if ddof == 0 else gap / sp.sqrt(2)
+    return gap / 2 / (spread + sp.Rational(str(eps)))
+
+
+claim = Claim(
+    id="A1a",
+    title="Two-rollout GRPO is a contrast of log-probabilities",
+    statement=(
+        r"For $G = 2$ and any real rewards, with the mean as baseline, the advantages are $\pm (r_1 - r_2)/2$. On policy "
+        r"the gradient is $c(|r_1 - r_2|) \left[ a_w \sum_t \nabla \log \pi(o_{w,t}) - a_l \sum_t \nabla \log \pi(o_{l,t}) \right]$, "
+        r"$w$ the rollout with the larger reward, $a$ the aggregation's share of a token, and $c(d) = d/2$; with the "
+        r"division by the standard deviation, $c(d) = d/(d + 2\epsilon)$ (population) or $d/(\sqrt{2} d + 2\epsilon)$ (sample), "
+        r"both bounded."
+    ),
+    source=Source("2510.00977", "v3", "Section 3 and the two-rollout case of Section 4"),
+    verdict="proved",
+    scope="all real rewards, every aggregation shown, on policy (ratios 1); epsilon 0, 1e-6 and 1 as traced, any epsilon for the bound",
+    finding=(
+        r"The factor is bounded but not constant: with $\epsilon = 0$ it is $1$ (population) or $1/\sqrt{2}$ (sample) for "
+        r"every gap, however small. With token-means of rollouts of different length the two scores are divided by "
+        r"different lengths, so the contrast is one of length-normalised scores."
+    ),
+)
+
+
+@claim.step("The advantages of a pair", route="traced code", shows=r"$A_{1,2} = \pm (r_1 - r_2)/2$ from the shipped Dr. GRPO")
+def advantages(factor=sp.Rational(1, 2)):
+    scene = group_scene(2, on_policy=True)
+    dr_grpo = compose(
+        advantage=advantage.group_mean, surrogate=surrogate.ppo_clip, aggregate=aggregate.sequence_token_sum
+    )
+    found = []
+    for region in scene.regions(dr_grpo):
+        weights = [GROUP * w for w in region.value.reshape(-1)]
+        equal(weights, [factor * (r1 - r2), factor * (r2 - r1)], "advantages of a pair")
+        found.append(weights)
+    return Exhibit(
+        formula=sp.latex(sp.factor(found[0][0])), code=jaxpr_text(jax.grad(dr_grpo), scene.logp, scene.batch)
+    )
+
+
+@claim.step(
+    "The gradient for every std, epsilon and aggregation",
+    route="traced code",
+    shows=r"each token's weight is $\pm c(|r_1 - r_2|)$ times the aggregation's share",
+)
+def contrast(ddof_in_code=None, eps_shift=0):
+    scene = group_scene(2, lengths=(1, 2), on_policy=True)
+    for ddof in (0, 1):
+        for eps in (0, 1e-6, 1.0):
+            for rule, (one, two) in SHARES.items():
+                estimator = compose(
+                    advantage=lambda rewards, d=ddof, e=eps: advantage.standardised(rewards, ddof=d, eps=e),
+                    surrogate=surrogate.ppo_clip,
+                    aggregate=rule,
+                )
+                claimed = ddof if ddof_in_code is None else ddof_in_code
+                regions = scene.regions(estimator)
+                require(len(regions) == 2, "two regions: which reward is larger")
+                for region in regions:
+                    c = coefficient(claimed, eps + eps_shift) * sp.sign(r1 - r2)
+                    where = region.conditions
+                    larger = bool((r1 - r2).subs(region.point) > 0)
+                    c = c.subs(sp.sign(r1 - r2), 1 if larger else -1).subs(gap, (r1 - r2) if larger else (r2 - r1))
+                    (w1, pad), (w21, w22) = region.value[0]
+                    require(pad == 0, "padding has weight zero")
+                    equal([w1, w21, w22], [c * one, -c * two, -c * two], f"{rule.__name__}, ddof {ddof}, eps {eps}", where=where)
+
+
+@claim.step(
+    "The factor is bounded",
+    route="smt",
+    shows=r"$0 \le d/(d + 2\epsilon) \le 1$ and $0 \le d/(\sqrt{2} d + 2\epsilon) < 1$ for $d > 0$, $\epsilon \ge 0$",
+)
+def bounded(bound=1):
+    d, eps = sp.Symbol("d", positive=True), sp.Symbol("epsilon", nonnegative=True)
+    for c in (d / (d + 2 * eps), d / (sp.sqrt(2) * d + 2 * eps)):
+        require(smt_valid([], sp.And(c >= 0, c <= bound)), f"0 <= {c} <= {bound}")
+
+
+@claim.step(
+    "The expected update is the contrast's expectation",
+    route="enumeration",
+    shows=r"over all pairs of answers, $\mathrm{E}[\hat g] = \sum_{j<k} \pi_j \pi_k\, c_{jk} (s_j - s_k)$, in rationals",
+)
+def expectation(factor=sp.Rational(1, 2)):
+    bandit = Bandit(["1/2", "1/3", "1/6"], [0, 1, "5/2"])
+    moments = group_moments(bandit, 2, weights_of(catalogue.get("grpo", eps=0.0)))
+    size = range(3)
+    for i in size:
+        pairs = [(j, k) for j in size for k in size if bandit.rewards[j] > bandit.rewards[k]]
+        claimed = sp.Add(
+            *[2 * bandit.probabilities[j] * bandit.probabilities[k] * factor * (bandit.scores[j][i] - bandit.scores[k][i]) for j, k in pairs]
+        )
+        equal(moments.mean[i], claimed, "expected contrast")
+
+
+@claim.step("The engine agrees", route="exact engine", shows="mean and covariance of the shipped estimator at G = 2")
+def engine_agrees(ddof=0):
+    bandit = Bandit(["1/2", "1/3", "1/6"], [0, 1, "5/2"])
+    exact = group_moments(bandit, 2, weights_of(catalogue.get("grpo", eps=0.0, ddof=ddof)))
+    engines_agree(engine(catalogue.get("grpo", eps=0.0), bandit, 2), exact, "two-rollout GRPO")
+
+
+claim.sabotage("the whole gap for half of it", advantages, factor=1)
+claim.sabotage("the sample std where the code divides by the population's", contrast, ddof_in_code=1)
+claim.sabotage("another epsilon", contrast, eps_shift=1e-6)
+claim.sabotage("a bound below the supremum", bounded, bound=sp.Rational(99, 100))
+claim.sabotage("sample std against the engine's population std", engine_agrees, ddof=1)
+claim.sabotage("a factor 1 on the expected contrast", expectation, factor=1)
+
+
+clipping = Claim(
+    id="A1b",
+    title="What clipping leaves of the contrast",
+    statement=(
+        r"With the clip range $[1-\epsilon_-, 1+\epsilon_+]$ the two-rollout gradient is "
+        r"$\frac{c}{2} \left[ \rho_w 1[\rho_w < 1+\epsilon_+]\, s_w - \rho_l 1[\rho_l > 1-\epsilon_-]\, s_l \right]$, one token each: "
+        r"a contrast with weights $\rho_w, \rho_l$ where neither is clipped, one-sided where one is, zero where both are."
+    ),
+    source=Source("2510.00977", "v3", "Section 3, the clipped objective"),
+    verdict="proved",
+    scope="all real rewards, all positive ratios off the clip's boundary, clip ranges (0.2, 0.2) and (0.2, 0.28), eps 0 and 1e-6; at the boundary JAX gives half of the one-sided weight",
+    finding=(
+        r"The weights of the two scores are equal only when $\rho_w = \rho_l$: away from the sampling policy the gradient is no "
+        r"longer a difference of log-probability gradients with one factor, but of probability ratios."
+    ),
+)
+rho_w, rho_l = sp.symbols("rho1 rho2", positive=True)
+
+
+def clipped_regions(low, high, eps):
+    scene = group_scene(2)
+    return scene, explore(
+        jax.grad(catalogue.get("grpo", clip_low=low, clip_high=high, eps=eps)), scene.logp, scene.batch, given=[r1 > r2]
+    )
+
+
+@clipping.step("Every region", route="traced code", shows="all open regions of the two ratios, found and matched one by one")
+def regions(upper_shift=0, lower_side=1):
+    for low, high, eps in ((0.2, 0.2, 1e-6), (0.2, 0.28, 0.0)):
+        top, bottom = sp.Rational(str(1 + high)) + upper_shift, sp.Rational(str(1 - low))
+        d = r1 - r2
+        c = d / (d + 2 * sp.Rational(str(eps)))
+        up = sp.Piecewise((c * rho_w / 2, rho_w < top), (0, True))
+        down = sp.Piecewise((-c * rho_l / 2, lower_side * (rho_l - bottom) > 0), (0, True))
+        _, found = clipped_regions(low, high, eps)
+        for region in found:
+            given = [r1 > r2, *region.conditions]
+            for weight, claimed in zip(region.value.reshape(-1), (up, down), strict=True):
+                require(smt_valid(given, sp.Eq(weight, claimed), total=True), f"weight {weight} is {claimed} where {given}")
+        require(len(found) >= 4, "all four kinds of region occur")
+    return Exhibit(table=(("winner's ratio", "loser's ratio", "gradient"), ("< 1+e", "> 1-e", "contrast"), (">= 1+e", "> 1-e", "push the loser down only"), ("< 1+e", "<= 1-e", "pull the winner up only"), (">= 1+e", "<= 1-e", "zero")))
+
+
+@clipping.step(
+    "The regions follow from the objective by cases",
+    route="smt",
+    shows=r"$\min(\rho A, \mathrm{clip}(\rho) A)$ equals $A \min(\rho, 1+\epsilon_+)$ for $A > 0$ and $A \max(\rho, 1-\epsilon_-)$ for $A < 0$, for all ranges",
+)
+def cases(swap=False):
+    rho, up, down = sp.symbols("rho up down", positive=True)
+    A = sp.Symbol("A", real=True)
+    clipped = sp.Min(1 + up, sp.Max(1 - down, rho))
+    surrogate_value = sp.Min(rho * A, clipped * A)
+    one_sided = A * sp.Min(rho, 1 + up), A * sp.Max(rho, 1 - down)
+    plus, minus = reversed(one_sided) if swap else one_sided
+    require(smt_valid([A > 0, down < 1], sp.Eq(surrogate_value, plus)), "positive advantage: only the upper bound binds")
+    require(smt_valid([A < 0, down < 1], sp.Eq(surrogate_value, minus)), "negative advantage: only the lower bound binds")
+
+
+@clipping.step("At the boundary", route="traced code", shows=r"at $\rho_w = 1 + \epsilon_+$ exactly JAX halves the weight")
+def boundary(share=sp.Rational(1, 2)):
+    from gradvar.symbolic import Witness
+
+    scene = group_scene(2, rewards=(1, 0))
+    point = dict.fromkeys(scene.rho.flat, sp.Integer(1)) | {rho_w: sp.Rational(6, 5)}
+    value = scene.weights(catalogue.get("grpo", eps=0.0), assume=Witness(point)).reshape(-1)
+    equal(value, np.asarray([share * rho_w / 2, -rho_l / 2]), "weight at the upper boundary")
+
+
+clipping.sabotage("a wider clip", regions, upper_shift=sp.Rational(1, 10))
+clipping.sabotage("the loser clipped above instead of below", regions, lower_side=-1)
+clipping.sabotage("the two bounds exchanged", cases, swap=True)
+clipping.sabotage("the full weight at the boundary", boundary, share=1)

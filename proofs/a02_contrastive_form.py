@@ -1,0 +1,110 @@
+"""A2: for binary rewards GRPO's clipped objective is a contrast between the correct and the wrong rollouts."""
+
+import itertools
+
+import sympy as sp
+
+from gradvar import catalogue
+from gradvar.symbolic import Bandit, Claim, Exhibit, Source, engine, engines_agree, equal, group_moments, group_scene, require, vanishes, weights_of
+
+claim = Claim(
+    id="A2",
+    title="GRPO with binary rewards in contrastive form",
+    statement=(
+        r"For $G$ rollouts with binary rewards, $k$ of them correct and $\hat p = k/G$, the clipped, length-normalised objective is "
+        r"$\sqrt{\hat p (1 - \hat p)} \left[ \frac{1}{k} \sum_{r_i = 1} C^+_i - \frac{1}{G-k} \sum_{r_i = 0} C^-_i \right]$ with "
+        r"$C^+_i = \frac{1}{|o_i|} \sum_t \min(\rho_{it}, 1+\epsilon)$ and $C^-_i = \frac{1}{|o_i|} \sum_t \max(\rho_{it}, 1-\epsilon)$; "
+        r"zero when all rewards are equal."
+    ),
+    hypotheses=("population standard deviation", "no epsilon beside the standard deviation", "two reward levels", "no KL term"),
+    source=Source("2510.00977", "v3", "Section 3, the contrastive form of GRPO"),
+    verdict="proved",
+    scope="every G (symbolic), all ratios including the boundaries of the clip, rollouts of any length",
+    finding=(
+        r"With the sample standard deviation the whole objective is smaller by $\sqrt{(G-1)/G}$; with an epsilon the factor is "
+        r"$\hat p (1 - \hat p) / (\sqrt{\hat p (1 - \hat p)} + \epsilon)$. Any two reward levels give the same objective."
+    ),
+)
+
+
+@claim.step(
+    "From advantages to the contrast, any G",
+    route="sympy",
+    shows=(
+        r"correct rollouts have $A = (1 - \hat p)/\sigma$ and wrong ones $A = -\hat p/\sigma$, $\sigma = \sqrt{\hat p (1 - \hat p)}$; so "
+        r"$\frac{1}{G} \sum_i A_i C_i = \frac{k}{G} \frac{1 - \hat p}{\sigma} \bar C^+ - \frac{G-k}{G} \frac{\hat p}{\sigma} \bar C^-$"
+    ),
+)
+def any_group(root=sp.Rational(1, 2)):
+    G, k = sp.symbols("G k", positive=True)
+    plus, minus = sp.symbols("Cplus Cminus", real=True)
+    share = k / G
+    # The variance of k ones and G - k zeros, from its definition.
+    variance = (k * (1 - share) ** 2 + (G - k) * share**2) / G
+    equal(variance, share * (1 - share), "the variance of binary rewards")
+    std = sp.sqrt(share * (1 - share))
+    mean = (k * (1 - share) / std * plus - (G - k) * share / std * minus) / G
+    equal(mean, (share * (1 - share)) ** root * (plus - minus), "the contrastive form", where=[k < G])
+
+
+@claim.step(
+    "The shipped objective, G = 2, 3, 4",
+    route="traced code",
+    shows="value of the traced objective, ratios symbolic, every binary reward vector, rollouts of one and two tokens",
+)
+def traced(ddof=0, eps=0.0, swap=False):
+    shown = None
+    for group in (2, 3, 4):
+        scene_lengths = [1 + i % 2 for i in range(group)]
+        for rewards in itertools.product((0, 1), repeat=group):
+            scene = group_scene(group, scene_lengths, rewards=rewards)
+            value = scene.value(catalogue.get("grpo", ddof=ddof, eps=eps))
+            equal(sp.expand(value - contrast(scene, rewards, scene_lengths, swap)), 0, f"objective at rewards {rewards}")
+            shown = value if group == 2 and rewards == (1, 0) else shown
+    return Exhibit(formula=sp.latex(shown))
+
+
+def contrast(scene, rewards, lengths, swap=False):
+    up, down = sp.Rational(6, 5), sp.Rational(4, 5)
+    correct = [i for i, r in enumerate(rewards) if r]
+    wrong = [i for i, r in enumerate(rewards) if not r]
+    if not correct or not wrong:
+        return sp.Integer(0)
+
+    def mean(rows, bound, kind):
+        rows_mean = [sp.Add(*[kind(scene.rho[0, i, t], bound) for t in range(lengths[i])]) / lengths[i] for i in rows]
+        return sp.Add(*rows_mean) / len(rows)
+
+    share = sp.Rational(len(correct), len(rewards))
+    kinds = (sp.Max, sp.Min) if swap else (sp.Min, sp.Max)
+    return sp.sqrt(share * (1 - share)) * (mean(correct, up, kinds[0]) - mean(wrong, down, kinds[1]))
+
+
+@claim.step(
+    "The catalogue's contrastive form is the same function",
+    route="traced code",
+    shows="both shipped objectives traced and subtracted",
+)
+def two_codes(name="grpo"):
+    for rewards in ((1, 0), (1, 0, 0), (0, 1, 1)):
+        scene = group_scene(len(rewards), [1 + i % 2 for i in range(len(rewards))], rewards=rewards)
+        settings = {"eps": 0.0} if name.startswith("grpo") else {}
+        difference = scene.value(catalogue.get(name, **settings)) - scene.value(catalogue.get("grpo_contrastive"))
+        equal(sp.expand(difference), 0, f"{name} and the contrastive form at {rewards}")
+
+
+@claim.step("On policy, by enumeration and by the engine", route="exact engine", shows="mean and covariance at G = 2, 3")
+def engines(ddof=0):
+    bandit = Bandit(["1/2", "3/10", "1/5"], [1, 0, 1])
+    for group in (2, 3):
+        exact = group_moments(bandit, group, weights_of(catalogue.get("grpo_contrastive")))
+        engines_agree(engine(catalogue.get("grpo", eps=0.0, ddof=ddof), bandit, group), exact, f"G = {group}")
+    require(vanishes(sum(exact.mean)), "the logits' updates sum to zero")
+
+
+claim.sabotage("phat (1 - phat) without its root", any_group, root=1)
+claim.sabotage("sample standard deviation", traced, ddof=1)
+claim.sabotage("an epsilon beside the standard deviation", traced, eps=1e-4)
+claim.sabotage("C+ and C- exchanged", traced, swap=True)
+claim.sabotage("Dr. GRPO, which does not divide by the std", two_codes, name="dr_grpo")
+claim.sabotage("sample standard deviation in the engine", engines, ddof=1)
