@@ -1,0 +1,156 @@
+"""``gradvar prove``: run the claims, or say what can be proved about a user's own objective."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from gradvar.symbolic.claim import Claim, Report
+
+
+@dataclass(frozen=True)
+class Prove:
+    """Prove or refute what is claimed about the estimators: the bundled claims, your own, or an objective of yours."""
+
+    target: Annotated[str | None, tyro.conf.Positional] = None
+    """A folder or file of claims, or an objective: path/to/file.py:function or module:function. Default: bundled claims."""
+    only: tuple[str, ...] = ()
+    """Run these claims only, such as A1 or A11a; A11 means all its parts."""
+    json: Path | None = None
+    """Write the results to this file."""
+    html: Path | None = None
+    """Write the book of theorems to this file: one page that reads offline."""
+    verbose: bool = False
+    """Show every step with its evidence."""
+    quiet: bool = False
+    """No progress bar."""
+    seed: int = 0
+    """Accepted like everywhere; proofs draw nothing at random."""
+
+
+def run(config: Prove) -> int:
+    """Run it; 0 if every verdict holds, 1 if one does not, 2 on bad usage."""
+    try:
+        if config.target is not None and ":" in Path(config.target).name:
+            return _own(config)
+        return _claims(config)
+    except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
+        print(f"gradvar: error: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+
+
+def _claims(config: Prove) -> int:
+    from rich.console import Console
+
+    from gradvar.symbolic.library import load, proofs_folder
+
+    if config.target is not None and not Path(config.target).exists():
+        raise FileNotFoundError(f"target: {config.target} does not exist; give a folder of claims, or file.py:objective")
+    claims = select(load(config.target or proofs_folder()), config.only)
+    reports = _with_progress(claims, config.quiet)
+    console = Console()
+    console.print(table(reports))
+    for report in reports:
+        for line in details(report, everything=config.verbose):
+            console.print(line, markup=False, highlight=False)
+    _write(config, [report.as_dict() for report in reports], reports)
+    failed = [report.claim.id for report in reports if not report.holds]
+    if failed:
+        console.print(f"{len(failed)} of {len(reports)} verdicts do not hold: {', '.join(failed)}", markup=False)
+    return 1 if failed else 0
+
+
+def select(claims: list[Claim], only: tuple[str, ...]) -> list[Claim]:
+    """The claims with these ids; an id without its letter means all its parts. Raises ``ValueError`` on an unknown id."""
+    if not only:
+        return claims
+    for wanted in only:
+        if not any(_is(claim.id, wanted) for claim in claims):
+            raise ValueError(f"only: no claim {wanted}; there are {', '.join(c.id for c in claims)}")
+    return [claim for claim in claims if any(_is(claim.id, wanted) for wanted in only)]
+
+
+def _is(identifier: str, wanted: str) -> bool:
+    same = identifier.lower() == wanted.lower()
+    return same or (wanted[-1:].isdigit() and identifier.lower().rstrip("abcdefgh") == wanted.lower())
+
+
+def _with_progress(claims: list[Claim], quiet: bool) -> list[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from gradvar.symbolic.claim import verify
+
+    columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    reports = []
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+        task = progress.add_task("", total=len(claims))
+        for claim in claims:
+            progress.update(task, description=claim.id)
+            reports.append(verify(claim))
+            progress.advance(task)
+    return reports
+
+
+def table(reports: list[Report]) -> Any:
+    """The verdicts as a rich table."""
+    from rich.table import Table
+
+    colours = {"proved": "green", "refuted": "red", "conditional": "yellow", "open": "blue"}
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("", "claim", "source", "verdict", "routes"):
+        shown.add_column(name)
+    shown.add_column("s", justify="right")
+    for report in reports:
+        c = report.claim
+        verdict = f"[{colours[c.verdict]}]{c.verdict}[/]" if report.holds else f"[bold magenta]{c.verdict}: FAILS[/]"
+        title = c.title.replace("$", "").replace("[", r"\[")
+        shown.add_row(c.id, title, str(c.source), verdict, ", ".join(report.routes), f"{report.seconds:.1f}")
+    return shown
+
+
+def details(report: Report, *, everything: bool) -> list[str]:
+    """What failed, and with ``everything`` how each step went."""
+    lines = [f"{report.claim.id}: {complaint}" for complaint in report.complaints]
+    for o in report.outcomes:
+        if not o.holds:
+            lines.append(f"{report.claim.id}: {o.kind} '{o.name}': {o.error}")
+        elif everything:
+            evidence = "" if o.evidence is None else f": {o.evidence}"
+            lines.append(f"{report.claim.id}: {o.kind} '{o.name}' holds ({o.seconds:.2f} s){evidence[:400]}")
+    return lines
+
+
+def _own(config: Prove) -> int:
+    from rich.console import Console
+
+    from gradvar.symbolic.own import analyse, load_objective, render
+
+    if config.only:
+        raise ValueError("only: chooses among claims; an objective has none")
+    target = str(config.target)
+    analysis = analyse(load_objective(target), target)
+    console = Console()
+    for line in render(analysis):
+        console.print(line)
+    _write(config, analysis.as_dict(), None)
+    return 0
+
+
+def _write(config: Prove, data: Any, reports: list[Report] | None) -> None:
+    from gradvar.report.files import write_json, write_whole
+
+    if config.json is not None:
+        write_json(config.json, data)
+    if config.html is not None:
+        from gradvar.symbolic.book import book
+
+        if reports is None:
+            raise ValueError("html: the book is for claims; an objective's analysis goes to --json")
+        page = book(reports)
+        write_whole(config.html, lambda path: path.write_text(page, encoding="utf-8"))
