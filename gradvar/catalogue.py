@@ -14,19 +14,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gradvar.estimators.bnpo import bnpo
 from gradvar.estimators.cispo import cispo
 from gradvar.estimators.dapo import dapo
 from gradvar.estimators.dpo import dpo
 from gradvar.estimators.dr_grpo import dr_grpo
+from gradvar.estimators.ebpo import ebpo
+from gradvar.estimators.gdpo import gdpo
+from gradvar.estimators.gmpo import gmpo
+from gradvar.estimators.gpg import gpg
 from gradvar.estimators.grpo import grpo, grpo_sample_std
 from gradvar.estimators.gspo import gspo, gspo_token
 from gradvar.estimators.ipo import ipo
+from gradvar.estimators.krpo import krpo
+from gradvar.estimators.lpo import lpo_forward, lpo_reverse
+from gradvar.estimators.maxrl import maxrl
 from gradvar.estimators.opo import opo, opo_leave_one_out
+from gradvar.estimators.pass_at_k import pass_at_k
+from gradvar.estimators.pass_at_k_training import pass_at_k_standardised
 from gradvar.estimators.ppo import ppo, ppo_dual_clip
 from gradvar.estimators.reinforce import reinforce, reinforce_best_constant
 from gradvar.estimators.reinforce_pp import reinforce_pp, reinforce_pp_baseline
 from gradvar.estimators.remax import remax
 from gradvar.estimators.rloo import rloo
+from gradvar.estimators.sapo import sapo
+from gradvar.estimators.softmax_grpo import softmax
+from gradvar.estimators.spo import spo
 from gradvar.estimators.two_grpo import grpo_contrastive, grpo_pair
 from gradvar.types import Estimator, Paper
 
@@ -52,8 +65,22 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("gspo", gspo),
     ("gspo_token", gspo_token),
     ("cispo", cispo),
+    ("gmpo", gmpo),
+    ("sapo", sapo),
+    ("gpg", gpg),
+    ("maxrl", maxrl),
+    ("softmax", softmax),
+    ("pass_at_k", pass_at_k),
+    ("pass_at_k_standardised", pass_at_k_standardised),
+    ("bnpo", bnpo),
+    ("krpo", krpo),
+    ("ebpo", ebpo),
+    ("spo", spo),
+    ("gdpo", gdpo),
     ("dpo", dpo),
     ("ipo", ipo),
+    ("lpo_forward", lpo_forward),
+    ("lpo_reverse", lpo_reverse),
 )
 
 

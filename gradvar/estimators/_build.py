@@ -28,6 +28,13 @@ def positive(name: str, value: float) -> float:
     return value
 
 
+def whole(name: str, value: int, least: int) -> int:
+    """The value, or ``ValueError`` unless it is a whole number from ``least`` up."""
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}: {value}; give a whole number from {least} up")
+    return value
+
+
 def clip_range(clip_low: float, clip_high: float) -> tuple[float, float]:
     """A clip's range, checked: distances from 1, not negative, the lower one at most 1."""
     if not 0 <= clip_low <= 1:

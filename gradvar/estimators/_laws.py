@@ -10,8 +10,10 @@ Names and statements are in ``gradvar.testing.names``. How they are read here:
   of unequal length, in batches of one prompt or more.
 - ``ragged_groups`` and ``duplicate_prompts`` are left out everywhere: rewards are [prompt, group],
   rectangular and without prompt ids, so that neither can be broken.
-- ``no_amplification`` is false wherever something divides by a standard deviation with an epsilon that is
-  fixed: rewards that differ by their last bit have a spread above 1e-6 once they are large enough.
+- ``no_amplification`` is about rewards of order one: where something is divided by a standard deviation, it
+  holds if the epsilon is well above single-precision rounding (``calm``), and is left out where nothing is
+  compared.
+- ``both_signs`` is about the advantage as the estimator forms it: its token weights have its sign on policy.
 """
 
 from __future__ import annotations
@@ -80,9 +82,7 @@ CENTRED: Laws = merged(
 )
 """The reward less the group's mean."""
 
-STANDARDISED: Laws = merged(
-    CENTRED, scale_equivariant=False, scale_invariant=True, bounded=True, no_amplification=False
-)
+STANDARDISED: Laws = merged(CENTRED, scale_equivariant=False, scale_invariant=True, bounded=True)
 """The same over the group's standard deviation (population or sample: both are within sqrt(G - 1))."""
 
 ROW_WISE: Laws = MappingProxyType(
@@ -108,6 +108,11 @@ UNBIASED: Laws = MappingProxyType(
 PROPORTIONAL: Laws = merged(UNBIASED, unbiased=False)
 PROMPT_WEIGHTED: Laws = merged(PROPORTIONAL, unbiased_up_to_constant=False)
 BIASED: Laws = merged(PROMPT_WEIGHTED, prompt_weighted=False)
+
+
+def calm(eps: float) -> Laws:
+    """``no_amplification`` of a standard deviation plus ``eps``: single precision, rewards up to one."""
+    return {"no_amplification": eps >= 1e-6}
 
 
 def with_kl(beta: float) -> Laws:

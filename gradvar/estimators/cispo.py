@@ -34,5 +34,5 @@ def cispo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 1.0, clip_high:
             "2506.13585",
             "(1/sum|o_i|) sum_i sum_t sg[clip(rho)] A_i log pi(o_it), A_i = (r_i - mean)/(std + eps)",
         ),
-        laws=_laws.merged(_laws.STANDARDISED, _laws.BATCH_WISE, _laws.SOFT, _laws.BIASED),
+        laws=_laws.merged(_laws.STANDARDISED, _laws.calm(eps), _laws.BATCH_WISE, _laws.SOFT, _laws.BIASED),
     )

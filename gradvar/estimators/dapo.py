@@ -44,5 +44,5 @@ def dapo(
             "(1/sum|o_i|) sum_i sum_t min(rho A_i, clip(rho, 1-low, 1+high) A_i), "
             "A_i = (r_i - mean)/(std + eps), mixed groups only",
         ),
-        laws=_laws.merged(_laws.STANDARDISED, _laws.BATCH_WISE, _laws.CLIPPED, _laws.BIASED),
+        laws=_laws.merged(_laws.STANDARDISED, _laws.calm(eps), _laws.BATCH_WISE, _laws.CLIPPED, _laws.BIASED),
     )

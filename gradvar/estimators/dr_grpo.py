@@ -1,6 +1,6 @@
 """Dr. GRPO: GRPO without the two divisions that bias it.
 
-Z. Liu et al., "Understanding R1-Zero-like training: A critical perspective", arXiv 2503.20783, equation (3):
+Z. Liu et al., "Understanding R1-Zero-like training: A critical perspective", arXiv 2503.20783, section 3.2:
 
     J = (1/G) sum_i sum_t min(rho_it A_i, clip(rho_it, 1 - eps, 1 + eps) A_i),   A_i = r_i - mean(r)
 """

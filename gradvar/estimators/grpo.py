@@ -43,7 +43,12 @@ def grpo(
         penalty=k3_loss(beta),
         paper=PAPER,
         laws=_laws.merged(
-            _laws.STANDARDISED, _laws.ROW_WISE, _laws.CLIPPED, _laws.BIASED, _laws.with_kl(beta)
+            _laws.STANDARDISED,
+            _laws.calm(eps),
+            _laws.ROW_WISE,
+            _laws.CLIPPED,
+            _laws.BIASED,
+            _laws.with_kl(beta),
         ),
     )
 

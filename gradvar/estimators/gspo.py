@@ -47,5 +47,7 @@ def _gspo(ratio: Piece, ddof: int, eps: float, clip_low: float, clip_high: float
             "(1/(QG)) sum_i min(s_i A_i, clip(s_i) A_i), s_i = (pi(o_i)/pi_old(o_i))^(1/|o_i|)",
         ),
         # The clip is about sequences: "a token beyond the clip" is not something that this objective knows.
-        laws=_laws.merged(_laws.STANDARDISED, _laws.ROW_WISE, _laws.BIASED, on_policy_unclipped=True),
+        laws=_laws.merged(
+            _laws.STANDARDISED, _laws.calm(eps), _laws.ROW_WISE, _laws.BIASED, on_policy_unclipped=True
+        ),
     )

@@ -7,8 +7,7 @@ equation (16):
     J = mean over tokens of min(rho_t A_t, clip(rho_t, 1 - eps, 1 + eps) A_t)
     A_t = sum_l (gamma lambda)^l delta_{t+l},   delta_t = r_t + gamma V_{t+1} - V_t
 
-and, optionally, the second bound for negative advantages (dual clip): D. Ye et al., arXiv 1912.09729,
-equation (5).
+and, optionally, the second bound for negative advantages (dual clip): D. Ye et al., arXiv 1912.09729.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ Machine Learning 8 (1992), theorem 1:
 
 Any b that does not depend on the rollouts leaves ghat unbiased, since the expected score is zero. The
 variance-minimal constant is b* = E[r ||s||^2] / E[||s||^2] per prompt: E. Greensmith, P. L. Bartlett, J.
-Baxter, "Variance reduction techniques for gradient estimates in reinforcement learning", JMLR 5 (2004),
-theorem 8; L. Weaver, N. Tao (UAI 2001).
+Baxter, "Variance reduction techniques for gradient estimates in reinforcement learning", JMLR 5 (2004); L.
+Weaver, N. Tao (UAI 2001).
 """
 
 from __future__ import annotations

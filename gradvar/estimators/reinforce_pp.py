@@ -65,7 +65,7 @@ def reinforce_pp(
             _laws.with_kl(beta),
             shift_invariant=True,
             scale_invariant=True,
-            no_amplification=False,
+            **_laws.calm(eps),
         ),
         min_group=1,
     )
@@ -104,6 +104,7 @@ def reinforce_pp_baseline(
         ),
         laws=_laws.merged(
             _laws.STANDARDISED,
+            _laws.calm(eps),
             _laws.ACROSS_GROUPS,
             _laws.BATCH_WISE,
             _laws.CLIPPED,

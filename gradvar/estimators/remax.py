@@ -1,7 +1,7 @@
 """ReMax: REINFORCE with the reward of the greedy rollout as baseline.
 
 Z. Li et al., "ReMax: A simple, effective, and efficient reinforcement learning method for aligning large
-language models", arXiv 2310.10505, equation (4):
+language models", arXiv 2310.10505:
 
     ghat = (1/N) sum_i sum_t grad log pi(o_it) (r_i - r(greedy completion))
 

@@ -1,7 +1,7 @@
 """RLOO: REINFORCE with the leave-one-out baseline.
 
 A. Ahmadian et al., "Back to basics: Revisiting REINFORCE-style optimization for learning from human feedback
-in LLMs", arXiv 2402.14740, equation (8); W. Kool, H. van Hoof, M. Welling, "Buy 4 REINFORCE samples, get a
+in LLMs", arXiv 2402.14740; W. Kool, H. van Hoof, M. Welling, "Buy 4 REINFORCE samples, get a
 baseline for free!" (2019):
 
     ghat = (1/G) sum_i (r_i - mean_{j != i} r_j) grad log pi(o_i)

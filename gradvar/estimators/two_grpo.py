@@ -58,7 +58,7 @@ def grpo_pair(
         won = half_gap > 0
         std = half_gap * (2.0**0.5 if ddof else 1.0) + eps
         weight = jnp.where(won, half_gap / jnp.where(won, std, 1.0), 0.0) if standardise else half_gap
-        # Each pair appears once, winner first, and mean_over_pairs divides by the ordered pairs: hence the 1/2.
+        # Each pair appears once, winner first; mean_over_pairs divides by ordered pairs: hence the 1/2.
         return mean_over_pairs(weight * (winner[:, :, None] - loser[:, None, :]))
 
     return Estimator(

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
-Rewards = Shaped[Array | np.ndarray, "prompt group"]
+Rewards = Float[Array, "prompt group"]
 Advantages = Float[Array, "prompt group"]
 TokenAdvantages = Float[Array, "prompt group time"]
 Piece = Callable[..., Any]

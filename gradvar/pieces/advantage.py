@@ -28,6 +28,43 @@ from gradvar.pieces._wrap import (
     on_rewards,
     wrapping,
 )
+from gradvar.pieces.advantage_adaptive import (
+    beta_normalised,
+    decoupled,
+    given_batch_standardised,
+    kalman,
+    mixed_rescaled,
+    over_mean,
+    pass_at_k,
+    pass_at_k_standardised,
+    shrunk,
+    softmax,
+    token_baseline,
+)
+
+__all__ = [
+    "batch_standardised",
+    "beta_normalised",
+    "decoupled",
+    "gae",
+    "given",
+    "given_batch_standardised",
+    "greedy",
+    "group_mean",
+    "kalman",
+    "leave_one_out",
+    "length_weighted",
+    "mixed_rescaled",
+    "over_mean",
+    "over_tokens",
+    "pass_at_k",
+    "pass_at_k_standardised",
+    "raw",
+    "shrunk",
+    "softmax",
+    "standardised",
+    "token_baseline",
+]
 
 
 @on_rewards
@@ -44,7 +81,7 @@ def given(rewards: Rewards, baseline: Float[Array, " prompt"]) -> Advantages:
 
 @on_rewards
 def greedy(rewards: Rewards, greedy_rewards: Float[Array, " prompt"]) -> Advantages:
-    """The reward less the greedy rollout's reward: ReMax, arXiv 2310.10505, equation (4)."""
+    """The reward less the greedy rollout's reward: ReMax, arXiv 2310.10505."""
     return rewards - greedy_rewards[:, None]
 
 
@@ -142,9 +179,7 @@ def gae(
     remaining = jnp.cumsum(mask[..., ::-1], axis=-1)[..., ::-1]
     token_rewards = jnp.where(mask & (remaining == 1), rewards[..., None], 0.0)
 
-    def back(
-        carry: tuple[Array, Array], step: tuple[Array, Array, Array]
-    ) -> tuple[tuple[Array, Array], Array]:
+    def back(carry: tuple[Array, Array], step: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
         next_advantage, next_value = carry
         reward, value, counts = step
         advantage = reward + discount * next_value - value + discount * decay * next_advantage

@@ -47,8 +47,7 @@ def sequence_token_sum(tokens: Tokens, mask: Mask, *, empty: Empty = "count") ->
 def constant_length(
     tokens: Tokens, mask: Mask, *, length: float | None = None, empty: Empty = "count"
 ) -> Scalar:
-    """Mean over rollouts of the sum over tokens divided by one constant: Dr. GRPO's code, arXiv 2503.20783,
-    listing 1.
+    """Mean over rollouts of the sum over tokens divided by one constant: Dr. GRPO's code, arXiv 2503.20783.
 
     ``length``: the constant, in tokens; usually the generation limit. Raises ``ValueError`` when it is not
     positive.

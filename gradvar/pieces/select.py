@@ -14,7 +14,7 @@ from gradvar.pieces._wrap import Rewards
 
 
 def mixed_groups(rewards: Rewards) -> Bool[Array, "prompt group"]:
-    """Keep the groups whose rewards differ: dynamic sampling's filter, DAPO, arXiv 2503.14476, section 3.2."""
+    """Keep the groups whose rewards differ: dynamic sampling, DAPO, arXiv 2503.14476."""
     mixed = jnp.max(rewards, axis=1, keepdims=True) > jnp.min(rewards, axis=1, keepdims=True)
     return jnp.broadcast_to(mixed, rewards.shape)
 
@@ -22,5 +22,5 @@ def mixed_groups(rewards: Rewards) -> Bool[Array, "prompt group"]:
 def within_length(
     rewards: Rewards, lengths: Float[Array, "prompt group"], *, limit: float = float("inf")
 ) -> Bool[Array, "prompt group"]:
-    """Keep the rollouts shorter than ``limit``: overlong filtering, DAPO, arXiv 2503.14476, section 3.4."""
+    """Keep the rollouts shorter than ``limit``: overlong filtering, DAPO, arXiv 2503.14476."""
     return jnp.broadcast_to(lengths < limit, rewards.shape)

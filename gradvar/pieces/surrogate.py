@@ -52,7 +52,7 @@ def dual_clip(
     high: float = 0.2,
     cap: float = 3.0,
 ) -> PerToken:
-    """PPO's clip, and for A < 0 also bounded below by cap A: arXiv 1912.09729, equation (5); cap > 1.
+    """PPO's clip, and for A < 0 also bounded below by cap A: arXiv 1912.09729; cap > 1.
 
     The weight is also zero where A < 0 and r > cap.
     """
@@ -111,6 +111,41 @@ def clipped_weight(
     """
     ratio = jnp.clip(jnp.exp(logp - logp_old), 1 - low, 1 + high)
     return jax.lax.stop_gradient(ratio) * advantages * logp
+
+
+def geometric_clip(
+    logp: PerToken,
+    logp_old: PerToken,
+    advantages: PerToken,
+    mask: Mask,
+    *,
+    low: float = 0.4,
+    high: float = 0.4,
+) -> PerToken:
+    """A times the geometric mean of a rollout's clipped ratios: GMPO, arXiv 2507.20673.
+
+    The clip is on the *log*-ratio, at -low and +high (the paper's range (e^-0.4, e^0.4)), one-sided as PPO's:
+    above for A >= 0, below for A < 0. A token beyond the clip has weight zero, every other one A times the
+    geometric mean over the length. Every token carries the rollout's value, so that a sequence-mean of
+    token-means is the objective.
+    """
+    change = logp - logp_old
+    clipped = jnp.where(advantages >= 0, jnp.minimum(change, high), jnp.maximum(change, -low))
+    mean = jnp.sum(jnp.where(mask, clipped, 0.0), axis=-1) / jnp.maximum(jnp.sum(mask, axis=-1), 1)
+    return advantages * jnp.exp(mean)[..., None]
+
+
+def soft_gate(
+    logp: PerToken, logp_old: PerToken, advantages: PerToken, *, positive: float = 1.0, negative: float = 1.05
+) -> PerToken:
+    """A (4/tau) sigmoid(tau (r - 1)): SAPO, arXiv 2511.20347.
+
+    tau is ``positive`` where A > 0, else ``negative``. A smooth gate instead of a clip: the weight is A r
+    times 4 sigmoid (1 - sigmoid), which is 1 at r = 1 and falls off on both sides, faster with a larger tau.
+    """
+    ratio = jnp.exp(logp - logp_old)
+    tau = jnp.where(advantages > 0, positive, negative)
+    return advantages * (4.0 / tau) * jax.nn.sigmoid(tau * (ratio - 1))
 
 
 def _mean_log_ratio(logp: PerToken, logp_old: PerToken, mask: Mask) -> Float[Array, "prompt group"]:

@@ -1,0 +1,48 @@
+"""BNPO: advantages normalised by a Beta density fitted to the prompts' success rates.
+
+C. Xiao, M. Zhang, Y. Cao, "BNPO: Beta normalization policy optimization", arXiv 2506.02864:
+
+    A_i = (r_i - p) / Beta(p; alpha, beta),   alpha = 1 + a/3,   beta = 1 + b/3
+
+p the group's mean, Beta(a, b) fitted by moments to the means of all prompts in the batch. (In some trainers
+"bnpo" names a token mean over the local batch, which is another thing.)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import clipped
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def bnpo(
+    *, low: float = 0.0, high: float = 1.0, cap: float = 1e6, clip_low: float = 0.2, clip_high: float = 0.2
+) -> Estimator:
+    """Beta-normalised advantages in GRPO's clipped objective; ``low`` and ``high`` are the rewards' range.
+
+    ``cap`` bounds the inverse density, as released. The clip and the mean over tokens are GRPO's.
+    """
+    return compose(
+        name="bnpo",
+        advantage=partial(advantage.beta_normalised, low=low, high=high, cap=cap),
+        surrogate=clipped(surrogate.ppo_clip, clip_low, clip_high),
+        aggregate=aggregate.sequence_token_mean,
+        paper=Paper(
+            "BNPO: Beta normalization policy optimization",
+            "2506.02864",
+            "GRPO with A_i = (r_i - p)/Beta(p; 1 + a/3, 1 + b/3), a and b fitted to the batch",
+        ),
+        laws=_laws.merged(
+            _laws.CENTRED,
+            _laws.ACROSS_GROUPS,
+            _laws.BATCH_WISE,
+            _laws.CLIPPED,
+            _laws.BIASED,
+            shift_invariant=False,
+            scale_equivariant=False,
+        ),
+    )

@@ -1,0 +1,44 @@
+"""GDPO: several rewards, normalised one by one.
+
+S.-Y. Liu et al., "GDPO: Group reward-decoupled normalization policy optimization for multi-reward RL
+optimization", arXiv 2601.05242:
+
+    A_i = sum_k w_k (r_ik - mean_k) / std_k, mean and std over the group;   A <- A / std over the batch
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import clipped, nonnegative
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def gdpo(
+    *,
+    weights: tuple[float, ...] | None = None,
+    ddof: int = 0,
+    eps: float = 1e-6,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+) -> Estimator:
+    """GRPO's clipped objective with decoupled advantages from ``batch.reward_parts``.
+
+    ``weights``, one per part, default to 1. It does not look at ``batch.rewards``, so the laws about those do
+    not apply.
+    """
+    return compose(
+        name="gdpo",
+        advantage=partial(advantage.decoupled, weights=weights, ddof=ddof, eps=nonnegative("eps", eps)),
+        surrogate=clipped(surrogate.ppo_clip, clip_low, clip_high),
+        aggregate=aggregate.sequence_token_mean,
+        paper=Paper(
+            "GDPO: Group reward-decoupled normalization policy optimization for multi-reward RL optimization",
+            "2601.05242",
+            "GRPO with A_i = sum_k w_k (r_ik - mean_k)/(std_k + eps), divided by its std over the batch",
+        ),
+        laws=_laws.merged(_laws.BATCH_WISE, _laws.CLIPPED, pure=True),
+    )

@@ -1,0 +1,41 @@
+"""GMPO: geometric-mean policy optimisation.
+
+Y. Zhao et al., "Geometric-mean policy optimization", arXiv 2507.20673:
+
+    J = (1/G) sum_i A_i (prod_t clipped rho_it)^(1/|o_i|),   A_i = (r_i - mean(r)) / std(r)
+
+with rho clipped to (e^-0.4, e^0.4), one-sided by the sign of A_i as in PPO.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import nonnegative
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def gmpo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 0.4, clip_high: float = 0.4) -> Estimator:
+    """The geometric mean of the clipped token ratios of a rollout, times its standardised advantage.
+
+    ``clip_low`` and ``clip_high`` bound the *log*-ratio here, at -0.4 and 0.4 in the paper.
+    """
+    return compose(
+        name="gmpo",
+        advantage=partial(advantage.standardised, ddof=ddof, eps=nonnegative("eps", eps)),
+        surrogate=partial(
+            surrogate.geometric_clip,
+            low=nonnegative("clip_low", clip_low),
+            high=nonnegative("clip_high", clip_high),
+        ),
+        aggregate=aggregate.sequence_token_mean,
+        paper=Paper(
+            "Geometric-mean policy optimization",
+            "2507.20673",
+            "(1/(QG)) sum_i A_i exp(mean_t clipped log rho_it), A_i = (r_i - mean)/(std + eps)",
+        ),
+        laws=_laws.merged(_laws.STANDARDISED, _laws.calm(eps), _laws.ROW_WISE, _laws.CLIPPED, _laws.BIASED),
+    )

@@ -1,0 +1,60 @@
+"""KRPO: a Kalman filter over the rollouts as baseline and scale.
+
+H. Wang, C. Ma, I. Reid, M. Yaqub, "Kalman filter enhanced GRPO for reinforcement learning-based language
+model reasoning", arXiv 2505.07527:
+
+    A_i = (r_i - x_i) / sqrt(P_i),   x_i, P_i the filtered mean and variance after rollout i
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import clipped, nonnegative, positive
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def krpo(
+    *,
+    process: float = 1e-5,
+    measurement: float = 1e-2,
+    eps: float = 1e-8,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+) -> Estimator:
+    """GRPO with filtered advantages; the order of a group's rollouts matters.
+
+    The filter restarts for every prompt at mean 0 and variance 1, as released. The clip and the mean over
+    tokens are GRPO's.
+    """
+    return compose(
+        name="krpo",
+        advantage=partial(
+            advantage.kalman,
+            process=nonnegative("process", process),
+            measurement=positive("measurement", measurement),
+            eps=nonnegative("eps", eps),
+        ),
+        surrogate=clipped(surrogate.ppo_clip, clip_low, clip_high),
+        aggregate=aggregate.sequence_token_mean,
+        paper=Paper(
+            "Kalman filter enhanced GRPO for reinforcement learning-based language model reasoning",
+            "2505.07527",
+            "GRPO with A_i = (r_i - x_i)/sqrt(P_i), x and P filtered over the group",
+        ),
+        laws=_laws.merged(
+            _laws.UNCENTRED,
+            _laws.ROW_WISE,
+            _laws.CLIPPED,
+            _laws.BIASED,
+            scale_equivariant=True,
+            permutation_equivariant=False,
+            order_preserving=False,
+            order_invariant=False,
+            no_amplification=False,
+        ),
+        min_group=1,
+    )

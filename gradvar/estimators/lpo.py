@@ -1,0 +1,86 @@
+"""LPO: listwise policy optimisation, forward and reverse.
+
+Y. Qu et al., "Listwise policy optimization: Group-based RLVR as target-projection on the LLM response
+simplex", arXiv 2605.06139. Over the rollouts of one group, s_i = log pi(o_i) - log pi_old(o_i):
+
+    P = softmax(s),   w = softmax(r / tau + s_t)
+    forward:  J = -KL(w || P), gradient sum_i (w_i - P_i) grad log pi(o_i)
+    reverse:  J = -KL(P || w), gradient -sum_i P_i (d_i - mean_P d) grad log pi(o_i),   d = s - r/tau - s_t
+
+tau is the divisor of an estimator's advantage (1 for Dr. GRPO, std for GRPO, mean for MaxRL), so that on
+policy the reverse form's gradient is (1/G) sum_i A_i grad log pi(o_i).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gradvar.compose import batch_arrays
+from gradvar.estimators import _laws
+from gradvar.estimators._build import positive
+from gradvar.estimators._pairs import sequence_log_ratio
+from gradvar.pieces import advantage
+from gradvar.types import Batch, Estimator, Objective, Paper
+
+_TITLE = "Listwise policy optimization: Group-based RLVR as target-projection on the LLM response simplex"
+PerRollout = Float[Array, "prompt group"]
+
+
+def lpo_forward(*, temperature: float | str = "std") -> Estimator:
+    """Minus the forward KL from the target to the group's softmax of log-ratios: covers every good rollout.
+
+    ``temperature``: a number, ``"std"`` (the group's population standard deviation, GRPO's target) or
+    ``"mean"`` (the group's mean reward, MaxRL's). The target is built at the policy that sampled, s_t = 0,
+    which is the paper's case of one outer step per batch. Equal rewards make the target uniform: the gradient
+    is zero on policy, and off it pulls the ratios together.
+    """
+    target = _target(temperature)
+
+    def objective(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
+        arrays = batch_arrays(batch)
+        log_p = jax.nn.log_softmax(sequence_log_ratio(logp, arrays["logp_old"], batch), axis=1)
+        log_w = jax.nn.log_softmax(target(batch.rewards), axis=1)
+        return jnp.mean(jnp.sum(jnp.exp(log_w) * (log_p - log_w), axis=1))
+
+    return _estimator("lpo_forward", objective, "-KL(w || P), P = softmax(log pi/pi_old), w = softmax(r/tau)")
+
+
+def lpo_reverse(*, temperature: float | str = "std") -> Estimator:
+    """Minus the reverse KL: on policy the same gradient as the advantage (r - mean)/tau on whole rollouts.
+
+    Settings as for ``lpo_forward``.
+    """
+    target = _target(temperature)
+
+    def objective(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
+        arrays = batch_arrays(batch)
+        log_p = jax.nn.log_softmax(sequence_log_ratio(logp, arrays["logp_old"], batch), axis=1)
+        log_w = jax.nn.log_softmax(target(batch.rewards), axis=1)
+        return -jnp.mean(jnp.sum(jnp.exp(log_p) * (log_p - log_w), axis=1))
+
+    return _estimator("lpo_reverse", objective, "-KL(P || w), P = softmax(log pi/pi_old), w = softmax(r/tau)")
+
+
+def _target(temperature: float | str) -> Callable[[PerRollout], PerRollout]:
+    """Rewards to the target's logits; centred, which a softmax does not see: equal rewards give zeros."""
+    if temperature == "std":
+        return lambda rewards: advantage.standardised(rewards, eps=0.0)
+    if temperature == "mean":
+        return advantage.over_mean
+    if isinstance(temperature, str):
+        raise ValueError(f"temperature: {temperature!r}; give a number above zero, 'std' or 'mean'")
+    tau = positive("temperature", temperature)
+    return lambda rewards: advantage.group_mean(rewards) / tau
+
+
+def _estimator(name: str, objective: Objective, equation: str) -> Estimator:
+    return Estimator(
+        name=name,
+        objective=objective,
+        paper=Paper(_TITLE, "2605.06139", equation),
+        laws=_laws.merged(_laws.ROW_WISE, _laws.PROMPT_WEIGHTED),
+    )

@@ -1,0 +1,48 @@
+"""The policy gradient of pass@k, and of the expected best of k.
+
+Y. Tang et al., "Optimizing language models for inference time objectives using reinforcement learning", arXiv
+2503.19595 (k = G, leave-one-out); C. Walder, D. Karkhanis, "Pass@K policy optimization: Solving harder
+reinforcement learning problems", arXiv 2505.15201 (k <= G, averaged over subsets):
+
+    ghat = (1/G) sum_i A_i grad log pi(o_i),   A_i = k mean over sets T of k-1 others of [max(r_i, max_T r) -
+    max_T r]
+
+Unbiased for grad E[max of k], which for binary rewards is grad pass@k = k (1-p)^(k-1) grad p.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import whole
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def pass_at_k(*, k: int = 2) -> Estimator:
+    """Unbiased for the gradient of the expected maximum of k rewards, k from 2 to G.
+
+    ``k=2`` is this package's default, so that groups of two are enough; the papers study k up to G.
+    """
+    return compose(
+        name="pass_at_k",
+        advantage=partial(advantage.pass_at_k, k=whole("k", k, 2)),
+        surrogate=surrogate.likelihood,
+        aggregate=aggregate.sequence_token_sum,
+        paper=Paper(
+            "Optimizing language models for inference time objectives using reinforcement learning",
+            "2503.19595",
+            "(1/(QG)) sum_i A_i sum_t log pi(o_it), A_i = k mean_T [max(r_i, max_T r) - max_T r]",
+        ),
+        laws=_laws.merged(
+            _laws.CENTRED,
+            _laws.ROW_WISE,
+            _laws.PROMPT_WEIGHTED,
+            zero_sum=False,
+            sign_against_mean=False,
+            antisymmetric_pair=False,
+        ),
+        min_group=k,
+    )

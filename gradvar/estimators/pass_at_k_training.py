@@ -1,0 +1,49 @@
+"""Pass@k training with analytic advantages.
+
+Z. Chen et al., "Pass@k training for adaptively balancing exploration and exploitation of large reasoning
+models", arXiv 2508.10751, analytic derivation; with n of G rollouts wrong, m = 1 - C(n,k)/C(G,k), s =
+sqrt(m (1 - m)):
+
+    A(correct) = (1 - m) / s,   A(wrong) = (1 - m - C(n-1,k-1)/C(G-1,k-1)) / s
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import clipped, nonnegative, whole
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def pass_at_k_standardised(
+    *, k: int = 2, eps: float = 1e-6, clip_low: float = 0.2, clip_high: float = 0.2
+) -> Estimator:
+    """GRPO with the analytic advantages of pass@k, for rewards at two levels.
+
+    Only the advantage is the paper's; the clip and the mean over a rollout's tokens are GRPO's. ``k=2`` is
+    this package's default (the paper mostly uses 4); at G = k every mixed group passes and nothing is
+    learned.
+    """
+    return compose(
+        name="pass_at_k_standardised",
+        advantage=partial(advantage.pass_at_k_standardised, k=whole("k", k, 1), eps=nonnegative("eps", eps)),
+        surrogate=clipped(surrogate.ppo_clip, clip_low, clip_high),
+        aggregate=aggregate.sequence_token_mean,
+        paper=Paper(
+            "Pass@k training for adaptively balancing exploration and exploitation of large reasoning models",
+            "2508.10751",
+            "GRPO with A(correct) = (1-m)/s, A(wrong) = (1-m-C(n-1,k-1)/C(G-1,k-1))/s",
+        ),
+        laws=_laws.merged(
+            _laws.STANDARDISED,
+            _laws.ROW_WISE,
+            _laws.CLIPPED,
+            _laws.BIASED,
+            sign_against_mean=False,  # the middle of the range decides, not the mean
+            no_amplification=False,
+        ),
+        min_group=k,
+    )

@@ -1,0 +1,40 @@
+"""SAPO: a soft gate instead of a clip.
+
+C. Gao et al., "Soft adaptive policy optimization", arXiv 2511.20347:
+
+    J = (1/G) sum_i (1/|o_i|) sum_t f(rho_it) A_i,   f(rho) = (4/tau) sigmoid(tau (rho - 1))
+    tau = tau_pos where A_i > 0, tau_neg elsewhere,   A_i = (r_i - mean(r)) / std(r)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gradvar.compose import compose
+from gradvar.estimators import _laws
+from gradvar.estimators._build import nonnegative, positive
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.types import Estimator, Paper
+
+
+def sapo(
+    *, ddof: int = 0, eps: float = 1e-6, tau_positive: float = 1.0, tau_negative: float = 1.05
+) -> Estimator:
+    """Sigmoid gates on the token ratio; the temperatures are the paper's."""
+    return compose(
+        name="sapo",
+        advantage=partial(advantage.standardised, ddof=ddof, eps=nonnegative("eps", eps)),
+        surrogate=partial(
+            surrogate.soft_gate,
+            positive=positive("tau_positive", tau_positive),
+            negative=positive("tau_negative", tau_negative),
+        ),
+        aggregate=aggregate.sequence_token_mean,
+        paper=Paper(
+            "Soft adaptive policy optimization",
+            "2511.20347",
+            "(1/(QG)) sum_i (1/|o_i|) sum_t (4/tau) sigmoid(tau (rho - 1)) A_i, "
+            "A_i = (r_i - mean)/(std + eps)",
+        ),
+        laws=_laws.merged(_laws.STANDARDISED, _laws.calm(eps), _laws.ROW_WISE, _laws.SOFT, _laws.BIASED),
+    )
