@@ -71,16 +71,17 @@ class ExactMoments:
         return sp.expand(self.second - sp.Add(*[m * m for m in self.mean]))
 
 
-def group_moments(bandit: Bandit, size: int, weights: Weights) -> ExactMoments:
+def group_moments(bandit: Bandit, size: int, weights: Weights, *, by_answer: bool = False) -> ExactMoments:
     """Mean and second moment of sum_i w_i s_i over all K^size groups; ``weights(rewards)`` gives the w_i.
 
     The weights of a mean over the group contain its 1/G. Numbers stay exact: rationals, or roots where weights have them.
+    ``by_answer=True`` hands ``weights`` the indices of the answers instead of their rewards.
     """
     width = len(bandit.scores[0])
     mean, second = [sp.Integer(0)] * width, sp.Integer(0)
     for answers in itertools.product(range(len(bandit.probabilities)), repeat=size):
         chance = sp.Mul(*[bandit.probabilities[k] for k in answers])
-        w = [sp.sympify(x) for x in weights(tuple(bandit.rewards[k] for k in answers))]
+        w = [sp.sympify(x) for x in weights(answers if by_answer else tuple(bandit.rewards[k] for k in answers))]
         update = [sp.Add(*[w[i] * bandit.scores[k][j] for i, k in enumerate(answers)]) for j in range(width)]
         mean = [m + chance * u for m, u in zip(mean, update, strict=True)]
         second += chance * sp.Add(*[u * u for u in update])

@@ -1,0 +1,148 @@
+"""A4: where two-rollout GRPO and DPO pull in the same direction, exactly, and by which factor."""
+
+import jax
+import sympy as sp
+
+from gradvar import catalogue
+from gradvar.compose import compose
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.symbolic import Bandit, Claim, Exhibit, Source, Witness, engine, equal, explore, group_scene, require, smt_valid, symbols
+
+claim = Claim(
+    id="A4",
+    title="GRPO is secretly DPO: on policy, pair by pair, up to a factor that grows with the margin",
+    statement=(
+        r"For one pair, $r_w > r_l$, the two-rollout GRPO gradient and DPO's are the same direction if and only if no token is "
+        r"clipped and all tokens of both rollouts have one common value $\kappa$ of ratio times share, $\rho_{it} a_i = \kappa$ (or both "
+        r"rollouts are clipped throughout and GRPO's gradient is zero). So on policy ($\theta = \theta_{old}$) with equal shares it holds for "
+        r"every $\theta_{ref}$, and GRPO's gradient is $\frac{c}{2 \beta} (1 + e^{\beta m})$ times DPO's, $m$ the margin over the reference, $c$ the "
+        r"pair's advantage: $1/\beta$ at $m = 0$, without bound as $m \to \infty$."
+    ),
+    hypotheses=(
+        r"$\theta = \theta_{old}$: all ratios are one (or all equal and inside the clip)",
+        "the aggregation gives both rollouts' tokens the same share: equal lengths, or token-mean, or token-sum",
+        "one pair; or a batch of pairs with one common margin and gap",
+    ),
+    source=Source("2510.00977", "v3", "title and Section 3"),
+    verdict="conditional",
+    scope="all ratios off the clip's boundary, all rewards and margins; rollouts of one and two tokens stand for any length, since the condition is per token",
+    finding=(
+        "As vectors of token weights; so the gradients in parameters are parallel too, for any policy, and only then when the "
+        r"tokens' scores are linearly independent. A batch of pairs with different margins already breaks it: DPO weighs them by $\sigma(-\beta m)$, "
+        "GRPO alike."
+    ),
+)
+x, y1, y2 = sp.symbols("rho11 rho21 rho22", positive=True)
+
+
+def grpo_like(rule):
+    return compose(
+        advantage=lambda rewards: advantage.standardised(rewards, eps=0.0), surrogate=surrogate.ppo_clip, aggregate=rule
+    )
+
+
+@claim.step(
+    "Exactly when the weights are parallel",
+    route="traced code",
+    shows=(
+        r"DPO's weights are $D, -D, -D$ with $D > 0$ (claim A3); in every region of the traced GRPO weights, all $2 \times 2$ minors "
+        r"vanish if and only if the weights are zero or nothing is clipped and $\rho_{11} a_1 = \rho_{21} a_2 = \rho_{22} a_2$"
+    ),
+)
+def exact_set(with_shares=True):
+    for rule, shares in ((aggregate.sequence_token_mean, (2, 1)), (aggregate.token_mean, (1, 1))):
+        one, two = shares if with_shares else (1, 1)
+        scene = group_scene(2, (1, 2), rewards=(1, 0))
+        for region in explore(jax.grad(grpo_like(rule)), scene.logp, scene.batch):
+            (w, _), (l1, l2) = region.value[0]
+            # The minors of (w, l1, l2) against (1, -1, -1).
+            parallel = sp.And(sp.Eq(w, -l1), sp.Eq(w, -l2))
+            kept = [v < sp.Rational(6, 5) if v is x else v > sp.Rational(4, 5) for v in (x, y1, y2)]
+            common = sp.And(*kept, sp.Eq(one * x, two * y1), sp.Eq(y1, y2))
+            nothing = sp.And(*[sp.Not(k) for k in kept])
+            answer = smt_valid(region.conditions, sp.Equivalent(parallel, sp.Or(common, nothing)))
+            require(answer, f"parallel iff one common ratio times share, {rule.__name__}, {region.conditions}")
+
+
+@claim.step(
+    "The ratio of the two gradients",
+    route="sympy",
+    shows=r"$\frac{c \rho}{2} / (\beta \sigma(-\beta m)) = \frac{c \rho}{2 \beta} (1 + e^{\beta m})$; least $c \rho/(2\beta)$, increasing in $m$",
+)
+def factor(at_reference=1):
+    beta, c, rho = sp.symbols("beta c rho", positive=True)
+    m = sp.Symbol("m", real=True)
+    dpo = beta / (1 + sp.exp(beta * m))
+    ratio = (c * rho / 2) / dpo
+    equal(ratio, c * rho / (2 * beta) * (1 + sp.exp(beta * m)), "the factor")
+    equal(ratio.subs(m, 0), at_reference * c * rho / beta, "the factor at the reference")
+    require(sp.diff(ratio, m).is_positive, "increasing in the margin")
+    require(sp.limit(ratio.subs({beta: 1, c: 1, rho: 1}), m, sp.oo) is sp.oo, "no upper bound")
+    return Exhibit(formula=sp.latex(sp.factor(ratio)))
+
+
+@claim.step("Both shipped gradients on policy", route="traced code", shows=r"their quotient is $(1 + e^{\beta m})/(2\beta)$ token by token")
+def both(beta_claimed=0.1):
+    shape = (1, 2, 2)
+    ref = symbols("c", shape)
+    scene = group_scene(2, (2, 2), rewards=(1, 0), on_policy=True, logp_ref=ref)
+    h = (scene.logp - ref).reshape(2, 2).sum(axis=1)
+    point = {s: sp.Rational(i * i, 7) for i, s in enumerate([*ref.flat, *scene.batch.logp_old.flat])}
+    dpo = scene.weights(catalogue.get("dpo", beta=0.1), assume=Witness(point)).reshape(-1)
+    grpo = scene.weights(grpo_like(aggregate.sequence_token_sum), assume=Witness(point)).reshape(-1)
+    b = sp.Rational(str(beta_claimed))
+    for d, g in zip(dpo, grpo, strict=True):
+        equal(g, d * (1 + sp.exp(b * (h[0] - h[1]))) / (2 * b), "GRPO is this multiple of DPO")
+
+
+@claim.counterexample(
+    "Three answers, one pair, off policy: ratios 11/10 and 9/10 inside the clip. In the logits' space the two gradients are not parallel.",
+    pi="(1/2, 1/3, 1/6)", rho_w="11/10", rho_l="9/10",
+)  # fmt: skip
+def off_policy(rho_w=sp.Rational(11, 10), rho_l=sp.Rational(9, 10)):
+    bandit = Bandit(["1/2", "1/3", "1/6"], [1, 0, 0])
+    s_w, s_l = (sp.Matrix(bandit.scores[i]) for i in (0, 1))
+    grpo, dpo = (rho_w * s_w - rho_l * s_l) / 2, s_w - s_l
+    require(grpo.row_join(dpo).rank() == 2, "the gradients are not parallel")
+
+
+@claim.counterexample(
+    "On policy, rollouts of one and two tokens, GRPO's own mean over tokens: token weights (1/2; -1/4, -1/4) against DPO's (1; -1, -1).",
+    lengths="(1, 2)",
+)  # fmt: skip
+def unequal_lengths(lengths=(1, 2)):
+    scene = group_scene(2, lengths, rewards=(1, 0), on_policy=True)
+    weights = scene.weights(grpo_like(aggregate.sequence_token_mean))[0]
+    kept = [w for row, n in zip(weights, lengths, strict=True) for w in row[:n]]
+    require(len({abs(w) for w in kept}) > 1, "the token weights do not have one common size")
+
+
+@claim.counterexample(
+    "Two prompts with two answers and one parameter each, on policy, at different distances from a uniform reference, beta = 1: "
+    "expected GRPO (1/8, 3/32) and DPO (1/8, 9/64) have different directions; verified by the engine.",
+    p="(1/2, 1/4)", reference="uniform",
+)  # fmt: skip
+def batch_of_pairs(second="1/4"):
+    import jax.numpy as jnp
+    import numpy as np
+
+    bandits = [Bandit([p, 1 - sp.Rational(p)], [1, 0]) for p in ("1/2", second)]
+    # A mixed pair has probability 2 p (1 - p); GRPO weighs its contrast by 1/2, DPO by sigma(-m) = 1 - p.
+    directions = []
+    for name, options in (("grpo", {"eps": 0.0}), ("dpo", {"beta": 1.0})):
+        mean = np.asarray(engine(catalogue.get(name, **options), bandits, 2, ref_params=jnp.zeros((2, 2))).mean)
+        directions.append(np.asarray(mean).reshape(2, 2)[:, 0])
+    p = [b.probabilities[0] for b in bandits]
+    claimed = [[q * (1 - q) for q in p], [2 * q * (1 - q) * (1 - q) for q in p]]
+    for seen, exact in zip(directions, claimed, strict=True):
+        gap = max(abs(a - float(b) / 2) for a, b in zip(seen, exact, strict=True))
+        require(gap < 1e-12, f"engine and closed form differ by {gap}: {seen} against {exact}")
+    require(claimed[0][0] * claimed[1][1] != claimed[0][1] * claimed[1][0], "the batch gradients are not parallel")
+
+
+claim.sabotage("shares ignored", exact_set, with_shares=False)
+claim.sabotage("half the factor at the reference", factor, at_reference=sp.Rational(1, 2))
+claim.sabotage("another beta", both, beta_claimed=0.2)
+claim.sabotage("equal ratios, where the gradients are parallel", off_policy, rho_l=sp.Rational(11, 10))
+claim.sabotage("equal lengths, where they are", unequal_lengths, lengths=(2, 2))
+claim.sabotage("equal margins, where they are", batch_of_pairs, second="1/2")
