@@ -261,8 +261,8 @@ class Moments:
     - ``signal``: ||E ghat||^2.   ``snr``: signal / trace_cov.
     - ``true_gradient`` [P]: grad J at the current parameters, None where it is not known exactly; ``true_signal``:
       ||grad J||^2.   ``bias_factor``: <E ghat, grad J> / ||grad J||^2.   ``cosine``: between E ghat and grad J.
-    - ``se``: the standard error of every scalar figure by name, zero when exact; intervals use Student's t with
-      ``dof`` degrees of freedom.
+    - ``se``: the standard error of every scalar figure by name, zero when exact, and its degrees of freedom ``dof``;
+      ``interval`` makes confidence intervals of them.
     - ``replicates``: how many gradients were drawn; 0 means enumerated.
 
     Estimated figures are unbiased where that is possible (mean, trace_cov, between, within, signal, true_signal), so a
@@ -304,10 +304,29 @@ class Moments:
             return low / self.rollouts, high / self.rollouts
         if figure not in self.se:
             raise ValueError(f"figure: '{figure}' has no standard error; choose one of {', '.join(self.se)}")
-        if not 0 < level < 1:
-            raise ValueError(f"level: {level}; give a number between 0 and 1, such as 0.95")
-        from scipy.stats import t
+        value, logarithmic = float(getattr(self, figure)), figure in ("trace_cov", "between", "within")
+        low, high = interval(value, self.se[figure], self.dof, level, logarithmic=logarithmic)
+        return float(low), float(high)
 
-        half = float(t.ppf(0.5 + level / 2, self.dof)) * self.se[figure]
-        value = float(getattr(self, figure))
-        return value - half, value + half
+
+def interval(
+    value: ArrayLike, se: ArrayLike, dof: float, level: float = 0.95, *, logarithmic: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """A confidence interval from a standard error, by Student's t; on arrays of experiments as on single figures.
+
+    ``logarithmic`` is for variances: their estimates are skewed and scatter in proportion to their size, so that an
+    interval that is symmetric in the logarithm covers better. It applies where the estimate is more than two standard
+    errors above zero.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level}; give a number between 0 and 1, such as 0.95")
+    from scipy.stats import t
+
+    value, se = np.asarray(value, np.float64), np.asarray(se, np.float64)
+    half = float(t.ppf(0.5 + level / 2, dof)) * se
+    linear = value - half, value + half
+    if not logarithmic:
+        return linear
+    clear = value > 2 * se
+    factor = np.exp(half / np.where(clear, value, 1.0))
+    return np.where(clear, value / factor, linear[0]), np.where(clear, value * factor, linear[1])

@@ -36,7 +36,7 @@ from gradvar.types import (
 
 Progress = Callable[[int, int], None]
 
-_BLOCKS = 128
+_BLOCKS = 256
 _MEMORY = 1 << 28  # bytes of gradients held at a time, and of block sums
 
 

@@ -29,6 +29,10 @@ LARGEST_ENUMERATION = 4_000_000
 _CHUNK = 512
 
 
+class TooLarge(ValueError):
+    """There are more batches than enumeration is meant for."""
+
+
 def exact(
     estimator: Estimator | Objective,
     policy: FinitePolicy,
@@ -48,7 +52,8 @@ def exact(
     ``params``: on policy); ``ref_params`` are the reference policy's (default ``old_params``). ``route``: ``auto`` takes
     multisets where the estimator is symmetric in the rollouts, and all ordered groups elsewhere.
 
-    Raises ``ValueError`` where the group size does not fit the estimator or the enumeration would be too large.
+    Raises ``ValueError`` where the group size does not fit the estimator, and its subclass ``TooLarge`` where there are
+    too many batches to enumerate.
     """
     with double_precision():
         tables = finite_tables(policy, params, task, old_params, ref_params)
@@ -120,7 +125,7 @@ def _exact(
     per_batch = rows.shape[1]
     count = math.comb(num_completions + group_size - 1, group_size) if symmetric else num_completions**group_size
     if (total := count**per_batch * len(rows)) > LARGEST_ENUMERATION:
-        raise ValueError(
+        raise TooLarge(
             f"group_size: {group_size} makes {total:.3g} batches to enumerate, over {LARGEST_ENUMERATION:.0e}; "
             "take a smaller group, fewer prompts or completions, or measure.direct"
         )

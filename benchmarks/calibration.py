@@ -1,0 +1,118 @@
+"""Do the stated 95 % intervals cover? Repeats small Monte Carlo experiments against exact enumeration.
+
+    python benchmarks/calibration.py                 # about two minutes on 2 cores
+    python benchmarks/calibration.py --experiments 200 --replicates 128
+
+Every row is one setting (policy, staleness, group size, estimator); every cell the share of experiments whose interval
+for that figure contains the exact value. Writes benchmarks/results/calibration.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+from gradvar import catalogue  # noqa: E402
+from gradvar.measure.direct import samples  # noqa: E402
+from gradvar.measure.exact import exact_from_tables, finite_tables  # noqa: E402
+from gradvar.measure.statistics import BlockSums, figures  # noqa: E402
+from gradvar.policies import Bandit, Tabular  # noqa: E402
+from gradvar.tasks import Bandit as Rewards  # noqa: E402
+from gradvar.tasks import Lookup  # noqa: E402
+from gradvar.types import interval  # noqa: E402
+
+COVERED = ("bias_factor", "trace_cov", "signal", "snr", "between", "within", "cosine")
+ESTIMATORS = ("rloo", "dr_grpo", "grpo", "dapo", "gspo", "cispo", "ppo", "remax")
+
+
+def settings(seed: int):
+    """(name, policy, params, old_params, task) of the finite problems; the last two are off policy."""
+    rng = np.random.default_rng(seed)
+    bandit = Bandit(4, num_prompts=3)
+    tabular = Tabular(2, 3, num_prompts=2, stop=1)
+    graded = Rewards(rng.normal(size=(3, 4)))
+    binary = Lookup((rng.random((2, len(tabular.support()))) < 0.5).astype(float), tabular.support())
+    for staleness in (0.0, 0.4):
+        for policy, task in ((bandit, graded), (tabular, binary)):
+            params = policy.init(jax.random.key(seed))
+            noise = policy.init(jax.random.key(seed + 1))
+            old = jax.tree.map(lambda p, n, s=staleness: p + s * n, params, noise)
+            yield f"{type(policy).__name__.lower()}, staleness {staleness}", policy, params, old, task
+
+
+def coverage(gradients: np.ndarray, exact_moments, experiments: int, level: float = 0.95) -> dict[str, float]:
+    """The share of experiments whose interval contains the exact figure; gradients [experiments * replicates, P]."""
+    pairs = gradients.reshape(experiments, -1, 2, gradients.shape[-1])
+    sums = pairs.sum(2)
+    truth = exact_moments.true_gradient
+    values, errors = figures(
+        BlockSums(
+            count=np.full(sums.shape[1], 2.0),
+            gram=np.einsum("xbp,xcp->xbc", sums, sums),
+            squares=(pairs**2).sum((2, 3)),
+            pairs=(pairs[:, :, 0] * pairs[:, :, 1]).sum(-1),
+            aligned=sums @ truth,
+            truth=np.asarray(truth @ truth),
+            truth_known=True,
+        )
+    )
+    covered = {}
+    for name in COVERED:
+        logarithmic = name in ("trace_cov", "between", "within")
+        low, high = interval(values[name], errors[name], sums.shape[1] - 1, level, logarithmic=logarithmic)
+        exact_value = getattr(exact_moments, name)
+        covered[name] = float(((low <= exact_value) & (exact_value <= high)).mean())
+    return covered
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiments", type=int, default=2000)
+    parser.add_argument("--replicates", type=int, default=512)
+    parser.add_argument("--group-sizes", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--prompts", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "calibration.json")
+    arguments = parser.parse_args()
+    started, rows = time.time(), []
+    print(f"{'setting':<28}{'G':>3}  {'estimator':<10}" + "".join(f"{name:>12}" for name in COVERED))
+    for name, policy, params, old, task in settings(arguments.seed):
+        tables = finite_tables(policy, params, task, old)
+        for group_size in arguments.group_sizes:
+            for estimator_name in ESTIMATORS:
+                estimator = catalogue.get(estimator_name)
+                prompts = 1 if estimator_name == "dapo" else arguments.prompts
+                exact_moments = exact_from_tables(estimator, tables, group_size, prompts=prompts)
+                gradients = samples(
+                    estimator, policy, params, task, group_size, prompts=prompts, old_params=old,
+                    key=jax.random.key(arguments.seed + 7), replicates=arguments.experiments * arguments.replicates,
+                )  # fmt: skip
+                covered = coverage(gradients, exact_moments, arguments.experiments)
+                rows.append({"setting": name, "group_size": group_size, "estimator": estimator_name, **covered})
+                print(f"{name:<28}{group_size:>3}  {estimator_name:<10}" + "".join(f"{c:>12.3f}" for c in covered.values()))
+    low, high = (f([row[n] for row in rows for n in COVERED[:3]]) for f in (min, max))
+    print(f"bias_factor, trace_cov, signal: coverage between {low:.3f} and {high:.3f} over {len(rows)} settings")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    config = {k: v for k, v in vars(arguments).items() if k != "out"}
+    versions = {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    arguments.out.write_text(
+        json.dumps(
+            {
+                "config": config, "versions": versions, "device": str(jax.devices()[0]), "rows": rows,
+                "date": time.strftime("%Y-%m-%d"), "seconds": round(time.time() - started, 1),
+            },
+            indent=1,
+        )
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

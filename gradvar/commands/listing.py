@@ -1,0 +1,38 @@
+"""``gradvar list``: the catalogue as a table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+def run(json: Path | None) -> int:
+    """Print every named estimator; write it as JSON too where a file is given. Returns the exit code."""
+    from gradvar import catalogue
+    from gradvar.config import check_writable
+    from gradvar.report.files import write_json
+
+    if json is not None:
+        check_writable(json.parent)
+    entries = catalogue.entries()
+    table = Table(title=f"{len(entries)} estimators", title_justify="left", pad_edge=False)
+    for column in ("name", "what it is", "arXiv", "settings", "needs"):
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        settings = ", ".join(f"{k}={v}" for k, v in entry.settings.items())
+        table.add_row(entry.name, entry.summary, entry.paper.arxiv, settings, ", ".join(entry.needs))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    if json is not None:
+        fields = [
+            {
+                "name": e.name, "summary": e.summary, "title": e.paper.title, "arxiv": e.paper.arxiv,
+                "equation": e.paper.equation, "settings": dict(e.settings), "needs": list(e.needs),
+                "min_group": e.min_group,
+            }
+            for e in entries
+        ]  # fmt: skip
+        write_json(json, fields)
+    return 0

@@ -1,0 +1,79 @@
+"""``gradvar measure``: run the study, show it, save it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from gradvar.config import MeasureConfig
+
+
+class Bars:
+    """Progress bars on standard error, one per stage."""
+
+    def __init__(self, quiet: bool) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage begins; its bar is shown below the others."""
+        self._task = self._progress.add_task(name, total=total, note="")
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Move the current bar."""
+        if self._task is not None:
+            self._progress.update(self._task, advance=steps, note=note)
+
+
+def run(config: MeasureConfig) -> int:
+    """Run the study that ``config`` describes: tables to the terminal, files to its folder. Returns the exit code."""
+    config.check()
+    started = time.perf_counter()
+    _set_up_jax(config)
+    from gradvar.report.files import write_json
+    from gradvar.report.table import tables
+    from gradvar.study import measure_study, variants
+
+    variants(config)
+    with Bars(config.quiet or not sys.stderr.isatty()) as bars:
+        study = measure_study(config, bars)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for table in tables(study):
+        console.print(table)
+        console.print()
+    console.print("± is half a 95 % interval; 'exact' is by enumeration. Cosine and bias factor are against grad J.")
+    written = study.save(config.out)
+    if config.json is not None:
+        write_json(config.json, study.as_json())
+        written.append(config.json)
+    console.print(f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in written)}")
+    return 0
+
+
+def cache_folder() -> Path:
+    """Where compiled programs and warm starts are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradvar"
+
+
+def _set_up_jax(config: MeasureConfig) -> None:
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_enable_x64", config.precision == "float64")

@@ -1,0 +1,114 @@
+"""What can be asked of a measurement: plain typed settings, checked before any work starts. Imports no JAX."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+PolicyName = Literal["bandit", "tabular", "transformer"]
+TaskName = Literal["auto", "binary", "graded", "addition", "sorting", "partial"]
+Budget = Literal["rollouts", "prompts"]
+Precision = Literal["float32", "float64"]
+
+TASKS: dict[str, tuple[str, ...]] = {
+    "bandit": ("binary", "graded"),
+    "tabular": ("binary", "graded"),
+    "transformer": ("addition", "sorting", "partial"),
+}
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """Measure what estimators estimate and how noisy they are, on policies of which the answer is known or learnt."""
+
+    policies: tuple[PolicyName, ...] = ("tabular", "transformer")
+    """Where to measure: bandit and tabular can be enumerated; transformer is warm-started on a verifiable task."""
+    task: TaskName = "auto"
+    """binary or graded (random rewards, for bandit and tabular); addition, sorting or partial (for transformer)."""
+    estimators: tuple[str, ...] = ("rloo", "dr_grpo", "grpo", "grpo_sample_std", "maxrl", "dapo")
+    """Names from `gradvar list`."""
+    group_sizes: tuple[int, ...] = (2, 4, 8, 16)
+    """Rollouts of one prompt."""
+    staleness: tuple[int, ...] = (0, 4)
+    """Optimiser steps between the policy that samples and the one that is differentiated; 0 is on policy."""
+    clip: tuple[float, ...] = ()
+    """Clip ranges to sweep, below and above 1, for the estimators that clip; none given: each estimator's own."""
+    budget: Budget = "rollouts"
+    """What is held fixed over group sizes: rollouts per batch, or prompts per batch."""
+    rollouts: int = 64
+    """Rollouts per batch, when budget is rollouts."""
+    prompts: int = 8
+    """Prompts per batch, when budget is prompts."""
+    replicates: int = 256
+    """Monte Carlo batches per setting, where enumeration is out of reach."""
+    success: float = 0.4
+    """Success rate to which the transformer is warm-started."""
+    seed: int = 0
+    """Seed of everything random."""
+    precision: Precision = "float32"
+    """Of the transformer; enumeration is always in float64."""
+    out: Path = Path("gradvar-results")
+    """Folder for the table (CSV, and Parquet where pyarrow is installed), the JSON with provenance, and the figures."""
+    json: Path | None = None
+    """Also write the JSON to this file."""
+    quiet: bool = False
+    """No progress bars."""
+
+    def check(self) -> None:
+        """Raise ``ValueError`` with one clear line on settings that cannot be met, before any work starts."""
+        for name in ("policies", "estimators", "group_sizes", "staleness"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: nothing given; name at least one")
+        for name in ("policies", "estimators", "group_sizes", "staleness", "clip"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name}: {_listed(values)} names something twice; give each once")
+        for policy in self.policies:
+            if self.task != "auto" and self.task not in TASKS[policy]:
+                raise ValueError(f"task: '{self.task}' is not for the {policy} policy; choose {_listed(TASKS[policy])}")
+        for size in self.group_sizes:
+            if size < 2:
+                raise ValueError(f"group_sizes: {size}; a group needs at least 2 rollouts")
+            if self.budget == "rollouts" and size > self.rollouts:
+                raise ValueError(f"group_sizes: {size} is larger than the {self.rollouts} rollouts of a batch; raise rollouts")
+            if self.budget == "rollouts" and self.rollouts % size:
+                raise ValueError(f"group_sizes: {size} does not divide rollouts, {self.rollouts}; give a multiple of it")
+        for steps in self.staleness:
+            if steps < 0:
+                raise ValueError(f"staleness: {steps}; give optimiser steps, 0 or more")
+        for value in self.clip:
+            if not 0 < value < 1:
+                raise ValueError(f"clip: {value}; give ranges between 0 and 1, such as 0.2")
+        if self.rollouts < 2 or self.prompts < 1:
+            raise ValueError(f"rollouts: {self.rollouts}, prompts: {self.prompts}; give at least 2 rollouts and 1 prompt")
+        if self.replicates < 16 or self.replicates % 2:
+            raise ValueError(f"replicates: {self.replicates}; give an even number of at least 16")
+        if not (math.isfinite(self.success) and 0 < self.success < 1):
+            raise ValueError(f"success: {self.success}; give a rate between 0 and 1, such as 0.4")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed: {self.seed}; give a whole number from 0 to {2**32 - 1}")
+        for folder in (self.out, *([self.json.parent] if self.json is not None else [])):
+            check_writable(folder)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, for provenance."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(self).items()}
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ``ValueError`` unless files can be made in ``folder``, or in the nearest folder above it that exists."""
+    at = Path(folder).absolute()
+    while not at.exists():
+        at = at.parent
+    if not at.is_dir():
+        raise ValueError(f"out: {folder} is or lies below a file, {at}; give a folder")
+    if not os.access(at, os.W_OK | os.X_OK):
+        raise ValueError(f"out: {folder} cannot be written (no permission in {at}); give another folder")
+
+
+def _listed(values: tuple[object, ...]) -> str:
+    return ", ".join(str(v) for v in values)

@@ -1,0 +1,191 @@
+"""Contracting token weights with a score bank: the only places where estimators and scores meet.
+
+A *partition* deals every prompt's N rollouts out into n = N // G disjoint groups. All its batches are independent given
+the prompts, so products of different batches are unbiased for products of expectations; averaging over several
+partitions brings the estimate near the complete U-statistic without touching its expectation. Two jitted stages: the
+token weights of all estimators in the basis of the bank, then quadratic forms with the Gram matrices. Neither knows how
+many parameters the policy has.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gradvar.measure.rollouts import PER_PROMPT, Pool, batch_of
+from gradvar.types import Estimator, token_weights
+
+_MEMORY = 1 << 27  # bytes of token weights held at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """How a pool is cut into batches of ``prompts`` prompts and ``group_size`` rollouts of each.
+
+    ``orders`` [m, Q, n G]: for each partition and prompt, rollout numbers, group after group. The first
+    (Q // prompts) * prompts prompts of the pool are used. ``slices``: how many independent slices of rollouts there
+    are; groups never straddle two of them (1: prompts are what is independent).
+    """
+
+    group_size: int
+    prompts: int
+    orders: Int[np.ndarray, "partition prompt rollout"]
+    slices: int = 1
+
+    @property
+    def batches(self) -> int:
+        """Disjoint batches of the same prompts in one partition."""
+        return self.orders.shape[2] // self.group_size
+
+    @property
+    def prompt_sets(self) -> int:
+        """Disjoint sets of prompts."""
+        return self.orders.shape[1] // self.prompts
+
+    @property
+    def replicates(self) -> int:
+        """Batches in all partitions."""
+        return self.orders.shape[0] * self.batches * self.prompt_sets
+
+    def groups(self, rollouts: int) -> Int[np.ndarray, "partition prompt rollout"]:
+        """Each rollout's group number, -1 for those that are left over."""
+        found = np.full((*self.orders.shape[:2], rollouts), -1, np.int32)
+        number = np.broadcast_to(np.arange(self.orders.shape[2]) // self.group_size, self.orders.shape)
+        np.put_along_axis(found, self.orders, number.astype(np.int32), axis=2)
+        return found
+
+
+def design(
+    rng: np.random.Generator, pool: Pool, group_size: int, prompts: int, replicates: int, slices: int = 1
+) -> Design:
+    """Random partitions, as many as give ``replicates`` batches.
+
+    Raises ``ValueError`` where the pool has fewer than two groups per prompt, or fewer prompts than one batch.
+    """
+    size, rollouts, _ = pool.shape
+    if prompts > size:
+        raise ValueError(f"prompts: {prompts} in a batch, and the bank has {size}; record more, or take smaller batches")
+    per_slice = rollouts // slices // group_size
+    if per_slice * slices < 2 or per_slice < 1:
+        raise ValueError(
+            f"group_sizes: {group_size} needs at least {2 * group_size} rollouts per prompt and the bank has {rollouts}; "
+            "record more rollouts, or take smaller groups"
+        )
+    sets = size // prompts
+    partitions = max(1, math.ceil(replicates / (sets * per_slice * slices)))
+    width = rollouts // slices
+    shape = (partitions, sets * prompts, slices, width)
+    orders = rng.permuted(np.broadcast_to(np.arange(width, dtype=np.int32), shape), axis=-1)
+    orders = orders[..., : per_slice * group_size] + (width * np.arange(slices, dtype=np.int32))[:, None]
+    return Design(group_size, prompts, orders.reshape(partitions, sets * prompts, -1), slices)
+
+
+def coefficients(
+    estimators: tuple[Estimator, ...], pool: Pool, basis: Float[Array, "prompt rollout basis time"], plan: Design
+) -> tuple[Float[Array, "estimator partition prompt rollout basis"], Float[np.ndarray, " estimator"]]:
+    """Every rollout's weights in the bank's basis, and for each estimator the largest relative residual of any rollout.
+
+    Weights are those of the whole batch's objective: a batch of several prompts is one call.
+    """
+    used = plan.orders.shape[1]
+    arrays = {n: x[:used] for n, x in pool.objective_arrays().items()}
+    bytes_each = max(1, len(estimators) * arrays["logp"].nbytes * 4)
+    chunk = _divisor(len(plan.orders), _MEMORY // bytes_each)
+    orders = jnp.asarray(plan.orders)
+    return _coefficients(estimators, arrays, basis[:used], orders, plan.group_size, plan.prompts, chunk)
+
+
+def partition_weights(
+    estimators: tuple[Estimator, ...], pool: Pool, orders: np.ndarray, group_size: int, prompts: int
+) -> Float[Array, "partition estimator prompt rollout time"]:
+    """The token weights themselves, for every partition in ``orders`` [m, Q, n G]."""
+    arrays = {n: x[: orders.shape[1]] for n, x in pool.objective_arrays().items()}
+    return _partitions(estimators, arrays, jnp.asarray(orders), group_size, prompts)
+
+
+@partial(jax.jit, static_argnames=("estimators", "group_size", "prompts"))
+def _partitions(
+    estimators: tuple[Estimator, ...], arrays: dict[str, Array], orders: Array, group_size: int, prompts: int
+) -> Array:
+    return jax.lax.map(lambda o: _partition_weights(estimators, arrays, o, group_size, prompts), orders)
+
+
+@partial(jax.jit, static_argnames=("estimators", "group_size", "prompts", "chunk"))
+def _coefficients(
+    estimators: tuple[Estimator, ...],
+    arrays: dict[str, Array],
+    basis: Array,
+    orders: Array,
+    group_size: int,
+    prompts: int,
+    chunk: int,
+) -> tuple[Array, Array]:
+    def one(order: Int[Array, "prompt rollout"]) -> tuple[Array, Array]:
+        weights = _partition_weights(estimators, arrays, order, group_size, prompts)
+        found = jnp.einsum("eqnt,qnbt->eqnb", weights, basis)
+        left = weights - jnp.einsum("eqnb,qnbt->eqnt", found, basis)
+        size = jnp.max(jnp.abs(weights), axis=-1)
+        residual = jnp.max(jnp.abs(left), axis=-1) / jnp.where(size > 0, size, 1.0)
+        return found, jnp.max(residual, axis=(1, 2))
+
+    found, residual = jax.lax.map(one, orders, batch_size=chunk)
+    return jnp.moveaxis(found, 1, 0), jnp.max(residual, axis=0)
+
+
+def _partition_weights(
+    estimators: tuple[Estimator, ...], arrays: dict[str, Array], order: Array, group_size: int, prompts: int
+) -> Float[Array, "estimator prompt rollout time"]:
+    """Token weights of every estimator on all batches of one partition, laid out by rollout; zero where left over."""
+    sets, batches = order.shape[0] // prompts, order.shape[1] // group_size
+    rows = jnp.arange(order.shape[0])[:, None]
+
+    def dealt(name: str, x: Array) -> Array:
+        if name in PER_PROMPT:
+            x = jnp.broadcast_to(x[:, None], (x.shape[0], batches))
+            return jnp.swapaxes(x.reshape(sets, prompts, batches), 1, 2)
+        x = x[rows, order].reshape(sets, prompts, batches, group_size, *x.shape[2:])
+        return jnp.swapaxes(x, 1, 2)
+
+    whole = {name: dealt(name, x) for name, x in arrays.items()}
+
+    def weigh(batch: dict[str, Array]) -> Float[Array, "estimator prompt group time"]:
+        return jnp.stack([token_weights(e, *batch_of(batch)) for e in estimators])
+
+    weights = jax.vmap(jax.vmap(weigh))(whole)  # [set, batch, estimator, prompt, group, time]
+    weights = jnp.moveaxis(weights, (2, 0, 3, 1), (0, 1, 2, 3))
+    weights = weights.reshape(len(estimators), sets * prompts, batches * group_size, -1)
+    return jnp.zeros((len(estimators), *arrays["logp"].shape), weights.dtype).at[:, rows, order].set(weights)
+
+
+@jax.jit
+def quadratics(
+    coefs: Float[Array, "estimator partition set row"],
+    groups: Int[Array, "partition set row"],
+    gram: Float[Array, "set row row"],
+    numbers: Int[Array, " batch"],
+) -> tuple[Float[Array, "estimator partition set batch"], Float[Array, "estimator partition set"]]:
+    """||ghat||^2 of every batch, and ||sum of all ghat of a partition||^2, for every set of prompts.
+
+    ``groups`` says to which batch each row belongs, ``numbers`` is arange(n).
+    """
+    member = groups[:, :, None, :] == numbers[:, None]
+
+    def one(c: Float[Array, "partition set row"]) -> tuple[Array, Array]:
+        spread = jnp.where(member, c[:, :, None, :], 0.0)
+        along = jnp.einsum("manx,axy->many", spread, gram)
+        squares = jnp.sum(along * spread, axis=-1)
+        # Everything in a partition is the sum of its batches, so its Gram row is the sum of theirs.
+        return squares, jnp.sum(along.sum(2) * spread.sum(2), axis=-1)
+
+    return jax.lax.map(one, coefs)
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor of ``number`` up to ``most``: equal chunks, one trace."""
+    return max(d for d in range(1, number + 1) if number % d == 0 and d <= max(1, most))

@@ -1,0 +1,137 @@
+"""Backward passes: from rows (a rollout and a vector of token weights) to their scores, or linear images of them.
+
+A linear map is applied to each chunk of scores as it is made, so that no more than a chunk of them is held.
+
+    identity     the scores themselves, P numbers each: exact
+    rademacher   K numbers: scores times a random matrix of signs over sqrt(K); inner products unbiased, the variance of
+                 <u, v> is (|u|^2 |v|^2 + <u, v>^2 - 2 sum_p u_p^2 v_p^2) / K
+    gaussian     the same with normal entries, and variance (|u|^2 |v|^2 + <u, v>^2) / K
+    hashed       each parameter gets a sign and is added to one of K buckets: unbiased, the variance of rademacher when
+                 buckets are drawn independently, at a cost of P instead of P K operations per row
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from gradvar.types import Policy
+
+MapName = Literal["identity", "rademacher", "gaussian", "hashed"]
+LinearMap = Callable[[Float[Array, "row param"]], Float[Array, "row image"]]
+
+_BLOCK = 1 << 14  # parameters whose random signs are held at a time
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A random linear map of ``width`` numbers, drawn from ``seed``; the same for every call."""
+
+    name: MapName
+    width: int
+    seed: int
+
+    def __call__(self, scores: Float[Array, "row param"]) -> Float[Array, "row image"]:
+        """The image of every row."""
+        if self.name == "identity":
+            return scores
+        key = jax.random.fold_in(jax.random.key(self.seed), 0x5CE7)
+        params = scores.shape[-1]
+        if self.name == "hashed":
+            signs, buckets = _hashes(key, params, self.width, scores.dtype)
+            return jax.ops.segment_sum((scores * signs).T, buckets, self.width).T
+        padding = -params % _BLOCK
+        blocks = jnp.pad(scores, ((0, 0), (0, padding))).reshape(len(scores), -1, _BLOCK)
+        draw = jax.random.rademacher if self.name == "rademacher" else jax.random.normal
+
+        def add(total: Array, number: Array) -> tuple[Array, None]:
+            matrix = draw(jax.random.fold_in(key, number), (_BLOCK, self.width), dtype=scores.dtype)
+            return total + blocks[:, number] @ matrix, None
+
+        start = jnp.zeros((len(scores), self.width), scores.dtype)
+        return jax.lax.scan(add, start, jnp.arange(blocks.shape[1]))[0] / self.width**0.5
+
+
+def _hashes(key: PRNGKeyArray, params: int, width: int, dtype: jnp.dtype) -> tuple[Array, Array]:
+    key_sign, key_bucket = jax.random.split(key)
+    return jax.random.rademacher(key_sign, (params,), dtype), jax.random.randint(key_bucket, (params,), 0, width)
+
+
+def row_images(
+    policy: Policy,
+    params: PyTree,
+    prompts: PyTree,
+    completions: Int[np.ndarray, "row time"],
+    cotangents: Float[np.ndarray, "row time"],
+    sketch: Sketch,
+    chunk: int,
+) -> Iterator[Float[np.ndarray, "chunk image"]]:
+    """Images of J^T cotangent for every row, a chunk at a time; ``prompts`` has one entry per row.
+
+    Scores are materialised by one vectorised backward pass per chunk. The last chunk is filled up: one trace.
+    """
+    number = len(completions)
+    for start in range(0, number, chunk):
+        rows = np.minimum(np.arange(start, start + chunk), number - 1)
+        inputs = jax.tree.map(lambda x: jnp.asarray(x[rows]), (prompts, completions, cotangents))
+        yield np.asarray(_images(policy, params, *inputs, sketch))[: number - start]
+
+
+@partial(eqx.filter_jit)
+def _images(
+    policy: Policy, params: PyTree, prompts: PyTree, completions: Array, cotangents: Array, sketch: Sketch
+) -> Float[Array, "row image"]:
+    return sketch(jax.vmap(lambda *row: score(policy, params, *row))(prompts, completions, cotangents))
+
+
+def score(
+    policy: Policy, params: PyTree, prompt: PyTree, completion: Int[Array, " time"], cotangent: Float[Array, " time"]
+) -> Float[Array, " param"]:
+    """J^T cotangent of one rollout, flat."""
+
+    def weighted(values: PyTree) -> Float[Array, ""]:
+        one = jax.tree.map(lambda x: x[None], prompt)
+        return jnp.sum(policy.logprobs(values, one, completion[None, None])[0, 0] * cotangent)
+
+    return ravel_pytree(jax.grad(weighted)(params))[0]
+
+
+def token_images(
+    policy: Policy,
+    params: PyTree,
+    prompts: PyTree,
+    completions: Int[np.ndarray, "prompt rollout time"],
+    sketch: Sketch,
+) -> Float[np.ndarray, "prompt rollout time image"]:
+    """A sketch of every single token's score, in forward mode: one directional derivative per column.
+
+    It costs about 2 K forward passes and needs no basis: any token weights contract with it. Cheaper than backward
+    passes where a basis would have more than about K vectors per rollout.
+    """
+    if sketch.name not in ("rademacher", "gaussian"):
+        raise ValueError(f"map: '{sketch.name}' has no forward mode; give rademacher or gaussian")
+    return np.asarray(_token_images(policy, params, prompts, jnp.asarray(completions), sketch))
+
+
+@eqx.filter_jit
+def _token_images(
+    policy: Policy, params: PyTree, prompts: PyTree, completions: Array, sketch: Sketch
+) -> Float[Array, "prompt rollout time image"]:
+    flat, unravel = ravel_pytree(params)
+    key = jax.random.fold_in(jax.random.key(sketch.seed), 0x5CE8)
+    draw = jax.random.rademacher if sketch.name == "rademacher" else jax.random.normal
+
+    def column(number: Array) -> Float[Array, "prompt rollout time"]:
+        direction = unravel(draw(jax.random.fold_in(key, number), flat.shape, dtype=flat.dtype))
+        return jax.jvp(lambda values: policy.logprobs(values, prompts, completions), (params,), (direction,))[1]
+
+    return jnp.moveaxis(jax.lax.map(column, jnp.arange(sketch.width)), 0, -1) / sketch.width**0.5

@@ -1,0 +1,262 @@
+"""Recording a score bank: sample once, find a basis for the token weights, run one backward pass per basis vector."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from gradvar.measure.bank import Rows, ScoreBank, Scores
+from gradvar.measure.basis import regions, span
+from gradvar.measure.contract import design, partition_weights
+from gradvar.measure.direct import REFERENCE
+from gradvar.measure.passes import MapName, Sketch, row_images, token_images
+from gradvar.measure.rollouts import Pool, draw_pool
+from gradvar.measure.scene import tabulate
+from gradvar.measure.side import NAMES, Side, exact_side, pilot_side
+from gradvar.types import Estimator, FinitePolicy, FiniteTask, Objective, Policy, Task, as_estimator
+
+Map = Literal["auto", "identity", "gram", "rademacher", "gaussian", "hashed", "tokens"]
+
+GROUP_SIZES = (2, 3, 4, 8, 16, 32)
+_IDENTITY = 1 << 28  # bytes of whole scores below which they are simply kept
+_CHUNK = 1 << 27  # bytes of scores made at a time
+
+
+def record(
+    policy: Policy,
+    params: PyTree,
+    task: Task,
+    key: PRNGKeyArray,
+    prompts: int | PyTree,
+    rollouts: int,
+    *,
+    old_params: PyTree | None = None,
+    ref_params: PyTree | None = None,
+    estimators: Sequence[Estimator | Objective] = (),
+    cuts: Sequence[float] = (),
+    map: Map = "auto",
+    width: int = 1024,
+    cross: bool = True,
+    side: Side | None = None,
+    memory: float = 4e9,
+    chunk: int | None = None,
+    tolerance: float | None = None,
+) -> ScoreBank:
+    """Sample ``rollouts`` completions of each prompt from ``old_params`` and keep their scores at ``params``.
+
+    ``prompts``: how many to draw from the task, or the prompts themselves (then they are all there is). ``old_params``
+    default to ``params`` (on policy), ``ref_params`` to ``old_params``. ``estimators`` say whose token weights the bank must
+    serve; with ``cuts``, ratios such as (0.8, 1.2), it serves every token-level clip at them. Every bank serves sequence
+    weights (REINFORCE, RLOO, GRPO on policy).
+
+    ``map``: what is kept of a row's P numbers. "identity": all; "gram": inner products with other rows, exact;
+    "rademacher", "gaussian", "hashed": a sketch of ``width`` numbers, unbiased; "tokens": a Rademacher sketch of every
+    single token's score by forward mode, which serves any objective without a basis; "auto": identity where it is small,
+    else gram where it fits ``memory``, else hashed. ``cross=False`` keeps no products across prompts with "gram": enough for
+    tr Cov within prompts, and not for signals or for batches that couple prompts.
+
+    ``memory``: the most bytes that may be held; the need is predicted before anything is drawn and a ``ValueError``
+    says what to change. ``chunk``: rows per backward pass. ``tolerance``: the relative residual of token weights
+    (default 1e-9 in float64, 2e-6 in float32).
+    """
+    started = time.perf_counter()
+    if rollouts < 2:
+        raise ValueError(f"rollouts: {rollouts}; a bank needs at least 2 rollouts of each prompt")
+    key_prompts, key_draw, key_side, key_map = jax.random.split(key, 4)
+    drawn = isinstance(prompts, int | np.integer)
+    listed = task.prompts(key_prompts, int(prompts)) if drawn else prompts
+    old = params if old_params is None else old_params
+    ref = old if ref_params is None else ref_params
+    served = tuple(as_estimator(e) for e in estimators)
+    size = len(jax.tree.leaves(listed)[0])
+    flat = jax.eval_shape(lambda p: ravel_pytree(p)[0], params)
+    params_bytes = flat.size * flat.dtype.itemsize
+    _predict(size * rollouts, params_bytes, map, width, memory)
+
+    needs = tuple(n for n in NAMES if any(n in e.needs for e in served))
+    truth, tables = _truth(policy, params, task, old, ref, listed, drawn)
+    if needs and side is None:
+        if tables is not None:
+            assert isinstance(policy, FinitePolicy)
+            assert isinstance(task, FiniteTask)
+            side = exact_side(policy, task, tables)
+        else:
+            side = pilot_side(policy, old, task, key_side)
+    group = int(max(1, min(rollouts, _CHUNK // (1 + params_bytes // 64) // size + 1)))
+    pool = draw_pool(policy, params, task, key_draw, listed, rollouts, old, ref, side, needs, group)
+    if old_params is None:
+        pool = _on_policy(pool)
+    sampled = time.perf_counter()
+
+    tolerance = tolerance or (1e-9 if pool.logp.dtype == np.float64 else 2e-6)
+    seed = int(jax.random.bits(key_map, dtype=jnp.uint32))
+    if map == "tokens":
+        rows, scores, kept = _by_tokens(policy, params, pool, Sketch("rademacher", width, seed))
+    else:
+        basis = find_basis(pool, served, cuts, tolerance / 4)
+        rows = Rows.of(basis)
+        kept = _resolve(map, rows, params_bytes, width, memory, cross)
+        scores = score_rows(policy, params, pool, rows, kept, width, seed, cross, memory, chunk, truth)
+    if truth is not None:
+        scores = with_truth(scores, truth, kept)
+    info = {
+        "map": kept, "width": width, "seed": seed, "params": flat.size, "rows": rows.count,
+        "basis": int(rows.basis.shape[2]), "cross": cross, "on_policy": old_params is None,
+        "estimators": [e.name for e in served], "cuts": list(cuts), "policy": repr(policy), "task": type(task).__name__,
+        "seconds": {"sample": sampled - started, "scores": time.perf_counter() - sampled},
+        "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        "device": jax.devices()[0].device_kind,
+    }  # fmt: skip
+    return ScoreBank(pool, rows, scores, drawn, tolerance, info)
+
+
+def find_basis(
+    pool: Pool, estimators: Sequence[Estimator], cuts: Sequence[float], tolerance: float, replicates: int = 8
+) -> Float[np.ndarray, "prompt rollout basis time"]:
+    """An orthonormal basis, rollout by rollout, for sequence weights, clips at ``cuts`` and ``estimators``' token weights.
+
+    The estimators' weights are taken on random groups of every size in ``GROUP_SIZES`` that the pool allows.
+    """
+    size, rollouts, time_ = pool.shape
+    stacks = [pool.mask[:, :, None].astype(np.float64)]
+    if len(cuts):
+        stacks.append(regions(np.float64(pool.logp) - pool.logp_old, pool.mask, cuts))
+    rng = np.random.default_rng(0)
+    served = (REFERENCE, *estimators)
+    for group in [g for g in GROUP_SIZES if 2 * g <= rollouts] or [rollouts]:
+        fitting = tuple(e for e in served if e.min_group <= group)
+        for prompts in {1, min(size, 4)}:
+            if rollouts < 2 * group:
+                continue
+            plan = design(rng, pool, group, prompts, 1)
+            orders = np.concatenate([design(rng, pool, group, prompts, 1).orders for _ in range(replicates)])
+            found = np.asarray(partition_weights(fitting, pool, orders, group, prompts), np.float64)
+            used = plan.orders.shape[1]
+            whole = np.zeros((*found.shape[:2], size, rollouts, time_))
+            whole[:, :, :used] = found
+            stacks.append(np.moveaxis(whole.reshape(-1, size, rollouts, time_), 0, 2))
+    stacked = np.concatenate(stacks, 2).reshape(size * rollouts, -1, time_)
+    return span(stacked, tolerance).reshape(size, rollouts, -1, time_).astype(pool.logp.dtype)
+
+
+def score_rows(
+    policy: Policy,
+    params: PyTree,
+    pool: Pool,
+    rows: Rows,
+    kept: str,
+    width: int,
+    seed: int,
+    cross: bool,
+    memory: float,
+    chunk: int | None,
+    truth: Float[np.ndarray, " param"] | None,
+) -> Scores:
+    """One backward pass per row, and the image ``kept`` of each."""
+    names: dict[str, MapName] = {"identity": "identity", "gram": "identity"}
+    sketch = Sketch(names.get(kept, kept.removeprefix("sketch ")), width, seed)  # type: ignore[arg-type]
+    params_bytes = ravel_pytree(params)[0].nbytes
+    chunk = chunk or int(max(1, min(512, _CHUNK // params_bytes, rows.count)))
+    size, most = rows.rollout.shape
+    at_prompt, at_row = np.nonzero(rows.real)
+    at_rollout, at_slot = rows.rollout[at_prompt, at_row], rows.slot[at_prompt, at_row]
+    images = row_images(
+        policy, params, jax.tree.map(lambda x: x[at_prompt], pool.prompts), pool.completions[at_prompt, at_rollout],
+        rows.basis[at_prompt, at_rollout, at_slot], sketch, chunk,
+    )  # fmt: skip
+    whole = np.concatenate(list(images))
+    vectors = np.zeros((size, most, whole.shape[1]), whole.dtype)
+    vectors[at_prompt, at_row] = whole
+    if kept != "gram":
+        return Scores(vectors=vectors)
+    products = None if truth is None else vectors @ truth.astype(vectors.dtype)
+    if cross:
+        flat = vectors.reshape(size * most, -1)
+        return Scores(cross=(flat @ flat.T).reshape(size, most, size, most), truth=products)
+    return Scores(gram=np.matmul(vectors, np.swapaxes(vectors, 1, 2)), truth=products)
+
+
+def with_truth(scores: Scores, truth: Float[np.ndarray, " param"], kept: str) -> Scores:
+    """The scores with their products with the exact grad J, where whole scores or products were kept."""
+    products = scores.truth
+    if kept == "identity":
+        assert scores.vectors is not None
+        products = scores.vectors @ truth
+    if products is None:
+        return scores
+    return Scores(scores.vectors, scores.gram, scores.cross, products, truth)
+
+
+def _by_tokens(policy: Policy, params: PyTree, pool: Pool, sketch: Sketch) -> tuple[Rows, Scores, str]:
+    """Every token is its own basis vector."""
+    size, rollouts, time_ = pool.shape
+    basis = np.eye(time_, dtype=pool.logp.dtype) * pool.mask[..., None, :]
+    rows = Rows.of(basis)
+    prompts = jax.tree.map(jnp.asarray, pool.prompts)
+    images = token_images(policy, params, prompts, pool.completions, sketch)
+    picked = images[np.arange(size)[:, None], rows.rollout, rows.slot] * rows.real[..., None]
+    return rows, Scores(vectors=picked), "sketch tokens"
+
+
+def _resolve(kind: Map, rows: Rows, params_bytes: int, width: int, memory: float, cross: bool) -> str:
+    """The map that is used, and the memory that it needs now that the number of rows is known."""
+    size, most = rows.rollout.shape
+    item = rows.basis.dtype.itemsize
+    gram_bytes = (size * most) ** 2 * item if cross else size * most**2 * item
+    needs = {"identity": size * most * params_bytes, "gram": size * most * params_bytes + gram_bytes}
+    if kind == "auto":
+        kind = "identity" if needs["identity"] <= min(_IDENTITY, memory) else "gram"
+        if needs["gram"] > memory:
+            kind = "hashed"
+    need = needs.get(kind, size * most * width * item)
+    if need > memory:
+        raise ValueError(
+            f"memory: {need / 1e9:.2f} GB for {rows.count} rows with map='{kind}', and {memory / 1e9:.2f} GB are allowed; "
+            "give map='hashed', fewer rollouts, or more memory"
+        )
+    return kind if kind in ("identity", "gram") else f"sketch {kind}"
+
+
+def _predict(rollouts: int, params_bytes: int, kind: Map, width: int, memory: float) -> None:
+    """Refuse, before anything is drawn, what cannot fit even with one row per rollout."""
+    need = {"identity": rollouts * params_bytes, "gram": rollouts * params_bytes}.get(kind, rollouts * width * 4)
+    if need > memory:
+        raise ValueError(
+            f"memory: at least {need / 1e9:.2f} GB for {rollouts} rollouts with map='{kind}', and {memory / 1e9:.2f} GB are "
+            "allowed; give map='hashed', a smaller width, fewer rollouts, or more memory"
+        )
+
+
+def _truth(
+    policy: Policy, params: PyTree, task: Task, old: PyTree, ref: PyTree, listed: PyTree, drawn: bool
+) -> tuple[Float[np.ndarray, " param"] | None, Any]:
+    """grad J exactly, and the tables, where policy and task can be listed; of the given prompts where they are given."""
+    if not (isinstance(policy, FinitePolicy) and isinstance(task, FiniteTask)):
+        return None, None
+    tables = tabulate(policy, params, task, old, ref)
+    if drawn:
+        return np.asarray(tables.true_gradient, np.float64), tables
+    place = [
+        int(np.argmax([all(map(np.array_equal, jax.tree.leaves(_row(listed, i)), jax.tree.leaves(_row(task.all_prompts(), j))))
+        for j in range(tables.probs.shape[0])]))
+        for i in range(len(jax.tree.leaves(listed)[0]))
+    ]  # fmt: skip
+    return np.asarray(tables.gradients, np.float64)[place].mean(0), tables
+
+
+def _row(tree: PyTree, index: int) -> list[Array]:
+    return jax.tree.map(lambda x: np.asarray(x[index]), tree)
+
+
+def _on_policy(pool: Pool) -> Pool:
+    """The same parameters sample and are differentiated: equal to the last bit, whatever the compiler did."""
+    arrays = pool.arrays()
+    return Pool(**{**arrays, "logp_old": pool.logp})

@@ -1,0 +1,32 @@
+"""Where numbers came from: versions, device, seed, settings and date, to be written beside every result."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+PACKAGES = ("gradvar", "jax", "jaxlib", "equinox", "numpy", "scipy", "optax")
+
+
+def provenance(config: dict[str, Any]) -> dict[str, Any]:
+    """Versions, device, command, date and the given settings, as plain values."""
+    import jax
+
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "device": f"{jax.devices()[0].device_kind} x {jax.device_count()} ({jax.default_backend()})",
+        "machine": f"{platform.system()} {platform.machine()}",
+        "command": [sys.argv[0].rsplit("/", 1)[-1], *sys.argv[1:]],
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "config": config,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,66 @@
+"""The study in the terminal: one table for each policy and staleness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from gradvar.study import Result, Study
+
+COLUMNS = {
+    "bias_factor": "bias factor",
+    "cosine": "cosine",
+    "trace_cov": "tr Cov",
+    "between": "between prompts",
+    "snr_per_rollout": "SNR per rollout",
+}
+
+
+def tables(study: Study) -> Iterator[Table]:
+    """Rich tables; a figure that was sampled has its standard error behind it."""
+    for policy in study.config.policies:
+        for steps in study.config.staleness:
+            results = study.select(policy=policy, staleness=steps)
+            yield _table(study, policy, steps, results)
+
+
+def _table(study: Study, policy: str, steps: int, results: list[Result]) -> Table:
+    age = "on policy" if steps == 0 else f"{steps} optimiser steps stale"
+    rate = study.success[f"{policy}, {results[0].task}"]
+    table = Table(
+        title=f"{policy} on {results[0].task} (mean reward {rate:.2f}), {age}", title_justify="left", pad_edge=False
+    )
+    table.add_column("estimator")
+    if any(r.clip is not None for r in results):
+        table.add_column("clip", justify="right")
+    for name in ("G", "prompts", *COLUMNS.values(), "by"):
+        table.add_column(name, justify="right")
+    for name in dict.fromkeys(r.moments.estimator for r in results):
+        for clip in dict.fromkeys(r.clip for r in results if r.moments.estimator == name):
+            for index, result in enumerate(r for r in results if (r.moments.estimator, r.clip) == (name, clip)):
+                table.add_row(*_cells(result, len(table.columns) > 9, index == 0))
+        table.add_section()
+    return table
+
+
+def _cells(result: Result, with_clip: bool, first: bool) -> list[str]:
+    m = result.moments
+    clip = ["" if result.clip is None or not first else f"{result.clip:g}"] if with_clip else []
+    shown = [_figure(m, name) for name in COLUMNS]
+    return [m.estimator if first else "", *clip, str(m.group_size), str(m.prompts), *shown, result.route]
+
+
+def _figure(moments: object, name: str) -> str:
+    value = float(getattr(moments, name))
+    if math.isnan(value):
+        return "n/a"
+    low, high = moments.interval(name)  # type: ignore[attr-defined]
+    half = (high - low) / 2
+    if half == 0 or math.isnan(half):
+        return f"{value:.4g}"
+    places = max(0, 1 - math.floor(math.log10(half)))
+    if places > 6 or abs(value) >= 1e5:
+        return f"{value:.2e} ±{half:.0e}"
+    return f"{value:.{places}f} ±{half:.{places}f}"

@@ -1,0 +1,272 @@
+"""A study: several estimators at several group sizes, on policies of known or learnt behaviour, as one tidy result.
+
+Finite policies are enumerated where that is possible; everything else is direct Monte Carlo with error bars.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from gradvar import catalogue
+from gradvar.config import MeasureConfig
+from gradvar.measure.direct import direct_many
+from gradvar.measure.exact import TooLarge, exact_from_tables, finite_tables
+from gradvar.measure.statistics import FIGURES
+from gradvar.policies import Bandit, Tabular
+from gradvar.report.files import write_csv, write_json, write_parquet
+from gradvar.report.provenance import provenance
+from gradvar.tasks import Bandit as RewardTable
+from gradvar.tasks import Lookup
+from gradvar.train.drift import drift
+from gradvar.types import Estimator, Moments, Policy, Task
+
+SETTING = ("policy", "task", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")
+PER_ROLLOUT = (*FIGURES, "snr_per_rollout")
+NUM_PROMPTS = 6
+DRIFT_RATE = {"bandit": 0.3, "tabular": 0.3, "transformer": 3e-3}
+
+
+class Monitor(Protocol):
+    """Who wants to know how far the work is."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage of ``total`` steps begins."""
+        ...
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Steps of the current stage are done."""
+        ...
+
+
+class Silent:
+    """A monitor that tells nobody."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Nothing."""
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measured setting."""
+
+    policy: str
+    task: str
+    staleness: int
+    clip: float | None
+    route: str
+    moments: Moments
+
+    def row(self) -> dict[str, Any]:
+        """The setting's columns."""
+        m = self.moments
+        return {
+            "policy": self.policy, "task": self.task, "staleness": self.staleness, "clip": self.clip,
+            "estimator": m.estimator, "group_size": m.group_size, "prompts": m.prompts, "rollouts": m.rollouts,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was measured, with where it came from."""
+
+    config: MeasureConfig
+    results: tuple[Result, ...]
+    success: dict[str, float]
+    """Mean reward of the sampling policy, by policy."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Tidy rows: one per setting and figure, with its standard error and 95 % interval."""
+        rows = []
+        for result in self.results:
+            m = result.moments
+            for figure in PER_ROLLOUT:
+                low, high = m.interval(figure)
+                rows.append(
+                    {
+                        **result.row(), "route": result.route, "replicates": m.replicates, "figure": figure,
+                        "value": float(getattr(m, figure)), "se": _error(m, figure), "low": low, "high": high,
+                    }  # fmt: skip
+                )
+        return rows
+
+    def select(self, **where: Any) -> list[Result]:
+        """The results whose columns have these values."""
+        return [r for r in self.results if all(r.row()[k] == v for k, v in where.items())]
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write the tidy table, the JSON with provenance and the figures to ``folder``; the files written."""
+        from gradvar.report.figures import save_figures
+
+        rows, written = self.rows(), [folder / "measurements.csv", folder / "measurements.json"]
+        write_csv(written[0], rows)
+        write_json(written[1], self.as_json())
+        if write_parquet(folder / "measurements.parquet", rows):
+            written.append(folder / "measurements.parquet")
+        return [*written, *save_figures(self, folder)]
+
+    def as_json(self) -> dict[str, Any]:
+        """Rows with full provenance, as plain values."""
+        return {"provenance": provenance(self.config.as_dict()), "success": self.success, "rows": self.rows()}
+
+
+def measure_study(config: MeasureConfig | None = None, monitor: Monitor | None = None, **settings: Any) -> Study:
+    """Run the measurement that ``config`` (or keyword ``settings`` of ``MeasureConfig``) describes."""
+    config = dataclasses.replace(config or MeasureConfig(), **settings)
+    config.check()
+    estimators = variants(config)
+    monitor = monitor or Silent()
+    results: list[Result] = []
+    success: dict[str, float] = {}
+    for name in config.policies:
+        scene = _scene(name, config, monitor)
+        success[f"{name}, {scene.task_name}"] = scene.success
+        results.extend(_measure(scene, estimators, config, monitor))
+    return Study(config, tuple(results), success)
+
+
+def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:
+    """Every estimator at every clip range (None: its own); those that do not clip appear once."""
+    found: list[tuple[float | None, Estimator]] = []
+    for name in config.estimators:
+        catalogue.get(name)
+        settings = catalogue.describe(name).settings
+        if not (config.clip and {"clip_low", "clip_high"} <= set(settings)):
+            found.append((None, catalogue.get(name)))
+            continue
+        found.extend((c, catalogue.get(name, clip_low=c, clip_high=c)) for c in config.clip)
+    for size in config.group_sizes:
+        for _, estimator in found:
+            if size < estimator.min_group:
+                raise ValueError(
+                    f"group_sizes: {size}; {estimator.name} needs at least {estimator.min_group} rollouts of a prompt"
+                )
+    return found
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A policy on a task, with the parameters at every staleness; index 0 samples."""
+
+    name: str
+    task_name: str
+    policy: Policy
+    task: Task
+    params: dict[int, PyTree]
+    success: float
+
+
+def _scene(name: str, config: MeasureConfig, monitor: Monitor) -> _Scene:
+    key = jax.random.key(config.seed)
+    task_name = config.task
+    policy: Policy
+    task: Task
+    if name == "transformer":
+        task_name = "addition" if task_name == "auto" else task_name
+        policy, task, params, success = _warm(task_name, config, monitor)
+    else:
+        task_name = "binary" if task_name == "auto" else task_name
+        policy, task, params = finite_scene(name, task_name, config.seed)
+        tables = finite_tables(policy, params, task)
+        success = float((tables.probs * tables.rewards).sum(-1).mean())
+    stale = sorted(set(config.staleness) - {0})
+    versions = {0: params}
+    if stale:
+        monitor.stage(f"{name}: {stale[-1]} optimiser steps", len(stale))
+        mover = catalogue.get("rloo")
+        for before, after in zip([0, *stale], stale, strict=False):
+            versions[after] = drift(
+                policy, versions[before], task, jax.random.fold_in(key, after), after - before, mover,
+                learning_rate=DRIFT_RATE[name], prompts_per_step=8, group=8,
+            )  # fmt: skip
+            monitor.advance()
+    return _Scene(name, task_name, policy, task, versions, success)
+
+
+def finite_scene(name: str, task_name: str, seed: int) -> tuple[Any, Any, PyTree]:
+    """A random finite policy and task of six prompts: (policy, task, params)."""
+    rng = np.random.default_rng(seed)
+    policy = Bandit(4, num_prompts=NUM_PROMPTS) if name == "bandit" else Tabular(2, 3, num_prompts=NUM_PROMPTS, stop=1)
+    params = policy.init(jax.random.key(seed))
+    completions = policy.support()
+    if task_name == "graded":
+        rewards = rng.normal(size=(NUM_PROMPTS, len(completions)))
+    else:
+        # One or two completions are right, never none and never all: every prompt can be learnt from.
+        rewards = np.zeros((NUM_PROMPTS, len(completions)))
+        for row in rewards:
+            row[rng.choice(len(row), size=rng.integers(1, len(row) - 1), replace=False)] = 1.0
+    return policy, RewardTable(rewards) if name == "bandit" else Lookup(rewards, completions), params
+
+
+def _warm(task_name: str, config: MeasureConfig, monitor: Monitor) -> tuple[Policy, Task, PyTree, float]:
+    from gradvar.train.scenes import warm_transformer
+
+    return warm_transformer(task_name, config.seed, config.success, config.precision, monitor)
+
+
+def _measure(
+    scene: _Scene, estimators: Sequence[tuple[float | None, Estimator]], config: MeasureConfig, monitor: Monitor
+) -> Iterator[Result]:
+    monitor.stage(f"{scene.name}: measuring", len(config.staleness) * len(config.group_sizes) * len(estimators))
+    for steps in config.staleness:
+        now, old = scene.params[steps], scene.params[0]
+        tables = None if scene.name == "transformer" else finite_tables(scene.policy, now, scene.task, old)  # type: ignore[arg-type]
+        for size in config.group_sizes:
+            prompts = config.rollouts // size if config.budget == "rollouts" else config.prompts
+            left = []
+            for clip, estimator in estimators:
+                if tables is None:
+                    left.append((clip, estimator))
+                    continue
+                try:
+                    moments = exact_from_tables(estimator, tables, size, prompts=prompts)
+                except TooLarge:
+                    left.append((clip, estimator))
+                    continue
+                monitor.advance(note=f"{estimator.name} G={size}")
+                yield Result(scene.name, scene.task_name, steps, clip, "exact", moments)
+            if left:
+                sampled = direct_many(
+                    [e for _, e in left], scene.policy, now, scene.task, size, old_params=old, prompts=prompts,
+                    key=jax.random.fold_in(jax.random.key(config.seed), 1000 * steps + size),
+                    replicates=config.replicates,
+                )  # fmt: skip
+                for (clip, _), moments in zip(left, sampled, strict=True):
+                    monitor.advance(note=f"{moments.estimator} G={size}")
+                    yield Result(scene.name, scene.task_name, steps, clip, "direct", moments)
+
+
+def bias_curve(
+    estimators: Sequence[Estimator], group_size: int, success: Sequence[float]
+) -> dict[str, np.ndarray]:
+    """The bias factor of one prompt with two answers, one right, at each success rate: {estimator: [rate]}. Exact."""
+    rates = np.asarray(success, np.float64)
+    policy = Bandit(2, num_prompts=len(rates))
+    task = RewardTable(np.tile([1.0, 0.0], (len(rates), 1)))
+    logits = np.stack([np.log(rates / (1 - rates)), np.zeros_like(rates)], -1)
+    tables = finite_tables(policy, logits, task)
+    own = np.asarray(tables.gradients).reshape(len(rates), len(rates), 2)
+    truth = own[np.arange(len(rates)), np.arange(len(rates))]
+    curves = {}
+    for estimator in estimators:
+        # Every prompt has logits of its own, so one enumeration over all of them holds every prompt's own mean.
+        mean = exact_from_tables(estimator, tables, group_size).mean.reshape(-1, 2) * len(rates)
+        curves[estimator.name] = (mean * truth).sum(-1) / (truth**2).sum(-1)
+    return curves
+
+
+def _error(moments: Moments, figure: str) -> float:
+    if figure == "snr_per_rollout":
+        return moments.se["snr"] / moments.rollouts
+    return float(moments.se[figure])
