@@ -16,21 +16,23 @@ from typing import Any, Literal
 class Check:
     """Find out which laws an advantage function or a policy-gradient loss obeys, with shrunk counterexamples.
 
-    Exit code 0: all holds. 1: a declared law is not as declared or, with nothing declared, a universal one fails.
-    2: bad usage.
+    Exit code 0: all holds. 1: a declared law is not as declared or, with nothing declared, a universal one
+    fails. 2: bad usage.
     """
 
     target: str
     """What to check: module:function, or path/to/file.py:function. NumPy, JAX or PyTorch."""
     claims: tuple[str, ...] = ()
-    """Laws that should hold; no:NAME for one that should not, and whose witness is looked for. Default: discover."""
+    """Laws that should hold; no:NAME for one that should not, and whose witness is looked for. Default:
+    discover."""
     laws: tuple[str, ...] = ()
     """Run these laws only. Default: all of them."""
     signature: Literal[
         "auto", "group", "grouped", "flat", "prompt-ids", "num-generations", "token-level", "loss"
     ] = "auto"
-    """How the function is called: f(rewards[G]), f(rewards[Q, G]), f(rewards[N], group_ids), f(rewards[N], prompt_ids),
-    f(rewards[N], num_generations), f(token_rewards[N, T], mask, index), or a loss. Default: found by inspection."""
+    """How the function is called: f(rewards[G]), f(rewards[Q, G]), f(rewards[N], group_ids), f(rewards[N],
+    prompt_ids), f(rewards[N], num_generations), f(token_rewards[N, T], mask, index), or a loss. Default:
+    found by inspection."""
     library: Literal["auto", "numpy", "torch", "jax", "list"] = "auto"
     """The arrays that it is given. Default: what its code uses."""
     domain: Literal["real", "nonnegative", "binary"] = "real"
@@ -45,7 +47,7 @@ class Check:
     """For a loss: it is an objective to be maximised."""
     arguments: str = "{}"
     """Further keyword arguments for the function, as JSON."""
-    examples: int = 100
+    examples: int = 60
     """Examples per law."""
     seed: int | None = None
     """Draw other examples. Default: the same in every run."""

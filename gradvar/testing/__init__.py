@@ -6,7 +6,8 @@
     def test_my_advantage(law):
         law()
 
-Needs NumPy and Hypothesis (``pip install gradvar[check]``); JAX or PyTorch only if the code under test uses them.
+Needs NumPy and Hypothesis (``pip install gradvar[check]``); JAX or PyTorch only if the code under test uses
+them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Array libraries as the kit sees them: NumPy, PyTorch, JAX and plain lists, found in ``sys.modules``.
 
-Nothing is imported that the function under test has not imported itself: a PyTorch user never pays for JAX, and the
-other way round. A ``Library`` turns NumPy values into native arrays and back, and writes them as source text for the
-reproduction line.
+Nothing is imported that the function under test has not imported itself: a PyTorch user never pays for JAX,
+and the other way round. A ``Library`` turns NumPy values into native arrays and back, and writes them as
+source text for the reproduction line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ HALF = ("bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Library:
-    """One array library. ``wide`` is the dtype that the algebraic laws run in, ``floats`` those that users feed it."""
+    """One array library. ``wide`` is the dtype that the algebraic laws run in, ``floats`` those that users
+    feed it."""
 
     name: str
     wide: str
@@ -50,6 +51,8 @@ class Library:
             return np.array(value.detach().to(torch.float64).cpu().numpy())
         if isinstance(value, list | tuple) and value and hasattr(value[0], "detach"):
             return np.stack([self.numpy(v) for v in value])
+        if isinstance(value, list | tuple):
+            return np.array([float(v) if np.ndim(v) == 0 else self.numpy(v) for v in value], dtype=np.float64)
         return np.array(np.asarray(value), dtype=np.float64)
 
     def dtype_of(self, value: Any) -> str:
@@ -96,7 +99,8 @@ def library(name: str) -> Library:
 
 
 def candidates(function: Callable[..., Any]) -> list[str]:
-    """Library names in the order to try, read off the code: names it uses, annotations, then its module's imports."""
+    """Library names in the order to try, read off the code: names it uses, annotations, then its module's
+    imports."""
     found: list[str] = []
 
     def note(name: str | None) -> None:
@@ -108,11 +112,9 @@ def candidates(function: Callable[..., Any]) -> list[str]:
 
     inner = unwrapped(function)
     scope = getattr(inner, "__globals__", {})
-    for name in sorted(_names(getattr(inner, "__code__", None))):
-        if isinstance(scope.get(name), types.ModuleType):
-            note(scope[name].__name__)
-    used = [f for f in found if f != "numpy"]
-    if not used:
+    for module in _modules_used(inner, depth=3):
+        note(module)
+    if not [f for f in found if f != "numpy"]:
         for annotation in getattr(inner, "__annotations__", {}).values():
             text = annotation if isinstance(annotation, str) else getattr(annotation, "__module__", "")
             note(
@@ -137,9 +139,26 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(function, functools.partial):
         function = function.func
     inner = inspect.unwrap(function)
-    if not hasattr(inner, "__code__") and hasattr(type(inner), "__call__"):
-        inner = getattr(inner, "__func__", None) or getattr(type(inner).__call__, "__wrapped__", inner)
+    if not hasattr(inner, "__code__"):  # an object with __call__
+        method = getattr(type(inner), "__call__", None)  # noqa: B004
+        inner = inner if not hasattr(method, "__code__") else method
     return inner
+
+
+def _modules_used(function: Any, depth: int) -> list[str]:
+    """Modules that the function's code names, and that the functions it calls name."""
+    function = unwrapped(function)
+    scope = getattr(function, "__globals__", {})
+    used = []
+    for name in sorted(_names(getattr(function, "__code__", None))):
+        value = scope.get(name)
+        if isinstance(value, types.ModuleType):
+            used.append(value.__name__)
+        elif depth and callable(value) and hasattr(unwrapped(value), "__code__"):
+            used += _modules_used(value, depth - 1)
+        elif callable(value) and not isinstance(value, type):
+            used.append(getattr(value, "__module__", "") or "")
+    return used
 
 
 def _names(code: types.CodeType | None) -> set[str]:

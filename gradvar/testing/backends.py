@@ -1,7 +1,7 @@
 """Derivatives of somebody's loss with respect to its log-probabilities, by the loss's own framework.
 
-PyTorch and JAX losses are differentiated by their own autodiff, as a trainer would. A NumPy loss has none: central
-differences in double precision stand in, accurate to about 1e-9 away from kinks.
+PyTorch and JAX losses are differentiated by their own autodiff, as a trainer would. A NumPy loss has none:
+central differences in double precision stand in, accurate to about 1e-9 away from kinks.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def value_and_weights(
 ) -> tuple[float, np.ndarray]:
     """The loss at ``logp`` [N, T] and its derivative there, in float64.
 
-    ``loss(logp, others)`` takes and returns native arrays. ``compiled`` keeps what JAX has compiled between calls; a
-    function that cannot be compiled runs as it is.
+    ``loss(logp, others)`` takes and returns native arrays. ``compiled`` keeps what JAX has compiled between
+    calls; a function that cannot be compiled runs as it is.
     """
     if library.name == "torch":
         tensor = library.array(logp, dtype).requires_grad_(True)
@@ -57,7 +57,8 @@ def value_and_weights(
 
 
 def differences(loss: Callable[[np.ndarray], float], logp: np.ndarray) -> tuple[float, np.ndarray]:
-    """The value and central differences, one coordinate at a time; coordinates that hold NaN or inf are skipped."""
+    """The value and central differences, one coordinate at a time; coordinates that hold NaN or inf are
+    skipped."""
     value = loss(logp)
     gradient = np.zeros_like(logp)
     for index in np.ndindex(logp.shape):

@@ -1,7 +1,8 @@
-"""The laws' names and statements: data only, so that an estimator can declare them without loading the test tools.
+"""The laws' names and statements: data only, so that an estimator can declare them without loading the test
+tools.
 
-Advantages are written A[q, g] for prompt q and rollout g, rewards r[q, g], group size G. Laws about a whole objective
-are stated for its token weights (the derivative with respect to the log-probabilities).
+Advantages are written A[q, g] for prompt q and rollout g, rewards r[q, g], group size G. Laws about a whole
+objective are stated for its token weights (the derivative with respect to the log-probabilities).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The pytest plugin, registered by installing the package: two options and a summary of the laws that failed.
 
-It is loaded in every pytest run of everyone who has gradvar installed, so it imports nothing until it is used.
+It is loaded in every pytest run of everyone who has gradvar installed, so it imports nothing until it is
+used.
 """
 
 from __future__ import annotations

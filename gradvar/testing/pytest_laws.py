@@ -13,7 +13,8 @@ from gradvar.testing.targets import AdvantageTarget, LossTarget, advantage_targe
 
 @dataclass(frozen=True)
 class LawCase:
-    """One law for one function; call it to test it. Its signature is found at the first call, not at import."""
+    """One law for one function; call it to test it. Its signature is found at the first call, not at
+    import."""
 
     law: Law
     target: Callable[[], Target]
@@ -30,7 +31,8 @@ class LawCase:
         return check_law(self.law, self.target(), self.declared, **self.options)
 
     def __call__(self) -> None:
-        """Raises ``AssertionError`` where the law is not as declared (undeclared: fails); skips where it does not apply."""
+        """Raises ``AssertionError`` where the law is not as declared (undeclared: fails); skips where it
+        does not apply."""
         __tracebackhide__ = True
         result = self.result()
         if result.status == OUT:
@@ -57,10 +59,11 @@ def advantage_laws(
     seed: int | None = None,
     **settings: Any,
 ) -> Any:
-    """A ``pytest.mark.parametrize`` over ``law``: the universal laws and those in ``claims`` (or just ``laws``).
+    """A ``pytest.mark.parametrize`` over ``law``: the universal laws and those in ``claims`` (or just
+    ``laws``).
 
-    Further settings are those of ``check_advantage``: signature, library_name, domain, min_group, epsilon, arguments.
-    Raises ``ValueError`` on an unknown law's name.
+    Further settings are those of ``check_advantage``: signature, library_name, domain, min_group, epsilon,
+    arguments. Raises ``ValueError`` on an unknown law's name.
     """
     return _parametrised(
         advantage_target, AdvantageTarget, ADVANTAGE, function, claims, laws, examples, seed, settings

@@ -1,7 +1,8 @@
-"""Running laws: search with Hypothesis, keep the shrunk example, verify witnesses, and put the results in a table.
+"""Running laws: search with Hypothesis, keep the shrunk example, verify witnesses, and put the results in a
+table.
 
-Deterministic by default (Hypothesis's ``derandomize``); a seed draws other examples. A law that is declared false must
-fail on some example, its witness, which is run once more outside the search.
+Deterministic by default (Hypothesis's ``derandomize``); a seed draws other examples. A law that is declared
+false must fail on some example, its witness, which is run once more outside the search.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from gradvar.testing.targets import (
 )
 
 HOLDS, FAILS, OUT = "holds", "fails", "does not apply"
-EXAMPLES = 100
+EXAMPLES = 60
 Target = AdvantageTarget | LossTarget
 
 
@@ -47,7 +48,8 @@ class Result:
 
     @property
     def as_declared(self) -> bool:
-        """Whether the verdict is what was declared; true where nothing was. A law that does not apply was not shown."""
+        """Whether the verdict is what was declared; true where nothing was. A law that does not apply was
+        not shown."""
         if self.declared is None:
             return True
         return self.status == (HOLDS if self.declared else FAILS)
@@ -68,7 +70,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """All laws of one target. ``ok``: every declared law is as declared; with none declared, no universal one fails."""
+    """All laws of one target. ``ok``: every declared law is as declared; with none declared, no universal
+    one fails."""
 
     target: str
     results: tuple[Result, ...]
@@ -220,9 +223,9 @@ def check_advantage(
 ) -> Report:
     """Which advantage laws the function obeys.
 
-    ``claims`` maps laws to whether they should hold; ``laws`` restricts the run. Further settings are those of
-    ``advantage_target``: signature, library_name, arguments, domain, min_group, epsilon. Raises ``ValueError`` on an
-    unknown law or a signature that cannot be told.
+    ``claims`` maps laws to whether they should hold; ``laws`` restricts the run. Further settings are those
+    of ``advantage_target``: signature, library_name, arguments, domain, min_group, epsilon. Raises
+    ``ValueError`` on an unknown law or a signature that cannot be told.
     """
     target = function if isinstance(function, AdvantageTarget) else advantage_target(function, **settings_)
     return check(target, ADVANTAGE, claims or {}, laws, examples, random_seed)

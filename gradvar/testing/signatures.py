@@ -1,9 +1,10 @@
 """What a function wants to be called with, read off its parameters' names, its annotations and its text.
 
-Kinds of advantage functions: ``group`` f(rewards[G]); ``grouped`` f(rewards[Q, G]); ``flat`` f(rewards[N], group_ids);
-``prompt-ids`` the same with the identity of the prompt, which two groups may share; ``num-generations``
-f(rewards[N], G) with groups in contiguous runs; ``token-level`` f(token_rewards[N, T], mask, index). And ``loss``
-f(logp, old_logp, advantages, mask, ...). What cannot be told is asked for, in one line.
+Kinds of advantage functions: ``group`` f(rewards[G]); ``grouped`` f(rewards[Q, G]); ``flat`` f(rewards[N],
+group_ids); ``prompt-ids`` the same with the identity of the prompt, which two groups may share; ``num-
+generations`` f(rewards[N], G) with groups in contiguous runs; ``token-level`` f(token_rewards[N, T], mask,
+index). And ``loss`` f(logp, old_logp, advantages, mask, ...). What cannot be told is asked for, in one
+line.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class SignatureError(ValueError):
 
 @dataclass(frozen=True)
 class Signature:
-    """``kind`` is one of ``KINDS``; ``roles`` maps a parameter's name to what it is given; ``fixed`` are values given
-    by the user; ``note`` is a remark for the report."""
+    """``kind`` is one of ``KINDS``; ``roles`` maps a parameter's name to what it is given; ``fixed`` are
+    values given by the user; ``note`` is a remark for the report."""
 
     kind: str
     roles: Mapping[str, str]

@@ -1,8 +1,9 @@
-"""Hypothesis strategies for what reaches an estimator: rewards in groups, masks, log-probabilities, ratios at the clip.
+"""Hypothesis strategies for what reaches an estimator: rewards in groups, masks, log-probabilities, ratios
+at the clip.
 
-Every strategy shrinks towards the smallest group with the plainest rewards (zeros, then ones). The ``dyadic`` rewards
-are multiples of 1/8, so that sums are exact in every floating dtype: an algebraic law that fails on them fails for
-its algebra and not for its rounding.
+Every strategy shrinks towards the smallest group with the plainest rewards (zeros, then ones). The
+``dyadic`` rewards are multiples of 1/8, so that sums are exact in every floating dtype: an algebraic law
+that fails on them fails for its algebra and not for its rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from hypothesis.strategies import SearchStrategy
 
 Group = tuple[float, ...]
 
-# Values whose mean over a group is not exact in binary: 0.1 x 8 is the report behind half of the zero-law's bugs.
+# Values whose mean over a group is not exact in binary: 0.1 x 8 is the report behind half of the zero-law's
+# bugs.
 INEXACT = (0.1, 0.2, 0.3, 0.7, 0.9, 0.6, 1 / 3, 2 / 3, 0.35, 0.95)
 CLIPS = (0.2, 0.28, 0.1, 0.3)
 
@@ -82,7 +84,8 @@ def batches(
 
 
 def sizes(least: int, most: int) -> SearchStrategy[int]:
-    """Group sizes, the smallest first, odd and even, powers of two and primes; few, for libraries that compile shapes."""
+    """Group sizes, the smallest first, odd and even, powers of two and primes; few, for libraries that
+    compile shapes."""
     chosen = [n for n in (2, 3, 4, 5, 8, 11, 16) if least <= n <= most]
     return st.sampled_from(chosen or [least])
 
@@ -92,7 +95,8 @@ def equal_groups(
 ) -> SearchStrategy[Group]:
     """All rewards equal, at a value that the dtype holds and whose mean it may not.
 
-    In float32 and narrower |value| <= 1, where one unit in the last place is at most 6e-8; in float64 up to 1e6.
+    In float32 and narrower |value| <= 1, where one unit in the last place is at most 6e-8; in float64 up to
+    1e6.
     """
     if domain == "binary":
         value = binary()
@@ -107,7 +111,8 @@ def equal_groups(
 def near_equal_groups(
     dtype: str = "float32", domain: str = "real", min_size: int = 2, max_size: int = 8, ulps: int = 2
 ) -> SearchStrategy[Group]:
-    """Rewards that differ by at most ``ulps`` units in the last place of the dtype: equal but for rounding."""
+    """Rewards that differ by at most ``ulps`` units in the last place of the dtype: equal but for
+    rounding."""
     low = 0.05 if domain == "nonnegative" else -1.0
     value = st.one_of(st.sampled_from(INEXACT), st.floats(low, 1.0, allow_subnormal=False, width=32)).filter(
         lambda v: abs(v) >= 0.05
@@ -146,7 +151,8 @@ def integer_groups(domain: str = "real", min_size: int = 2, max_size: int = 6) -
 def poisoned_groups(
     domain: str = "real", min_size: int = 2, max_size: int = 5
 ) -> SearchStrategy[tuple[Group, int, float]]:
-    """A group, the index of one row of it, and what that row holds instead of a reward: NaN or an infinity."""
+    """A group, the index of one row of it, and what that row holds instead of a reward: NaN or an
+    infinity."""
 
     def pick(group: Group) -> SearchStrategy[tuple[Group, int, float]]:
         bad = st.sampled_from([float("nan"), float("inf"), float("-inf")])
@@ -178,7 +184,8 @@ def log_probs() -> SearchStrategy[float]:
 
 
 def loss_shapes() -> SearchStrategy[dict[str, Any]]:
-    """The plain numbers that a loss batch is built from: prompts, group, lengths, advantages, log-probabilities."""
+    """The plain numbers that a loss batch is built from: prompts, group, lengths, advantages, log-
+    probabilities."""
 
     def fill(counts: tuple[int, int]) -> SearchStrategy[dict[str, Any]]:
         rows = counts[0] * counts[1]

@@ -1,8 +1,9 @@
-"""The function under test behind one face: groups in, advantages out; a batch in, value and token weights out.
+"""The function under test behind one face: groups in, advantages out; a batch in, value and token weights
+out.
 
-The laws speak of groups of rewards (a list of lists, ragged where the signature allows) and of loss batches; a target
-turns them into the arrays of the function's own library in the function's own layout, and remembers each call as a
-line of Python, so that a failure can be reproduced without the kit.
+The laws speak of groups of rewards (a list of lists, ragged where the signature allows) and of loss
+batches; a target turns them into the arrays of the function's own library in the function's own layout, and
+remembers each call as a line of Python, so that a failure can be reproduced without the kit.
 """
 
 from __future__ import annotations
@@ -179,7 +180,8 @@ class AdvantageTarget:
 
 @dataclass(frozen=True)
 class LossBatch:
-    """Rows of a loss: [N, T] float64 arrays, ``advantages`` [N]; rows come in groups of ``group`` consecutive ones."""
+    """Rows of a loss: [N, T] float64 arrays, ``advantages`` [N]; rows come in groups of ``group``
+    consecutive ones."""
 
     logp: np.ndarray
     old_logp: np.ndarray
@@ -256,7 +258,8 @@ class LossTarget:
 
 
 def token_arrays(rewards: np.ndarray, lengths: np.ndarray, garbage: float = 0.0) -> dict[str, np.ndarray]:
-    """Token rewards [N, T] with the reward on the last real token, and the mask; ``garbage`` fills the padding."""
+    """Token rewards [N, T] with the reward on the last real token, and the mask; ``garbage`` fills the
+    padding."""
     steps = max(int(lengths.max()), 3)
     mask = np.arange(steps)[None, :] < lengths[:, None]
     tokens = np.where(mask, 0.0, garbage)
@@ -310,7 +313,8 @@ def advantage_target(
 
 
 def _tried(target: AdvantageTarget) -> AdvantageTarget:
-    """One argument and no word on its axes: both readings are tried. Where they agree, the batched one tests more."""
+    """One argument and no word on its axes: both readings are tried. Where they agree, the batched one
+    tests more."""
     sig = target.signature
     both = AdvantageTarget(
         target.function, Signature("grouped", sig.roles, sig.positional, sig.fixed), target.library, target.name,
@@ -324,7 +328,8 @@ def _tried(target: AdvantageTarget) -> AdvantageTarget:
     finally:
         target.calls.clear()
         both.calls.clear()
-    if np.allclose(together, alone, equal_nan=True):
+    # a loop over rows, read on one group, sees rollouts as groups of one: zeros wherever it looks
+    if np.allclose(together, alone, equal_nan=True) or not np.any(alone):
         return both
     note = "read as f(rewards[G]); given [Q, G] it mixes the prompts: --signature grouped checks that reading"
     target.signature = Signature("group", sig.roles, sig.positional, sig.fixed, note)
@@ -369,7 +374,8 @@ def loss_target(
     arguments: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> LossTarget:
-    """The target for a loss. The shape of the advantages is found by seeing whose tokens one rollout's moves."""
+    """The target for a loss. The shape of the advantages is found by seeing whose tokens one rollout's
+    moves."""
     found = inspect_signature(function, "loss", arguments)
     name = settings.pop("name", None) or getattr(unwrapped(function), "__name__", "target")
     reasons, fallback = [], None

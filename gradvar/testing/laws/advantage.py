@@ -1,7 +1,8 @@
-"""Laws of advantages that are algebra: what happens to A when the rewards are moved, scaled, reordered or regrouped.
+"""Laws of advantages that are algebra: what happens to A when the rewards are moved, scaled, reordered or
+regrouped.
 
-They run on dyadic rewards, in the library's widest dtype, where sums are exact. The docstring of each check says why
-the law matters, what breaking it does to training, and where it was broken.
+They run on dyadic rewards, in the library's widest dtype, where sums are exact. The docstring of each check
+says why the law matters, what breaking it does to training, and where it was broken.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ Groups = tuple[tuple[float, ...], ...]
 def zero_sum(target: AdvantageTarget, groups: Groups) -> None:
     """A group that sums to zero says nothing about the prompt as a whole, only about its rollouts.
 
-    Broken, a prompt pushes all of its rollouts up or down together: the policy drifts towards prompts that are easy,
-    and the entropy moves without any comparison behind it. Report: XU-YIJIE/grpo-flat#2 (one mean over the batch).
+    Broken, a prompt pushes all of its rollouts up or down together: the policy drifts towards prompts that
+    are easy, and the entropy moves without any comparison behind it. Report: XU-YIJIE/grpo-flat#2 (one mean
+    over the batch).
     """
     for rewards, a in zip(groups, target(groups), strict=True):
         off = abs(float(a.sum()))
@@ -35,7 +37,8 @@ def zero_sum(target: AdvantageTarget, groups: Groups) -> None:
 def shift_invariant(target: AdvantageTarget, groups: Groups, shift: float) -> None:
     """What counts is the comparison; whether a reward is 0/1 or -1/0 is a convention of the verifier.
 
-    Broken, a format bonus that every rollout gets changes the update, and a penalty turns learning off or around.
+    Broken, a format bonus that every rollout gets changes the update, and a penalty turns learning off or
+    around.
     """
     moved = tuple(tuple(r + shift for r in g) for g in groups)
     before, after = target(groups), target(moved)
@@ -46,8 +49,8 @@ def shift_invariant(target: AdvantageTarget, groups: Groups, shift: float) -> No
 def scale_equivariant(target: AdvantageTarget, groups: Groups, scale: float) -> None:
     """Advantages in the units of the reward: the learning rate then means the same for every prompt.
 
-    Broken on purpose by every division by a std; then ``scale_invariant`` should hold. Neither holding is a bug: an
-    epsilon or a clamp of the size of the rewards.
+    Broken on purpose by every division by a std; then ``scale_invariant`` should hold. Neither holding is a
+    bug: an epsilon or a clamp of the size of the rewards.
     """
     before, after = target(groups), target(_scaled(groups, scale))
     for g, a, b in zip(groups, before, after, strict=True):
@@ -57,8 +60,9 @@ def scale_equivariant(target: AdvantageTarget, groups: Groups, scale: float) -> 
 def scale_invariant(target: AdvantageTarget, groups: Groups, scale: float) -> None:
     """Standardised advantages do not depend on the reward's unit, up to the declared epsilon (default 1e-4).
 
-    Broken by an epsilon that is large against small rewards, rewards in thousandths train at a fraction of the rate;
-    broken by computing the std after another scaling, at any rate. Report: THUDM/slime#233 (rewards near 1e-9).
+    Broken by an epsilon that is large against small rewards, rewards in thousandths train at a fraction of
+    the rate; broken by computing the std after another scaling, at any rate. Report: THUDM/slime#233
+    (rewards near 1e-9).
     """
     before, after = target(groups), target(_scaled(groups, scale))
     for g, a, b in zip(groups, before, after, strict=True):
@@ -75,7 +79,8 @@ def permutation_equivariant(target: AdvantageTarget, groups: Groups, order: tupl
     """A rollout's advantage belongs to the rollout, not to its place in the batch.
 
     Broken, rollouts are trained with each other's advantages: the run looks healthy and learns nothing or the
-    opposite. Report: huggingface/trl#5030 (rows of several devices not in the order that the grouping assumes).
+    opposite. Report: huggingface/trl#5030 (rows of several devices not in the order that the grouping
+    assumes).
     """
     size = len(groups[0])
     places = [i for i in order if i < size]
@@ -90,8 +95,8 @@ def permutation_equivariant(target: AdvantageTarget, groups: Groups, order: tupl
 def order_preserving(target: AdvantageTarget, groups: Groups) -> None:
     """A better rollout of the same prompt never gets a smaller advantage.
 
-    Broken, the worse answer is reinforced over the better one: a sign error, an absolute value, or an argsort that
-    should have been a rank (argsort of argsort).
+    Broken, the worse answer is reinforced over the better one: a sign error, an absolute value, or an
+    argsort that should have been a rank (argsort of argsort).
     """
     for g, a in zip(groups, target(groups), strict=True):
         slack = tolerance(target) * max(1.0, float(np.nanmax(np.abs(a), initial=0.0)))
@@ -105,8 +110,9 @@ def order_preserving(target: AdvantageTarget, groups: Groups) -> None:
 def sign_against_mean(target: AdvantageTarget, groups: Groups) -> None:
     """Above the group's mean is pushed up, below it down.
 
-    Broken by a baseline from somewhere else (the batch, a moving average): then a correct answer to an easy prompt can
-    be pushed down. Batch baselines break it by design and say so. Report: langfengQ/verl-agent#138.
+    Broken by a baseline from somewhere else (the batch, a moving average): then a correct answer to an easy
+    prompt can be pushed down. Batch baselines break it by design and say so. Report: langfengQ/verl-
+    agent#138.
     """
     for g, a in zip(groups, target(groups), strict=True):
         slack = tolerance(target) * max(1.0, float(np.nanmax(np.abs(a), initial=0.0)))
@@ -116,10 +122,12 @@ def sign_against_mean(target: AdvantageTarget, groups: Groups) -> None:
 
 
 def bounded(target: AdvantageTarget, groups: Groups) -> None:
-    """Standardised by its own std, no advantage exceeds sqrt(G - 1), which one success among failures attains.
+    """Standardised by its own std, no advantage exceeds sqrt(G - 1), which one success among failures
+    attains.
 
-    Broken by a std of something else than the group's own rewards (leave-one-out, another group, after clipping), one
-    rollout can outweigh the batch. Report: NVIDIA-NeMo/RL#1518 (advantages of 1e6 from rewards 1, 0, 0, 0).
+    Broken by a std of something else than the group's own rewards (leave-one-out, another group, after
+    clipping), one rollout can outweigh the batch. Report: NVIDIA-NeMo/RL#1518 (advantages of 1e6 from
+    rewards 1, 0, 0, 0).
     """
     for g, a in zip(groups, target(groups), strict=True):
         limit = np.sqrt(len(g) - 1)
@@ -132,9 +140,9 @@ def bounded(target: AdvantageTarget, groups: Groups) -> None:
 def group_isolated(target: AdvantageTarget, groups: Groups, other: tuple[float, ...]) -> None:
     """What one prompt's rollouts earned changes nothing for another prompt.
 
-    Broken by a mean or std over the batch, an update then depends on which prompts happened to come together, and an
-    easy prompt makes a hard one's failures look worse. By design in batch-normalised estimators, which declare it.
-    Report: XU-YIJIE/grpo-flat#2, langfengQ/verl-agent#138.
+    Broken by a mean or std over the batch, an update then depends on which prompts happened to come
+    together, and an easy prompt makes a hard one's failures look worse. By design in batch-normalised
+    estimators, which declare it. Report: XU-YIJIE/grpo-flat#2, langfengQ/verl-agent#138.
     """
     changed = (*groups[:-1], other)
     before, after = target(groups), target(changed)
@@ -170,8 +178,8 @@ def layout_independent(target: AdvantageTarget, groups: Groups, seed: int) -> No
 def ragged_groups(target: AdvantageTarget, groups: Groups) -> None:
     """Filtering and failed rollouts leave groups of unequal size; each is normalised by its own.
 
-    Broken by a fixed stride or a reshape, rows of different prompts share statistics, and a leftover group explodes
-    over its epsilon. Report: areal-project/AReaL#1419, THUDM/slime#1918, areal-project/AReaL#1454.
+    Broken by a fixed stride or a reshape, rows of different prompts share statistics, and a leftover group
+    explodes over its epsilon. Report: areal-project/AReaL#1419, THUDM/slime#1918, areal-project/AReaL#1454.
     """
     together = target(groups)
     for g, a in zip(groups, together, strict=True):
@@ -182,10 +190,12 @@ def ragged_groups(target: AdvantageTarget, groups: Groups) -> None:
 
 
 def duplicate_prompts(target: AdvantageTarget, groups: Groups, prompts: tuple[int, ...]) -> None:
-    """A prompt drawn twice has two groups, sampled and rewarded apart; equal rewards do not make them one either.
+    """A prompt drawn twice has two groups, sampled and rewarded apart; equal rewards do not make them one
+    either.
 
-    Broken by keying on the prompt's text (or on the rewards), groups merge when a data set repeats a prompt: the
-    baseline is another group's and the group size is not G. Report: yifan123/flow_grpo#46 (grouping by unique prompts).
+    Broken by keying on the prompt's text (or on the rewards), groups merge when a data set repeats a
+    prompt: the baseline is another group's and the group size is not G. Report: yifan123/flow_grpo#46
+    (grouping by unique prompts).
     """
     twice = (*groups, groups[0])
     alone = [target([g])[0] for g in twice]
@@ -199,8 +209,8 @@ def duplicate_prompts(target: AdvantageTarget, groups: Groups, prompts: tuple[in
 def antisymmetric_pair(target: AdvantageTarget, pair: tuple[float, float]) -> None:
     """Two rollouts: what one gains the other loses, and swapping rewards swaps advantages.
 
-    It is what makes the two-rollout estimator a contrast of two log-probabilities (arXiv 2510.00977). Broken by a
-    baseline that is not the pair's own.
+    It is what makes the two-rollout estimator a contrast of two log-probabilities (arXiv 2510.00977).
+    Broken by a baseline that is not the pair's own.
     """
     (a,), (b,) = target([pair]), target([pair[::-1]])
     expect(

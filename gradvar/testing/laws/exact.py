@@ -1,9 +1,11 @@
-"""What an estimator estimates, decided by enumeration: every group that a small policy can sample, with its probability.
+"""What an estimator estimates, decided by enumeration: every group that a small policy can sample, with its
+probability.
 
-A softmax policy over K answers has scores s(y) = e_y - pi and grad J = pi * (r - J). All K^G groups are listed, the
-function under test gives each its advantages, and E[(1/G) sum A_i s_i] is a finite sum: exact up to rounding. So
-"unbiased" is a fact here and not a test statistic. For a loss, sequences of different length are listed, the input
-advantages are leave-one-out (unbiased by themselves), and the token weights come from its own framework.
+A softmax policy over K answers has scores s(y) = e_y - pi and grad J = pi * (r - J). All K^G groups are
+listed, the function under test gives each its advantages, and E[(1/G) sum A_i s_i] is a finite sum: exact
+up to rounding. So "unbiased" is a fact here and not a test statistic. For a loss, sequences of different
+length are listed, the input advantages are leave-one-out (unbiased by themselves), and the token weights
+come from its own framework.
 """
 
 from __future__ import annotations
@@ -84,9 +86,9 @@ def expected_gradient(target: AdvantageTarget, world: World) -> np.ndarray:
 def unbiased(target: AdvantageTarget) -> None:
     """In expectation over groups the update is grad J itself, for any rewards.
 
-    Broken by a baseline that includes the rollout (a factor), a division by the group's std (a weight on prompts, and
-    for graded rewards another direction), a clip. arXiv 2402.14740, 2503.20783. Whether that hurts is a question of
-    taste; that it is so is not: the difference is printed.
+    Broken by a baseline that includes the rollout (a factor), a division by the group's std (a weight on
+    prompts, and for graded rewards another direction), a clip. arXiv 2402.14740, 2503.20783. Whether that
+    hurts is a question of taste; that it is so is not: the difference is printed.
     """
     for world in worlds(target, binary=False):
         found, wanted = expected_gradient(target, world), world.gradient
@@ -97,10 +99,11 @@ def unbiased(target: AdvantageTarget) -> None:
 
 
 def unbiased_up_to_constant(target: AdvantageTarget) -> None:
-    """In expectation it is c(G) grad J, one constant for all prompts and rewards: a learning rate, not a bias.
+    """In expectation it is c(G) grad J, one constant for all prompts and rewards: a learning rate, not a
+    bias.
 
-    Broken by anything that divides by a statistic of the group: hard prompts are then weighted otherwise than easy
-    ones (arXiv 2503.20783, 2601.08521).
+    Broken by anything that divides by a statistic of the group: hard prompts are then weighted otherwise
+    than easy ones (arXiv 2503.20783, 2601.08521).
     """
     constants: dict[int, tuple[float, World]] = {}
     for world in worlds(target, binary=False):
@@ -121,8 +124,8 @@ def unbiased_up_to_constant(target: AdvantageTarget) -> None:
 def prompt_weighted(target: AdvantageTarget) -> None:
     """For binary rewards each prompt's expected update is along grad p, with a weight w(p, G) of its own.
 
-    GRPO's std gives such a weight, about 1/sqrt(p(1-p)) in large groups (arXiv 2510.13651, 2602.02710). Broken where
-    advantages depend on more than the rewards, or push failures apart.
+    GRPO's std gives such a weight, about 1/sqrt(p(1-p)) in large groups (arXiv 2510.13651, 2602.02710).
+    Broken where advantages depend on more than the rewards, or push failures apart.
     """
     for world in worlds(target, binary=True):
         found, wanted = expected_gradient(target, world), world.gradient
@@ -134,8 +137,9 @@ def prompt_weighted(target: AdvantageTarget) -> None:
 def loss_unbiased_up_to_constant(target: LossTarget) -> None:
     """With unbiased advantages and ratios of one, the expected gradient of the loss is along grad J.
 
-    Broken by aggregations that divide by a rollout's own length, or by the batch's random number of tokens: answers
-    are then favoured for their length (arXiv 2503.20783). Answers here are one, two and three tokens long.
+    Broken by aggregations that divide by a rollout's own length, or by the batch's random number of tokens:
+    answers are then favoured for their length (arXiv 2503.20783). Answers here are one, two and three
+    tokens long.
     """
     factors = []
     for rewards in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.5, 1.0)):

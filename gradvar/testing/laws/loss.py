@@ -1,7 +1,9 @@
-"""Laws of policy-gradient losses, stated for their token weights: the objective's derivative by every log-probability.
+"""Laws of policy-gradient losses, stated for their token weights: the objective's derivative by every log-
+probability.
 
-Weights are those of the objective (minus the loss), so a positive one pushes a token up. Batches are small: up to eight
-rollouts of up to four tokens. NumPy losses are differentiated by central differences, the others by their framework.
+Weights are those of the objective (minus the loss), so a positive one pushes a token up. Batches are small:
+up to eight rollouts of up to four tokens. NumPy losses are differentiated by central differences, the
+others by their framework.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ FAR_ABOVE, FAR_BELOW = (
 def masked_inert(target: LossTarget, shape: dict[str, Any], garbage: float) -> None:
     """A token that is masked changes neither the value nor any weight, also when it holds NaN.
 
-    Multiplying by a zero mask is not enough: 0 x NaN is NaN and 0 x inf too, and an exp of padding overflows on the way
-    back. Broken, one padded row turns the whole step into NaN, or prompts and tool outputs are trained on. Report:
-    NovaSky-AI/SkyRL#1635, OpenRLHF/OpenRLHF#1240.
+    Multiplying by a zero mask is not enough: 0 x NaN is NaN and 0 x inf too, and an exp of padding
+    overflows on the way back. Broken, one padded row turns the whole step into NaN, or prompts and tool
+    outputs are trained on. Report: NovaSky-AI/SkyRL#1635, OpenRLHF/OpenRLHF#1240.
     """
     batch = make_batch(shape)
     if batch.mask.all():
@@ -56,9 +58,9 @@ def masked_inert(target: LossTarget, shape: dict[str, Any], garbage: float) -> N
 def microbatch_invariant(target: LossTarget, shape: dict[str, Any]) -> None:
     """Cutting a batch into equal parts, for memory or devices, must not change the gradient.
 
-    Broken by dividing by the part's own number of tokens: short parts count more, so the gradient depends on the
-    number of devices. A token-mean breaks it unless it is told the whole batch's count. Report: huggingface/trl#3021,
-    PrimeIntellect-ai/prime-rl#583, allenai/open-instruct#1161.
+    Broken by dividing by the part's own number of tokens: short parts count more, so the gradient depends
+    on the number of devices. A token-mean breaks it unless it is told the whole batch's count. Report:
+    huggingface/trl#3021, PrimeIntellect-ai/prime-rl#583, allenai/open-instruct#1161.
     """
     batch = make_batch(shape)
     rows = len(batch.advantages)
@@ -77,8 +79,8 @@ def microbatch_invariant(target: LossTarget, shape: dict[str, Any]) -> None:
 def order_invariant(target: LossTarget, shape: dict[str, Any], seed: int) -> None:
     """Reordering prompts, or rollouts within one, reorders the weights likewise.
 
-    Broken by advantages that were flattened in another order than the log-probabilities: rollouts are trained with
-    each other's advantage. Report: huggingface/trl#5030.
+    Broken by advantages that were flattened in another order than the log-probabilities: rollouts are
+    trained with each other's advantage. Report: huggingface/trl#5030.
     """
     batch = make_batch(shape)
     shuffle = np.random.default_rng(seed)
@@ -93,8 +95,9 @@ def order_invariant(target: LossTarget, shape: dict[str, Any], seed: int) -> Non
 def on_policy_unclipped(target: LossTarget, shape: dict[str, Any]) -> None:
     """The first step after sampling has all ratios at one: there the clip must be invisible.
 
-    Checked as linearity: each weight is its advantage times what an advantage of one would give. Broken by a clip whose
-    bounds miss one, or by clipping advantages: one sign trains at another rate than the other. arXiv 1707.06347.
+    Checked as linearity: each weight is its advantage times what an advantage of one would give. Broken by
+    a clip whose bounds miss one, or by clipping advantages: one sign trains at another rate than the other.
+    arXiv 1707.06347.
     """
     batch = make_batch(shape, moved=False)
     still = target.weights(_with(batch, np.zeros_like(batch.advantages)))[1]
@@ -111,8 +114,8 @@ def on_policy_unclipped(target: LossTarget, shape: dict[str, Any]) -> None:
 def zero_beyond_clip(target: LossTarget, shape: dict[str, Any], sign: float) -> None:
     """A rollout that has already moved past the clip in the direction of its advantage gets no further push.
 
-    False by design for CISPO and other clipped weights, and for no clip at all. Broken by a clip without a minimum, or
-    one that is never reached: updates run away on reused batches. arXiv 1707.06347.
+    False by design for CISPO and other clipped weights, and for no clip at all. Broken by a clip without a
+    minimum, or one that is never reached: updates run away on reused batches. arXiv 1707.06347.
     """
     weights, own = _beyond(target, shape, sign, outward=True)
     expect(
@@ -124,8 +127,9 @@ def zero_beyond_clip(target: LossTarget, shape: dict[str, Any], sign: float) -> 
 def recovers_beyond_clip(target: LossTarget, shape: dict[str, Any], sign: float) -> None:
     """A rollout past the clip on the wrong side, against its advantage, keeps the weight that brings it back.
 
-    It is what the minimum in PPO's objective is for. Broken by clipping the ratio alone: a token that was pushed the
-    wrong way stays there for the rest of the batch. Report: callsys/GMPO#4 and ray-project/ray#37334 argue about it.
+    It is what the minimum in PPO's objective is for. Broken by clipping the ratio alone: a token that was
+    pushed the wrong way stays there for the rest of the batch. Report: callsys/GMPO#4 and ray-
+    project/ray#37334 argue about it.
     """
     weights, own = _beyond(target, shape, sign, outward=False)
     expect(
@@ -137,8 +141,9 @@ def recovers_beyond_clip(target: LossTarget, shape: dict[str, Any], sign: float)
 def both_signs(target: LossTarget, shape: dict[str, Any]) -> None:
     """On policy, rollouts of positive advantage are pushed up and those of negative one down.
 
-    Broken by a loss without its minus, which trains the policy to fail, or by an advantage that is cut at zero, which
-    never unlearns. Report: thu-ml/tianshou#433 (a dual clip that acts on positive advantages too).
+    Broken by a loss without its minus, which trains the policy to fail, or by an advantage that is cut at
+    zero, which never unlearns. Report: thu-ml/tianshou#433 (a dual clip that acts on positive advantages
+    too).
     """
     batch = make_batch(shape, moved=False)
     still = target.weights(_with(batch, np.zeros_like(batch.advantages)))[1]
@@ -153,8 +158,8 @@ def both_signs(target: LossTarget, shape: dict[str, Any]) -> None:
 def padding_invariant(target: LossTarget, shape: dict[str, Any], extra: int) -> None:
     """How far a batch happens to be padded changes nothing.
 
-    Broken by a mean over the padded length: one long rollout shrinks the update of all others, and the learning rate
-    depends on the batch. Report: verl-project/verl#3741 (a divisor that is the padded width).
+    Broken by a mean over the padded length: one long rollout shrinks the update of all others, and the
+    learning rate depends on the batch. Report: verl-project/verl#3741 (a divisor that is the padded width).
     """
     batch = make_batch(shape)
     wide = ((0, 0), (0, extra))
@@ -177,9 +182,9 @@ def padding_invariant(target: LossTarget, shape: dict[str, Any], extra: int) -> 
 def kl_direction(target: LossTarget, shape: dict[str, Any], distance: float) -> None:
     """A penalty towards the reference pulls: tokens above it go down, tokens below it up.
 
-    Broken by a sign, the policy is driven away from the reference; by k1 as a loss, every sampled token is pushed down
-    wherever it is, and the expected gradient is zero (arXiv 2506.09477). Report: marin-community/marin#1708,
-    NVIDIA-NeMo/RL#2506.
+    Broken by a sign, the policy is driven away from the reference; by k1 as a loss, every sampled token is
+    pushed down wherever it is, and the expected gradient is zero (arXiv 2506.09477). Report: marin-
+    community/marin#1708, NVIDIA-NeMo/RL#2506.
     """
     batch = make_batch(shape, moved=False)
     quiet = _with(batch, np.zeros_like(batch.advantages))
@@ -200,9 +205,9 @@ def kl_direction(target: LossTarget, shape: dict[str, Any], distance: float) -> 
 def aggregation(target: LossTarget, shape: dict[str, Any]) -> None:
     """The weight of a token on policy says what the loss is a mean over; papers and code often differ here.
 
-    Over all tokens of the batch, over each rollout's tokens and then rollouts, over rollouts of summed tokens. It
-    decides whether long answers are favoured (arXiv 2503.20783, 2503.14476). With one declared it must be that one;
-    else it must be one of them, up to a constant.
+    Over all tokens of the batch, over each rollout's tokens and then rollouts, over rollouts of summed
+    tokens. It decides whether long answers are favoured (arXiv 2503.20783, 2503.14476). With one declared
+    it must be that one; else it must be one of them, up to a constant.
     """
     batch = make_batch(shape, moved=False)
     still = target.weights(_with(batch, np.zeros_like(batch.advantages)))[1]
@@ -248,7 +253,8 @@ def empty_rows_finite(target: LossTarget, shape: dict[str, Any]) -> None:
 
 
 def pure(target: LossTarget, shape: dict[str, Any]) -> None:
-    """The same batch gives the same value and the same weights, bit for bit. Broken by hidden state or dropout."""
+    """The same batch gives the same value and the same weights, bit for bit. Broken by hidden state or
+    dropout."""
     batch = make_batch(shape)
     one, other = target.weights(batch), target.weights(batch)
     same_bits = one[0] == other[0] and np.array_equal(one[1], other[1], equal_nan=True)
@@ -256,7 +262,8 @@ def pure(target: LossTarget, shape: dict[str, Any]) -> None:
 
 
 def finite(target: LossTarget, shape: dict[str, Any], log_ratio: float) -> None:
-    """Finite log-probabilities and advantages give a finite value and finite weights, at the clip's edges too."""
+    """Finite log-probabilities and advantages give a finite value and finite weights, at the clip's edges
+    too."""
     batch = make_batch(shape)
     moved = LossBatch(
         batch.old_logp + log_ratio, batch.old_logp, batch.advantages, batch.mask, batch.group, batch.ref_logp
@@ -309,7 +316,8 @@ def _ratio(sign: float, outward: bool) -> float:
 def _beyond(
     target: LossTarget, shape: dict[str, Any], sign: float, outward: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All weights, and the first row's share that its advantage brings, with that row's ratio beyond the clip."""
+    """All weights, and the first row's share that its advantage brings, with that row's ratio beyond the
+    clip."""
     batch = make_batch(shape, moved=False)
     logp = batch.old_logp.copy()
     logp[0] += np.log(_ratio(sign, outward))

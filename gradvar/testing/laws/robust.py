@@ -1,4 +1,5 @@
-"""Laws of advantages that are about numbers as machines hold them: dtypes, rounding, NaN, scale, groups of one."""
+"""Laws of advantages that are about numbers as machines hold them: dtypes, rounding, NaN, scale, groups of
+one."""
 
 from __future__ import annotations
 
@@ -16,11 +17,12 @@ def zero_on_equal_rewards(
 ) -> None:
     """A prompt that everyone solves, or no one, says nothing: its advantages are zero, in every dtype.
 
-    0.1 x 8 is not: the mean of eight equal floats can miss them by one unit in the last place, and dividing by a std of
-    the same rounding size makes it an advantage of order one, on every easy prompt of the batch, each step. A residue
-    up to 0.1 is reported and not failed: as a baseline error it has mean zero on policy and adds less than 1 % to the
-    variance of a group with a signal (``NOTICEABLE``). Report: verl-project/verl#4597 (rewards of 0.2), and
-    NVIDIA-NeMo/RL#4161 for the same noise in a leave-one-out std.
+    0.1 x 8 is not: the mean of eight equal floats can miss them by one unit in the last place, and dividing
+    by a std of the same rounding size makes it an advantage of order one, on every easy prompt of the
+    batch, each step. A residue up to 0.25 is reported and not failed: as a baseline error it has mean zero
+    on policy and adds at most a sixteenth to the variance of a group with a signal (``NOTICEABLE``).
+    Report: verl-project/verl#4597 (rewards of 0.2), and NVIDIA-NeMo/RL#4161 for the same noise in a leave-
+    one-out std.
     """
     a = target((group, *beside), dtype)[0]
     worst = float(np.abs(a).max())
@@ -35,8 +37,8 @@ def zero_on_equal_rewards(
 def finite(target: AdvantageTarget, groups: Groups, dtype: str) -> None:
     """Finite rewards give finite advantages, at any scale that leaves room to square them.
 
-    Broken by a std of zero, a ddof of one with one sample, an exponential of a reward. One NaN advantage makes the
-    loss, then every weight of the model, NaN. Report: ruc-datalab/DeepAnalyze#116.
+    Broken by a std of zero, a ddof of one with one sample, an exponential of a reward. One NaN advantage
+    makes the loss, then every weight of the model, NaN. Report: ruc-datalab/DeepAnalyze#116.
     """
     for g, a in zip(groups, target(groups, dtype), strict=True):
         expect(bool(np.all(np.isfinite(a))), f"{dtype} {shown(g)} -> {shown(a)}")
@@ -45,9 +47,9 @@ def finite(target: AdvantageTarget, groups: Groups, dtype: str) -> None:
 def singleton_zero(target: AdvantageTarget, reward: float, beside: Groups) -> None:
     """One rollout has nothing to be compared with: zero, or a refusal that says so.
 
-    Filtering leaves such groups behind. Given its raw reward, it is trained as if its baseline were zero; given
-    0/0, the batch is lost. Report: verl-project/verl#7793 (two versions of one estimator disagree here),
-    areal-project/AReaL#1705, ruc-datalab/DeepAnalyze#116 (NaN from ddof = 1).
+    Filtering leaves such groups behind. Given its raw reward, it is trained as if its baseline were zero;
+    given 0/0, the batch is lost. Report: verl-project/verl#7793 (two versions of one estimator disagree
+    here), areal-project/AReaL#1705, ruc-datalab/DeepAnalyze#116 (NaN from ddof = 1).
     """
     groups = ((reward,), *beside)
     try:
@@ -61,8 +63,9 @@ def singleton_zero(target: AdvantageTarget, reward: float, beside: Groups) -> No
 def dtype_preserved(target: AdvantageTarget, group: tuple[float, ...], dtype: str) -> None:
     """Floating rewards come back in their own dtype.
 
-    Broken upwards, a float64 advantage silently promotes the loss (or stops a compiled step with a dtype error);
-    broken downwards, it loses digits. Libraries that promote halves on purpose break it and may say so.
+    Broken upwards, a float64 advantage silently promotes the loss (or stops a compiled step with a dtype
+    error); broken downwards, it loses digits. Libraries that promote halves on purpose break it and may say
+    so.
     """
     size = max(target.min_group, len(group))
     returned = target.run([(*group, *group[:1] * size)[:size]], dtype)[1]
@@ -72,9 +75,9 @@ def dtype_preserved(target: AdvantageTarget, group: tuple[float, ...], dtype: st
 def integer_rewards(target: AdvantageTarget, groups: Groups) -> None:
     """A verifier returns 0 and 1 as integers as often as not.
 
-    Broken by an output array made like the input, advantages are truncated: -0.5 and 0.5 become 0 and training stops
-    without a word. A refusal is fine, and reported. Report: OpenRLHF/OpenRLHF#1334 (integer rewards fail group
-    statistics), PrimeIntellect-ai/prime-rl#2029 (an integer tensor's mean).
+    Broken by an output array made like the input, advantages are truncated: -0.5 and 0.5 become 0 and
+    training stops without a word. A refusal is fine, and reported. Report: OpenRLHF/OpenRLHF#1334 (integer
+    rewards fail group statistics), PrimeIntellect-ai/prime-rl#2029 (an integer tensor's mean).
     """
     wanted = target(groups)
     try:
@@ -89,10 +92,11 @@ def integer_rewards(target: AdvantageTarget, groups: Groups) -> None:
 
 
 def half_precision(target: AdvantageTarget, group: tuple[float, ...], dtype: str) -> None:
-    """Rewards in half precision give what the same rewards give in full, as far as half precision can hold it.
+    """Rewards in half precision give what the same rewards give in full, as far as half precision can hold
+    it.
 
-    Broken by statistics in bfloat16 (eight bits) or an epsilon that is zero in float16: a constant group gives NaN, a
-    nearly constant one the wrong baseline. Report: OpenRLHF/OpenRLHF#1334.
+    Broken by statistics in bfloat16 (eight bits) or an epsilon that is zero in float16: a constant group
+    gives NaN, a nearly constant one the wrong baseline. Report: OpenRLHF/OpenRLHF#1334.
     """
     exact = tuple(gen.rounded(r, dtype) for r in group)
     size = max(target.min_group - len(exact), 0)
@@ -111,10 +115,10 @@ def nan_contained(
 ) -> None:
     """One reward that could not be computed costs at most its own group, and there only in the open.
 
-    Fine: a ValueError that says so; a whole group of zeros; the bad row left out, and its siblings as if it had never
-    been there. Not fine: a NaN, or an exploded number, on any rollout that had a good reward. Its own row may stay NaN
-    for the caller to mask. Broken, one failed reward call makes the whole batch's gradient NaN, or zero without a
-    word. Report: modelscope/ms-swift#8123, huggingface/trl#5775.
+    Fine: a ValueError that says so; a whole group of zeros; the bad row left out, and its siblings as if it
+    had never been there. Not fine: a NaN, or an exploded number, on any rollout that had a good reward. Its
+    own row may stay NaN for the caller to mask. Broken, one failed reward call makes the whole batch's
+    gradient NaN, or zero without a word. Report: modelscope/ms-swift#8123, huggingface/trl#5775.
     """
     group, place, bad = poisoned
     dirty = (*group[:place], bad, *group[place + 1 :])
@@ -154,8 +158,8 @@ def nan_contained(
 def pure(target: AdvantageTarget, groups: Groups) -> None:
     """Same rewards in, same advantages out, and the caller's array is as it was.
 
-    Broken by writing into the argument (scores[i] = ..., -=), the logged rewards are advantages and a second epoch
-    normalises them again; broken by a running statistic, a resumed run is another run.
+    Broken by writing into the argument (scores[i] = ..., -=), the logged rewards are advantages and a
+    second epoch normalises them again; broken by a running statistic, a resumed run is another run.
     """
     first, _, clean = target.run(groups)
     expect(clean, f"{shown(groups)}: the caller's rewards were overwritten")
@@ -171,10 +175,11 @@ def pure(target: AdvantageTarget, groups: Groups) -> None:
 def no_amplification(target: AdvantageTarget, group: tuple[float, ...], dtype: str, near: bool) -> None:
     """Rounding noise never becomes an advantage of order one, and none exceeds both the reward range and G.
 
-    A std of the size of the rounding error, divided by, turns noise into the largest advantages of the batch. The line
-    is 0.5 for rewards that differ by two units in the last place at most (half of what a mixed group gets), and
-    max(range with zero, G) for any rewards: standardised ones stay under sqrt(G - 1), centred ones under the range.
-    Report: NVIDIA-NeMo/RL#1518 (1e6), NVIDIA-NeMo/RL#4158 (-2075), NVIDIA-NeMo/RL#4161 (7428).
+    A std of the size of the rounding error, divided by, turns noise into the largest advantages of the
+    batch. The line is 0.5 for rewards that differ by two units in the last place at most (half of what a
+    mixed group gets), and max(range with zero, G) for any rewards: standardised ones stay under sqrt(G -
+    1), centred ones under the range. Report: NVIDIA-NeMo/RL#1518 (1e6), NVIDIA-NeMo/RL#4158 (-2075),
+    NVIDIA-NeMo/RL#4161 (7428).
     """
     a = target([group], dtype)[0]
     worst = float(np.abs(a).max())
@@ -188,8 +193,8 @@ def no_amplification(target: AdvantageTarget, group: tuple[float, ...], dtype: s
 def masked_inert(target: AdvantageTarget, group: tuple[float, ...], garbage: float) -> None:
     """What stands in the padding reaches no advantage, not even as 0 x NaN.
 
-    Broken by summing token rewards without the mask, or by multiplying with it: a KL penalty or an uninitialised
-    number on padding moves every advantage of the group. Report: verl-project/verl#6362.
+    Broken by summing token rewards without the mask, or by multiplying with it: a KL penalty or an
+    uninitialised number on padding moves every advantage of the group. Report: verl-project/verl#6362.
     """
     size = max(target.min_group, len(group))
     group = (*group, *group[:1] * size)[:size]

@@ -1,0 +1,154 @@
+"""Planted violators among losses: (function, the law meant to catch it, settings)."""
+
+import numpy as np
+
+
+def _ppo(logp, old_logp, advantages, low=0.2, high=0.2):
+    ratio = np.exp(logp - old_logp)
+    return np.minimum(ratio * advantages, np.clip(ratio, 1 - low, 1 + high) * advantages)
+
+
+def _clean(x, mask):
+    return np.where(mask > 0, x, 0.0)
+
+
+def _sequence_mean(tokens, mask):
+    return np.mean(_clean(tokens, mask).sum(-1) / np.maximum(mask.sum(-1), 1))
+
+
+def correct(logp, old_logp, advantages, mask):
+    logp, old_logp = _clean(logp, mask), _clean(old_logp, mask)
+    return -_sequence_mean(_ppo(logp, old_logp, advantages), mask)
+
+
+def multiplies_by_the_mask(logp, old_logp, advantages, mask):
+    return -np.mean((_ppo(logp, old_logp, advantages) * mask).sum(-1) / np.maximum(mask.sum(-1), 1))
+
+
+def ignores_the_mask(logp, old_logp, advantages, mask):
+    return -np.mean(_ppo(logp, old_logp, advantages))
+
+
+def mask_one_too_long(logp, old_logp, advantages, mask):
+    return correct(
+        logp,
+        old_logp,
+        advantages,
+        np.maximum(mask, np.roll(mask, 1, axis=1) * (np.arange(mask.shape[1]) > 0)),
+    )
+
+
+def divides_by_the_width(logp, old_logp, advantages, mask):
+    tokens = _clean(_ppo(_clean(logp, mask), _clean(old_logp, mask), advantages), mask)
+    return -tokens.sum() / (mask.shape[0] * mask.shape[1])
+
+
+def token_mean_of_the_part(logp, old_logp, advantages, mask):
+    tokens = _clean(_ppo(_clean(logp, mask), _clean(old_logp, mask), advantages), mask)
+    return -tokens.sum() / mask.sum()
+
+
+def sum_over_the_part(logp, old_logp, advantages, mask):
+    return -_clean(_ppo(_clean(logp, mask), _clean(old_logp, mask), advantages), mask).sum()
+
+
+def sign_lost(logp, old_logp, advantages, mask):
+    return -correct(logp, old_logp, advantages, mask)
+
+
+def only_the_good(logp, old_logp, advantages, mask):
+    return correct(logp, old_logp, np.maximum(advantages, 0), mask)
+
+
+def dual_clip_on_both_signs(logp, old_logp, advantages, mask):
+    logp, old_logp = _clean(logp, mask), _clean(old_logp, mask)
+    return -_sequence_mean(np.maximum(_ppo(logp, old_logp, advantages), 3.0 * advantages), mask)
+
+
+def clip_without_a_minimum(logp, old_logp, advantages, mask):
+    ratio = np.exp(_clean(logp, mask) - _clean(old_logp, mask))
+    return -_sequence_mean(np.clip(ratio, 0.8, 1.2) * advantages, mask)
+
+
+def no_clip(logp, old_logp, advantages, mask):
+    return -_sequence_mean(np.exp(_clean(logp, mask) - _clean(old_logp, mask)) * advantages, mask)
+
+
+def maximum_for_minimum(logp, old_logp, advantages, mask):
+    ratio = np.exp(_clean(logp, mask) - _clean(old_logp, mask))
+    return -_sequence_mean(np.maximum(ratio * advantages, np.clip(ratio, 0.8, 1.2) * advantages), mask)
+
+
+def clip_that_misses_one(logp, old_logp, advantages, mask):
+    ratio = np.exp(_clean(logp, mask) - _clean(old_logp, mask))
+    return -_sequence_mean(np.minimum(ratio * advantages, np.clip(ratio, 1.01, 1.2) * advantages), mask)
+
+
+def normalises_again(logp, old_logp, advantages, mask):
+    again = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
+    return correct(logp, old_logp, again, mask)
+
+
+def advantages_shifted_by_a_row(logp, old_logp, advantages, mask):
+    return correct(logp, old_logp, np.roll(advantages, 1, axis=0), mask)
+
+
+def kl_of_the_wrong_sign(logp, old_logp, advantages, mask, ref_logp):
+    d = _clean(ref_logp, mask) - _clean(logp, mask)
+    return correct(logp, old_logp, advantages, mask) - 0.1 * _sequence_mean(np.exp(d) - d - 1, mask)
+
+
+def k1_as_a_loss(logp, old_logp, advantages, mask, ref_logp):
+    return correct(logp, old_logp, advantages, mask) + 0.1 * _sequence_mean(
+        _clean(logp, mask) - _clean(ref_logp, mask), mask
+    )
+
+
+def weighs_late_tokens(logp, old_logp, advantages, mask):
+    late = 1.0 + np.arange(mask.shape[1])
+    return -_sequence_mean(late * _ppo(_clean(logp, mask), _clean(old_logp, mask), advantages), mask)
+
+
+def divides_by_no_tokens(logp, old_logp, advantages, mask):
+    tokens = _clean(_ppo(_clean(logp, mask), _clean(old_logp, mask), advantages), mask)
+    with np.errstate(all="ignore"):
+        return -np.mean(tokens.sum(-1) / mask.sum(-1))
+
+
+def drifts(logp, old_logp, advantages, mask, _calls=[0]):  # noqa: B006
+    _calls[0] += 1
+    return correct(logp, old_logp, advantages, mask) * (1 + 0.01 * _calls[0])
+
+
+def infinite_at_the_edge(logp, old_logp, advantages, mask):
+    gap = np.abs(_clean(logp, mask) - _clean(old_logp, mask))
+    with np.errstate(all="ignore"):
+        return correct(logp, old_logp, advantages, mask) + _sequence_mean(np.log(1.5 - gap), mask)
+
+
+LOSSES = (
+    (multiplies_by_the_mask, "masked_inert", {}),
+    (ignores_the_mask, "masked_inert", {}),
+    (mask_one_too_long, "masked_inert", {}),
+    (divides_by_the_width, "padding_invariant", {}),
+    (token_mean_of_the_part, "microbatch_invariant", {}),
+    (token_mean_of_the_part, "unbiased_up_to_constant", {}),
+    (correct, "unbiased_up_to_constant", {}),
+    (sum_over_the_part, "microbatch_invariant", {}),
+    (sign_lost, "both_signs", {}),
+    (only_the_good, "both_signs", {}),
+    (dual_clip_on_both_signs, "both_signs", {}),
+    (clip_without_a_minimum, "recovers_beyond_clip", {}),
+    (no_clip, "zero_beyond_clip", {}),
+    (maximum_for_minimum, "zero_beyond_clip", {}),
+    (clip_that_misses_one, "on_policy_unclipped", {}),
+    (normalises_again, "on_policy_unclipped", {}),
+    (advantages_shifted_by_a_row, "order_invariant", {}),
+    (kl_of_the_wrong_sign, "kl_direction", {}),
+    (k1_as_a_loss, "kl_direction", {}),
+    (weighs_late_tokens, "aggregation", {}),
+    (correct, "aggregation", {"aggregation": "token-mean"}),
+    (divides_by_no_tokens, "empty_rows_finite", {}),
+    (drifts, "pure", {}),
+    (infinite_at_the_edge, "finite", {}),
+)
