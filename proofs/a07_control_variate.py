@@ -98,7 +98,7 @@ def bandits(coefficient=1):
         covariance, spread_difference, spread_plus, spread_minus = contrast(bandit, coefficient)
         return covariance == 0 and spread_difference == spread_plus + spread_minus and spread_difference >= spread_plus
 
-    enumerate_rationals(holds, range(1, 11, 2), range(1, 11, 3), list(itertools.product((0, 1), repeat=3)), what="zero covariance")
+    return enumerate_rationals(holds, range(1, 11, 2), range(1, 11, 3), list(itertools.product((0, 1), repeat=3)), what="zero covariance")
 
 
 def contrast(bandit, coefficient=1):
