@@ -92,7 +92,7 @@ across = Claim(
     verdict="refuted",
     scope="binary rewards, standardised advantages; with mean-centred or leave-one-out ones it is true",
     finding=(
-        r"$G = 2$ is the unbiased one: $w_2 = 1$ on all prompts. $w_{16}(p)$ runs from $\sqrt{15}$ at $p = 0, 1$ down to about $2.1$ at $p = 1/2$: sixteen rollouts lean on the hardest and "
+        r"$G = 2$ is the unbiased one: $w_2 = 1$ on all prompts. $w_{16}(p)$ runs from $\sqrt{15}$ at $p = 0, 1$ down to about $1.93$ at $p = 1/2$: sixteen rollouts lean on the hardest and "
         r"easiest prompts. Without the standard deviation, $w_G = (G - 1)/G$ for all p and the claim holds."
     ),
 )
