@@ -1,16 +1,15 @@
-"""The score bank: a pool of rollouts with their scores under a linear map, and every estimator evaluated from it.
-
-A *row* is a rollout and one vector of its token-weight basis; its score is J^T phi, a vector of P numbers of which the
-bank keeps an image: the vector itself (small P), its inner products with other rows, or a random sketch of it. The
-gradient of any batch is a combination of rows, so its inner products are quadratic forms in the combination's
-coefficients. ``record`` makes a bank; this module uses it.
-"""
+"""The score bank: a pool of rollouts with their scores under a linear map, and every estimator evaluated
+from it.
+ A *row* is a rollout and one vector of its token-weight basis; its score is J^T phi, a vector of P numbers
+of which the bank keeps an image: the vector itself (small P), its inner products with other rows, or a
+random sketch of it. The gradient of any batch is a combination of rows, so its inner products are quadratic
+forms in the combination's coefficients. ``record`` makes a bank; this module uses it."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,8 +37,9 @@ _LARGEST_GRAM = 1 << 32  # bytes of one set of prompts' Gram matrices
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of every prompt: ``rollout`` [Q, M], which of its rollouts; ``slot`` [Q, M], which vector of that rollout's
-    basis; ``real`` [Q, M], false where a prompt has fewer rows than others; ``basis`` [Q, N, B, T], orthonormal in B."""
+    """The rows of every prompt: ``rollout`` [Q, M], which of its rollouts; ``slot`` [Q, M], which vector of
+    that rollout's basis; ``real`` [Q, M], false where a prompt has fewer rows than others; ``basis`` [Q, N,
+    B, T], orthonormal in B."""
 
     rollout: Int[np.ndarray, "prompt row"]
     slot: Int[np.ndarray, "prompt row"]
@@ -72,9 +72,10 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Images of the rows' scores: ``vectors`` [Q, M, K], the scores themselves or a sketch of them; ``gram`` [Q, M, M],
-    exact inner products within each prompt; ``cross`` [Q, M, Q, M], exact inner products of all rows. At least one of
-    ``vectors`` and ``cross`` is there. ``truth`` [Q, M]: the products with grad J, and ``true_gradient`` [P], where known."""
+    """Images of the rows' scores: ``vectors`` [Q, M, K], the scores themselves or a sketch of them; ``gram``
+    [Q, M, M], exact inner products within each prompt; ``cross`` [Q, M, Q, M], exact inner products of all
+    rows. At least one of ``vectors`` and ``cross`` is there. ``truth`` [Q, M]: the products with grad J, and
+    ``true_gradient`` [P], where known."""
 
     vectors: Float[np.ndarray, "prompt row image"] | None = None
     gram: Float[np.ndarray, "prompt row row"] | None = None
@@ -94,11 +95,15 @@ class Scores:
             )
         if self.cross is not None:
             flat = self.cross.reshape(size * rows, size * rows)
-            return np.stack([flat[a * width : (a + 1) * width, a * width : (a + 1) * width] for a in range(sets)])
+            return np.stack(
+                [flat[a * width : (a + 1) * width, a * width : (a + 1) * width] for a in range(sets)]
+            )
         if prompts == 1 and self.gram is not None:
             return self.gram
         if self.vectors is None:
-            raise ValueError(f"prompts: {prompts}, and the bank kept no products across prompts; record with cross=True")
+            raise ValueError(
+                f"prompts: {prompts}, and the bank kept no products across prompts; record with cross=True"
+            )
         joined = self.vectors[: sets * prompts].reshape(sets, width, -1)
         found = np.matmul(joined, np.swapaxes(joined, 1, 2))
         if self.gram is not None:  # exact within a prompt, sketched across
@@ -124,7 +129,9 @@ class Scores:
         """<one's part of prompt q, two's part of prompt r> for combinations of rows [*lead, Q, M]."""
         size = one.shape[-2]
         if self.vectors is not None:
-            left, right = (np.einsum("...qm,qmk->...qk", x, self.vectors[:size], optimize=True) for x in (one, two))
+            left, right = (
+                np.einsum("...qm,qmk->...qk", x, self.vectors[:size], optimize=True) for x in (one, two)
+            )
             return left @ np.swapaxes(right, -1, -2)
         assert self.cross is not None
         cross = self.cross[:size, :, :size]
@@ -137,8 +144,8 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class ScoreBank:
-    """Rollouts, rows and scores. ``drawn``: whether the prompts are a sample of the task's or all there is; ``info``:
-    how it was recorded, as plain values (map, seed, versions, parameters, cost)."""
+    """Rollouts, rows and scores. ``drawn``: whether the prompts are a sample of the task's or all there is;
+    ``info``: how it was recorded, as plain values (map, seed, versions, parameters, cost)."""
 
     pool: Pool
     rows: Rows
@@ -160,24 +167,26 @@ class ScoreBank:
     ) -> Evaluation:
         """Moments of every estimator at every group size, from the recorded rollouts alone.
 
-        ``estimators``: a sequence (keyed by their names), or a mapping from a label of your choice. ``prompts``: how many
-        prompts a batch has. ``over``: what the error bars are about. "prompts": the bank's prompts are a sample, errors
-        are jackknifed over them; "rollouts": these prompts are all there is, a batch holds all of them (``prompts`` is
-        then the bank's number), errors come from ``slices`` disjoint slices of the rollouts; "auto": prompts where they
-        were drawn from the task and there are at least 8 batches' worth of them. ``replicates``: at least how many batches
-        are formed; it brings point estimates near the complete U-statistic and costs time, no honesty.
+        ``estimators``: a sequence (keyed by their names), or a mapping from a label of your choice.
+        ``prompts``: how many prompts a batch has. ``over``: what the error bars are about. "prompts": the
+        bank's prompts are a sample, errors are jackknifed over them; "rollouts": these prompts are all there
+        is, a batch holds all of them (``prompts`` is then the bank's number), errors come from ``slices``
+        disjoint slices of the rollouts; "auto": prompts where they were drawn from the task and there are at
+        least 8 batches' worth of them. ``replicates``: at least how many batches are formed; it brings point
+        estimates near the complete U-statistic and costs time, no honesty.
 
-        Every figure that ``Moments`` calls unbiased is so. ``mean`` is in the parameters' space where the bank keeps whole
-        scores, and empty elsewhere. Raises ``ValueError`` where the pool is too small, or where the basis does not span
-        an estimator's token weights (``extend`` it).
-        """
+        Every figure that ``Moments`` calls unbiased is so. ``mean`` is in the parameters' space where the
+        bank keeps whole scores, and empty elsewhere. Raises ``ValueError`` where the pool is too small, or
+        where the basis does not span an estimator's token weights (``extend`` it)."""
         named = _labelled(estimators)
         for estimator in named.values():
             self._check_needs(estimator)
             for group_size in group_sizes:
                 check_group_size(estimator, int(group_size))
         if over == "auto":
-            over = "prompts" if self.drawn and self.pool.shape[0] // prompts >= _FEWEST_PROMPTS else "rollouts"
+            over = (
+                "prompts" if self.drawn and self.pool.shape[0] // prompts >= _FEWEST_PROMPTS else "rollouts"
+            )
         if over not in ("prompts", "rollouts"):
             raise ValueError(f"over: '{over}'; choose auto, prompts or rollouts")
         if over == "prompts" and self.pool.shape[0] // prompts < 2:
@@ -185,6 +194,10 @@ class ScoreBank:
                 f"over: prompts, and the bank's {self.pool.shape[0]} make fewer than 2 batches of {prompts}; record more, or "
                 "give over='rollouts'"
             )
+        apart = dict.fromkeys(named, True)
+        if over == "prompts" and prompts > 1:
+            least = min(map(int, group_sizes))
+            apart = dict(zip(named, separable(tuple(named.values()), self.pool, least), strict=True))
         found = _Found({}, {}, {}, {})
         for group_size in map(int, group_sizes):
             rng = np.random.default_rng((seed, group_size))
@@ -193,19 +206,26 @@ class ScoreBank:
                 plan = design(rng, self.pool, group_size, self.pool.shape[0], replicates, count)
                 self._measure(named, plan, self.pool.shape[0], found)
                 continue
-            alone = {n: e for n, e in named.items() if prompts == 1 or is_separable(e, self.pool, group_size)}
-            coupled = {n: e for n, e in named.items() if n not in alone}
+            alone = {n: e for n, e in named.items() if apart[n]}
+            coupled = {n: e for n, e in named.items() if not apart[n]}
             if alone:
                 self._measure(alone, design(rng, self.pool, group_size, 1, replicates), prompts, found)
             if coupled:
-                self._measure(coupled, design(rng, self.pool, group_size, prompts, replicates), prompts, found)
+                self._measure(
+                    coupled, design(rng, self.pool, group_size, prompts, replicates), prompts, found
+                )
         order = [(name, int(g)) for name in named for g in group_sizes]
         return Evaluation(
-            {s: found.moments[s] for s in order}, {s: found.parts[s] for s in order}, over, found.residual, found.sketch
+            {s: found.moments[s] for s in order},
+            {s: found.parts[s] for s in order},
+            over,
+            found.residual,
+            found.sketch,
         )
 
     def summary(self) -> Summary:
-        """The four numbers and the U-statistic's numbers of every prompt, with errors: ``gradvar.measure.summary``."""
+        """The four numbers and the U-statistic's numbers of every prompt, with errors:
+        ``gradvar.measure.summary``."""
         from gradvar.measure.summary import summarise
 
         return summarise(self)
@@ -246,11 +266,15 @@ class ScoreBank:
             )
 
     def _measure(self, named: Mapping[str, Estimator], plan: Design, prompts: int, found: _Found) -> None:
-        """All figures of some estimators under one design; ``prompts``: the batch that they are quoted for."""
+        """All figures of some estimators under one design; ``prompts``: the batch that they are quoted
+        for."""
         coefs, residual = self.coefficients(named, plan)
         sums, sketch = self._block_sums(coefs, plan)
-        values, errors = figures(sums)
-        parts = leave_one_out(sums)
+        with np.errstate(
+            divide="ignore", invalid="ignore"
+        ):  # a cosine without a signal is NaN, and said to be
+            values, errors = figures(sums)
+            parts = leave_one_out(sums)
         blocks = sums.count.shape[-1]
         scale = prompts // plan.prompts  # a mean over independent prompts
         factor = {"trace_cov": 1 / scale, "between": 1 / scale, "within": 1 / scale, "snr": float(scale)}
@@ -278,7 +302,9 @@ class ScoreBank:
         estimators, partitions, used, width = coefs.shape
         sets, batches = plan.prompt_sets, plan.batches
         by_rollout = plan.groups(self.pool.shape[1])
-        groups = np.take_along_axis(by_rollout, np.broadcast_to(self.rows.rollout[:used], (partitions, used, width)), 2)
+        groups = np.take_along_axis(
+            by_rollout, np.broadcast_to(self.rows.rollout[:used], (partitions, used, width)), 2
+        )
         gram = jnp.asarray(self.scores.set_gram(plan.prompts))[:sets]
         squares, together = quadratics(
             coefs.reshape(estimators, partitions, sets, -1),
@@ -326,18 +352,22 @@ class ScoreBank:
         return sums, sketch
 
     def _reference(self, plan: Design) -> Float[np.ndarray, "slice prompt row"]:
-        """Row combinations of an unbiased estimate of every prompt's own gradient, from each slice of the rollouts."""
+        """Row combinations of an unbiased estimate of every prompt's own gradient, from each slice of the
+        rollouts."""
         used, width = plan.orders.shape[1], self.pool.shape[1] // plan.slices
         if self.scores.truth is not None:
             return np.zeros((plan.slices, used, self.rows.rollout.shape[1]))
         found = []
         for k in range(plan.slices):
             order = np.broadcast_to(np.arange(k * width, (k + 1) * width, dtype=np.int32), (1, used, width))
-            found.append(np.asarray(self.coefficients({"reference": REFERENCE}, Design(width, 1, order))[0])[0, 0])
+            found.append(
+                np.asarray(self.coefficients({"reference": REFERENCE}, Design(width, 1, order))[0])[0, 0]
+            )
         return np.stack(found).astype(np.float64)
 
     def _means(self, coefs: Array, plan: Design) -> tuple[np.ndarray, np.ndarray]:
-        """Mean gradients and their standard errors [estimator, P], where whole scores are kept; else [estimator, 0]."""
+        """Mean gradients and their standard errors [estimator, P], where whole scores are kept; else
+        [estimator, 0]."""
         if self.scores.vectors is None or self.info.get("map") != "identity":
             return np.zeros((coefs.shape[0], 0)), np.zeros((coefs.shape[0], 0))
         totals = np.asarray(coefs, np.float64).sum(1) / (len(plan.orders) * plan.batches)
@@ -351,16 +381,20 @@ class ScoreBank:
     def _sketch_error(self, kept: np.ndarray, groups: np.ndarray, plan: Design) -> np.ndarray:
         """The relative standard error that a sketch adds to the mean of ||ghat||^2.
 
-        The sum over columns is unbiased and the columns are exchangeable and nearly independent, so their spread tells.
-        """
+        The sum over columns is unbiased and the columns are exchangeable and nearly independent, so their
+        spread tells."""
         if self.scores.vectors is None or not str(self.info.get("map", "")).startswith("sketch"):
             return np.zeros(len(kept))
         columns = np.zeros((len(kept), self.scores.vectors.shape[-1]))
-        vectors = self.scores.vectors[: kept.shape[2]].reshape(plan.prompt_sets, -1, self.scores.vectors.shape[-1])
+        vectors = self.scores.vectors[: kept.shape[2]].reshape(
+            plan.prompt_sets, -1, self.scores.vectors.shape[-1]
+        )
         first = kept[:, 0].reshape(len(kept), plan.prompt_sets, -1)
         member = groups[0].reshape(plan.prompt_sets, -1)
         for j in range(min(plan.batches, 16)):
-            columns += (np.einsum("eax,axk->eak", np.where(member == j, first, 0.0), vectors, optimize=True) ** 2).sum(1)
+            columns += (
+                np.einsum("eax,axk->eak", np.where(member == j, first, 0.0), vectors, optimize=True) ** 2
+            ).sum(1)
         width = columns.shape[1]
         return columns.std(1, ddof=1) / columns.mean(1) / np.sqrt(width)
 
@@ -373,23 +407,35 @@ class _Found:
     sketch: dict[Setting, float]
 
 
-def is_separable(estimator: Estimator, pool: Pool, group_size: int) -> bool:
-    """Whether a batch's objective is the mean of its prompts' own objectives, on random batches of the pool."""
-    rng = np.random.default_rng(group_size)
+def separable(estimators: Sequence[Estimator], pool: Pool, group_size: int, trials: int = 8) -> np.ndarray:
+    """For each estimator, whether a batch's objective is the mean of its prompts' own, on random pairs of
+    prompts."""
     size, rollouts, _ = pool.shape
     if size < 2:
-        return True
-    arrays = pool.objective_arrays()
-    for _ in range(4):
-        rows = rng.choice(size, 2, replace=False)
-        picks = np.stack([rng.choice(rollouts, group_size, replace=False) for _ in rows])
-        batch = {n: x[rows] if x.ndim == 1 else x[rows[:, None], picks] for n, x in arrays.items()}
-        joint = np.asarray(token_weights(estimator, *batch_of(batch)), np.float64)
-        alone = [token_weights(estimator, *batch_of({n: x[i : i + 1] for n, x in batch.items()})) for i in range(2)]
-        apart = np.concatenate(alone).astype(np.float64) / 2
-        if not np.allclose(joint, apart, rtol=1e-5, atol=1e-6 * np.abs(apart).max(initial=0)):
-            return False
-    return True
+        return np.ones(len(estimators), bool)
+    rng = np.random.default_rng(group_size)
+    rows = np.stack([rng.choice(size, 2, replace=False) for _ in range(trials)])
+    picks = np.stack([rng.choice(rollouts, group_size, replace=False) for _ in range(2 * trials)])
+    picks = picks.reshape(trials, 2, group_size)
+    arrays = {
+        n: x[rows] if x.ndim == 1 else x[rows[..., None], picks] for n, x in pool.objective_arrays().items()
+    }
+    joint, alone = (np.asarray(x, np.float64) for x in _joint_and_alone(tuple(estimators), arrays))
+    largest = np.abs(alone).max(axis=(0, 2, 3, 4), keepdims=True)
+    return (np.abs(joint - alone) <= 1e-5 * np.abs(alone) + 1e-6 * largest).all(axis=(0, 2, 3, 4))
+
+
+@partial(jax.jit, static_argnames=("estimators",))
+def _joint_and_alone(estimators: tuple[Estimator, ...], arrays: dict[str, Array]) -> tuple[Array, Array]:
+    def weigh(batch: dict[str, Array]) -> Float[Array, "estimator prompt group time"]:
+        return jnp.stack([token_weights(e, *batch_of(batch)) for e in estimators])
+
+    each = jax.tree.map(lambda x: x.reshape(-1, 1, *x.shape[2:]), arrays)
+    joint = jax.vmap(weigh)(arrays)
+    alone = jnp.swapaxes(
+        jax.vmap(weigh)(each)[:, :, 0].reshape(joint.shape[0], 2, *joint.shape[1:2], *joint.shape[3:]), 1, 2
+    )
+    return joint, alone / 2
 
 
 def _labelled(

@@ -1,10 +1,9 @@
 """A basis for the token weights of a rollout, so that a few backward passes serve every estimator.
-
-Stack the token-weight vectors that one rollout gets over replicates, group sizes and settings. Their span is small:
-dimension 1 for sequence weights (every token alike), at most 2 for each clip setting, a few more with a penalty. With an
-orthonormal basis phi_1..phi_B of it, any of those weights is w = sum_b <w, phi_b> phi_b, so the B vectors
-J^T phi_b hold everything that any of those estimators needs to know about the rollout.
-"""
+ Stack the token-weight vectors that one rollout gets over replicates, group sizes and settings. Their span
+is small: dimension 1 for sequence weights (every token alike), at most 2 for each clip setting, a few more
+with a penalty. With an orthonormal basis phi_1..phi_B of it, any of those weights is w = sum_b <w, phi_b>
+phi_b, so the B vectors J^T phi_b hold everything that any of those estimators needs to know about the
+rollout."""
 
 from __future__ import annotations
 
@@ -17,13 +16,14 @@ from jaxtyping import Bool, Float
 def span(
     stacked: Float[np.ndarray, "rollout weight time"], tolerance: float, most: int | None = None
 ) -> Float[np.ndarray, "rollout basis time"]:
-    """Orthonormal rows that span each rollout's weight vectors, to a relative residual of ``tolerance`` for every one.
+    """Orthonormal rows that span each rollout's weight vectors, to a relative residual of ``tolerance`` for
+    every one.
 
-    Gram-Schmidt with pivoting: the worst explained vector is taken next, until none is left (a rank-revealing
-    factorisation whose stopping rule is the very error that matters). Vectors are compared after scaling to norm 1, so
-    that an estimator with small weights counts as much as one with large ones. Rollouts that need fewer vectors than
-    others are filled up with zeros. Raises ``ValueError`` when more than ``most`` vectors are needed.
-    """
+    Gram-Schmidt with pivoting: the worst explained vector is taken next, until none is left (a
+    rank-revealing factorisation whose stopping rule is the very error that matters). Vectors are compared
+    after scaling to norm 1, so that an estimator with small weights counts as much as one with large ones.
+    Rollouts that need fewer vectors than others are filled up with zeros. Raises ``ValueError`` when more
+    than ``most`` vectors are needed."""
     rollouts, _, time = stacked.shape
     limit = time if most is None else min(most, time)
     norms = np.linalg.norm(stacked, axis=-1, keepdims=True)
@@ -38,7 +38,9 @@ def span(
             break
         if len(found) == limit:
             left = float(np.sqrt(squares.max()))
-            raise ValueError(f"basis: {limit} vectors leave a residual of {left:.1e}; allow more, or fewer settings")
+            raise ValueError(
+                f"basis: {limit} vectors leave a residual of {left:.1e}; allow more, or fewer settings"
+            )
         new = np.where(open_[:, None], residual[here, worst], 0.0)
         for known in found:  # once more against the known ones: rounding must not tilt the basis
             new = new - np.einsum("it,it->i", known, new)[:, None] * known
@@ -53,11 +55,12 @@ def span(
 def regions(
     log_ratio: Float[np.ndarray, "*batch time"], mask: Bool[np.ndarray, "*batch time"], cuts: Sequence[float]
 ) -> Float[np.ndarray, "*batch vector time"]:
-    """The vectors that token-level clips at these ratios need: every token alike, and the ratio on each region.
+    """The vectors that token-level clips at these ratios need: every token alike, and the ratio on each
+    region.
 
-    ``cuts`` are ratios, such as 0.8 and 1.2. A clip setting is a union of the regions between them, whichever the signs
-    of the advantages, and a clipped weight (CISPO) is the region's ratio or a constant on it; hence both are kept.
-    """
+    ``cuts`` are ratios, such as 0.8 and 1.2. A clip setting is a union of the regions between them,
+    whichever the signs of the advantages, and a clipped weight (CISPO) is the region's ratio or a constant
+    on it; hence both are kept."""
     edges = np.asarray(sorted(set(cuts)), float)
     if not np.all(np.isfinite(edges)) or (edges <= 0).any():
         raise ValueError(f"cuts: {tuple(cuts)}; give ratios above 0, such as (0.8, 1.2)")

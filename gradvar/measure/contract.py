@@ -1,11 +1,9 @@
 """Contracting token weights with a score bank: the only places where estimators and scores meet.
-
-A *partition* deals every prompt's N rollouts out into n = N // G disjoint groups. All its batches are independent given
-the prompts, so products of different batches are unbiased for products of expectations; averaging over several
-partitions brings the estimate near the complete U-statistic without touching its expectation. Two jitted stages: the
-token weights of all estimators in the basis of the bank, then quadratic forms with the Gram matrices. Neither knows how
-many parameters the policy has.
-"""
+ A *partition* deals every prompt's N rollouts out into n = N // G disjoint groups. All its batches are
+independent given the prompts, so products of different batches are unbiased for products of expectations;
+averaging over several partitions brings the estimate near the complete U-statistic without touching its
+expectation. Two jitted stages: the token weights of all estimators in the basis of the bank, then quadratic
+forms with the Gram matrices. Neither knows how many parameters the policy has."""
 
 from __future__ import annotations
 
@@ -28,10 +26,9 @@ _MEMORY = 1 << 27  # bytes of token weights held at a time
 class Design:
     """How a pool is cut into batches of ``prompts`` prompts and ``group_size`` rollouts of each.
 
-    ``orders`` [m, Q, n G]: for each partition and prompt, rollout numbers, group after group. The first
-    (Q // prompts) * prompts prompts of the pool are used. ``slices``: how many independent slices of rollouts there
-    are; groups never straddle two of them (1: prompts are what is independent).
-    """
+    ``orders`` [m, Q, n G]: for each partition and prompt, rollout numbers, group after group. The first (Q
+    // prompts) * prompts prompts of the pool are used. ``slices``: how many independent slices of rollouts
+    there are; groups never straddle two of them (1: prompts are what is independent)."""
 
     group_size: int
     prompts: int
@@ -66,11 +63,13 @@ def design(
 ) -> Design:
     """Random partitions, as many as give ``replicates`` batches.
 
-    Raises ``ValueError`` where the pool has fewer than two groups per prompt, or fewer prompts than one batch.
-    """
+    Raises ``ValueError`` where the pool has fewer than two groups per prompt, or fewer prompts than one
+    batch."""
     size, rollouts, _ = pool.shape
     if prompts > size:
-        raise ValueError(f"prompts: {prompts} in a batch, and the bank has {size}; record more, or take smaller batches")
+        raise ValueError(
+            f"prompts: {prompts} in a batch, and the bank has {size}; record more, or take smaller batches"
+        )
     per_slice = rollouts // slices // group_size
     if per_slice * slices < 2 or per_slice < 1:
         raise ValueError(
@@ -87,9 +86,13 @@ def design(
 
 
 def coefficients(
-    estimators: tuple[Estimator, ...], pool: Pool, basis: Float[Array, "prompt rollout basis time"], plan: Design
+    estimators: tuple[Estimator, ...],
+    pool: Pool,
+    basis: Float[Array, "prompt rollout basis time"],
+    plan: Design,
 ) -> tuple[Float[Array, "estimator partition prompt rollout basis"], Float[np.ndarray, " estimator"]]:
-    """Every rollout's weights in the bank's basis, and for each estimator the largest relative residual of any rollout.
+    """Every rollout's weights in the bank's basis, and for each estimator the largest relative residual of
+    any rollout.
 
     Weights are those of the whole batch's objective: a batch of several prompts is one call.
     """
@@ -141,7 +144,8 @@ def _coefficients(
 def _partition_weights(
     estimators: tuple[Estimator, ...], arrays: dict[str, Array], order: Array, group_size: int, prompts: int
 ) -> Float[Array, "estimator prompt rollout time"]:
-    """Token weights of every estimator on all batches of one partition, laid out by rollout; zero where left over."""
+    """Token weights of every estimator on all batches of one partition, laid out by rollout; zero where left
+    over."""
     sets, batches = order.shape[0] // prompts, order.shape[1] // group_size
     rows = jnp.arange(order.shape[0])[:, None]
 

@@ -1,4 +1,5 @@
-"""What a score bank says about estimators: figures with honest errors, and paired comparisons on the same rollouts."""
+"""What a score bank says about estimators: figures with honest errors, and paired comparisons on the same
+rollouts."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two settings on the same rollouts: ``difference`` a - b and ``ratio`` a / b of one figure, with their covariance
-    accounted for. ``correlation`` is that of the two estimates: what pairing gains."""
+    """Two settings on the same rollouts: ``difference`` a - b and ``ratio`` a / b of one figure, with their
+    covariance accounted for. ``correlation`` is that of the two estimates: what pairing gains."""
 
     figure: str
     first: Setting
@@ -57,11 +58,10 @@ class Comparison:
 class Evaluation(Mapping[Setting, Moments]):
     """Moments for each (estimator, group size), with what is needed to compare them.
 
-    ``parts``: for each setting and figure the values with every block left out. ``blocks`` names what the blocks are:
-    "prompts" (a sample of the task's) or "rollouts" (these prompts are all there is). ``residual``: the largest
-    relative error with which the basis reproduced any rollout's weights. ``sketch_error``: relative standard error that
-    the linear map adds to ||ghat||^2, 0 when it is exact.
-    """
+    ``parts``: for each setting and figure the values with every block left out. ``blocks`` names what the
+    blocks are: "prompts" (a sample of the task's) or "rollouts" (these prompts are all there is).
+    ``residual``: the largest relative error with which the basis reproduced any rollout's weights.
+    ``sketch_error``: relative standard error that the linear map adds to ||ghat||^2, 0 when it is exact."""
 
     moments: Mapping[Setting, Moments]
     parts: Mapping[Setting, Mapping[str, np.ndarray]]
@@ -89,14 +89,16 @@ class Evaluation(Mapping[Setting, Moments]):
         return float(getattr(m, figure))
 
     def estimate(self, setting: Setting, figure: str, level: float = 0.95) -> Estimate:
-        """A figure with its interval; on the log scale for those that are positive by nature (tr Cov and its kin),
-        where it covers better."""
+        """A figure with its interval; on the log scale for those that are positive by nature (tr Cov and its
+        kin), where it covers better."""
         value, parts = self.figure(setting, figure), self._parts(setting, figure)
         if figure in POSITIVE and value > 0 and (parts > 0).all():
             return _estimate(value, np.log(parts), level, np.exp)
         return _estimate(value, parts, level)
 
-    def compare(self, first: Setting, second: Setting, figure: str = "variance_per_rollout", level: float = 0.95) -> Comparison:
+    def compare(
+        self, first: Setting, second: Setting, figure: str = "variance_per_rollout", level: float = 0.95
+    ) -> Comparison:
         """Difference and ratio of a figure between two settings, paired: the blocks are the same rollouts.
 
         The ratio's interval is made on the log scale, so that a / b and b / a say the same.
@@ -122,8 +124,14 @@ class Evaluation(Mapping[Setting, Moments]):
                 found = self.estimate((name, group), figure)
                 rows.append(
                     {
-                        "estimator": name, "group_size": group, "prompts": moments.prompts, "figure": figure,
-                        "value": found.value, "se": found.se, "low": found.low, "high": found.high,
+                        "estimator": name,
+                        "group_size": group,
+                        "prompts": moments.prompts,
+                        "figure": figure,
+                        "value": found.value,
+                        "se": found.se,
+                        "low": found.low,
+                        "high": found.high,
                     }  # fmt: skip
                 )
         return rows
@@ -135,12 +143,15 @@ class Evaluation(Mapping[Setting, Moments]):
         if figure == "variance_per_rollout":
             return parts["trace_cov"] * m.rollouts
         if figure not in parts:
-            raise ValueError(f"figure: '{figure}'; choose one of {', '.join(parts)}, snr_per_rollout, variance_per_rollout")
+            raise ValueError(
+                f"figure: '{figure}'; choose one of {', '.join(parts)}, snr_per_rollout, variance_per_rollout"
+            )
         return parts[figure]
 
 
 def _estimate(value: float, parts: np.ndarray, level: float, back: Any = None) -> Estimate:
-    """From leave-one-out values, on the scale they are given in; ``back`` leads from that scale to the figure's."""
+    """From leave-one-out values, on the scale they are given in; ``back`` leads from that scale to the
+    figure's."""
     if not 0 < level < 1:
         raise ValueError(f"level: {level}; give a number between 0 and 1, such as 0.95")
     dof = len(parts) - 1

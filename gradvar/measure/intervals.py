@@ -1,4 +1,5 @@
-"""Leave-one-out values and the jackknife: what paired comparisons of figures on the same blocks are made of."""
+"""Leave-one-out values and the jackknife: what paired comparisons of figures on the same blocks are made
+of."""
 
 from __future__ import annotations
 

@@ -1,12 +1,15 @@
-"""Backward passes: from rows (a rollout and a vector of token weights) to their scores, or linear images of them.
+"""Backward passes: from rows (a rollout and a vector of token weights) to their scores, or linear images of
+them.
 
 A linear map is applied to each chunk of scores as it is made, so that no more than a chunk of them is held.
 
     identity     the scores themselves, P numbers each: exact
-    rademacher   K numbers: scores times a random matrix of signs over sqrt(K); inner products unbiased, the variance of
+    rademacher   K numbers: scores times a random matrix of signs over sqrt(K); inner products unbiased, the
+    variance of
                  <u, v> is (|u|^2 |v|^2 + <u, v>^2 - 2 sum_p u_p^2 v_p^2) / K
     gaussian     the same with normal entries, and variance (|u|^2 |v|^2 + <u, v>^2) / K
-    hashed       each parameter gets a sign and is added to one of K buckets: unbiased, the variance of rademacher when
+    hashed       each parameter gets a sign and is added to one of K buckets: unbiased, the variance of
+    rademacher when
                  buckets are drawn independently, at a cost of P instead of P K operations per row
 """
 
@@ -14,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import equinox as eqx
@@ -63,7 +65,9 @@ class Sketch:
 
 def _hashes(key: PRNGKeyArray, params: int, width: int, dtype: jnp.dtype) -> tuple[Array, Array]:
     key_sign, key_bucket = jax.random.split(key)
-    return jax.random.rademacher(key_sign, (params,), dtype), jax.random.randint(key_bucket, (params,), 0, width)
+    return jax.random.rademacher(key_sign, (params,), dtype), jax.random.randint(
+        key_bucket, (params,), 0, width
+    )
 
 
 def row_images(
@@ -86,7 +90,7 @@ def row_images(
         yield np.asarray(_images(policy, params, *inputs, sketch))[: number - start]
 
 
-@partial(eqx.filter_jit)
+@eqx.filter_jit
 def _images(
     policy: Policy, params: PyTree, prompts: PyTree, completions: Array, cotangents: Array, sketch: Sketch
 ) -> Float[Array, "row image"]:
@@ -94,7 +98,11 @@ def _images(
 
 
 def score(
-    policy: Policy, params: PyTree, prompt: PyTree, completion: Int[Array, " time"], cotangent: Float[Array, " time"]
+    policy: Policy,
+    params: PyTree,
+    prompt: PyTree,
+    completion: Int[Array, " time"],
+    cotangent: Float[Array, " time"],
 ) -> Float[Array, " param"]:
     """J^T cotangent of one rollout, flat."""
 
@@ -114,9 +122,8 @@ def token_images(
 ) -> Float[np.ndarray, "prompt rollout time image"]:
     """A sketch of every single token's score, in forward mode: one directional derivative per column.
 
-    It costs about 2 K forward passes and needs no basis: any token weights contract with it. Cheaper than backward
-    passes where a basis would have more than about K vectors per rollout.
-    """
+    It costs about 2 K forward passes and needs no basis: any token weights contract with it. Cheaper than
+    backward passes where a basis would have more than about K vectors per rollout."""
     if sketch.name not in ("rademacher", "gaussian"):
         raise ValueError(f"map: '{sketch.name}' has no forward mode; give rademacher or gaussian")
     return np.asarray(_token_images(policy, params, prompts, jnp.asarray(completions), sketch))
@@ -132,6 +139,8 @@ def _token_images(
 
     def column(number: Array) -> Float[Array, "prompt rollout time"]:
         direction = unravel(draw(jax.random.fold_in(key, number), flat.shape, dtype=flat.dtype))
-        return jax.jvp(lambda values: policy.logprobs(values, prompts, completions), (params,), (direction,))[1]
+        return jax.jvp(lambda values: policy.logprobs(values, prompts, completions), (params,), (direction,))[
+            1
+        ]
 
     return jnp.moveaxis(jax.lax.map(column, jnp.arange(sketch.width)), 0, -1) / sketch.width**0.5

@@ -1,4 +1,5 @@
-"""Recording a score bank: sample once, find a basis for the token weights, run one backward pass per basis vector."""
+"""Recording a score bank: sample once, find a basis for the token weights, run one backward pass per basis
+vector."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from gradvar.types import Estimator, FinitePolicy, FiniteTask, Objective, Policy
 
 Map = Literal["auto", "identity", "gram", "rademacher", "gaussian", "hashed", "tokens"]
 
-GROUP_SIZES = (2, 3, 4, 8, 16, 32)
+_PILOT_GROUPS = (2, 8)
 _IDENTITY = 1 << 28  # bytes of whole scores below which they are simply kept
 _CHUNK = 1 << 27  # bytes of scores made at a time
 
@@ -52,24 +53,24 @@ def record(
 ) -> ScoreBank:
     """Sample ``rollouts`` completions of each prompt from ``old_params`` and keep their scores at ``params``.
 
-    ``prompts``: how many to draw from the task, or the prompts themselves (then they are all there is). ``old_params``
-    default to ``params`` (on policy), ``ref_params`` to ``old_params``. ``estimators`` say whose token weights the bank must
-    serve; with ``cuts``, ratios such as (0.8, 1.2), it serves every token-level clip at them. Every bank serves sequence
-    weights (REINFORCE, RLOO, GRPO on policy).
+    ``prompts``: how many to draw from the task, or the prompts themselves (then they are all there is).
+    ``old_params`` default to ``params`` (on policy), ``ref_params`` to ``old_params``. ``estimators`` say
+    whose token weights the bank must serve; with ``cuts``, ratios such as (0.8, 1.2), it serves every
+    token-level clip at them. Every bank serves sequence weights (REINFORCE, RLOO, GRPO on policy).
 
-    ``map``: what is kept of a row's P numbers. "identity": all; "gram": inner products with other rows, exact;
-    "rademacher", "gaussian", "hashed": a sketch of ``width`` numbers, unbiased; "tokens": a Rademacher sketch of every
-    single token's score by forward mode, which serves any objective without a basis; "auto": identity where it is small,
-    else gram where it fits ``memory``, else hashed. ``cross=False`` keeps no products across prompts with "gram": enough for
-    tr Cov within prompts, and not for signals or for batches that couple prompts.
+    ``map``: what is kept of a row's P numbers. "identity": all; "gram": inner products with other rows,
+    exact; "rademacher", "gaussian", "hashed": a sketch of ``width`` numbers, unbiased; "tokens": a
+    Rademacher sketch of every single token's score by forward mode, which serves any objective without a
+    basis; "auto": identity where it is small, else gram where it fits ``memory``, else hashed.
+    ``cross=False`` keeps no products across prompts with "gram": enough for tr Cov within prompts, and not
+    for signals or for batches that couple prompts.
 
-    ``memory``: the most bytes that may be held; the need is predicted before anything is drawn and a ``ValueError``
-    says what to change. ``chunk``: rows per backward pass. ``tolerance``: the relative residual of token weights
-    (default 1e-9 in float64, 2e-6 in float32).
-    """
+    ``memory``: the most bytes that may be held; the need is predicted before anything is drawn and a
+    ``ValueError`` says what to change. ``chunk``: rows per backward pass. ``tolerance``: the relative
+    residual of token weights (default 1e-9 in float64, 2e-6 in float32)."""
     started = time.perf_counter()
-    if rollouts < 2:
-        raise ValueError(f"rollouts: {rollouts}; a bank needs at least 2 rollouts of each prompt")
+    if rollouts < 4:
+        raise ValueError(f"rollouts: {rollouts}; a bank needs at least 4 of each prompt, two groups of two")
     key_prompts, key_draw, key_side, key_map = jax.random.split(key, 4)
     drawn = isinstance(prompts, int | np.integer)
     listed = task.prompts(key_prompts, int(prompts)) if drawn else prompts
@@ -121,28 +122,27 @@ def record(
 def find_basis(
     pool: Pool, estimators: Sequence[Estimator], cuts: Sequence[float], tolerance: float, replicates: int = 8
 ) -> Float[np.ndarray, "prompt rollout basis time"]:
-    """An orthonormal basis, rollout by rollout, for sequence weights, clips at ``cuts`` and ``estimators``' token weights.
+    """An orthonormal basis, rollout by rollout, for sequence weights, clips at ``cuts`` and ``estimators``'
+    token weights.
 
-    The estimators' weights are taken on random groups of every size in ``GROUP_SIZES`` that the pool allows.
-    """
+    The estimators' weights are taken on random batches of small and of larger groups. A vector that they
+    miss is not lost silently: evaluation measures what the basis leaves unexplained and refuses."""
     size, rollouts, time_ = pool.shape
     stacks = [pool.mask[:, :, None].astype(np.float64)]
     if len(cuts):
         stacks.append(regions(np.float64(pool.logp) - pool.logp_old, pool.mask, cuts))
     rng = np.random.default_rng(0)
     served = (REFERENCE, *estimators)
-    for group in [g for g in GROUP_SIZES if 2 * g <= rollouts] or [rollouts]:
+    prompts = max(d for d in (1, 2, 3, 4) if size % d == 0)
+    for group in sorted({min(g, rollouts // 2) for g in _PILOT_GROUPS}):
         fitting = tuple(e for e in served if e.min_group <= group)
-        for prompts in {1, min(size, 4)}:
-            if rollouts < 2 * group:
-                continue
-            plan = design(rng, pool, group, prompts, 1)
-            orders = np.concatenate([design(rng, pool, group, prompts, 1).orders for _ in range(replicates)])
-            found = np.asarray(partition_weights(fitting, pool, orders, group, prompts), np.float64)
-            used = plan.orders.shape[1]
-            whole = np.zeros((*found.shape[:2], size, rollouts, time_))
-            whole[:, :, :used] = found
-            stacks.append(np.moveaxis(whole.reshape(-1, size, rollouts, time_), 0, 2))
+        if not fitting:
+            continue
+        orders = np.concatenate([design(rng, pool, group, prompts, 1).orders for _ in range(replicates)])
+        found = np.asarray(partition_weights(fitting, pool, orders, group, prompts), np.float64)
+        whole = np.zeros((*found.shape[:2], size, rollouts, time_))
+        whole[:, :, : orders.shape[1]] = found
+        stacks.append(np.moveaxis(whole.reshape(-1, size, rollouts, time_), 0, 2))
     stacked = np.concatenate(stacks, 2).reshape(size * rollouts, -1, time_)
     return span(stacked, tolerance).reshape(size, rollouts, -1, time_).astype(pool.logp.dtype)
 
@@ -227,7 +227,9 @@ def _resolve(kind: Map, rows: Rows, params_bytes: int, width: int, memory: float
 
 def _predict(rollouts: int, params_bytes: int, kind: Map, width: int, memory: float) -> None:
     """Refuse, before anything is drawn, what cannot fit even with one row per rollout."""
-    need = {"identity": rollouts * params_bytes, "gram": rollouts * params_bytes}.get(kind, rollouts * width * 4)
+    need = {"identity": rollouts * params_bytes, "gram": rollouts * params_bytes}.get(
+        kind, rollouts * width * 4
+    )
     if need > memory:
         raise ValueError(
             f"memory: at least {need / 1e9:.2f} GB for {rollouts} rollouts with map='{kind}', and {memory / 1e9:.2f} GB are "
@@ -238,7 +240,8 @@ def _predict(rollouts: int, params_bytes: int, kind: Map, width: int, memory: fl
 def _truth(
     policy: Policy, params: PyTree, task: Task, old: PyTree, ref: PyTree, listed: PyTree, drawn: bool
 ) -> tuple[Float[np.ndarray, " param"] | None, Any]:
-    """grad J exactly, and the tables, where policy and task can be listed; of the given prompts where they are given."""
+    """grad J exactly, and the tables, where policy and task can be listed; of the given prompts where they
+    are given."""
     if not (isinstance(policy, FinitePolicy) and isinstance(task, FiniteTask)):
         return None, None
     tables = tabulate(policy, params, task, old, ref)

@@ -1,4 +1,5 @@
-"""The pool of rollouts that a score bank is made of: everything that an objective may look at, prompt by prompt."""
+"""The pool of rollouts that a score bank is made of: everything that an objective may look at, prompt by
+prompt."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ class Pool:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(Q, N, T)."""
-        return self.logp.shape  # type: ignore[return-value]
+        return self.logp.shape
 
     @property
     def lengths(self) -> Int[np.ndarray, "prompt rollout"]:
@@ -73,16 +74,22 @@ class Pool:
         """Two pools side by side: ``axis`` 0 adds prompts, 1 adds rollouts to the same prompts."""
         mine, theirs = self.arrays(), other.arrays()
         if set(mine) != set(theirs):
-            raise ValueError(f"pool: arrays {sorted(set(mine) ^ set(theirs))} are in one pool only; record both alike")
+            raise ValueError(
+                f"pool: arrays {sorted(set(mine) ^ set(theirs))} are in one pool only; record both alike"
+            )
         found = {}
         for name in mine:
             if axis and name in ("prompts", *PER_PROMPT):
                 same = all(map(np.array_equal, jax.tree.leaves(mine[name]), jax.tree.leaves(theirs[name])))
                 if name == "prompts" and not same:
-                    raise ValueError("prompts: rollouts can only be added to the same prompts, in the same order")
+                    raise ValueError(
+                        "prompts: rollouts can only be added to the same prompts, in the same order"
+                    )
                 found[name] = mine[name]
             else:
-                found[name] = jax.tree.map(lambda x, y: np.concatenate([x, y], axis), mine[name], theirs[name])
+                found[name] = jax.tree.map(
+                    lambda x, y: np.concatenate([x, y], axis), mine[name], theirs[name]
+                )
         return Pool(**found)
 
 
@@ -114,10 +121,11 @@ def draw_pool(
     needs: tuple[str, ...],
     chunk: int,
 ) -> Pool:
-    """``rollouts`` completions for every prompt from ``old_params``, with their rewards and log-probabilities.
+    """``rollouts`` completions for every prompt from ``old_params``, with their rewards and
+    log-probabilities.
 
-    ``chunk`` rollouts of all prompts at a time; the last chunk is drawn in full and cut, so that one trace serves all.
-    """
+    ``chunk`` rollouts of all prompts at a time; the last chunk is drawn in full and cut, so that one trace
+    serves all."""
     parts = []
     for start in range(0, rollouts, chunk):
         key_chunk = jax.random.fold_in(key, start)

@@ -1,0 +1,180 @@
+"""The bank against enumeration, against autodiff batch by batch, and what it must refuse."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradvar import catalogue
+from gradvar.compose import compose
+from gradvar.measure.contract import design, quadratics
+from gradvar.measure.exact import exact, exact_from_tables, finite_tables
+from gradvar.measure.laws import ustatistic_law, ustatistic_numbers
+from gradvar.measure.record import record
+from gradvar.measure.rollouts import batch_of
+from gradvar.measure.statistics import FIGURES
+from gradvar.policies import Bandit
+from gradvar.tasks import Bandit as RewardTable
+
+# Six figures of four estimators at two sizes, seeds fixed: |z| < 4.5 has probability above 0.9995 for all of them.
+LIMIT = 4.5
+
+
+def z_scores(measured, truth):
+    return {
+        f: (getattr(measured, f) - getattr(truth, f)) / measured.se[f]
+        for f in FIGURES
+        if measured.se[f] > 1e-12
+    }
+
+
+@pytest.fixture(scope="module")
+def evaluation(bank, estimators):
+    return bank.evaluate(estimators, [2, 3], prompts=1)
+
+
+@pytest.mark.parametrize("group", [2, 3])
+@pytest.mark.parametrize("name", ["rloo", "grpo", "dapo", "ppo"])
+def test_agrees_with_enumeration_off_policy(evaluation, tables, name, group):
+    truth = exact_from_tables(catalogue.get(name), tables, group)
+    for figure, z in z_scores(evaluation[name, group], truth).items():
+        assert abs(z) < LIMIT, (figure, z)
+    error = np.abs(evaluation[name, group].mean - truth.mean) / np.maximum(
+        evaluation[name, group].mean_se, 1e-12
+    )
+    assert np.median(error) < 1.5  # its median is 0.67 for normal errors
+
+
+def test_batches_of_several_prompts(bank, tables):
+    coupled, alone = catalogue.get("dapo"), catalogue.get("rloo")
+    found = bank.evaluate([coupled, alone], [2], prompts=2)
+    for estimator in (coupled, alone):
+        truth = exact_from_tables(estimator, tables, 2, prompts=2)
+        for figure, z in z_scores(found[estimator.name, 2], truth).items():
+            assert abs(z) < LIMIT, (estimator.name, figure, z)
+    # Prompts that do not touch each other are counted one by one: as many blocks as prompts, not as batches.
+    assert found["rloo", 2].dof == 199
+    assert found["dapo", 2].dof == 99
+
+
+def test_rejects_a_wrong_estimator(bank, tables):
+    """Planted violator: leave-one-out with its factor G/(G-1) forgotten is told from the right one."""
+    right = catalogue.get("rloo")
+    wrong = compose(
+        **{**right.parts, "advantage": catalogue.get("dr_grpo").parts["advantage"]}, name="forgotten"
+    )
+    found = bank.evaluate([wrong], [2])["forgotten", 2]
+    z = z_scores(found, exact_from_tables(right, tables, 2))
+    assert abs(z["trace_cov"]) > 2 * LIMIT
+    assert abs(z["bias_factor"]) > 2 * LIMIT
+
+
+def test_one_prompt_and_errors_over_rollouts():
+    policy, task = Bandit(4), RewardTable([1.0, 0.0, 0.5, 0.0])
+    params = policy.init(jax.random.key(2))
+    bank = record(policy, params, task, jax.random.key(3), task.all_prompts(), 1024)
+    found = bank.evaluate([catalogue.get("rloo"), catalogue.get("grpo")], [2, 4])
+    assert found.blocks == "rollouts"
+    for name, group in found:
+        truth = exact(catalogue.get(name), policy, params, task, group, prompts=np.array([0]))
+        for figure, z in z_scores(found[name, group], truth).items():
+            assert abs(z) < LIMIT, (name, group, figure, z)
+
+
+def test_naive_overlapping_groups_are_too_sure():
+    """Groups that share rollouts are dependent: the variance over all of them is Var_G - Var_N, low by about
+    G/N."""
+    policy, task = Bandit(4), RewardTable([1.0, 0.0, 0.5, 0.0])
+    params, estimator, group, size = policy.init(jax.random.key(2)), catalogue.get("rloo"), 4, 16
+    truth = exact(estimator, policy, params, task, group, prompts=np.array([0])).trace_cov
+    bank = record(policy, params, task, jax.random.key(3), jnp.zeros(300, int), size)
+    plan = design(np.random.default_rng(0), bank.pool, group, 1, 300 * 4 * 50)
+    coefs, _ = bank.coefficients({"rloo": estimator}, plan)
+    gram = bank.scores.set_gram(1)
+    groups = np.take_along_axis(
+        plan.groups(size), np.broadcast_to(bank.rows.rollout, (len(plan.orders), *bank.rows.rollout.shape)), 2
+    )
+    squares, together = (np.asarray(x)[0] for x in quadratics(coefs, groups, gram, jnp.arange(4)))
+    mean = np.asarray(coefs)[0].sum(0) / (len(plan.orders) * 4)
+    naive = squares.mean((0, 2)) - np.einsum("qm,qmn,qn->q", mean, gram, mean)
+    ours = squares.mean((0, 2)) - (together - squares.sum(-1)).mean(0) / 12
+    error = np.std(ours, ddof=1) / np.sqrt(len(ours))
+    assert abs(np.mean(ours) - truth) < LIMIT * error
+    assert np.mean(naive) < truth - LIMIT * error
+    tables = finite_tables(policy, params, task)
+    numbers = ustatistic_numbers(
+        *(np.asarray(x[0]) for x in (tables.probs, tables.rewards, tables.scores.sum(2)))
+    )
+    expected = truth - ustatistic_law(numbers, size).trace_cov
+    spread = np.std(naive, ddof=1) / np.sqrt(len(naive))
+    assert (
+        abs(np.mean(naive) - expected) < LIMIT * spread + 0.02 * truth
+    )  # 200 of the 1820 groups, drawn anew
+
+
+def test_every_batch_equals_autodiff(scene, bank, estimators):
+    """||ghat||^2 of single batches, against the derivative of the objective through the policy."""
+    prompts, group = 2, 3
+    plan = design(np.random.default_rng(1), bank.pool, group, prompts, 1)
+    coefs, _ = bank.coefficients({e.name: e for e in estimators}, plan)
+    size, width = plan.orders.shape[1], bank.rows.rollout.shape[1]
+    groups = np.take_along_axis(plan.groups(16), np.broadcast_to(bank.rows.rollout, (1, size, width)), 2)
+    squares, _ = quadratics(
+        coefs.reshape(len(estimators), 1, plan.prompt_sets, -1), groups.reshape(1, plan.prompt_sets, -1),
+        jnp.asarray(bank.scores.set_gram(prompts)), jnp.arange(plan.batches),
+    )  # fmt: skip
+    arrays = bank.pool.objective_arrays()
+    for at, batch_number in ((0, 0), (7, 2), (50, 4)):
+        rows = np.arange(at * prompts, (at + 1) * prompts)
+        picks = plan.orders[0, rows, batch_number * group : (batch_number + 1) * group]
+        _, batch = batch_of(
+            {n: x[rows] if x.ndim == 1 else x[rows[:, None], picks] for n, x in arrays.items()}
+        )
+        completions = bank.pool.completions[rows[:, None], picks]
+        for e, estimator in enumerate(estimators):
+
+            def value(params, estimator=estimator, batch=batch, rows=rows, completions=completions):
+                return estimator(scene.policy.logprobs(params, bank.pool.prompts[rows], completions), batch)
+
+            gradient = jax.grad(value)(scene.params)
+            assert float(squares[e, 0, at, batch_number]) == pytest.approx(
+                float((gradient**2).sum()), rel=1e-9, abs=1e-14
+            )
+
+
+def test_refuses_what_the_basis_does_not_span(scene):
+    bank = record(scene.policy, scene.params, scene.task, jax.random.key(1), 8, 8, old_params=scene.old)
+    bank.evaluate([catalogue.get("reinforce")], [2])
+    with pytest.raises(ValueError, match=r"basis leaves .* of 'grpo' unexplained"):
+        bank.evaluate([catalogue.get("grpo")], [2])
+
+
+def test_cuts_serve_every_clip_at_them(scene):
+    cuts = (0.8, 0.9, 1.1, 1.2)
+    bank = record(
+        scene.policy, scene.params, scene.task, jax.random.key(1), 8, 8, old_params=scene.old, cuts=cuts
+    )
+    settings = {
+        f"{a}-{b}": catalogue.get("grpo", clip_low=a, clip_high=b) for a in (0.1, 0.2) for b in (0.1, 0.2)
+    }
+    found = bank.evaluate(settings, [2, 4])
+    assert max(found.residual.values()) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"group_sizes": [9]}, "group_sizes: 9 needs at least 18 rollouts"),
+        ({"group_sizes": [1]}, "rloo needs at least 2"),
+        ({"prompts": 300}, "fewer than 2 batches of 300"),
+        ({"over": "time"}, "over: 'time'"),
+        ({"estimators": []}, "none given"),
+    ],
+)
+def test_bad_requests_get_one_clear_line(bank, change, message):
+    request = {"estimators": [catalogue.get("rloo")], "group_sizes": [2], "over": "prompts"} | change
+    with pytest.raises(ValueError, match=message) as caught:
+        bank.evaluate(request.pop("estimators"), request.pop("group_sizes"), **request)
+    assert "\n" not in str(caught.value)
