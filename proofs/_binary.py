@@ -1,0 +1,57 @@
+"""Binary rewards, for several claims: the prompt weight w(p) as a mean over a binomial count, and shipped advantages.
+
+For a prompt with P(r = 1) = p and any advantages a_k (a correct rollout's, k of G correct) and b_k (a wrong one's),
+
+    E[(1/G) sum_i A_i s_i] = w(p) grad p,   w(p) = E[a_{j+1} - b_j],  j ~ Binomial(G-1, p),
+
+so w is a polynomial whose Bernstein coefficients of degree G-1 are c_j = a_{j+1} - b_j. It does not depend on p iff all
+c_j are equal, because the Bernstein polynomials are linearly independent and sum to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sympy as sp
+
+from gradvar import catalogue
+from gradvar.symbolic import weights_of
+
+p = sp.Symbol("p", positive=True)
+Advantages = Callable[[int], tuple[Any, Any]]
+
+
+def shipped(name: str, size: int, **settings: Any) -> Advantages:
+    """k -> (a_k, b_k) of a catalogued estimator, traced with exact rewards; zero where there is no such rollout."""
+    weights = weights_of(catalogue.get(name, **settings))
+
+    def advantages(k: int) -> tuple[Any, Any]:
+        row = weights(tuple([sp.Integer(1)] * k + [sp.Integer(0)] * (size - k)))
+        return (size * row[0] if k else sp.Integer(0)), (size * row[-1] if k < size else sp.Integer(0))
+
+    return advantages
+
+
+def standardised(size: int, ddof: int = 0) -> Advantages:
+    """GRPO's advantages without epsilon; ``ddof`` 0 is the population standard deviation, 1 the sample one."""
+    scale = sp.sqrt(sp.Rational(size - ddof, size))
+
+    def advantages(k: int) -> tuple[Any, Any]:
+        if k in (0, size):
+            return sp.Integer(0), sp.Integer(0)
+        share = sp.Rational(k, size)
+        return scale * sp.sqrt((1 - share) / share), -scale * sp.sqrt(share / (1 - share))
+
+    return advantages
+
+
+def coefficients(advantages: Advantages, size: int) -> list[sp.Expr]:
+    """The Bernstein coefficients c_0 .. c_{G-1} of w: c_j = a_{j+1} - b_j."""
+    return [sp.sympify(advantages(j + 1)[0] - advantages(j)[1]) for j in range(size)]
+
+
+def bernstein(values: Sequence[Any], at: sp.Expr = p) -> sp.Expr:
+    """sum_j C(n, j) at^j (1-at)^(n-j) values[j], n = len(values) - 1."""
+    n = len(values) - 1
+    return sp.Add(*[sp.binomial(n, j) * at**j * (1 - at) ** (n - j) * v for j, v in enumerate(values)])
