@@ -2,3 +2,5 @@
 
 from gradvar.policies.bandit import Bandit as Bandit
 from gradvar.policies.tabular import Tabular as Tabular
+from gradvar.policies.transformer import Transformer as Transformer
+from gradvar.policies.transformer_config import TransformerConfig as TransformerConfig

@@ -1,0 +1,203 @@
+"""A decoder-only transformer of the Llama and Qwen2 family, as pure functions of a tree of arrays.
+
+RMS norm (arXiv 1910.07467, Eq. 4), rotary embedding (arXiv 2104.09864, Eq. 34, with the pairs taken as the
+two halves of a head, as public checkpoints store them), grouped-query attention (arXiv 2305.13245) and SwiGLU
+(arXiv 2002.05202, Eq. 6), each before a residual sum.
+
+Axes: Q prompts, G continuations of one prompt, S tokens, W width, H query heads, N key-value heads, D
+features of a head. The prompt is run once, as [Q, 1, L, W]; its keys and values are the *memory* that all G
+continuations attend to, so neither its work nor its keys are repeated over the group. The layers' parameters
+are stacked on a leading axis and scanned over: compile time does not grow with depth.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from gradvar.policies.transformer_config import TransformerConfig
+
+Params = dict[str, Any]
+
+_FEW_LAYERS = 4  # up to here an unrolled loop both compiles and runs faster than a scan
+
+
+class Memory(NamedTuple):
+    """The prompts' keys and values, and where they hold a token rather than padding."""
+
+    keys: Float[Array, "layer prompt past kv head"]
+    values: Float[Array, "layer prompt past kv head"]
+    valid: Bool[Array, "prompt past"]
+
+
+class Cache(NamedTuple):
+    """Keys and values of what each continuation has generated so far."""
+
+    keys: Float[Array, "layer prompt group time kv head"]
+    values: Float[Array, "layer prompt group time kv head"]
+
+
+def precise(dtype: jnp.dtype) -> jnp.dtype:
+    """At least float32: the precision of norms, softmax and log-probabilities."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def init(config: TransformerConfig, key: PRNGKeyArray, scale: float) -> Params:
+    """Normal weights of variance 1/fan-in, less where they end in a residual sum; zero biases, unit norms."""
+    c, dtype = config, jnp.dtype(config.dtype)
+    query, kv, residual = c.heads * c.head_width, c.kv_heads * c.head_width, (2 * c.layers) ** -0.5
+    matrices = {  # shape, and standard deviation times the root of the fan-in
+        "embed": ((c.vocab, c.width), scale if c.tied else 1.0),
+        "query": ((c.layers, c.width, query), 1.0),
+        "key": ((c.layers, c.width, kv), 1.0),
+        "value": ((c.layers, c.width, kv), 1.0),
+        "output": ((c.layers, query, c.width), residual),
+        "gate": ((c.layers, c.width, c.hidden), 1.0),
+        "up": ((c.layers, c.width, c.hidden), 1.0),
+        "down": ((c.layers, c.hidden, c.width), residual),
+    }
+    if not c.tied:
+        matrices["head"] = ((c.width, c.vocab), scale)
+    sizes = [math.prod(shape) for shape, _ in matrices.values()]
+    # one draw for all: compiling a random generator takes longer than running it
+    flat = jnp.split(jax.random.normal(key, (sum(sizes),), precise(dtype)), np.cumsum(sizes)[:-1])
+    params: Params = {}
+    layers: dict[str, Array] = {}
+    for (name, (shape, gain)), numbers in zip(matrices.items(), flat, strict=True):
+        fan_in = c.width if name == "embed" else shape[-2]
+        where = layers if len(shape) == 3 else params
+        where[name] = (numbers.reshape(shape) * (gain / fan_in**0.5)).astype(dtype)
+    for name in ("attention_norm", "mlp_norm"):
+        layers[name] = jnp.ones((c.layers, c.width), dtype)
+    if c.qkv_bias:
+        for name, size in (("query", query), ("key", kv), ("value", kv)):
+            layers[f"{name}_bias"] = jnp.zeros((c.layers, size), dtype)
+    return params | {"layers": layers, "norm": jnp.ones((c.width,), dtype)}
+
+
+def linear(x: Float[Array, "*batch width"], weight: Float[Array, "width out"]) -> Array:
+    """``x @ weight`` as one product of two matrices, so that on CPU its gradient is a library call too."""
+    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], weight.shape[-1])
+
+
+def rms_norm(x: Float[Array, "*batch width"], weight: Float[Array, " width"], eps: float) -> Array:
+    """``weight * x / sqrt(mean(x^2) + eps)``, the quotient in at least float32."""
+    wide = x.astype(precise(x.dtype))
+    normed = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + eps)
+    return weight * normed.astype(x.dtype)
+
+
+def rotate(
+    x: Float[Array, "*batch token heads head"], positions: Int[Array, "*batch token"], theta: float
+) -> Float[Array, "*batch token heads head"]:
+    """Rotary embedding: features i and i + D/2 turn together, by ``position * theta^(-2i/D)``."""
+    half = x.shape[-1] // 2
+    angles = positions[..., None, None] * theta ** (-jnp.arange(half, dtype=precise(x.dtype)) / half)
+    cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def attend(
+    queries: Float[Array, "prompt group token heads head"],
+    own: tuple[Array, Array, Array],
+    memory: tuple[Array, Array, Array],
+) -> Float[Array, "prompt group token heads*head"]:
+    """Softmax attention over a continuation's own tokens and its prompt's, H/N query heads to one of keys.
+
+    ``own``: keys and values [Q, G, U, N, D] and what each token may see [Q, G or 1, S, U]; ``memory``: keys
+    and values [Q, M, N, D] and which of them are tokens [Q, M].
+    """
+    (keys, values, allowed), (past_keys, past_values, valid) = own, memory
+    q, g, s, heads, d = queries.shape
+    grouped = queries.reshape(q, g, s, keys.shape[-2], heads // keys.shape[-2], d)
+    wide = precise(queries.dtype)
+    here = jnp.einsum("qgsnrd,qgund->qgnrsu", grouped, keys, preferred_element_type=wide)
+    there = jnp.einsum("qgsnrd,qmnd->qgnrsm", grouped, past_keys, preferred_element_type=wide)
+    # a finite floor: a padding token sees nothing, and must not become NaN
+    floor = jnp.finfo(wide).min
+    here = jnp.where(allowed[:, :, None, None], here / d**0.5, floor)
+    there = jnp.where(valid[:, None, None, None, None], there / d**0.5, floor)
+    weights = jax.nn.softmax(jnp.concatenate([there, here], axis=-1), axis=-1).astype(queries.dtype)
+    past = past_keys.shape[1]
+    mixed = jnp.einsum("qgnrsm,qmnd->qgsnrd", weights[..., :past], past_values)
+    mixed = mixed + jnp.einsum("qgnrsu,qgund->qgsnrd", weights[..., past:], values)
+    return mixed.reshape(q, g, s, heads * d)
+
+
+def forward(
+    config: TransformerConfig,
+    params: Params,
+    tokens: Int[Array, "prompt group token"],
+    positions: Int[Array, "prompt group token"],
+    allowed: Bool[Array, "prompt #group token time"],
+    memory: Memory,
+    cache: Cache | None = None,
+    at: int | Int[Array, ""] = 0,
+) -> tuple[Float[Array, "prompt group token width"], Cache]:
+    """Hidden states after the last norm, and the keys and values of the continuations.
+
+    Without a cache the tokens' own keys are those of ``tokens``; with one, they are written into it at ``at``
+    and all of it is attended to, as ``allowed`` says.
+    """
+    c = config
+
+    def project(layer: dict[str, Array], x: Array, name: str, heads: int) -> Array:
+        y = linear(x, layer[name])
+        y = y + layer[f"{name}_bias"] if c.qkv_bias else y
+        return y.reshape(*y.shape[:-1], heads, c.head_width)
+
+    def block(x: Array, inputs: tuple) -> tuple[Array, tuple[Array, Array]]:
+        layer, past_keys, past_values, stored = inputs
+        h = rms_norm(x, layer["attention_norm"], c.norm_eps)
+        queries = rotate(project(layer, h, "query", c.heads), positions, c.rope_theta)
+        keys = rotate(project(layer, h, "key", c.kv_heads), positions, c.rope_theta)
+        values = project(layer, h, "value", c.kv_heads)
+        if stored is not None:
+            keys = jax.lax.dynamic_update_slice_in_dim(stored.keys, keys, at, axis=2)
+            values = jax.lax.dynamic_update_slice_in_dim(stored.values, values, at, axis=2)
+        mixed = attend(queries, (keys, values, allowed), (past_keys, past_values, memory.valid))
+        x = x + linear(mixed, layer["output"])
+        h = rms_norm(x, layer["mlp_norm"], c.norm_eps)
+        gated = jax.nn.silu(linear(h, layer["gate"])) * linear(h, layer["up"])
+        x = x + linear(gated, layer["down"])
+        return x, (keys, values)
+
+    x = params["embed"][tokens]
+    inputs = (params["layers"], memory.keys, memory.values, cache)
+    x, stored = jax.lax.scan(block, x, inputs, unroll=c.layers if c.layers <= _FEW_LAYERS else 1)
+    return rms_norm(x, params["norm"], c.norm_eps), Cache(*stored)
+
+
+def logits(
+    config: TransformerConfig, params: Params, hidden: Float[Array, "*batch width"]
+) -> Float[Array, "*batch vocab"]:
+    """Logits in at least float32, divided by the temperature."""
+    head = params["embed"].T if config.tied else params["head"]
+    wide = jnp.matmul(hidden, head, preferred_element_type=precise(hidden.dtype))
+    return wide / config.temperature
+
+
+def prefill(
+    config: TransformerConfig, params: Params, prompts: Int[Array, "prompt past"]
+) -> tuple[Float[Array, "prompt 1 past width"], Memory, Int[Array, " prompt"]]:
+    """Runs the prompts: hidden states, the memory for continuations, and lengths without padding.
+
+    Padding is a run of ``config.pad`` tokens on the left; the same token further right is a token like any
+    other. Padded prompts have the positions, and get the results, of the same prompts without padding.
+    """
+    c = config
+    valid = jnp.ones(prompts.shape, bool) if c.pad is None else jnp.cumsum(prompts != c.pad, axis=-1) > 0
+    positions = jnp.maximum(jnp.cumsum(valid, axis=-1) - 1, 0)[:, None]
+    causal = jnp.tril(jnp.ones((prompts.shape[1],) * 2, bool))
+    allowed = causal & valid[:, None, None, :]
+    nothing = jnp.zeros((c.layers, prompts.shape[0], 0, c.kv_heads, c.head_width), jnp.dtype(c.dtype))
+    empty = Memory(nothing, nothing, jnp.ones((prompts.shape[0], 0), bool))
+    tokens = jnp.where(valid, prompts, 0)[:, None]
+    hidden, own = forward(c, params, tokens, positions, allowed, empty)
+    return hidden, Memory(own.keys[:, :, 0], own.values[:, :, 0], valid), jnp.sum(valid, axis=-1)
