@@ -22,6 +22,7 @@ from gradvar.symbolic import (
 
 G, k = sp.symbols("G k", positive=True)
 SIZES = range(2, 17)
+QUARTER = sp.Rational(1, 4)
 
 
 def c(size, j, ddof=0):
@@ -111,7 +112,7 @@ def traced(name="grpo"):
     route="smt",
     shows=r"$G - 1 \le k(G-k) \le G^2/4$ for $1 \le k \le G-1$, so every coefficient lies in $[2(G-1)/G, \sqrt{G-1}]$",
 )
-def bounds(low=1, high=sp.Rational(1, 4)):
+def bounds(low=1, high=QUARTER):
     size, count = sp.symbols("G k", real=True)
     given = [size >= 2, count >= 1, count <= size - 1]
     require(smt_valid(given, count * (size - count) >= low * (size - 1)), "the lower bound of k(G-k)")
