@@ -154,6 +154,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "expand_dims": lambda params, x: np.expand_dims(x, params["dimensions"]),
     "rev": lambda params, x: np.flip(x, params["dimensions"]),
     "concatenate": lambda params, *xs: np.concatenate(xs, axis=params["dimension"]),
+    "stack": lambda params, *xs: np.stack(xs, axis=params["axis"]),
+    "unstack": lambda params, x: [np.asarray(row, object) for row in np.moveaxis(x, params["axis"], 0)],
     "pad": _pad,
     "slice": _slice,
     "split": _split,

@@ -26,7 +26,7 @@ def load(folder: Path | str) -> list[Claim]:
     files = [folder] if folder.is_file() else sorted(f for f in folder.glob("*.py") if not f.name.startswith("_"))
     claims: dict[str, Claim] = {}
     for file in files:
-        for value in vars(_module(file)).values():
+        for value in vars(import_file(file)).values():
             if isinstance(value, Claim):
                 if value.id in claims and claims[value.id] is not value:
                     raise ValueError(f"{file.name}: the id {value.id} is taken; give every claim its own")
@@ -42,7 +42,8 @@ def order(identifier: str) -> tuple[str, int, str]:
     return (match[1], int(match[2]), match[3]) if match else (identifier, 0, "")
 
 
-def _module(file: Path) -> ModuleType:
+def import_file(file: Path) -> ModuleType:
+    """A file as a module of its own, its folder importable meanwhile."""
     name = f"gradvar_claims_{abs(hash(str(file.resolve())))}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:

@@ -1,0 +1,407 @@
+"""What can be proved about a user's own objective: closed forms at G = 2, the expected gradient, the standard laws."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy as sp
+
+from gradvar.symbolic.enumerate import Bandit
+from gradvar.symbolic.library import import_file
+from gradvar.symbolic.numbers import Undecided
+from gradvar.symbolic.regions import Region, explore, relation
+from gradvar.symbolic.rules import Unreadable
+from gradvar.symbolic.scenes import engine, group_scene
+from gradvar.symbolic.smt import smt_valid
+from gradvar.symbolic.trace import symbols
+from gradvar.symbolic.verify import vanishes
+from gradvar.types import Batch, Estimator, Objective
+
+_OPTIONAL = ("logp_ref", "logp_sampler", "values")
+LARGEST_GROUP = 4
+
+
+@dataclass(frozen=True)
+class Law:
+    """A standard identity: whether it holds for all on-policy inputs, a point where it fails, what was checked."""
+
+    name: str
+    statement: str
+    holds: bool | None
+    counterexample: dict[str, str] | None = None
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """proved, refuted, or undecided."""
+        return "undecided" if self.holds is None else "proved" if self.holds else "refuted"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The analysis of one objective."""
+
+    target: str
+    regions: tuple[Region, ...]
+    weights: dict[int, sp.Expr]
+    laws: tuple[Law, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "target": self.target,
+            "regions": [
+                {"conditions": [str(c) for c in r.conditions], "token_weights": [str(w) for w in _pair(r)]} for r in self.regions
+            ],
+            "prompt_weight": {str(g): str(w) for g, w in self.weights.items()},
+            "laws": [
+                {"name": l.name, "statement": l.statement, "verdict": l.verdict, "counterexample": l.counterexample, "note": l.note}
+                for l in self.laws
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def load_objective(target: str) -> Objective:
+    """The objective that ``path/to/file.py:name`` or ``module:name`` names.
+
+    It may be an ``Estimator``, a function ``(logp, batch) -> scalar``, or an advantage ``(rewards, ...) -> advantages``,
+    which is completed to the plain policy gradient with it. Raises ``ValueError`` where nothing of that kind is there.
+    """
+    place, _, name = target.rpartition(":")
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise ValueError(f"target: {place} does not exist; give path/to/file.py:function")
+        module = import_file(Path(place))
+    else:
+        module = importlib.import_module(place)
+    found = getattr(module, name, None)
+    if found is None or not callable(found):
+        raise ValueError(f"target: no function {name} in {place}; give path/to/file.py:function")
+    if isinstance(found, Estimator):
+        return found.objective
+    parameters = list(inspect.signature(found).parameters.values())
+    if not parameters:
+        made = found()
+        if isinstance(made, Estimator):
+            return made.objective
+    if parameters and parameters[0].name == "rewards":
+        from gradvar.compose import compose
+        from gradvar.pieces import aggregate, surrogate
+
+        return compose(advantage=found, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum).objective
+    if len([p for p in parameters if p.default is p.empty]) != 2:
+        raise ValueError(f"target: {name} takes {len(parameters)} arguments; an objective takes (logp, batch), an advantage (rewards)")
+    return found
+
+
+def analyse(objective: Objective, target: str = "objective") -> Analysis:
+    """Closed forms and laws of an objective, each law proved or refuted at a point. Raises ``ValueError`` if unreadable."""
+    notes: list[str] = []
+    try:
+        regions = _regions(objective, notes)
+        found = {g: prompt_weight_of(objective, g) for g in range(2, LARGEST_GROUP + 1)}
+    except Unreadable as error:
+        raise ValueError(f"target: {error}") from error
+    weights = {g: w for g, w in found.items() if w is not None}
+    laws = (*_algebraic(objective), _unbiased(objective), *_binary(weights))
+    if weights:
+        notes += _engine_note(objective, weights[2])
+    else:
+        notes.append("no w(p): on policy the weights depend on the log-probabilities themselves")
+    return Analysis(target, tuple(regions), weights, laws, tuple(notes))
+
+
+def _engine_note(objective: Objective, weight: sp.Expr) -> list[str]:
+    """The second route: the exact engine's mean at p = 1/3, G = 2, against w(1/3) grad p."""
+    p = sp.Symbol("p", positive=True)
+    if not weight.free_symbols <= {p}:
+        return ["the exact engine was not asked: w(p) depends on more than p"]
+    bandit = Bandit(["1/3", "2/3"], [1, 0])
+    mean = np.asarray(engine(Estimator("own", objective), bandit, 2).mean).reshape(-1)
+    gap = max(abs(float(weight.subs(p, sp.Rational(1, 3)) * g) - m) for g, m in zip(bandit.gradient, mean, strict=True))
+    if gap > 1e-9:
+        raise ValueError(f"target: the traced mean and the exact engine's differ by {gap:.1e}; is the objective pure?")
+    return [f"the exact engine agrees: at p = 1/3, G = 2 its mean is w(p) grad p to {max(gap, 1e-16):.0e}"]
+
+
+def _regions(objective: Objective, notes: list[str]) -> list[Region]:
+    scene = group_scene(2, **_fields(2))
+    try:
+        return scene.regions(objective)
+    except (Undecided, TypeError, ValueError) as error:
+        notes.append(f"off policy: the regions were not all found ({str(error).splitlines()[0]}); shown on policy")
+        on_policy = group_scene(2, on_policy=True)
+        batch = _on_policy_batch(on_policy.rewards, on_policy.batch.logp_old)
+        return explore(jax.grad(objective), on_policy.logp, batch)
+
+
+def _fields(group: int) -> dict[str, np.ndarray]:
+    shape = (1, group, 1)
+    return {
+        "logp_ref": symbols("ref", shape), "logp_sampler": symbols("b", shape), "values": symbols("v", shape),
+        "greedy_rewards": symbols("greedy", (1,)), "baseline": symbols("base", (1,)),
+    }  # fmt: skip
+
+
+def _on_policy_batch(rewards: Any, logp: Any) -> Batch:
+    """Everything at the sampling policy: reference and sampler are it too; critic, greedy reward and baseline symbols."""
+    from gradvar.symbolic.trace import symbolic_batch
+
+    group = np.shape(logp)[1]
+    fields = _fields(group) | {"logp_ref": logp, "logp_sampler": logp}
+    return symbolic_batch(rewards, logp, **fields)
+
+
+def prompt_weight_of(objective: Objective, group: int) -> sp.Expr | None:
+    """w(p) with E[gradient] = w(p) grad p on policy, one token per rollout, binary rewards: all 2^G reward vectors.
+
+    None where the weights depend on the log-probabilities themselves, on policy: then there is no such w.
+    """
+    from gradvar.symbolic.trace import trace
+
+    p = sp.Symbol("p", positive=True)
+    total = sp.Integer(0)
+    logp = symbols("a", (1, group, 1))
+    for rewards in itertools.product((0, 1), repeat=group):
+        batch = _on_policy_batch(np.asarray([rewards], object), logp)
+        weights = trace(jax.grad(objective), logp, batch).reshape(-1)
+        if any(w.free_symbols & set(logp.flat) for w in weights):
+            return None  # the weight of a rollout then depends on which answer it is, not only on its reward
+        chance = sp.Mul(*[p if r else 1 - p for r in rewards])
+        total += chance * sp.Add(*[w * (1 / p if r else -1 / (1 - p)) for w, r in zip(weights, rewards, strict=True)])
+    return sp.factor(sp.cancel(sp.expand(sp.simplify(total))))
+
+
+def _pair(region: Region) -> list[sp.Expr]:
+    return [sp.factor(w) for w in region.value.reshape(-1)]
+
+
+# --- laws ---------------------------------------------------------------------------------------------------------
+
+
+def _gradient(objective: Objective, rewards: Any, side: dict[str, Any]) -> Any:
+    """On-policy token weights [G] at rewards [G], in JAX; ``side`` are the arrays of ``_side``, any values."""
+    batch = {name: side[name] for name in ("values", "greedy_rewards", "baseline")}
+    logp = side["logp"]
+    return jax.grad(objective)(logp, Batch(rewards[None], logp, logp_ref=logp, logp_sampler=logp, **batch)).reshape(-1)
+
+
+def _side(group: int) -> dict[str, np.ndarray]:
+    """What a batch holds besides rewards, in symbols: the laws are to hold whatever it is."""
+    fields = _fields(group)
+    return {"logp": symbols("a", (1, group, 1)), **{k: fields[k] for k in ("values", "greedy_rewards", "baseline")}}
+
+
+def _algebraic(objective: Objective) -> Iterator[Law]:
+    """Zero sum, shift and scale behaviour at G = 2 and 3, for all real rewards."""
+    w = lambda r, side: _gradient(objective, r, side)  # noqa: E731
+    c, k = sp.Symbol("c", real=True), sp.Symbol("k", positive=True)
+    yield _law("zero_sum", "The weights of a group sum to zero.", lambda r, s: jnp.sum(w(r, s)))
+    yield _law("shift_invariant", "Adding c to all rewards changes no weight.", lambda r, s, c: w(r + c, s) - w(r, s), c)
+    yield _law(
+        "scale_equivariant", "Multiplying all rewards by k > 0 multiplies the weights by k.",
+        lambda r, s, k: w(k * r, s) - k * w(r, s), k,
+    )  # fmt: skip
+    yield _law("scale_invariant", "Multiplying all rewards by k > 0 changes no weight.", lambda r, s, k: w(k * r, s) - w(r, s), k)
+    yield _law(
+        "zero_on_equal_rewards", "A group whose rewards are all equal has weights of zero.",
+        lambda r, s: w(r[:1] * jnp.ones(r.shape), s),
+    )  # fmt: skip
+
+
+def _law(name: str, statement: str, zero: Callable[..., Any], *extra: sp.Symbol) -> Law:
+    """A law as a function that should vanish everywhere; G = 2, then G = 3."""
+    note = "all real rewards, off the boundaries of the regions; G = 2 and 3"
+    for group in (2, 3):
+        rewards = symbols("r", (group,))
+        try:
+            point = _nonzero_point(zero, (rewards, _side(group), *extra))
+        except (Undecided, Unreadable, TypeError) as error:
+            return Law(name, statement, None, note=f"G = {group}: {str(error).splitlines()[0]}")
+        if point is not None:
+            where = {str(s): str(v) for s, v in sorted(point.items(), key=lambda item: str(item[0]))}
+            return Law(name, statement, False, where, note=f"G = {group}; JAX in float64 agrees")
+    return Law(name, statement, True, note=note)
+
+
+def _nonzero_point(zero: Callable[..., Any], args: tuple[Any, ...]) -> dict[sp.Symbol, sp.Expr] | None:
+    """A point where the function is not zero, confirmed in floats; None if it is proved to vanish in every region.
+
+    The point names the symbols that matter; the others may have any value (and are one).
+    """
+    for region in explore(zero, *args):
+        for value in np.asarray(region.value, object).reshape(-1):
+            if vanishes(value):
+                continue
+            point = dict(region.point)
+            if sp.simplify(value.subs(point)) == 0:
+                answer = smt_valid(region.conditions, sp.Eq(value, 0), total=True)
+                if answer:
+                    continue
+                if answer.point is None:
+                    raise Undecided(f"{value} is not zero in its region, but no rational point was found")
+                point |= answer.point
+            if not _confirmed(zero, args, point):
+                raise Undecided(f"at {point} the formula is not zero and JAX's float64 is")
+            matter = value.free_symbols.union(*(e.free_symbols for e, _ in region.decisions))
+            return {symbol: x for symbol, x in point.items() if symbol in matter}
+    return None
+
+
+def _confirmed(zero: Callable[..., Any], args: tuple[Any, ...], point: dict[sp.Symbol, sp.Expr]) -> bool:
+    with jax.enable_x64(True):
+        full = point | dict.fromkeys(_symbols_of(args) - point.keys(), sp.Integer(1))
+        number = np.vectorize(lambda e: float(sp.sympify(e).subs(full)), otypes=[float])
+        floats = jax.tree.map(lambda leaf: jnp.asarray(number(np.asarray(leaf, object))), args)
+        return float(jnp.max(jnp.abs(zero(*floats)))) > 1e-12
+
+
+def _symbols_of(args: Any) -> set[sp.Symbol]:
+    values = [v for leaf in jax.tree.leaves(args) for v in np.asarray(leaf, object).flat]
+    return set().union(*(v.free_symbols for v in values))
+
+
+def _unbiased(objective: Objective) -> Law:
+    """Unbiased for every reward law at G = 2.
+
+    E[w_1 s_1 + w_2 s_2] = E[s h(r)], h(r) the mean over r' of W(r, r') = w_1(r, r') + w_2(r', r). It is grad J for every
+    policy and law iff W(r, x) - W(q, x) = r - q for all r, q, x, ties of x with r or q included.
+    """
+    name, statement = "unbiased", "The expected gradient is grad J, for any real rewards (G = 2)."
+
+    def total(r: Any, x: Any, side: Any) -> Any:
+        return _gradient(objective, jnp.stack([r, x]), side)[0] + _gradient(objective, jnp.stack([x, r]), side)[1]
+
+    r, q, x = sp.symbols("r q x", real=True)
+    side = _side(2) | {"logp": np.full((1, 2, 1), sp.Symbol("a", real=True), object)}
+    cases: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+        "three levels": (lambda r, q, x, s: total(r, x, s) - total(q, x, s) - (r - q), (r, q, x, side)),
+        "a tie with one of them": (lambda r, q, s: total(r, q, s) - total(q, q, s) - (r - q), (r, q, side)),
+    }
+    for label, (zero, args) in cases.items():
+        try:
+            point = _nonzero_point(zero, args)
+        except (Undecided, Unreadable, TypeError) as error:
+            return Law(name, statement, None, note=str(error).splitlines()[0])
+        if point is not None:
+            where = {str(s): str(v) for s, v in sorted(point.items(), key=lambda item: str(item[0]))}
+            return Law(name, statement, False, where, note=f"W(r, x) - W(q, x) is not r - q, {label}; JAX in float64 agrees")
+    return Law(name, statement, True, note="one token per rollout, on policy; rewards of any law")
+
+
+def _binary(weights: dict[int, sp.Expr]) -> Iterator[Law]:
+    """What the prompt weights w(p) say, for binary rewards, at each G."""
+    p = sp.Symbol("p", positive=True)
+    one, tenth = sp.Rational(1, 2), sp.Rational(1, 10)
+    known = {g: w for g, w in weights.items() if w.free_symbols <= {p}}
+    note = "binary rewards, one token, on policy; G = " + ", ".join(map(str, known))
+    off = next((g for g, w in known.items() if not vanishes(w - 1)), None)
+    where = None if off is None else {"G": str(off), "p": "1/2", "w(p)": _short(known[off].subs(p, one))}
+    yield Law("unbiased_binary", "w(p) = 1: the expected gradient is grad p.", None if not known else off is None, where, note)
+    bent = next((g for g, w in known.items() if not vanishes(sp.diff(w, p))), None)
+    values = None
+    if bent is not None:
+        w = known[bent]
+        values = {"G": str(bent), "w(1/2)": _short(w.subs(p, one)), "w(1/10)": _short(w.subs(p, tenth))}
+    yield Law("unbiased_up_to_constant", "w(p) does not depend on p: right up to a factor, on all prompts.", None if not known else bent is None, values, note)
+    yield Law(
+        "direction_biased_across_prompts",
+        "w(p) depends on p: prompts of different difficulty are weighed differently, the direction of grad J is lost.",
+        None if not known else bent is not None,
+        None if bent is not None or not known else {"w(p)": _short(next(iter(known.values())))},
+        note if values is None else f"{note}; {', '.join(f'{k} = {v}' for k, v in values.items())}",
+    )
+
+
+def _short(value: sp.Expr) -> str:
+    """An exact number as text, with its decimal value where the exact form is long."""
+    exact = str(sp.nsimplify(sp.simplify(value)))
+    return exact if len(exact) <= 24 else f"about {sp.N(value, 8)}"
+
+
+# --- display --------------------------------------------------------------------------------------------------------
+
+
+def merged(regions: tuple[Region, ...]) -> list[tuple[list[str], list[sp.Expr]]]:
+    """Regions with one formula put together: (alternatives, weights); one alternative where z3 shows that it is enough."""
+    groups: dict[tuple[sp.Expr, ...], list[Region]] = {}
+    for region in regions:
+        groups.setdefault(tuple(_pair(region)), []).append(region)
+    rows = []
+    for weights, members in groups.items():
+        conditions = [[relation(d) for d in m.decisions] for m in members]
+        alternatives = [_without_implied(c) for c in conditions]
+        try:
+            every = dict.fromkeys(d for m in members for d in m.decisions)
+            shared = [d for d in every if all(smt_valid(c, relation(d), total=True) for c in conditions)]
+            # Off the boundaries, which no region holds, what is shared must imply one of the members.
+            inside = [sp.Ne(e, 0) for e in dict.fromkeys(e for m in members for e, _ in m.decisions)]
+            if smt_valid([*map(relation, shared), *inside], sp.Or(*[sp.And(*c) for c in conditions]), total=True):
+                alternatives = [_without_implied([relation(d) for d in shared])]
+        except Undecided:
+            pass
+        rows.append(([", ".join(map(readable, a)) or "everywhere" for a in alternatives], list(weights)))
+    return rows
+
+
+def _without_implied(conditions: list[Any]) -> list[Any]:
+    kept = list(conditions)
+    for condition in reversed(conditions):
+        rest = [c for c in kept if c is not condition]
+        try:
+            if smt_valid(rest, condition, total=True):
+                kept = rest
+        except Undecided:
+            continue
+    return kept
+
+
+def readable(condition: Any) -> str:
+    """``5*rho1 - 4 > 0`` as ``rho1 > 4/5``, where it is linear in one symbol; ``r1 - r2 < 0`` as ``r1 < r2``."""
+    free = sorted(condition.free_symbols, key=str)
+    e = condition.lhs - condition.rhs
+    if free and e.is_polynomial(free[0]) and sp.degree(e, free[0]) == 1:
+        slope = sp.diff(e, free[0])
+        if slope.is_number:
+            flip = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "="}
+            sign = condition.rel_op if slope > 0 else flip[condition.rel_op]
+            return f"{free[0]} {sign} {sp.factor(free[0] - e / slope)}"
+    return str(condition)
+
+
+def render(analysis: Analysis) -> Iterator[Any]:
+    """The analysis for a terminal: rich tables and lines."""
+    from rich.table import Table
+
+    yield f"{analysis.target}: token weights at G = 2, one token each (rho: new over old probability, r: reward)"
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("region", "weight of rollout 1", "weight of rollout 2"):
+        table.add_column(title)
+    for alternatives, (first, second) in merged(analysis.regions):
+        table.add_row(" or\n".join(alternatives), str(first), str(second))
+    yield table
+    for note in analysis.notes:
+        yield f"note: {note}"
+    if analysis.weights:
+        yield "Expected gradient on policy, binary rewards: w(p) grad p with"
+    for group, weight in analysis.weights.items():
+        yield f"  G = {group}: w(p) = {weight}"
+    laws = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("law", "verdict", "counterexample", "checked"):
+        laws.add_column(title, no_wrap=title in ("law", "verdict"))
+    colours = {"proved": "green", "refuted": "red", "undecided": "yellow"}
+    for law in analysis.laws:
+        shown = "" if law.counterexample is None else ", ".join(f"{k} = {v}" for k, v in law.counterexample.items())
+        laws.add_row(law.name, f"[{colours[law.verdict]}]{law.verdict}[/]", shown, law.note)
+    yield laws
