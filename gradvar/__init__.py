@@ -1,1 +1,84 @@
-"""gradvar: what a group-relative policy-gradient estimator estimates, how noisy it is, and whether claims about it hold."""
+"""gradvar: what a group-relative policy-gradient estimator estimates, how noisy it is, and whether claims about it hold.
+
+The public API, loaded part by part as it is used, so that neither the command line nor a test suite that only wants
+``gradvar.testing`` loads JAX. The axes are prompt (Q), group (G), time (T) and param (P); objectives are maximised.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gradvar import catalogue as catalogue
+    from gradvar import measure as measure
+    from gradvar import policies as policies
+    from gradvar import symbolic as symbolic
+    from gradvar import tasks as tasks
+    from gradvar import testing as testing
+    from gradvar.compose import compose as compose
+    from gradvar.config import MeasureConfig as MeasureConfig
+    from gradvar.pieces import advantage as advantages
+    from gradvar.pieces import aggregate as aggregates
+    from gradvar.pieces import penalty as penalties
+    from gradvar.pieces import select as selections
+    from gradvar.pieces import surrogate as surrogates
+    from gradvar.study import Study as Study
+    from gradvar.study import measure_study as study
+    from gradvar.train.drift import drift as drift
+    from gradvar.train.warm import warm_start as warm_start
+    from gradvar.types import Batch as Batch
+    from gradvar.types import Estimator as Estimator
+    from gradvar.types import Moments as Moments
+    from gradvar.types import Paper as Paper
+    from gradvar.types import token_weights as token_weights
+
+_MODULES = {
+    # estimators and what they are made of
+    "catalogue": "gradvar.catalogue",
+    "advantages": "gradvar.pieces.advantage",
+    "surrogates": "gradvar.pieces.surrogate",
+    "aggregates": "gradvar.pieces.aggregate",
+    "penalties": "gradvar.pieces.penalty",
+    "selections": "gradvar.pieces.select",
+    # where they are measured, and how
+    "policies": "gradvar.policies",
+    "tasks": "gradvar.tasks",
+    "measure": "gradvar.measure",
+    # what is proved and tested about them
+    "symbolic": "gradvar.symbolic",
+    "testing": "gradvar.testing",
+}
+_NAMES = {
+    "Batch": "gradvar.types",
+    "Estimator": "gradvar.types",
+    "Moments": "gradvar.types",
+    "Paper": "gradvar.types",
+    "token_weights": "gradvar.types",
+    "compose": "gradvar.compose",
+    "MeasureConfig": "gradvar.config",
+    "Study": "gradvar.study",
+    "study": "gradvar.study:measure_study",
+    "warm_start": "gradvar.train.warm",
+    "drift": "gradvar.train.drift",
+}
+
+__all__ = ["__version__", *sorted(_MODULES), *sorted(_NAMES)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = importlib.import_module(_MODULES[name])
+    elif name in _NAMES:
+        module, _, attribute = _NAMES[name].partition(":")
+        value = getattr(importlib.import_module(module), attribute or name)
+    else:
+        raise AttributeError(f"module 'gradvar' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,105 @@
+"""Imports go downward only, and what must stay light stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "gradvar"
+
+# What each room may import from the house, besides itself. Names that have no entry here fail the test.
+ALLOWED = {
+    "config": set(),
+    "precision": set(),
+    "types": set(),
+    "testing": set(),
+    "compose": {"types"},
+    "pieces": {"types", "compose"},
+    "policies": {"types"},
+    "tasks": {"types"},
+    "measure": {"types", "precision"},
+    # Proofs set their scenes with pieces, finite policies and the exact engine; never with an estimator.
+    "symbolic": {"types", "compose", "pieces", "measure", "policies", "tasks"},
+    "estimators": {"types", "compose", "pieces", "testing"},
+    "catalogue": {"types", "estimators"},
+    "train": {"types", "policies", "tasks", "catalogue", "measure", "config"},
+    "study": {"types", "config", "catalogue", "measure", "policies", "tasks", "train", "report"},
+    "report": {"types", "config", "study", "measure"},
+    "commands": {
+        "types", "config", "catalogue", "compose", "measure", "policies", "tasks", "train", "report", "study",
+        "symbolic", "testing", "precision",
+    },
+    "cli": {"config", "commands"},
+    "__init__": None,
+}  # fmt: skip
+
+
+def room(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports_of(source: str) -> set[str]:
+    """The rooms of the house that a module's source imports, at any depth of the code."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("gradvar.")}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "gradvar":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {a.name for a in node.names}
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downward(path):
+    allowed = ALLOWED[room(path)]
+    if allowed is not None:
+        upward = imports_of(path.read_text()) - allowed - {room(path)}
+        assert not upward, f"{path.name} imports {sorted(upward)}"
+
+
+def test_an_upward_import_is_seen():
+    assert imports_of("def f():\n    from gradvar.catalogue import get\n") == {"catalogue"}
+    assert imports_of("from gradvar import catalogue\nimport gradvar.measure.exact") == {"catalogue", "measure"}
+    assert "catalogue" not in ALLOWED["measure"]
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules loaded after running ``code`` in a fresh interpreter."""
+    script = f"import sys\n{code}\nprint(' '.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import gradvar", {"jax", "sympy", "hypothesis", "matplotlib", "numpy"}),
+        ("import gradvar.testing", {"jax", "sympy", "torch", "equinox"}),
+        ("import gradvar.testing.plugin", {"jax", "sympy", "torch", "numpy", "hypothesis"}),
+        ("import gradvar.cli; gradvar.cli._commands()", {"jax", "sympy", "matplotlib", "scipy"}),
+        ("from gradvar import catalogue", {"sympy", "hypothesis", "matplotlib"}),
+    ],
+)
+def test_light_things_stay_light(code, heavy):
+    assert not loaded_by(code) & heavy
+
+
+def test_no_file_is_longer_than_500_lines():
+    long = {str(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 500}
+    assert not long
+
+
+def test_every_public_name_can_be_had():
+    import gradvar as gv
+
+    for name in gv.__all__:
+        assert getattr(gv, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        _ = gv.absent
