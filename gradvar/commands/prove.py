@@ -25,6 +25,8 @@ class Prove:
     """Write the results to this file."""
     html: Path | None = None
     """Write the book of theorems to this file: one page that reads offline."""
+    jobs: int = 2
+    """Processes; claims do not depend on each other."""
     verbose: bool = False
     """Show every step with its evidence."""
     quiet: bool = False
@@ -49,10 +51,12 @@ def _claims(config: Prove) -> int:
 
     from gradvar.symbolic.library import load, proofs_folder
 
+    if config.jobs < 1:
+        raise ValueError(f"jobs: {config.jobs}; give at least 1")
     if config.target is not None and not Path(config.target).exists():
         raise FileNotFoundError(f"target: {config.target} does not exist; give a folder of claims, or file.py:objective")
     claims = select(load(config.target or proofs_folder()), config.only)
-    reports = _with_progress(claims, config.quiet)
+    reports = _with_progress(claims, config.quiet, config.jobs)
     console = Console()
     console.print(table(reports))
     for report in reports:
@@ -80,21 +84,20 @@ def _is(identifier: str, wanted: str) -> bool:
     return same or (wanted[-1:].isdigit() and identifier.lower().rstrip("abcdefgh") == wanted.lower())
 
 
-def _with_progress(claims: list[Claim], quiet: bool) -> list[Report]:
+def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from gradvar.symbolic.claim import verify
+    from gradvar.symbolic.runner import verify_all
 
     columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    reports = []
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
         task = progress.add_task("", total=len(claims))
-        for claim in claims:
-            progress.update(task, description=claim.id)
-            reports.append(verify(claim))
-            progress.advance(task)
-    return reports
+
+        def done(claim: Claim) -> None:
+            progress.update(task, description=claim.id, advance=1)
+
+        return verify_all(claims, jobs=jobs, done=done)
 
 
 def table(reports: list[Report]) -> Any:

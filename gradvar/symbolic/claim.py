@@ -80,7 +80,10 @@ class Exhibit:
 
 @dataclass
 class Claim:
-    """One row of the ledger. ``statement``, ``hypotheses``, ``finding`` are text with LaTeX between dollars."""
+    """One row of the ledger. ``statement``, ``hypotheses``, ``finding`` are text with LaTeX between dollars.
+
+    ``own`` marks a theorem of this project; ``path`` is set by the loader.
+    """
 
     id: str
     title: str
@@ -91,6 +94,7 @@ class Claim:
     hypotheses: tuple[str, ...] = ()
     finding: str = ""
     own: bool = False
+    path: str = ""
     steps: list[Step] = field(default_factory=list)
     sabotages: list[Sabotage] = field(default_factory=list)
     counterexamples: list[Counterexample] = field(default_factory=list)

@@ -146,6 +146,11 @@ def _scatter_add(params: Any, x: np.ndarray, indices: np.ndarray, updates: np.nd
     return out
 
 
+def _scatter(params: Any, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
+    where = _concrete(indices)
+    return _by_labels(lambda a, b: lax.scatter_p.bind(a, where, b, **params), x, updates)
+
+
 RULES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast_in_dim,
     "reshape": lambda params, x: x.reshape([int(n) for n in params["new_sizes"]]),
@@ -164,6 +169,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update_slice,
+    "scatter": _scatter,
     "scatter-add": _scatter_add,
     "scatter_add": _scatter_add,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import zlib
 from pathlib import Path
 from types import ModuleType
 
@@ -30,6 +31,7 @@ def load(folder: Path | str) -> list[Claim]:
             if isinstance(value, Claim):
                 if value.id in claims and claims[value.id] is not value:
                     raise ValueError(f"{file.name}: the id {value.id} is taken; give every claim its own")
+                value.path = str(file)
                 claims[value.id] = value
     if not claims:
         raise ValueError(f"{folder}: no claims there; a claim file makes a gradvar.symbolic.Claim")
@@ -44,7 +46,7 @@ def order(identifier: str) -> tuple[str, int, str]:
 
 def import_file(file: Path) -> ModuleType:
     """A file as a module of its own, its folder importable meanwhile."""
-    name = f"gradvar_claims_{abs(hash(str(file.resolve())))}_{file.stem}"
+    name = f"gradvar_claims_{zlib.crc32(str(file.resolve()).encode()):08x}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{file}: cannot be read as Python")

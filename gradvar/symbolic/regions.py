@@ -61,29 +61,29 @@ def explore(fn: Callable[..., Any], *args: Any, given: Iterable[Any] = (), limit
         witness = Witness(point)
         value = trace(fn, *args, assume=witness)
         path = tuple(witness.signs.items())
-        on_boundary = _split_boundary(path, len(prefix), given)
-        if on_boundary is not None:
-            stack.extend(on_boundary)
-            continue
-        found.append(Region(path, value, point))
-        if len(found) > limit:
-            raise ValueError(f"limit: more than {limit} regions; assume more (given=), or use fewer tokens")
-        for i in range(len(path) - 1, len(prefix) - 1, -1):
+        boundary, sides = _split_boundary(path, len(prefix), given)
+        stack.extend(sides)
+        # Up to the boundary (or the end) the decisions of this path stand; the other side of each is still to be seen.
+        for i in range(boundary - 1, len(prefix) - 1, -1):
             expression, sign = path[i]
             if sign:
                 stack.append((*path[:i], (expression, -sign)))
+        if not sides:
+            found.append(Region(path, value, point))
+            if len(found) > limit:
+                raise ValueError(f"limit: more than {limit} regions; assume more (given=), or use fewer tokens")
     return found
 
 
-def _split_boundary(path: tuple[Decision, ...], known: int, given: list[Any]) -> list[tuple[Decision, ...]] | None:
-    """If the point lies on a boundary that is not forced, the prefixes on both sides of it."""
+def _split_boundary(path: tuple[Decision, ...], known: int, given: list[Any]) -> tuple[int, list[tuple[Decision, ...]]]:
+    """Where the path first meets a boundary that is not forced, and the prefixes on both sides of it."""
     for i, (expression, sign) in enumerate(path):
         if sign == 0 and i >= known:
             sides = [(*path[:i], (expression, other)) for other in (1, -1)]
             open_sides = [side for side in sides if find_point([*given, *map(relation, side)]) is not None]
             if open_sides:
-                return open_sides
-    return None
+                return i, open_sides
+    return len(path), []
 
 
 def _free_symbols(args: Any) -> list[sp.Symbol]:

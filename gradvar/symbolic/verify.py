@@ -73,14 +73,23 @@ def vanishes(expression: sp.Expr) -> bool:
         e = sp.combsimp(sp.expand_func(e).rewrite(sp.gamma)) if e.has(sp.FallingFactorial) else sp.combsimp(e)
         e = sp.gammasimp(e)
     if e.has(sp.Piecewise, sp.Max, sp.Min, sp.Abs):
-        e = sp.piecewise_fold(e.rewrite(sp.Piecewise))
-        if isinstance(e, sp.Piecewise):
-            return all(vanishes(case.expr) for case in e.args)
+        folded = sp.piecewise_fold(e.rewrite(sp.Piecewise))
+        if not isinstance(folded, sp.Piecewise):
+            return vanishes(folded) if not folded.has(sp.Piecewise) else False
+        return all(vanishes(case.expr) for case in folded.args) or _vanishes_by_smt(e)
     e = sp.together(_atoms(e))
     numerator = _reduce_roots(sp.numer(e))
     if numerator == 0:
         return True
     return sp.simplify(numerator) == 0
+
+
+def _vanishes_by_smt(e: sp.Expr) -> bool:
+    """Case distinctions that only fail in impossible cases."""
+    try:
+        return bool(smt_valid([], sp.Eq(e, 0), total=True))
+    except (TypeError, Undecided):
+        return False
 
 
 def _atoms(e: sp.Expr) -> sp.Expr:
