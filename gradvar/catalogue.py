@@ -113,7 +113,8 @@ def get(name: str, **settings: Any) -> Estimator:
         if setting not in defaults:
             accepted = ", ".join(defaults) if defaults else "none"
             raise ValueError(f"{setting}: '{name}' has no such setting; it accepts: {accepted}")
-    return _build(name, tuple(sorted({**defaults, **settings}.items())))
+    chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in {**defaults, **settings}.items()}
+    return _build(name, tuple(chosen.items()))
 
 
 def describe(name: str) -> Description:

@@ -10,6 +10,8 @@ Names and statements are in ``gradvar.testing.names``. How they are read here:
   of unequal length, in batches of one prompt or more.
 - ``ragged_groups`` and ``duplicate_prompts`` are left out everywhere: rewards are [prompt, group],
   rectangular and without prompt ids, so that neither can be broken.
+- ``nan_contained`` is about rewards as they reach an estimator, through ``Batch``, which refuses what is not
+  finite; the pieces by themselves give zero to a group that holds a NaN or an infinity.
 - ``no_amplification`` is about rewards of order one: where something is divided by a standard deviation, it
   holds if the epsilon is well above single-precision rounding (``calm``), and is left out where nothing is
   compared.
@@ -35,6 +37,8 @@ def merged(*parts: Laws, **own: bool) -> Laws:
 SOUND: Laws = MappingProxyType(
     {
         "finite": True,
+        "nan_contained": True,
+        "half_precision": True,
         "permutation_equivariant": True,
         "layout_independent": True,
         "dtype_preserved": True,
@@ -44,8 +48,8 @@ SOUND: Laws = MappingProxyType(
 )
 """What every advantage here keeps."""
 
-PER_GROUP: Laws = MappingProxyType({"group_isolated": True, "nan_contained": True})
-ACROSS_GROUPS: Laws = MappingProxyType({"group_isolated": False, "nan_contained": False})
+PER_GROUP: Laws = MappingProxyType({"group_isolated": True})
+ACROSS_GROUPS: Laws = MappingProxyType({"group_isolated": False})
 
 UNCENTRED: Laws = merged(
     SOUND,
@@ -92,6 +96,7 @@ ROW_WISE: Laws = MappingProxyType(
         "order_invariant": True,
         "padding_invariant": True,
         "both_signs": True,
+        "empty_rows_finite": True,
     }
 )
 """A loss whose rollouts, or prompts, have weights of their own: no denominator is shared over the batch."""
@@ -99,7 +104,9 @@ ROW_WISE: Laws = MappingProxyType(
 BATCH_WISE: Laws = merged(ROW_WISE, microbatch_invariant=False)
 """A loss that divides by something of the whole batch."""
 
-CLIPPED: Laws = MappingProxyType({"on_policy_unclipped": True, "zero_beyond_clip": True})
+CLIPPED: Laws = MappingProxyType(
+    {"on_policy_unclipped": True, "zero_beyond_clip": True, "recovers_beyond_clip": True}
+)
 SOFT: Laws = MappingProxyType({"on_policy_unclipped": True, "zero_beyond_clip": False})
 
 UNBIASED: Laws = MappingProxyType(

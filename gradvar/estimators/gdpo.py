@@ -27,8 +27,8 @@ def gdpo(
 ) -> Estimator:
     """GRPO's clipped objective with decoupled advantages from ``batch.reward_parts``.
 
-    ``weights``, one per part, default to 1. It does not look at ``batch.rewards``, so the laws about those do
-    not apply.
+    ``weights``, one per part, default to 1. It does not look at ``batch.rewards``: the laws about rewards do
+    not apply, and the statistical ones are read with J the expected sum of the parts.
     """
     return compose(
         name="gdpo",
@@ -40,5 +40,5 @@ def gdpo(
             "2601.05242",
             "GRPO with A_i = sum_k w_k (r_ik - mean_k)/(std_k + eps), divided by its std over the batch",
         ),
-        laws=_laws.merged(_laws.BATCH_WISE, _laws.CLIPPED, pure=True),
+        laws=_laws.merged(_laws.BATCH_WISE, _laws.CLIPPED, _laws.BIASED, pure=True),
     )

@@ -42,5 +42,5 @@ def gpg(*, f_norm: Literal["none", "std"] = "none", ddof: int = 1, eps: float = 
             "(1/sum|o_i|) sum_i sum_t A_i log pi(o_it), "
             "A_i = alpha (r_i - mean), alpha = groups / mixed groups",
         ),
-        laws=_laws.merged(laws, _laws.BATCH_WISE, _laws.BIASED, group_isolated=False, nan_contained=False),
+        laws=_laws.merged(laws, _laws.BATCH_WISE, _laws.BIASED, group_isolated=False),
     )

@@ -54,7 +54,6 @@ def krpo(
             permutation_equivariant=False,
             order_preserving=False,
             order_invariant=False,
-            no_amplification=False,
         ),
         min_group=1,
     )

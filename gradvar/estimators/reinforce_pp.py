@@ -62,7 +62,6 @@ def reinforce_pp(
             _laws.BATCH_WISE,
             _laws.CLIPPED,
             _laws.BIASED,
-            _laws.with_kl(beta),
             shift_invariant=True,
             scale_invariant=True,
             **_laws.calm(eps),

@@ -65,7 +65,7 @@ def grpo_pair(
         name="grpo_pair",
         objective=objective,
         paper=Paper(_TITLE, "2510.00977", "mean over pairs of (1/2)[C+(o_w) - C-(o_l)], 0 for ties"),
-        laws=_laws.merged(_laws.ROW_WISE, _laws.CLIPPED, _laws.BIASED),
+        laws=_laws.merged(_laws.ROW_WISE, _laws.BIASED, on_policy_unclipped=True, zero_beyond_clip=True),
     )
 
 
@@ -92,7 +92,7 @@ def grpo_contrastive(*, clip_low: float = 0.2, clip_high: float = 0.2) -> Estima
         name="grpo_contrastive",
         objective=objective,
         paper=Paper(_TITLE, "2510.00977", "sqrt(p(1-p)) [mean C+ of the correct - mean C- of the wrong]"),
-        laws=_laws.merged(_laws.ROW_WISE, _laws.CLIPPED, _laws.BIASED),
+        laws=_laws.merged(_laws.ROW_WISE, _laws.BIASED, on_policy_unclipped=True, zero_beyond_clip=True),
     )
 
 

@@ -20,7 +20,11 @@ def on_rewards(piece: Piece) -> Piece:
     """Let a piece take rewards of any real type.
 
     Integers and booleans become floats of JAX's default type. Half precision is computed in float32 and cast
-    back. Raises ``ValueError`` unless the rewards have the two axes [prompt, group].
+    back. A group that holds a NaN or an infinity gets zero throughout: one failed reward costs its own group,
+    not the batch's gradient. (``Batch`` refuses such rewards where it can see them; inside compiled code this
+    is what is left.)
+
+    Raises ``ValueError`` unless the rewards have the two axes [prompt, group].
     """
 
     @functools.wraps(piece)
@@ -33,7 +37,10 @@ def on_rewards(piece: Piece) -> Piece:
         dtype = rewards.dtype
         if dtype.itemsize < 4:
             rewards = rewards.astype(jnp.float32)
-        return piece(rewards, *arrays, **named).astype(dtype)
+        sound = jnp.all(jnp.isfinite(rewards), axis=1, keepdims=True)
+        advantages = piece(jnp.where(sound, rewards, 0.0), *arrays, **named)
+        sound = sound.reshape(-1, *(1,) * (advantages.ndim - 1))
+        return jnp.where(sound, advantages, 0.0).astype(dtype)
 
     return wrapper
 

@@ -4,8 +4,8 @@ Every function takes ``rewards`` [prompt, group] first and returns [prompt, grou
 time]). Rewards of any real type are welcome; floats come back in their own type, and half precision is
 computed in float32. A group whose rewards are all equal gets exactly zero from every centred advantage, also
 where the mean is not exact in floating point. A group of one gets zero from every centred advantage, never
-NaN. Infinities and NaN stay in their group, except in the batch-standardised forms, which share one scale
-over the batch by design.
+NaN. A group that holds a NaN or an infinity gets zero throughout and leaves the others alone; in the
+batch-standardised forms, which share one scale over the batch by design, it counts as a group of zeros.
 
 Rank- and task-dependent schemes are in ``advantage_adaptive``; all of them are reachable from here.
 """

@@ -244,7 +244,8 @@ def decoupled(
     chosen = tuple(1.0 for _ in range(parts.shape[2])) if weights is None else tuple(weights)
     if len(chosen) != parts.shape[2]:
         raise ValueError(f"weights: {len(chosen)} of them for {parts.shape[2]} rewards; give one per reward")
-    d = parts - parts[:, :1]
+    sound = jnp.all(jnp.isfinite(parts), axis=(1, 2), keepdims=True)
+    d = jnp.where(sound, parts - parts[:, :1], 0.0)
     d = d - jnp.mean(d, axis=1, keepdims=True)
     square = jnp.mean(d**2, axis=1, keepdims=True) * (parts.shape[1] / max(parts.shape[1] - ddof, 1))
     summed = jnp.sum(jnp.asarray(chosen, parts.dtype) * d / (jnp.sqrt(square) + eps), axis=2)
