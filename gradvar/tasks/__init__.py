@@ -1,4 +1,8 @@
 """Tasks: prompts and verifiable rewards, computed on the device."""
 
+from gradvar.tasks.addition import ModularAddition as ModularAddition
+from gradvar.tasks.addition import PartialAddition as PartialAddition
 from gradvar.tasks.given import Bandit as Bandit
 from gradvar.tasks.given import Lookup as Lookup
+from gradvar.tasks.sorting import PartialSorting as PartialSorting
+from gradvar.tasks.sorting import Sorting as Sorting
