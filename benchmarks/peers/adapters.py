@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases, one a line
 """Adapters: the advantage functions and losses of the installed trainers, in a signature that the kit reads.
 
 Each is a few lines around their own code, imported from the installed release. Nothing of it is copied here.

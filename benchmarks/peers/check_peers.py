@@ -29,7 +29,12 @@ def examine(case: adapters.Case, examples: int) -> Report:
     if kind == "loss":
         return check_loss(function, library_name=arrays, examples=examples, **settings)
     layout = "token-level" if library == "verl" else "num-generations"
-    return check_advantage(function, signature=layout, library_name=arrays, examples=examples, **settings)
+    dtypes = (
+        ("float64", "float32") if arrays == "torch" else ("float32",)
+    )  # what these trainers make of rewards
+    return check_advantage(
+        function, signature=layout, library_name=arrays, dtypes=dtypes, examples=examples, **settings
+    )
 
 
 def rows(case: adapters.Case, report: Report) -> list[dict[str, Any]]:
@@ -59,7 +64,7 @@ def main() -> int:
     """Check every adapter and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="one library")
-    parser.add_argument("--examples", type=int, default=40)
+    parser.add_argument("--examples", type=int, default=25)
     parser.add_argument("--out", type=Path, default=HERE / "peers.csv")
     options = parser.parse_args()
     table: list[dict[str, Any]] = []

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases, one a line
 """Every number that our catalogue shares with a trainer, compared with that trainer's number in the same run.
  Advantages on random rewards (binary, graded, continuous; 40 batches of 3 groups of 4), and the token
 weights of whole estimators: the trainer's advantage through the trainer's loss, differentiated by its own
@@ -74,7 +75,7 @@ def weights_to_compare() -> Iterator[tuple[str, str, Callable[..., Any], Callabl
     kl = catalogue.get("grpo_sample_std", eps=1e-4, beta=0.1)
     yield "trl", "GRPO, beta=0.1", adapters.trl_grpo, partial(trl, beta=0.1), "grpo_sample_std(beta=0.1)", kl
     dapo = catalogue.get("dapo", ddof=1, eps=1e-4)
-    loss = partial(trl, loss_type="dapo", high=0.28)
+    loss: Callable[..., Any] = partial(trl, loss_type="dapo", high=0.28)
     yield "trl", "GRPO, loss_type=dapo", adapters.trl_grpo, loss, "dapo(ddof=1, eps=1e-4)", dapo
     constant = composed(
         advantage.group_mean, partial(aggregate.constant_length, length=float(adapters.WIDTH))
@@ -219,7 +220,7 @@ def _both(
     flat = [x.reshape(-1, TIME) for x in (logp, old, mask, ref)]
     batch = LossBatch(flat[0], flat[1], theirs, flat[2], GROUP, flat[3])
     _, found = loss.weights(batch)
-    ours = token_weights(estimator, logp, Batch(rewards, old, mask, logp_ref=ref))
+    ours = token_weights(estimator, jax.numpy.asarray(logp), Batch(rewards, old, mask, logp_ref=ref))
     return np.where(flat[2], found, 0.0), np.asarray(ours).reshape(-1, TIME)
 
 

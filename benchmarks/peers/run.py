@@ -25,8 +25,10 @@ TRAINERS = (
     "rlax==0.1.9",
 )
 LIGHT = (
-    "omegaconf", "antlr4-python3-runtime", "pyyaml", "tensordict", "pyvers", "cloudpickle", "orjson", "pandas",
-    "python-dateutil", "six", "importlib_metadata", "zipp", "codetiming", "wadler_lindig", "jaxtyping", "equinox",
+    "omegaconf", "antlr4-python3-runtime", "pyyaml", "tensordict", "pyvers", "cloudpickle", "orjson",
+    "pandas",
+    "python-dateutil", "six", "importlib_metadata", "zipp", "codetiming", "wadler_lindig", "jaxtyping",
+    "equinox",
     "optax",
 )  # fmt: skip
 NEEDED = ("transformers", "accelerate", "datasets", "jax==0.10.2", "chex", "dm-env", "scipy")

@@ -35,6 +35,8 @@ class Check:
     found by inspection."""
     library: Literal["auto", "numpy", "torch", "jax", "list"] = "auto"
     """The arrays that it is given. Default: what its code uses."""
+    dtypes: tuple[str, ...] = ()
+    """The floating dtypes of the rewards that it is meant for. Default: those usual in its library."""
     domain: Literal["real", "nonnegative", "binary"] = "real"
     """The rewards that it is meant for."""
     min_group: int = 2
@@ -72,7 +74,7 @@ def run(config: Check) -> int:
                 Path(config.json).write_text(text + "\n", encoding="utf-8")
             except OSError as error:
                 print(
-                    f"gradvar check: --json: {config.json}: {error.strerror}; give a path that can be written",
+                    f"gradvar check: --json: {config.json}: {error.strerror}; give another path",
                     file=sys.stderr,
                 )
                 return 2
@@ -120,6 +122,7 @@ def examine(config: Check) -> Any:
         domain=config.domain,
         min_group=config.min_group,
         epsilon=config.epsilon,
+        dtypes=config.dtypes,
         **common,
     )
 

@@ -28,7 +28,7 @@ ADVANTAGE_LAWS: Mapping[str, str] = MappingProxyType(
         "singleton_zero": "A group of one gets zero, or is refused with a clear error.",
         "dtype_preserved": "Floating rewards come back in their own dtype.",
         "integer_rewards": "Integer rewards give what the same rewards give as floats.",
-        "nan_contained": "A NaN or infinite reward is refused, zeroes its group, or leaves its siblings as if it were not there.",
+        "nan_contained": "A NaN or infinite reward is refused, zeroes its group, or is left out.",
         "duplicate_prompts": "Two groups of the same prompt stay two groups.",
         "antisymmetric_pair": "At G = 2 the advantages are A and -A, and swap with the rewards.",
         "leave_one_out_factor": "A equals G/(G-1) times the reward less the group mean.",
@@ -41,24 +41,24 @@ ADVANTAGE_LAWS: Mapping[str, str] = MappingProxyType(
 LOSS_LAWS: Mapping[str, str] = MappingProxyType(
     {
         "masked_inert": "Masked tokens change neither value nor gradient, also when they hold NaN.",
-        "microbatch_invariant": "The gradient is the mean of the gradients of equal parts of the batch's prompts.",
-        "order_invariant": "Reordering prompts, or rollouts within a group, reorders the token weights likewise.",
-        "on_policy_unclipped": "At logp = logp_old the gradient is that of the same objective with its clip removed.",
-        "zero_beyond_clip": "A token beyond the clip, on the side that its advantage pushes it to, gets weight zero.",
-        "recovers_beyond_clip": "A token beyond the clip, on the side against its advantage, keeps its weight.",
+        "microbatch_invariant": "The gradient is the mean of those of equal parts of the batch's prompts.",
+        "order_invariant": "Reordering prompts, or rollouts of a group, reorders the weights likewise.",
+        "on_policy_unclipped": "At logp = logp_old the gradient is that without the clip.",
+        "zero_beyond_clip": "A token that its advantage has pushed beyond the clip gets weight zero.",
+        "recovers_beyond_clip": "A token beyond the clip against its advantage keeps its weight.",
         "both_signs": "Positive and negative advantages both have weight (of their own sign) on policy.",
         "padding_invariant": "Adding masked columns of padding changes no weight.",
         "kl_direction": "A KL term, where there is one, pulls the policy towards the reference.",
-        "aggregation": "On policy, tokens are weighted as the declared aggregation says (or as one that is known).",
-        "empty_rows_finite": "A rollout whose tokens are all masked has no weight and makes nothing infinite or NaN.",
+        "aggregation": "On policy, tokens weigh as the declared (or a known) aggregation says.",
+        "empty_rows_finite": "A fully masked rollout has no weight and makes nothing NaN.",
     }
 )
 
 STATISTICAL_LAWS: Mapping[str, str] = MappingProxyType(
     {
         "unbiased": "On policy, the expected gradient is grad J exactly, for any rewards.",
-        "unbiased_up_to_constant": "On policy, it is c(G) grad J with c the same for all prompts and any rewards.",
-        "prompt_weighted": "For binary rewards it is w(p, G) grad p for each prompt: right direction, own weight.",
+        "unbiased_up_to_constant": "On policy, it is c(G) grad J, one c for all prompts and any rewards.",
+        "prompt_weighted": "For binary rewards it is w(p, G) grad p for each prompt.",
     }
 )
 

@@ -22,14 +22,23 @@ from gradvar.testing.arrays import unwrapped
 KINDS = ("group", "grouped", "flat", "prompt-ids", "num-generations", "token-level", "loss")
 
 _ROLES: dict[str, str] = {
-    "ids": "group_ids group_id ids id index indices uid uids groups group group_index group_indices group_idx "
-    "segment_ids segments group_labels labels group_uids",
-    "prompts": "prompt_ids prompt_id prompts prompt prompt_index prompt_indices prompt_idx prompt_uids prompt_uid",
-    "count": "num_generations group_size n_samples_per_prompt num_samples n_samples samples_per_prompt num_rollouts "
-    "rollouts_per_prompt num_return_sequences n_rollouts samples_per_problem group_num num_repeat k n g n_per_prompt "
-    "num_rollouts_per_prompt rollout_n",
-    "mask": "mask masks response_mask completion_mask loss_mask eos_mask action_mask attention_mask token_mask "
-    "response_masks loss_masks padding_mask",
+    "ids": (
+        "group_ids group_id ids id index indices uid uids groups group group_index group_indices "
+        "group_idx segment_ids segments group_labels labels group_uids"
+    ),
+    "prompts": (
+        "prompt_ids prompt_id prompts prompt prompt_index prompt_indices prompt_idx prompt_uids prompt_uid"
+    ),
+    "count": (
+        "num_generations group_size n_samples_per_prompt num_samples n_samples "
+        "samples_per_prompt num_rollouts rollouts_per_prompt num_return_sequences n_rollouts "
+        "samples_per_problem group_num num_repeat k n g n_per_prompt num_rollouts_per_prompt "
+        "rollout_n"
+    ),
+    "mask": (
+        "mask masks response_mask completion_mask loss_mask eos_mask action_mask attention_mask "
+        "token_mask response_masks loss_masks padding_mask"
+    ),
     "advantages": "advantages advantage adv advs a",
     "lengths": "lengths lens response_lengths completion_lengths seq_lens",
 }
@@ -108,8 +117,8 @@ def inspect_signature(
     missing = [p.name for p in required if not roles.get(p.name)]
     if missing:
         raise SignatureError(
-            f"{getattr(function, '__name__', 'target')}: cannot tell what its argument '{missing[0]}' is; wrap the "
-            "function, say --signature, or give the value with --arguments"
+            f"{getattr(function, '__name__', 'target')}: what is its argument '{missing[0]}' ? wrap "
+            "the function, say --signature, or give the value with --arguments"
         )
     played = set(roles.values())
     note = ""

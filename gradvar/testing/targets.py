@@ -13,7 +13,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,9 +76,7 @@ class AdvantageTarget:
         """Whether one call sees several groups."""
         return self.kind != "group"
 
-    def __call__(
-        self, groups: Groups, dtype: str | None = None, order: Sequence[int] | None = None
-    ) -> list[np.ndarray]:
+    def __call__(self, groups: Groups, dtype: str | None = None, order: Any = None) -> list[np.ndarray]:
         """Advantages of every group, float64. ``order`` permutes the rows of a flat layout.
 
         Raises ``Raised`` where the function does, ``BadOutput`` where what it returns does not fit.
@@ -86,7 +84,7 @@ class AdvantageTarget:
         return self.run(groups, dtype, order)[0]
 
     def run(
-        self, groups: Groups, dtype: str | None = None, order: Sequence[int] | None = None, **more: Any
+        self, groups: Groups, dtype: str | None = None, order: Any = None, **more: Any
     ) -> tuple[list[np.ndarray], str, bool]:
         """Advantages, the dtype that came back, and whether the caller's arrays are as they were."""
         dtype = dtype or self.library.wide
@@ -106,7 +104,7 @@ class AdvantageTarget:
         if self.kind == "num-generations":
             values["count"] = sizes[0]
         if self.kind == "token-level":
-            lengths = more.get("lengths", 1 + (np.arange(len(flat)) * 2) % 3)[order]
+            lengths = np.asarray(more.get("lengths", np.full(len(flat), 2)))[order]
             values.update(token_arrays(flat[order], lengths, more.get("garbage", 0.0)))
         shape = flat.shape if self.kind != "token-level" else values["mask"].shape
         out, kind, clean = self._call(values, dtype, shape)
@@ -283,9 +281,13 @@ def advantage_target(
     signature: str | None = None,
     library_name: str | None = None,
     arguments: Mapping[str, Any] | None = None,
+    dtypes: Sequence[str] = (),
     **settings: Any,
 ) -> AdvantageTarget:
     """The target for an advantage function; the library and an unsaid layout are found by trying.
+
+    ``dtypes`` are the floating dtypes of the rewards that it is meant for; default: those that its library's
+    users feed it.
 
     Raises ``SignatureError`` where nothing works, with the reason.
     """
@@ -298,7 +300,13 @@ def advantage_target(
             for ids_as, mask_as in itertools.product(_id_forms(function, found, lib), _mask_forms(found)):
                 sig = Signature(kind, found.roles, found.positional, found.fixed, found.note)
                 target = AdvantageTarget(
-                    function, sig, library(lib), name, ids_as=ids_as, mask_as=mask_as, **settings
+                    function,
+                    sig,
+                    _restricted(library(lib), dtypes),
+                    name,
+                    ids_as=ids_as,
+                    mask_as=mask_as,
+                    **settings,
                 )
                 try:
                     _probe(target)
@@ -312,12 +320,26 @@ def advantage_target(
     )
 
 
+def _restricted(lib: Library, dtypes: Sequence[str]) -> Library:
+    """The library with no other dtypes than these."""
+    if not dtypes:
+        return lib
+    known = {*lib.floats, *lib.halves}
+    unknown = [d for d in dtypes if d not in known]
+    if unknown:
+        raise SignatureError(f"dtypes: '{unknown[0]}'; {lib.name} has {', '.join(sorted(known))}")
+    floats = tuple(d for d in lib.floats if d in dtypes)
+    halves = tuple(d for d in lib.halves if d in dtypes)
+    return replace(lib, wide=floats[0] if floats else lib.wide, floats=floats or (lib.wide,), halves=halves)
+
+
 def _tried(target: AdvantageTarget) -> AdvantageTarget:
     """One argument and no word on its axes: both readings are tried. Where they agree, the batched one
     tests more."""
     sig = target.signature
     both = AdvantageTarget(
-        target.function, Signature("grouped", sig.roles, sig.positional, sig.fixed), target.library, target.name,
+        target.function, Signature("grouped", sig.roles, sig.positional, sig.fixed), target.library,
+        target.name,
         target.origin, target.domain, target.min_group, target.epsilon,
     )  # fmt: skip
     rows = [[0.0, 1.0, 0.0], [1.0, 1.0, 3.0]]

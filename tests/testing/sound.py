@@ -85,7 +85,8 @@ def jax_grpo(rewards):
 
 
 NUMPY = (
-    grpo_one_group, grpo_grouped, grpo_sample_std, dr_grpo, rloo_flat, grpo_num_generations, grpo_tokens, on_lists,
+    grpo_one_group, grpo_grouped, grpo_sample_std, dr_grpo, rloo_flat, grpo_num_generations, grpo_tokens,
+    on_lists,
     rank_based,
 )  # fmt: skip
 

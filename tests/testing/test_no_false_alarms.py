@@ -7,7 +7,8 @@ from gradvar.testing import check_advantage, check_loss
 from .sound import LOSSES, NUMPY, jax_dr_grpo_loss, jax_grpo, torch_sound
 
 UNIVERSAL = [
-    "zero_on_equal_rewards", "finite", "singleton_zero", "integer_rewards", "nan_contained", "pure", "no_amplification",
+    "zero_on_equal_rewards", "finite", "singleton_zero", "integer_rewards", "nan_contained", "pure",
+    "no_amplification",
     "permutation_equivariant", "order_preserving", "group_isolated", "masked_inert",
 ]  # fmt: skip
 

@@ -71,7 +71,8 @@ def scale_invariant(target: AdvantageTarget, groups: Groups, scale: float) -> No
             slack = 3 * target.epsilon / (spread + target.epsilon) + 10 * tolerance(target)
             expect(
                 bool(np.all(np.abs(a - b) <= slack * max(1e-3, np.abs(a).max()))),
-                f"{shown(g)} -> {shown(a)}, times {scale:g} -> {shown(b)} (epsilon {target.epsilon:g} would allow {slack:.2g})",
+                f"{shown(g)} -> {shown(a)}, times {scale:g} -> {shown(b)} "
+                f"(epsilon {target.epsilon:g} would allow {slack:.2g})",
             )
 
 
@@ -88,7 +89,8 @@ def permutation_equivariant(target: AdvantageTarget, groups: Groups, order: tupl
     before, after = target(groups)[0], target(shuffled)[0]
     expect(
         close(target, before[places], after),
-        f"{shown(groups[0])} -> {shown(before)}, reordered {shown(shuffled[0])} -> {shown(after)}, expected {shown(before[places])}",
+        f"{shown(groups[0])} -> {shown(before)}, reordered {shown(shuffled[0])} -> {shown(after)}, "
+        f"expected {shown(before[places])}",
     )
 
 
@@ -206,13 +208,13 @@ def duplicate_prompts(target: AdvantageTarget, groups: Groups, prompts: tuple[in
         )
 
 
-def antisymmetric_pair(target: AdvantageTarget, pair: tuple[float, float]) -> None:
+def antisymmetric_pair(target: AdvantageTarget, pair: tuple[float, float], beside: Groups) -> None:
     """Two rollouts: what one gains the other loses, and swapping rewards swaps advantages.
 
     It is what makes the two-rollout estimator a contrast of two log-probabilities (arXiv 2510.00977).
     Broken by a baseline that is not the pair's own.
     """
-    (a,), (b,) = target([pair]), target([pair[::-1]])
+    a, b = target([pair, *beside])[0], target([pair[::-1], *beside])[0]
     expect(
         close(target, a[0], -a[1]) and close(target, b, a[::-1]),
         f"{shown(pair)} -> {shown(a)}, swapped -> {shown(b)}",
@@ -290,7 +292,8 @@ def _doubled(target: AdvantageTarget) -> st.SearchStrategy[Example]:
 
 def _pairs(target: AdvantageTarget) -> st.SearchStrategy[Example]:
     reward = gen.rewards(target.domain)
-    return st.fixed_dictionaries({"pair": st.tuples(reward, reward)})
+    other = st.lists(st.tuples(reward, reward), max_size=1 if target.batched else 0).map(tuple)
+    return st.fixed_dictionaries({"pair": st.tuples(reward, reward), "beside": other})
 
 
 def needs_batch(target: AdvantageTarget) -> str:
