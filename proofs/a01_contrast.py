@@ -64,7 +64,11 @@ claim = Claim(
 )
 
 
-@claim.step("The advantages of a pair", route="traced code", shows=r"$A_{1,2} = \pm (r_1 - r_2)/2$ from the shipped Dr. GRPO")
+@claim.step(
+    "The advantages of a pair",
+    route="traced code",
+    shows=r"$A_{1,2} = \pm (r_1 - r_2)/2$ from the shipped Dr. GRPO",
+)
 def advantages(factor=sp.Rational(1, 2)):
     scene = group_scene(2, on_policy=True)
     dr_grpo = compose(
@@ -102,10 +106,17 @@ def contrast(ddof_in_code=None, eps_shift=0):
                     c = coefficient(claimed, eps + eps_shift) * sp.sign(r1 - r2)
                     where = region.conditions
                     larger = bool((r1 - r2).subs(region.point) > 0)
-                    c = c.subs(sp.sign(r1 - r2), 1 if larger else -1).subs(gap, (r1 - r2) if larger else (r2 - r1))
+                    c = c.subs(sp.sign(r1 - r2), 1 if larger else -1).subs(
+                        gap, (r1 - r2) if larger else (r2 - r1)
+                    )
                     (w1, pad), (w21, w22) = region.value[0]
                     require(pad == 0, "padding has weight zero")
-                    equal([w1, w21, w22], [c * one, -c * two, -c * two], f"{rule.__name__}, ddof {ddof}, eps {eps}", where=where)
+                    equal(
+                        [w1, w21, w22],
+                        [c * one, -c * two, -c * two],
+                        f"{rule.__name__}, ddof {ddof}, eps {eps}",
+                        where=where,
+                    )
 
 
 @claim.step(
@@ -131,12 +142,21 @@ def expectation(factor=sp.Rational(1, 2)):
     for i in size:
         pairs = [(j, k) for j in size for k in size if bandit.rewards[j] > bandit.rewards[k]]
         claimed = sp.Add(
-            *[2 * bandit.probabilities[j] * bandit.probabilities[k] * factor * (bandit.scores[j][i] - bandit.scores[k][i]) for j, k in pairs]
+            *[
+                2
+                * bandit.probabilities[j]
+                * bandit.probabilities[k]
+                * factor
+                * (bandit.scores[j][i] - bandit.scores[k][i])
+                for j, k in pairs
+            ]
         )
         equal(moments.mean[i], claimed, "expected contrast")
 
 
-@claim.step("The engine agrees", route="exact engine", shows="mean and covariance of the shipped estimator at G = 2")
+@claim.step(
+    "The engine agrees", route="exact engine", shows="mean and covariance of the shipped estimator at G = 2"
+)
 def engine_agrees(ddof=0):
     bandit = Bandit(["1/2", "1/3", "1/6"], [0, 1, "5/2"])
     exact = group_moments(bandit, 2, weights_of(catalogue.get("grpo", eps=0.0, ddof=ddof)))
@@ -173,11 +193,18 @@ rho_w, rho_l = sp.symbols("rho1 rho2", positive=True)
 def clipped_regions(low, high, eps):
     scene = group_scene(2)
     return scene, explore(
-        jax.grad(catalogue.get("grpo", clip_low=low, clip_high=high, eps=eps)), scene.logp, scene.batch, given=[r1 > r2]
+        jax.grad(catalogue.get("grpo", clip_low=low, clip_high=high, eps=eps)),
+        scene.logp,
+        scene.batch,
+        given=[r1 > r2],
     )
 
 
-@clipping.step("Every region", route="traced code", shows="all open regions of the two ratios, found and matched one by one")
+@clipping.step(
+    "Every region",
+    route="traced code",
+    shows="all open regions of the two ratios, found and matched one by one",
+)
 def regions(upper_shift=0, lower_side=1):
     for low, high, eps in ((0.2, 0.2, 1e-6), (0.2, 0.28, 0.0)):
         top, bottom = sp.Rational(str(1 + high)) + upper_shift, sp.Rational(str(1 - low))
@@ -189,9 +216,20 @@ def regions(upper_shift=0, lower_side=1):
         for region in found:
             given = [r1 > r2, *region.conditions]
             for weight, claimed in zip(region.value.reshape(-1), (up, down), strict=True):
-                require(smt_valid(given, sp.Eq(weight, claimed), total=True), f"weight {weight} is {claimed} where {given}")
+                require(
+                    smt_valid(given, sp.Eq(weight, claimed), total=True),
+                    f"weight {weight} is {claimed} where {given}",
+                )
         require(len(found) >= 4, "all four kinds of region occur")
-    return Exhibit(table=(("winner's ratio", "loser's ratio", "gradient"), ("< 1+e", "> 1-e", "contrast"), (">= 1+e", "> 1-e", "push the loser down only"), ("< 1+e", "<= 1-e", "pull the winner up only"), (">= 1+e", "<= 1-e", "zero")))
+    return Exhibit(
+        table=(
+            ("winner's ratio", "loser's ratio", "gradient"),
+            ("< 1+e", "> 1-e", "contrast"),
+            (">= 1+e", "> 1-e", "push the loser down only"),
+            ("< 1+e", "<= 1-e", "pull the winner up only"),
+            (">= 1+e", "<= 1-e", "zero"),
+        )
+    )
 
 
 @clipping.step(
@@ -206,11 +244,21 @@ def cases(swap=False):
     surrogate_value = sp.Min(rho * A, clipped * A)
     one_sided = A * sp.Min(rho, 1 + up), A * sp.Max(rho, 1 - down)
     plus, minus = reversed(one_sided) if swap else one_sided
-    require(smt_valid([A > 0, down < 1], sp.Eq(surrogate_value, plus)), "positive advantage: only the upper bound binds")
-    require(smt_valid([A < 0, down < 1], sp.Eq(surrogate_value, minus)), "negative advantage: only the lower bound binds")
+    require(
+        smt_valid([A > 0, down < 1], sp.Eq(surrogate_value, plus)),
+        "positive advantage: only the upper bound binds",
+    )
+    require(
+        smt_valid([A < 0, down < 1], sp.Eq(surrogate_value, minus)),
+        "negative advantage: only the lower bound binds",
+    )
 
 
-@clipping.step("At the boundary", route="traced code", shows=r"at $\rho_w = 1 + \epsilon_+$ exactly JAX halves the weight")
+@clipping.step(
+    "At the boundary",
+    route="traced code",
+    shows=r"at $\rho_w = 1 + \epsilon_+$ exactly JAX halves the weight",
+)
 def boundary(share=sp.Rational(1, 2)):
     from gradvar.symbolic import Witness
 

@@ -5,7 +5,20 @@ import itertools
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic import Bandit, Claim, Exhibit, Source, engine, engines_agree, equal, group_moments, group_scene, require, vanishes, weights_of
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Exhibit,
+    Source,
+    engine,
+    engines_agree,
+    equal,
+    group_moments,
+    group_scene,
+    require,
+    vanishes,
+    weights_of,
+)
 
 claim = Claim(
     id="A2",
@@ -16,7 +29,12 @@ claim = Claim(
         r"$C^+_i = \frac{1}{|o_i|} \sum_t \min(\rho_{it}, 1+\epsilon)$ and $C^-_i = \frac{1}{|o_i|} \sum_t \max(\rho_{it}, 1-\epsilon)$; "
         r"zero when all rewards are equal."
     ),
-    hypotheses=("population standard deviation", "no epsilon beside the standard deviation", "two reward levels", "no KL term"),
+    hypotheses=(
+        "population standard deviation",
+        "no epsilon beside the standard deviation",
+        "two reward levels",
+        "no KL term",
+    ),
     source=Source("2510.00977", "v3", "Section 3, the contrastive form of GRPO"),
     verdict="proved",
     scope="every G (symbolic), all ratios including the boundaries of the clip, rollouts of any length",
@@ -59,7 +77,11 @@ def traced(ddof=0, eps=0.0, swap=False):
         for rewards in itertools.product((0, 1), repeat=group):
             scene = group_scene(group, scene_lengths, rewards=rewards)
             value = scene.value(catalogue.get("grpo", ddof=ddof, eps=eps))
-            equal(sp.expand(value - contrast(scene, rewards, scene_lengths, swap)), 0, f"objective at rewards {rewards}")
+            equal(
+                sp.expand(value - contrast(scene, rewards, scene_lengths, swap)),
+                0,
+                f"objective at rewards {rewards}",
+            )
             shown = value if group == 2 and rewards == (1, 0) else shown
     return Exhibit(formula=sp.latex(shown))
 
@@ -72,7 +94,9 @@ def contrast(scene, rewards, lengths, swap=False):
         return sp.Integer(0)
 
     def mean(rows, bound, kind):
-        rows_mean = [sp.Add(*[kind(scene.rho[0, i, t], bound) for t in range(lengths[i])]) / lengths[i] for i in rows]
+        rows_mean = [
+            sp.Add(*[kind(scene.rho[0, i, t], bound) for t in range(lengths[i])]) / lengths[i] for i in rows
+        ]
         return sp.Add(*rows_mean) / len(rows)
 
     share = sp.Rational(len(correct), len(rewards))
@@ -89,11 +113,17 @@ def two_codes(name="grpo"):
     for rewards in ((1, 0), (1, 0, 0), (0, 1, 1)):
         scene = group_scene(len(rewards), [1 + i % 2 for i in range(len(rewards))], rewards=rewards)
         settings = {"eps": 0.0} if name.startswith("grpo") else {}
-        difference = scene.value(catalogue.get(name, **settings)) - scene.value(catalogue.get("grpo_contrastive"))
+        difference = scene.value(catalogue.get(name, **settings)) - scene.value(
+            catalogue.get("grpo_contrastive")
+        )
         equal(sp.expand(difference), 0, f"{name} and the contrastive form at {rewards}")
 
 
-@claim.step("On policy, by enumeration and by the engine", route="exact engine", shows="mean and covariance at G = 2, 3")
+@claim.step(
+    "On policy, by enumeration and by the engine",
+    route="exact engine",
+    shows="mean and covariance at G = 2, 3",
+)
 def engines(ddof=0):
     bandit = Bandit(["1/2", "3/10", "1/5"], [1, 0, 1])
     for group in (2, 3):

@@ -3,7 +3,20 @@
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic import Bandit, Claim, Exhibit, Source, Witness, engine, engines_agree, equal, group_moments, group_scene, require, symbols
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Exhibit,
+    Source,
+    Witness,
+    engine,
+    engines_agree,
+    equal,
+    group_moments,
+    group_scene,
+    require,
+    symbols,
+)
 
 claim = Claim(
     id="A3",
@@ -26,7 +39,11 @@ def scene(lengths=(1, 2)):
     return group_scene(2, lengths, rewards=(1, 0), logp_ref=ref), ref
 
 
-@claim.step("The shipped gradient", route="traced code", shows=r"every token's weight is $\pm \beta \sigma(-\beta m)$, margins of both signs")
+@claim.step(
+    "The shipped gradient",
+    route="traced code",
+    shows=r"every token's weight is $\pm \beta \sigma(-\beta m)$, margins of both signs",
+)
 def traced(sign=-1, half=1):
     shown = None
     for beta in (0.1, 1.0):
@@ -38,22 +55,39 @@ def traced(sign=-1, half=1):
         free = sorted(margin.free_symbols, key=str)
         for tilt in (sp.Rational(1, 3), sp.Rational(7, 2)):
             point = {x: sp.Rational(2, 5) for x in free} | {s.rho[0, 0, 0]: tilt, s.rho[0, 1, 0]: 1 / tilt}
-            point |= {x: sp.Integer(1) for x in [*s.rho.flat, *s.batch.logp_old.flat, *ref.flat] if x not in point}
+            point |= {
+                x: sp.Integer(1) for x in [*s.rho.flat, *s.batch.logp_old.flat, *ref.flat] if x not in point
+            }
             weights = s.weights(catalogue.get("dpo", beta=beta), assume=Witness(point))[0]
             require(weights[0, 1] == 0, "padding has weight zero")
-            equal([weights[0, 0], weights[1, 0], weights[1, 1]], [coefficient, -coefficient, -coefficient], "DPO's weights")
+            equal(
+                [weights[0, 0], weights[1, 0], weights[1, 1]],
+                [coefficient, -coefficient, -coefficient],
+                "DPO's weights",
+            )
             shown = coefficient
     return Exhibit(formula=sp.latex(shown))
 
 
-@claim.step("By hand", route="sympy", shows=r"$\frac{d}{dm} \log \sigma(\beta m) = \beta \sigma(-\beta m)$, falling in $m$, limits $\beta$ and $0$")
+@claim.step(
+    "By hand",
+    route="sympy",
+    shows=r"$\frac{d}{dm} \log \sigma(\beta m) = \beta \sigma(-\beta m)$, falling in $m$, limits $\beta$ and $0$",
+)
 def calculus(at_reference=sp.Rational(1, 2)):
     beta, m = sp.Symbol("beta", positive=True), sp.Symbol("m", real=True)
     slope = sp.diff(sp.log(1 / (1 + sp.exp(-beta * m))), m)
     equal(slope, beta / (1 + sp.exp(beta * m)), "the slope")
-    equal(sp.diff(slope, m), -beta * slope * (1 - slope / beta), "the slope's slope, negative as 0 < slope < beta")
+    equal(
+        sp.diff(slope, m),
+        -beta * slope * (1 - slope / beta),
+        "the slope's slope, negative as 0 < slope < beta",
+    )
     equal(slope.subs(m, 0), beta * at_reference, "at the reference")
-    require(sp.limit(slope.subs(beta, 1), m, sp.oo) == 0 and sp.limit(slope.subs(beta, 1), m, -sp.oo) == 1, "limits")
+    require(
+        sp.limit(slope.subs(beta, 1), m, sp.oo) == 0 and sp.limit(slope.subs(beta, 1), m, -sp.oo) == 1,
+        "limits",
+    )
 
 
 @claim.step(

@@ -6,7 +6,20 @@ import sympy as sp
 from gradvar import catalogue
 from gradvar.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.symbolic import Bandit, Claim, Exhibit, Source, Witness, engine, equal, explore, group_scene, require, smt_valid, symbols
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Exhibit,
+    Source,
+    Witness,
+    engine,
+    equal,
+    explore,
+    group_scene,
+    require,
+    smt_valid,
+    symbols,
+)
 
 claim = Claim(
     id="A4",
@@ -37,7 +50,9 @@ x, y1, y2 = sp.symbols("rho11 rho21 rho22", positive=True)
 
 def grpo_like(rule):
     return compose(
-        advantage=lambda rewards: advantage.standardised(rewards, eps=0.0), surrogate=surrogate.ppo_clip, aggregate=rule
+        advantage=lambda rewards: advantage.standardised(rewards, eps=0.0),
+        surrogate=surrogate.ppo_clip,
+        aggregate=rule,
     )
 
 
@@ -61,7 +76,9 @@ def exact_set(with_shares=True):
             common = sp.And(*kept, sp.Eq(one * x, two * y1), sp.Eq(y1, y2))
             nothing = sp.And(*[sp.Not(k) for k in kept])
             answer = smt_valid(region.conditions, sp.Equivalent(parallel, sp.Or(common, nothing)))
-            require(answer, f"parallel iff one common ratio times share, {rule.__name__}, {region.conditions}")
+            require(
+                answer, f"parallel iff one common ratio times share, {rule.__name__}, {region.conditions}"
+            )
 
 
 @claim.step(
@@ -81,7 +98,11 @@ def factor(at_reference=1):
     return Exhibit(formula=sp.latex(sp.factor(ratio)))
 
 
-@claim.step("Both shipped gradients on policy", route="traced code", shows=r"their quotient is $(1 + e^{\beta m})/(2\beta)$ token by token")
+@claim.step(
+    "Both shipped gradients on policy",
+    route="traced code",
+    shows=r"their quotient is $(1 + e^{\beta m})/(2\beta)$ token by token",
+)
 def both(beta_claimed=0.1):
     shape = (1, 2, 2)
     ref = symbols("c", shape)
@@ -130,14 +151,18 @@ def batch_of_pairs(second="1/4"):
     # A mixed pair has probability 2 p (1 - p); GRPO weighs its contrast by 1/2, DPO by sigma(-m) = 1 - p.
     directions = []
     for name, options in (("grpo", {"eps": 0.0}), ("dpo", {"beta": 1.0})):
-        mean = np.asarray(engine(catalogue.get(name, **options), bandits, 2, ref_params=jnp.zeros((2, 2))).mean)
+        mean = np.asarray(
+            engine(catalogue.get(name, **options), bandits, 2, ref_params=jnp.zeros((2, 2))).mean
+        )
         directions.append(np.asarray(mean).reshape(2, 2)[:, 0])
     p = [b.probabilities[0] for b in bandits]
     claimed = [[q * (1 - q) for q in p], [2 * q * (1 - q) * (1 - q) for q in p]]
     for seen, exact in zip(directions, claimed, strict=True):
         gap = max(abs(a - float(b) / 2) for a, b in zip(seen, exact, strict=True))
         require(gap < 1e-12, f"engine and closed form differ by {gap}: {seen} against {exact}")
-    require(claimed[0][0] * claimed[1][1] != claimed[0][1] * claimed[1][0], "the batch gradients are not parallel")
+    require(
+        claimed[0][0] * claimed[1][1] != claimed[0][1] * claimed[1][0], "the batch gradients are not parallel"
+    )
 
 
 claim.sabotage("shares ignored", exact_set, with_shares=False)

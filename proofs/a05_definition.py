@@ -28,25 +28,44 @@ baseline = symbols("e", (1,))
 
 
 def constant_baseline():
-    return compose(advantage=advantage.given, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum)
+    return compose(
+        advantage=advantage.given, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum
+    )
 
 
-@claim.step("REINFORCE's weights", route="traced code", shows=r"$(1 - b)/G$ for correct rollouts, $-b/G$ for wrong ones, G = 1, 2, 3")
+@claim.step(
+    "REINFORCE's weights",
+    route="traced code",
+    shows=r"$(1 - b)/G$ for correct rollouts, $-b/G$ for wrong ones, G = 1, 2, 3",
+)
 def traced(shift=0):
     b = baseline[0] + shift
     for rewards in ((1,), (0,), (1, 0), (1, 1), (0, 1, 1)):
         scene = group_scene(len(rewards), rewards=rewards, baseline=baseline)
         weights = scene.weights(constant_baseline()).reshape(-1)
-        equal(weights, [((1 - b) if r else -b) / sp.Integer(len(rewards)) for r in rewards], f"weights at rewards {rewards}")
+        equal(
+            weights,
+            [((1 - b) if r else -b) / sp.Integer(len(rewards)) for r in rewards],
+            f"weights at rewards {rewards}",
+        )
 
 
-@claim.step("They meet the definition", route="smt", shows=r"$1 - b > 0$ and $b > 0$ for $0 < b < 1$: both pulls have their sign")
+@claim.step(
+    "They meet the definition",
+    route="smt",
+    shows=r"$1 - b > 0$ and $b > 0$ for $0 < b < 1$: both pulls have their sign",
+)
 def meets(largest=1):
     b = sp.Symbol("b", real=True)
     require(smt_valid([b > 0, b < largest], sp.And(1 - b > 0, b > 0)), "both coefficients are positive")
 
 
-@claim.counterexample("A loss that meets the definition and is no group method: constant baseline 1/2, one rollout.", pi="(1/3, 1/4, 5/12)", rewards="(1, 0, 1)", b="1/2")
+@claim.counterexample(
+    "A loss that meets the definition and is no group method: constant baseline 1/2, one rollout.",
+    pi="(1/3, 1/4, 5/12)",
+    rewards="(1, 0, 1)",
+    b="1/2",
+)
 def one_rollout(b=sp.Rational(1, 2), factor=1):
     bandit = Bandit(["1/3", "1/4", "5/12"], [1, 0, 1])
     rows = list(zip(bandit.probabilities, bandit.rewards, bandit.scores, strict=True))
@@ -54,7 +73,11 @@ def one_rollout(b=sp.Rational(1, 2), factor=1):
         up = sp.Add(*[p * (1 - b) * s[i] for p, r, s in rows if r == 1])
         down = sp.Add(*[p * b * s[i] for p, r, s in rows if r == 0])
         equal(up - down, factor * bandit.gradient[i], "the contrast is the exact policy gradient")
-    mean = engine(catalogue.get("reinforce"), bandit, 1).mean if catalogue.get("reinforce").min_group == 1 else None
+    mean = (
+        engine(catalogue.get("reinforce"), bandit, 1).mean
+        if catalogue.get("reinforce").min_group == 1
+        else None
+    )
     if mean is not None:
         gap = max(abs(float(a) - float(g)) for a, g in zip(mean.reshape(-1), bandit.gradient, strict=True))
         require(gap < 1e-12, "the engine's REINFORCE has the same mean")

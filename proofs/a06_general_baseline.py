@@ -5,7 +5,16 @@ import sympy as sp
 from gradvar import catalogue
 from gradvar.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.symbolic import Claim, Source, enumerate_rationals, equal, group_scene, require, smt_valid, symbols
+from gradvar.symbolic import (
+    Claim,
+    Source,
+    enumerate_rationals,
+    equal,
+    group_scene,
+    require,
+    smt_valid,
+    symbols,
+)
 
 claim = Claim(
     id="A6",
@@ -27,24 +36,42 @@ G, k = sp.symbols("G k", positive=True)
 b = sp.Symbol("b", real=True)
 
 
-@claim.step("Collect the two sums", route="sympy", shows=r"$\frac{1}{G} \left[ k (1 - b) \bar g_+ - (G - k) b\, \bar g_- \right]$, then take out the first factor")
+@claim.step(
+    "Collect the two sums",
+    route="sympy",
+    shows=r"$\frac{1}{G} \left[ k (1 - b) \bar g_+ - (G - k) b\, \bar g_- \right]$, then take out the first factor",
+)
 def collect(exponent=1):
     plus, minus = sp.symbols("gplus gminus", real=True)
     c = ((G - k) * b / (k * (1 - b))) ** exponent
-    equal((k * (1 - b) * plus - (G - k) * b * minus) / G, k * (1 - b) / G * (plus - c * minus), "the general baseline")
+    equal(
+        (k * (1 - b) * plus - (G - k) * b * minus) / G,
+        k * (1 - b) / G * (plus - c * minus),
+        "the general baseline",
+    )
 
 
-@claim.step("c = 1 only at the group mean", route="smt", shows=r"$c = 1 \iff b = k/G$ for $0 < k < G$, $b \ne 1$; and $c < 1$ for $0 \le b < k/G$")
+@claim.step(
+    "c = 1 only at the group mean",
+    route="smt",
+    shows=r"$c = 1 \iff b = k/G$ for $0 < k < G$, $b \ne 1$; and $c < 1$ for $0 \le b < k/G$",
+)
 def only_the_mean(share=k / G):
     c = (G - k) * b / (k * (1 - b))
     require(smt_valid([k < G, sp.Ne(b, 1)], sp.Equivalent(sp.Eq(c, 1), sp.Eq(b, share))), "c = 1 iff b = k/G")
     require(smt_valid([k < G, b >= 0, b < k / G], c < 1), "a smaller baseline leans on the positives")
 
 
-@claim.step("The shipped weights", route="traced code", shows=r"given baseline, symbolic; and the group mean's balance: the negatives' weights sum to minus the positives'")
+@claim.step(
+    "The shipped weights",
+    route="traced code",
+    shows=r"given baseline, symbolic; and the group mean's balance: the negatives' weights sum to minus the positives'",
+)
 def traced(name="dr_grpo"):
     value = symbols("e", (1,))
-    estimator = compose(advantage=advantage.given, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum)
+    estimator = compose(
+        advantage=advantage.given, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum
+    )
     for rewards in ((1, 0), (1, 1, 0), (1, 0, 0, 0)):
         size, right = len(rewards), sum(rewards)
         scene = group_scene(size, rewards=rewards, on_policy=True, baseline=value)
@@ -53,11 +80,17 @@ def traced(name="dr_grpo"):
         first = sp.Rational(right, size) * (1 - value[0])
         expected = [first / right if r else -first * c / (size - right) for r in rewards]
         equal(weights, expected, f"weights at {rewards}")
-        balanced = group_scene(size, rewards=rewards, on_policy=True, baseline=value).weights(catalogue.get(name))
+        balanced = group_scene(size, rewards=rewards, on_policy=True, baseline=value).weights(
+            catalogue.get(name)
+        )
         equal(sum(balanced.reshape(-1)), 0, "the group mean balances the two sums")
 
 
-@claim.step("Small groups", route="enumeration", shows="all G up to 6, all k, all baselines j/12: c = 1 at the mean and nowhere else")
+@claim.step(
+    "Small groups",
+    route="enumeration",
+    shows="all G up to 6, all k, all baselines j/12: c = 1 at the mean and nowhere else",
+)
 def small(offset=0):
     def holds(size, right, level):
         if not 0 < right < size or level == 12:

@@ -28,7 +28,11 @@ inequality = Claim(
 )
 
 
-@inequality.step("Inside the interval the variance is not larger", route="smt", shows=r"$-2 c C + c^2 V_- \le 0$ there, and $> 0$ beyond it")
+@inequality.step(
+    "Inside the interval the variance is not larger",
+    route="smt",
+    shows=r"$-2 c C + c^2 V_- \le 0$ there, and $> 0$ beyond it",
+)
 def interval(width=2):
     given = [cov > 0, cov**2 <= var_plus * var_minus]
     inside = sp.And(c >= 0, c <= width * cov / var_minus)
@@ -36,9 +40,13 @@ def interval(width=2):
     require(smt_valid([*given, c > width * cov / var_minus], variance > var_plus), "larger beyond")
 
 
-@inequality.step("The best coefficient", route="sympy", shows=r"completing the square: $V_- (c - C/V_-)^2 + V_+ - C^2/V_-$")
+@inequality.step(
+    "The best coefficient", route="sympy", shows=r"completing the square: $V_- (c - C/V_-)^2 + V_+ - C^2/V_-$"
+)
 def best(power=2):
-    equal(variance, var_minus * (c - cov / var_minus) ** 2 + var_plus - cov**2 / var_minus, "completed square")
+    equal(
+        variance, var_minus * (c - cov / var_minus) ** 2 + var_plus - cov**2 / var_minus, "completed square"
+    )
     rho = cov / sp.sqrt(var_plus * var_minus)
     equal(variance.subs(c, cov / var_minus), (1 - rho**power) * var_plus, "the least variance")
 
@@ -51,7 +59,11 @@ def conditional_moments(bandit):
     """E and second moment of the score given a correct and given a wrong answer."""
     found = []
     for level in (1, 0):
-        rows = [(p, s) for p, r, s in zip(bandit.probabilities, bandit.rewards, bandit.scores, strict=True) if r == level]
+        rows = [
+            (p, s)
+            for p, r, s in zip(bandit.probabilities, bandit.rewards, bandit.scores, strict=True)
+            if r == level
+        ]
         mass = sp.Add(*[p for p, _ in rows])
         mean = [sp.Add(*[p * s[i] for p, s in rows]) / mass for i in range(len(rows[0][1]))]
         second = sp.Add(*[p * sum(x * x for x in s) for p, s in rows]) / mass
@@ -89,16 +101,32 @@ def zero(covariance=0):
     equal(variance.subs(cov, covariance) - var_plus, c**2 * var_minus, "what subtracting adds")
 
 
-@one_prompt.step("Every small bandit", route="enumeration", shows="three and four answers, all rational policies in twelfths on a grid: Cov = 0 and the variance grows")
+@one_prompt.step(
+    "Every small bandit",
+    route="enumeration",
+    shows="three and four answers, all rational policies in twelfths on a grid: Cov = 0 and the variance grows",
+)
 def bandits(coefficient=1):
     def holds(first, second, rewards):
         if first + second >= 12 or len(set(rewards)) < 2:
             return True
-        bandit = Bandit([sp.Rational(first, 12), sp.Rational(second, 12), sp.Rational(12 - first - second, 12)], rewards)
+        bandit = Bandit(
+            [sp.Rational(first, 12), sp.Rational(second, 12), sp.Rational(12 - first - second, 12)], rewards
+        )
         covariance, spread_difference, spread_plus, spread_minus = contrast(bandit, coefficient)
-        return covariance == 0 and spread_difference == spread_plus + spread_minus and spread_difference >= spread_plus
+        return (
+            covariance == 0
+            and spread_difference == spread_plus + spread_minus
+            and spread_difference >= spread_plus
+        )
 
-    return enumerate_rationals(holds, range(1, 11, 2), range(1, 11, 3), list(itertools.product((0, 1), repeat=3)), what="zero covariance")
+    return enumerate_rationals(
+        holds,
+        range(1, 11, 2),
+        range(1, 11, 3),
+        list(itertools.product((0, 1), repeat=3)),
+        what="zero covariance",
+    )
 
 
 def contrast(bandit, coefficient=1):
@@ -125,13 +153,21 @@ def contrast(bandit, coefficient=1):
     return covariance, expectation(squared) - dot(mean, mean), spread_plus, spread_minus
 
 
-@one_prompt.counterexample("Four equally likely answers, two correct: Cov = 0, Var(g+) = Var(g-) = 1/2, Var(g+ - g-) = 1.", pi="(1/4, 1/4, 1/4, 1/4)", rewards="(1, 1, 0, 0)")
+@one_prompt.counterexample(
+    "Four equally likely answers, two correct: Cov = 0, Var(g+) = Var(g-) = 1/2, Var(g+ - g-) = 1.",
+    pi="(1/4, 1/4, 1/4, 1/4)",
+    rewards="(1, 1, 0, 0)",
+)
 def four_answers(expected=sp.Integer(1)):
     bandit = Bandit([sp.Rational(1, 4)] * 4, [1, 1, 0, 0])
     covariance, difference, plus, minus = contrast(bandit)
-    require((covariance, plus, minus) == (0, sp.Rational(1, 2), sp.Rational(1, 2)), "covariance and variances")
+    require(
+        (covariance, plus, minus) == (0, sp.Rational(1, 2), sp.Rational(1, 2)), "covariance and variances"
+    )
     require(difference == expected and difference > plus, f"the contrast's variance is {difference}")
-    return Exhibit(text=f"Cov = {covariance}, Var(g+) = {plus}, Var(g-) = {minus}, Var(g+ - g-) = {difference}")
+    return Exhibit(
+        text=f"Cov = {covariance}, Var(g+) = {plus}, Var(g-) = {minus}, Var(g+ - g-) = {difference}"
+    )
 
 
 one_prompt.sabotage("a covariance of 1/10", zero, covariance=sp.Rational(1, 10))
@@ -145,7 +181,9 @@ over_prompts = Claim(
     statement=(
         r"Over random prompts, one correct and one wrong rollout each, $\mathrm{Cov}(g_+, g_-) > 0$ and $c = 1$ lies in the interval of Proposition 4.1."
     ),
-    hypotheses=(r"prompts of different difficulty, so that $\mathrm{E}\langle \nabla p / p, \nabla p/(1-p) \rangle < \langle \mathrm{E}[\nabla p/p], \mathrm{E}[\nabla p/(1-p)] \rangle$",),
+    hypotheses=(
+        r"prompts of different difficulty, so that $\mathrm{E}\langle \nabla p / p, \nabla p/(1-p) \rangle < \langle \mathrm{E}[\nabla p/p], \mathrm{E}[\nabla p/(1-p)] \rangle$",
+    ),
     source=Source("2510.00977", "v3", "Section 4, use of Proposition 4.1"),
     verdict="conditional",
     scope="any law of prompts with 0 < p < 1, each prompt's pair drawn independently",
@@ -156,19 +194,29 @@ over_prompts = Claim(
 )
 
 
-@over_prompts.step("The covariance", route="sympy", shows=r"from $\mathrm{E}[g_+ | x] = \nabla p / p$ and $\mathrm{E}[g_- | x] = -\nabla p/(1 - p)$; equal difficulty gives $-\mathrm{Var}(\nabla p)/(p(1-p))$")
+@over_prompts.step(
+    "The covariance",
+    route="sympy",
+    shows=r"from $\mathrm{E}[g_+ | x] = \nabla p / p$ and $\mathrm{E}[g_- | x] = -\nabla p/(1 - p)$; equal difficulty gives $-\mathrm{Var}(\nabla p)/(p(1-p))$",
+)
 def covariance(sign=-1):
     p1, p2, g1, g2 = sp.symbols("p1 p2 g1 g2")
     plus = [g1 / p1, g2 / p2]
     minus = [sign * g1 / (1 - p1), sign * g2 / (1 - p2)]
     value = sum(a * b for a, b in zip(plus, minus, strict=True)) / 2 - sum(plus) * sum(minus) / 4
-    ours = (g1 / p1 + g2 / p2) * (g1 / (1 - p1) + g2 / (1 - p2)) / 4 - (g1**2 / (p1 * (1 - p1)) + g2**2 / (p2 * (1 - p2))) / 2
+    ours = (g1 / p1 + g2 / p2) * (g1 / (1 - p1) + g2 / (1 - p2)) / 4 - (
+        g1**2 / (p1 * (1 - p1)) + g2**2 / (p2 * (1 - p2))
+    ) / 2
     equal(value, ours, "two prompts, one coordinate")
     spread = (g1**2 + g2**2) / 2 - ((g1 + g2) / 2) ** 2
     equal(value.subs(p2, p1), -spread / (p1 * (1 - p1)), "one common difficulty")
 
 
-@over_prompts.step("At one difficulty it is never positive", route="smt", shows=r"$-\mathrm{Var}(\nabla p)/(p(1-p)) \le 0$ for $0 < p < 1$")
+@over_prompts.step(
+    "At one difficulty it is never positive",
+    route="smt",
+    shows=r"$-\mathrm{Var}(\nabla p)/(p(1-p)) \le 0$ for $0 < p < 1$",
+)
 def never(strict=False):
     p, g1, g2 = sp.symbols("p g1 g2", real=True)
     value = (g1 + g2) ** 2 / 4 / (p * (1 - p)) - (g1**2 + g2**2) / 2 / (p * (1 - p))
@@ -180,27 +228,47 @@ def shared_parameter(p_values, signs=(1, 1)):
     plus = [s * (1 - p) for p, s in zip(p_values, signs, strict=True)]
     minus = [-s * p for p, s in zip(p_values, signs, strict=True)]
     n = len(plus)
-    covariance_value = sp.Add(*[a * b for a, b in zip(plus, minus, strict=True)]) / n - sum(plus) * sum(minus) / n**2
+    covariance_value = (
+        sp.Add(*[a * b for a, b in zip(plus, minus, strict=True)]) / n - sum(plus) * sum(minus) / n**2
+    )
     return covariance_value, sp.Add(*[b * b for b in minus]) / n - (sp.Add(*minus) / n) ** 2
 
 
-@over_prompts.step("Where it holds", route="enumeration", shows=r"two prompts, $p = 1/4$ and $3/4$, one shared parameter: Cov $= 1/16$, $2\,$Cov/Var $= 2 \ge 1$")
+@over_prompts.step(
+    "Where it holds",
+    route="enumeration",
+    shows=r"two prompts, $p = 1/4$ and $3/4$, one shared parameter: Cov $= 1/16$, $2\,$Cov/Var $= 2 \ge 1$",
+)
 def holds(signs=(1, 1)):
     value, spread = shared_parameter([sp.Rational(1, 4), sp.Rational(3, 4)], signs)
     require(value == sp.Rational(1, 16) and 2 * value / spread == 2, f"Cov = {value}, Var = {spread}")
 
 
-@over_prompts.counterexample("The same difficulty, scores of opposite sign on the shared parameter: Cov = -1/4, premise and conclusion fail.", p="(1/2, 1/2)", signs="(1, -1)")
+@over_prompts.counterexample(
+    "The same difficulty, scores of opposite sign on the shared parameter: Cov = -1/4, premise and conclusion fail.",
+    p="(1/2, 1/2)",
+    signs="(1, -1)",
+)
 def fails(p=(sp.Rational(1, 2), sp.Rational(1, 2)), signs=(1, -1)):
     value, spread = shared_parameter(list(p), signs)
     require(value < 0 and spread - 2 * value > 0, f"Cov = {value}")
-    bandits = [Bandit([q, 1 - q], [1, 0], scores=[[s * (1 - q)], [-s * q]]) for q, s in zip(p, signs, strict=True)]
+    bandits = [
+        Bandit([q, 1 - q], [1, 0], scores=[[s * (1 - q)], [-s * q]]) for q, s in zip(p, signs, strict=True)
+    ]
     means = [conditional_moments(b) for b in bandits]
-    check = sum(dot(m[0], m[2]) for m in means) / 2 - sum(m[0][0] for m in means) * sum(m[2][0] for m in means) / 4
+    check = (
+        sum(dot(m[0], m[2]) for m in means) / 2
+        - sum(m[0][0] for m in means) * sum(m[2][0] for m in means) / 4
+    )
     require(check == value, "the same covariance from the bandits' conditional scores")
 
 
 over_prompts.sabotage("the wrong rollouts' mean with the sign of the right ones'", covariance, sign=1)
 over_prompts.sabotage("strictly negative, also when all gradients agree", never, strict=True)
 over_prompts.sabotage("opposite signs where it holds", holds, signs=(1, -1))
-over_prompts.sabotage("different difficulties and one sign where it fails", fails, p=(sp.Rational(1, 4), sp.Rational(3, 4)), signs=(1, 1))
+over_prompts.sabotage(
+    "different difficulties and one sign where it fails",
+    fails,
+    p=(sp.Rational(1, 4), sp.Rational(3, 4)),
+    signs=(1, 1),
+)

@@ -5,7 +5,17 @@ import itertools
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic import Bandit, Claim, Source, enumerate_rationals, equal, group_scene, require, smt_valid, weights_of
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Source,
+    enumerate_rationals,
+    equal,
+    group_scene,
+    require,
+    smt_valid,
+    weights_of,
+)
 
 signs = Claim(
     id="A8",
@@ -20,25 +30,44 @@ signs = Claim(
 r1, r2 = sp.symbols("r1 r2", real=True)
 
 
-@signs.step("The shipped advantages", route="traced code", shows="token weights at G = 2, one token, on policy, in the two regions; and at ties")
+@signs.step(
+    "The shipped advantages",
+    route="traced code",
+    shows="token weights at G = 2, one token, on policy, in the two regions; and at ties",
+)
 def traced(ddof=0, eps=0.0):
     scene = group_scene(2, on_policy=True)
     for region in scene.regions(catalogue.get("grpo", ddof=ddof, eps=eps)):
         side = 1 if region.point[r1] > region.point[r2] else -1
-        equal([2 * w for w in region.value.reshape(-1)], [side, -side], "advantages of a pair", where=region.conditions)
+        equal(
+            [2 * w for w in region.value.reshape(-1)],
+            [side, -side],
+            "advantages of a pair",
+            where=region.conditions,
+        )
     tie = group_scene(2, rewards=(sp.Rational(7, 3),) * 2, on_policy=True)
     equal(tie.weights(catalogue.get("grpo", ddof=ddof, eps=eps)).reshape(-1), [0, 0], "a tie")
 
 
-@signs.step("By hand", route="smt", shows=r"the deviations $\pm (r_1 - r_2)/2$ divided by $|r_1 - r_2|/2$ are $\pm 1$ for $r_1 \ne r_2$")
+@signs.step(
+    "By hand",
+    route="smt",
+    shows=r"the deviations $\pm (r_1 - r_2)/2$ divided by $|r_1 - r_2|/2$ are $\pm 1$ for $r_1 \ne r_2$",
+)
 def by_hand(divisor=2):
     deviation = r1 - (r1 + r2) / 2
     std = sp.sqrt(((r1 - (r1 + r2) / 2) ** 2 + (r2 - (r1 + r2) / 2) ** 2) / divisor)
     value = sp.Symbol("A", real=True)
-    require(smt_valid([r1 > r2, sp.Eq(value * std, deviation)], sp.Eq(value, 1)), "A = 1 for the larger reward")
+    require(
+        smt_valid([r1 > r2, sp.Eq(value * std, deviation)], sp.Eq(value, 1)), "A = 1 for the larger reward"
+    )
 
 
-@signs.counterexample("Sample standard deviation, rewards (1, 0): the advantages are 1/sqrt(2) and -1/sqrt(2).", rewards="(1, 0)", ddof=1)
+@signs.counterexample(
+    "Sample standard deviation, rewards (1, 0): the advantages are 1/sqrt(2) and -1/sqrt(2).",
+    rewards="(1, 0)",
+    ddof=1,
+)
 def sample(ddof=1):
     weights = weights_of(catalogue.get("grpo", ddof=ddof, eps=0.0))((sp.Integer(1), sp.Integer(0)))
     equal([2 * w for w in weights], [1 / sp.sqrt(2), -1 / sp.sqrt(2)], "advantages with the sample std")
@@ -64,7 +93,11 @@ cauchy = Claim(
 )
 
 
-@cauchy.step("It is bounded by one", route="smt", shows=r"$(r_1 - \bar r)^2 \le \mathrm{var}$, so $|A| \le 1$, for all rewards; with epsilon or sample std it is smaller")
+@cauchy.step(
+    "It is bounded by one",
+    route="smt",
+    shows=r"$(r_1 - \bar r)^2 \le \mathrm{var}$, so $|A| \le 1$, for all rewards; with epsilon or sample std it is smaller",
+)
 def bounded(bound=1):
     mean = (r1 + r2) / 2
     variance = ((r1 - mean) ** 2 + (r2 - mean) ** 2) / 2
@@ -72,18 +105,30 @@ def bounded(bound=1):
     require(smt_valid([], (r1 - mean) ** 2 <= bound * 2 * variance), "the sample std makes it smaller")
 
 
-@cauchy.step("Its variance", route="enumeration", shows=r"over laws on up to four reward levels, $\mathrm{E}[A^2] = P(r_1 \ne r_2) \le 1$ with the shipped advantages")
+@cauchy.step(
+    "Its variance",
+    route="enumeration",
+    shows=r"over laws on up to four reward levels, $\mathrm{E}[A^2] = P(r_1 \ne r_2) \le 1$ with the shipped advantages",
+)
 def variance(extra=0):
     weights = weights_of(catalogue.get("grpo", eps=0.0))
 
     def holds(chances, rewards):
         total = sum(chances)
         law = [sp.Rational(x, total) for x in chances]
-        second = sp.Add(*[p * q * (2 * weights((sp.Integer(a), sp.Integer(b)))[0]) ** 2 for p, a in zip(law, rewards, strict=True) for q, b in zip(law, rewards, strict=True)])
+        second = sp.Add(
+            *[
+                p * q * (2 * weights((sp.Integer(a), sp.Integer(b)))[0]) ** 2
+                for p, a in zip(law, rewards, strict=True)
+                for q, b in zip(law, rewards, strict=True)
+            ]
+        )
         different = 1 - sp.Add(*[p * p for p in law])
         return second == different + extra and second <= 1
 
-    enumerate_rationals(holds, itertools.product((1, 2, 5), repeat=3), [(0, 1, 5), (-7, 2, 3)], what="E[A^2] = P(no tie)")
+    enumerate_rationals(
+        holds, itertools.product((1, 2, 5), repeat=3), [(0, 1, 5), (-7, 2, 3)], what="E[A^2] = P(no tie)"
+    )
 
 
 @cauchy.step(
@@ -99,7 +144,9 @@ def students_t(scale=1):
     equal(sp.simplify(density), scale / (sp.pi * (1 + t**2)), "the density of a ratio of normals")
 
 
-@cauchy.counterexample("Binary rewards with p = 1/2: A is 1, -1, 0, 0 with chance 1/4 each; its variance is 1/2.", p="1/2")
+@cauchy.counterexample(
+    "Binary rewards with p = 1/2: A is 1, -1, 0, 0 with chance 1/4 each; its variance is 1/2.", p="1/2"
+)
 def binary(expected=sp.Rational(1, 2)):
     bandit = Bandit(["1/2", "1/2"], [1, 0])
     weights = weights_of(catalogue.get("grpo", eps=0.0))

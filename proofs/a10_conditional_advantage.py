@@ -33,17 +33,27 @@ pairs = Claim(
 )
 
 
-@pairs.step("One pair", route="sympy", shows=r"$\mathrm{E}[A | r = 1] = (1 - p) \cdot 1 + p \cdot 0$ and $\mathrm{E}[A | r = 0] = -p$")
+@pairs.step(
+    "One pair",
+    route="sympy",
+    shows=r"$\mathrm{E}[A | r = 1] = (1 - p) \cdot 1 + p \cdot 0$ and $\mathrm{E}[A | r = 0] = -p$",
+)
 def one_pair(size=2):
     for x in (0, 1):
         equal(conditional(size, x, standardised(size)), x - p, f"mean advantage given {x}")
 
 
-@pairs.step("The shipped advantages", route="traced code", shows="the same from the traced weights at rewards (1, 1), (1, 0), (0, 1), (0, 0)")
+@pairs.step(
+    "The shipped advantages",
+    route="traced code",
+    shows="the same from the traced weights at rewards (1, 1), (1, 0), (0, 1), (0, 0)",
+)
 def traced(ddof=0):
     weights = weights_of(catalogue.get("grpo", eps=0.0, ddof=ddof))
     for x in (0, 1):
-        value = sum(chance * 2 * weights((sp.Integer(x), sp.Integer(y)))[0] for y, chance in ((1, p), (0, 1 - p)))
+        value = sum(
+            chance * 2 * weights((sp.Integer(x), sp.Integer(y)))[0] for y, chance in ((1, p), (0, 1 - p))
+        )
         equal(value, x - p, f"mean advantage given {x}")
 
 
@@ -88,14 +98,21 @@ def limit(power=-sp.Rational(1, 2)):
         equal(value, (reward - x) * (x * (1 - x)) ** power, "the limit function", where=[x < 1])
 
 
-@large.step("Watching it converge", route="enumeration", shows=r"exact values at $G = 2^j$ and $p = 1/4$: the distance to $\sqrt{3}$ falls by almost half with each doubling")
+@large.step(
+    "Watching it converge",
+    route="enumeration",
+    shows=r"exact values at $G = 2^j$ and $p = 1/4$: the distance to $\sqrt{3}$ falls by almost half with each doubling",
+)
 def converging(target=sp.sqrt(3)):
     rows, last = [("G", "E[A | r = 1]", "distance")], None
     for size in (16, 32, 64, 128):
         value = conditional(size, 1, standardised(size)).subs(p, sp.Rational(1, 4))
         distance = sp.N(abs(target - value), 20)
         rows.append((str(size), f"{sp.N(value, 8)}", f"{sp.N(distance, 5)}"))
-        require(last is None or distance < sp.Rational(65, 100) * last, f"at G = {size} the distance is {distance}, before {last}")
+        require(
+            last is None or distance < sp.Rational(65, 100) * last,
+            f"at G = {size} the distance is {distance}, before {last}",
+        )
         last = distance
     return Exhibit(table=tuple(rows))
 

@@ -13,7 +13,6 @@ from gradvar.symbolic import (
     engines_agree,
     equal,
     group_moments,
-    mixture,
     prompt_weight,
     require,
     smt_valid,
@@ -55,14 +54,24 @@ one = Claim(
 )
 
 
-@one.step("The factor", route="sympy", shows=r"$w_G(p) = \sum_k \binom{G}{k} p^k (1-p)^{G-k} \frac{1}{G} \left[\frac{k A_1}{p} - \frac{(G-k) A_0}{1-p}\right]$; $w_2 = 1$, $w_3 = \sqrt{2}$")
+@one.step(
+    "The factor",
+    route="sympy",
+    shows=r"$w_G(p) = \sum_k \binom{G}{k} p^k (1-p)^{G-k} \frac{1}{G} \left[\frac{k A_1}{p} - \frac{(G-k) A_0}{1-p}\right]$; $w_2 = 1$, $w_3 = \sqrt{2}$",
+)
 def factors(second=1):
     equal(weight(2), second, "the factor at G = 2")
     equal(weight(3), sp.sqrt(2), "the factor at G = 3")
-    return Exhibit(table=(("G", "w_G(p)"), *((str(g), f"${sp.latex(sp.factor(weight(g)))}$") for g in (2, 3, 4))))
+    return Exhibit(
+        table=(("G", "w_G(p)"), *((str(g), f"${sp.latex(sp.factor(weight(g)))}$") for g in (2, 3, 4)))
+    )
 
 
-@one.step("It is positive", route="smt", shows=r"every term is $\ge 0$ for $A_1 \ge 0 \ge A_0$, and one with a mixed group is $> 0$")
+@one.step(
+    "It is positive",
+    route="smt",
+    shows=r"every term is $\ge 0$ for $A_1 \ge 0 \ge A_0$, and one with a mixed group is $> 0$",
+)
 def positive(sign=1):
     k, G, q, right, wrong = sp.symbols("k G q right wrong", real=True)
     term = k * right / (G * q) - (G - k) * wrong / (G * (1 - q))
@@ -70,7 +79,11 @@ def positive(sign=1):
     require(smt_valid([*given, k >= 1, k <= G - 1], term > 0), "the term of a mixed group is positive")
 
 
-@one.step("A three-answer bandit", route="enumeration", shows=r"exact means at G = 2, 3, 4 are $w_G(p) \nabla p$, and the engine's")
+@one.step(
+    "A three-answer bandit",
+    route="enumeration",
+    shows=r"exact means at G = 2, 3, 4 are $w_G(p) \nabla p$, and the engine's",
+)
 def enumerated(shift=0):
     bandit = Bandit(["1/2", "1/3", "1/6"], [1, 0, 0])
     for size in (2, 3, 4):
@@ -98,17 +111,27 @@ across = Claim(
 )
 
 
-@across.step("w for G = 16", route="sympy", shows=r"$w_{16}(0) = \sqrt{15}$ and $w_{16}$ is not constant in p, while $w_2 = 1$ is")
+@across.step(
+    "w for G = 16",
+    route="sympy",
+    shows=r"$w_{16}(0) = \sqrt{15}$ and $w_{16}$ is not constant in p, while $w_2 = 1$ is",
+)
 def sixteen(size=16):
     w = weight(size)
     equal(w.subs(p, 0), sp.sqrt(size - 1), "the weight of hopeless prompts")
     require(sp.Poly(sp.simplify(w - w.subs(p, 0)), p).degree() > 0, "the weight depends on p")
     half = w.subs(p, sp.Rational(1, 2))
     require(sp.N(half) < 3 < sp.N(w.subs(p, 0)), "less at p = 1/2")
-    return Exhibit(text=f"w at 1/2 is about {sp.N(half, 8)}, at 1/10 about {sp.N(w.subs(p, sp.Rational(1, 10)), 8)}")
+    return Exhibit(
+        text=f"w at 1/2 is about {sp.N(half, 8)}, at 1/10 about {sp.N(w.subs(p, sp.Rational(1, 10)), 8)}"
+    )
 
 
-@across.step("Mean-centred advantages keep the direction", route="traced code", shows=r"the shipped Dr. GRPO at G = 2, 3, 4 has $w_G = (G-1)/G$, no p in it")
+@across.step(
+    "Mean-centred advantages keep the direction",
+    route="traced code",
+    shows=r"the shipped Dr. GRPO at G = 2, 3, 4 has $w_G = (G-1)/G$, no p in it",
+)
 def mean_centred(name="dr_grpo"):
     for size in (2, 3, 4):
         weights = weights_of(catalogue.get(name))
@@ -120,7 +143,11 @@ def mean_centred(name="dr_grpo"):
         equal(prompt_weight(advantages, size, p), sp.Rational(size - 1, size), f"w at G = {size}")
 
 
-@across.counterexample("Two prompts with p = 1/2 and 1/10: expected directions (per prompt) at G = 2 and G = 4 are not parallel; the engine agrees with the rationals.", p="(1/2, 1/10)", G="(2, 4)")
+@across.counterexample(
+    "Two prompts with p = 1/2 and 1/10: expected directions (per prompt) at G = 2 and G = 4 are not parallel; the engine agrees with the rationals.",
+    p="(1/2, 1/10)",
+    G="(2, 4)",
+)
 def two_prompts(other="1/10", sizes=(2, 4)):
     means = []
     for size in sizes:
@@ -128,11 +155,16 @@ def two_prompts(other="1/10", sizes=(2, 4)):
         parts = [group_moments(b, size, weights_of(catalogue.get("grpo", eps=0.0))) for b in bandits]
         moments = np.asarray(engine(catalogue.get("grpo", eps=0.0), bandits, size).mean).reshape(2, 2)
         for part, row in zip(parts, moments, strict=True):
-            require(max(abs(float(m) / 2 - x) for m, x in zip(part.mean, row, strict=True)) < 1e-11, "the engine's mean")
+            require(
+                max(abs(float(m) / 2 - x) for m, x in zip(part.mean, row, strict=True)) < 1e-11,
+                "the engine's mean",
+            )
         means.append([part.mean[0] for part in parts])
     cross = sp.simplify(means[0][0] * means[1][1] - means[0][1] * means[1][0])
     require(cross != 0, "the two directions are parallel")
-    return Exhibit(text=f"weights at G = {sizes[1]}: {sp.N(means[1][0] / means[0][0], 6)} and {sp.N(means[1][1] / means[0][1], 6)} times those at G = {sizes[0]}")
+    return Exhibit(
+        text=f"weights at G = {sizes[1]}: {sp.N(means[1][0] / means[0][0], 6)} and {sp.N(means[1][1] / means[0][1], 6)} times those at G = {sizes[0]}"
+    )
 
 
 across.sabotage("G = 3, whose weight does not depend on p", sixteen, size=3)
@@ -152,10 +184,16 @@ levels = Claim(
 )
 
 
-@levels.step("Two groups sizes, three answers", route="enumeration", shows=r"rewards $(0, 1, 10)$: E at G = 2 is not parallel to grad J, nor to E at G = 3")
+@levels.step(
+    "Two groups sizes, three answers",
+    route="enumeration",
+    shows=r"rewards $(0, 1, 10)$: E at G = 2 is not parallel to grad J, nor to E at G = 3",
+)
 def three_levels(rewards=(0, 1, 10)):
     bandit = Bandit(["1/2", "1/3", "1/6"], list(rewards))
-    two, three = (sp.Matrix(group_moments(bandit, g, weights_of(catalogue.get("grpo", eps=0.0))).mean) for g in (2, 3))
+    two, three = (
+        sp.Matrix(group_moments(bandit, g, weights_of(catalogue.get("grpo", eps=0.0))).mean) for g in (2, 3)
+    )
     gradient = sp.Matrix(bandit.gradient)
     require(parallel_defect(two, gradient) != 0, "G = 2 along grad J")
     require(sp.N(parallel_defect(two, three)) > 1e-9, "G = 2 along G = 3")
@@ -166,13 +204,25 @@ def parallel_defect(a, b):
     return sp.simplify(a.dot(a) * b.dot(b) - a.dot(b) ** 2)
 
 
-@levels.step("The pair's weights carry only the order", route="traced code", shows="rewards (0, 1) and (0, 10) give the same shipped weights at G = 2")
+@levels.step(
+    "The pair's weights carry only the order",
+    route="traced code",
+    shows="rewards (0, 1) and (0, 10) give the same shipped weights at G = 2",
+)
 def order_only(eps=0.0):
     weights = weights_of(catalogue.get("grpo", eps=eps))
-    equal(weights((sp.Integer(0), sp.Integer(1))), weights((sp.Integer(0), sp.Integer(10))), "the weights of a pair")
+    equal(
+        weights((sp.Integer(0), sp.Integer(1))),
+        weights((sp.Integer(0), sp.Integer(10))),
+        "the weights of a pair",
+    )
 
 
-@levels.counterexample("pi = (1/2, 1/3, 1/6), rewards (0, 1, 10): the engine's mean at G = 2 has a cosine below one with grad J.", pi="(1/2, 1/3, 1/6)", rewards="(0, 1, 10)")
+@levels.counterexample(
+    "pi = (1/2, 1/3, 1/6), rewards (0, 1, 10): the engine's mean at G = 2 has a cosine below one with grad J.",
+    pi="(1/2, 1/3, 1/6)",
+    rewards="(0, 1, 10)",
+)
 def engine_cosine(rewards=(0, 1, 10)):
     bandit = Bandit(["1/2", "1/3", "1/6"], list(rewards))
     exact = group_moments(bandit, 2, weights_of(catalogue.get("grpo", eps=0.0)))

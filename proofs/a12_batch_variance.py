@@ -3,7 +3,20 @@
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic import Bandit, Claim, Exhibit, Source, engine, equal, group_moments, mixture, over_rollouts, require, smt_valid, weights_of
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Exhibit,
+    Source,
+    engine,
+    equal,
+    group_moments,
+    mixture,
+    over_rollouts,
+    require,
+    smt_valid,
+    weights_of,
+)
 
 claim = Claim(
     id="A12",
@@ -57,10 +70,16 @@ def budget(between=0):
     sb, so, d, size, total = sp.symbols("sigma_b sigma_o Delta G B", real=True)
     variance = lambda n: (n * sb + so + d / (n - 1)) / total  # noqa: E731
     given = [size > 2, total > 0, so >= 0, d > 0, sp.Eq(sb, between)]
-    require(smt_valid(given, variance(sp.Integer(2)) > variance(size)), "two rollouts have the larger variance")
+    require(
+        smt_valid(given, variance(sp.Integer(2)) > variance(size)), "two rollouts have the larger variance"
+    )
 
 
-@claim.step("A mixture of two prompts", route="enumeration", shows="exact variances at G = 2, 3, 4 with shared parameters match the formula")
+@claim.step(
+    "A mixture of two prompts",
+    route="enumeration",
+    shows="exact variances at G = 2, 3, 4 with shared parameters match the formula",
+)
 def enumerated(name="rloo"):
     bandits = [
         Bandit(["1/2", "1/2"], [1, 0], scores=[[sp.Rational(1, 2)], [-sp.Rational(1, 2)]]),
@@ -76,7 +95,12 @@ def enumerated(name="rloo"):
 
 def within_prompt(bandit, size):
     def mean(f):
-        return sp.Add(*[c * f(r, s) for c, r, (s,) in zip(bandit.probabilities, bandit.rewards, bandit.scores, strict=True)])
+        return sp.Add(
+            *[
+                c * f(r, s)
+                for c, r, (s,) in zip(bandit.probabilities, bandit.rewards, bandit.scores, strict=True)
+            ]
+        )
 
     value, gradient = bandit.value, bandit.gradient[0]
     centred = mean(lambda r, s: (r - value) ** 2 * s**2) - gradient**2
@@ -84,7 +108,11 @@ def within_prompt(bandit, size):
     return centred / size + coupling / (size * (size - 1))
 
 
-@claim.counterexample("One prompt, p = 1/2, B = 4 rollouts: two pairs have variance 1/16, one group of four 1/48; the engine agrees.", p="1/2", B=4)
+@claim.counterexample(
+    "One prompt, p = 1/2, B = 4 rollouts: two pairs have variance 1/16, one group of four 1/48; the engine agrees.",
+    p="1/2",
+    B=4,
+)
 def four_rollouts(design=(2, 2)):
     bandit = Bandit(["1/2", "1/2"], [1, 0])
     weights = weights_of(catalogue.get("rloo"))

@@ -5,13 +5,25 @@ import itertools
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic import Bandit, Claim, Exhibit, Source, enumerate_rationals, equal, group_scene, require, smt_valid
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Exhibit,
+    Source,
+    enumerate_rationals,
+    equal,
+    group_scene,
+    require,
+    smt_valid,
+)
 
 correct = Claim(
     id="A13a",
     title="Pairs on a moving policy find a correct answer at least as often as one group",
     statement=r"$1 - \prod_{i=1}^m (1 - p_i)^2 \ge 1 - (1 - p_1)^{2m}$: m pairs drawn one after the other from a policy that is updated in between, against one group of 2m from the first.",
-    hypotheses=(r"the updates do not lower this prompt's success rate on the whole: $\prod_i (1 - p_i) \le (1 - p_1)^m$, for instance $p_i \ge p_1$ for all i",),
+    hypotheses=(
+        r"the updates do not lower this prompt's success rate on the whole: $\prod_i (1 - p_i) \le (1 - p_1)^m$, for instance $p_i \ge p_1$ for all i",
+    ),
     source=Source("2510.00977", "v3", "Proposition 5.4"),
     verdict="conditional",
     scope="every m; equality when the policy does not move",
@@ -19,7 +31,11 @@ correct = Claim(
 )
 
 
-@correct.step("By induction on m", route="smt", shows=r"if $F_m \le f_m$ for the chances to fail, then $F_m (1 - p_{m+1})^2 \le f_m (1 - p_1)^2$ when $p_{m+1} \ge p_1$")
+@correct.step(
+    "By induction on m",
+    route="smt",
+    shows=r"if $F_m \le f_m$ for the chances to fail, then $F_m (1 - p_{m+1})^2 \le f_m (1 - p_1)^2$ when $p_{m+1} \ge p_1$",
+)
 def induction(assume_growth=True):
     p1, p, moving, fixed = sp.symbols("p1 p F f", real=True)
     given = [p1 >= 0, p1 <= 1, p >= 0, p <= 1, moving >= 0, moving <= fixed]
@@ -28,7 +44,9 @@ def induction(assume_growth=True):
     require(smt_valid(given, moving * (1 - p) ** 2 <= fixed * (1 - p1) ** 2), "the step of the induction")
 
 
-@correct.step("Small cases", route="enumeration", shows="all non-decreasing success rates in sixths, m up to 4")
+@correct.step(
+    "Small cases", route="enumeration", shows="all non-decreasing success rates in sixths, m up to 4"
+)
 def small(non_decreasing=True):
     def holds(m, rates):
         rates = rates[:m]
@@ -37,10 +55,15 @@ def small(non_decreasing=True):
         fail = sp.prod([(1 - sp.Rational(x, 6)) ** 2 for x in rates])
         return fail <= (1 - sp.Rational(rates[0], 6)) ** (2 * m)
 
-    enumerate_rationals(holds, range(1, 5), itertools.product(range(7), repeat=4), what="pairs find at least as often")
+    enumerate_rationals(
+        holds, range(1, 5), itertools.product(range(7), repeat=4), what="pairs find at least as often"
+    )
 
 
-@correct.counterexample("The rate falls from 1/2 to 1/4 after the first pair: two pairs find a correct answer with chance 55/64, one group of four with 60/64.", p="(1/2, 1/4)")
+@correct.counterexample(
+    "The rate falls from 1/2 to 1/4 after the first pair: two pairs find a correct answer with chance 55/64, one group of four with 60/64.",
+    p="(1/2, 1/4)",
+)
 def falling(rates=("1/2", "1/4")):
     chance = 1 - sp.prod([miss_twice(Bandit([q, 1 - sp.Rational(q)], [1, 0])) for q in rates])
     first = Bandit([rates[0], 1 - sp.Rational(rates[0])], [1, 0])
@@ -73,14 +96,22 @@ signal = Claim(
 )
 
 
-@signal.step("By induction on m", route="smt", shows=r"with $a = p^2$, $b = (1-p)^2$: $(a + b)(a^m + b^m) > a^{m+1} + b^{m+1}$, as the difference is $a b^m + a^m b$")
+@signal.step(
+    "By induction on m",
+    route="smt",
+    shows=r"with $a = p^2$, $b = (1-p)^2$: $(a + b)(a^m + b^m) > a^{m+1} + b^{m+1}$, as the difference is $a b^m + a^m b$",
+)
 def grows(strict=True):
     a, b, am, bm, lhs = sp.symbols("a b am bm lhs", positive=True)
     step = (a + b) * lhs > a * am + b * bm
     require(smt_valid([lhs >= am + bm], step if strict else sp.Not(step)), "the step of the induction")
 
 
-@signal.step("Small cases", route="enumeration", shows="m = 2..6, p in sevenths: pairs have no signal strictly more often")
+@signal.step(
+    "Small cases",
+    route="enumeration",
+    shows="m = 2..6, p in sevenths: pairs have no signal strictly more often",
+)
 def cases(first=2):
     enumerate_rationals(
         lambda m, j: (sp.Rational(j, 7) ** 2 + sp.Rational(7 - j, 7) ** 2) ** m > sp.Rational(j, 7) ** (2 * m) + sp.Rational(7 - j, 7) ** (2 * m),
@@ -88,7 +119,11 @@ def cases(first=2):
     )  # fmt: skip
 
 
-@signal.counterexample("p = 1/2, four rollouts: two pairs have a signal with chance 3/4, one group of four with 7/8; counted over all sequences.", p="1/2", m=2)
+@signal.counterexample(
+    "p = 1/2, four rollouts: two pairs have a signal with chance 3/4, one group of four with 7/8; counted over all sequences.",
+    p="1/2",
+    m=2,
+)
 def four(m=2):
     sequences = list(itertools.product((0, 1), repeat=2 * m))
     pairs = sum(any(s[2 * i] != s[2 * i + 1] for i in range(m)) for s in sequences)
@@ -117,25 +152,54 @@ discard = Claim(
 )
 
 
-@discard.step("The discard rate", route="sympy", shows=r"$\mathrm{E}[p^2 + (1-p)^2] - \bar r^2 - (1-\bar r)^2 = 2 \mathrm{Var}(p)$, from $\mathrm{E}[p] = \bar r$ and $\mathrm{E}[p^2]$")
+@discard.step(
+    "The discard rate",
+    route="sympy",
+    shows=r"$\mathrm{E}[p^2 + (1-p)^2] - \bar r^2 - (1-\bar r)^2 = 2 \mathrm{Var}(p)$, from $\mathrm{E}[p] = \bar r$ and $\mathrm{E}[p^2]$",
+)
 def rate(multiple=2):
     mean, square = sp.symbols("rbar M2", real=True)
     discarded = square + 1 - 2 * mean + square
-    equal(discarded - mean**2 - (1 - mean) ** 2, multiple * (square - mean**2), "the effect of different difficulties")
+    equal(
+        discarded - mean**2 - (1 - mean) ** 2,
+        multiple * (square - mean**2),
+        "the effect of different difficulties",
+    )
 
 
-@discard.step("Which pairs are discarded", route="traced code", shows="the shipped weights are zero for rewards (0, 0) and (1, 1) and not for (1, 0), (0, 1)")
+@discard.step(
+    "Which pairs are discarded",
+    route="traced code",
+    shows="the shipped weights are zero for rewards (0, 0) and (1, 1) and not for (1, 0), (0, 1)",
+)
 def dropped(name="grpo"):
     for rewards in itertools.product((0, 1), repeat=2):
         weights = group_scene(2, rewards=rewards, on_policy=True).weights(catalogue.get(name)).reshape(-1)
-        require(all(w == 0 for w in weights) == (rewards[0] == rewards[1]), f"a pair is discarded iff its rewards are equal: {rewards}")
+        require(
+            all(w == 0 for w in weights) == (rewards[0] == rewards[1]),
+            f"a pair is discarded iff its rewards are equal: {rewards}",
+        )
 
 
-@discard.step("Small laws", route="enumeration", shows="three prompts with rates in quarters: the discard rate by listing outcomes, and never below the same-difficulty value")
+@discard.step(
+    "Small laws",
+    route="enumeration",
+    shows="three prompts with rates in quarters: the discard rate by listing outcomes, and never below the same-difficulty value",
+)
 def laws(kept=False):
     def holds(a, b, c):
         rates = [sp.Rational(x, 4) for x in (a, b, c)]
-        listed = sp.Add(*[chance(q, x) * chance(q, y) for q in rates for x, y in itertools.product((0, 1), repeat=2) if (x == y) != kept]) / 3
+        listed = (
+            sp.Add(
+                *[
+                    chance(q, x) * chance(q, y)
+                    for q in rates
+                    for x, y in itertools.product((0, 1), repeat=2)
+                    if (x == y) != kept
+                ]
+            )
+            / 3
+        )
         mean = sum(rates) / 3
         spread = sum(q * q for q in rates) / 3 - mean**2
         return listed == mean**2 + (1 - mean) ** 2 + 2 * spread
@@ -147,7 +211,10 @@ def chance(rate, outcome):
     return rate if outcome else 1 - rate
 
 
-@discard.counterexample("Half of the prompts always solved, half never: mean reward 1/2, formula 1/2, true discard rate 1. And one prompt at p = 1/4: formula 3/8, truth 5/8.", p="(0, 1) and (1/4)")
+@discard.counterexample(
+    "Half of the prompts always solved, half never: mean reward 1/2, formula 1/2, true discard rate 1. And one prompt at p = 1/4: formula 3/8, truth 5/8.",
+    p="(0, 1) and (1/4)",
+)
 def examples(rates=((0, 1), ("1/4",))):
     for prompts in rates:
         prompts = [sp.Rational(x) for x in prompts]

@@ -3,7 +3,18 @@
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic import Bandit, Claim, Exhibit, Source, engine, equal, group_moments, require, smt_valid, weights_of
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Exhibit,
+    Source,
+    engine,
+    equal,
+    group_moments,
+    require,
+    smt_valid,
+    weights_of,
+)
 
 new = Claim(
     id="A15a",
@@ -15,10 +26,18 @@ new = Claim(
     scope="every law of prompts, every G, every estimator whose advantages vanish on equal rewards",
     finding=r"The factor is $1/\mathrm{E}[2 p (1 - p)]$ for pairs. The prompts that are trained on are drawn with weight $2p(1-p)$, the direction is still that of all prompts.",
 )
-chances, keeps, updates = sp.symbols("q1:4", positive=True), sp.symbols("k1:4", positive=True), sp.symbols("u1:4", real=True)
+chances, keeps, updates = (
+    sp.symbols("q1:4", positive=True),
+    sp.symbols("k1:4", positive=True),
+    sp.symbols("u1:4", real=True),
+)
 
 
-@new.step("Rejection sampling", route="sympy", shows=r"$\sum_x q_x \mathrm{E}[\hat g | x] / \sum_x q_x P(\mathrm{mixed}|x)$, since $\mathrm{E}[\hat g 1_{\mathrm{mixed}} | x] = \mathrm{E}[\hat g | x]$; a geometric series over the draws")
+@new.step(
+    "Rejection sampling",
+    route="sympy",
+    shows=r"$\sum_x q_x \mathrm{E}[\hat g | x] / \sum_x q_x P(\mathrm{mixed}|x)$, since $\mathrm{E}[\hat g 1_{\mathrm{mixed}} | x] = \mathrm{E}[\hat g | x]$; a geometric series over the draws",
+)
 def rejection(weigh_silent=0):
     x = sp.Symbol("z", positive=True)
     n = sp.Symbol("n", integer=True, nonnegative=True)
@@ -26,7 +45,11 @@ def rejection(weigh_silent=0):
     kept = sum(q * k for q, k in zip(chances, keeps, strict=True))
     accepted = sum(q * (u + weigh_silent * (1 - k)) for q, k, u in zip(chances, keeps, updates, strict=True))
     mean = sp.simplify(geometric.subs(x, 1 - kept)) * accepted
-    equal(mean, sum(q * u for q, u in zip(chances, updates, strict=True)) / kept, "the mean of the accepted pair")
+    equal(
+        mean,
+        sum(q * u for q, u in zip(chances, updates, strict=True)) / kept,
+        "the mean of the accepted pair",
+    )
 
 
 def prompts(second="1/10"):
@@ -42,7 +65,11 @@ def pair_means(bandits):
     return [group_moments(b, 2, weights_of(catalogue.get("grpo", eps=0.0))).mean for b in bandits]
 
 
-@new.step("Two prompts", route="enumeration", shows=r"$p = 1/2, 1/10$: the accepted pair's mean, listed over three rounds of draws and the tail, has the direction of grad J")
+@new.step(
+    "Two prompts",
+    route="enumeration",
+    shows=r"$p = 1/2, 1/10$: the accepted pair's mean, listed over three rounds of draws and the tail, has the direction of grad J",
+)
 def two_prompts(same_prompt=False):
     bandits = prompts()
     means = [m[0] for m in pair_means(bandits)]
@@ -54,10 +81,15 @@ def two_prompts(same_prompt=False):
         rounds = [sum(again**i for i in range(3)), again**3 / (1 - again)]
         accepted = [m / 2 * sum(rounds) for m in means]
     gradient = [b.gradient[0] for b in bandits]
-    require(accepted[0] * gradient[1] == accepted[1] * gradient[0], f"the direction of grad J: {accepted} against {gradient}")
+    require(
+        accepted[0] * gradient[1] == accepted[1] * gradient[0],
+        f"the direction of grad J: {accepted} against {gradient}",
+    )
 
 
-@new.step("Silent pairs weigh nothing", route="traced code", shows="shipped weights at equal rewards are zero")
+@new.step(
+    "Silent pairs weigh nothing", route="traced code", shows="shipped weights at equal rewards are zero"
+)
 def silent(name="grpo"):
     weights = weights_of(catalogue.get(name))
     for r in (0, 1):
@@ -83,26 +115,43 @@ retry = Claim(
 )
 
 
-@retry.step("The weight of a prompt", route="sympy", shows=r"$\frac{\nabla p}{2 p (1-p)} = \nabla \frac{1}{2} \log \frac{p}{1-p}$")
+@retry.step(
+    "The weight of a prompt",
+    route="sympy",
+    shows=r"$\frac{\nabla p}{2 p (1-p)} = \nabla \frac{1}{2} \log \frac{p}{1-p}$",
+)
 def log_odds(scale=sp.Rational(1, 2)):
     p = sp.Symbol("p", positive=True)
     equal(1 / (2 * p * (1 - p)), sp.diff(scale * (sp.log(p) - sp.log(1 - p)), p), "the objective of retrying")
 
 
-@retry.step("The same weight only at mirrored difficulties", route="smt", shows=r"$p(1-p) = q(1-q) \iff q = p$ or $q = 1 - p$")
+@retry.step(
+    "The same weight only at mirrored difficulties",
+    route="smt",
+    shows=r"$p(1-p) = q(1-q) \iff q = p$ or $q = 1 - p$",
+)
 def mirrored(either=True):
     p, q = sp.symbols("p q", real=True)
     same = sp.Or(sp.Eq(q, p), sp.Eq(q, 1 - p)) if either else sp.Eq(q, p)
-    require(smt_valid([p > 0, p < 1, q > 0, q < 1], sp.Equivalent(sp.Eq(p * (1 - p), q * (1 - q)), same)), "mirrored difficulties")
+    require(
+        smt_valid([p > 0, p < 1, q > 0, q < 1], sp.Equivalent(sp.Eq(p * (1 - p), q * (1 - q)), same)),
+        "mirrored difficulties",
+    )
 
 
-@retry.counterexample("Prompts p = 1/2 and 1/10: pairs give (1/4, 9/100), parallel to grad J; retried pairs (1/2, 1/2).", p="(1/2, 1/10)")
+@retry.counterexample(
+    "Prompts p = 1/2 and 1/10: pairs give (1/4, 9/100), parallel to grad J; retried pairs (1/2, 1/2).",
+    p="(1/2, 1/10)",
+)
 def tilted(second="1/10"):
     bandits = prompts(second)
     plain = [m[0] for m in pair_means(bandits)]
     retried = [m / mixed(b) for m, b in zip(plain, bandits, strict=True)]
     moments = engine(catalogue.get("grpo", eps=0.0), bandits, 2).mean.reshape(2, 2)[:, 0]
-    require(max(abs(float(a) / 2 - float(b)) for a, b in zip(plain, moments, strict=True)) < 1e-12, "the engine's plain pairs")
+    require(
+        max(abs(float(a) / 2 - float(b)) for a, b in zip(plain, moments, strict=True)) < 1e-12,
+        "the engine's plain pairs",
+    )
     require(plain[0] * retried[1] != plain[1] * retried[0], "the directions are the same")
     return Exhibit(text=f"plain {plain}, retried {retried}")
 

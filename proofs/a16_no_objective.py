@@ -30,7 +30,9 @@ def softmax(size):
 
 def derivative(expression, pi, j):
     """d/dt_j of a polynomial in pi = softmax(t): d pi_i / d t_j = pi_i ([i = j] - pi_j)."""
-    return sp.expand(sum(sp.diff(expression, pi[i]) * pi[i] * ((1 if i == j else 0) - pi[j]) for i in range(len(pi))))
+    return sp.expand(
+        sum(sp.diff(expression, pi[i]) * pi[i] * ((1 if i == j else 0) - pi[j]) for i in range(len(pi)))
+    )
 
 
 def field(pi, levels):
@@ -51,7 +53,11 @@ def curl(levels):
     return {(i, j): on_simplex(derivative(F[i], pi, j) - derivative(F[j], pi, i), pi) for i, j in pairs}, pi
 
 
-@claim.step("The curl", route="sympy", shows=r"$\partial_j F_i - \partial_i F_j = \pm 2 \pi_1 \pi_2 \pi_3$ for three levels, and $0$ for two (with any number of answers)")
+@claim.step(
+    "The curl",
+    route="sympy",
+    shows=r"$\partial_j F_i - \partial_i F_j = \pm 2 \pi_1 \pi_2 \pi_3$ for three levels, and $0$ for two (with any number of answers)",
+)
 def three(levels=(0, 1, 2)):
     found, pi = curl(levels)
     product = on_simplex(2 * pi[0] * pi[1] * pi[2], pi)
@@ -62,20 +68,31 @@ def three(levels=(0, 1, 2)):
     return Exhibit(formula=sp.latex(sp.factor(found[0, 1])))
 
 
-@claim.step("No integrating factor for four levels", route="sympy", shows=r"Frobenius: $F \wedge dF \ne 0$ at a rational point, so F is not even $a(t) \nabla \phi(t)$")
+@claim.step(
+    "No integrating factor for four levels",
+    route="sympy",
+    shows=r"Frobenius: $F \wedge dF \ne 0$ at a rational point, so F is not even $a(t) \nabla \phi(t)$",
+)
 def frobenius(levels=(0, 1, 2, 3)):
     size = len(levels)
     _, pi = softmax(size)
     F = field(pi, levels)
     point = dict(zip(pi, [sp.Rational(x, 10) for x in (1, 2, 3, 4)], strict=False))
-    d = [[(derivative(F[j], pi, i) - derivative(F[i], pi, j)).subs(point) for j in range(size)] for i in range(size)]
+    d = [
+        [(derivative(F[j], pi, i) - derivative(F[i], pi, j)).subs(point) for j in range(size)]
+        for i in range(size)
+    ]
     f = [x.subs(point) for x in F]
     triples = itertools.combinations(range(size), 3)
     forms = [f[i] * d[j][k] + f[j] * d[k][i] + f[k] * d[i][j] for i, j, k in triples]
     require(any(value != 0 for value in forms), "F and its curl allow an integrating factor")
 
 
-@claim.step("The field is the code's", route="enumeration", shows="exact means of the shipped pair on bandits with three and four levels are F")
+@claim.step(
+    "The field is the code's",
+    route="enumeration",
+    shows="exact means of the shipped pair on bandits with three and four levels are F",
+)
 def is_the_field(name="grpo"):
     settings = {"eps": 0.0} if name == "grpo" else {}
     for chances, rewards in (((1, 2, 3), (0, 1, 5)), ((1, 2, 3, 4), (3, -1, 0, 7))):
@@ -86,7 +103,11 @@ def is_the_field(name="grpo"):
         equal(mean, values, f"the expected pair at rewards {rewards}")
 
 
-@claim.counterexample("pi = (1/2, 1/3, 1/6), rewards (0, 1, 2): the update's Jacobian in the logits, by central differences of the engine's exact means, is not symmetric; its curl is 2/36 = 1/18.", pi="(1/2, 1/3, 1/6)", rewards="(0, 1, 2)")
+@claim.counterexample(
+    "pi = (1/2, 1/3, 1/6), rewards (0, 1, 2): the update's Jacobian in the logits, by central differences of the engine's exact means, is not symmetric; its curl is 2/36 = 1/18.",
+    pi="(1/2, 1/3, 1/6)",
+    rewards="(0, 1, 2)",
+)
 def engine_curl(rewards=(0, 1, 2), step=sp.Rational(1, 1000)):
     base = [sp.Rational(1, 2), sp.Rational(1, 3), sp.Rational(1, 6)]
     h = float(step)

@@ -3,7 +3,20 @@
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic import Bandit, Claim, Exhibit, Source, engine, engines_agree, equal, group_moments, over_rollouts, require, smt_valid, weights_of
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Exhibit,
+    Source,
+    engine,
+    engines_agree,
+    equal,
+    group_moments,
+    over_rollouts,
+    require,
+    smt_valid,
+    weights_of,
+)
 
 G = sp.Symbol("G", positive=True)
 R, S, RS = sp.symbols("R S RS")
@@ -42,7 +55,14 @@ def listed(drop=0):
     bandit = Bandit(["1/2", "1/3", "1/6"], [0, 1, -4])
     for size in range(1, 5):
         rows = itertools.product(range(3), repeat=size)
-        total = sp.Add(*[sp.prod([bandit.probabilities[k] for k in a]) * sum(bandit.rewards[k] for k in a[drop:]) / size for a in rows])
+        total = sp.Add(
+            *[
+                sp.prod([bandit.probabilities[k] for k in a])
+                * sum(bandit.rewards[k] for k in a[drop:])
+                / size
+                for a in rows
+            ]
+        )
         equal(total, bandit.value, f"G = {size}")
 
 
@@ -64,13 +84,21 @@ gradient = Claim(
 )
 
 
-@gradient.step("The factor", route="sympy", shows=r"$\mathrm{E}\left[\frac{1}{G} \sum_i (r_i - \bar r) s_i\right] = \frac{G - 1}{G} \nabla J$, G symbolic")
+@gradient.step(
+    "The factor",
+    route="sympy",
+    shows=r"$\mathrm{E}\left[\frac{1}{G} \sum_i (r_i - \bar r) s_i\right] = \frac{G - 1}{G} \nabla J$, G symbolic",
+)
 def factor(expected=(G - 1) / G, mean_score=0):
     mean = over_rollouts((RS - R * S / G) / G, SUMS, G, lambda e: moment(e, mean_score))
     equal(mean, expected * g, "the mean of the group-mean estimator")
 
 
-@gradient.step("The shipped Dr. GRPO", route="enumeration", shows=r"three reward levels, $G = 2, 3, 4$: $(G-1)/G$ of grad J")
+@gradient.step(
+    "The shipped Dr. GRPO",
+    route="enumeration",
+    shows=r"three reward levels, $G = 2, 3, 4$: $(G-1)/G$ of grad J",
+)
 def enumerated(name="dr_grpo"):
     bandit = Bandit(["1/2", "1/3", "1/6"], [0, 1, -4])
     for size in (2, 3, 4):
@@ -78,7 +106,11 @@ def enumerated(name="dr_grpo"):
         equal(mean, [sp.Rational(size - 1, size) * x for x in bandit.gradient], f"mean at G = {size}")
 
 
-@gradient.counterexample("p = 1/2, G = 2: the mean is half of grad J, (1/8, -1/8) against (1/4, -1/4); the engine agrees.", p="1/2", G=2)
+@gradient.counterexample(
+    "p = 1/2, G = 2: the mean is half of grad J, (1/8, -1/8) against (1/4, -1/4); the engine agrees.",
+    p="1/2",
+    G=2,
+)
 def half(name="dr_grpo"):
     bandit = Bandit(["1/2", "1/2"], [1, 0])
     moments = group_moments(bandit, 2, weights_of(catalogue.get(name)))
@@ -106,7 +138,11 @@ var_r = moment({"r": 2}) - J**2
 oracle = moment({"r": 2, "s": 2}) - 2 * J * moment({"r": 1, "s": 2}) + J**2 * V - g**2
 
 
-@excess.step("The excess", route="sympy", shows=r"$\mathrm{Var}_{loo} - \mathrm{Var}_{J} = \Delta/(n(n-1))$, n symbolic")
+@excess.step(
+    "The excess",
+    route="sympy",
+    shows=r"$\mathrm{Var}_{loo} - \mathrm{Var}_{J} = \Delta/(n(n-1))$, n symbolic",
+)
 def price(power=1):
     loo = (RS - R * S / G) / (G - 1)
     with_value = (RS - J * S) / G
@@ -115,12 +151,18 @@ def price(power=1):
     equal(over_rollouts(with_value**2, SUMS, G, moment) - g**2, oracle / G, "the variance with the true mean")
 
 
-@excess.step("On a bandit", route="enumeration", shows=r"$p = 1/2$: variance with J is $0$, leave-one-out $\frac{1}{4 n (n-1)}$, $n = 2, 3, 4$")
+@excess.step(
+    "On a bandit",
+    route="enumeration",
+    shows=r"$p = 1/2$: variance with J is $0$, leave-one-out $\frac{1}{4 n (n-1)}$, $n = 2, 3, 4$",
+)
 def on_bandit(name="rloo"):
     bandit = Bandit(["1/2", "1/2"], [1, 0])
     for n in (2, 3, 4):
         variance = group_moments(bandit, n, weights_of(catalogue.get(name))).trace_cov
-        centred = group_moments(bandit, n, lambda r: [(x - bandit.value) / sp.Integer(len(r)) for x in r]).trace_cov
+        centred = group_moments(
+            bandit, n, lambda r: [(x - bandit.value) / sp.Integer(len(r)) for x in r]
+        ).trace_cov
         require(centred == 0, "no variance with the true mean here")
         score = sp.Rational(1, 2)  # ||s||^2 = 1/4 + 1/4
         delta = sp.Rational(1, 4) * score + sum(x * x for x in bandit.gradient)
@@ -142,20 +184,35 @@ altered = Claim(
 )
 
 
-@altered.step("The mean at two rollouts", route="sympy", shows=r"$\mathrm{E}\left[\frac{1}{2}(r_1 - r_2)(s_1 - s_2)\right] = \nabla J$ for every law")
+@altered.step(
+    "The mean at two rollouts",
+    route="sympy",
+    shows=r"$\mathrm{E}\left[\frac{1}{2}(r_1 - r_2)(s_1 - s_2)\right] = \nabla J$ for every law",
+)
 def at_two(factor=1):
     loo = (RS - R * S / 2) / 1
     equal(over_rollouts(loo, SUMS, sp.Integer(2), moment), factor * g, "the mean of a pair")
 
 
-@altered.step("Whatever the baseline's error", route="smt", shows=r"an error e independent of the rollout adds $e\, \mathrm{E}[s] = 0$: for two answers, $p (1 - p) e - (1 - p) p e = 0$")
+@altered.step(
+    "Whatever the baseline's error",
+    route="smt",
+    shows=r"an error e independent of the rollout adds $e\, \mathrm{E}[s] = 0$: for two answers, $p (1 - p) e - (1 - p) p e = 0$",
+)
 def independent(dependent=False):
     p, e, d = sp.symbols("p e d", real=True)
     other = d if dependent else e
-    require(smt_valid([p > 0, p < 1], sp.Eq(p * (1 - p) * e - (1 - p) * p * other, 0)), "the error adds nothing in the mean")
+    require(
+        smt_valid([p > 0, p < 1], sp.Eq(p * (1 - p) * e - (1 - p) * p * other, 0)),
+        "the error adds nothing in the mean",
+    )
 
 
-@altered.counterexample("p = 1/3, n = 2: the baseline (the other reward) has variance 2/9, as large as the reward's own; the mean gradient is grad J exactly, by the engine too.", p="1/3", n=2)
+@altered.counterexample(
+    "p = 1/3, n = 2: the baseline (the other reward) has variance 2/9, as large as the reward's own; the mean gradient is grad J exactly, by the engine too.",
+    p="1/3",
+    n=2,
+)
 def exact_pair(name="rloo"):
     bandit = Bandit(["1/3", "2/3"], [1, 0])
     moments = group_moments(bandit, 2, weights_of(catalogue.get(name)))

@@ -20,17 +20,29 @@ def pair(lengths=(1, 2)):
     return group_scene(2, lengths, rewards=(1, 0))
 
 
-@preserved.step("The objective", route="traced code", shows=r"traced value $= \frac{1}{2} \min(\rho_{11}, 1 + \epsilon_+) - \frac{1}{4}[\max(\rho_{21}, 1 - \epsilon_-) + \max(\rho_{22}, 1 - \epsilon_-)]$")
+@preserved.step(
+    "The objective",
+    route="traced code",
+    shows=r"traced value $= \frac{1}{2} \min(\rho_{11}, 1 + \epsilon_+) - \frac{1}{4}[\max(\rho_{21}, 1 - \epsilon_-) + \max(\rho_{22}, 1 - \epsilon_-)]$",
+)
 def objective(kind=sp.Min):
     for high in (0.2, 0.28):
         scene = pair()
         (a, _), (b, c) = scene.rho[0]
         value = scene.value(catalogue.get("grpo", eps=0.0, clip_high=high))
         low, top = sp.Rational(4, 5), 1 + sp.Rational(str(high))
-        equal(sp.expand(value - (kind(a, top) / 2 - (sp.Max(b, low) + sp.Max(c, low)) / 4)), 0, "the objective of a pair")
+        equal(
+            sp.expand(value - (kind(a, top) / 2 - (sp.Max(b, low) + sp.Max(c, low)) / 4)),
+            0,
+            "the objective of a pair",
+        )
 
 
-@preserved.step("The signs in every region", route="traced code", shows="traced weights: none negative for the better rollout, none positive for the worse; GRPO and DAPO")
+@preserved.step(
+    "The signs in every region",
+    route="traced code",
+    shows="traced weights: none negative for the better rollout, none positive for the worse; GRPO and DAPO",
+)
 def signs(swapped=False):
     for name in ("grpo", "dapo"):
         scene = pair()
@@ -68,7 +80,11 @@ lost = Claim(
 )
 
 
-@lost.step("When the weights have one size", route="smt", shows=r"for one token each, inside the clip: $\rho_w/2 = \rho_l/2$ if and only if $\rho_w = \rho_l$")
+@lost.step(
+    "When the weights have one size",
+    route="smt",
+    shows=r"for one token each, inside the clip: $\rho_w/2 = \rho_l/2$ if and only if $\rho_w = \rho_l$",
+)
 def one_size(tolerance=0):
     a, b = sp.symbols("a b", positive=True)
     inside = [a > sp.Rational(4, 5), a < sp.Rational(6, 5), b > sp.Rational(4, 5), b < sp.Rational(6, 5)]
@@ -76,7 +92,11 @@ def one_size(tolerance=0):
     require(smt_valid(inside, sp.Equivalent(sp.Eq(a / 2 - b / 2, 0), close)), "one size iff equal ratios")
 
 
-@lost.step("Token weights in a rational point", route="traced code", shows=r"ratios 11/10; 9/10, 1: shipped weights $11/20$; $-9/40, -1/4$")
+@lost.step(
+    "Token weights in a rational point",
+    route="traced code",
+    shows=r"ratios 11/10; 9/10, 1: shipped weights $11/20$; $-9/40, -1/4$",
+)
 def point(first=sp.Rational(11, 10), second=sp.Rational(9, 10)):
     scene = pair()
     (a, _), (b, c) = scene.rho[0]
@@ -85,16 +105,30 @@ def point(first=sp.Rational(11, 10), second=sp.Rational(9, 10)):
     weights = scene.weights(catalogue.get("grpo", eps=0.0), assume=witness)[0]
     values = [sp.sympify(w).subs(witness.point) for w in (weights[0, 0], weights[1, 0], weights[1, 1])]
     require(values == [sp.Rational(11, 20), -sp.Rational(9, 40), -sp.Rational(1, 4)], f"weights {values}")
-    return Exhibit(table=(("token", "weight"), ("better 1", str(values[0])), ("worse 1", str(values[1])), ("worse 2", str(values[2]))))
+    return Exhibit(
+        table=(
+            ("token", "weight"),
+            ("better 1", str(values[0])),
+            ("worse 1", str(values[1])),
+            ("worse 2", str(values[2])),
+        )
+    )
 
 
-@lost.counterexample("A bandit with three answers, ratios 13/10 (clipped) and 1: only the worse answer is pushed, and its gradient is not along the difference of the two scores.", pi="(1/2, 1/3, 1/6)", rho="(13/10, 1)")
+@lost.counterexample(
+    "A bandit with three answers, ratios 13/10 (clipped) and 1: only the worse answer is pushed, and its gradient is not along the difference of the two scores.",
+    pi="(1/2, 1/3, 1/6)",
+    rho="(13/10, 1)",
+)
 def one_sided(ratio=sp.Rational(13, 10)):
     bandit = Bandit(["1/2", "1/3", "1/6"], [1, 0, 0])
     scene = group_scene(2, rewards=(1, 0))
     a, b = scene.rho[0, :, 0]
     witness = Witness({a: ratio, b: sp.Integer(1)})
-    w = [sp.sympify(x).subs(witness.point) for x in scene.weights(catalogue.get("grpo", eps=0.0), assume=witness).reshape(-1)]
+    w = [
+        sp.sympify(x).subs(witness.point)
+        for x in scene.weights(catalogue.get("grpo", eps=0.0), assume=witness).reshape(-1)
+    ]
     s = [sp.Matrix(bandit.scores[i]) for i in (0, 1)]
     update = w[0] * s[0] + w[1] * s[1]
     require(update.row_join(s[0] - s[1]).rank() == 2, f"weights {w}: along the difference of the scores")

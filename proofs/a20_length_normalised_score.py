@@ -5,7 +5,17 @@ import sympy as sp
 
 from gradvar.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.symbolic import Bandit, Claim, Exhibit, Source, equal, group_moments, group_scene, require, smt_valid
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    Exhibit,
+    Source,
+    equal,
+    group_moments,
+    group_scene,
+    require,
+    smt_valid,
+)
 
 claim = Claim(
     id="A20",
@@ -38,14 +48,22 @@ def identity(power=1):
     equal(sum(chances[n] * SCORES[n] for n in (1, 2)), 0, "the plain score averages to zero")
 
 
-@claim.step("It is never zero there", route="smt", shows=r"$q (1 - q)/2 > 0$ for $0 < q < 1$; with equal lengths n it is $0$")
+@claim.step(
+    "It is never zero there",
+    route="smt",
+    shows=r"$q (1 - q)/2 > 0$ for $0 < q < 1$; with equal lengths n it is $0$",
+)
 def never(second=2):
     x = sp.Symbol("x", real=True)
     value = x * (1 - x) - (1 - x) * x / sp.Integer(second)
     require(smt_valid([x > 0, x < 1], value > 0), "positive")
 
 
-@claim.step("GRPO's aggregation uses it", route="traced code", shows=r"REINFORCE with token-means: every token of rollout i weighs $r_i/(G |o_i|)$")
+@claim.step(
+    "GRPO's aggregation uses it",
+    route="traced code",
+    shows=r"REINFORCE with token-means: every token of rollout i weighs $r_i/(G |o_i|)$",
+)
 def traced(rule=aggregate.sequence_token_mean):
     scene = group_scene(2, (1, 2))
     estimator = compose(advantage=advantage.raw, surrogate=surrogate.likelihood, aggregate=rule)
@@ -54,7 +72,11 @@ def traced(rule=aggregate.sequence_token_mean):
     equal([a, b, c], [r1 / 2, r2 / 4, r2 / 4], "weights of the token mean")
 
 
-@claim.counterexample("Stop with chance 1/2 after the first token, else after the second; all rewards 1. The mean update of the stop logit is 1/8 though J is constant; the engine agrees.", q="1/2", rewards="(1, 1)")
+@claim.counterexample(
+    "Stop with chance 1/2 after the first token, else after the second; all rewards 1. The mean update of the stop logit is 1/8 though J is constant; the engine agrees.",
+    q="1/2",
+    rewards="(1, 1)",
+)
 def constant_rewards(rule=aggregate.sequence_token_mean):
     half = sp.Rational(1, 2)
     bandit = Bandit([half, half], [1, 1], scores=[[half], [-half]])
@@ -81,7 +103,9 @@ def engine_mean(rule):
         # Zero logits: stop with chance 1/2 at each place; the second token ends the row whatever it is.
         logits = jnp.zeros((1, policy.num_prefixes, 2))
         support = np.asarray(policy.support())
-        mean = np.asarray(exact(estimator, policy, logits, Lookup(np.ones((1, len(support))), support), 1).mean)
+        mean = np.asarray(
+            exact(estimator, policy, logits, Lookup(np.ones((1, len(support))), support), 1).mean
+        )
     return float(mean.reshape(policy.num_prefixes, 2)[0, 0])
 
 

@@ -42,7 +42,13 @@ MEANS = {
     "median": lambda xs: float(statistics.median(xs)),
 }
 # Which cells are added up before a ratio is taken.
-GROUPS = {"everything": lambda c: 0, "setting": lambda c: c[0], "benchmark": lambda c: c[1], "cell": lambda c: c, "metric": lambda c: c[2]}
+GROUPS = {
+    "everything": lambda c: 0,
+    "setting": lambda c: c[0],
+    "benchmark": lambda c: c[1],
+    "cell": lambda c: c,
+    "metric": lambda c: c[2],
+}
 
 
 def cells(settings, metrics):
@@ -90,9 +96,18 @@ rollouts = Claim(
 )
 
 
-@rollouts.step("Per prompt and per epoch", route="enumeration", shows="2/16 = 1/8 for every number of prompts and epochs listed; 256 x 2 = 32 x 16")
+@rollouts.step(
+    "Per prompt and per epoch",
+    route="enumeration",
+    shows="2/16 = 1/8 for every number of prompts and epochs listed; 256 x 2 = 32 x 16",
+)
 def share(two=2):
-    enumerate_rationals(lambda n, e: Fraction(n * e * two, n * e * 16) == Fraction(125, 1000), (32, 256, 7500), (1, 10), what="12.5 %")
+    enumerate_rationals(
+        lambda n, e: Fraction(n * e * two, n * e * 16) == Fraction(125, 1000),
+        (32, 256, 7500),
+        (1, 10),
+        what="12.5 %",
+    )
     require(256 * two == 32 * 16, "the same number of rollouts per update")
 
 
@@ -110,7 +125,9 @@ time = Claim(
     id="A21b",
     title="21 % of the training time",
     statement="Two-rollout training takes 21 % of the time of sixteen rollouts.",
-    hypotheses=("the ratio is averaged over all five settings, or the hours are added up over the four without the distilled model",),
+    hypotheses=(
+        "the ratio is averaged over all five settings, or the hours are added up over the four without the distilled model",
+    ),
     source=Source("2510.00977", "v2 and v3", "abstract"),
     verdict="conditional",
     scope="the hours of the table, taken as printed",
@@ -121,10 +138,17 @@ time = Claim(
 def time_ratios(settings):
     pairs = hours(settings)
     ratios = [a / b for a, b in pairs]
-    return {"hours added up": float(sum(a for a, _ in pairs) / sum(b for _, b in pairs)), **{f"{m} of ratios": f(ratios) for m, f in MEANS.items()}}
+    return {
+        "hours added up": float(sum(a for a, _ in pairs) / sum(b for _, b in pairs)),
+        **{f"{m} of ratios": f(ratios) for m, f in MEANS.items()},
+    }
 
 
-@time.step("The search", route="enumeration", shows="all aggregations of the hours, over all five settings and over the four")
+@time.step(
+    "The search",
+    route="enumeration",
+    shows="all aggregations of the hours, over all five settings and over the four",
+)
 def time_search(expected=21):
     rows = [("settings", "aggregation", "per cent")]
     hits = []
@@ -133,11 +157,19 @@ def time_search(expected=21):
             rows.append((label, name, f"{100 * value:.2f}"))
             if round(100 * value) == expected:
                 hits.append((label, name))
-    require(("all five", "arithmetic of ratios") in hits and ("without the distilled model", "hours added up") in hits, f"{expected} % by {hits}")
+    require(
+        ("all five", "arithmetic of ratios") in hits
+        and ("without the distilled model", "hours added up") in hits,
+        f"{expected} % by {hits}",
+    )
     return Exhibit(table=tuple(rows))
 
 
-@time.step("Whatever was rounded", route="smt", shows="with every printed hour anywhere within its rounding, the mean of the five ratios stays in [20.5 %, 21.5 %)")
+@time.step(
+    "Whatever was rounded",
+    route="smt",
+    shows="with every printed hour anywhere within its rounding, the mean of the five ratios stays in [20.5 %, 21.5 %)",
+)
 def time_rounding(low="0.205"):
     total, given = sp.Integer(0), []
     for i, (a, b) in enumerate(hours(ALL)):
@@ -147,10 +179,16 @@ def time_rounding(low="0.205"):
         ratio = sp.Symbol(f"r{i}", positive=True)
         given += [x >= a - half, x <= a + half, y >= b - half, y <= b + half, sp.Eq(ratio * y, x)]
         total += ratio / 5
-    require(smt_valid(given, sp.And(total >= sp.Rational(low), total < sp.Rational("0.215"))), "the mean of the ratios")
+    require(
+        smt_valid(given, sp.And(total >= sp.Rational(low), total < sp.Rational("0.215"))),
+        "the mean of the ratios",
+    )
 
 
-@time.counterexample("Hours added up over all five settings: 17.30 of 87.21 hours are 19.84 %, which rounds to 20.", hours="17.30 / 87.21")
+@time.counterexample(
+    "Hours added up over all five settings: 17.30 of 87.21 hours are 19.84 %, which rounds to 20.",
+    hours="17.30 / 87.21",
+)
 def pooled(settings=ALL):
     value = time_ratios(settings)["hours added up"]
     require(round(100 * value) != 21, f"the pooled share is {100 * value:.2f} %")
@@ -165,36 +203,67 @@ v3 = Claim(
     id="A21c",
     title="97.6 % of the performance (v3)",
     statement="Two-rollout training keeps 97.6 % of the performance of sixteen rollouts.",
-    hypotheses=("Mean@32 only", "the distilled model left out", "sums over all settings and benchmarks divided, not ratios averaged"),
+    hypotheses=(
+        "Mean@32 only",
+        "the distilled model left out",
+        "sums over all settings and benchmarks divided, not ratios averaged",
+    ),
     source=Source("2510.00977", "v3", "abstract"),
     verdict="conditional",
     scope="the table as printed; the averages that v3 prints agree with v2's cells",
     finding="By setting: 97.3, 101.2, 94.5 and 97.2 %. With the distilled model the same aggregation gives 97.4 %; averaged over cells instead, 96.9 %. No error bars: differences of one run each.",
 )
-PRINTED = {"1.5B, MATH": ("33.37", "34.31"), "7B, MATH": ("40.43", "39.94"), "1.5B, DAPO-Math": ("33.89", "35.87"), "7B, DAPO-Math": ("41.73", "42.92")}
+PRINTED = {
+    "1.5B, MATH": ("33.37", "34.31"),
+    "7B, MATH": ("40.43", "39.94"),
+    "1.5B, DAPO-Math": ("33.89", "35.87"),
+    "7B, DAPO-Math": ("41.73", "42.92"),
+}
 
 
-@v3.step("v3's averages from v2's cells", route="enumeration", shows="all eight printed averages are the rounded means of their five cells")
+@v3.step(
+    "v3's averages from v2's cells",
+    route="enumeration",
+    shows="all eight printed averages are the rounded means of their five cells",
+)
 def averages(metric=0):
     for setting, printed in PRINTED.items():
         for g, value in enumerate(printed):
             mean = sum(Fraction(x) for x in TABLE[setting][g][1 + metric].split()) / 5
-            require(abs(mean - Fraction(value)) <= Fraction(1, 200), f"{setting}, column {g}: {float(mean):.3f} against {value}")
+            require(
+                abs(mean - Fraction(value)) <= Fraction(1, 200),
+                f"{setting}, column {g}: {float(mean):.3f} against {value}",
+            )
 
 
-@v3.step("The search", route="enumeration", shows="over the four settings one kind of aggregation gives 97.6: Mean@32, everything added up")
+@v3.step(
+    "The search",
+    route="enumeration",
+    shows="over the four settings one kind of aggregation gives 97.6: Mean@32, everything added up",
+)
 def v3_search(settings=FOUR):
     found = search(settings, 97.55, 97.65)
-    require({(label, group) for label, group, _, _ in found} == {("Mean@32", "everything"), ("Mean@32", "metric")}, f"aggregations that give 97.6: {found}")
+    require(
+        {(label, group) for label, group, _, _ in found}
+        == {("Mean@32", "everything"), ("Mean@32", "metric")},
+        f"aggregations that give 97.6: {found}",
+    )
     return Exhibit(table=(("metric", "added up by", "then", "per cent"), *found))
 
 
-@v3.step("Whatever was rounded", route="smt", shows="with each of the 40 cells anywhere within its rounding, the share stays in [97.60, 97.67): 97.6, or 97.7 at the very most")
+@v3.step(
+    "Whatever was rounded",
+    route="smt",
+    shows="with each of the 40 cells anywhere within its rounding, the share stays in [97.60, 97.67): 97.6, or 97.7 at the very most",
+)
 def v3_rounding(high="0.9767"):
     given, sums = [], [sp.Integer(0), sp.Integer(0)]
     for i, pair in enumerate(cells(FOUR, (0,)).values()):
         for g, value in enumerate(pair):
-            x, printed = sp.Symbol(f"x{i}_{g}", positive=True), sp.Rational(value.numerator, value.denominator)
+            x, printed = (
+                sp.Symbol(f"x{i}_{g}", positive=True),
+                sp.Rational(value.numerator, value.denominator),
+            )
             given += [x >= printed - sp.Rational(1, 200), x <= printed + sp.Rational(1, 200)]
             sums[g] += x
     claim = sp.And(sums[0] >= sp.Rational("0.9760") * sums[1], sums[0] < sp.Rational(high) * sums[1])
@@ -217,7 +286,10 @@ v2 = Claim(
     id="A21d",
     title="98.1 % of the performance (v2)",
     statement="Two-rollout training keeps 98.1 % of the performance of sixteen rollouts.",
-    hypotheses=("the mean over all 50 ratios of cells, Mean@32 and Pass@32 together", "truncated, not rounded: 98.18"),
+    hypotheses=(
+        "the mean over all 50 ratios of cells, Mean@32 and Pass@32 together",
+        "truncated, not rounded: 98.18",
+    ),
     source=Source("2510.00977", "v2", "abstract"),
     verdict="conditional",
     scope="the table as printed; sums by setting, benchmark, metric, cell or all, and four kinds of mean",
@@ -225,23 +297,39 @@ v2 = Claim(
 )
 
 
-@v2.step("No aggregation rounds to it", route="enumeration", shows="all aggregations of the whole table (five settings, and four)")
+@v2.step(
+    "No aggregation rounds to it",
+    route="enumeration",
+    shows="all aggregations of the whole table (five settings, and four)",
+)
 def v2_search(low=98.05):
     for settings in (ALL, FOUR):
         found = search(settings, low, 98.15)
         require(not found, f"aggregations that give 98.1: {found}")
 
 
-@v2.step("The one that truncates to it", route="sympy", shows=r"$\frac{1}{50} \sum \frac{\mathrm{G=2}}{\mathrm{G=16}}$ as one exact fraction lies in $[0.981, 0.982)$ and above $0.9815$")
+@v2.step(
+    "The one that truncates to it",
+    route="sympy",
+    shows=r"$\frac{1}{50} \sum \frac{\mathrm{G=2}}{\mathrm{G=16}}$ as one exact fraction lies in $[0.981, 0.982)$ and above $0.9815$",
+)
 def truncated(metrics=(0, 1)):
-    ratios = [sp.Rational(a.numerator, a.denominator) / sp.Rational(b.numerator, b.denominator) for a, b in cells(ALL, metrics).values()]
+    ratios = [
+        sp.Rational(a.numerator, a.denominator) / sp.Rational(b.numerator, b.denominator)
+        for a, b in cells(ALL, metrics).values()
+    ]
     value = sp.Add(*ratios) / len(ratios)
-    require(sp.Rational("0.9815") < value < sp.Rational("0.982"), f"the mean of the ratios is {sp.N(value, 8)}")
+    require(
+        sp.Rational("0.9815") < value < sp.Rational("0.982"), f"the mean of the ratios is {sp.N(value, 8)}"
+    )
     equal(sp.floor(1000 * value), 981, "truncated to a tenth of a per cent")
     return Exhibit(text=f"{sp.N(100 * value, 7)} % over {len(ratios)} ratios")
 
 
-@v2.counterexample("Rounded, the mean of the 50 ratios is 98.2 %; Mean@32 alone, added up over all settings, is 97.4 %.", mean="98.18")
+@v2.counterexample(
+    "Rounded, the mean of the 50 ratios is 98.2 %; Mean@32 alone, added up over all settings, is 97.4 %.",
+    mean="98.18",
+)
 def rounded(shift=0.0):
     value = retained(ALL, (0, 1), "cell", "arithmetic") - shift
     require(f"{value:.1f}" != "98.1", f"rounded {value:.1f}")
@@ -266,7 +354,13 @@ grid = Claim(
     ),
 )
 SIZES = {"MATH-500": 500, "AMC23": 40, "Minerva": 272, "AIME25": 30}
-MISFITS = {("7B, MATH", "AMC23", 0), ("7B, MATH", "AMC23", 1), ("R1-Distill-1.5B, MATH", "AIME25", 0), ("R1-Distill-1.5B, MATH", "AIME25", 1), ("7B, DAPO-Math", "Minerva", 0)}
+MISFITS = {
+    ("7B, MATH", "AMC23", 0),
+    ("7B, MATH", "AMC23", 1),
+    ("R1-Distill-1.5B, MATH", "AIME25", 0),
+    ("R1-Distill-1.5B, MATH", "AIME25", 1),
+    ("7B, DAPO-Math", "Minerva", 0),
+}
 
 
 def fits(value, count, *, truncate=False):
@@ -290,14 +384,23 @@ def misfits(metric, samples):
     return found
 
 
-@grid.step("The grid test", route="enumeration", shows="all 40 Mean@32 entries of the four benchmarks; the misfits are truncations")
+@grid.step(
+    "The grid test",
+    route="enumeration",
+    shows="all 40 Mean@32 entries of the four benchmarks; the misfits are truncations",
+)
 def mean_grid(samples=32):
     found = misfits(0, samples)
     require(found == MISFITS, f"entries off the grid: {sorted(found)}")
     for setting, name, g in found:
         value = cells((setting,), (0,))[setting, name, 0][g]
-        require(fits(value, SIZES[name] * samples, truncate=True), f"{setting}, {name}: {value} is not truncated either")
-    return Exhibit(table=(("setting", "benchmark", "G", "entry", "nearest"), *(row(*m) for m in sorted(found))))
+        require(
+            fits(value, SIZES[name] * samples, truncate=True),
+            f"{setting}, {name}: {value} is not truncated either",
+        )
+    return Exhibit(
+        table=(("setting", "benchmark", "G", "entry", "nearest"), *(row(*m) for m in sorted(found)))
+    )
 
 
 def row(setting, name, g):
@@ -307,7 +410,11 @@ def row(setting, name, g):
     return setting, name, str((2, 16)[g]), f"{float(value):.2f}", f"{float(nearest):.4f}"
 
 
-@grid.step("Between two counts", route="smt", shows=r"no whole k has $|100 k/1280 - 64.60| \le 0.005$: k would lie strictly between 826 and 827")
+@grid.step(
+    "Between two counts",
+    route="smt",
+    shows=r"no whole k has $|100 k/1280 - 64.60| \le 0.005$: k would lie strictly between 826 and 827",
+)
 def between(entry="64.60"):
     k = sp.Symbol("k", real=True)
     value = sp.Rational(entry)
@@ -315,7 +422,11 @@ def between(entry="64.60"):
     require(smt_valid(near, sp.And(k > 826, k < 827)), "no whole number of correct samples")
 
 
-@grid.counterexample("AMC23 has 40 problems: 64.60 % of 1280 samples would be 826.88 of them; Pass@32 of 81.76 % would be 32.7 problems.", entry="64.60", count=1280)
+@grid.counterexample(
+    "AMC23 has 40 problems: 64.60 % of 1280 samples would be 826.88 of them; Pass@32 of 81.76 % would be 32.7 problems.",
+    entry="64.60",
+    count=1280,
+)
 def amc(entry="64.60", best="81.76"):
     require(not fits(Fraction(entry), 1280), f"{entry} is a multiple of 1/1280")
     require(not fits(Fraction(best), 40), f"{best} is a multiple of 1/40")

@@ -2,7 +2,19 @@
 
 import sympy as sp
 
-from gradvar.symbolic import Claim, Exhibit, Source, Witness, enumerate_rationals, equal, prompt_weight, require, smt_valid, symbols, trace
+from gradvar.symbolic import (
+    Claim,
+    Exhibit,
+    Source,
+    Witness,
+    enumerate_rationals,
+    equal,
+    prompt_weight,
+    require,
+    smt_valid,
+    symbols,
+    trace,
+)
 
 p = sp.Symbol("p", positive=True)
 RATE = 8  # 256 prompts for 32, lr 8e-6 for 1e-6; 512 rollouts per update in both
@@ -23,7 +35,10 @@ sgd = Claim(
     id="A22a",
     title="Under SGD the linear rule keeps the mean path of one pass over the data, up to the prompt weights",
     statement=r"With eight times more prompts per update at the same number of rollouts, a learning rate eight times larger keeps the size of the update.",
-    hypotheses=("size means the mean displacement over one pass of the data, to first order in the learning rate", r"advantages without the standard deviation, or the ratio $w_{16}/w_2$ is taken into account"),
+    hypotheses=(
+        "size means the mean displacement over one pass of the data, to first order in the learning rate",
+        r"advantages without the standard deviation, or the ratio $w_{16}/w_2$ is taken into account",
+    ),
     source=Source("2510.00977", "v2", "experimental setting: 256 x 2 at 8e-6 against 32 x 16 at 1e-6"),
     verdict="conditional",
     scope="any number of prompts; first order in the learning rate; binary rewards for the weights",
@@ -34,7 +49,11 @@ sgd = Claim(
 )
 
 
-@sgd.step("The mean path", route="sympy", shows=r"$N/256$ steps at $8 \eta$ against $N/32$ at $\eta$: the displacement $\sum \eta \mathrm{E}[\hat g]$ has the ratio $w_2/w_{16}$")
+@sgd.step(
+    "The mean path",
+    route="sympy",
+    shows=r"$N/256$ steps at $8 \eta$ against $N/32$ at $\eta$: the displacement $\sum \eta \mathrm{E}[\hat g]$ has the ratio $w_2/w_{16}$",
+)
 def path(rate=RATE):
     n, eta, g = sp.symbols("N eta g", positive=True)
     w2, w16 = sp.symbols("w2 w16", positive=True)
@@ -43,7 +62,11 @@ def path(rate=RATE):
     equal(two / sixteen, w2 / w16, "the ratio of the displacements over one pass")
 
 
-@sgd.step("The noise of the path", route="smt", shows=r"$\frac{N}{Q} \eta^2 [\sigma_b^2/Q + v/512]$: from 16 to 2 rollouts the first part keeps its size, the second (same v) grows eightfold")
+@sgd.step(
+    "The noise of the path",
+    route="smt",
+    shows=r"$\frac{N}{Q} \eta^2 [\sigma_b^2/Q + v/512]$: from 16 to 2 rollouts the first part keeps its size, the second (same v) grows eightfold",
+)
 def noise(within=RATE):
     between, v, n, eta = sp.symbols("sigma_b v N eta", nonnegative=True)
 
@@ -51,17 +74,31 @@ def noise(within=RATE):
         return n / prompts * (rate * eta) ** 2 * (between / prompts + v / 512)
 
     difference = variance(256, RATE) - variance(32, 1)
-    require(smt_valid([], sp.Eq(difference, (within - 1) * n / 32 * eta**2 * v / 512)), "only the part within a prompt grows")
+    require(
+        smt_valid([], sp.Eq(difference, (within - 1) * n / 32 * eta**2 * v / 512)),
+        "only the part within a prompt grows",
+    )
 
 
-@sgd.step("The weights", route="enumeration", shows=r"$w_{16}$ at $p = j/16$ by the binomial sum lies between $1.9$ and $\sqrt{15}$; $w_2 = 1$")
+@sgd.step(
+    "The weights",
+    route="enumeration",
+    shows=r"$w_{16}$ at $p = j/16$ by the binomial sum lies between $1.9$ and $\sqrt{15}$; $w_2 = 1$",
+)
 def weights(lowest=sp.Rational(19, 10)):
     w = weight(16)
     equal(weight(2), 1, "two rollouts")
-    enumerate_rationals(lambda j: lowest < sp.N(w.subs(p, sp.Rational(j, 16)), 20) <= sp.N(sp.sqrt(15), 20), range(17), what="the range of w_16")
+    enumerate_rationals(
+        lambda j: lowest < sp.N(w.subs(p, sp.Rational(j, 16)), 20) <= sp.N(sp.sqrt(15), 20),
+        range(17),
+        what="the range of w_16",
+    )
 
 
-@sgd.counterexample("One update: at p = 1/2 eight times the rate moves 8/w_16(1/2) = 4.136 times as far, not once; at p = 1/2 over a pass 0.517 times, not once.", p="1/2")
+@sgd.counterexample(
+    "One update: at p = 1/2 eight times the rate moves 8/w_16(1/2) = 4.136 times as far, not once; at p = 1/2 over a pass 0.517 times, not once.",
+    p="1/2",
+)
 def one_update(rate=RATE):
     ratio = rate / weight(16).subs(p, sp.Rational(1, 2))
     require(sp.N(abs(ratio - 1)) > 1, f"one update is {sp.N(ratio, 8)} times as long")
@@ -90,7 +127,11 @@ adam = Claim(
 )
 
 
-@adam.step("Optax's own update", route="traced code", shows=r"the first step of scale_by_adam on a symbolic gradient is $g/(|g| + \epsilon)$: unchanged but for $\epsilon$ when g is scaled")
+@adam.step(
+    "Optax's own update",
+    route="traced code",
+    shows=r"the first step of scale_by_adam on a symbolic gradient is $g/(|g| + \epsilon)$: unchanged but for $\epsilon$ when g is scaled",
+)
 def first_update(scale_power=0):
     import optax
 
@@ -104,10 +145,18 @@ def first_update(scale_power=0):
     point = {x: sp.Rational(i + 1, 3) for i, x in enumerate(g)}
     for c in (1, 8, sp.Rational(1, 5)):
         value = trace(update, c * g, zeros, assume=Witness(point))
-        equal([sp.simplify(v) for v in value], [sp.Integer(c) ** scale_power if c == 8 else 1] * 2, f"a gradient scaled by {c}")
+        equal(
+            [sp.simplify(v) for v in value],
+            [sp.Integer(c) ** scale_power if c == 8 else 1] * 2,
+            f"a gradient scaled by {c}",
+        )
 
 
-@adam.step("Two coordinates, many steps", route="sympy", shows=r"constant g: $m_t = (1 - \beta_1^t) g$, $v_t = (1 - \beta_2^t) g^2$, so each corrected step is the sign of g")
+@adam.step(
+    "Two coordinates, many steps",
+    route="sympy",
+    shows=r"constant g: $m_t = (1 - \beta_1^t) g$, $v_t = (1 - \beta_2^t) g^2$, so each corrected step is the sign of g",
+)
 def constant(correct=True):
     t = sp.Symbol("t", positive=True)
     g, b1, b2 = sp.symbols("g b1 b2", positive=True)
@@ -117,7 +166,11 @@ def constant(correct=True):
     equal(m / sp.sqrt(v), 1, "the corrected step", where=[b1 < 1, b2 < 1])
 
 
-@adam.step("Pure noise", route="enumeration", shows=r"steps of random sign: the mean square of n steps of size $\eta$ is $n \eta^2$, by listing all signs up to $n = 10$")
+@adam.step(
+    "Pure noise",
+    route="enumeration",
+    shows=r"steps of random sign: the mean square of n steps of size $\eta$ is $n \eta^2$, by listing all signs up to $n = 10$",
+)
 def random_walk(power=2):
     import itertools
 
@@ -127,7 +180,11 @@ def random_walk(power=2):
     equal(sp.Rational(RATE**power, 8), 8, "eightfold variance over a pass: 8^2 / 8")
 
 
-@adam.counterexample("Gradient (1, 1/3), Adam without epsilon: updates 1e-6 (1, 1) and 8e-6 (1, 1), whatever the batch; ratio 8.", g="(1, 1/3)", ratio=8)
+@adam.counterexample(
+    "Gradient (1, 1/3), Adam without epsilon: updates 1e-6 (1, 1) and 8e-6 (1, 1), whatever the batch; ratio 8.",
+    g="(1, 1/3)",
+    ratio=8,
+)
 def eight_times(rate=8):
     import jax
     import jax.numpy as jnp

@@ -33,7 +33,11 @@ claim = Claim(
 G = sp.Symbol("G", integer=True, positive=True)
 
 
-@claim.step("The factor", route="sympy", shows=r"$r - \frac{R - r}{G-1} = \frac{G}{G-1} \left(r - \frac{R}{G}\right)$, $R$ the group's sum")
+@claim.step(
+    "The factor",
+    route="sympy",
+    shows=r"$r - \frac{R - r}{G-1} = \frac{G}{G-1} \left(r - \frac{R}{G}\right)$, $R$ the group's sum",
+)
 def factor(power=1):
     r, total = sp.symbols("r R", real=True)
     equal(r - (total - r) / (G - 1), (G / (G - 1)) ** power * (r - total / G), "the factor")
@@ -59,7 +63,11 @@ def unbiased(own=0, mean_score=0):
     return Exhibit(formula=sp.latex(sp.Eq(sp.Function("E")(sp.Symbol(r"\hat g")), sp.simplify(mean))))
 
 
-@claim.step("The shipped weights, G = 2, 3, 4", route="traced code", shows=r"$w_i = \frac{1}{G-1} (r_i - \bar r)$ for symbolic rewards")
+@claim.step(
+    "The shipped weights, G = 2, 3, 4",
+    route="traced code",
+    shows=r"$w_i = \frac{1}{G-1} (r_i - \bar r)$ for symbolic rewards",
+)
 def traced(shift=0):
     for group in (2, 3, 4):
         scene = group_scene(group, on_policy=True)
@@ -70,7 +78,9 @@ def traced(shift=0):
     return Exhibit(formula=sp.latex(sp.expand(weights[0])))
 
 
-@claim.step("A bandit with three reward levels", route="enumeration", shows=r"E = $\nabla J$ exactly at G = 2, 3, 4")
+@claim.step(
+    "A bandit with three reward levels", route="enumeration", shows=r"E = $\nabla J$ exactly at G = 2, 3, 4"
+)
 def enumerated(name="rloo"):
     bandit = Bandit(["1/2", "1/3", "1/6"], [0, 1, "-7/3"])
     for group in (2, 3, 4):
@@ -81,7 +91,11 @@ def enumerated(name="rloo"):
 @claim.step("The engine agrees", route="exact engine", shows="mean and covariance at G = 3")
 def engines():
     bandit = Bandit(["1/2", "1/3", "1/6"], [0, 1, "-7/3"])
-    engines_agree(engine(catalogue.get("rloo"), bandit, 3), group_moments(bandit, 3, weights_of(catalogue.get("rloo"))), "RLOO")
+    engines_agree(
+        engine(catalogue.get("rloo"), bandit, 3),
+        group_moments(bandit, 3, weights_of(catalogue.get("rloo"))),
+        "RLOO",
+    )
 
 
 claim.sabotage("no factor", factor, power=0)

@@ -54,7 +54,9 @@ def _claims(config: Prove) -> int:
     if config.jobs < 1:
         raise ValueError(f"jobs: {config.jobs}; give at least 1")
     if config.target is not None and not Path(config.target).exists():
-        raise FileNotFoundError(f"target: {config.target} does not exist; give a folder of claims, or file.py:objective")
+        raise FileNotFoundError(
+            f"target: {config.target} does not exist; give a folder of claims, or file.py:objective"
+        )
     claims = select(load(config.target or proofs_folder()), config.only)
     reports = _with_progress(claims, config.quiet, config.jobs)
     console = Console()
@@ -65,7 +67,9 @@ def _claims(config: Prove) -> int:
     _write(config, [report.as_dict() for report in reports], reports)
     failed = [report.claim.id for report in reports if not report.holds]
     if failed:
-        console.print(f"{len(failed)} of {len(reports)} verdicts do not hold: {', '.join(failed)}", markup=False)
+        console.print(
+            f"{len(failed)} of {len(reports)} verdicts do not hold: {', '.join(failed)}", markup=False
+        )
     return 1 if failed else 0
 
 
@@ -111,7 +115,11 @@ def table(reports: list[Report]) -> Any:
     shown.add_column("s", justify="right")
     for report in reports:
         c = report.claim
-        verdict = f"[{colours[c.verdict]}]{c.verdict}[/]" if report.holds else f"[bold magenta]{c.verdict}: FAILS[/]"
+        verdict = (
+            f"[{colours[c.verdict]}]{c.verdict}[/]"
+            if report.holds
+            else f"[bold magenta]{c.verdict}: FAILS[/]"
+        )
         title = c.title.replace("$", "").replace("[", r"\[")
         shown.add_row(c.id, title, str(c.source), verdict, ", ".join(report.routes), f"{report.seconds:.1f}")
     return shown

@@ -36,7 +36,9 @@ math[display=block] { overflow-x: auto; padding: .3rem 0; } summary { cursor: po
 """
 
 
-def book(reports: Sequence[Report], title: str = "Claims about group-relative policy gradients, checked") -> str:
+def book(
+    reports: Sequence[Report], title: str = "Claims about group-relative policy gradients, checked"
+) -> str:
     """The whole page as HTML."""
     counts: dict[str, int] = {}
     for report in reports:
@@ -75,7 +77,9 @@ def _section(report: Report) -> str:
     c = report.claim
     by_name = {(o.kind, o.name): o for o in report.outcomes}
     parts = [f'<h2 id="{escape(c.id)}">{escape(c.id)}. {text_to_html(c.title)} {_badge(report)}</h2>']
-    parts.append(f"<p class=meta>{'Our own. ' if c.own else ''}{escape(str(c.source))}. Scope: {text_to_html(c.scope)}.</p>")
+    parts.append(
+        f"<p class=meta>{'Our own. ' if c.own else ''}{escape(str(c.source))}. Scope: {text_to_html(c.scope)}.</p>"
+    )
     parts.append(f"<p class=statement>{text_to_html(c.statement)}</p>")
     if c.hypotheses:
         parts.append("<p>Hypotheses: " + "; ".join(map(text_to_html, c.hypotheses)) + ".</p>")
@@ -90,8 +94,12 @@ def _section(report: Report) -> str:
             + _evidence(outcome.evidence)
         )
     if c.sabotages:
-        items = "".join(f"<li>{text_to_html(s.name)} {_mark(by_name['sabotage', s.name])}</li>" for s in c.sabotages)
-        parts.append(f"<details><summary>False statements that the checks reject</summary><ul>{items}</ul></details>")
+        items = "".join(
+            f"<li>{text_to_html(s.name)} {_mark(by_name['sabotage', s.name])}</li>" for s in c.sabotages
+        )
+        parts.append(
+            f"<details><summary>False statements that the checks reject</summary><ul>{items}</ul></details>"
+        )
     for complaint in report.complaints:
         parts.append(f"<p><b>Missing:</b> {escape(complaint)}</p>")
     return "".join(parts)
@@ -99,7 +107,9 @@ def _section(report: Report) -> str:
 
 def _step(step: Any, outcome: Outcome) -> str:
     shows = f" {text_to_html(step.shows)}" if step.shows else ""
-    head = f'<b>{text_to_html(step.name)}.</b>{shows} <span class="route">{step.route}</span> {_mark(outcome)}'
+    head = (
+        f'<b>{text_to_html(step.name)}.</b>{shows} <span class="route">{step.route}</span> {_mark(outcome)}'
+    )
     code = textwrap.dedent(inspect.getsource(step.check))
     source = f"<details><summary>the check</summary><pre>{escape(code)}</pre></details>"
     return f"<li>{head}{_evidence(outcome.evidence)}{source}</li>"
@@ -120,9 +130,15 @@ def _evidence(evidence: Any) -> str:
         return f"<p class=evidence>{text_to_html(str(evidence)) if isinstance(evidence, str) else escape(str(evidence))}</p>"
     formula = to_mathml(evidence.formula, block=True) if evidence.formula else ""
     code = f"<pre>{escape(evidence.code)}</pre>" if evidence.code else ""
-    shown = f'<div class="pair"><div>{formula}</div><div>{code}</div></div>' if formula and code else formula + code
+    shown = (
+        f'<div class="pair"><div>{formula}</div><div>{code}</div></div>'
+        if formula and code
+        else formula + code
+    )
     if evidence.table:
         head, *rows = evidence.table
-        body = "".join("<tr>" + "".join(f"<td>{text_to_html(str(cell))}" for cell in row) + "</tr>" for row in rows)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{text_to_html(str(cell))}" for cell in row) + "</tr>" for row in rows
+        )
         shown += f"<table><tr>{''.join(f'<th>{text_to_html(str(cell))}' for cell in head)}</tr>{body}</table>"
     return shown + (f"<p class=evidence>{text_to_html(evidence.text)}</p>" if evidence.text else "")

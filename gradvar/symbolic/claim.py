@@ -103,7 +103,9 @@ class Claim:
         if self.verdict not in get_args(Verdict):
             raise ValueError(f"verdict: {self.verdict!r}; give one of {', '.join(get_args(Verdict))}")
 
-    def step(self, name: str, *, route: Route, shows: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def step(
+        self, name: str, *, route: Route, shows: str = ""
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Add the decorated function as the next step."""
         if route not in get_args(Route):
             raise ValueError(f"route: {route!r}; give one of {', '.join(get_args(Route))}")
@@ -122,7 +124,9 @@ class Claim:
             raise ValueError(f"step: {step.__name__} is not a step or counterexample of claim {self.id}")
         self.sabotages.append(Sabotage(name, step, changes))
 
-    def counterexample(self, text: str, /, **numbers: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def counterexample(
+        self, text: str, /, **numbers: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Add the decorated check as a counterexample with its exact numbers."""
 
         def add(check: Callable[..., Any]) -> Callable[..., Any]:
@@ -182,7 +186,8 @@ class Report:
             "routes": list(self.routes),
             "steps": [{"name": s.name, "route": s.route, "shows": s.shows} for s in claim.steps],
             "sabotages": [s.name for s in claim.sabotages],
-            "errors": [f"{o.kind} {o.name}: {o.error}" for o in self.outcomes if not o.holds] + list(self.complaints),
+            "errors": [f"{o.kind} {o.name}: {o.error}" for o in self.outcomes if not o.holds]
+            + list(self.complaints),
             "seconds": round(self.seconds, 3),
         }
 
@@ -247,4 +252,14 @@ def _complaints(claim: Claim, outcomes: Iterable[Outcome]) -> list[str]:
     return missing
 
 
-__all__ = ["Claim", "Counterexample", "Exhibit", "Outcome", "Rejected", "Report", "Source", "require", "verify"]
+__all__ = [
+    "Claim",
+    "Counterexample",
+    "Exhibit",
+    "Outcome",
+    "Rejected",
+    "Report",
+    "Source",
+    "require",
+    "verify",
+]

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import jax
@@ -81,7 +81,10 @@ def group_moments(bandit: Bandit, size: int, weights: Weights, *, by_answer: boo
     mean, second = [sp.Integer(0)] * width, sp.Integer(0)
     for answers in itertools.product(range(len(bandit.probabilities)), repeat=size):
         chance = sp.Mul(*[bandit.probabilities[k] for k in answers])
-        w = [sp.sympify(x) for x in weights(answers if by_answer else tuple(bandit.rewards[k] for k in answers))]
+        w = [
+            sp.sympify(x)
+            for x in weights(answers if by_answer else tuple(bandit.rewards[k] for k in answers))
+        ]
         update = [sp.Add(*[w[i] * bandit.scores[k][j] for i, k in enumerate(answers)]) for j in range(width)]
         mean = [m + chance * u for m, u in zip(mean, update, strict=True)]
         second += chance * sp.Add(*[u * u for u in update])
@@ -101,7 +104,7 @@ def weights_of(objective: Callable[..., Any], **fields: Any) -> Weights:
     ``fields`` are further fields of the batch, as for ``symbolic_batch``.
     """
 
-    @lru_cache(maxsize=None)
+    @cache
     def weights(rewards: tuple[Any, ...]) -> tuple[sp.Expr, ...]:
         shape = (1, len(rewards), 1)
         zeros = np.full(shape, sp.Integer(0), object)

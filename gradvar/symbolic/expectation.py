@@ -76,7 +76,9 @@ def over_rollouts(
     total = sp.Integer(0)
     for powers, coefficient in sp.Poly(sp.expand(expression), *symbols).terms():
         factors = [sums[symbol] for symbol, power in zip(symbols, powers, strict=True) for _ in range(power)]
-        total += coefficient * sp.Add(*[_block_product(blocks, size, moment) for blocks in partitions(factors)])
+        total += coefficient * sp.Add(
+            *[_block_product(blocks, size, moment) for blocks in partitions(factors)]
+        )
     return total
 
 
@@ -92,7 +94,9 @@ def partitions(items: list[Any]) -> Iterator[list[list[Any]]]:
             yield [*blocks[:i], [first, *block], *blocks[i + 1 :]]
 
 
-def _block_product(blocks: list[list[Exponents]], size: sp.Expr, moment: Callable[[Exponents], sp.Expr]) -> sp.Expr:
+def _block_product(
+    blocks: list[list[Exponents]], size: sp.Expr, moment: Callable[[Exponents], sp.Expr]
+) -> sp.Expr:
     product = falling(size, len(blocks))
     for block in blocks:
         merged: dict[str, int] = {}
@@ -114,6 +118,8 @@ def centred_score_moments(p: sp.Expr, g: sp.Expr, v1: sp.Expr, v0: sp.Expr) -> C
             return g if a else sp.Integer(0)
         if b == 2:
             return p * v1 if a else p * v1 + (1 - p) * v0
-        raise ValueError(f"exponents: {dict(exponents)}; moments of the score beyond the second are not known")
+        raise ValueError(
+            f"exponents: {dict(exponents)}; moments of the score beyond the second are not known"
+        )
 
     return moment

@@ -32,7 +32,9 @@ def cumulative(x: np.ndarray, axis: int, reverse: bool, combine: Callable[[list[
     return out
 
 
-def sort(operands: list[np.ndarray], params: Any, order: Callable[[list[Any]], list[int]]) -> list[np.ndarray]:
+def sort(
+    operands: list[np.ndarray], params: Any, order: Callable[[list[Any]], list[int]]
+) -> list[np.ndarray]:
     """Sort all operands along one axis by the first of them (further keys break no ties here: the sort is stable)."""
     axis = params["dimension"]
     keys = np.moveaxis(operands[0], axis, -1)
@@ -55,7 +57,9 @@ def _broadcast_in_dim(params: Any, x: np.ndarray, *_: Any) -> np.ndarray:
 
 def _pad(params: Any, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
     config = [tuple(int(n) for n in row) for row in params["padding_config"]]
-    shape = [lo + hi + max(n + (n - 1) * inner, 0) for n, (lo, hi, inner) in zip(x.shape, config, strict=True)]
+    shape = [
+        lo + hi + max(n + (n - 1) * inner, 0) for n, (lo, hi, inner) in zip(x.shape, config, strict=True)
+    ]
     out = np.empty(shape, object)
     out[...] = fill.item()
     for index in np.ndindex(x.shape):
@@ -179,7 +183,12 @@ _MOST_ROUNDS = 10_000
 
 
 def control_flow(
-    name: str, params: Any, operands: list[np.ndarray], reader: Any, read: Callable[..., Any], choose: Callable[..., Any]
+    name: str,
+    params: Any,
+    operands: list[np.ndarray],
+    reader: Any,
+    read: Callable[..., Any],
+    choose: Callable[..., Any],
 ) -> list[np.ndarray] | None:
     """Calls (jit, custom derivatives, remat), scan, while and cond; None for anything else."""
     if name == "scan":
@@ -210,9 +219,15 @@ def _scan(params: Any, operands: list[np.ndarray], reader: Any, read: Callable[.
     return [*carry, *(np.stack(column) for column in zip(*steps, strict=True))]
 
 
-def _while(params: Any, operands: list[np.ndarray], reader: Any, read: Callable[..., Any]) -> list[np.ndarray]:
+def _while(
+    params: Any, operands: list[np.ndarray], reader: Any, read: Callable[..., Any]
+) -> list[np.ndarray]:
     tests, bodies = params["cond_nconsts"], params["body_nconsts"]
-    test_fixed, body_fixed, carry = operands[:tests], operands[tests : tests + bodies], operands[tests + bodies :]
+    test_fixed, body_fixed, carry = (
+        operands[:tests],
+        operands[tests : tests + bodies],
+        operands[tests + bodies :],
+    )
     for _ in range(_MOST_ROUNDS):
         go = read(params["cond_jaxpr"], [*test_fixed, *carry], reader)[0].item()
         if not isinstance(go, bool):
@@ -223,5 +238,3 @@ def _while(params: Any, operands: list[np.ndarray], reader: Any, read: Callable[
             return carry
         carry = read(params["body_jaxpr"], [*body_fixed, *carry], reader)
     raise RuntimeError(f"a while loop ran {_MOST_ROUNDS} rounds without end")
-
-

@@ -18,13 +18,17 @@ def proofs_folder() -> Path:
     for folder in (package / "_proofs", package.parent / "proofs"):
         if folder.is_dir() and any(folder.glob("*.py")):
             return folder
-    raise FileNotFoundError("no claims found: neither gradvar/_proofs (wheel) nor proofs/ (checkout) is there")
+    raise FileNotFoundError(
+        "no claims found: neither gradvar/_proofs (wheel) nor proofs/ (checkout) is there"
+    )
 
 
 def load(folder: Path | str) -> list[Claim]:
     """All claims of a folder (or of one file), by id. Raises ``ValueError`` on two claims with one id or on none."""
     folder = Path(folder)
-    files = [folder] if folder.is_file() else sorted(f for f in folder.glob("*.py") if not f.name.startswith("_"))
+    files = (
+        [folder] if folder.is_file() else sorted(f for f in folder.glob("*.py") if not f.name.startswith("_"))
+    )
     claims: dict[str, Claim] = {}
     for file in files:
         for value in vars(import_file(file)).values():
@@ -55,6 +59,8 @@ def import_file(file: Path) -> ModuleType:
     sys.path.insert(0, str(file.parent))
     try:
         spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises, the file is what to name
+        raise ValueError(f"{file.name}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(file.parent))
     return module

@@ -31,15 +31,50 @@ _OPERATORS = {
     "nearrow": "↗", "searrow": "↘", "succ": "≻", "prec": "≺", "not": "¬",
 }  # fmt: skip
 _BIG = {"sum": "∑", "prod": "∏", "int": "∫", "bigcup": "⋃", "bigcap": "⋂"}
-_FUNCTIONS = (
-    "log ln exp sin cos tan asin acos atan sinh cosh tanh det dim gcd arg deg ker Pr hom arcsin arccos arctan coth sec"
-).split()
+_FUNCTIONS = ["log", "ln", "exp", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "det", "dim", "gcd", "arg", "deg", "ker", "Pr", "hom", "arcsin", "arccos", "arctan", "coth", "sec"]
 _LIMITS = ("lim", "max", "min", "sup", "inf", "limsup", "liminf", "argmax", "argmin")
-_SPACES = {",": "0.17em", ":": "0.22em", ";": "0.28em", "quad": "1em", "qquad": "2em", " ": "0.25em", "!": "0", "~": "0.25em"}
-_ACCENTS = {"bar": "¯", "hat": "^", "tilde": "~", "overline": "¯", "vec": "→", "dot": "˙", "widehat": "^", "widetilde": "~"}
-_FONTS = {"mathrm": "normal", "mathbf": "bold", "mathbb": "double-struck", "mathcal": "script", "boldsymbol": "bold"}
+_SPACES = {
+    ",": "0.17em",
+    ":": "0.22em",
+    ";": "0.28em",
+    "quad": "1em",
+    "qquad": "2em",
+    " ": "0.25em",
+    "!": "0",
+    "~": "0.25em",
+}
+_ACCENTS = {
+    "bar": "¯",
+    "hat": "^",
+    "tilde": "~",
+    "overline": "¯",
+    "vec": "→",
+    "dot": "˙",
+    "widehat": "^",
+    "widetilde": "~",
+}
+_FONTS = {
+    "mathrm": "normal",
+    "mathbf": "bold",
+    "mathbb": "double-struck",
+    "mathcal": "script",
+    "boldsymbol": "bold",
+}
 _DOUBLE = {"R": "ℝ", "N": "ℕ", "Z": "ℤ", "Q": "ℚ", "E": "𝔼", "P": "ℙ", "C": "ℂ", "1": "𝟙"}
-_IGNORED = {"displaystyle", "textstyle", "limits", "nolimits", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "bigg", "Bigg"}
+_IGNORED = {
+    "displaystyle",
+    "textstyle",
+    "limits",
+    "nolimits",
+    "big",
+    "Big",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "bigg",
+    "Bigg",
+}
 
 
 def to_mathml(latex: str, *, block: bool = False) -> str:
@@ -145,7 +180,9 @@ class _Parser:
         if name in _BIG:
             return f'<mo largeop="true">{_BIG[name]}</mo>'
         if name in _FUNCTIONS or name in _LIMITS:
-            return f"<mi>{name}</mi><mo>&#x2061;</mo>" if self.peek() not in ("^", "_") else f"<mi>{name}</mi>"
+            return (
+                f"<mi>{name}</mi><mo>&#x2061;</mo>" if self.peek() not in ("^", "_") else f"<mi>{name}</mi>"
+            )
         if name in _SPACES:
             return f'<mspace width="{_SPACES[name]}"/>'
         if name in _IGNORED:
@@ -233,7 +270,13 @@ class _Parser:
         return f"<mrow>{opening}{body}{self.fence()}</mrow>"
 
     def environment(self, name: str) -> str:
-        brackets = {"cases": ("{", ""), "matrix": ("", ""), "pmatrix": ("(", ")"), "bmatrix": ("[", "]"), "aligned": ("", "")}
+        brackets = {
+            "cases": ("{", ""),
+            "matrix": ("", ""),
+            "pmatrix": ("(", ")"),
+            "bmatrix": ("[", "]"),
+            "aligned": ("", ""),
+        }
         if name == "array":
             self.braced_name()
             brackets["array"] = ("", "")

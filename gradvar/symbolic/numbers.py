@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-_WRITTEN_DIGITS = 12  # a constant that a person typed has fewer digits than this; one that was computed has 16 or 17
+_WRITTEN_DIGITS = (
+    12  # a constant that a person typed has fewer digits than this; one that was computed has 16 or 17
+)
 _SMALL_DENOMINATOR = 10**6
 
 

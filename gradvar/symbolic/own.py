@@ -61,11 +61,18 @@ class Analysis:
         return {
             "target": self.target,
             "regions": [
-                {"conditions": [str(c) for c in r.conditions], "token_weights": [str(w) for w in _pair(r)]} for r in self.regions
+                {"conditions": [str(c) for c in r.conditions], "token_weights": [str(w) for w in _pair(r)]}
+                for r in self.regions
             ],
             "prompt_weight": {str(g): str(w) for g, w in self.weights.items()},
             "laws": [
-                {"name": l.name, "statement": l.statement, "verdict": l.verdict, "counterexample": l.counterexample, "note": l.note}
+                {
+                    "name": l.name,
+                    "statement": l.statement,
+                    "verdict": l.verdict,
+                    "counterexample": l.counterexample,
+                    "note": l.note,
+                }
                 for l in self.laws
             ],
             "notes": list(self.notes),
@@ -99,9 +106,13 @@ def load_objective(target: str) -> Objective:
         from gradvar.compose import compose
         from gradvar.pieces import aggregate, surrogate
 
-        return compose(advantage=found, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum).objective
+        return compose(
+            advantage=found, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum
+        ).objective
     if len([p for p in parameters if p.default is p.empty]) != 2:
-        raise ValueError(f"target: {name} takes {len(parameters)} arguments; an objective takes (logp, batch), an advantage (rewards)")
+        raise ValueError(
+            f"target: {name} takes {len(parameters)} arguments; an objective takes (logp, batch), an advantage (rewards)"
+        )
     return found
 
 
@@ -129,9 +140,14 @@ def _engine_note(objective: Objective, weight: sp.Expr) -> list[str]:
         return ["the exact engine was not asked: w(p) depends on more than p"]
     bandit = Bandit(["1/3", "2/3"], [1, 0])
     mean = np.asarray(engine(Estimator("own", objective), bandit, 2).mean).reshape(-1)
-    gap = max(abs(float(weight.subs(p, sp.Rational(1, 3)) * g) - m) for g, m in zip(bandit.gradient, mean, strict=True))
+    gap = max(
+        abs(float(weight.subs(p, sp.Rational(1, 3)) * g) - m)
+        for g, m in zip(bandit.gradient, mean, strict=True)
+    )
     if gap > 1e-9:
-        raise ValueError(f"target: the traced mean and the exact engine's differ by {gap:.1e}; is the objective pure?")
+        raise ValueError(
+            f"target: the traced mean and the exact engine's differ by {gap:.1e}; is the objective pure?"
+        )
     return [f"the exact engine agrees: at p = 1/3, G = 2 its mean is w(p) grad p to {max(gap, 1e-16):.0e}"]
 
 
@@ -140,7 +156,9 @@ def _regions(objective: Objective, notes: list[str]) -> list[Region]:
     try:
         return scene.regions(objective)
     except (Undecided, TypeError, ValueError) as error:
-        notes.append(f"off policy: the regions were not all found ({str(error).splitlines()[0]}); shown on policy")
+        notes.append(
+            f"off policy: the regions were not all found ({str(error).splitlines()[0]}); shown on policy"
+        )
         on_policy = group_scene(2, on_policy=True)
         batch = _on_policy_batch(on_policy.rewards, on_policy.batch.logp_old)
         return explore(jax.grad(objective), on_policy.logp, batch)
@@ -179,7 +197,9 @@ def prompt_weight_of(objective: Objective, group: int) -> sp.Expr | None:
         if any(w.free_symbols & set(logp.flat) for w in weights):
             return None  # the weight of a rollout then depends on which answer it is, not only on its reward
         chance = sp.Mul(*[p if r else 1 - p for r in rewards])
-        total += chance * sp.Add(*[w * (1 / p if r else -1 / (1 - p)) for w, r in zip(weights, rewards, strict=True)])
+        total += chance * sp.Add(
+            *[w * (1 / p if r else -1 / (1 - p)) for w, r in zip(weights, rewards, strict=True)]
+        )
     return sp.factor(sp.cancel(sp.expand(sp.simplify(total))))
 
 
@@ -194,13 +214,18 @@ def _gradient(objective: Objective, rewards: Any, side: dict[str, Any]) -> Any:
     """On-policy token weights [G] at rewards [G], in JAX; ``side`` are the arrays of ``_side``, any values."""
     batch = {name: side[name] for name in ("values", "greedy_rewards", "baseline")}
     logp = side["logp"]
-    return jax.grad(objective)(logp, Batch(rewards[None], logp, logp_ref=logp, logp_sampler=logp, **batch)).reshape(-1)
+    return jax.grad(objective)(
+        logp, Batch(rewards[None], logp, logp_ref=logp, logp_sampler=logp, **batch)
+    ).reshape(-1)
 
 
 def _side(group: int) -> dict[str, np.ndarray]:
     """What a batch holds besides rewards, in symbols: the laws are to hold whatever it is."""
     fields = _fields(group)
-    return {"logp": symbols("a", (1, group, 1)), **{k: fields[k] for k in ("values", "greedy_rewards", "baseline")}}
+    return {
+        "logp": symbols("a", (1, group, 1)),
+        **{k: fields[k] for k in ("values", "greedy_rewards", "baseline")},
+    }
 
 
 def _algebraic(objective: Objective) -> Iterator[Law]:
@@ -208,12 +233,22 @@ def _algebraic(objective: Objective) -> Iterator[Law]:
     w = lambda r, side: _gradient(objective, r, side)  # noqa: E731
     c, k = sp.Symbol("c", real=True), sp.Symbol("k", positive=True)
     yield _law("zero_sum", "The weights of a group sum to zero.", lambda r, s: jnp.sum(w(r, s)))
-    yield _law("shift_invariant", "Adding c to all rewards changes no weight.", lambda r, s, c: w(r + c, s) - w(r, s), c)
+    yield _law(
+        "shift_invariant",
+        "Adding c to all rewards changes no weight.",
+        lambda r, s, c: w(r + c, s) - w(r, s),
+        c,
+    )
     yield _law(
         "scale_equivariant", "Multiplying all rewards by k > 0 multiplies the weights by k.",
         lambda r, s, k: w(k * r, s) - k * w(r, s), k,
     )  # fmt: skip
-    yield _law("scale_invariant", "Multiplying all rewards by k > 0 changes no weight.", lambda r, s, k: w(k * r, s) - w(r, s), k)
+    yield _law(
+        "scale_invariant",
+        "Multiplying all rewards by k > 0 changes no weight.",
+        lambda r, s, k: w(k * r, s) - w(r, s),
+        k,
+    )
     yield _law(
         "zero_on_equal_rewards", "A group whose rewards are all equal has weights of zero.",
         lambda r, s: w(r[:1] * jnp.ones(r.shape), s),
@@ -281,7 +316,10 @@ def _unbiased(objective: Objective) -> Law:
     name, statement = "unbiased", "The expected gradient is grad J, for any real rewards (G = 2)."
 
     def total(r: Any, x: Any, side: Any) -> Any:
-        return _gradient(objective, jnp.stack([r, x]), side)[0] + _gradient(objective, jnp.stack([x, r]), side)[1]
+        return (
+            _gradient(objective, jnp.stack([r, x]), side)[0]
+            + _gradient(objective, jnp.stack([x, r]), side)[1]
+        )
 
     r, q, x = sp.symbols("r q x", real=True)
     side = _side(2) | {"logp": np.full((1, 2, 1), sp.Symbol("a", real=True), object)}
@@ -296,7 +334,13 @@ def _unbiased(objective: Objective) -> Law:
             return Law(name, statement, None, note=str(error).splitlines()[0])
         if point is not None:
             where = {str(s): str(v) for s, v in sorted(point.items(), key=lambda item: str(item[0]))}
-            return Law(name, statement, False, where, note=f"W(r, x) - W(q, x) is not r - q, {label}; JAX in float64 agrees")
+            return Law(
+                name,
+                statement,
+                False,
+                where,
+                note=f"W(r, x) - W(q, x) is not r - q, {label}; JAX in float64 agrees",
+            )
     return Law(name, statement, True, note="one token per rollout, on policy; rewards of any law")
 
 
@@ -308,13 +352,25 @@ def _binary(weights: dict[int, sp.Expr]) -> Iterator[Law]:
     note = "binary rewards, one token, on policy; G = " + ", ".join(map(str, known))
     off = next((g for g, w in known.items() if not vanishes(w - 1)), None)
     where = None if off is None else {"G": str(off), "p": "1/2", "w(p)": _short(known[off].subs(p, one))}
-    yield Law("unbiased_binary", "w(p) = 1: the expected gradient is grad p.", None if not known else off is None, where, note)
+    yield Law(
+        "unbiased_binary",
+        "w(p) = 1: the expected gradient is grad p.",
+        None if not known else off is None,
+        where,
+        note,
+    )
     bent = next((g for g, w in known.items() if not vanishes(sp.diff(w, p))), None)
     values = None
     if bent is not None:
         w = known[bent]
         values = {"G": str(bent), "w(1/2)": _short(w.subs(p, one)), "w(1/10)": _short(w.subs(p, tenth))}
-    yield Law("unbiased_up_to_constant", "w(p) does not depend on p: right up to a factor, on all prompts.", None if not known else bent is None, values, note)
+    yield Law(
+        "unbiased_up_to_constant",
+        "w(p) does not depend on p: right up to a factor, on all prompts.",
+        None if not known else bent is None,
+        values,
+        note,
+    )
     yield Law(
         "direction_biased_across_prompts",
         "w(p) depends on p: prompts of different difficulty are weighed differently, the direction of grad J is lost.",
@@ -347,7 +403,9 @@ def merged(regions: tuple[Region, ...]) -> list[tuple[list[str], list[sp.Expr]]]
             shared = [d for d in every if all(smt_valid(c, relation(d), total=True) for c in conditions)]
             # Off the boundaries, which no region holds, what is shared must imply one of the members.
             inside = [sp.Ne(e, 0) for e in dict.fromkeys(e for m in members for e, _ in m.decisions)]
-            if smt_valid([*map(relation, shared), *inside], sp.Or(*[sp.And(*c) for c in conditions]), total=True):
+            if smt_valid(
+                [*map(relation, shared), *inside], sp.Or(*[sp.And(*c) for c in conditions]), total=True
+            ):
                 alternatives = [_without_implied([relation(d) for d in shared])]
         except Undecided:
             pass
@@ -402,6 +460,10 @@ def render(analysis: Analysis) -> Iterator[Any]:
         laws.add_column(title, no_wrap=title in ("law", "verdict"))
     colours = {"proved": "green", "refuted": "red", "undecided": "yellow"}
     for law in analysis.laws:
-        shown = "" if law.counterexample is None else ", ".join(f"{k} = {v}" for k, v in law.counterexample.items())
+        shown = (
+            ""
+            if law.counterexample is None
+            else ", ".join(f"{k} = {v}" for k, v in law.counterexample.items())
+        )
         laws.add_row(law.name, f"[{colours[law.verdict]}]{law.verdict}[/]", shown, law.note)
     yield laws

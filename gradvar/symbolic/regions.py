@@ -71,11 +71,15 @@ def explore(fn: Callable[..., Any], *args: Any, given: Iterable[Any] = (), limit
         if not sides:
             found.append(Region(path, value, point))
             if len(found) > limit:
-                raise ValueError(f"limit: more than {limit} regions; assume more (given=), or use fewer tokens")
+                raise ValueError(
+                    f"limit: more than {limit} regions; assume more (given=), or use fewer tokens"
+                )
     return found
 
 
-def _split_boundary(path: tuple[Decision, ...], known: int, given: list[Any]) -> tuple[int, list[tuple[Decision, ...]]]:
+def _split_boundary(
+    path: tuple[Decision, ...], known: int, given: list[Any]
+) -> tuple[int, list[tuple[Decision, ...]]]:
     """Where the path first meets a boundary that is not forced, and the prefixes on both sides of it."""
     for i, (expression, sign) in enumerate(path):
         if sign == 0 and i >= known:

@@ -92,9 +92,14 @@ def _compare(reader: Reader, name: str, a: Any, b: Any) -> Any:
         return name == "ne"
     sign = reader.sign(a, b)
     if sign is not None:
-        return {"eq": sign == 0, "ne": sign != 0, "lt": sign < 0, "le": sign <= 0, "gt": sign > 0, "ge": sign >= 0}[
-            name
-        ]
+        return {
+            "eq": sign == 0,
+            "ne": sign != 0,
+            "lt": sign < 0,
+            "le": sign <= 0,
+            "gt": sign > 0,
+            "ge": sign >= 0,
+        }[name]
     if name in ("eq", "ne"):
         same = _equality(a, b)
         if isinstance(same, bool):
@@ -269,7 +274,9 @@ def _order(reader: Reader, values: list[sp.Expr]) -> list[int]:
     def before(a: sp.Expr, b: sp.Expr) -> bool:
         sign = reader.sign(a, b)
         if sign is None:
-            raise Unreadable(f"sorting by the open comparison of {a} with {b}: trace under an assumption (a Witness)")
+            raise Unreadable(
+                f"sorting by the open comparison of {a} with {b}: trace under an assumption (a Witness)"
+            )
         return sign < 0
 
     order: list[int] = []
@@ -286,7 +293,9 @@ def _arg_extremum(reader: Reader, values: list[sp.Expr], *, largest: bool) -> sp
     return sp.Integer(order[0])
 
 
-def apply(equation: Any, operands: list[np.ndarray], reader: Reader, read: Callable[..., Any]) -> list[np.ndarray]:
+def apply(
+    equation: Any, operands: list[np.ndarray], reader: Reader, read: Callable[..., Any]
+) -> list[np.ndarray]:
     """One equation of a jaxpr: its outputs, as a list."""
     name, params = equation.primitive.name, equation.params
     try:
@@ -297,7 +306,9 @@ def apply(equation: Any, operands: list[np.ndarray], reader: Reader, read: Calla
     called = layout.control_flow(name, params, operands, reader, read, _choose)
     if called is not None:
         return called
-    raise Unreadable(f"trace: the symbolic reader does not know the primitive '{name}' (parameters: {sorted(params)})")
+    raise Unreadable(
+        f"trace: the symbolic reader does not know the primitive '{name}' (parameters: {sorted(params)})"
+    )
 
 
 def _simple(name: str, params: Any, operands: list[np.ndarray], reader: Reader, equation: Any) -> Any:
@@ -321,7 +332,9 @@ def _simple(name: str, params: Any, operands: list[np.ndarray], reader: Reader, 
         return layout.elementwise(lambda a, b: a - b * _truncate(a / b), *operands)
     if name == "integer_pow":
         power = int(params["y"])
-        return layout.elementwise(lambda x: x**power if power >= 0 else _divide(sp.Integer(1), x**-power), *operands)
+        return layout.elementwise(
+            lambda x: x**power if power >= 0 else _divide(sp.Integer(1), x**-power), *operands
+        )
     if name == "clamp":
         low, x, high = operands
         step = layout.elementwise(lambda a, b: _extremum(reader, a, b, largest=True), x, low)

@@ -7,14 +7,16 @@ import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 
 from gradvar.symbolic.claim import Claim, Outcome, Report, verify
 
 _WORTH_A_PROCESS = 6  # a fresh process spends some seconds on loading JAX and SymPy
 
 
-def verify_all(claims: Sequence[Claim], *, jobs: int = 1, done: Callable[[Claim], None] | None = None) -> list[Report]:
+def verify_all(
+    claims: Sequence[Claim], *, jobs: int = 1, done: Callable[[Claim], None] | None = None
+) -> list[Report]:
     """Verify claims (as ``load`` returns them); reports in the same order. ``done`` is called after each.
 
     With ``jobs`` above one the claims are loaded and run afresh in that many processes.
@@ -44,7 +46,7 @@ def _verify_by_name(path: str, identifier: str) -> tuple[tuple[Outcome, ...], tu
     return tuple(map(_portable, report.outcomes)), report.complaints, report.seconds
 
 
-@lru_cache(maxsize=None)
+@cache
 def _loaded(path: str) -> dict[str, Claim]:
     from gradvar.symbolic.library import load
 

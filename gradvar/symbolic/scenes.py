@@ -41,7 +41,12 @@ class Scene:
 
 
 def group_scene(
-    group: int, lengths: Sequence[int] | None = None, *, rewards: Any = None, on_policy: bool = False, **fields: Any
+    group: int,
+    lengths: Sequence[int] | None = None,
+    *,
+    rewards: Any = None,
+    on_policy: bool = False,
+    **fields: Any,
 ) -> Scene:
     """A scene of one prompt. ``lengths`` are the rollouts' tokens (default one each); ``rewards`` fixes them exactly.
 

@@ -53,7 +53,10 @@ def smt_valid(
     model = _check(z3, [*given, *translator.definitions, z3.Not(goal)], seconds)
     if model is None:
         return Answer(True)
-    point = {symbol: _number(z3, model.eval(v, model_completion=True)) for symbol, v in translator.variables.items()}
+    point = {
+        symbol: _number(z3, model.eval(v, model_completion=True))
+        for symbol, v in translator.variables.items()
+    }
     if any(value is None for value in point.values()):
         return Answer(False)
     exact_point = {symbol: value for symbol, value in point.items() if value is not None}
@@ -69,7 +72,10 @@ def find_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> dict[s
     model = _check(z3, [*given, *translator.definitions, *translator.assumptions()], seconds)
     if model is None:
         return None
-    point = {symbol: _number(z3, model.eval(v, model_completion=True)) for symbol, v in translator.variables.items()}
+    point = {
+        symbol: _number(z3, model.eval(v, model_completion=True))
+        for symbol, v in translator.variables.items()
+    }
     if any(value is None for value in point.values()):
         raise Undecided("the point that z3 found is not rational")
     return {symbol: value for symbol, value in point.items() if value is not None}
@@ -113,9 +119,14 @@ def _truth(statement: Any) -> bool:
         return bool(statement)
     if isinstance(statement, sp.core.relational.Relational):
         sign = exact_sign(sp.sympify(statement.lhs - statement.rhs))
-        return {"==": sign == 0, "!=": sign != 0, "<": sign < 0, "<=": sign <= 0, ">": sign > 0, ">=": sign >= 0}[
-            statement.rel_op
-        ]
+        return {
+            "==": sign == 0,
+            "!=": sign != 0,
+            "<": sign < 0,
+            "<=": sign <= 0,
+            ">": sign > 0,
+            ">=": sign >= 0,
+        }[statement.rel_op]
     raise Undecided(str(statement))
 
 
@@ -148,7 +159,9 @@ class _Translator:
             return z3.BoolVal(False)
         if isinstance(statement, sp.core.relational.Relational):
             a, b = self.real(statement.lhs), self.real(statement.rhs)
-            return {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[statement.rel_op]
+            return {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[
+                statement.rel_op
+            ]
         parts = [self.boolean(arg) for arg in statement.args]
         if isinstance(statement, sp.And):
             return z3.And(*parts)

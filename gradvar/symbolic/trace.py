@@ -54,7 +54,9 @@ class Witness:
         if factor not in self.signs:
             missing = factor.free_symbols - self.point.keys()
             if missing:
-                raise ValueError(f"point: no value for {sorted(map(str, missing))}; the witness needs every symbol")
+                raise ValueError(
+                    f"point: no value for {sorted(map(str, missing))}; the witness needs every symbol"
+                )
             self.signs[factor] = exact_sign(factor.subs(self.point))
         return self.signs[factor]
 

@@ -44,7 +44,9 @@ def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ())
             value = sp.N(difference.subs(point), 8)
             raise Rejected(f"{statement or f'{a} = {b}'}: the sides differ by {value} at {point}")
         if not vanishes(difference) and not _vanishes_where(difference, where, statement):
-            raise Undecided(f"{statement or 'identity'}: no proof that {a} = {b}, and no point where they differ")
+            raise Undecided(
+                f"{statement or 'identity'}: no proof that {a} = {b}, and no point where they differ"
+            )
 
 
 def _vanishes_where(difference: sp.Expr, where: Sequence[Any], statement: str) -> bool:
@@ -154,7 +156,9 @@ def _draw(symbol: sp.Symbol, draw: random.Random) -> sp.Expr:
     if symbol.is_integer:
         size = sp.Integer(draw.randint(3, 9))
     else:
-        size = sp.Rational(draw.randint(1, 96), 97) * draw.choice((1, 1, 2) if not _is_chance(symbol) else (1,))
+        size = sp.Rational(draw.randint(1, 96), 97) * draw.choice(
+            (1, 1, 2) if not _is_chance(symbol) else (1,)
+        )
     if symbol.is_negative or (not symbol.is_nonnegative and not symbol.is_integer and draw.random() < 0.4):
         return -size
     return size

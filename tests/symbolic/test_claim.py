@@ -9,7 +9,9 @@ a, b = sp.symbols("a b", real=True)
 
 
 def sound(verdict="proved", **fields):
-    claim = Claim(id="T1", title="t", statement="s", source=Source("0000.00000"), verdict=verdict, scope="all", **fields)
+    claim = Claim(
+        id="T1", title="t", statement="s", source=Source("0000.00000"), verdict=verdict, scope="all", **fields
+    )
 
     @claim.step("first", route="sympy")
     def first(sign=1):
@@ -17,7 +19,10 @@ def sound(verdict="proved", **fields):
 
     @claim.step("second", route="enumeration")
     def second(shift=0):
-        require(all((i + j) ** 2 == i * i + 2 * i * j + j * j + shift for i in range(3) for j in range(3)), "small cases")
+        require(
+            all((i + j) ** 2 == i * i + 2 * i * j + j * j + shift for i in range(3) for j in range(3)),
+            "small cases",
+        )
 
     claim.sabotage("a sign", first, sign=-1)
     return claim, first, second
@@ -71,7 +76,10 @@ def test_an_undecided_sabotage_fails():
     assert "Undecided" in report.outcomes[-1].error
 
 
-@pytest.mark.parametrize("verdict, missing", [("refuted", "counterexample"), ("conditional", "counterexample"), ("open", "finding")])
+@pytest.mark.parametrize(
+    ("verdict", "missing"),
+    [("refuted", "counterexample"), ("conditional", "counterexample"), ("open", "finding")],
+)
 def test_a_verdict_needs_its_grounds(verdict, missing):
     report = verify(sound(verdict)[0])
     assert not report.holds
@@ -96,7 +104,7 @@ def test_no_sabotage_is_a_complaint():
 
 
 @pytest.mark.parametrize(
-    "make, named",
+    ("make", "named"),
     [
         (lambda c, f: c.step("x", route="belief"), "route"),
         (lambda c, f: c.sabotage("x", f), "changes"),

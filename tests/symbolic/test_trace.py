@@ -25,14 +25,20 @@ FUNCTIONS = {
     "exponentials": lambda y: jnp.exp(y) + jnp.log1p(y * y) + jax.nn.sigmoid(y) + jnp.expm1(y) + jnp.tanh(y),
     "roots": lambda y: jnp.sqrt(y * y + 1) + jax.lax.rsqrt(y * y + 2) + jnp.abs(y) + jnp.sign(y) * y,
     "powers": lambda y: jnp.power(y * y + 1, 0.3) + jnp.square(y),
-    "extrema": lambda y: jnp.maximum(y, 0.2) + jnp.minimum(y, -0.1) + jnp.clip(y, -0.5, 0.5) + jax.lax.clamp(-0.3, y, 0.3),
+    "extrema": lambda y: (
+        jnp.maximum(y, 0.2) + jnp.minimum(y, -0.1) + jnp.clip(y, -0.5, 0.5) + jax.lax.clamp(-0.3, y, 0.3)
+    ),
     "choices": lambda y: jnp.where(y > 0.25, y, -y) + jnp.where(jnp.isfinite(y) & (y != 1.0), y, 0.0),
     "reductions": lambda y: y.sum(0) + y.max(0) - y.min(0) + y.mean(0) + y.std(0) + jnp.prod(y, 0),
-    "softmax": lambda y: jax.nn.log_softmax(y) + jax.nn.softmax(y) + jax.nn.logsumexp(y, axis=-1, keepdims=True),
+    "softmax": lambda y: (
+        jax.nn.log_softmax(y) + jax.nn.softmax(y) + jax.nn.logsumexp(y, axis=-1, keepdims=True)
+    ),
     "log_sigmoid": jax.nn.log_sigmoid,
     "running": lambda y: jnp.cumsum(y, -1)[:, ::-1] + jax.lax.cumlogsumexp(y, 1) + jnp.cumsum(y, 0)[::-1],
     "shapes": lambda y: jnp.concatenate([y.T.reshape(2, 3), jnp.pad(y, ((0, 0), (1, 0)))[:, :3]], 0) @ y.T,
-    "indexing": lambda y: y[:, 1] + y[jnp.array([1, 0]), 2] + jnp.take_along_axis(y, jnp.array([[2], [0]]), 1)[:, 0],
+    "indexing": lambda y: (
+        y[:, 1] + y[jnp.array([1, 0]), 2] + jnp.take_along_axis(y, jnp.array([[2], [0]]), 1)[:, 0]
+    ),
     "update": lambda y: y.at[0, 1].add(2.0).at[1].set(0.5) + jnp.roll(y, 1, 1),
     "stacking": lambda y: jnp.stack([y[0], y[1]], 1).sum(0) + jnp.einsum("ij,kj->ik", y, y)[0],
     "sorting": lambda y: jnp.sort(y, -1) * jnp.arange(3.0) + jnp.argmax(y, -1)[:, None],
@@ -42,33 +48,45 @@ FUNCTIONS = {
     "while": lambda y: jax.lax.fori_loop(0, 3, lambda i, c: c * 0.5 + i, y),
     "cond": lambda y: jax.lax.cond(y[0, 0] > 0, lambda z: z * 2, lambda z: z - 1, y),
     "stop": lambda y: jax.lax.stop_gradient(y) * y,
-    "booleans": lambda y: jnp.where(jnp.any(y > 1, -1, keepdims=True) ^ jnp.all(y < 2), y, 0.0) * (~(y > 0)).astype(float),
+    "booleans": lambda y: (
+        jnp.where(jnp.any(y > 1, -1, keepdims=True) ^ jnp.all(y < 2), y, 0.0) * (~(y > 0)).astype(float)
+    ),
     "gamma": lambda y: jax.scipy.special.gammaln(jnp.arange(2.0, 5.0)) + y,
 }
 
 
 def floats(values):
-    return np.vectorize(lambda e: float(sp.N(sp.sympify(e).subs(POINT), 25)), otypes=[float])(np.asarray(values, object))
+    return np.vectorize(lambda e: float(sp.N(sp.sympify(e).subs(POINT), 25)), otypes=[float])(
+        np.asarray(values, object)
+    )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_rule_agrees_with_jax(name):
     fn = FUNCTIONS[name]
-    np.testing.assert_allclose(floats(trace(fn, x, assume=Witness(POINT))), fn(VALUES), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        floats(trace(fn, x, assume=Witness(POINT))), fn(VALUES), rtol=1e-12, atol=1e-13
+    )
 
 
 GRADIENTS = ("extrema", "reductions", "log_sigmoid", "indexing", "custom derivative", "stop")
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in GRADIENTS else pytest.param(n, marks=pytest.mark.slow) for n in FUNCTIONS if n != "while"]
+    "name",
+    [n if n in GRADIENTS else pytest.param(n, marks=pytest.mark.slow) for n in FUNCTIONS if n != "while"],
 )
 def test_every_gradient_agrees_with_jax(name):
     def total(y):
-        return jnp.sum(FUNCTIONS[name](y) * jnp.linspace(0.5, 2.0, FUNCTIONS[name](y).size).reshape(FUNCTIONS[name](y).shape))
+        return jnp.sum(
+            FUNCTIONS[name](y)
+            * jnp.linspace(0.5, 2.0, FUNCTIONS[name](y).size).reshape(FUNCTIONS[name](y).shape)
+        )
 
     gradient = jax.grad(total)
-    np.testing.assert_allclose(floats(trace(gradient, x, assume=Witness(POINT))), gradient(VALUES), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        floats(trace(gradient, x, assume=Witness(POINT))), gradient(VALUES), rtol=1e-12, atol=1e-13
+    )
 
 
 def test_without_an_assumption_the_formula_is_piecewise():
@@ -104,7 +122,7 @@ def test_a_witness_without_a_value_is_refused():
 
 
 @pytest.mark.parametrize(
-    "value, exact",
+    ("value", "exact"),
     [
         (0.2, sp.Rational(1, 5)), (1e-6, sp.Rational(1, 10**6)), (1 / 3, sp.Rational(1, 3)), (-2.5, -sp.Rational(5, 2)), (1.28, sp.Rational(32, 25)),
         (2**0.5, sp.sqrt(2)), (float("inf"), sp.oo), (np.float32(0.1), sp.Rational(1, 10)), (15 / 16, sp.Rational(15, 16)), (0.0, 0),
@@ -122,8 +140,12 @@ def test_masks_fold_away_and_nan_behind_them_is_inert():
 
 
 @pytest.mark.parametrize(
-    "fn, named",
-    [(jnp.fft.fft, "fft"), (lambda y: jnp.linalg.qr(y)[1], "qr|geqrf"), (lambda y: jnp.linalg.cholesky(y @ y.T), "cholesky")],
+    ("fn", "named"),
+    [
+        (jnp.fft.fft, "fft"),
+        (lambda y: jnp.linalg.qr(y)[1], "qr|geqrf"),
+        (lambda y: jnp.linalg.cholesky(y @ y.T), "cholesky"),
+    ],
 )
 def test_an_unknown_primitive_is_named(fn, named):
     with pytest.raises(Unreadable, match=named):

@@ -12,7 +12,11 @@ from gradvar import catalogue
 from gradvar.symbolic import Witness, symbolic_batch, symbols, trace
 from gradvar.types import Batch
 
-BELOW, INSIDE, ABOVE = (60, 79), (9997, 10003), (130, 190)  # over 100, 10000, 100: around every default clip range
+BELOW, INSIDE, ABOVE = (
+    (60, 79),
+    (9997, 10003),
+    (130, 190),
+)  # over 100, 10000, 100: around every default clip range
 LEVELS = {"below": BELOW, "inside": INSIDE, "above": ABOVE}
 
 
@@ -61,7 +65,7 @@ def test_two_tokens_quick(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group, time", [(2, 1), (3, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize(("group", "time"), [(2, 1), (3, 1), (2, 2), (3, 2)])
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_region(name, group, time):
     """All 3^(G T) levels for few tokens; for more, every level at every token, with the others drawn."""

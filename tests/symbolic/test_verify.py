@@ -34,7 +34,7 @@ G, k = sp.symbols("G k", positive=True)
 
 
 @pytest.mark.parametrize(
-    "lhs, rhs",
+    ("lhs", "rhs"),
     [
         ((x + y) ** 3, x**3 + 3 * x**2 * y + 3 * x * y**2 + y**3),
         (1 / (1 + sp.exp(-x)), sp.exp(x) / (1 + sp.exp(x))),
@@ -69,7 +69,7 @@ def test_require_refuses_an_open_relation():
 
 
 @pytest.mark.parametrize(
-    "hypotheses, conclusion, valid",
+    ("hypotheses", "conclusion", "valid"),
     [
         ([x > 0, y > 0], (x + y) / 2 >= sp.sqrt(x * y), True),
         ([x > 0, y > 0], (x + y) / 2 > sp.sqrt(x * y), False),
@@ -90,7 +90,9 @@ def test_smt(hypotheses, conclusion, valid):
 @pytest.mark.parametrize("conclusion", [x / y >= x / y, sp.sqrt(x) >= 0])
 def test_smt_does_not_assume_what_was_not_said(conclusion):
     with pytest.raises(ValueError, match="hypotheses"):
-        smt_valid([], conclusion) if conclusion not in (sp.true,) else smt_valid([], sp.Eq(1 / y, 1 / y + 0 * x, evaluate=False))
+        smt_valid([], conclusion) if conclusion not in (sp.true,) else smt_valid(
+            [], sp.Eq(1 / y, 1 / y + 0 * x, evaluate=False)
+        )
 
 
 def test_find_point():
@@ -139,7 +141,14 @@ def test_prompt_weight_agrees_with_enumeration():
 
 
 def test_mixture_has_the_law_of_total_variance():
-    parts = [group_moments(Bandit([q, 1 - sp.Rational(q)], [1, 0], scores=[[1 - sp.Rational(q)], [-sp.Rational(q)]]), 1, lambda r: r) for q in ("1/2", "1/4")]
+    parts = [
+        group_moments(
+            Bandit([q, 1 - sp.Rational(q)], [1, 0], scores=[[1 - sp.Rational(q)], [-sp.Rational(q)]]),
+            1,
+            lambda r: r,
+        )
+        for q in ("1/2", "1/4")
+    ]
     between = (parts[0].mean[0] - parts[1].mean[0]) ** 2 / 4
     assert mixture(parts).trace_cov == (parts[0].trace_cov + parts[1].trace_cov) / 2 + between
 

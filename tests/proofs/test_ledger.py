@@ -1,0 +1,79 @@
+"""Every row of the ledger has its claims; every claim holds; every page of the book can be set."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gradvar.symbolic import load, verify
+from gradvar.symbolic.book import book
+from gradvar.symbolic.mathml import text_to_html
+
+FOLDER = Path(__file__).parents[2] / "proofs"
+CLAIMS = load(FOLDER)
+ROWS = [f"A{i}" for i in range(1, 23)] + [f"B{i}" for i in range(1, 31)] + [f"C{i}" for i in range(1, 8)]
+# Claims that need no compilation and little algebra: a second or so each. All of them run in the slow suite.
+QUICK = (
+    "A6",
+    "A7a",
+    "A7b",
+    "A7c",
+    "A13a",
+    "A13b",
+    "A14",
+    "A17a",
+    "A21a",
+    "A21b",
+    "A21d",
+    "A21e",
+    "A10b",
+    "A19b",
+)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_has_a_verdict(row):
+    mine = [claim for claim in CLAIMS if re.fullmatch(row + "[a-z]?", claim.id)]
+    assert mine, f"no claim for {row}"
+    parts = [claim.id for claim in mine]
+    assert row not in parts or parts == [row], f"{row} is both whole and split: {parts}"
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.id)
+def test_the_header_is_complete_and_can_be_set(claim):
+    assert claim.title
+    assert claim.statement
+    assert claim.scope
+    assert claim.own or claim.source.arxiv
+    texts = [claim.title, claim.statement, claim.scope, claim.finding, *claim.hypotheses]
+    texts += (
+        [s.name for s in claim.steps] + [s.shows for s in claim.steps] + [s.name for s in claim.sabotages]
+    )
+    texts += [c.text for c in claim.counterexamples]
+    for text in texts:
+        text_to_html(text)
+
+
+@pytest.mark.parametrize("claim", [c for c in CLAIMS if c.id in QUICK], ids=lambda c: c.id)
+def test_quick_claims_hold(claim):
+    check(claim)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.id)
+def test_claims_hold(claim):
+    check(claim)
+
+
+def check(claim):
+    report = verify(claim)
+    assert report.holds, "\n".join(
+        [*report.complaints, *(f"{o.kind} {o.name}: {o.error}" for o in report.outcomes if not o.holds)]
+    )
+    assert f'id="{claim.id}"' in book([report])
+
+
+def test_ids_are_unique_and_quick_ones_exist():
+    ids = [claim.id for claim in CLAIMS]
+    assert len(set(ids)) == len(ids)
+    assert set(QUICK) <= set(ids)

@@ -1,0 +1,70 @@
+"""LaTeX to MathML: well-formed, nothing dropped in silence."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+import sympy as sp
+
+from gradvar.symbolic.mathml import text_to_html, to_mathml
+
+NAMESPACE = "{http://www.w3.org/1998/Math/MathML}"
+x, y = sp.symbols("x rho_12", positive=True)
+
+
+def tree(latex):
+    return ET.fromstring(to_mathml(latex))
+
+
+def words(latex):
+    return "".join(tree(latex).itertext())
+
+
+@pytest.mark.parametrize(
+    ("latex", "tag"),
+    [
+        (r"\frac{a}{b}", "mfrac"), (r"\sqrt{x+1}", "msqrt"), (r"\sqrt[3]{x}", "mroot"), ("x_1^2", "msubsup"), ("x^{a+b}", "msup"),
+        (r"\hat g", "mover"), (r"\binom{G}{k}", "mfrac"), (r"\begin{cases} a & b \\ c & d \end{cases}", "mtable"), (r"\text{if}", "mtext"),
+    ],
+)  # fmt: skip
+def test_structures(latex, tag):
+    assert tree(latex).find(f".//{NAMESPACE}{tag}") is not None
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        sp.sqrt(x) / (1 + y) ** 2, sp.Piecewise((x, y > 1), (sp.log(x), True)), sp.Max(x, y, 1), sp.Abs(sp.Symbol("r1", real=True)),
+        sp.exp(-x) * sp.binomial(x, 2), sp.Eq(x, y), sp.sign(sp.Symbol("z")), sp.And(x > 1, y <= 2), sp.Rational(-3, 7) * x, sp.loggamma(x),
+        sp.Matrix([[1, x], [y, 2]]), sp.Sum(x**2, (x, 1, 5)), sp.Min(x, y),
+    ],
+)  # fmt: skip
+def test_what_sympy_prints_is_read(expression):
+    assert tree(sp.latex(expression)).tag == NAMESPACE + "math"
+
+
+def test_every_symbol_arrives():
+    assert words(r"a + \beta \le \gamma_{ij}") == "a+β≤γij"
+    assert words(r"\text{two words}") == "two words"
+    assert words(r"a < b") == "a<b"
+
+
+@pytest.mark.parametrize(
+    ("latex", "named"),
+    [
+        (r"\mystery{x}", "mystery"),
+        (r"\begin{tabular}a\end{tabular}", "tabular"),
+        ("a}", "brace"),
+        (r"\frac{a", "expected"),
+        (r"\left( a", "expected"),
+    ],
+)
+def test_what_is_not_known_is_named(latex, named):
+    with pytest.raises(ValueError, match=named):
+        to_mathml(latex)
+
+
+def test_text_is_escaped_and_its_formulas_are_set():
+    html = text_to_html("a < b & $x < 1$")
+    assert html.startswith("a &lt; b &amp; <math")
+    with pytest.raises(ValueError, match="dollar"):
+        text_to_html("one $ only")

@@ -1,0 +1,96 @@
+"""A user's own objective: laws proved or refuted as they truly are, weights as the exact engine has them."""
+
+import pytest
+import sympy as sp
+
+from gradvar import catalogue
+from gradvar.symbolic.own import analyse, load_objective, merged, prompt_weight_of
+
+SOURCE = """
+import jax.numpy as jnp
+
+def contrast(logp, batch):
+    half = (batch.rewards[:, :1] - batch.rewards[:, 1:2]) / 2
+    return jnp.mean(half * (logp[:, 0] - logp[:, 1]))
+
+def ranks(rewards):
+    return jnp.sign(rewards - rewards.mean(-1, keepdims=True))
+
+def unreadable(logp, batch):
+    return jnp.abs(jnp.fft.fft(logp.reshape(-1))).sum()
+
+def three(a, b, c):
+    return a
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def verdicts(analysis):
+    return {law.name: law.verdict for law in analysis.laws}
+
+
+def test_prompt_weights():
+    assert prompt_weight_of(catalogue.get("rloo").objective, 3) == 1
+    assert prompt_weight_of(catalogue.get("dr_grpo").objective, 3) == sp.Rational(2, 3)
+    assert prompt_weight_of(catalogue.get("grpo", eps=0.0).objective, 3) == sp.sqrt(2)
+    assert prompt_weight_of(catalogue.get("reinforce").objective, 2) == 1
+
+
+@pytest.mark.slow
+def test_leave_one_out_is_unbiased_and_not_standardised():
+    found = analyse(catalogue.get("rloo").objective)
+    assert set(found.weights.values()) == {sp.Integer(1)}
+    laws = verdicts(found)
+    assert laws.pop("scale_invariant") == "refuted"
+    assert laws.pop("direction_biased_across_prompts") == "refuted"
+    assert set(laws.values()) == {"proved"}
+    assert any("exact engine agrees" in note for note in found.notes)
+
+
+@pytest.mark.slow
+def test_clipped_grpo():
+    found = analyse(catalogue.get("grpo", eps=1e-4).objective)
+    laws = verdicts(found)
+    assert [n for n, v in laws.items() if v == "proved"] == [
+        "zero_sum", "shift_invariant", "zero_on_equal_rewards", "direction_biased_across_prompts",
+    ]  # fmt: skip
+    rows = merged(found.regions)
+    assert len(rows) == 7  # 2 orders of the rewards x (both, one, the other), and none
+    assert all(len(alternatives) == 1 for alternatives, weights in rows if any(weights))
+    p = sp.Symbol("p", positive=True)
+    assert found.weights[2] == sp.Rational(5000, 5001)
+    assert sp.degree(sp.numer(found.weights[4]), p) == 2
+
+
+@pytest.mark.slow
+def test_an_advantage_is_completed_and_a_law_refuted_at_three(file):
+    found = analyse(load_objective(f"{file}:ranks"))
+    laws = {law.name: law for law in found.laws}
+    assert laws["zero_sum"].verdict == "refuted"
+    assert "r3" in laws["zero_sum"].counterexample  # it holds at G = 2
+    assert laws["scale_invariant"].verdict == "proved"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nothing", "no function nothing"), ("three", "takes 3 arguments"), ("jnp", "no function jnp")],
+)
+def test_bad_targets_are_named(file, name, message):
+    with pytest.raises(ValueError, match=message):
+        load_objective(f"{file}:{name}")
+
+
+def test_an_unreadable_objective_names_the_primitive(file):
+    with pytest.raises(ValueError, match="fft"):
+        analyse(load_objective(f"{file}:unreadable"))
+
+
+def test_an_estimator_can_be_the_target(file):
+    file.write_text("from gradvar import catalogue\nmine = catalogue.get('rloo')\n")
+    assert load_objective(f"{file}:mine") is catalogue.get("rloo").objective

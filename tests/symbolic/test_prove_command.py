@@ -1,0 +1,127 @@
+"""gradvar prove: exit codes, JSON, the book, a folder of the user's own."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from gradvar.commands.prove import Prove, run
+
+GOOD = """
+import sympy as sp
+from gradvar.symbolic import Claim, Exhibit, Source, equal, require
+
+a, b = sp.symbols("a b", real=True)
+claim = Claim(id="T1", title="A square of a sum, $(a+b)^2$", statement=r"$(a + b)^2 = a^2 + 2ab + b^2$", source=Source("0000.00000", "v1"),
+              verdict="proved", scope="all real numbers", finding="the < cross > term counts twice")
+
+@claim.step("Expand", route="sympy", shows=r"$\\left(a + b\\right)^2$")
+def expand(cross=2):
+    equal((a + b) ** 2, a**2 + cross * a * b + b**2)
+    return Exhibit(formula=sp.latex((a + b) ** 2), code="def f(a, b): ...", table=(("a", "b"), ("1", "$2$")))
+
+@claim.step("Small cases", route="enumeration")
+def small():
+    require(all((i + j) ** 2 == i * i + 2 * i * j + j * j for i in range(5) for j in range(5)), "small cases")
+
+claim.sabotage("once", expand, cross=1)
+"""
+BAD = GOOD.replace("def expand(cross=2)", "def expand(cross=3)").replace('"T1"', '"T2a"')
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "t1.py").write_text(GOOD)
+    return tmp_path
+
+
+def test_a_folder_of_ones_own(folder, tmp_path, capsys):
+    out, page = tmp_path / "out.json", tmp_path / "book.html"
+    assert run(Prove(str(folder), json=out, html=page, quiet=True)) == 0
+    (row,) = json.loads(out.read_text())
+    assert {
+        "id",
+        "title",
+        "source",
+        "verdict",
+        "hypotheses",
+        "counterexample",
+        "routes",
+        "seconds",
+    } <= row.keys()
+    assert (row["id"], row["verdict"], row["routes"], row["holds"]) == (
+        "T1",
+        "proved",
+        ["sympy", "enumeration"],
+        True,
+    )
+    html = page.read_text()
+    for math in html.split("<math")[1:]:
+        ET.fromstring("<math" + math.split("</math>")[0] + "</math>")
+    assert "http" not in html.replace("http://www.w3.org/1998/Math/MathML", "")
+    assert "def f(a, b)" in html
+    assert "&lt; cross &gt;" in html
+    assert "T1" in capsys.readouterr().out
+
+
+def test_a_verdict_that_fails_gives_one(folder, capsys):
+    (folder / "t2.py").write_text(BAD)
+    assert run(Prove(str(folder), quiet=True)) == 1
+    assert "T2a" in capsys.readouterr().out.split("do not hold")[1]
+    assert run(Prove(str(folder), only=("T1",), quiet=True)) == 0
+    assert run(Prove(str(folder), only=("t2",), quiet=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"only": ("Z9",)}, "no claim Z9"),
+        ({"target": "nowhere/at/all"}, "does not exist"),
+        ({"target": "nowhere.py:f"}, "does not exist"),
+        ({"jobs": 0}, "jobs: 0"),
+    ],
+)
+def test_bad_usage_gives_two_and_one_line(folder, change, message, capsys):
+    assert run(Prove(**{"target": str(folder), "quiet": True, **change})) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert message in error[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", "no claims"),
+        ("def broken(:\n", "SyntaxError"),
+        ("import nothing_like_this\n", "nothing_like_this"),
+    ],
+)
+def test_broken_claim_files_give_two(tmp_path, text, message, capsys):
+    (tmp_path / "c.py").write_text(text)
+    assert run(Prove(str(tmp_path), quiet=True)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_two_claims_of_one_id_are_refused(folder, capsys):
+    (folder / "t3.py").write_text(GOOD)
+    assert run(Prove(str(folder), quiet=True)) == 2
+    assert "T1 is taken" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same(folder):
+    from gradvar.symbolic.library import load
+    from gradvar.symbolic.runner import verify_all
+
+    for i in range(2, 8):
+        (folder / f"t{i}.py").write_text(
+            (GOOD if i % 2 else BAD.replace("T2a", "T1")).replace('"T1"', f'"T{i}"')
+        )
+    claims = load(folder)
+    assert len(claims) == 7
+    seen = []
+    many = verify_all(claims, jobs=2, done=lambda c: seen.append(c.id))
+    assert sorted(seen) == [c.id for c in claims]
+    assert [(r.claim.id, r.holds, r.routes) for r in many] == [
+        (r.claim.id, r.holds, r.routes) for r in verify_all(claims)
+    ]
