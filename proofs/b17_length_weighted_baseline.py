@@ -1,7 +1,7 @@
 """B17: OPO's baseline: the best constant (a), what its length weighting needs (b), and its own rollout (c)."""
 
 import sympy as sp
-from _sequences import parallel_defect, stopping, stopping_engine, token_moments
+from _short_sequences import parallel_defect, stopping, stopping_engine, token_moments
 
 from gradvar import catalogue
 from gradvar.compose import compose

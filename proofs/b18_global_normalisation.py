@@ -2,7 +2,7 @@
 
 import numpy as np
 import sympy as sp
-from _sequences import batch_moments, parallel_defect, squared_sine
+from _short_sequences import batch_moments, mean_agrees, parallel_defect, squared_sine
 
 from gradvar import catalogue
 from gradvar.compose import compose
@@ -128,8 +128,7 @@ def oracle(power=1):
 def bias_without_dependence(power=1):
     claimed = [x / 2 / sp.sqrt(b.value * (1 - b.value)) ** power for b in TWO for x in b.gradient]
     require(parallel_defect(claimed, DIRECTION) != 0, "the direction differs from that of grad J")
-    mean = np.asarray(engine(oracle(power), TWO, 1).mean).reshape(-1)
-    require(float(np.max(np.abs(mean - np.asarray([float(x) for x in claimed])))) < 1e-11, "the engine's mean")
+    mean_agrees(engine(oracle(power), TWO, 1), claimed, "exact denominators")
 
 
 because.sabotage("G = 4, where the weight does depend on p", no_bias, sizes=(2, 3, 4))
@@ -166,9 +165,9 @@ def two_prompts(size=1, sizes=(2, 3)):
 
 @whole.step("The engine, G = 1", route="exact engine", shows="batches of three prompts: the same mean")
 def engine_one_each(total=3):
-    w = float(prompt_weight(standardised(total), total, p).subs(p, sp.Rational(3, 10)))
-    mean = np.asarray(engine(catalogue.get("reinforce_pp", eps=0.0), TWO, 1, prompts=3).mean).reshape(-1)
-    require(float(np.max(np.abs(mean - w * np.asarray([float(x) for x in DIRECTION])))) < 1e-11, "the engine's mean")
+    w = prompt_weight(standardised(total), total, p).subs(p, sp.Rational(3, 10))
+    found = engine(catalogue.get("reinforce_pp", eps=0.0), TWO, 1, prompts=3)
+    mean_agrees(found, [w * x for x in DIRECTION], "REINFORCE++")
 
 
 def pair_weights(prompts):
@@ -201,8 +200,7 @@ def angle_closes(rate=1):
 def finite(size=2):
     mean = batch_moments(TWO, 2, size, catalogue.get("reinforce_pp", eps=0.0)).mean
     require(sp.N(squared_sine(mean, DIRECTION)) > 1e-6, "the mean is off the direction of grad J")
-    found = np.asarray(engine(catalogue.get("reinforce_pp", eps=0.0), TWO, size, prompts=2).mean).reshape(-1)
-    require(float(np.max(np.abs(found - np.asarray([float(x) for x in mean])))) < 1e-11, "the engine's mean")
+    mean_agrees(engine(catalogue.get("reinforce_pp", eps=0.0), TWO, size, prompts=2), mean, "REINFORCE++")
     weights = pair_weights(2)
     require(abs(float(mean[0] / DIRECTION[0]) - weights[0]) < 1e-12 and abs(float(mean[2] / DIRECTION[2]) - weights[1]) < 1e-12, "the closed form")
     return Exhibit(text=f"squared sine {sp.N(squared_sine(mean, DIRECTION), 6)}")
