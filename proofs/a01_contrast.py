@@ -38,7 +38,8 @@ SHARES = {
 
 
 def coefficient(ddof, eps, gap=gap):
-    """|A| of a pair with this reward gap: the std of two numbers is gap/2 (population) or gap/sqrt(2) (sample)."""
+    """|A| of a pair with this reward gap: the std of two numbers is gap/2 (population) or gap/sqrt(2)
+    (sample)."""
     spread = gap / 2 if ddof == 0 else gap / sp.sqrt(2)
     return gap / 2 / (spread + sp.Rational(str(eps)))
 
@@ -47,19 +48,23 @@ claim = Claim(
     id="A1a",
     title="Two-rollout GRPO is a contrast of log-probabilities",
     statement=(
-        r"For $G = 2$ and any real rewards, with the mean as baseline, the advantages are $\pm (r_1 - r_2)/2$. On policy "
-        r"the gradient is $c(|r_1 - r_2|) \left[ a_w \sum_t \nabla \log \pi(o_{w,t}) - a_l \sum_t \nabla \log \pi(o_{l,t}) \right]$, "
-        r"$w$ the rollout with the larger reward, $a$ the aggregation's share of a token, and $c(d) = d/2$; with the "
-        r"division by the standard deviation, $c(d) = d/(d + 2\epsilon)$ (population) or $d/(\sqrt{2} d + 2\epsilon)$ (sample), "
-        r"both bounded."
+        r"For $G = 2$ and any real rewards, with the mean as baseline, the advantages are $\pm (r_1 - "
+        r"r_2)/2$. On policy the gradient is $c(|r_1 - r_2|) \left[ a_w \sum_t \nabla \log \pi(o_{w,t}) - "
+        r"a_l \sum_t \nabla \log \pi(o_{l,t}) \right]$, $w$ the rollout with the larger reward, $a$ the "
+        r"aggregation's share of a token, and $c(d) = d/2$; with the division by the standard deviation, "
+        r"$c(d) = d/(d + 2\epsilon)$ (population) or $d/(\sqrt{2} d + 2\epsilon)$ (sample), both bounded."
     ),
     source=Source("2510.00977", "v3", "Section 3 and the two-rollout case of Section 4"),
     verdict="proved",
-    scope="all real rewards, every aggregation shown, on policy (ratios 1); epsilon 0, 1e-6 and 1 as traced, any epsilon for the bound",
+    scope=(
+        "all real rewards, every aggregation shown, on policy (ratios 1); epsilon 0, 1e-6 and 1 as traced, "
+        "any epsilon for the bound"
+    ),
     finding=(
-        r"The factor is bounded but not constant: with $\epsilon = 0$ it is $1$ (population) or $1/\sqrt{2}$ (sample) for "
-        r"every gap, however small. With token-means of rollouts of different length the two scores are divided by "
-        r"different lengths, so the contrast is one of length-normalised scores."
+        r"The factor is bounded but not constant: with $\epsilon = 0$ it is $1$ (population) or "
+        r"$1/\sqrt{2}$ (sample) for every gap, however small. With token-means of rollouts of different "
+        r"length the two scores are divided by different lengths, so the contrast is one of "
+        r"length-normalised scores."
     ),
 )
 
@@ -122,7 +127,10 @@ def contrast(ddof_in_code=None, eps_shift=0):
 @claim.step(
     "The factor is bounded",
     route="smt",
-    shows=r"$0 \le d/(d + 2\epsilon) \le 1$ and $0 \le d/(\sqrt{2} d + 2\epsilon) < 1$ for $d > 0$, $\epsilon \ge 0$",
+    shows=(
+        r"$0 \le d/(d + 2\epsilon) \le 1$ and $0 \le d/(\sqrt{2} d + 2\epsilon) < 1$ for $d > 0$, $\epsilon "
+        r"\ge 0$"
+    ),
 )
 def bounded(bound=1):
     d, eps = sp.Symbol("d", positive=True), sp.Symbol("epsilon", nonnegative=True)
@@ -133,7 +141,10 @@ def bounded(bound=1):
 @claim.step(
     "The expected update is the contrast's expectation",
     route="enumeration",
-    shows=r"over all pairs of answers, $\mathrm{E}[\hat g] = \sum_{j<k} \pi_j \pi_k\, c_{jk} (s_j - s_k)$, in rationals",
+    shows=(
+        r"over all pairs of answers, $\mathrm{E}[\hat g] = \sum_{j<k} \pi_j \pi_k\, c_{jk} (s_j - s_k)$, in "
+        r"rationals"
+    ),
 )
 def expectation(factor=sp.Rational(1, 2)):
     bandit = Bandit(["1/2", "1/3", "1/6"], [0, 1, "5/2"])
@@ -175,16 +186,21 @@ clipping = Claim(
     id="A1b",
     title="What clipping leaves of the contrast",
     statement=(
-        r"With the clip range $[1-\epsilon_-, 1+\epsilon_+]$ the two-rollout gradient is "
-        r"$\frac{c}{2} \left[ \rho_w 1[\rho_w < 1+\epsilon_+]\, s_w - \rho_l 1[\rho_l > 1-\epsilon_-]\, s_l \right]$, one token each: "
-        r"a contrast with weights $\rho_w, \rho_l$ where neither is clipped, one-sided where one is, zero where both are."
+        r"With the clip range $[1-\epsilon_-, 1+\epsilon_+]$ the two-rollout gradient is $\frac{c}{2} "
+        r"\left[ \rho_w 1[\rho_w < 1+\epsilon_+]\, s_w - \rho_l 1[\rho_l > 1-\epsilon_-]\, s_l \right]$, "
+        r"one token each: a contrast with weights $\rho_w, \rho_l$ where neither is clipped, one-sided "
+        r"where one is, zero where both are."
     ),
     source=Source("2510.00977", "v3", "Section 3, the clipped objective"),
     verdict="proved",
-    scope="all real rewards, all positive ratios off the clip's boundary, clip ranges (0.2, 0.2) and (0.2, 0.28), eps 0 and 1e-6; at the boundary JAX gives half of the one-sided weight",
+    scope=(
+        "all real rewards, all positive ratios off the clip's boundary, clip ranges (0.2, 0.2) and (0.2, "
+        "0.28), eps 0 and 1e-6; at the boundary JAX gives half of the one-sided weight"
+    ),
     finding=(
-        r"The weights of the two scores are equal only when $\rho_w = \rho_l$: away from the sampling policy the gradient is no "
-        r"longer a difference of log-probability gradients with one factor, but of probability ratios."
+        r"The weights of the two scores are equal only when $\rho_w = \rho_l$: away from the sampling "
+        r"policy the gradient is no longer a difference of log-probability gradients with one factor, but "
+        r"of probability ratios."
     ),
 )
 rho_w, rho_l = sp.symbols("rho1 rho2", positive=True)
@@ -235,7 +251,10 @@ def regions(upper_shift=0, lower_side=1):
 @clipping.step(
     "The regions follow from the objective by cases",
     route="smt",
-    shows=r"$\min(\rho A, \mathrm{clip}(\rho) A)$ equals $A \min(\rho, 1+\epsilon_+)$ for $A > 0$ and $A \max(\rho, 1-\epsilon_-)$ for $A < 0$, for all ranges",
+    shows=(
+        r"$\min(\rho A, \mathrm{clip}(\rho) A)$ equals $A \min(\rho, 1+\epsilon_+)$ for $A > 0$ and $A "
+        r"\max(\rho, 1-\epsilon_-)$ for $A < 0$, for all ranges"
+    ),
 )
 def cases(swap=False):
     rho, up, down = sp.symbols("rho up down", positive=True)

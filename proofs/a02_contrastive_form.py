@@ -1,4 +1,5 @@
-"""A2: for binary rewards GRPO's clipped objective is a contrast between the correct and the wrong rollouts."""
+"""A2: for binary rewards GRPO's clipped objective is a contrast between the correct and the wrong
+rollouts."""
 
 import itertools
 
@@ -24,9 +25,10 @@ claim = Claim(
     id="A2",
     title="GRPO with binary rewards in contrastive form",
     statement=(
-        r"For $G$ rollouts with binary rewards, $k$ of them correct and $\hat p = k/G$, the clipped, length-normalised objective is "
-        r"$\sqrt{\hat p (1 - \hat p)} \left[ \frac{1}{k} \sum_{r_i = 1} C^+_i - \frac{1}{G-k} \sum_{r_i = 0} C^-_i \right]$ with "
-        r"$C^+_i = \frac{1}{|o_i|} \sum_t \min(\rho_{it}, 1+\epsilon)$ and $C^-_i = \frac{1}{|o_i|} \sum_t \max(\rho_{it}, 1-\epsilon)$; "
+        r"For $G$ rollouts with binary rewards, $k$ of them correct and $\hat p = k/G$, the clipped, "
+        r"length-normalised objective is $\sqrt{\hat p (1 - \hat p)} \left[ \frac{1}{k} \sum_{r_i = 1} "
+        r"C^+_i - \frac{1}{G-k} \sum_{r_i = 0} C^-_i \right]$ with $C^+_i = \frac{1}{|o_i|} \sum_t "
+        r"\min(\rho_{it}, 1+\epsilon)$ and $C^-_i = \frac{1}{|o_i|} \sum_t \max(\rho_{it}, 1-\epsilon)$; "
         r"zero when all rewards are equal."
     ),
     hypotheses=(
@@ -39,8 +41,9 @@ claim = Claim(
     verdict="proved",
     scope="every G (symbolic), all ratios including the boundaries of the clip, rollouts of any length",
     finding=(
-        r"With the sample standard deviation the whole objective is smaller by $\sqrt{(G-1)/G}$; with an epsilon the factor is "
-        r"$\hat p (1 - \hat p) / (\sqrt{\hat p (1 - \hat p)} + \epsilon)$. Any two reward levels give the same objective."
+        r"With the sample standard deviation the whole objective is smaller by $\sqrt{(G-1)/G}$; with an "
+        r"epsilon the factor is $\hat p (1 - \hat p) / (\sqrt{\hat p (1 - \hat p)} + \epsilon)$. Any two "
+        r"reward levels give the same objective."
     ),
 )
 
@@ -49,8 +52,9 @@ claim = Claim(
     "From advantages to the contrast, any G",
     route="sympy",
     shows=(
-        r"correct rollouts have $A = (1 - \hat p)/\sigma$ and wrong ones $A = -\hat p/\sigma$, $\sigma = \sqrt{\hat p (1 - \hat p)}$; so "
-        r"$\frac{1}{G} \sum_i A_i C_i = \frac{k}{G} \frac{1 - \hat p}{\sigma} \bar C^+ - \frac{G-k}{G} \frac{\hat p}{\sigma} \bar C^-$"
+        r"correct rollouts have $A = (1 - \hat p)/\sigma$ and wrong ones $A = -\hat p/\sigma$, $\sigma = "
+        r"\sqrt{\hat p (1 - \hat p)}$; so $\frac{1}{G} \sum_i A_i C_i = \frac{k}{G} \frac{1 - \hat "
+        r"p}{\sigma} \bar C^+ - \frac{G-k}{G} \frac{\hat p}{\sigma} \bar C^-$"
     ),
 )
 def any_group(root=sp.Rational(1, 2)):
@@ -68,7 +72,10 @@ def any_group(root=sp.Rational(1, 2)):
 @claim.step(
     "The shipped objective, G = 2, 3, 4",
     route="traced code",
-    shows="value of the traced objective, ratios symbolic, every binary reward vector, rollouts of one and two tokens",
+    shows=(
+        "value of the traced objective, ratios symbolic, every binary reward vector, rollouts of one and "
+        "two tokens"
+    ),
 )
 def traced(ddof=0, eps=0.0, swap=False):
     shown = None

@@ -22,14 +22,18 @@ claim = Claim(
     id="A3",
     title="DPO's gradient is a contrast, and its coefficient",
     statement=(
-        r"For a pair with $r_w > r_l$ the gradient of $\log \sigma(\beta m)$, with the margin "
-        r"$m = \log \frac{\pi(o_w)}{\pi_{ref}(o_w)} - \log \frac{\pi(o_l)}{\pi_{ref}(o_l)}$, is "
-        r"$\beta \sigma(-\beta m) \left[ \nabla \log \pi(o_w) - \nabla \log \pi(o_l) \right]$, sums over tokens without a length."
+        r"For a pair with $r_w > r_l$ the gradient of $\log \sigma(\beta m)$, with the margin $m = \log "
+        r"\frac{\pi(o_w)}{\pi_{ref}(o_w)} - \log \frac{\pi(o_l)}{\pi_{ref}(o_l)}$, is $\beta \sigma(-\beta "
+        r"m) \left[ \nabla \log \pi(o_w) - \nabla \log \pi(o_l) \right]$, sums over tokens without a "
+        r"length."
     ),
     source=Source("2510.00977", "v3", "Section 3, DPO's gradient (after 2305.18290, equation (7))"),
     verdict="proved",
     scope="all log-ratios of either sign, rollouts of any length, any beta > 0 (traced at 0.1 and 1)",
-    finding=r"The coefficient falls from $\beta$ to $0$ as the margin grows and is $\beta/2$ at $\theta = \theta_{ref}$.",
+    finding=(
+        r"The coefficient falls from $\beta$ to $0$ as the margin grows and is $\beta/2$ at $\theta = "
+        r"\theta_{ref}$."
+    ),
 )
 
 
@@ -72,7 +76,10 @@ def traced(sign=-1, half=1):
 @claim.step(
     "By hand",
     route="sympy",
-    shows=r"$\frac{d}{dm} \log \sigma(\beta m) = \beta \sigma(-\beta m)$, falling in $m$, limits $\beta$ and $0$",
+    shows=(
+        r"$\frac{d}{dm} \log \sigma(\beta m) = \beta \sigma(-\beta m)$, falling in $m$, limits $\beta$ and "
+        r"$0$"
+    ),
 )
 def calculus(at_reference=sp.Rational(1, 2)):
     beta, m = sp.Symbol("beta", positive=True), sp.Symbol("m", real=True)
@@ -93,7 +100,10 @@ def calculus(at_reference=sp.Rational(1, 2)):
 @claim.step(
     "An expected update in rationals",
     route="exact engine",
-    shows=r"$\pi = (1/2, 1/3, 1/6)$ against a uniform reference, $\beta = 1$: $\sigma(-m) = \pi_l / (\pi_w + \pi_l)$",
+    shows=(
+        r"$\pi = (1/2, 1/3, 1/6)$ against a uniform reference, $\beta = 1$: $\sigma(-m) = \pi_l / (\pi_w + "
+        r"\pi_l)$"
+    ),
 )
 def engines(power=1):
     import jax.numpy as jnp

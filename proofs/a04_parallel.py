@@ -25,24 +25,32 @@ claim = Claim(
     id="A4",
     title="GRPO is secretly DPO: on policy, pair by pair, up to a factor that grows with the margin",
     statement=(
-        r"For one pair, $r_w > r_l$, the two-rollout GRPO gradient and DPO's are the same direction if and only if no token is "
-        r"clipped and all tokens of both rollouts have one common value $\kappa$ of ratio times share, $\rho_{it} a_i = \kappa$ (or both "
-        r"rollouts are clipped throughout and GRPO's gradient is zero). So on policy ($\theta = \theta_{old}$) with equal shares it holds for "
-        r"every $\theta_{ref}$, and GRPO's gradient is $\frac{c}{2 \beta} (1 + e^{\beta m})$ times DPO's, $m$ the margin over the reference, $c$ the "
-        r"pair's advantage: $1/\beta$ at $m = 0$, without bound as $m \to \infty$."
+        r"For one pair, $r_w > r_l$, the two-rollout GRPO gradient and DPO's are the same direction if and "
+        r"only if no token is clipped and all tokens of both rollouts have one common value $\kappa$ of "
+        r"ratio times share, $\rho_{it} a_i = \kappa$ (or both rollouts are clipped throughout and GRPO's "
+        r"gradient is zero). So on policy ($\theta = \theta_{old}$) with equal shares it holds for every "
+        r"$\theta_{ref}$, and GRPO's gradient is $\frac{c}{2 \beta} (1 + e^{\beta m})$ times DPO's, $m$ the "
+        r"margin over the reference, $c$ the pair's advantage: $1/\beta$ at $m = 0$, without bound as $m "
+        r"\to \infty$."
     ),
     hypotheses=(
         r"$\theta = \theta_{old}$: all ratios are one (or all equal and inside the clip)",
-        "the aggregation gives both rollouts' tokens the same share: equal lengths, or token-mean, or token-sum",
+        (
+            "the aggregation gives both rollouts' tokens the same share: equal lengths, or token-mean, or "
+            "token-sum"
+        ),
         "one pair; or a batch of pairs with one common margin and gap",
     ),
     source=Source("2510.00977", "v3", "title and Section 3"),
     verdict="conditional",
-    scope="all ratios off the clip's boundary, all rewards and margins; rollouts of one and two tokens stand for any length, since the condition is per token",
+    scope=(
+        "all ratios off the clip's boundary, all rewards and margins; rollouts of one and two tokens stand "
+        "for any length, since the condition is per token"
+    ),
     finding=(
-        "As vectors of token weights; so the gradients in parameters are parallel too, for any policy, and only then when the "
-        r"tokens' scores are linearly independent. A batch of pairs with different margins already breaks it: DPO weighs them by $\sigma(-\beta m)$, "
-        "GRPO alike."
+        r"As vectors of token weights; so the gradients in parameters are parallel too, for any policy, and "
+        r"only then when the tokens' scores are linearly independent. A batch of pairs with different "
+        r"margins already breaks it: DPO weighs them by $\sigma(-\beta m)$, GRPO alike."
     ),
 )
 x, y1, y2 = sp.symbols("rho11 rho21 rho22", positive=True)
@@ -60,8 +68,9 @@ def grpo_like(rule):
     "Exactly when the weights are parallel",
     route="traced code",
     shows=(
-        r"DPO's weights are $D, -D, -D$ with $D > 0$ (claim A3); in every region of the traced GRPO weights, all $2 \times 2$ minors "
-        r"vanish if and only if the weights are zero or nothing is clipped and $\rho_{11} a_1 = \rho_{21} a_2 = \rho_{22} a_2$"
+        r"DPO's weights are $D, -D, -D$ with $D > 0$ (claim A3); in every region of the traced GRPO "
+        r"weights, all $2 \times 2$ minors vanish if and only if the weights are zero or nothing is clipped "
+        r"and $\rho_{11} a_1 = \rho_{21} a_2 = \rho_{22} a_2$"
     ),
 )
 def exact_set(with_shares=True):
@@ -84,7 +93,10 @@ def exact_set(with_shares=True):
 @claim.step(
     "The ratio of the two gradients",
     route="sympy",
-    shows=r"$\frac{c \rho}{2} / (\beta \sigma(-\beta m)) = \frac{c \rho}{2 \beta} (1 + e^{\beta m})$; least $c \rho/(2\beta)$, increasing in $m$",
+    shows=(
+        r"$\frac{c \rho}{2} / (\beta \sigma(-\beta m)) = \frac{c \rho}{2 \beta} (1 + e^{\beta m})$; least "
+        r"$c \rho/(2\beta)$, increasing in $m$"
+    ),
 )
 def factor(at_reference=1):
     beta, c, rho = sp.symbols("beta c rho", positive=True)
@@ -117,9 +129,12 @@ def both(beta_claimed=0.1):
 
 
 @claim.counterexample(
-    "Three answers, one pair, off policy: ratios 11/10 and 9/10 inside the clip. In the logits' space the two gradients are not parallel.",
-    pi="(1/2, 1/3, 1/6)", rho_w="11/10", rho_l="9/10",
-)  # fmt: skip
+    "Three answers, one pair, off policy: ratios 11/10 and 9/10 inside the clip. In the logits' space the "
+    "two gradients are not parallel.",
+    pi="(1/2, 1/3, 1/6)",
+    rho_w="11/10",
+    rho_l="9/10",
+)
 def off_policy(rho_w=sp.Rational(11, 10), rho_l=sp.Rational(9, 10)):
     bandit = Bandit(["1/2", "1/3", "1/6"], [1, 0, 0])
     s_w, s_l = (sp.Matrix(bandit.scores[i]) for i in (0, 1))
@@ -128,9 +143,10 @@ def off_policy(rho_w=sp.Rational(11, 10), rho_l=sp.Rational(9, 10)):
 
 
 @claim.counterexample(
-    "On policy, rollouts of one and two tokens, GRPO's own mean over tokens: token weights (1/2; -1/4, -1/4) against DPO's (1; -1, -1).",
+    "On policy, rollouts of one and two tokens, GRPO's own mean over tokens: token weights (1/2; -1/4, -1/4) "
+    "against DPO's (1; -1, -1).",
     lengths="(1, 2)",
-)  # fmt: skip
+)
 def unequal_lengths(lengths=(1, 2)):
     scene = group_scene(2, lengths, rewards=(1, 0), on_policy=True)
     weights = scene.weights(grpo_like(aggregate.sequence_token_mean))[0]
@@ -139,10 +155,12 @@ def unequal_lengths(lengths=(1, 2)):
 
 
 @claim.counterexample(
-    "Two prompts with two answers and one parameter each, on policy, at different distances from a uniform reference, beta = 1: "
-    "expected GRPO (1/8, 3/32) and DPO (1/8, 9/64) have different directions; verified by the engine.",
-    p="(1/2, 1/4)", reference="uniform",
-)  # fmt: skip
+    "Two prompts with two answers and one parameter each, on policy, at different distances from a uniform "
+    "reference, beta = 1: expected GRPO (1/8, 3/32) and DPO (1/8, 9/64) have different directions; verified "
+    "by the engine.",
+    p="(1/2, 1/4)",
+    reference="uniform",
+)
 def batch_of_pairs(second="1/4"):
     import jax.numpy as jnp
     import numpy as np

@@ -1,4 +1,5 @@
-"""A5: the definition of a contrastive loss does not separate GRPO from plain REINFORCE with a constant baseline."""
+"""A5: the definition of a contrastive loss does not separate GRPO from plain REINFORCE with a constant
+baseline."""
 
 import sympy as sp
 
@@ -11,17 +12,19 @@ claim = Claim(
     id="A5",
     title="The definition of a contrastive loss covers REINFORCE with a constant baseline",
     statement=(
-        r"Call a loss contrastive when its gradient pulls up the log-probability of positive samples and pushes down that of "
-        r"negative ones, $\mathrm{E}_{+}[a \nabla \log \pi] - \mathrm{E}_{-}[b \nabla \log \pi]$ with $a, b > 0$. Claimed use: the definition marks "
-        r"GRPO and DPO off from other policy gradients."
+        r"Call a loss contrastive when its gradient pulls up the log-probability of positive samples and "
+        r"pushes down that of negative ones, $\mathrm{E}_{+}[a \nabla \log \pi] - \mathrm{E}_{-}[b \nabla "
+        r"\log \pi]$ with $a, b > 0$. Claimed use: the definition marks GRPO and DPO off from other policy "
+        r"gradients."
     ),
     source=Source("2510.00977", "v3", "Section 3, the definition of a contrastive loss (in our reading)"),
     verdict="refuted",
     scope=r"binary rewards; every constant baseline $0 < b < 1$, any G, G = 1 included",
     finding=(
-        r"REINFORCE with any constant between the two reward levels meets it rollout by rollout, without groups: weights $1 - b$ and $-b$. "
-        r"So does PPO with any critic that stays between 0 and 1. What sets the group mean apart is the balance of the two "
-        r"sums ($c = 1$, claim A6), and that all-equal groups weigh nothing."
+        r"REINFORCE with any constant between the two reward levels meets it rollout by rollout, without "
+        r"groups: weights $1 - b$ and $-b$. So does PPO with any critic that stays between 0 and 1. What "
+        r"sets the group mean apart is the balance of the two sums ($c = 1$, claim A6), and that all-equal "
+        r"groups weigh nothing."
     ),
 )
 baseline = symbols("e", (1,))

@@ -20,16 +20,17 @@ claim = Claim(
     id="A6",
     title="A baseline b gives a gradient along the positives' mean less c times the negatives'",
     statement=(
-        r"For binary rewards with $k$ of $G$ correct, $0 < k < G$, a baseline $b \ne 1$ gives $\frac{k (1 - b)}{G} \left[ \bar g_+ - c\, \bar g_- \right]$ with "
-        r"$c = \frac{(G - k) b}{k (1 - b)}$; and $c = 1$ if and only if $b = k/G$, the group mean."
+        r"For binary rewards with $k$ of $G$ correct, $0 < k < G$, a baseline $b \ne 1$ gives $\frac{k (1 - "
+        r"b)}{G} \left[ \bar g_+ - c\, \bar g_- \right]$ with $c = \frac{(G - k) b}{k (1 - b)}$; and $c = "
+        r"1$ if and only if $b = k/G$, the group mean."
     ),
     source=Source("2510.00977", "v3", "Section 4.1, the general baseline"),
     verdict="proved",
     hypotheses=(r"$b \ne 1$ and the group is mixed",),
     scope="every G and k (symbolic), every real baseline but 1",
     finding=(
-        r"In expectation the same holds with $c = \frac{(1-p) b}{p (1 - b)}$, which is 1 for $b = p$. The factor $1 - b$ changes sign at $b = 1$: beyond it the "
-        r"positives are pushed down."
+        r"In expectation the same holds with $c = \frac{(1-p) b}{p (1 - b)}$, which is 1 for $b = p$. The "
+        r"factor $1 - b$ changes sign at $b = 1$: beyond it the positives are pushed down."
     ),
 )
 G, k = sp.symbols("G k", positive=True)
@@ -39,7 +40,10 @@ b = sp.Symbol("b", real=True)
 @claim.step(
     "Collect the two sums",
     route="sympy",
-    shows=r"$\frac{1}{G} \left[ k (1 - b) \bar g_+ - (G - k) b\, \bar g_- \right]$, then take out the first factor",
+    shows=(
+        r"$\frac{1}{G} \left[ k (1 - b) \bar g_+ - (G - k) b\, \bar g_- \right]$, then take out the first "
+        r"factor"
+    ),
 )
 def collect(exponent=1):
     plus, minus = sp.symbols("gplus gminus", real=True)
@@ -65,7 +69,10 @@ def only_the_mean(share=k / G):
 @claim.step(
     "The shipped weights",
     route="traced code",
-    shows=r"given baseline, symbolic; and the group mean's balance: the negatives' weights sum to minus the positives'",
+    shows=(
+        r"given baseline, symbolic; and the group mean's balance: the negatives' weights sum to minus the "
+        r"positives'"
+    ),
 )
 def traced(name="dr_grpo"):
     value = symbols("e", (1,))

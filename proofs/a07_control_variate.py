@@ -16,14 +16,16 @@ inequality = Claim(
     title="The control-variate inequality of Proposition 4.1",
     statement=(
         r"If $\mathrm{Cov}(g_+, g_-) > 0$ and $0 \le c \le 2 \mathrm{Cov}(g_+, g_-)/\mathrm{Var}(g_-)$ then "
-        r"$\mathrm{Var}(g_+ - c\, g_-) \le \mathrm{Var}(g_+)$, least at $c^* = \mathrm{Cov}/\mathrm{Var}(g_-)$, where it is $(1 - \rho^2) \mathrm{Var}(g_+)$."
+        r"$\mathrm{Var}(g_+ - c\, g_-) \le \mathrm{Var}(g_+)$, least at $c^* = "
+        r"\mathrm{Cov}/\mathrm{Var}(g_-)$, where it is $(1 - \rho^2) \mathrm{Var}(g_+)$."
     ),
     source=Source("2510.00977", "v3", "Proposition 4.1 and Appendix B.5"),
     verdict="proved",
     scope="any square-integrable vectors, Var and Cov the traces of the matrices",
     finding=(
-        r"A statement about the variance of a difference; a control variate also needs the mean of $g_-$ to be known or zero. Here it is neither: "
-        r"$\mathrm{E}[g_+ - c\, g_-] = \nabla p / p + c \nabla p / (1 - p)$ moves with $c$."
+        r"A statement about the variance of a difference; a control variate also needs the mean of $g_-$ to "
+        r"be known or zero. Here it is neither: $\mathrm{E}[g_+ - c\, g_-] = \nabla p / p + c \nabla p / (1 "
+        r"- p)$ moves with $c$."
     ),
 )
 
@@ -78,13 +80,18 @@ def dot(a, b):
 one_prompt = Claim(
     id="A7b",
     title="The premise fails for rollouts drawn independently for one prompt",
-    statement=r"For independent rollouts of one prompt, $\mathrm{Cov}(g_+, g_-) > 0$, so subtracting the wrong rollouts' gradient lowers the variance.",
+    statement=(
+        r"For independent rollouts of one prompt, $\mathrm{Cov}(g_+, g_-) > 0$, so subtracting the wrong "
+        r"rollouts' gradient lowers the variance."
+    ),
     source=Source("2510.00977", "v3", "Section 4, use of Proposition 4.1"),
     verdict="refuted",
     scope="every policy and binary reward, given a mixed group; any G",
     finding=(
-        r"The covariance is exactly zero, so the interval for $c$ is empty but for $0$ and $\mathrm{Var}(g_+ - c\, g_-) = \mathrm{Var}(g_+) + c^2 \mathrm{Var}(g_-)$: the "
-        r"contrast adds variance. What it gains is signal: its mean is $\nabla p / (p (1 - p))$ instead of $\nabla p / p$ at $c = 1$, a factor $1/(1 - p)$."
+        r"The covariance is exactly zero, so the interval for $c$ is empty but for $0$ and "
+        r"$\mathrm{Var}(g_+ - c\, g_-) = \mathrm{Var}(g_+) + c^2 \mathrm{Var}(g_-)$: the contrast adds "
+        r"variance. What it gains is signal: its mean is $\nabla p / (p (1 - p))$ instead of $\nabla p / p$ "
+        r"at $c = 1$, a factor $1/(1 - p)$."
     ),
 )
 
@@ -92,7 +99,10 @@ one_prompt = Claim(
 @one_prompt.step(
     "Zero covariance",
     route="sympy",
-    shows=r"given which rollouts are correct, the others' scores are independent of them: $\mathrm{E}\langle g_+, g_- \rangle = \langle \mathrm{E} g_+, \mathrm{E} g_- \rangle$, so $V = V_+ + c^2 V_-$",
+    shows=(
+        r"given which rollouts are correct, the others' scores are independent of them: $\mathrm{E}\langle "
+        r"g_+, g_- \rangle = \langle \mathrm{E} g_+, \mathrm{E} g_- \rangle$, so $V = V_+ + c^2 V_-$"
+    ),
 )
 def zero(covariance=0):
     a, b, pa, pb = sp.symbols("a b pa pb")
@@ -104,7 +114,9 @@ def zero(covariance=0):
 @one_prompt.step(
     "Every small bandit",
     route="enumeration",
-    shows="three and four answers, all rational policies in twelfths on a grid: Cov = 0 and the variance grows",
+    shows=(
+        "three and four answers, all rational policies in twelfths on a grid: Cov = 0 and the variance grows"
+    ),
 )
 def bandits(coefficient=1):
     def holds(first, second, rewards):
@@ -179,17 +191,22 @@ over_prompts = Claim(
     id="A7c",
     title="Over prompts the premise can hold or fail, and c = 1 can lie inside the interval or outside",
     statement=(
-        r"Over random prompts, one correct and one wrong rollout each, $\mathrm{Cov}(g_+, g_-) > 0$ and $c = 1$ lies in the interval of Proposition 4.1."
+        r"Over random prompts, one correct and one wrong rollout each, $\mathrm{Cov}(g_+, g_-) > 0$ and $c "
+        r"= 1$ lies in the interval of Proposition 4.1."
     ),
     hypotheses=(
-        r"prompts of different difficulty, so that $\mathrm{E}\langle \nabla p / p, \nabla p/(1-p) \rangle < \langle \mathrm{E}[\nabla p/p], \mathrm{E}[\nabla p/(1-p)] \rangle$",
+        (
+            r"prompts of different difficulty, so that $\mathrm{E}\langle \nabla p / p, \nabla p/(1-p) "
+            r"\rangle < \langle \mathrm{E}[\nabla p/p], \mathrm{E}[\nabla p/(1-p)] \rangle$"
+        ),
     ),
     source=Source("2510.00977", "v3", "Section 4, use of Proposition 4.1"),
     verdict="conditional",
     scope="any law of prompts with 0 < p < 1, each prompt's pair drawn independently",
     finding=(
-        r"The covariance is $\langle \mathrm{E}[\nabla p/p], \mathrm{E}[\nabla p/(1-p)] \rangle - \mathrm{E}[\|\nabla p\|^2/(p(1-p))]$. At one common difficulty it is "
-        r"$-\mathrm{Var}(\nabla p)/(p(1-p)) \le 0$: the premise then always fails."
+        r"The covariance is $\langle \mathrm{E}[\nabla p/p], \mathrm{E}[\nabla p/(1-p)] \rangle - "
+        r"\mathrm{E}[\|\nabla p\|^2/(p(1-p))]$. At one common difficulty it is $-\mathrm{Var}(\nabla "
+        r"p)/(p(1-p)) \le 0$: the premise then always fails."
     ),
 )
 
@@ -197,7 +214,10 @@ over_prompts = Claim(
 @over_prompts.step(
     "The covariance",
     route="sympy",
-    shows=r"from $\mathrm{E}[g_+ | x] = \nabla p / p$ and $\mathrm{E}[g_- | x] = -\nabla p/(1 - p)$; equal difficulty gives $-\mathrm{Var}(\nabla p)/(p(1-p))$",
+    shows=(
+        r"from $\mathrm{E}[g_+ | x] = \nabla p / p$ and $\mathrm{E}[g_- | x] = -\nabla p/(1 - p)$; equal "
+        r"difficulty gives $-\mathrm{Var}(\nabla p)/(p(1-p))$"
+    ),
 )
 def covariance(sign=-1):
     p1, p2, g1, g2 = sp.symbols("p1 p2 g1 g2")
@@ -245,7 +265,8 @@ def holds(signs=(1, 1)):
 
 
 @over_prompts.counterexample(
-    "The same difficulty, scores of opposite sign on the shared parameter: Cov = -1/4, premise and conclusion fail.",
+    "The same difficulty, scores of opposite sign on the shared parameter: Cov = -1/4, premise and "
+    "conclusion fail.",
     p="(1/2, 1/2)",
     signs="(1, -1)",
 )

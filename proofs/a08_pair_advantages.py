@@ -20,12 +20,18 @@ from gradvar.symbolic import (
 signs = Claim(
     id="A8",
     title="Advantages of a mixed pair are +1 and -1",
-    statement=r"With two rollouts the standardised advantages are $+1$ and $-1$ for a mixed pair and $0$ for a tie.",
+    statement=(
+        r"With two rollouts the standardised advantages are $+1$ and $-1$ for a mixed pair and $0$ for a tie."
+    ),
     hypotheses=("the population standard deviation (division by G)", "no epsilon"),
     source=Source("2510.00977", "v3", "Section 4, two rollouts"),
     verdict="conditional",
     scope="all real rewards",
-    finding=r"With the sample standard deviation, the default of several trainers, they are $\pm 1/\sqrt{2}$; with an epsilon $\pm d/(d + 2\epsilon)$ for a gap $d$, so $\pm 1/(1 + 2\epsilon)$ for binary rewards.",
+    finding=(
+        r"With the sample standard deviation, the default of several trainers, they are $\pm 1/\sqrt{2}$; "
+        r"with an epsilon $\pm d/(d + 2\epsilon)$ for a gap $d$, so $\pm 1/(1 + 2\epsilon)$ for binary "
+        r"rewards."
+    ),
 )
 r1, r2 = sp.symbols("r1 r2", real=True)
 
@@ -82,13 +88,17 @@ signs.sabotage("1/sqrt(2) from the population std", sample, ddof=0)
 cauchy = Claim(
     id="A9",
     title="The standardised reward at G = 2 does not follow a Cauchy law",
-    statement=r"At $G = 2$ the standardised reward $(r_i - \bar r)/\mathrm{std}(r)$ follows a Cauchy law, with infinite variance.",
+    statement=(
+        r"At $G = 2$ the standardised reward $(r_i - \bar r)/\mathrm{std}(r)$ follows a Cauchy law, with "
+        r"infinite variance."
+    ),
     source=Source("2510.00977", "v1", "Appendix, on the failure of standardisation at two rollouts"),
     verdict="refuted",
     scope="every reward law, population or sample standard deviation, any epsilon",
     finding=(
-        r"It takes three values, $\pm 1$ (or $\pm 1/\sqrt{2}$) and $0$ at a tie; its variance is the chance of no tie, at most 1. What is Cauchy is another quantity: "
-        r"Student's $t$ with one degree of freedom, the mean of two normal rewards less the *true* mean over its standard error."
+        r"It takes three values, $\pm 1$ (or $\pm 1/\sqrt{2}$) and $0$ at a tie; its variance is the chance "
+        r"of no tie, at most 1. What is Cauchy is another quantity: Student's $t$ with one degree of "
+        r"freedom, the mean of two normal rewards less the *true* mean over its standard error."
     ),
 )
 
@@ -96,7 +106,10 @@ cauchy = Claim(
 @cauchy.step(
     "It is bounded by one",
     route="smt",
-    shows=r"$(r_1 - \bar r)^2 \le \mathrm{var}$, so $|A| \le 1$, for all rewards; with epsilon or sample std it is smaller",
+    shows=(
+        r"$(r_1 - \bar r)^2 \le \mathrm{var}$, so $|A| \le 1$, for all rewards; with epsilon or sample std "
+        r"it is smaller"
+    ),
 )
 def bounded(bound=1):
     mean = (r1 + r2) / 2
@@ -108,7 +121,10 @@ def bounded(bound=1):
 @cauchy.step(
     "Its variance",
     route="enumeration",
-    shows=r"over laws on up to four reward levels, $\mathrm{E}[A^2] = P(r_1 \ne r_2) \le 1$ with the shipped advantages",
+    shows=(
+        r"over laws on up to four reward levels, $\mathrm{E}[A^2] = P(r_1 \ne r_2) \le 1$ with the shipped "
+        r"advantages"
+    ),
 )
 def variance(extra=0):
     weights = weights_of(catalogue.get("grpo", eps=0.0))
@@ -134,7 +150,11 @@ def variance(extra=0):
 @cauchy.step(
     "What is Cauchy",
     route="sympy",
-    shows=r"for normal rewards $(\bar r - \mu)/(s/\sqrt{2}) = (z_1 + z_2)/|z_1 - z_2|$ is a ratio of independent normals: $z_1 + z_2$ and $z_1 - z_2$ are uncorrelated, and the density of the ratio is $1/(\pi (1 + t^2))$",
+    shows=(
+        r"for normal rewards $(\bar r - \mu)/(s/\sqrt{2}) = (z_1 + z_2)/|z_1 - z_2|$ is a ratio of "
+        r"independent normals: $z_1 + z_2$ and $z_1 - z_2$ are uncorrelated, and the density of the ratio "
+        r"is $1/(\pi (1 + t^2))$"
+    ),
 )
 def students_t(scale=1):
     t, y = sp.Symbol("t", real=True), sp.Symbol("y", positive=True)

@@ -9,7 +9,8 @@ p = sp.Symbol("p", positive=True)
 
 
 def conditional(size, reward, advantage):
-    """E[A_i | r_i = reward]: the other G - 1 rollouts are binomial. ``advantage(k, reward)``, k correct in the group."""
+    """E[A_i | r_i = reward]: the other G - 1 rollouts are binomial. ``advantage(k, reward)``, k correct in
+    the group."""
     return over_binomial(lambda others: advantage(others + reward, reward), size - 1, p)
 
 
@@ -24,12 +25,21 @@ def standardised(size):
 pairs = Claim(
     id="A10b",
     title="Many pairs: the mean advantage is x - p, exactly and at once",
-    statement=r"With pairs, $\mathrm{E}[A | r = x] = x - p$ for $x \in \{0, 1\}$; an average over many pairs tends to it.",
+    statement=(
+        r"With pairs, $\mathrm{E}[A | r = x] = x - p$ for $x \in \{0, 1\}$; an average over many pairs "
+        r"tends to it."
+    ),
     hypotheses=("population standard deviation, no epsilon",),
     source=Source("2510.00977", "v3", "Proposition 5.1, second part"),
     verdict="proved",
-    scope="every p; the expectation is exact for one pair, the limit is the law of large numbers for the bounded, independent A",
-    finding=r"With the sample standard deviation it is $(x - p)/\sqrt{2}$, with an epsilon $(x - p)/(1 + 2 \epsilon)$: the same direction. The mean-centred pair gives $(x - p)/2$.",
+    scope=(
+        "every p; the expectation is exact for one pair, the limit is the law of large numbers for the "
+        "bounded, independent A"
+    ),
+    finding=(
+        r"With the sample standard deviation it is $(x - p)/\sqrt{2}$, with an epsilon $(x - p)/(1 + 2 "
+        r"\epsilon)$: the same direction. The mean-centred pair gives $(x - p)/2$."
+    ),
 )
 
 
@@ -64,18 +74,25 @@ pairs.sabotage("sample standard deviation", traced, ddof=1)
 large = Claim(
     id="A10a",
     title="One large group: the mean advantage tends to (x - p)/sqrt(p(1 - p))",
-    statement=r"As $G \to \infty$, $\mathrm{E}[A | r = x] \to (x - p)/\sqrt{p (1 - p)}$ for every $0 < p < 1$.",
+    statement=(
+        r"As $G \to \infty$, $\mathrm{E}[A | r = x] \to (x - p)/\sqrt{p (1 - p)}$ for every $0 < p < 1$."
+    ),
     source=Source("2510.00977", "v3", "Proposition 5.1, first part"),
     verdict="proved",
     scope="every fixed 0 < p < 1; not uniform in p",
-    finding=r"At finite G the mean is smaller and bounded by $\sqrt{G - 1}$; the limit diverges as $p \to 0$.",
+    finding=(
+        r"At finite G the mean is smaller and bounded by $\sqrt{G - 1}$; the limit diverges as $p \to 0$."
+    ),
 )
 
 
 @large.step(
     "Off the middle nothing is left",
     route="smt",
-    shows=r"given $k \ge 1$ correct, $0 \le A = \sqrt{(G - k)/k} \le \sqrt{G - 1}$; for $k/G \ge p/2$ it is at most $\sqrt{2/p}$",
+    shows=(
+        r"given $k \ge 1$ correct, $0 \le A = \sqrt{(G - k)/k} \le \sqrt{G - 1}$; for $k/G \ge p/2$ it is "
+        r"at most $\sqrt{2/p}$"
+    ),
 )
 def dominated(slack=0):
     G, k, q = sp.symbols("G k p", positive=True)
@@ -88,7 +105,10 @@ def dominated(slack=0):
 @large.step(
     "The tails vanish",
     route="sympy",
-    shows=r"Hoeffding: $P(k/G < p/2) \le e^{-(G-1) c}$ with $c > 0$ for large G, and $\sqrt{G - 1}\, e^{-(G-1) c} \to 0$; in the middle $A$ is bounded and continuous in $k/G$, which tends to $p$",
+    shows=(
+        r"Hoeffding: $P(k/G < p/2) \le e^{-(G-1) c}$ with $c > 0$ for large G, and $\sqrt{G - 1}\, "
+        r"e^{-(G-1) c} \to 0$; in the middle $A$ is bounded and continuous in $k/G$, which tends to $p$"
+    ),
 )
 def limit(power=-sp.Rational(1, 2)):
     G, c, x = sp.symbols("G c x", positive=True)
@@ -101,7 +121,10 @@ def limit(power=-sp.Rational(1, 2)):
 @large.step(
     "Watching it converge",
     route="enumeration",
-    shows=r"exact values at $G = 2^j$ and $p = 1/4$: the distance to $\sqrt{3}$ falls by almost half with each doubling",
+    shows=(
+        r"exact values at $G = 2^j$ and $p = 1/4$: the distance to $\sqrt{3}$ falls by almost half with "
+        r"each doubling"
+    ),
 )
 def converging(target=sp.sqrt(3)):
     rows, last = [("G", "E[A | r = 1]", "distance")], None

@@ -45,19 +45,31 @@ def weight(size):
 one = Claim(
     id="A11a",
     title="One prompt, binary rewards: every group size points along grad J",
-    statement=r"For one prompt and binary rewards $\mathrm{E}[\hat g_G] = w_G(p)\, \nabla p$ with $w_G(p) > 0$ for $0 < p < 1$: the same direction for every G.",
+    statement=(
+        r"For one prompt and binary rewards $\mathrm{E}[\hat g_G] = w_G(p)\, \nabla p$ with $w_G(p) > 0$ "
+        r"for $0 < p < 1$: the same direction for every G."
+    ),
     hypotheses=("one prompt", "binary rewards", "on policy, scores summed over tokens"),
     source=Source("2510.00977", "v3", "Section 5, unbiasedness regardless of the group size"),
     verdict="proved",
-    scope="every G, any advantages that depend on the group's rewards only and are positive for correct and negative for wrong rollouts",
-    finding=r"$w_2 = 1$ (population std): two rollouts give grad J itself, for every p. $w_3 = \sqrt{2}$ is constant too; from $G = 4$ on the factor depends on p.",
+    scope=(
+        "every G, any advantages that depend on the group's rewards only and are positive for correct and "
+        "negative for wrong rollouts"
+    ),
+    finding=(
+        r"$w_2 = 1$ (population std): two rollouts give grad J itself, for every p. $w_3 = \sqrt{2}$ is "
+        r"constant too; from $G = 4$ on the factor depends on p."
+    ),
 )
 
 
 @one.step(
     "The factor",
     route="sympy",
-    shows=r"$w_G(p) = \sum_k \binom{G}{k} p^k (1-p)^{G-k} \frac{1}{G} \left[\frac{k A_1}{p} - \frac{(G-k) A_0}{1-p}\right]$; $w_2 = 1$, $w_3 = \sqrt{2}$",
+    shows=(
+        r"$w_G(p) = \sum_k \binom{G}{k} p^k (1-p)^{G-k} \frac{1}{G} \left[\frac{k A_1}{p} - \frac{(G-k) "
+        r"A_0}{1-p}\right]$; $w_2 = 1$, $w_3 = \sqrt{2}$"
+    ),
 )
 def factors(second=1):
     equal(weight(2), second, "the factor at G = 2")
@@ -105,8 +117,9 @@ across = Claim(
     verdict="refuted",
     scope="binary rewards, standardised advantages; with mean-centred or leave-one-out ones it is true",
     finding=(
-        r"$G = 2$ is the unbiased one: $w_2 = 1$ on all prompts. $w_{16}(p)$ runs from $\sqrt{15}$ at $p = 0, 1$ down to about $1.93$ at $p = 1/2$: sixteen rollouts lean on the hardest and "
-        r"easiest prompts. Without the standard deviation, $w_G = (G - 1)/G$ for all p and the claim holds."
+        r"$G = 2$ is the unbiased one: $w_2 = 1$ on all prompts. $w_{16}(p)$ runs from $\sqrt{15}$ at $p = "
+        r"0, 1$ down to about $1.93$ at $p = 1/2$: sixteen rollouts lean on the hardest and easiest "
+        r"prompts. Without the standard deviation, $w_G = (G - 1)/G$ for all p and the claim holds."
     ),
 )
 
@@ -144,7 +157,8 @@ def mean_centred(name="dr_grpo"):
 
 
 @across.counterexample(
-    "Two prompts with p = 1/2 and 1/10: expected directions (per prompt) at G = 2 and G = 4 are not parallel; the engine agrees with the rationals.",
+    "Two prompts with p = 1/2 and 1/10: expected directions (per prompt) at G = 2 and G = 4 are not "
+    "parallel; the engine agrees with the rationals.",
     p="(1/2, 1/10)",
     G="(2, 4)",
 )
@@ -163,7 +177,10 @@ def two_prompts(other="1/10", sizes=(2, 4)):
     cross = sp.simplify(means[0][0] * means[1][1] - means[0][1] * means[1][0])
     require(cross != 0, "the two directions are parallel")
     return Exhibit(
-        text=f"weights at G = {sizes[1]}: {sp.N(means[1][0] / means[0][0], 6)} and {sp.N(means[1][1] / means[0][1], 6)} times those at G = {sizes[0]}"
+        text=(
+            f"weights at G = {sizes[1]}: {sp.N(means[1][0] / means[0][0], 6)} and"
+            f" {sp.N(means[1][1] / means[0][1], 6)} times those at G = {sizes[0]}"
+        )
     )
 
 
@@ -176,11 +193,17 @@ across.sabotage("G = 2 against G = 3, which are parallel", two_prompts, sizes=(2
 levels = Claim(
     id="A11c",
     title="With three reward levels even one prompt has no common direction",
-    statement=r"For one prompt and any real rewards, the expected standardised gradient has the direction of $\nabla J$ for every G.",
+    statement=(
+        r"For one prompt and any real rewards, the expected standardised gradient has the direction of "
+        r"$\nabla J$ for every G."
+    ),
     source=Source("2510.00977", "v3", "Section 5, with the extension to real rewards"),
     verdict="refuted",
     scope="standardised advantages, three or more reward levels",
-    finding="The pair keeps only the order of the rewards, so G = 2 climbs the chance to beat another rollout, not the mean reward (see A16).",
+    finding=(
+        "The pair keeps only the order of the rewards, so G = 2 climbs the chance to beat another rollout, "
+        "not the mean reward (see A16)."
+    ),
 )
 
 
@@ -219,7 +242,8 @@ def order_only(eps=0.0):
 
 
 @levels.counterexample(
-    "pi = (1/2, 1/3, 1/6), rewards (0, 1, 10): the engine's mean at G = 2 has a cosine below one with grad J.",
+    "pi = (1/2, 1/3, 1/6), rewards (0, 1, 10): the engine's mean at G = 2 has a cosine below one with grad "
+    "J.",
     pi="(1/2, 1/3, 1/6)",
     rewards="(0, 1, 10)",
 )

@@ -20,15 +20,27 @@ from gradvar.symbolic import (
 
 claim = Claim(
     id="A12",
-    title="The batch variance is not Var(g)/B: fewer rollouts per prompt cost variance within, more prompts save it between",
-    statement=r"The variance of a batch's gradient is $\mathrm{Var}(g)/B$ with B the number of rollouts, whatever the group size.",
+    title=(
+        "The batch variance is not Var(g)/B: fewer rollouts per prompt cost variance within, more prompts "
+        "save it between"
+    ),
+    statement=(
+        r"The variance of a batch's gradient is $\mathrm{Var}(g)/B$ with B the number of rollouts, whatever "
+        r"the group size."
+    ),
     source=Source("2510.00977", "v3", "Lemma 5.3 as applied to Q prompts in groups of G"),
     verdict="refuted",
-    scope="leave-one-out (and mean-centred, up to its factor), every G >= 2, every law of rewards and scores, B = QG rollouts",
+    scope=(
+        "leave-one-out (and mean-centred, up to its factor), every G >= 2, every law of rewards and scores, "
+        "B = QG rollouts"
+    ),
     finding=(
-        r"The rollouts of a group are dependent through their baseline. At B rollouts, $\mathrm{Var} = \frac{1}{B}\left[G \sigma_b^2 + \sigma_o^2 + \frac{\Delta}{G - 1}\right]$ with $\sigma_b^2$ the variance of "
-        r"$\nabla J_x$ over prompts, $\sigma_o^2 = \mathrm{Var}((r - J)s)$ within one, $\Delta = \mathrm{Var}(r) \mathrm{E}\|s\|^2 + \|\nabla J_x\|^2$. It is the same for all G only if "
-        r"$\sigma_b^2 = \Delta = 0$; from G to 2 the within-part grows by $\Delta (1 - 1/(G-1))/B$, the between-part falls."
+        r"The rollouts of a group are dependent through their baseline. At B rollouts, $\mathrm{Var} = "
+        r"\frac{1}{B}\left[G \sigma_b^2 + \sigma_o^2 + \frac{\Delta}{G - 1}\right]$ with $\sigma_b^2$ the "
+        r"variance of $\nabla J_x$ over prompts, $\sigma_o^2 = \mathrm{Var}((r - J)s)$ within one, $\Delta "
+        r"= \mathrm{Var}(r) \mathrm{E}\|s\|^2 + \|\nabla J_x\|^2$. It is the same for all G only if "
+        r"$\sigma_b^2 = \Delta = 0$; from G to 2 the within-part grows by $\Delta (1 - 1/(G-1))/B$, the "
+        r"between-part falls."
     ),
 )
 G, Q = sp.symbols("G Q", positive=True)
@@ -51,7 +63,10 @@ delta = var_r * V + g**2
 @claim.step(
     "Within a prompt, any G",
     route="sympy",
-    shows=r"$\mathrm{E}[\hat g^2] - g^2 = \frac{\sigma_o^2}{G} + \frac{\Delta}{G (G - 1)}$ by index patterns, coordinate by coordinate",
+    shows=(
+        r"$\mathrm{E}[\hat g^2] - g^2 = \frac{\sigma_o^2}{G} + \frac{\Delta}{G (G - 1)}$ by index patterns, "
+        r"coordinate by coordinate"
+    ),
 )
 def within(extra=1):
     R, S, RS = sp.symbols("R S RS")
@@ -64,7 +79,11 @@ def within(extra=1):
 @claim.step(
     "At a fixed budget",
     route="smt",
-    shows=r"with $B = QG$ fixed, $\frac{1}{B} [G \sigma_b^2 + \sigma_o^2 + \Delta/(G-1)]$ is the same at 2 and at G only if $\sigma_b^2 (G - 2) = \Delta (1 - 1/(G-1))$; with one kind of prompt two rollouts are worst",
+    shows=(
+        r"with $B = QG$ fixed, $\frac{1}{B} [G \sigma_b^2 + \sigma_o^2 + \Delta/(G-1)]$ is the same at 2 "
+        r"and at G only if $\sigma_b^2 (G - 2) = \Delta (1 - 1/(G-1))$; with one kind of prompt two "
+        r"rollouts are worst"
+    ),
 )
 def budget(between=0):
     sb, so, d, size, total = sp.symbols("sigma_b sigma_o Delta G B", real=True)
@@ -109,7 +128,8 @@ def within_prompt(bandit, size):
 
 
 @claim.counterexample(
-    "One prompt, p = 1/2, B = 4 rollouts: two pairs have variance 1/16, one group of four 1/48; the engine agrees.",
+    "One prompt, p = 1/2, B = 4 rollouts: two pairs have variance 1/16, one group of four 1/48; the engine "
+    "agrees.",
     p="1/2",
     B=4,
 )

@@ -20,21 +20,33 @@ from gradvar.symbolic import (
 correct = Claim(
     id="A13a",
     title="Pairs on a moving policy find a correct answer at least as often as one group",
-    statement=r"$1 - \prod_{i=1}^m (1 - p_i)^2 \ge 1 - (1 - p_1)^{2m}$: m pairs drawn one after the other from a policy that is updated in between, against one group of 2m from the first.",
+    statement=(
+        r"$1 - \prod_{i=1}^m (1 - p_i)^2 \ge 1 - (1 - p_1)^{2m}$: m pairs drawn one after the other from a "
+        r"policy that is updated in between, against one group of 2m from the first."
+    ),
     hypotheses=(
-        r"the updates do not lower this prompt's success rate on the whole: $\prod_i (1 - p_i) \le (1 - p_1)^m$, for instance $p_i \ge p_1$ for all i",
+        (
+            r"the updates do not lower this prompt's success rate on the whole: $\prod_i (1 - p_i) \le (1 - "
+            r"p_1)^m$, for instance $p_i \ge p_1$ for all i"
+        ),
     ),
     source=Source("2510.00977", "v3", "Proposition 5.4"),
     verdict="conditional",
     scope="every m; equality when the policy does not move",
-    finding="The proposition compares a policy that has improved with one that has not; nothing in it is due to the group size. An update on other prompts can lower this prompt's rate.",
+    finding=(
+        "The proposition compares a policy that has improved with one that has not; nothing in it is due to "
+        "the group size. An update on other prompts can lower this prompt's rate."
+    ),
 )
 
 
 @correct.step(
     "By induction on m",
     route="smt",
-    shows=r"if $F_m \le f_m$ for the chances to fail, then $F_m (1 - p_{m+1})^2 \le f_m (1 - p_1)^2$ when $p_{m+1} \ge p_1$",
+    shows=(
+        r"if $F_m \le f_m$ for the chances to fail, then $F_m (1 - p_{m+1})^2 \le f_m (1 - p_1)^2$ when "
+        r"$p_{m+1} \ge p_1$"
+    ),
 )
 def induction(assume_growth=True):
     p1, p, moving, fixed = sp.symbols("p1 p F f", real=True)
@@ -61,7 +73,8 @@ def small(non_decreasing=True):
 
 
 @correct.counterexample(
-    "The rate falls from 1/2 to 1/4 after the first pair: two pairs find a correct answer with chance 55/64, one group of four with 60/64.",
+    "The rate falls from 1/2 to 1/4 after the first pair: two pairs find a correct answer with chance "
+    "55/64, one group of four with 60/64.",
     p="(1/2, 1/4)",
 )
 def falling(rates=("1/2", "1/4")):
@@ -90,8 +103,10 @@ signal = Claim(
     verdict="refuted",
     scope="fixed policy, every m >= 2 and every 0 < p < 1: strictly less often",
     finding=(
-        r"The chances of no signal are $(p^2 + (1-p)^2)^m$ and $p^{2m} + (1-p)^{2m}$, and the first is larger for $m \ge 2$. At small p a pair needs about as many "
-        r"rollouts, $2 p$ per pair against $2 m p$ per group; near $p = 1/2$ it finds nothing half of the time. But per prompt: pairs on m different prompts are m chances for m prompts."
+        r"The chances of no signal are $(p^2 + (1-p)^2)^m$ and $p^{2m} + (1-p)^{2m}$, and the first is "
+        r"larger for $m \ge 2$. At small p a pair needs about as many rollouts, $2 p$ per pair against $2 m "
+        r"p$ per group; near $p = 1/2$ it finds nothing half of the time. But per prompt: pairs on m "
+        r"different prompts are m chances for m prompts."
     ),
 )
 
@@ -99,7 +114,10 @@ signal = Claim(
 @signal.step(
     "By induction on m",
     route="smt",
-    shows=r"with $a = p^2$, $b = (1-p)^2$: $(a + b)(a^m + b^m) > a^{m+1} + b^{m+1}$, as the difference is $a b^m + a^m b$",
+    shows=(
+        r"with $a = p^2$, $b = (1-p)^2$: $(a + b)(a^m + b^m) > a^{m+1} + b^{m+1}$, as the difference is $a "
+        r"b^m + a^m b$"
+    ),
 )
 def grows(strict=True):
     a, b, am, bm, lhs = sp.symbols("a b am bm lhs", positive=True)
@@ -114,13 +132,19 @@ def grows(strict=True):
 )
 def cases(first=2):
     enumerate_rationals(
-        lambda m, j: (sp.Rational(j, 7) ** 2 + sp.Rational(7 - j, 7) ** 2) ** m > sp.Rational(j, 7) ** (2 * m) + sp.Rational(7 - j, 7) ** (2 * m),
-        range(first, 7), range(1, 7), what="no signal more often",
-    )  # fmt: skip
+        lambda m, j: (
+            (sp.Rational(j, 7) ** 2 + sp.Rational(7 - j, 7) ** 2) ** m
+            > sp.Rational(j, 7) ** (2 * m) + sp.Rational(7 - j, 7) ** (2 * m)
+        ),
+        range(first, 7),
+        range(1, 7),
+        what="no signal more often",
+    )
 
 
 @signal.counterexample(
-    "p = 1/2, four rollouts: two pairs have a signal with chance 3/4, one group of four with 7/8; counted over all sequences.",
+    "p = 1/2, four rollouts: two pairs have a signal with chance 3/4, one group of four with 7/8; counted "
+    "over all sequences.",
     p="1/2",
     m=2,
 )
@@ -141,13 +165,17 @@ signal.sabotage("one pair against itself", four, m=1)
 discard = Claim(
     id="A14",
     title="The discard rate is not 1 - r^2 - (1 - r)^2 at the mean reward",
-    statement=r"With mean reward $\bar r$ over prompts, a share $1 - \bar r^2 - (1 - \bar r)^2$ of the pairs is discarded (has equal rewards).",
+    statement=(
+        r"With mean reward $\bar r$ over prompts, a share $1 - \bar r^2 - (1 - \bar r)^2$ of the pairs is "
+        r"discarded (has equal rewards)."
+    ),
     source=Source("2510.00977", "v3", "Appendix D.3"),
     verdict="refuted",
     scope="every law of success rates p over prompts",
     finding=(
-        r"The formula is the share that is *kept*, and at that only if all prompts have the same difficulty. The discard rate is $\mathrm{E}[p^2 + (1-p)^2] = "
-        r"\bar r^2 + (1 - \bar r)^2 + 2 \mathrm{Var}(p)$, larger the more prompts differ."
+        r"The formula is the share that is *kept*, and at that only if all prompts have the same "
+        r"difficulty. The discard rate is $\mathrm{E}[p^2 + (1-p)^2] = \bar r^2 + (1 - \bar r)^2 + 2 "
+        r"\mathrm{Var}(p)$, larger the more prompts differ."
     ),
 )
 
@@ -155,7 +183,10 @@ discard = Claim(
 @discard.step(
     "The discard rate",
     route="sympy",
-    shows=r"$\mathrm{E}[p^2 + (1-p)^2] - \bar r^2 - (1-\bar r)^2 = 2 \mathrm{Var}(p)$, from $\mathrm{E}[p] = \bar r$ and $\mathrm{E}[p^2]$",
+    shows=(
+        r"$\mathrm{E}[p^2 + (1-p)^2] - \bar r^2 - (1-\bar r)^2 = 2 \mathrm{Var}(p)$, from $\mathrm{E}[p] = "
+        r"\bar r$ and $\mathrm{E}[p^2]$"
+    ),
 )
 def rate(multiple=2):
     mean, square = sp.symbols("rbar M2", real=True)
@@ -184,7 +215,10 @@ def dropped(name="grpo"):
 @discard.step(
     "Small laws",
     route="enumeration",
-    shows="three prompts with rates in quarters: the discard rate by listing outcomes, and never below the same-difficulty value",
+    shows=(
+        "three prompts with rates in quarters: the discard rate by listing outcomes, and never below the "
+        "same-difficulty value"
+    ),
 )
 def laws(kept=False):
     def holds(a, b, c):
@@ -212,7 +246,8 @@ def chance(rate, outcome):
 
 
 @discard.counterexample(
-    "Half of the prompts always solved, half never: mean reward 1/2, formula 1/2, true discard rate 1. And one prompt at p = 1/4: formula 3/8, truth 5/8.",
+    "Half of the prompts always solved, half never: mean reward 1/2, formula 1/2, true discard rate 1. And "
+    "one prompt at p = 1/4: formula 3/8, truth 5/8.",
     p="(0, 1) and (1/4)",
 )
 def examples(rates=((0, 1), ("1/4",))):

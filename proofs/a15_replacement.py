@@ -19,12 +19,18 @@ from gradvar.symbolic import (
 new = Claim(
     id="A15a",
     title="Replacing a silent pair by a pair of a new prompt keeps the expected direction",
-    statement=r"Drawing new prompts until the pair is mixed gives $\mathrm{E}[\hat g | \mathrm{mixed}] = \mathrm{E}[\hat g] / P(\mathrm{mixed})$: the same direction, longer.",
+    statement=(
+        r"Drawing new prompts until the pair is mixed gives $\mathrm{E}[\hat g | \mathrm{mixed}] = "
+        r"\mathrm{E}[\hat g] / P(\mathrm{mixed})$: the same direction, longer."
+    ),
     hypotheses=("new prompts are drawn from the same law, independently", "silent pairs weigh nothing"),
     source=Source("2510.00977", "v3", "Section 4.3"),
     verdict="proved",
     scope="every law of prompts, every G, every estimator whose advantages vanish on equal rewards",
-    finding=r"The factor is $1/\mathrm{E}[2 p (1 - p)]$ for pairs. The prompts that are trained on are drawn with weight $2p(1-p)$, the direction is still that of all prompts.",
+    finding=(
+        r"The factor is $1/\mathrm{E}[2 p (1 - p)]$ for pairs. The prompts that are trained on are drawn "
+        r"with weight $2p(1-p)$, the direction is still that of all prompts."
+    ),
 )
 chances, keeps, updates = (
     sp.symbols("q1:4", positive=True),
@@ -36,7 +42,10 @@ chances, keeps, updates = (
 @new.step(
     "Rejection sampling",
     route="sympy",
-    shows=r"$\sum_x q_x \mathrm{E}[\hat g | x] / \sum_x q_x P(\mathrm{mixed}|x)$, since $\mathrm{E}[\hat g 1_{\mathrm{mixed}} | x] = \mathrm{E}[\hat g | x]$; a geometric series over the draws",
+    shows=(
+        r"$\sum_x q_x \mathrm{E}[\hat g | x] / \sum_x q_x P(\mathrm{mixed}|x)$, since $\mathrm{E}[\hat g "
+        r"1_{\mathrm{mixed}} | x] = \mathrm{E}[\hat g | x]$; a geometric series over the draws"
+    ),
 )
 def rejection(weigh_silent=0):
     x = sp.Symbol("z", positive=True)
@@ -68,7 +77,10 @@ def pair_means(bandits):
 @new.step(
     "Two prompts",
     route="enumeration",
-    shows=r"$p = 1/2, 1/10$: the accepted pair's mean, listed over three rounds of draws and the tail, has the direction of grad J",
+    shows=(
+        r"$p = 1/2, 1/10$: the accepted pair's mean, listed over three rounds of draws and the tail, has "
+        r"the direction of grad J"
+    ),
 )
 def two_prompts(same_prompt=False):
     bandits = prompts()
@@ -104,12 +116,16 @@ new.sabotage("REINFORCE, whose silent pairs weigh", silent, name="reinforce")
 retry = Claim(
     id="A15b",
     title="Retrying the same prompt until its pair is mixed changes the direction",
-    statement=r"Drawing new rollouts of the same prompt until they are mixed leaves the expected direction unchanged.",
+    statement=(
+        r"Drawing new rollouts of the same prompt until they are mixed leaves the expected direction "
+        r"unchanged."
+    ),
     source=Source("2510.00977", "v3", "Section 4.3, the variant that retries"),
     verdict="refuted",
     scope="binary rewards, pairs; any law of prompts with two difficulties p and q other than q = p, 1 - p",
     finding=(
-        r"Each prompt is then weighed by $1/(2 p (1 - p))$: the objective becomes the mean of $\frac{1}{2} \log \frac{p}{1-p}$, the log-odds, which leans on the hardest and the easiest prompts without "
+        r"Each prompt is then weighed by $1/(2 p (1 - p))$: the objective becomes the mean of $\frac{1}{2} "
+        r"\log \frac{p}{1-p}$, the log-odds, which leans on the hardest and the easiest prompts without "
         r"bound and never ends on a prompt with p = 0 or 1."
     ),
 )

@@ -11,13 +11,21 @@ from gradvar.symbolic import Bandit, Claim, Exhibit, Source, engine, equal, grou
 claim = Claim(
     id="A16",
     title="For three reward levels the expected two-rollout GRPO update has no objective",
-    statement=r"The contrastive view extends to real rewards: for any rewards there is an objective whose gradient is the expected two-rollout GRPO update.",
+    statement=(
+        r"The contrastive view extends to real rewards: for any rewards there is an objective whose "
+        r"gradient is the expected two-rollout GRPO update."
+    ),
     source=Source("2510.00977", "v3", "the extension to continuous rewards"),
     verdict="refuted",
-    scope="softmax policies, three or more reward levels, standardised pairs without epsilon; with four levels not even the direction belongs to an objective",
+    scope=(
+        "softmax policies, three or more reward levels, standardised pairs without epsilon; with four "
+        "levels not even the direction belongs to an objective"
+    ),
     finding=(
-        r"The update is $F_k = \pi_k [P(r < r_k) - P(r > r_k)]$ in the logits. Its curl is $-2 \pi_1 \pi_2 \pi_3$ in each pair of coordinates: never zero. For two levels it is $\nabla p$, and the mean-centred pair "
-        r"has the objective $J/2$ at any number of levels. Following F with frozen weights is still well defined: one step, no destination that it climbs to."
+        r"The update is $F_k = \pi_k [P(r < r_k) - P(r > r_k)]$ in the logits. Its curl is $-2 \pi_1 \pi_2 "
+        r"\pi_3$ in each pair of coordinates: never zero. For two levels it is $\nabla p$, and the "
+        r"mean-centred pair has the objective $J/2$ at any number of levels. Following F with frozen "
+        r"weights is still well defined: one step, no destination that it climbs to."
     ),
 )
 
@@ -56,7 +64,10 @@ def curl(levels):
 @claim.step(
     "The curl",
     route="sympy",
-    shows=r"$\partial_j F_i - \partial_i F_j = \pm 2 \pi_1 \pi_2 \pi_3$ for three levels, and $0$ for two (with any number of answers)",
+    shows=(
+        r"$\partial_j F_i - \partial_i F_j = \pm 2 \pi_1 \pi_2 \pi_3$ for three levels, and $0$ for two "
+        r"(with any number of answers)"
+    ),
 )
 def three(levels=(0, 1, 2)):
     found, pi = curl(levels)
@@ -104,7 +115,8 @@ def is_the_field(name="grpo"):
 
 
 @claim.counterexample(
-    "pi = (1/2, 1/3, 1/6), rewards (0, 1, 2): the update's Jacobian in the logits, by central differences of the engine's exact means, is not symmetric; its curl is 2/36 = 1/18.",
+    "pi = (1/2, 1/3, 1/6), rewards (0, 1, 2): the update's Jacobian in the logits, by central differences "
+    "of the engine's exact means, is not symmetric; its curl is 2/36 = 1/18.",
     pi="(1/2, 1/3, 1/6)",
     rewards="(0, 1, 2)",
 )

@@ -1,4 +1,5 @@
-"""A17 and A18: what a finite group does to the mean baseline: its own mean, the gradient's mean, the variance."""
+"""A17 and A18: what a finite group does to the mean baseline: its own mean, the gradient's mean, the
+variance."""
 
 import sympy as sp
 
@@ -39,7 +40,10 @@ baseline = Claim(
     source=Source("2510.00977", "", "authors' reply in the public reviews"),
     verdict="proved",
     scope="every G, every reward law with a mean",
-    finding="True, and not what matters: a baseline biases the gradient through its dependence on the rollout that it is subtracted from, not through its own mean (A17b).",
+    finding=(
+        "True, and not what matters: a baseline biases the gradient through its dependence on the rollout "
+        "that it is subtracted from, not through its own mean (A17b)."
+    ),
 )
 
 
@@ -73,13 +77,17 @@ baseline.sabotage("one rollout left out", listed, drop=1)
 gradient = Claim(
     id="A17b",
     title="The gradient with the group-mean baseline is not unbiased: it is (G-1)/G of grad J",
-    statement=r"Because the group mean is the mean of on-policy rollouts, the group-mean baseline leaves the gradient unbiased at any finite G.",
+    statement=(
+        r"Because the group mean is the mean of on-policy rollouts, the group-mean baseline leaves the "
+        r"gradient unbiased at any finite G."
+    ),
     source=Source("2510.00977", "", "authors' reply in the public reviews"),
     verdict="refuted",
     scope="every G, every law of rewards and scores with E[s] = 0",
     finding=(
-        r"The own reward is in its own baseline: $\mathrm{E}[\bar r\, s_i] = \nabla J / G \ne 0$. The bias is a constant factor, the same on all prompts: the direction is right and a learning rate absorbs it. "
-        r"The division by the standard deviation is what bends the direction (A11b)."
+        r"The own reward is in its own baseline: $\mathrm{E}[\bar r\, s_i] = \nabla J / G \ne 0$. The bias "
+        r"is a constant factor, the same on all prompts: the direction is right and a learning rate absorbs "
+        r"it. The division by the standard deviation is what bends the direction (A11b)."
     ),
 )
 
@@ -87,7 +95,10 @@ gradient = Claim(
 @gradient.step(
     "The factor",
     route="sympy",
-    shows=r"$\mathrm{E}\left[\frac{1}{G} \sum_i (r_i - \bar r) s_i\right] = \frac{G - 1}{G} \nabla J$, G symbolic",
+    shows=(
+        r"$\mathrm{E}\left[\frac{1}{G} \sum_i (r_i - \bar r) s_i\right] = \frac{G - 1}{G} \nabla J$, G "
+        r"symbolic"
+    ),
 )
 def factor(expected=(G - 1) / G, mean_score=0):
     mean = over_rollouts((RS - R * S / G) / G, SUMS, G, lambda e: moment(e, mean_score))
@@ -128,11 +139,19 @@ gradient.sabotage("leave-one-out at G = 2", half, name="rloo")
 excess = Claim(
     id="A18a",
     title="The price of estimating the baseline falls as 1/(n - 1)",
-    statement=r"Against the true mean J as baseline, the n rollouts of a group pay an excess variance of order $1/(n-1)$ of the whole, of order one at $n = 2$.",
+    statement=(
+        r"Against the true mean J as baseline, the n rollouts of a group pay an excess variance of order "
+        r"$1/(n-1)$ of the whole, of order one at $n = 2$."
+    ),
     source=Source("2510.00977", "", "a public review"),
     verdict="proved",
     scope="leave-one-out, every n >= 2, every law; per coordinate and so for the trace",
-    finding=r"Exactly $\frac{\Delta}{n (n - 1)}$ per group, $\Delta = \mathrm{Var}(r) \mathrm{E}\|s\|^2 + \|\nabla J\|^2$, on top of $\mathrm{Var}((r - J) s)/n$. At $n = 2$ it is $\Delta/2$ and can double the variance: binary rewards at $p = 1/2$ with one score size have $\sigma_o^2 = 0$, all of it is excess.",
+    finding=(
+        r"Exactly $\frac{\Delta}{n (n - 1)}$ per group, $\Delta = \mathrm{Var}(r) \mathrm{E}\|s\|^2 + "
+        r"\|\nabla J\|^2$, on top of $\mathrm{Var}((r - J) s)/n$. At $n = 2$ it is $\Delta/2$ and can "
+        r"double the variance: binary rewards at $p = 1/2$ with one score size have $\sigma_o^2 = 0$, all "
+        r"of it is excess."
+    ),
 )
 var_r = moment({"r": 2}) - J**2
 oracle = moment({"r": 2, "s": 2}) - 2 * J * moment({"r": 1, "s": 2}) + J**2 * V - g**2
@@ -180,7 +199,10 @@ altered = Claim(
     source=Source("2510.00977", "", "a public review"),
     verdict="refuted",
     scope="mean-centred and leave-one-out advantages, every reward law",
-    finding="The error of the baseline is noise, not bias: the expected direction at n = 2 is exactly that of grad J, with factor 1/2 (mean-centred) or 1 (leave-one-out, or standardised binary rewards).",
+    finding=(
+        "The error of the baseline is noise, not bias: the expected direction at n = 2 is exactly that of "
+        "grad J, with factor 1/2 (mean-centred) or 1 (leave-one-out, or standardised binary rewards)."
+    ),
 )
 
 
@@ -197,7 +219,10 @@ def at_two(factor=1):
 @altered.step(
     "Whatever the baseline's error",
     route="smt",
-    shows=r"an error e independent of the rollout adds $e\, \mathrm{E}[s] = 0$: for two answers, $p (1 - p) e - (1 - p) p e = 0$",
+    shows=(
+        r"an error e independent of the rollout adds $e\, \mathrm{E}[s] = 0$: for two answers, $p (1 - p) e "
+        r"- (1 - p) p e = 0$"
+    ),
 )
 def independent(dependent=False):
     p, e, d = sp.symbols("p e d", real=True)
@@ -209,7 +234,8 @@ def independent(dependent=False):
 
 
 @altered.counterexample(
-    "p = 1/3, n = 2: the baseline (the other reward) has variance 2/9, as large as the reward's own; the mean gradient is grad J exactly, by the engine too.",
+    "p = 1/3, n = 2: the baseline (the other reward) has variance 2/9, as large as the reward's own; the "
+    "mean gradient is grad J exactly, by the engine too.",
     p="1/3",
     n=2,
 )

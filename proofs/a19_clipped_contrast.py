@@ -8,11 +8,21 @@ from gradvar.symbolic import Bandit, Claim, Exhibit, Source, Witness, equal, gro
 preserved = Claim(
     id="A19a",
     title="The clipped, token-normalised objective is still a contrast of two sums",
-    statement=r"With clipping and token normalisation the objective of a pair is $\frac{1}{2}[C^+(o_w) - C^-(o_l)]$, increasing in every ratio of the better rollout and decreasing in every ratio of the worse one.",
+    statement=(
+        r"With clipping and token normalisation the objective of a pair is $\frac{1}{2}[C^+(o_w) - "
+        r"C^-(o_l)]$, increasing in every ratio of the better rollout and decreasing in every ratio of the "
+        r"worse one."
+    ),
     source=Source("2510.00977", "", "authors' reply in the public reviews"),
     verdict="proved",
-    scope="all ratios, rollouts of one and two tokens (the terms are a sum over tokens), symmetric clip and clip-higher; also DAPO's token-mean",
-    finding="So the sign structure survives: no token of the better rollout is ever pushed down, none of the worse one up.",
+    scope=(
+        "all ratios, rollouts of one and two tokens (the terms are a sum over tokens), symmetric clip and "
+        "clip-higher; also DAPO's token-mean"
+    ),
+    finding=(
+        "So the sign structure survives: no token of the better rollout is ever pushed down, none of the "
+        "worse one up."
+    ),
 )
 
 
@@ -23,7 +33,10 @@ def pair(lengths=(1, 2)):
 @preserved.step(
     "The objective",
     route="traced code",
-    shows=r"traced value $= \frac{1}{2} \min(\rho_{11}, 1 + \epsilon_+) - \frac{1}{4}[\max(\rho_{21}, 1 - \epsilon_-) + \max(\rho_{22}, 1 - \epsilon_-)]$",
+    shows=(
+        r"traced value $= \frac{1}{2} \min(\rho_{11}, 1 + \epsilon_+) - \frac{1}{4}[\max(\rho_{21}, 1 - "
+        r"\epsilon_-) + \max(\rho_{22}, 1 - \epsilon_-)]$"
+    ),
 )
 def objective(kind=sp.Min):
     for high in (0.2, 0.28):
@@ -69,13 +82,18 @@ preserved.sabotage("C+ falling", monotone, flip=-1)
 lost = Claim(
     id="A19b",
     title="The gradient is no longer a difference of log-probability gradients with one factor",
-    statement=r"Under the standard clipping schedule and token normalisation the gradient remains $a [\nabla \log \pi(o_w) - \nabla \log \pi(o_l)]$ with one factor a.",
+    statement=(
+        r"Under the standard clipping schedule and token normalisation the gradient remains $a [\nabla \log "
+        r"\pi(o_w) - \nabla \log \pi(o_l)]$ with one factor a."
+    ),
     source=Source("2510.00977", "", "authors' reply in the public reviews"),
     verdict="refuted",
     scope="any step after the first of a batch (ratios differ); or rollouts of different length",
     finding=(
-        r"Token weights are $\rho_t/(2 |o_w|)$ and $-\rho_t/(2 |o_l|)$ inside the clip and zero beyond: different for each token, one-sided when only one rollout is clipped, and they sum to "
-        r"$\frac{1}{2}(\bar\rho_w - \bar\rho_l)$, not zero. On the first step after sampling it holds for rollouts of equal length, and for all with token-mean (A4)."
+        r"Token weights are $\rho_t/(2 |o_w|)$ and $-\rho_t/(2 |o_l|)$ inside the clip and zero beyond: "
+        r"different for each token, one-sided when only one rollout is clipped, and they sum to "
+        r"$\frac{1}{2}(\bar\rho_w - \bar\rho_l)$, not zero. On the first step after sampling it holds for "
+        r"rollouts of equal length, and for all with token-mean (A4)."
     ),
 )
 
@@ -116,7 +134,8 @@ def point(first=sp.Rational(11, 10), second=sp.Rational(9, 10)):
 
 
 @lost.counterexample(
-    "A bandit with three answers, ratios 13/10 (clipped) and 1: only the worse answer is pushed, and its gradient is not along the difference of the two scores.",
+    "A bandit with three answers, ratios 13/10 (clipped) and 1: only the worse answer is pushed, and its "
+    "gradient is not along the difference of the two scores.",
     pi="(1/2, 1/3, 1/6)",
     rho="(13/10, 1)",
 )

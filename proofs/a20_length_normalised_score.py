@@ -23,10 +23,14 @@ claim = Claim(
     statement=r"$\mathrm{E}\left[\frac{1}{|o|} \nabla \log \pi(o)\right] = 0$, as for the plain score.",
     source=Source("2510.00977", "v3", "Appendix, the lemma on scores used with length normalisation"),
     verdict="refuted",
-    scope="every policy whose mean inverse length is not stationary; true when all completions have one length",
+    scope=(
+        "every policy whose mean inverse length is not stationary; true when all completions have one length"
+    ),
     finding=(
-        r"$\mathrm{E}\left[\frac{1}{|o|} \nabla \log \pi(o)\right] = \nabla \mathrm{E}\left[\frac{1}{|o|}\right]$. So with token-means a constant b in the baseline adds $-b\, \nabla \mathrm{E}[1/|o|]$: it is no longer free, "
-        r"and rewards that are all equal but for a shift push the length."
+        r"$\mathrm{E}\left[\frac{1}{|o|} \nabla \log \pi(o)\right] = \nabla "
+        r"\mathrm{E}\left[\frac{1}{|o|}\right]$. So with token-means a constant b in the baseline adds "
+        r"$-b\, \nabla \mathrm{E}[1/|o|]$: it is no longer free, and rewards that are all equal but for a "
+        r"shift push the length."
     ),
 )
 q = sp.Symbol("q", positive=True)
@@ -37,7 +41,10 @@ SCORES = {1: 1 - q, 2: -q}
 @claim.step(
     "The identity",
     route="sympy",
-    shows=r"$\sum_o \pi(o) \frac{1}{|o|} \nabla \log \pi(o) = \sum_o \frac{1}{|o|} \nabla \pi(o) = \nabla \mathrm{E}[1/|o|]$; for one decision to stop, $q (1 - q)/2$",
+    shows=(
+        r"$\sum_o \pi(o) \frac{1}{|o|} \nabla \log \pi(o) = \sum_o \frac{1}{|o|} \nabla \pi(o) = \nabla "
+        r"\mathrm{E}[1/|o|]$; for one decision to stop, $q (1 - q)/2$"
+    ),
 )
 def identity(power=1):
     chances = {1: q, 2: 1 - q}
@@ -73,7 +80,8 @@ def traced(rule=aggregate.sequence_token_mean):
 
 
 @claim.counterexample(
-    "Stop with chance 1/2 after the first token, else after the second; all rewards 1. The mean update of the stop logit is 1/8 though J is constant; the engine agrees.",
+    "Stop with chance 1/2 after the first token, else after the second; all rewards 1. The mean update of "
+    "the stop logit is 1/8 though J is constant; the engine agrees.",
     q="1/2",
     rewards="(1, 1)",
 )

@@ -92,7 +92,10 @@ rollouts = Claim(
     source=Source("2510.00977", "v2", "abstract and table"),
     verdict="proved",
     scope="per prompt, and over the same number of epochs; each update uses the same 512 rollouts",
-    finding="Per update nothing is saved: 256 prompts with 2 rollouts and 32 with 16 are both 512. The saving is that an epoch has eight times fewer updates.",
+    finding=(
+        "Per update nothing is saved: 256 prompts with 2 rollouts and 32 with 16 are both 512. The saving "
+        "is that an epoch has eight times fewer updates."
+    ),
 )
 
 
@@ -126,12 +129,18 @@ time = Claim(
     title="21 % of the training time",
     statement="Two-rollout training takes 21 % of the time of sixteen rollouts.",
     hypotheses=(
-        "the ratio is averaged over all five settings, or the hours are added up over the four without the distilled model",
+        (
+            "the ratio is averaged over all five settings, or the hours are added up over the four without "
+            "the distilled model"
+        ),
     ),
     source=Source("2510.00977", "v2 and v3", "abstract"),
     verdict="conditional",
     scope="the hours of the table, taken as printed",
-    finding="The settings range from 15.9 % to 26.1 %. Hours added up over all five give 19.8 %, which rounds to 20.",
+    finding=(
+        "The settings range from 15.9 % to 26.1 %. Hours added up over all five give 19.8 %, which rounds "
+        "to 20."
+    ),
 )
 
 
@@ -168,7 +177,10 @@ def time_search(expected=21):
 @time.step(
     "Whatever was rounded",
     route="smt",
-    shows="with every printed hour anywhere within its rounding, the mean of the five ratios stays in [20.5 %, 21.5 %)",
+    shows=(
+        "with every printed hour anywhere within its rounding, the mean of the five ratios stays in [20.5 "
+        "%, 21.5 %)"
+    ),
 )
 def time_rounding(low="0.205"):
     total, given = sp.Integer(0), []
@@ -211,7 +223,10 @@ v3 = Claim(
     source=Source("2510.00977", "v3", "abstract"),
     verdict="conditional",
     scope="the table as printed; the averages that v3 prints agree with v2's cells",
-    finding="By setting: 97.3, 101.2, 94.5 and 97.2 %. With the distilled model the same aggregation gives 97.4 %; averaged over cells instead, 96.9 %. No error bars: differences of one run each.",
+    finding=(
+        "By setting: 97.3, 101.2, 94.5 and 97.2 %. With the distilled model the same aggregation gives 97.4 "
+        "%; averaged over cells instead, 96.9 %. No error bars: differences of one run each."
+    ),
 )
 PRINTED = {
     "1.5B, MATH": ("33.37", "34.31"),
@@ -254,7 +269,10 @@ def v3_search(settings=FOUR):
 @v3.step(
     "Whatever was rounded",
     route="smt",
-    shows="with each of the 40 cells anywhere within its rounding, the share stays in [97.60, 97.67): 97.6, or 97.7 at the very most",
+    shows=(
+        "with each of the 40 cells anywhere within its rounding, the share stays in [97.60, 97.67): 97.6, "
+        "or 97.7 at the very most"
+    ),
 )
 def v3_rounding(high="0.9767"):
     given, sums = [], [sp.Integer(0), sp.Integer(0)]
@@ -293,7 +311,11 @@ v2 = Claim(
     source=Source("2510.00977", "v2", "abstract"),
     verdict="conditional",
     scope="the table as printed; sums by setting, benchmark, metric, cell or all, and four kinds of mean",
-    finding="No aggregation over all five settings, nor over the four without the distilled model, rounds to 98.1. Mean@32 alone gives 96.6 to 97.6 %, Pass@32 alone 99.5 to 100.2 %: the figure averages accuracy with best-of-32.",
+    finding=(
+        "No aggregation over all five settings, nor over the four without the distilled model, rounds to "
+        "98.1. Mean@32 alone gives 96.6 to 97.6 %, Pass@32 alone 99.5 to 100.2 %: the figure averages "
+        "accuracy with best-of-32."
+    ),
 )
 
 
@@ -311,7 +333,10 @@ def v2_search(low=98.05):
 @v2.step(
     "The one that truncates to it",
     route="sympy",
-    shows=r"$\frac{1}{50} \sum \frac{\mathrm{G=2}}{\mathrm{G=16}}$ as one exact fraction lies in $[0.981, 0.982)$ and above $0.9815$",
+    shows=(
+        r"$\frac{1}{50} \sum \frac{\mathrm{G=2}}{\mathrm{G=16}}$ as one exact fraction lies in $[0.981, "
+        r"0.982)$ and above $0.9815$"
+    ),
 )
 def truncated(metrics=(0, 1)):
     ratios = [
@@ -343,14 +368,23 @@ v2.sabotage("a tenth less", rounded, shift=0.1)
 grid = Claim(
     id="A21e",
     title="Every entry is what 32 samples per problem can give",
-    statement="Each Mean@32 is a rounded multiple of 1/(32 n) and each Pass@32 one of 1/n, n the number of problems (AMC23 40, AIME25 30, MATH-500 500, Minerva 272).",
+    statement=(
+        "Each Mean@32 is a rounded multiple of 1/(32 n) and each Pass@32 one of 1/n, n the number of "
+        "problems (AMC23 40, AIME25 30, MATH-500 500, Minerva 272)."
+    ),
     source=Source("2510.00977", "v2", "the table's cells"),
     verdict="refuted",
-    scope="the four benchmarks whose size is standard; Olympiad (674 or 675 problems) has too fine a grid for Mean@32",
+    scope=(
+        "the four benchmarks whose size is standard; Olympiad (674 or 675 problems) has too fine a grid for "
+        "Mean@32"
+    ),
     finding=(
-        "Five of the Mean@32 entries are not the nearest two-decimal value of any count: 7B MATH AMC23 (64.60 and 61.79), the distilled model's AIME25 (24.89 and 26.97), 7B DAPO-Math's Minerva at two rollouts (21.95); all five are "
-        "truncations of one, while other rows are rounded. Of the Pass@32 entries hardly any fits: with 32 samples each problem is solved or not, so AMC23 could only show multiples of 2.5. The values are those of an estimate that "
-        "draws 32 with replacement from the 32, as some evaluators do, which understates pass@32."
+        "Five of the Mean@32 entries are not the nearest two-decimal value of any count: 7B MATH AMC23 "
+        "(64.60 and 61.79), the distilled model's AIME25 (24.89 and 26.97), 7B DAPO-Math's Minerva at two "
+        "rollouts (21.95); all five are truncations of one, while other rows are rounded. Of the Pass@32 "
+        "entries hardly any fits: with 32 samples each problem is solved or not, so AMC23 could only show "
+        "multiples of 2.5. The values are those of an estimate that draws 32 with replacement from the 32, "
+        "as some evaluators do, which understates pass@32."
     ),
 )
 SIZES = {"MATH-500": 500, "AMC23": 40, "Minerva": 272, "AIME25": 30}
@@ -423,7 +457,8 @@ def between(entry="64.60"):
 
 
 @grid.counterexample(
-    "AMC23 has 40 problems: 64.60 % of 1280 samples would be 826.88 of them; Pass@32 of 81.76 % would be 32.7 problems.",
+    "AMC23 has 40 problems: 64.60 % of 1280 samples would be 826.88 of them; Pass@32 of 81.76 % would be "
+    "32.7 problems.",
     entry="64.60",
     count=1280,
 )

@@ -34,7 +34,10 @@ def weight(size, ddof=0):
 sgd = Claim(
     id="A22a",
     title="Under SGD the linear rule keeps the mean path of one pass over the data, up to the prompt weights",
-    statement=r"With eight times more prompts per update at the same number of rollouts, a learning rate eight times larger keeps the size of the update.",
+    statement=(
+        r"With eight times more prompts per update at the same number of rollouts, a learning rate eight "
+        r"times larger keeps the size of the update."
+    ),
     hypotheses=(
         "size means the mean displacement over one pass of the data, to first order in the learning rate",
         r"advantages without the standard deviation, or the ratio $w_{16}/w_2$ is taken into account",
@@ -43,8 +46,11 @@ sgd = Claim(
     verdict="conditional",
     scope="any number of prompts; first order in the learning rate; binary rewards for the weights",
     finding=(
-        r"One update is eight times longer; a pass has eight times fewer of them. With the standard deviation two rollouts move $1/w_{16}(p)$ as far, a half at $p = 1/2$ and about a quarter near $p = 0$; mean-centred, "
-        r"$(1/2)/(15/16) = 8/15$. The noise of the path: the part between prompts is kept, the part within a prompt is eight times larger, since an epoch has eight times fewer rollouts."
+        r"One update is eight times longer; a pass has eight times fewer of them. With the standard "
+        r"deviation two rollouts move $1/w_{16}(p)$ as far, a half at $p = 1/2$ and about a quarter near $p "
+        r"= 0$; mean-centred, $(1/2)/(15/16) = 8/15$. The noise of the path: the part between prompts is "
+        r"kept, the part within a prompt is eight times larger, since an epoch has eight times fewer "
+        r"rollouts."
     ),
 )
 
@@ -52,7 +58,10 @@ sgd = Claim(
 @sgd.step(
     "The mean path",
     route="sympy",
-    shows=r"$N/256$ steps at $8 \eta$ against $N/32$ at $\eta$: the displacement $\sum \eta \mathrm{E}[\hat g]$ has the ratio $w_2/w_{16}$",
+    shows=(
+        r"$N/256$ steps at $8 \eta$ against $N/32$ at $\eta$: the displacement $\sum \eta \mathrm{E}[\hat "
+        r"g]$ has the ratio $w_2/w_{16}$"
+    ),
 )
 def path(rate=RATE):
     n, eta, g = sp.symbols("N eta g", positive=True)
@@ -65,7 +74,10 @@ def path(rate=RATE):
 @sgd.step(
     "The noise of the path",
     route="smt",
-    shows=r"$\frac{N}{Q} \eta^2 [\sigma_b^2/Q + v/512]$: from 16 to 2 rollouts the first part keeps its size, the second (same v) grows eightfold",
+    shows=(
+        r"$\frac{N}{Q} \eta^2 [\sigma_b^2/Q + v/512]$: from 16 to 2 rollouts the first part keeps its size, "
+        r"the second (same v) grows eightfold"
+    ),
 )
 def noise(within=RATE):
     between, v, n, eta = sp.symbols("sigma_b v N eta", nonnegative=True)
@@ -96,7 +108,8 @@ def weights(lowest=sp.Rational(19, 10)):
 
 
 @sgd.counterexample(
-    "One update: at p = 1/2 eight times the rate moves 8/w_16(1/2) = 4.136 times as far, not once; at p = 1/2 over a pass 0.517 times, not once.",
+    "One update: at p = 1/2 eight times the rate moves 8/w_16(1/2) = 4.136 times as far, not once; at p = "
+    "1/2 over a pass 0.517 times, not once.",
     p="1/2",
 )
 def one_update(rate=RATE):
@@ -116,13 +129,20 @@ sgd.sabotage("a rate twice as large, where an update is about as long", one_upda
 adam = Claim(
     id="A22b",
     title="Under Adam the update's size is the learning rate: eight times larger",
-    statement=r"Under Adam the linear rule keeps the size of the update when the number of prompts grows eightfold.",
+    statement=(
+        r"Under Adam the linear rule keeps the size of the update when the number of prompts grows eightfold."
+    ),
     source=Source("2510.00977", "v2", "experimental setting: Adam, 8e-6 against 1e-6"),
     verdict="refuted",
-    scope="Adam with epsilon small against the gradients; first update exactly, any update for constant gradients, random signs for pure noise",
+    scope=(
+        "Adam with epsilon small against the gradients; first update exactly, any update for constant "
+        "gradients, random signs for pure noise"
+    ),
     finding=(
-        r"Adam divides by the gradient's own size, so weights $w_G$, batch sizes and noise levels cancel and each update is about $\eta$ per coordinate: eight times longer. Over a pass, a consistent gradient travels the same "
-        r"distance (fewer steps), pure noise $\sqrt{8}$ times as far. If anything, Adam calls for the square-root rule."
+        r"Adam divides by the gradient's own size, so weights $w_G$, batch sizes and noise levels cancel "
+        r"and each update is about $\eta$ per coordinate: eight times longer. Over a pass, a consistent "
+        r"gradient travels the same distance (fewer steps), pure noise $\sqrt{8}$ times as far. If "
+        r"anything, Adam calls for the square-root rule."
     ),
 )
 
@@ -130,7 +150,10 @@ adam = Claim(
 @adam.step(
     "Optax's own update",
     route="traced code",
-    shows=r"the first step of scale_by_adam on a symbolic gradient is $g/(|g| + \epsilon)$: unchanged but for $\epsilon$ when g is scaled",
+    shows=(
+        r"the first step of scale_by_adam on a symbolic gradient is $g/(|g| + \epsilon)$: unchanged but for "
+        r"$\epsilon$ when g is scaled"
+    ),
 )
 def first_update(scale_power=0):
     import optax
@@ -155,7 +178,10 @@ def first_update(scale_power=0):
 @adam.step(
     "Two coordinates, many steps",
     route="sympy",
-    shows=r"constant g: $m_t = (1 - \beta_1^t) g$, $v_t = (1 - \beta_2^t) g^2$, so each corrected step is the sign of g",
+    shows=(
+        r"constant g: $m_t = (1 - \beta_1^t) g$, $v_t = (1 - \beta_2^t) g^2$, so each corrected step is the "
+        r"sign of g"
+    ),
 )
 def constant(correct=True):
     t = sp.Symbol("t", positive=True)
@@ -169,7 +195,10 @@ def constant(correct=True):
 @adam.step(
     "Pure noise",
     route="enumeration",
-    shows=r"steps of random sign: the mean square of n steps of size $\eta$ is $n \eta^2$, by listing all signs up to $n = 10$",
+    shows=(
+        r"steps of random sign: the mean square of n steps of size $\eta$ is $n \eta^2$, by listing all "
+        r"signs up to $n = 10$"
+    ),
 )
 def random_walk(power=2):
     import itertools
@@ -181,7 +210,8 @@ def random_walk(power=2):
 
 
 @adam.counterexample(
-    "Gradient (1, 1/3), Adam without epsilon: updates 1e-6 (1, 1) and 8e-6 (1, 1), whatever the batch; ratio 8.",
+    "Gradient (1, 1/3), Adam without epsilon: updates 1e-6 (1, 1) and 8e-6 (1, 1), whatever the batch; "
+    "ratio 8.",
     g="(1, 1/3)",
     ratio=8,
 )

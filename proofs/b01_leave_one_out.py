@@ -21,8 +21,8 @@ claim = Claim(
     id="B1",
     title="Leave-one-out is unbiased, and G/(G-1) times mean-centring",
     statement=(
-        r"$r_i - \frac{1}{G-1} \sum_{j \ne i} r_j = \frac{G}{G-1} (r_i - \bar r)$, and with these advantages "
-        r"$\mathrm{E}\left[\frac{1}{G} \sum_i A_i s_i\right] = \nabla J$ for every reward law."
+        r"$r_i - \frac{1}{G-1} \sum_{j \ne i} r_j = \frac{G}{G-1} (r_i - \bar r)$, and with these "
+        r"advantages $\mathrm{E}\left[\frac{1}{G} \sum_i A_i s_i\right] = \nabla J$ for every reward law."
     ),
     source=Source("2402.14740", "", "equation (8); Kool, van Hoof, Welling (2019)"),
     verdict="proved",
@@ -46,7 +46,10 @@ def factor(power=1):
 @claim.step(
     "The mean, any G and any rewards",
     route="sympy",
-    shows=r"E over index patterns: own terms give $G\,\mathrm{E}[rs]$, cross terms $G(G-1)\,\mathrm{E}[r]\mathrm{E}[s] = 0$",
+    shows=(
+        r"E over index patterns: own terms give $G\,\mathrm{E}[rs]$, cross terms "
+        r"$G(G-1)\,\mathrm{E}[r]\mathrm{E}[s] = 0$"
+    ),
 )
 def unbiased(own=0, mean_score=0):
     g, mean_reward = sp.symbols("g J", real=True)
@@ -56,7 +59,8 @@ def unbiased(own=0, mean_score=0):
         table = {(1, 1): g, (1, 0): mean_reward, (0, 1): sp.sympify(mean_score), (0, 0): sp.Integer(1)}
         return table[exponents.get("r", 0), exponents.get("s", 0)]
 
-    # (1/G) sum_i (r_i - (R - r_i)/(G - 1)) s_i, in sums over the group; own = 1 leaves r_i in its own baseline.
+    # (1/G) sum_i (r_i - (R - r_i)/(G - 1)) s_i, in sums over the group; own = 1 leaves r_i in its own
+    # baseline.
     estimator = (RS - (R * S - (1 - own) * RS) / (G - 1)) / G
     mean = over_rollouts(estimator, {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}}, G, moment)
     equal(mean, g, "the mean of the leave-one-out estimator")

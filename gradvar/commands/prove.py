@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prove:
-    """Prove or refute what is claimed about the estimators: the bundled claims, your own, or an objective of yours."""
+    """Prove or refute what is claimed about the estimators: the bundled claims, your own, or an objective of
+    yours."""
 
     target: Annotated[str | None, tyro.conf.Positional] = None
-    """A folder or file of claims, or an objective: path/to/file.py:function or module:function. Default: bundled claims."""
+    """A folder or file of claims, or an objective: path/to/file.py:function or module:function. Default:
+    bundled claims."""
     only: tuple[str, ...] = ()
     """Run these claims only, such as A1 or A11a; A11 means all its parts."""
     json: Path | None = None
@@ -74,7 +76,8 @@ def _claims(config: Prove) -> int:
 
 
 def select(claims: list[Claim], only: tuple[str, ...]) -> list[Claim]:
-    """The claims with these ids; an id without its letter means all its parts. Raises ``ValueError`` on an unknown id."""
+    """The claims with these ids; an id without its letter means all its parts. Raises ``ValueError`` on an
+    unknown id."""
     if not only:
         return claims
     for wanted in only:
@@ -140,7 +143,8 @@ def details(report: Report, *, everything: bool) -> list[str]:
 def _own(config: Prove) -> int:
     from rich.console import Console
 
-    from gradvar.symbolic.own import analyse, load_objective, render
+    from gradvar.symbolic.own import analyse, load_objective
+    from gradvar.symbolic.own_display import render
 
     if config.only:
         raise ValueError("only: chooses among claims; an objective has none")
@@ -164,4 +168,8 @@ def _write(config: Prove, data: Any, reports: list[Report] | None) -> None:
         if reports is None:
             raise ValueError("html: the book is for claims; an objective's analysis goes to --json")
         page = book(reports)
-        write_whole(config.html, lambda path: path.write_text(page, encoding="utf-8"))
+
+        def write(path: Path) -> None:
+            path.write_text(page, encoding="utf-8")
+
+        write_whole(config.html, write)

@@ -14,25 +14,25 @@ from gradvar.symbolic.claim import Exhibit, Outcome, Report
 from gradvar.symbolic.mathml import text_to_html, to_mathml
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fdfdfb; --faint: #6a6a6a; --line: #ddd; --code: #f3f3ee; }
-@media (prefers-color-scheme: dark) {
+:root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fdfdfb; --faint: #6a6a6a; --line: #ddd; --code:
+#f3f3ee; } @media (prefers-color-scheme: dark) {
   :root { --ink: #e4e4e0; --paper: #16181b; --faint: #9a9a96; --line: #33363b; --code: #1f2226; } }
 body { font: 17px/1.55 Georgia, 'Times New Roman', serif; color: var(--ink); background: var(--paper);
   max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-weight: normal; } h2 { font-weight: normal; border-top: 1px solid var(--line); padding-top: 1.6rem; }
-table { border-collapse: collapse; font-size: .88em; width: 100%; }
-td, th { text-align: left; vertical-align: top; padding: .25rem .6rem; border-bottom: 1px solid var(--line); }
-.verdict { font: 600 .74em/1 system-ui, sans-serif; text-transform: uppercase; letter-spacing: .04em; padding: .25em .5em;
+h1 { font-weight: normal; } h2 { font-weight: normal; border-top: 1px solid var(--line); padding-top: 1.6rem;
+} table { border-collapse: collapse; font-size: .88em; width: 100%; } td, th { text-align: left;
+vertical-align: top; padding: .25rem .6rem; border-bottom: 1px solid var(--line); } .verdict { font: 600
+.74em/1 system-ui, sans-serif; text-transform: uppercase; letter-spacing: .04em; padding: .25em .5em;
   border-radius: .3em; color: #fff; white-space: nowrap; }
 .proved { background: #23743b; } .refuted { background: #a4262c; } .conditional { background: #9a6700; }
 .open { background: #57606a; } .fails { background: #d1006c; }
-.route { font: .72em system-ui, sans-serif; border: 1px solid var(--line); border-radius: 1em; padding: .1em .6em; color: var(--faint); }
-.meta, .evidence { color: var(--faint); font-size: .88em; }
-.pair { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 1rem; align-items: start; }
-@media (max-width: 48rem) { .pair { grid-template-columns: 1fr; } }
-pre { background: var(--code); padding: .7rem; overflow: auto; font-size: .74rem; line-height: 1.35; max-height: 24rem; }
-math[display=block] { overflow-x: auto; padding: .3rem 0; } summary { cursor: pointer; color: var(--faint); font-size: .85em; }
-.statement { border-left: 3px solid var(--line); padding-left: 1rem; } li { margin: .35rem 0; } a { color: inherit; }
+.route { font: .72em system-ui, sans-serif; border: 1px solid var(--line); border-radius: 1em; padding: .1em
+.6em; color: var(--faint); } .meta, .evidence { color: var(--faint); font-size: .88em; } .pair { display:
+grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 1rem; align-items: start; } @media
+(max-width: 48rem) { .pair { grid-template-columns: 1fr; } } pre { background: var(--code); padding: .7rem;
+overflow: auto; font-size: .74rem; line-height: 1.35; max-height: 24rem; } math[display=block] { overflow-x:
+auto; padding: .3rem 0; } summary { cursor: pointer; color: var(--faint); font-size: .85em; } .statement {
+border-left: 3px solid var(--line); padding-left: 1rem; } li { margin: .35rem 0; } a { color: inherit; }
 """
 
 
@@ -48,8 +48,10 @@ def book(
     sections = "".join(_section(report) for report in reports)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f"<h1>{escape(title)}</h1><p class=meta>{len(reports)} claims: {tally}. Every verdict rests on the routes named "
+        '<meta name="viewport" content="width=device-width,'
+        f' initial-scale=1"><style>{_STYLE}</style></head><body>'
+        f"<h1>{escape(title)}</h1><p class=meta>{len(reports)} claims: {tally}. Every verdict rests on the"
+        " routes named "
         "beside its steps; every sabotage listed was rejected by the same checks.</p>"
         "<table><thead><tr><th>Claim<th>Title<th>Source<th>Verdict<th>Routes<th>Seconds</tr></thead>"
         f"<tbody>{rows}</tbody></table>{sections}</body></html>\n"
@@ -68,7 +70,8 @@ def _badge(report: Report) -> str:
 def _index_row(report: Report) -> str:
     c = report.claim
     return (
-        f'<tr><td><a href="#{escape(c.id)}">{escape(c.id)}</a><td>{text_to_html(c.title)}<td>{escape(str(c.source))}'
+        "<tr><td><a"
+        f' href="#{escape(c.id)}">{escape(c.id)}</a><td>{text_to_html(c.title)}<td>{escape(str(c.source))}'
         f"<td>{_badge(report)}<td>{escape(', '.join(report.routes))}<td>{report.seconds:.1f}</tr>"
     )
 
@@ -78,7 +81,8 @@ def _section(report: Report) -> str:
     by_name = {(o.kind, o.name): o for o in report.outcomes}
     parts = [f'<h2 id="{escape(c.id)}">{escape(c.id)}. {text_to_html(c.title)} {_badge(report)}</h2>']
     parts.append(
-        f"<p class=meta>{'Our own. ' if c.own else ''}{escape(str(c.source))}. Scope: {text_to_html(c.scope)}.</p>"
+        f"<p class=meta>{'Our own. ' if c.own else ''}{escape(str(c.source))}. Scope:"
+        f" {text_to_html(c.scope)}.</p>"
     )
     parts.append(f"<p class=statement>{text_to_html(c.statement)}</p>")
     if c.hypotheses:
@@ -127,7 +131,8 @@ def _evidence(evidence: Any) -> str:
     if isinstance(evidence, sp.Basic):
         return to_mathml(sp.latex(evidence), block=True)
     if not isinstance(evidence, Exhibit):
-        return f"<p class=evidence>{text_to_html(str(evidence)) if isinstance(evidence, str) else escape(str(evidence))}</p>"
+        shown = text_to_html(evidence) if isinstance(evidence, str) else escape(str(evidence))
+        return f"<p class=evidence>{shown}</p>"
     formula = to_mathml(evidence.formula, block=True) if evidence.formula else ""
     code = f"<pre>{escape(evidence.code)}</pre>" if evidence.code else ""
     shown = (

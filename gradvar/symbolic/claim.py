@@ -10,8 +10,8 @@ A claim file makes a ``Claim``, then hangs steps on it:
 
     claim.sabotage("the whole gap for half of it", advantages, factor=1)
 
-A step raises ``Rejected`` when what it shows is false. A sabotage runs the same step with something changed, and must be
-``Rejected``: any other end, an exception of another kind included, fails the claim.
+A step raises ``Rejected`` when what it shows is false. A sabotage runs the same step with something changed,
+and must be ``Rejected``: any other end, an exception of another kind included, fails the claim.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Sabotage:
 
 @dataclass(frozen=True)
 class Counterexample:
-    """Exact numbers that break the claim (or break it without its extra hypothesis), and the check that they do."""
+    """Exact numbers that break the claim (or break it without its extra hypothesis), and the check that they
+    do."""
 
     text: str
     numbers: dict[str, str]
@@ -70,7 +71,8 @@ class Counterexample:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """Evidence that a step returns for the book: a formula (LaTeX), the code it was traced from, or a table."""
+    """Evidence that a step returns for the book: a formula (LaTeX), the code it was traced from, or a
+    table."""
 
     formula: str = ""
     code: str = ""
@@ -186,14 +188,17 @@ class Report:
             "routes": list(self.routes),
             "steps": [{"name": s.name, "route": s.route, "shows": s.shows} for s in claim.steps],
             "sabotages": [s.name for s in claim.sabotages],
-            "errors": [f"{o.kind} {o.name}: {o.error}" for o in self.outcomes if not o.holds]
-            + list(self.complaints),
+            "errors": (
+                [f"{o.kind} {o.name}: {o.error}" for o in self.outcomes if not o.holds]
+                + list(self.complaints)
+            ),
             "seconds": round(self.seconds, 3),
         }
 
 
 def verify(claim: Claim) -> Report:
-    """Run every step, counterexample and sabotage of a claim. Never raises for a claim that fails: it reports."""
+    """Run every step, counterexample and sabotage of a claim. Never raises for a claim that fails: it
+    reports."""
     start = time.perf_counter()
     outcomes = [_run("step", s.name, s.check, {}) for s in claim.steps]
     outcomes += [_run("counterexample", c.text, c.check, {}) for c in claim.counterexamples]

@@ -26,7 +26,8 @@ Weights = Callable[[tuple[Any, ...]], Sequence[Any]]
 class Bandit:
     """One prompt with K answers: exact probabilities and rewards, a softmax over logits.
 
-    ``scores`` [K][P] are the gradients of the answers' log-probabilities; left out, those of the logits themselves:
+    ``scores`` [K][P] are the gradients of the answers' log-probabilities; left out, those of the logits
+    themselves:
     e_k - pi.
     """
 
@@ -74,8 +75,9 @@ class ExactMoments:
 def group_moments(bandit: Bandit, size: int, weights: Weights, *, by_answer: bool = False) -> ExactMoments:
     """Mean and second moment of sum_i w_i s_i over all K^size groups; ``weights(rewards)`` gives the w_i.
 
-    The weights of a mean over the group contain its 1/G. Numbers stay exact: rationals, or roots where weights have them.
-    ``by_answer=True`` hands ``weights`` the indices of the answers instead of their rewards.
+    The weights of a mean over the group contain its 1/G. Numbers stay exact: rationals, or roots where
+    weights have them. ``by_answer=True`` hands ``weights`` the indices of the answers instead of their
+    rewards.
     """
     width = len(bandit.scores[0])
     mean, second = [sp.Integer(0)] * width, sp.Integer(0)
@@ -92,14 +94,16 @@ def group_moments(bandit: Bandit, size: int, weights: Weights, *, by_answer: boo
 
 
 def mixture(parts: Sequence[ExactMoments]) -> ExactMoments:
-    """One prompt drawn evenly, then its group: the moments over both draws (the prompts share their parameters)."""
+    """One prompt drawn evenly, then its group: the moments over both draws (the prompts share their
+    parameters)."""
     n = len(parts)
     mean = [sp.Add(*column) / n for column in zip(*(part.mean for part in parts), strict=True)]
     return ExactMoments(mean, sp.Add(*[part.second for part in parts]) / n)
 
 
 def weights_of(objective: Callable[..., Any], **fields: Any) -> Weights:
-    """The on-policy sequence weights of an objective that ships, traced with exact rewards (one token per rollout).
+    """The on-policy sequence weights of an objective that ships, traced with exact rewards (one token per
+    rollout).
 
     ``fields`` are further fields of the batch, as for ``symbolic_batch``.
     """

@@ -1,8 +1,8 @@
 """Exact expectations: over binomial counts, and over independent rollouts with a symbolic group size.
 
-One prompt and binary rewards: the number of correct rollouts k is Binomial(G, p), and every group estimator's mean is
-w(p) grad p, with w a polynomial. Any rewards: sums over the group are handled by the pattern of coinciding indices, so
-that G stays a symbol.
+One prompt and binary rewards: the number of correct rollouts k is Binomial(G, p), and every group estimator's
+mean is w(p) grad p, with w a polynomial. Any rewards: sums over the group are handled by the pattern of
+coinciding indices, so that G stays a symbol.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ def falling(size: sp.Expr, count: int) -> sp.Expr:
 def prompt_weight(advantages: Callable[[int], tuple[Any, Any]], size: int, p: sp.Expr) -> sp.Expr:
     """w(p) with E[(1/G) sum A_i s_i] = w(p) grad p, binary rewards: exact, for any symmetric advantages.
 
-    ``advantages(k)`` gives the advantage of a correct and of a wrong rollout in a group with k correct ones (either is
-    ignored where there is none). Proof: E[s | right] = grad p / p and E[s | wrong] = -grad p / (1 - p); given k, the
-    mean is (1/G) [k A_1 / p - (G - k) A_0 / (1 - p)] grad p; p and 1 - p cancel against the binomial weights.
+    ``advantages(k)`` gives the advantage of a correct and of a wrong rollout in a group with k correct ones
+    (either is ignored where there is none). Proof: E[s | right] = grad p / p and E[s | wrong] = -grad p / (1
+    - p); given k, the mean is (1/G) [k A_1 / p - (G - k) A_0 / (1 - p)] grad p; p and 1 - p cancel against
+    the binomial weights.
     """
     total = sp.Integer(0)
     for k in range(size + 1):
@@ -68,9 +69,10 @@ def over_rollouts(
 ) -> sp.Expr:
     """The expectation of a polynomial in sums over ``size`` independent, equally distributed rollouts; exact.
 
-    ``sums`` says what each symbol stands for: ``{S: {"r": 1, "s": 1}}`` is S = sum_i r_i s_i. ``moment(exponents)``
-    gives E[r^a s^b ...] of one rollout. ``size`` may be a symbol: a product of sums is a sum over the ways in which
-    their indices coincide, and b different indices can be chosen in size (size-1) ... (size-b+1) ways.
+    ``sums`` says what each symbol stands for: ``{S: {"r": 1, "s": 1}}`` is S = sum_i r_i s_i.
+    ``moment(exponents)`` gives E[r^a s^b ...] of one rollout. ``size`` may be a symbol: a product of sums is
+    a sum over the ways in which their indices coincide, and b different indices can be chosen in size
+    (size-1) ... (size-b+1) ways.
     """
     symbols = list(sums)
     total = sp.Integer(0)
@@ -108,7 +110,8 @@ def _block_product(
 
 
 def centred_score_moments(p: sp.Expr, g: sp.Expr, v1: sp.Expr, v0: sp.Expr) -> Callable[[Exponents], sp.Expr]:
-    """E[r^a s^b] for binary r and a score s with E[s] = 0: b up to 2, in terms of p, g = E[r s], E[s^2 | r]."""
+    """E[r^a s^b] for binary r and a score s with E[s] = 0: b up to 2, in terms of p, g = E[r s], E[s^2 |
+    r]."""
 
     def moment(exponents: Exponents) -> sp.Expr:
         a, b = exponents.get("r", 0), exponents.get("s", 0)

@@ -26,7 +26,7 @@ def cumulative(x: np.ndarray, axis: int, reverse: bool, combine: Callable[[list[
     for index in np.ndindex(x.shape):
         here = index[axis]
         line = [*index]
-        line[axis] = slice(here, None) if reverse else slice(0, here + 1)  # type: ignore[call-overload]
+        line[axis] = slice(here, None) if reverse else slice(0, here + 1)
         values = list(x[tuple(line)])
         out[index] = combine(values[::-1] if reverse else values)
     return out
@@ -35,7 +35,8 @@ def cumulative(x: np.ndarray, axis: int, reverse: bool, combine: Callable[[list[
 def sort(
     operands: list[np.ndarray], params: Any, order: Callable[[list[Any]], list[int]]
 ) -> list[np.ndarray]:
-    """Sort all operands along one axis by the first of them (further keys break no ties here: the sort is stable)."""
+    """Sort all operands along one axis by the first of them (further keys break no ties here: the sort is
+    stable)."""
     axis = params["dimension"]
     keys = np.moveaxis(operands[0], axis, -1)
     moved = [np.moveaxis(x, axis, -1) for x in operands]
@@ -108,8 +109,11 @@ def _concrete(x: np.ndarray) -> np.ndarray:
 
 
 def _by_labels(move: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
-    """Let JAX itself move integer labels of the values, then put the values in; a negative label is the fill value."""
-    labels, start, pool = [], 0, []
+    """Let JAX itself move integer labels of the values, then put the values in; a negative label is the fill
+    value."""
+    labels: list[np.ndarray] = []
+    pool: list[Any] = []
+    start = 0
     for x in arrays:
         labels.append(np.arange(start, start + x.size, dtype=np.int64).reshape(x.shape))
         start += x.size

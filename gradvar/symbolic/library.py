@@ -24,7 +24,8 @@ def proofs_folder() -> Path:
 
 
 def load(folder: Path | str) -> list[Claim]:
-    """All claims of a folder (or of one file), by id. Raises ``ValueError`` on two claims with one id or on none."""
+    """All claims of a folder (or of one file), by id. Raises ``ValueError`` on two claims with one id or on
+    none."""
     folder = Path(folder)
     files = (
         [folder] if folder.is_file() else sorted(f for f in folder.glob("*.py") if not f.name.startswith("_"))

@@ -1,7 +1,7 @@
 """LaTeX to MathML, for the part of LaTeX that statements and SymPy's printer use; so a page reads offline.
 
-``to_mathml(latex)`` sets a formula, ``text_to_html(text)`` a text with formulas between dollars. A command that is not
-known is an error that names it: nothing is dropped in silence.
+``to_mathml(latex)`` sets a formula, ``text_to_html(text)`` a text with formulas between dollars. A command
+that is not known is an error that names it: nothing is dropped in silence.
 """
 
 from __future__ import annotations
@@ -9,29 +9,38 @@ from __future__ import annotations
 import re
 from html import escape
 
+from gradvar.symbolic.latex_names import LETTERS, OPERATORS
+
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|\d+(?:\.\d+)?|\s+|.", re.DOTALL)
 
-_GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "zeta": "ζ", "eta": "η",
-    "theta": "θ", "vartheta": "ϑ", "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π",
-    "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "varphi": "ϕ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ",
-    "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
-    "ell": "ℓ", "infty": "∞", "partial": "∂", "nabla": "∇", "hbar": "ℏ", "emptyset": "∅", "varnothing": "∅", "upsilon": "υ",
-    "lVert": "‖", "rVert": "‖", "top": "⊤", "dots": "…", "ldots": "…", "cdots": "⋯", "vdots": "⋮",
-}  # fmt: skip
-_OPERATORS = {
-    "cdot": "·", "times": "×", "pm": "±", "mp": "∓", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠",
-    "lt": "<", "gt": ">", "in": "∈", "notin": "∉", "subset": "⊂", "subseteq": "⊆", "cup": "∪", "cap": "∩", "to": "→",
-    "rightarrow": "→", "leftarrow": "←", "mapsto": "↦", "Rightarrow": "⇒", "implies": "⇒", "iff": "⇔",
-    "Leftrightarrow": "⇔", "sim": "∼", "approx": "≈", "equiv": "≡", "propto": "∝", "parallel": "∥", "mid": "∣", "wedge": "∧",
-    "land": "∧", "vee": "∨", "lor": "∨", "neg": "¬", "lnot": "¬", "forall": "∀", "exists": "∃", "ll": "≪", "gg": "≫",
-    "circ": "∘", "langle": "⟨", "rangle": "⟩", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "setminus": "∖",
-    "ast": "*", "star": "⋆", "perp": "⊥", "otimes": "⊗", "oplus": "⊕", "odot": "⊙", "uparrow": "↑", "downarrow": "↓",
-    "vert": "|", "lvert": "|", "rvert": "|", "Vert": "‖", "colon": ":", "prime": "′", "simeq": "≃", "div": "÷", "bullet": "•",
-    "nearrow": "↗", "searrow": "↘", "succ": "≻", "prec": "≺", "not": "¬",
-}  # fmt: skip
 _BIG = {"sum": "∑", "prod": "∏", "int": "∫", "bigcup": "⋃", "bigcap": "⋂"}
-_FUNCTIONS = ["log", "ln", "exp", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "det", "dim", "gcd", "arg", "deg", "ker", "Pr", "hom", "arcsin", "arccos", "arctan", "coth", "sec"]
+_FUNCTIONS = [
+    "log",
+    "ln",
+    "exp",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "det",
+    "dim",
+    "gcd",
+    "arg",
+    "deg",
+    "ker",
+    "Pr",
+    "hom",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "coth",
+    "sec",
+]
 _LIMITS = ("lim", "max", "min", "sup", "inf", "limsup", "liminf", "argmax", "argmin")
 _SPACES = {
     ",": "0.17em",
@@ -173,10 +182,10 @@ class _Parser:
         return f"<mo>{escape({'-': '−'}.get(token, token))}</mo>"
 
     def command(self, name: str) -> str:
-        if name in _GREEK:
-            return f"<mi>{_GREEK[name]}</mi>"
-        if name in _OPERATORS:
-            return f"<mo>{escape(_OPERATORS[name])}</mo>"
+        if name in LETTERS:
+            return f"<mi>{LETTERS[name]}</mi>"
+        if name in OPERATORS:
+            return f"<mo>{escape(OPERATORS[name])}</mo>"
         if name in _BIG:
             return f'<mo largeop="true">{_BIG[name]}</mo>'
         if name in _FUNCTIONS or name in _LIMITS:
@@ -227,26 +236,27 @@ class _Parser:
 
     def _words_from_source(self) -> str:
         """The next braced argument with its spaces, read from the source text."""
-        place = sum(len(t) for t in self.tokens[: self.at])
-        seen = 0
-        for index, char in enumerate(self.latex):
-            if seen == place and char == "{":
-                break
-            seen += not char.isspace()
-        depth, end = 0, index
-        for end in range(index, len(self.latex)):
+        # It starts after as many visible characters as the tokens before it have.
+        before = sum(not char.isspace() for token in self.tokens[: self.at] for char in token)
+        visible = [i for i, char in enumerate(self.latex) if not char.isspace()]
+        start = end = visible[before]
+        depth = 0
+        while end == start or depth:
             depth += {"{": 1, "}": -1}.get(self.latex[end], 0)
-            if depth == 0:
-                break
+            end += 1
         self.skip_group()
-        return re.sub(r"\\text|[{}]", "", self.latex[index + 1 : end]).replace("\\_", "_").replace("\\%", "%")
+        return (
+            re.sub(r"\\text|[{}]", "", self.latex[start + 1 : end - 1])
+            .replace("\\_", "_")
+            .replace("\\%", "%")
+        )
 
     def font(self, name: str) -> str:
         inner = self._words_from_source() if self.peek() == "{" else self.take()
         if name == "mathbb":
             return f"<mi>{''.join(_DOUBLE.get(c, c) for c in inner)}</mi>"
         if inner.startswith("\\"):
-            inner = _GREEK.get(inner[1:], inner)
+            inner = LETTERS.get(inner[1:], inner)
         return f'<mi mathvariant="{_FONTS[name]}">{escape(inner)}</mi>'
 
     def braced_name(self) -> str:
@@ -260,7 +270,7 @@ class _Parser:
         token = self.take()
         if token == ".":
             return ""
-        shown = {"\\|": "‖", "\\{": "{", "\\}": "}"}.get(token) or _OPERATORS.get(token.lstrip("\\"), token)
+        shown = {"\\|": "‖", "\\{": "{", "\\}": "}"}.get(token) or OPERATORS.get(token.lstrip("\\"), token)
         return f'<mo fence="true" stretchy="true">{escape(shown)}</mo>'
 
     def fenced(self) -> str:

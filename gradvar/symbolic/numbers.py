@@ -19,12 +19,13 @@ class Undecided(ArithmeticError):
 
 
 def rational(value: float | np.floating[Any]) -> sp.Expr:
-    """The exact number that a float stands for: ``0.2 -> 1/5``, ``1 / 3 -> 1/3``, infinities and NaN as SymPy's.
+    """The exact number that a float stands for: ``0.2 -> 1/5``, ``1 / 3 -> 1/3``, infinities and NaN as
+    SymPy's.
 
-    The shortest decimal that reads back as the same float, when that is short; else the simplest fraction that rounds
-    to it, when its denominator is at most a million; else the root of one, ``2 ** 0.5 -> sqrt(2)``; else the shortest
-    decimal again. So every constant that a person
-    wrote, and every small fraction that Python computed from integers, comes back exactly.
+    The shortest decimal that reads back as the same float, when that is short; else the simplest fraction
+    that rounds to it, when its denominator is at most a million; else the root of one, ``2 ** 0.5 ->
+    sqrt(2)``; else the shortest decimal again. So every constant that a person wrote, and every small
+    fraction that Python computed from integers, comes back exactly.
     """
     if np.isnan(value):
         return sp.nan

@@ -1,4 +1,5 @@
-"""What can be proved about a user's own objective: closed forms at G = 2, the expected gradient, the standard laws."""
+"""What can be proved about a user's own objective: closed forms at G = 2, the expected gradient, the standard
+laws."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import sympy as sp
 from gradvar.symbolic.enumerate import Bandit
 from gradvar.symbolic.library import import_file
 from gradvar.symbolic.numbers import Undecided
-from gradvar.symbolic.regions import Region, explore, relation
+from gradvar.symbolic.regions import Region, explore
 from gradvar.symbolic.rules import Unreadable
 from gradvar.symbolic.scenes import engine, group_scene
 from gradvar.symbolic.smt import smt_valid
@@ -32,7 +33,8 @@ LARGEST_GROUP = 4
 
 @dataclass(frozen=True)
 class Law:
-    """A standard identity: whether it holds for all on-policy inputs, a point where it fails, what was checked."""
+    """A standard identity: whether it holds for all on-policy inputs, a point where it fails, what was
+    checked."""
 
     name: str
     statement: str
@@ -61,7 +63,7 @@ class Analysis:
         return {
             "target": self.target,
             "regions": [
-                {"conditions": [str(c) for c in r.conditions], "token_weights": [str(w) for w in _pair(r)]}
+                {"conditions": [str(c) for c in r.conditions], "token_weights": [str(w) for w in pair(r)]}
                 for r in self.regions
             ],
             "prompt_weight": {str(g): str(w) for g, w in self.weights.items()},
@@ -82,8 +84,9 @@ class Analysis:
 def load_objective(target: str) -> Objective:
     """The objective that ``path/to/file.py:name`` or ``module:name`` names.
 
-    It may be an ``Estimator``, a function ``(logp, batch) -> scalar``, or an advantage ``(rewards, ...) -> advantages``,
-    which is completed to the plain policy gradient with it. Raises ``ValueError`` where nothing of that kind is there.
+    It may be an ``Estimator``, a function ``(logp, batch) -> scalar``, or an advantage ``(rewards, ...) ->
+    advantages``, which is completed to the plain policy gradient with it. Raises ``ValueError`` where nothing
+    of that kind is there.
     """
     place, _, name = target.rpartition(":")
     if place.endswith(".py"):
@@ -111,13 +114,15 @@ def load_objective(target: str) -> Objective:
         ).objective
     if len([p for p in parameters if p.default is p.empty]) != 2:
         raise ValueError(
-            f"target: {name} takes {len(parameters)} arguments; an objective takes (logp, batch), an advantage (rewards)"
+            f"target: {name} takes {len(parameters)} arguments; an objective takes (logp, batch), an"
+            " advantage (rewards)"
         )
     return found
 
 
 def analyse(objective: Objective, target: str = "objective") -> Analysis:
-    """Closed forms and laws of an objective, each law proved or refuted at a point. Raises ``ValueError`` if unreadable."""
+    """Closed forms and laws of an objective, each law proved or refuted at a point. Raises ``ValueError`` if
+    unreadable."""
     notes: list[str] = []
     try:
         regions = _regions(objective, notes)
@@ -152,7 +157,8 @@ def _engine_note(objective: Objective, weight: sp.Expr) -> list[str]:
 
 
 def _regions(objective: Objective, notes: list[str]) -> list[Region]:
-    scene = group_scene(2, **_fields(2))
+    fields: dict[str, Any] = _fields(2)
+    scene = group_scene(2, **fields)
     try:
         return scene.regions(objective)
     except (Undecided, TypeError, ValueError) as error:
@@ -167,13 +173,17 @@ def _regions(objective: Objective, notes: list[str]) -> list[Region]:
 def _fields(group: int) -> dict[str, np.ndarray]:
     shape = (1, group, 1)
     return {
-        "logp_ref": symbols("ref", shape), "logp_sampler": symbols("b", shape), "values": symbols("v", shape),
-        "greedy_rewards": symbols("greedy", (1,)), "baseline": symbols("base", (1,)),
-    }  # fmt: skip
+        "logp_ref": symbols("ref", shape),
+        "logp_sampler": symbols("b", shape),
+        "values": symbols("v", shape),
+        "greedy_rewards": symbols("greedy", (1,)),
+        "baseline": symbols("base", (1,)),
+    }
 
 
 def _on_policy_batch(rewards: Any, logp: Any) -> Batch:
-    """Everything at the sampling policy: reference and sampler are it too; critic, greedy reward and baseline symbols."""
+    """Everything at the sampling policy: reference and sampler are it too; critic, greedy reward and baseline
+    symbols."""
     from gradvar.symbolic.trace import symbolic_batch
 
     group = np.shape(logp)[1]
@@ -182,7 +192,8 @@ def _on_policy_batch(rewards: Any, logp: Any) -> Batch:
 
 
 def prompt_weight_of(objective: Objective, group: int) -> sp.Expr | None:
-    """w(p) with E[gradient] = w(p) grad p on policy, one token per rollout, binary rewards: all 2^G reward vectors.
+    """w(p) with E[gradient] = w(p) grad p on policy, one token per rollout, binary rewards: all 2^G reward
+    vectors.
 
     None where the weights depend on the log-probabilities themselves, on policy: then there is no such w.
     """
@@ -203,15 +214,18 @@ def prompt_weight_of(objective: Objective, group: int) -> sp.Expr | None:
     return sp.factor(sp.cancel(sp.expand(sp.simplify(total))))
 
 
-def _pair(region: Region) -> list[sp.Expr]:
+def pair(region: Region) -> list[sp.Expr]:
+    """The two weights of a region, factored."""
     return [sp.factor(w) for w in region.value.reshape(-1)]
 
 
-# --- laws ---------------------------------------------------------------------------------------------------------
+# --- laws
+# ---------------------------------------------------------------------------------------------------------
 
 
 def _gradient(objective: Objective, rewards: Any, side: dict[str, Any]) -> Any:
-    """On-policy token weights [G] at rewards [G], in JAX; ``side`` are the arrays of ``_side``, any values."""
+    """On-policy token weights [G] at rewards [G], in JAX; ``side`` are the arrays of ``_side``, any
+    values."""
     batch = {name: side[name] for name in ("values", "greedy_rewards", "baseline")}
     logp = side["logp"]
     return jax.grad(objective)(
@@ -240,9 +254,11 @@ def _algebraic(objective: Objective) -> Iterator[Law]:
         c,
     )
     yield _law(
-        "scale_equivariant", "Multiplying all rewards by k > 0 multiplies the weights by k.",
-        lambda r, s, k: w(k * r, s) - k * w(r, s), k,
-    )  # fmt: skip
+        "scale_equivariant",
+        "Multiplying all rewards by k > 0 multiplies the weights by k.",
+        lambda r, s, k: w(k * r, s) - k * w(r, s),
+        k,
+    )
     yield _law(
         "scale_invariant",
         "Multiplying all rewards by k > 0 changes no weight.",
@@ -250,9 +266,10 @@ def _algebraic(objective: Objective) -> Iterator[Law]:
         k,
     )
     yield _law(
-        "zero_on_equal_rewards", "A group whose rewards are all equal has weights of zero.",
+        "zero_on_equal_rewards",
+        "A group whose rewards are all equal has weights of zero.",
         lambda r, s: w(r[:1] * jnp.ones(r.shape), s),
-    )  # fmt: skip
+    )
 
 
 def _law(name: str, statement: str, zero: Callable[..., Any], *extra: sp.Symbol) -> Law:
@@ -271,7 +288,8 @@ def _law(name: str, statement: str, zero: Callable[..., Any], *extra: sp.Symbol)
 
 
 def _nonzero_point(zero: Callable[..., Any], args: tuple[Any, ...]) -> dict[sp.Symbol, sp.Expr] | None:
-    """A point where the function is not zero, confirmed in floats; None if it is proved to vanish in every region.
+    """A point where the function is not zero, confirmed in floats; None if it is proved to vanish in every
+    region.
 
     The point names the symbols that matter; the others may have any value (and are one).
     """
@@ -310,8 +328,8 @@ def _symbols_of(args: Any) -> set[sp.Symbol]:
 def _unbiased(objective: Objective) -> Law:
     """Unbiased for every reward law at G = 2.
 
-    E[w_1 s_1 + w_2 s_2] = E[s h(r)], h(r) the mean over r' of W(r, r') = w_1(r, r') + w_2(r', r). It is grad J for every
-    policy and law iff W(r, x) - W(q, x) = r - q for all r, q, x, ties of x with r or q included.
+    E[w_1 s_1 + w_2 s_2] = E[s h(r)], h(r) the mean over r' of W(r, r') = w_1(r, r') + w_2(r', r). It is grad
+    J for every policy and law iff W(r, x) - W(q, x) = r - q for all r, q, x, ties of x with r or q included.
     """
     name, statement = "unbiased", "The expected gradient is grad J, for any real rewards (G = 2)."
 
@@ -373,7 +391,8 @@ def _binary(weights: dict[int, sp.Expr]) -> Iterator[Law]:
     )
     yield Law(
         "direction_biased_across_prompts",
-        "w(p) depends on p: prompts of different difficulty are weighed differently, the direction of grad J is lost.",
+        "w(p) depends on p: prompts of different difficulty are weighed differently, the direction of grad "
+        "J is lost.",
         None if not known else bent is not None,
         None if bent is not None or not known else {"w(p)": _short(next(iter(known.values())))},
         note if values is None else f"{note}; {', '.join(f'{k} = {v}' for k, v in values.items())}",
@@ -384,86 +403,3 @@ def _short(value: sp.Expr) -> str:
     """An exact number as text, with its decimal value where the exact form is long."""
     exact = str(sp.nsimplify(sp.simplify(value)))
     return exact if len(exact) <= 24 else f"about {sp.N(value, 8)}"
-
-
-# --- display --------------------------------------------------------------------------------------------------------
-
-
-def merged(regions: tuple[Region, ...]) -> list[tuple[list[str], list[sp.Expr]]]:
-    """Regions with one formula put together: (alternatives, weights); one alternative where z3 shows that it is enough."""
-    groups: dict[tuple[sp.Expr, ...], list[Region]] = {}
-    for region in regions:
-        groups.setdefault(tuple(_pair(region)), []).append(region)
-    rows = []
-    for weights, members in groups.items():
-        conditions = [[relation(d) for d in m.decisions] for m in members]
-        alternatives = [_without_implied(c) for c in conditions]
-        try:
-            every = dict.fromkeys(d for m in members for d in m.decisions)
-            shared = [d for d in every if all(smt_valid(c, relation(d), total=True) for c in conditions)]
-            # Off the boundaries, which no region holds, what is shared must imply one of the members.
-            inside = [sp.Ne(e, 0) for e in dict.fromkeys(e for m in members for e, _ in m.decisions)]
-            if smt_valid(
-                [*map(relation, shared), *inside], sp.Or(*[sp.And(*c) for c in conditions]), total=True
-            ):
-                alternatives = [_without_implied([relation(d) for d in shared])]
-        except Undecided:
-            pass
-        rows.append(([", ".join(map(readable, a)) or "everywhere" for a in alternatives], list(weights)))
-    return rows
-
-
-def _without_implied(conditions: list[Any]) -> list[Any]:
-    kept = list(conditions)
-    for condition in reversed(conditions):
-        rest = [c for c in kept if c is not condition]
-        try:
-            if smt_valid(rest, condition, total=True):
-                kept = rest
-        except Undecided:
-            continue
-    return kept
-
-
-def readable(condition: Any) -> str:
-    """``5*rho1 - 4 > 0`` as ``rho1 > 4/5``, where it is linear in one symbol; ``r1 - r2 < 0`` as ``r1 < r2``."""
-    free = sorted(condition.free_symbols, key=str)
-    e = condition.lhs - condition.rhs
-    if free and e.is_polynomial(free[0]) and sp.degree(e, free[0]) == 1:
-        slope = sp.diff(e, free[0])
-        if slope.is_number:
-            flip = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "="}
-            sign = condition.rel_op if slope > 0 else flip[condition.rel_op]
-            return f"{free[0]} {sign} {sp.factor(free[0] - e / slope)}"
-    return str(condition)
-
-
-def render(analysis: Analysis) -> Iterator[Any]:
-    """The analysis for a terminal: rich tables and lines."""
-    from rich.table import Table
-
-    yield f"{analysis.target}: token weights at G = 2, one token each (rho: new over old probability, r: reward)"
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("region", "weight of rollout 1", "weight of rollout 2"):
-        table.add_column(title)
-    for alternatives, (first, second) in merged(analysis.regions):
-        table.add_row(" or\n".join(alternatives), str(first), str(second))
-    yield table
-    for note in analysis.notes:
-        yield f"note: {note}"
-    if analysis.weights:
-        yield "Expected gradient on policy, binary rewards: w(p) grad p with"
-    for group, weight in analysis.weights.items():
-        yield f"  G = {group}: w(p) = {weight}"
-    laws = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("law", "verdict", "counterexample", "checked"):
-        laws.add_column(title, no_wrap=title in ("law", "verdict"))
-    colours = {"proved": "green", "refuted": "red", "undecided": "yellow"}
-    for law in analysis.laws:
-        shown = (
-            ""
-            if law.counterexample is None
-            else ", ".join(f"{k} = {v}" for k, v in law.counterexample.items())
-        )
-        laws.add_row(law.name, f"[{colours[law.verdict]}]{law.verdict}[/]", shown, law.note)
-    yield laws

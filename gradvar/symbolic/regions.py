@@ -1,8 +1,9 @@
 """Every region of a piecewise function, found and proved complete.
 
-A trace under a ``Witness`` gives one smooth formula and the decisions it rests on. ``explore`` turns each decision
-around in turn, asks z3 for a point on the other side, and traces again, until no other side has a point. What comes
-back is the whole function: one formula per open region, and the regions fill the space up to their boundaries.
+A trace under a ``Witness`` gives one smooth formula and the decisions it rests on. ``explore`` turns each
+decision around in turn, asks z3 for a point on the other side, and traces again, until no other side has a
+point. What comes back is the whole function: one formula per open region, and the regions fill the space up
+to their boundaries.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ def relation(decision: Decision) -> Any:
 def explore(fn: Callable[..., Any], *args: Any, given: Iterable[Any] = (), limit: int = 2000) -> list[Region]:
     """All open regions of ``fn`` at symbolic ``args``, under the relations ``given``.
 
-    Decisions must be algebraic (polynomials, quotients, square roots of the symbols): enter ratios as positive symbols
-    (log-probabilities as their logarithms) when the function compares ratios. Boundaries, where a decision is an
-    equality, are left out unless ``given`` forces them. Raises ``ValueError`` beyond ``limit`` regions.
+    Decisions must be algebraic (polynomials, quotients, square roots of the symbols): enter ratios as
+    positive symbols (log-probabilities as their logarithms) when the function compares ratios. Boundaries,
+    where a decision is an equality, are left out unless ``given`` forces them. Raises ``ValueError`` beyond
+    ``limit`` regions.
     """
     given = list(given)
     free = _free_symbols(args)
@@ -63,7 +65,8 @@ def explore(fn: Callable[..., Any], *args: Any, given: Iterable[Any] = (), limit
         path = tuple(witness.signs.items())
         boundary, sides = _split_boundary(path, len(prefix), given)
         stack.extend(sides)
-        # Up to the boundary (or the end) the decisions of this path stand; the other side of each is still to be seen.
+        # Up to the boundary (or the end) the decisions of this path stand; the other side of each is still to
+        # be seen.
         for i in range(boundary - 1, len(prefix) - 1, -1):
             expression, sign = path[i]
             if sign:

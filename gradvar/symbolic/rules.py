@@ -1,7 +1,7 @@
 """How each JAX primitive is read: one rule per primitive, on NumPy object arrays of SymPy expressions.
 
-A rule takes the reader (which decides comparisons), the equation's parameters and the operands, and returns the result.
-Booleans are Python booleans where known, SymPy Booleans where left open.
+A rule takes the reader (which decides comparisons), the equation's parameters and the operands, and returns
+the result. Booleans are Python booleans where known, SymPy Booleans where left open.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Unreadable(NotImplementedError):
 
 
 class Reader:
-    """Decides comparisons: exactly for numbers, by SymPy's assumptions, then by the assumption it was given."""
+    """Decides comparisons: exactly for numbers, by SymPy's assumptions, then by the assumption it was
+    given."""
 
     def __init__(self, assume: Callable[[sp.Expr], int | None] | None = None) -> None:
         self.assume = assume
@@ -42,7 +43,8 @@ class Reader:
         return None if self.assume is None else self.assume(difference)
 
 
-# --- elementwise ------------------------------------------------------------------------------------------------
+# --- elementwise
+# ------------------------------------------------------------------------------------------------
 
 
 def _divide(a: sp.Expr, b: sp.Expr) -> sp.Expr:
@@ -110,7 +112,8 @@ def _compare(reader: Reader, name: str, a: Any, b: Any) -> Any:
 
 
 def _equality(a: sp.Expr, b: sp.Expr) -> Any:
-    """a == b; where one is the extremum of a set that holds the other, the condition that it is attained there."""
+    """a == b; where one is the extremum of a set that holds the other, the condition that it is attained
+    there."""
     for x, y in ((a, b), (b, a)):
         for kind, relation in ((sp.Max, sp.Ge), (sp.Min, sp.Le)):
             if isinstance(y, kind):
@@ -142,7 +145,8 @@ def _sign(reader: Reader, x: sp.Expr) -> sp.Expr:
 
 
 def _square_root(reader: Reader, x: sp.Expr) -> sp.Expr:
-    """A root with perfect squares taken out: the root of (a - b)^2 / 4 is |a - b| / 2, its sign decided if it can be."""
+    """A root with perfect squares taken out: the root of (a - b)^2 / 4 is |a - b| / 2, its sign decided if it
+    can be."""
     root = sp.sqrt(sp.factor(x))
     return root.replace(sp.Abs, lambda y: _absolute(reader, y)) if root.has(sp.Abs) else root
 
@@ -231,7 +235,8 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
-# --- several axes, several values -------------------------------------------------------------------------------
+# --- several axes, several values
+# -------------------------------------------------------------------------------
 
 
 def _along(x: np.ndarray, axes: tuple[int, ...], combine: Callable[[list[Any]], Any]) -> np.ndarray:
@@ -363,7 +368,7 @@ def _simple(name: str, params: Any, operands: list[np.ndarray], reader: Reader, 
 
 
 def _converter(dtype: np.dtype) -> Callable[[Any], Any]:
-    if dtype == bool:
+    if dtype.kind == "b":
         return lambda x: x if _is_boolean(x) else bool(x != 0) if x.is_number else sp.Ne(x, 0)
     if np.issubdtype(dtype, np.integer):
         return lambda x: _boolean_value(x) if _is_boolean(x) else x if x.is_integer else _truncate(x)

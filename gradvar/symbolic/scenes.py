@@ -20,7 +20,8 @@ from gradvar.types import Batch, Estimator, Moments
 
 @dataclass(frozen=True)
 class Scene:
-    """One prompt with G rollouts in symbols: ratios rho > 0 [1, G, T], rewards [1, G], and what an objective takes."""
+    """One prompt with G rollouts in symbols: ratios rho > 0 [1, G, T], rewards [1, G], and what an objective
+    takes."""
 
     logp: np.ndarray
     batch: Batch
@@ -48,10 +49,11 @@ def group_scene(
     on_policy: bool = False,
     **fields: Any,
 ) -> Scene:
-    """A scene of one prompt. ``lengths`` are the rollouts' tokens (default one each); ``rewards`` fixes them exactly.
+    """A scene of one prompt. ``lengths`` are the rollouts' tokens (default one each); ``rewards`` fixes them
+    exactly.
 
-    The old log-probabilities are free symbols a, the new ones a + log(rho); on policy, rho = 1. ``fields`` are further
-    fields of the batch.
+    The old log-probabilities are free symbols a, the new ones a + log(rho); on policy, rho = 1. ``fields``
+    are further fields of the batch.
     """
     lengths = [1] * group if lengths is None else list(lengths)
     shape = (1, group, max(lengths))
@@ -64,7 +66,8 @@ def group_scene(
 
 
 def engine(estimator: Estimator, bandits: Bandit | Sequence[Bandit], group: int, **options: Any) -> Moments:
-    """``gradvar.measure.exact`` on the same policy and rewards: one prompt per bandit, a logit per prompt and answer."""
+    """``gradvar.measure.exact`` on the same policy and rewards: one prompt per bandit, a logit per prompt and
+    answer."""
     from gradvar.measure.exact import exact
     from gradvar.policies import Bandit as Policy
     from gradvar.tasks import Bandit as Task

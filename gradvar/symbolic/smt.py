@@ -1,9 +1,9 @@
 """The second prover: statements about real numbers, decided by z3.
 
-SymPy expressions become polynomials over z3's reals. A quotient and a square root become fresh variables with their
-defining equations; what these need (a denominator that is not zero, a radicand that is not negative) is proved from the
-hypotheses first, so that no hypothesis slips in unsaid. Exponentials and logarithms are opaque: ``exp(x)`` is some
-positive number, ``log(x)`` some real one, the same for the same argument.
+SymPy expressions become polynomials over z3's reals. A quotient and a square root become fresh variables with
+their defining equations; what these need (a denominator that is not zero, a radicand that is not negative) is
+proved from the hypotheses first, so that no hypothesis slips in unsaid. Exponentials and logarithms are
+opaque: ``exp(x)`` is some positive number, ``log(x)`` some real one, the same for the same argument.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ SECONDS = 20
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether the conclusion follows; if not, a point (exact numbers) where it fails, when z3 found a rational one."""
+    """Whether the conclusion follows; if not, a point (exact numbers) where it fails, when z3 found a
+    rational one."""
 
     valid: bool
     point: dict[sp.Symbol, sp.Rational] | None = None
@@ -35,9 +36,9 @@ def smt_valid(
 ) -> Answer:
     """Does the conclusion hold at every real point where the hypotheses do?
 
-    Both are SymPy relations or Booleans in real symbols; the symbols' own assumptions (positive, nonnegative, ...) count
-    as hypotheses. ``total=True`` skips the proof that denominators and radicands are sound (for Piecewise expressions
-    whose guards ensure it). Raises ``Undecided`` when z3 gives up.
+    Both are SymPy relations or Booleans in real symbols; the symbols' own assumptions (positive, nonnegative,
+    ...) count as hypotheses. ``total=True`` skips the proof that denominators and radicands are sound (for
+    Piecewise expressions whose guards ensure it). Raises ``Undecided`` when z3 gives up.
     """
     z3 = _z3()
     hypotheses = [sp.sympify(h) for h in hypotheses]

@@ -1,12 +1,13 @@
 """The code that ships as a formula: the jaxpr of a JAX function, read with SymPy.
 
 ``trace(fn, *args)`` runs ``fn`` on exact values instead of floats. Arrays become NumPy object arrays of SymPy
-expressions; constants become exact rationals; what is concrete (a mask, say) folds away. Whatever JAX does, its rule
-for the gradient of a maximum at a tie included, is in the jaxpr and so in the formula.
+expressions; constants become exact rationals; what is concrete (a mask, say) folds away. Whatever JAX does,
+its rule for the gradient of a maximum at a tie included, is in the jaxpr and so in the formula.
 
-Comparisons are where formulas grow. Left alone they give ``Max``, ``Min`` and ``Piecewise``. Under an assumption
-(``assume=``) every comparison is decided as it is met, and the formula stays small: a ``Witness`` decides by a rational
-point and keeps the list of decisions, so that the result holds on the whole region where they all come out the same.
+Comparisons are where formulas grow. Left alone they give ``Max``, ``Min`` and ``Piecewise``. Under an
+assumption (``assume=``) every comparison is decided as it is met, and the formula stays small: a ``Witness``
+decides by a rational point and keeps the list of decisions, so that the result holds on the whole region
+where they all come out the same.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ Assumption = Callable[[sp.Expr], int | None]
 class Witness:
     """Decides every comparison by its value at one rational point, and remembers the decisions.
 
-    ``point`` maps every symbol to an exact number. After a trace, ``conditions`` is the list of relations (such as
-    ``rho1 - 6/5 > 0``) under which the traced formula is the function, and ``signs`` maps each expression to its sign.
+    ``point`` maps every symbol to an exact number. After a trace, ``conditions`` is the list of relations
+    (such as ``rho1 - 6/5 > 0``) under which the traced formula is the function, and ``signs`` maps each
+    expression to its sign.
     """
 
     def __init__(self, point: Mapping[sp.Symbol, Any]) -> None:
@@ -69,7 +71,8 @@ class Witness:
 
 @lru_cache(maxsize=20_000)
 def sign_factors(expression: sp.Expr) -> tuple[tuple[sp.Expr, int], ...]:
-    """Factors with integer powers whose product has the sign of ``expression``, each in one fixed orientation."""
+    """Factors with integer powers whose product has the sign of ``expression``, each in one fixed
+    orientation."""
     numerator, denominator = sp.fraction(sp.factor(sp.together(expression)))
     found: dict[sp.Expr, int] = {}
     for part in (numerator, denominator):
@@ -89,9 +92,9 @@ def sign_factors(expression: sp.Expr) -> tuple[tuple[sp.Expr, int], ...]:
 def trace(fn: Callable[..., Any], *args: Any, assume: Assumption | None = None) -> Any:
     """What ``fn(*args)`` computes, exactly: the same pytree, its arrays holding SymPy expressions.
 
-    ``args`` are pytrees whose leaves are SymPy expressions, object arrays of them, or concrete numbers and arrays.
-    Object arrays enter as float64; concrete arrays keep their dtype and stay concrete. ``assume`` decides comparisons
-    (see ``Witness``). A scalar result comes back as an expression, not as an array.
+    ``args`` are pytrees whose leaves are SymPy expressions, object arrays of them, or concrete numbers and
+    arrays. Object arrays enter as float64; concrete arrays keep their dtype and stay concrete. ``assume``
+    decides comparisons (see ``Witness``). A scalar result comes back as an expression, not as an array.
 
     Raises ``Unreadable`` naming the first primitive that the reader does not know.
     """
@@ -129,7 +132,8 @@ def jaxpr_text(fn: Callable[..., Any], *args: Any) -> str:
 
 
 def symbols(name: str, shape: tuple[int, ...], **assumptions: bool) -> np.ndarray:
-    """An object array of real symbols ``name1, name2, ...`` (indices from 1, run together: ``r12`` is row 1, column 2).
+    """An object array of real symbols ``name1, name2, ...`` (indices from 1, run together: ``r12`` is row 1,
+    column 2).
 
     Axes of length one get no index.
     """

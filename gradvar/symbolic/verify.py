@@ -20,7 +20,8 @@ class Rejected(AssertionError):
 
 
 def require(condition: Any, statement: str) -> None:
-    """Raise ``Rejected`` with the statement unless the condition is true; an undecided SymPy relation is an error."""
+    """Raise ``Rejected`` with the statement unless the condition is true; an undecided SymPy relation is an
+    error."""
     if isinstance(condition, sp.Basic) and condition not in (sp.true, sp.false):
         raise Undecided(f"{statement}: SymPy leaves {condition} open")
     if not bool(condition):
@@ -28,11 +29,12 @@ def require(condition: Any, statement: str) -> None:
 
 
 def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ()) -> None:
-    """Prove that two expressions (or arrays of them) are identical. Raises ``Rejected`` with a point where they differ.
+    """Prove that two expressions (or arrays of them) are identical. Raises ``Rejected`` with a point where
+    they differ.
 
-    The symbols' assumptions count. ``where`` are relations under which the identity is meant; if it does not hold
-    without them, z3 decides whether it holds with them. Raises ``Undecided`` if neither a proof nor a point of
-    difference is found.
+    The symbols' assumptions count. ``where`` are relations under which the identity is meant; if it does not
+    hold without them, z3 decides whether it holds with them. Raises ``Undecided`` if neither a proof nor a
+    point of difference is found.
     """
     left, right = np.asarray(lhs, object), np.asarray(rhs, object)
     if left.shape != right.shape and left.size != 1 and right.size != 1:
@@ -67,7 +69,8 @@ def identity(lhs: Any, rhs: Any, *, where: Sequence[Any] = ()) -> bool:
 
 
 def vanishes(expression: sp.Expr) -> bool:
-    """True if the expression is proved to be zero: a rational function of symbols, exponentials, logarithms and roots."""
+    """True if the expression is proved to be zero: a rational function of symbols, exponentials, logarithms
+    and roots."""
     e = sp.sympify(expression)
     if e == 0:
         return True
@@ -167,7 +170,8 @@ def _draw(symbol: sp.Symbol, draw: random.Random) -> sp.Expr:
 def enumerate_rationals(
     statement: Callable[..., Any], *choices: Iterable[Any], what: str = "the statement"
 ) -> int:
-    """Check ``statement(*values)`` on every combination of exact values; the number checked. Raises ``Rejected``."""
+    """Check ``statement(*values)`` on every combination of exact values; the number checked. Raises
+    ``Rejected``."""
     import itertools
 
     count = 0

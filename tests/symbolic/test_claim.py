@@ -1,4 +1,5 @@
-"""The machinery of claims can fail: a wrong claim, a sabotage that is accepted or crashes, a verdict without its grounds."""
+"""The machinery of claims can fail: a wrong claim, a sabotage that is accepted or crashes, a verdict without
+its grounds."""
 
 import pytest
 import sympy as sp

@@ -22,10 +22,17 @@ def words(latex):
 @pytest.mark.parametrize(
     ("latex", "tag"),
     [
-        (r"\frac{a}{b}", "mfrac"), (r"\sqrt{x+1}", "msqrt"), (r"\sqrt[3]{x}", "mroot"), ("x_1^2", "msubsup"), ("x^{a+b}", "msup"),
-        (r"\hat g", "mover"), (r"\binom{G}{k}", "mfrac"), (r"\begin{cases} a & b \\ c & d \end{cases}", "mtable"), (r"\text{if}", "mtext"),
+        (r"\frac{a}{b}", "mfrac"),
+        (r"\sqrt{x+1}", "msqrt"),
+        (r"\sqrt[3]{x}", "mroot"),
+        ("x_1^2", "msubsup"),
+        ("x^{a+b}", "msup"),
+        (r"\hat g", "mover"),
+        (r"\binom{G}{k}", "mfrac"),
+        (r"\begin{cases} a & b \\ c & d \end{cases}", "mtable"),
+        (r"\text{if}", "mtext"),
     ],
-)  # fmt: skip
+)
 def test_structures(latex, tag):
     assert tree(latex).find(f".//{NAMESPACE}{tag}") is not None
 
@@ -33,11 +40,21 @@ def test_structures(latex, tag):
 @pytest.mark.parametrize(
     "expression",
     [
-        sp.sqrt(x) / (1 + y) ** 2, sp.Piecewise((x, y > 1), (sp.log(x), True)), sp.Max(x, y, 1), sp.Abs(sp.Symbol("r1", real=True)),
-        sp.exp(-x) * sp.binomial(x, 2), sp.Eq(x, y), sp.sign(sp.Symbol("z")), sp.And(x > 1, y <= 2), sp.Rational(-3, 7) * x, sp.loggamma(x),
-        sp.Matrix([[1, x], [y, 2]]), sp.Sum(x**2, (x, 1, 5)), sp.Min(x, y),
+        sp.sqrt(x) / (1 + y) ** 2,
+        sp.Piecewise((x, y > 1), (sp.log(x), True)),
+        sp.Max(x, y, 1),
+        sp.Abs(sp.Symbol("r1", real=True)),
+        sp.exp(-x) * sp.binomial(x, 2),
+        sp.Eq(x, y),
+        sp.sign(sp.Symbol("z")),
+        sp.And(x > 1, y <= 2),
+        sp.Rational(-3, 7) * x,
+        sp.loggamma(x),
+        sp.Matrix([[1, x], [y, 2]]),
+        sp.Sum(x**2, (x, 1, 5)),
+        sp.Min(x, y),
     ],
-)  # fmt: skip
+)
 def test_what_sympy_prints_is_read(expression):
     assert tree(sp.latex(expression)).tag == NAMESPACE + "math"
 

@@ -4,7 +4,8 @@ import pytest
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic.own import analyse, load_objective, merged, prompt_weight_of
+from gradvar.symbolic.own import analyse, load_objective, prompt_weight_of
+from gradvar.symbolic.own_display import merged
 
 SOURCE = """
 import jax.numpy as jnp

@@ -12,7 +12,8 @@ import sympy as sp
 from gradvar.symbolic import Claim, Exhibit, Source, equal, require
 
 a, b = sp.symbols("a b", real=True)
-claim = Claim(id="T1", title="A square of a sum, $(a+b)^2$", statement=r"$(a + b)^2 = a^2 + 2ab + b^2$", source=Source("0000.00000", "v1"),
+claim = Claim(id="T1", title="A square of a sum, $(a+b)^2$", statement=r"$(a + b)^2 = a^2 + 2ab + b^2$",
+source=Source("0000.00000", "v1"),
               verdict="proved", scope="all real numbers", finding="the < cross > term counts twice")
 
 @claim.step("Expand", route="sympy", shows=r"$\\left(a + b\\right)^2$")

@@ -124,10 +124,18 @@ def test_a_witness_without_a_value_is_refused():
 @pytest.mark.parametrize(
     ("value", "exact"),
     [
-        (0.2, sp.Rational(1, 5)), (1e-6, sp.Rational(1, 10**6)), (1 / 3, sp.Rational(1, 3)), (-2.5, -sp.Rational(5, 2)), (1.28, sp.Rational(32, 25)),
-        (2**0.5, sp.sqrt(2)), (float("inf"), sp.oo), (np.float32(0.1), sp.Rational(1, 10)), (15 / 16, sp.Rational(15, 16)), (0.0, 0),
+        (0.2, sp.Rational(1, 5)),
+        (1e-6, sp.Rational(1, 10**6)),
+        (1 / 3, sp.Rational(1, 3)),
+        (-2.5, -sp.Rational(5, 2)),
+        (1.28, sp.Rational(32, 25)),
+        (2**0.5, sp.sqrt(2)),
+        (float("inf"), sp.oo),
+        (np.float32(0.1), sp.Rational(1, 10)),
+        (15 / 16, sp.Rational(15, 16)),
+        (0.0, 0),
     ],
-)  # fmt: skip
+)
 def test_constants_become_what_was_meant(value, exact):
     assert rational(value) == exact
 

@@ -1,4 +1,5 @@
-"""Every catalogued estimator, read with SymPy, against JAX in float64: in every region of ratio and advantage."""
+"""Every catalogued estimator, read with SymPy, against JAX in float64: in every region of ratio and
+advantage."""
 
 import itertools
 import random
@@ -26,7 +27,8 @@ def draw_ratio(level, rng):
 
 
 def check(name, group, time, levels, seed):
-    """Trace at a rational point with these ratio levels [group, time]; compare value and token weights with JAX."""
+    """Trace at a rational point with these ratio levels [group, time]; compare value and token weights with
+    JAX."""
     rng = random.Random(seed)
     estimator = catalogue.get(name)
     shape = (1, group, time)

@@ -1,4 +1,5 @@
-"""Identities, SMT, regions, expectations: each accepts a truth, rejects its neighbour, and agrees with brute force."""
+"""Identities, SMT, regions, expectations: each accepts a truth, rejects its neighbour, and agrees with brute
+force."""
 
 import itertools
 
@@ -90,8 +91,10 @@ def test_smt(hypotheses, conclusion, valid):
 @pytest.mark.parametrize("conclusion", [x / y >= x / y, sp.sqrt(x) >= 0])
 def test_smt_does_not_assume_what_was_not_said(conclusion):
     with pytest.raises(ValueError, match="hypotheses"):
-        smt_valid([], conclusion) if conclusion not in (sp.true,) else smt_valid(
-            [], sp.Eq(1 / y, 1 / y + 0 * x, evaluate=False)
+        (
+            smt_valid([], conclusion)
+            if conclusion not in (sp.true,)
+            else smt_valid([], sp.Eq(1 / y, 1 / y + 0 * x, evaluate=False))
         )
 
 
