@@ -117,7 +117,7 @@ def inspect_signature(
     missing = [p.name for p in required if not roles.get(p.name)]
     if missing:
         raise SignatureError(
-            f"{getattr(function, '__name__', 'target')}: what is its argument '{missing[0]}' ? wrap "
+            f"{getattr(function, '__name__', 'target')}: cannot tell what '{missing[0]}' is; wrap "
             "the function, say --signature, or give the value with --arguments"
         )
     played = set(roles.values())

@@ -84,9 +84,9 @@ def batches(
 
 
 def sizes(least: int, most: int) -> SearchStrategy[int]:
-    """Group sizes, the smallest first, odd and even, powers of two and primes; few, for libraries that
+    """Group sizes, the smallest first, odd and even; few, for libraries that
     compile shapes."""
-    chosen = [n for n in (2, 3, 4, 5, 8, 11, 16) if least <= n <= most]
+    chosen = [n for n in (2, 3, 5, 8, 11) if least <= n <= most]
     return st.sampled_from(chosen or [least])
 
 
@@ -183,15 +183,19 @@ def log_probs() -> SearchStrategy[float]:
     return st.integers(1, 64).map(lambda k: -k / 16)
 
 
-def loss_shapes() -> SearchStrategy[dict[str, Any]]:
-    """The plain numbers that a loss batch is built from: prompts, group, lengths, advantages, log-
-    probabilities."""
+def loss_shapes(compact: bool = False) -> SearchStrategy[dict[str, Any]]:
+    """The plain numbers that a loss batch is built from: prompts, group, lengths, advantages,
+    log-probabilities.
+
+    ``compact`` draws fewer shapes, for a library that compiles each of them.
+    """
 
     def fill(counts: tuple[int, int]) -> SearchStrategy[dict[str, Any]]:
         rows = counts[0] * counts[1]
         return st.fixed_dictionaries(
             {
                 "group": st.just(counts[1]),
+                "steps": st.just(4) if compact else st.sampled_from([4, 5]),
                 "lengths": lengths(rows),
                 "advantages": st.lists(
                     st.sampled_from([1.0, -1.0, 0.5, -2.0]), min_size=rows, max_size=rows
@@ -201,7 +205,8 @@ def loss_shapes() -> SearchStrategy[dict[str, Any]]:
             }
         )
 
-    return st.tuples(st.sampled_from([2, 1]), st.integers(2, 3)).flatmap(fill)
+    sizes_of_groups = st.just(2) if compact else st.integers(2, 3)
+    return st.tuples(st.sampled_from([2, 1]), sizes_of_groups).flatmap(fill)
 
 
 def rounded(value: float, dtype: str) -> float:

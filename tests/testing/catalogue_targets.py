@@ -44,7 +44,7 @@ def advantage_of(name, uneven=True):
     piece = catalogue.get(name).parts["advantage"]
     wanted = required(piece)
 
-    @jax.jit
+    # not compiled as a whole: single operations are, and all estimators share those
     def inner(rewards):
         arrays = _needed(rewards, uneven)
         out = piece(**{field: arrays[field] for field in wanted})

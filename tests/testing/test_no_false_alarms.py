@@ -18,7 +18,13 @@ def _passes(check, function, **settings):
     assert report.ok, report.table()
 
 
-@pytest.mark.parametrize("function", NUMPY, ids=lambda f: f.__name__)
+QUICK = ("grpo_grouped", "rloo_flat", "grpo_tokens")
+NUMPY_CASES = [
+    pytest.param(f, marks=() if f.__name__ in QUICK else pytest.mark.slow, id=f.__name__) for f in NUMPY
+]
+
+
+@pytest.mark.parametrize("function", NUMPY_CASES)
 def test_numpy_estimators_pass(function):
     _passes(check_advantage, function, laws=UNIVERSAL, examples=20)
 
