@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, PRNGKeyArray
 
 
 def rollout_keys(
@@ -79,8 +79,17 @@ def check_indices(prompts: Array, num_prompts: int) -> Array:
     return prompts
 
 
-def check_completions(completions: Array, num_prompts: int, time: int | None = None) -> Array:
-    """Completions [Q, G, T] of ``num_prompts`` prompts, ``time`` tokens long, checked."""
+def check_tokens(name: str, tokens: ArrayLike, vocab: int) -> None:
+    """Refuses tokens outside the vocabulary, where they are concrete."""
+    if not isinstance(tokens, jax.core.Tracer):
+        values = np.asarray(tokens)
+        outside = values[(values < 0) | (values >= vocab)]
+        if outside.size:
+            raise ValueError(f"{name}: token {outside[0]} is not among 0..{vocab - 1}; give those")
+
+
+def check_completions(completions: Array, num_prompts: int, vocab: int, time: int | None = None) -> Array:
+    """Completions [Q, G, T] of ``num_prompts`` prompts, ``time`` tokens of ``vocab``, checked."""
     completions = jnp.asarray(completions)
     length = "time" if time is None else time
     fits = completions.ndim == 3 and completions.shape[0] == num_prompts
@@ -90,4 +99,5 @@ def check_completions(completions: Array, num_prompts: int, time: int | None = N
             f"completions: shape {completions.shape}, {completions.dtype}; "
             f"give integer tokens [{num_prompts} prompts, group, {length}]"
         )
+    check_tokens("completions", completions, vocab)
     return completions

@@ -12,7 +12,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gradvar.policies import network
-from gradvar.policies.common import check_completions, check_number, draw, rollout_keys, stop_mask
+from gradvar.policies.common import (
+    check_completions,
+    check_number,
+    check_tokens,
+    draw,
+    rollout_keys,
+    stop_mask,
+)
 from gradvar.policies.network import Cache, Params
 from gradvar.policies.transformer_config import TransformerConfig
 
@@ -76,7 +83,9 @@ class Transformer:
         A full pass over prompt and completions; the prompt's part is done once for the whole group.
         """
         prompts = self._check(prompts)
-        return self._logprobs(params, prompts, check_completions(completions, prompts.shape[0]))
+        return self._logprobs(
+            params, prompts, check_completions(completions, prompts.shape[0], self.config.vocab)
+        )
 
     def _generate(
         self, params: Params, prompts: Array, group: int, keys: Array | None
@@ -196,9 +205,7 @@ class Transformer:
         if not isinstance(prompts, jax.core.Tracer):
             tokens = np.asarray(prompts)
             padding = np.zeros(tokens.shape, bool) if c.pad is None else tokens == c.pad
-            outside = tokens[((tokens < 0) | (tokens >= c.vocab)) & ~padding]
-            if outside.size:
-                raise ValueError(f"prompts: token {outside[0]} is not among 0..{c.vocab - 1}; give those")
+            check_tokens("prompts", np.where(padding, 0, tokens), c.vocab)
             if padding.all(axis=1).any():
                 row = int(np.argmax(padding.all(axis=1)))
                 raise ValueError(f"prompts: prompt {row} is all padding; give one token at least")

@@ -1,0 +1,1 @@
+"""Training: warm starts, and policies some steps further on."""

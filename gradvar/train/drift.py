@@ -1,16 +1,17 @@
-"""Optimiser steps that leave the sampling policy behind: where ratios, clipping and staleness come from."""
+"""A policy some optimiser steps further on: real off-policyness for the engines to measure at."""
 
 from __future__ import annotations
 
-import equinox as eqx
+from functools import partial
+from typing import Any
+
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from gradvar.types import Batch, Estimator, Policy, Task
 
-SUPPLIED = ("logp_ref", "logp_sampler", "greedy_rewards")
+_MADE = ("logp_ref", "logp_sampler", "greedy_rewards")
 
 
 def drift(
@@ -20,61 +21,82 @@ def drift(
     key: PRNGKeyArray,
     steps: int,
     estimator: Estimator,
-    *,
-    learning_rate: float = 1e-3,
+    optimiser: optax.GradientTransformation | None = None,
     prompts_per_step: int = 8,
     group: int = 8,
-    optimiser: optax.GradientTransformation | None = None,
+    *,
+    learning_rate: float = 1e-3,
+    reference: PyTree | None = None,
 ) -> PyTree:
-    """The parameters after ``steps`` optimiser steps that climb ``estimator``'s objective.
+    """The parameters after ``steps`` on-policy steps with ``estimator``, each on fresh prompts and rollouts.
 
-    Every step draws fresh prompts and samples them under its own current parameters; the reference policy is the one
-    at the start. ``optimiser`` replaces Adam at ``learning_rate``. Raises ``ValueError`` on negative steps, on a
-    group below the estimator's least, and where the estimator needs what no policy or task supplies.
+    A step draws ``prompts_per_step`` prompts and ``group`` rollouts of each from the current policy, and
+    ascends the estimator's objective with ``optimiser`` (None: Adam at ``learning_rate``). ``reference`` are
+    the parameters for estimators that need ``logp_ref`` (None: the ones given, as at the start of training).
+    An engine then samples with the old parameters and measures at the new ones.
+
+    Raises ``ValueError`` where the estimator needs what rollouts do not give (values, a baseline, several
+    rewards).
     """
     if steps < 0:
-        raise ValueError(f"steps: {steps}; give optimiser steps, 0 or more")
+        raise ValueError(f"steps: {steps}; give 0 or more")
+    if prompts_per_step < 1:
+        raise ValueError(f"prompts_per_step: {prompts_per_step}; give 1 or more")
     if group < estimator.min_group:
-        raise ValueError(f"group: {group}; {estimator.name} needs at least {estimator.min_group} rollouts of a prompt")
-    if unmet := [name for name in estimator.needs if name not in SUPPLIED]:
-        raise ValueError(f"estimator: {estimator.name} needs {', '.join(unmet)}, which drift has not; take another")
-    if steps == 0:
-        return params
-    optimiser = optimiser or optax.adam(learning_rate)
-    state, start = optimiser.init(params), params
-    for step in range(steps):
-        step_key = jax.random.fold_in(key, step)
-        params, state = _step(
-            policy, task, estimator, optimiser, (prompts_per_step, group), params, state, start, step_key
+        raise ValueError(
+            f"group: {group} is too small for {estimator.name}; give {estimator.min_group} or more"
         )
-    return params
+    missing = [name for name in estimator.needs if name not in _MADE]
+    if missing:
+        raise ValueError(
+            f"estimator: {estimator.name} needs {missing[0]}, which rollouts do not give; "
+            f"choose one that needs no more than {', '.join(_MADE)}"
+        )
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate: {learning_rate}; give a number above 0")
+    start = params if reference is None else reference
+    sizes = (prompts_per_step, group)
+    return _climb(policy, task, estimator, optimiser, sizes, params, start, key, steps, learning_rate)
 
 
-@eqx.filter_jit
-def _step(
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _climb(
     policy: Policy,
     task: Task,
     estimator: Estimator,
-    optimiser: optax.GradientTransformation,
-    shape: tuple[int, int],
+    optimiser: optax.GradientTransformation | None,
+    sizes: tuple[int, int],
     params: PyTree,
-    state: PyTree,
-    start: PyTree,
+    reference: PyTree,
     key: Array,
-) -> tuple[PyTree, PyTree]:
-    key_prompts, key_sample = jax.random.split(key)
-    prompts = task.prompts(key_prompts, shape[0])
-    completions = policy.sample(params, key_sample, prompts, shape[1])
-    logp = policy.logprobs(params, prompts, completions)
-    found: dict[str, Array] = {"logp_sampler": logp}
-    if "logp_ref" in estimator.needs:
-        found["logp_ref"] = policy.logprobs(start, prompts, completions)
-    if "greedy_rewards" in estimator.needs:
-        found["greedy_rewards"] = task.reward(prompts, policy.greedy(params, prompts))[:, 0]
-    batch = Batch(task.reward(prompts, completions), jax.lax.stop_gradient(logp), policy.mask(completions), **found)
+    steps: Array,
+    learning_rate: Array,
+) -> PyTree:
+    # the number of steps and the rate are traced: other values need no new compilation
+    rule = optax.scale_by_adam() if optimiser is None else optimiser
 
-    def loss(p: PyTree) -> Array:
-        return -estimator(policy.logprobs(p, prompts, completions), batch)
+    def step(index: Array, state: tuple[PyTree, Any]) -> tuple[PyTree, Any]:
+        params, memory = state
+        key_prompts, key_rollouts = jax.random.split(jax.random.fold_in(key, index))
+        prompts = task.prompts(key_prompts, sizes[0])
+        completions = policy.sample(params, key_rollouts, prompts, sizes[1])
+        extras: dict[str, Any] = {}
+        if "logp_ref" in estimator.needs:
+            extras["logp_ref"] = policy.logprobs(reference, prompts, completions)
+        if "greedy_rewards" in estimator.needs:
+            extras["greedy_rewards"] = task.reward(prompts, policy.greedy(params, prompts))[:, 0]
+        rewards = task.reward(prompts, completions)
 
-    updates, state = optimiser.update(jax.grad(loss)(params), state, params)
-    return jax.tree.map(jnp.asarray, optax.apply_updates(params, updates)), state
+        def loss(params: PyTree) -> Float[Array, ""]:
+            logp = policy.logprobs(params, prompts, completions)
+            old = jax.lax.stop_gradient(logp)
+            if "logp_sampler" in estimator.needs:
+                extras["logp_sampler"] = old
+            return -estimator(logp, Batch(rewards, old, policy.mask(completions), **extras))
+
+        updates, memory = rule.update(jax.grad(loss)(params), memory, params)
+        if optimiser is None:
+            updates = jax.tree.map(lambda u: -learning_rate * u, updates)
+        return optax.apply_updates(params, updates), memory
+
+    return jax.lax.fori_loop(0, steps, step, (params, rule.init(params)))[0]

@@ -207,5 +207,7 @@ def test_bad_arrays_are_refused():
         policy.sample(params, jax.random.key(0), jnp.zeros((2, 3), int), 2)
     with pytest.raises(ValueError, match="completions: shape"):
         policy.logprobs(params, jnp.array([0]), jnp.zeros((1, 1, 2), int))
+    with pytest.raises(ValueError, match=r"completions: token 3 is not among 0\.\.2"):
+        policy.logprobs(params, jnp.array([0]), jnp.array([[[3]]]))
     with pytest.raises(ValueError, match="group: 0; give 1 or more"):
         policy.sample(params, jax.random.key(0), jnp.array([0]), 0)
