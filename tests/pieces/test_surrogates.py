@@ -1,0 +1,125 @@
+"""Token weights of every surrogate against hand-derived ones, region by region, and the wrappers."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradvar.compose import required
+from gradvar.pieces import surrogate
+
+RATIOS = np.array([0.3, 0.7, 0.79, 0.81, 1.0, 1.19, 1.21, 1.27, 1.29, 2.5, 3.5, 4.9, 5.1])
+
+
+def weights(piece, ratio, advantage, **arrays):
+    """d(sum of values)/d logp for a row of tokens with these ratios and one advantage."""
+    old = jnp.asarray(np.linspace(-3.0, -1.0, len(ratio)))[None, None]
+    logp = old + jnp.log(jnp.asarray(ratio))[None, None]
+    full = jnp.full(old.shape, float(advantage))
+    given = {"logp_old": old, "advantages": full, "mask": jnp.ones(old.shape, bool), **arrays}
+    names = [n for n in required(piece) if n != "logp"]
+    grad = jax.jit(jax.grad(lambda x, rest: jnp.sum(piece(**{**{n: rest[n] for n in names}, "logp": x}))))
+    return np.asarray(grad(logp, given))[0, 0]
+
+
+@pytest.mark.parametrize("advantage", [1.7, -0.6, 0.0])
+def test_plain_and_ratio(advantage):
+    np.testing.assert_allclose(weights(surrogate.likelihood, RATIOS, advantage), advantage)
+    np.testing.assert_allclose(weights(surrogate.importance_ratio, RATIOS, advantage), advantage * RATIOS)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.2, 0.2), (0.2, 0.28), (0.5, 4.0)])
+@pytest.mark.parametrize("advantage", [1.7, -0.6, 0.0])
+def test_ppo_clip_by_region(low, high, advantage):
+    found = weights(partial(surrogate.ppo_clip, low=low, high=high), RATIOS, advantage)
+    for ratio, weight in zip(RATIOS, found, strict=True):
+        if (advantage > 0 and ratio > 1 + high) or (advantage < 0 and ratio < 1 - low):
+            assert weight == 0
+        else:
+            np.testing.assert_allclose(weight, advantage * ratio, rtol=1e-12)
+
+
+@pytest.mark.parametrize("advantage", [2.0, -2.0])
+def test_ppo_clip_is_the_minimum_of_the_paper(advantage):
+    logp, old = jnp.log(RATIOS)[None, None], jnp.zeros((1, 1, len(RATIOS)))
+    found = surrogate.ppo_clip(logp, old, jnp.full(old.shape, advantage), low=0.2, high=0.28)
+    wanted = np.minimum(RATIOS * advantage, np.clip(RATIOS, 0.8, 1.28) * advantage)
+    np.testing.assert_allclose(found[0, 0], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("advantage", [1.7, -0.6])
+def test_dual_clip_by_region(advantage):
+    piece = partial(surrogate.dual_clip, low=0.2, high=0.2, cap=3.0)
+    for ratio, weight in zip(RATIOS, weights(piece, RATIOS, advantage), strict=True):
+        beyond = ratio > 1.2 if advantage > 0 else ratio < 0.8 or ratio > 3.0
+        np.testing.assert_allclose(weight, 0.0 if beyond else advantage * ratio, rtol=1e-12)
+    logp, old = jnp.log(RATIOS)[None, None], jnp.zeros((1, 1, len(RATIOS)))
+    value = surrogate.dual_clip(logp, old, jnp.full(old.shape, advantage))
+    ppo = np.minimum(RATIOS * advantage, np.clip(RATIOS, 0.8, 1.2) * advantage)
+    wanted = ppo if advantage > 0 else np.maximum(ppo, 3.0 * advantage)
+    np.testing.assert_allclose(value[0, 0], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("advantage", [1.7, -0.6])
+@pytest.mark.parametrize("piece", [surrogate.sequence_clip, surrogate.sequence_clip_per_token])
+def test_sequence_clip_by_region(piece, advantage):
+    for ratio in ([1.1, 0.9, 1.0], [1.5, 1.2, 1.4], [0.5, 0.9, 0.8], [3.0, 0.5, 0.7]):
+        s = np.exp(np.mean(np.log(ratio)))
+        clipped = (advantage > 0 and s > 1.2) or (advantage < 0 and s < 0.8)
+        found = weights(partial(piece, low=0.2, high=0.2), np.array(ratio), advantage)
+        # Each of the three tokens carries the value: their sum over three is the rollout's.
+        np.testing.assert_allclose(found, 0.0 if clipped else advantage * s, rtol=1e-12)
+
+
+def test_sequence_ratio_leaves_masked_tokens_out():
+    ratio = np.array([1.1, 0.9, 7.0])
+    mask = jnp.asarray([[[True, True, False]]])
+    found = weights(partial(surrogate.sequence_clip, low=0.9, high=9.0), ratio, 1.0, mask=mask)
+    s = np.sqrt(1.1 * 0.9)
+    np.testing.assert_allclose(found, [3 * s / 2, 3 * s / 2, 0.0])
+
+
+@pytest.mark.parametrize("advantage", [1.7, -0.6])
+def test_clipped_weight_keeps_every_token(advantage):
+    found = weights(partial(surrogate.clipped_weight, low=0.2, high=0.28), RATIOS, advantage)
+    np.testing.assert_allclose(found, advantage * np.clip(RATIOS, 0.8, 1.28))
+    assert np.all(found != 0)
+    dropped = weights(partial(surrogate.ppo_clip, low=0.2, high=0.28), RATIOS, advantage)
+    assert np.any(dropped == 0)
+
+
+@pytest.mark.parametrize("advantage", [1.7, -0.6])
+def test_geometric_clip_by_region(advantage):
+    ratio = np.array([0.5, 0.9, 1.3, 2.0])
+    change = np.log(ratio)
+    clipped = np.minimum(change, 0.4) if advantage > 0 else np.maximum(change, -0.4)
+    beyond = change > 0.4 if advantage > 0 else change < -0.4
+    mean = np.exp(clipped.mean())
+    found = weights(surrogate.geometric_clip, ratio, advantage)
+    np.testing.assert_allclose(found, np.where(beyond, 0.0, advantage * mean), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("advantage", "tau"), [(1.7, 1.0), (-0.6, 1.05)])
+def test_soft_gate(advantage, tau):
+    s = 1 / (1 + np.exp(-tau * (RATIOS - 1)))
+    found = weights(surrogate.soft_gate, RATIOS, advantage)
+    np.testing.assert_allclose(found, advantage * RATIOS * 4 * s * (1 - s), rtol=1e-12)
+    np.testing.assert_allclose(found[RATIOS == 1.0], advantage)
+
+
+def test_importance_wrappers():
+    sampler_ratio = np.array([0.1, 0.6, 1.0, 1.8, 2.5, 6.0])
+    ratio = np.array([1.1, 0.9, 1.05, 1.0, 0.95, 1.15])
+    old = jnp.asarray(np.linspace(-3.0, -1.0, 6))[None, None]
+    sampler = old - jnp.log(sampler_ratio)[None, None]
+    for wrapped, wanted in (
+        (surrogate.truncated_importance(surrogate.ppo_clip, cap=2.0), np.minimum(sampler_ratio, 2.0)),
+        (
+            surrogate.masked_importance(surrogate.ppo_clip, low=0.5, high=2.0),
+            np.where((sampler_ratio >= 0.5) & (sampler_ratio <= 2.0), sampler_ratio, 0.0),
+        ),
+    ):
+        found = weights(wrapped, ratio, 1.5, logp_sampler=sampler)
+        np.testing.assert_allclose(found, 1.5 * ratio * wanted, rtol=1e-12)
