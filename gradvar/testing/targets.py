@@ -126,8 +126,10 @@ class AdvantageTarget:
             elif role == "count":
                 native[role], text[role] = int(value), str(int(value))
             elif role == "mask":
-                native[role] = self.library.array(value, _mask_dtype(self.library, self.mask_as))
-                text[role] = self.library.source(value.astype(int), _mask_dtype(self.library, self.mask_as))
+                # a mask in the rewards' own dtype: a wider one would promote what comes back
+                kind = "bool" if self.mask_as == "bool" else dtype
+                native[role] = self.library.array(value, kind)
+                text[role] = self.library.source(value.astype(int), kind)
             else:
                 native[role], text[role] = self._labels(value)
         native["lengths"], text["lengths"] = self._lengths(values, shape)
