@@ -26,6 +26,7 @@ QUICK_LAWS = (
     "masked_inert",
 )
 SAMPLED = 15
+WITNESS = 200  # the search for a witness ends with the first one
 
 
 def declared():
@@ -44,7 +45,9 @@ def test_what_is_declared_is_so(name, law, holds):
     elif law in LOSS_LAWS:
         found, why = loss_law(name, law)
     else:
-        result = check_law(BY_NAME[law], advantage_case(name, law), holds, examples=SAMPLED)
+        result = check_law(
+            BY_NAME[law], advantage_case(name, law), holds, examples=SAMPLED if holds else WITNESS
+        )
         assert result.status != "does not apply", result.why
         found, why = result.status == "holds", result.why
     assert found == holds, why
@@ -72,7 +75,8 @@ def loss_law(name, law):
     checked = LOSS_BY_NAME[law]
     if not catalogue.get(name).parts and law in WHOLE:
         checked = WHOLE[law]
-    result = check_law(checked, target, None, examples=SAMPLED)
+    holds = catalogue.get(name).laws[law]
+    result = check_law(checked, target, None, examples=SAMPLED if holds else WITNESS)
     assert result.status != "does not apply", result.why
     return result.status == "holds", result.why
 
