@@ -167,20 +167,19 @@ def batch_of_pairs(second="1/4"):
 
     bandits = [Bandit([p, 1 - sp.Rational(p)], [1, 0]) for p in ("1/2", second)]
     # A mixed pair has probability 2 p (1 - p); GRPO weighs its contrast by 1/2, DPO by sigma(-m) = 1 - p.
+    p = [b.probabilities[0] for b in bandits]
+    claimed = [[q * (1 - q) for q in p], [2 * q * (1 - q) * (1 - q) for q in p]]
+    cross = claimed[0][0] * claimed[1][1] - claimed[0][1] * claimed[1][0]
+    require(cross != 0, "the batch gradients are not parallel")
     directions = []
     for name, options in (("grpo", {"eps": 0.0}), ("dpo", {"beta": 1.0})):
         mean = np.asarray(
             engine(catalogue.get(name, **options), bandits, 2, ref_params=jnp.zeros((2, 2))).mean
         )
         directions.append(np.asarray(mean).reshape(2, 2)[:, 0])
-    p = [b.probabilities[0] for b in bandits]
-    claimed = [[q * (1 - q) for q in p], [2 * q * (1 - q) * (1 - q) for q in p]]
     for seen, exact in zip(directions, claimed, strict=True):
         gap = max(abs(a - float(b) / 2) for a, b in zip(seen, exact, strict=True))
         require(gap < 1e-12, f"engine and closed form differ by {gap}: {seen} against {exact}")
-    require(
-        claimed[0][0] * claimed[1][1] != claimed[0][1] * claimed[1][0], "the batch gradients are not parallel"
-    )
 
 
 claim.sabotage("shares ignored", exact_set, with_shares=False)

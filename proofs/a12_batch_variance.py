@@ -139,9 +139,9 @@ def four_rollouts(design=(2, 2)):
     prompts, size = design
     small = group_moments(bandit, size, weights).trace_cov / prompts
     whole = group_moments(bandit, 4, weights).trace_cov
+    require(small != whole, f"both designs have the variance {whole}")
     seen = float(engine(catalogue.get("rloo"), bandit, size, prompts=prompts).trace_cov)
     require(abs(seen - float(small)) < 1e-12, f"the engine has {seen}, the rationals {small}")
-    require(small != whole, f"both designs have the variance {whole}")
     return Exhibit(text=f"{prompts} groups of {size}: {small}; one group of 4: {whole}")
 
 

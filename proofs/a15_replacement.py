@@ -163,12 +163,12 @@ def tilted(second="1/10"):
     bandits = prompts(second)
     plain = [m[0] for m in pair_means(bandits)]
     retried = [m / mixed(b) for m, b in zip(plain, bandits, strict=True)]
+    require(plain[0] * retried[1] != plain[1] * retried[0], "the directions are the same")
     moments = engine(catalogue.get("grpo", eps=0.0), bandits, 2).mean.reshape(2, 2)[:, 0]
     require(
         max(abs(float(a) / 2 - float(b)) for a, b in zip(plain, moments, strict=True)) < 1e-12,
         "the engine's plain pairs",
     )
-    require(plain[0] * retried[1] != plain[1] * retried[0], "the directions are the same")
     return Exhibit(text=f"plain {plain}, retried {retried}")
 
 

@@ -125,9 +125,9 @@ def enumerated(name="dr_grpo"):
 def half(name="dr_grpo"):
     bandit = Bandit(["1/2", "1/2"], [1, 0])
     moments = group_moments(bandit, 2, weights_of(catalogue.get(name)))
-    engines_agree(engine(catalogue.get(name), bandit, 2), moments, name)
     require(moments.mean != bandit.gradient, "the mean is grad J")
     equal(moments.mean, [sp.Rational(1, 8), -sp.Rational(1, 8)], "half of grad J")
+    engines_agree(engine(catalogue.get(name), bandit, 2), moments, name)
 
 
 gradient.sabotage("no bias", factor, expected=1)
@@ -242,8 +242,8 @@ def independent(dependent=False):
 def exact_pair(name="rloo"):
     bandit = Bandit(["1/3", "2/3"], [1, 0])
     moments = group_moments(bandit, 2, weights_of(catalogue.get(name)))
-    engines_agree(engine(catalogue.get(name), bandit, 2), moments, name)
     equal(moments.mean, bandit.gradient, "the mean of a pair")
+    engines_agree(engine(catalogue.get(name), bandit, 2), moments, name)
     return Exhibit(text=f"mean {moments.mean}")
 
 
