@@ -28,12 +28,18 @@ r1, r2 = sp.symbols("r1 r2", real=True)
 gap = sp.Abs(r1 - r2)
 GROUP = sp.Integer(2)
 
+
+def four_tokens(tokens, mask):
+    return aggregate.constant_length(tokens, mask, length=4)
+
+
 # 1/|o_1| and so on for rollouts of 1 and 2 tokens, as each aggregation has it.
 SHARES = {
     aggregate.sequence_token_mean: (sp.Rational(1, 2), sp.Rational(1, 4)),
     aggregate.sequence_token_sum: (sp.Rational(1, 2), sp.Rational(1, 2)),
     aggregate.token_mean: (sp.Rational(1, 3), sp.Rational(1, 3)),
     aggregate.prompt_mean: (sp.Rational(1, 3), sp.Rational(1, 3)),
+    four_tokens: (sp.Rational(1, 8), sp.Rational(1, 8)),
 }
 
 
