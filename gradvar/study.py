@@ -20,18 +20,17 @@ from gradvar.config import MeasureConfig
 from gradvar.measure.direct import direct_many
 from gradvar.measure.exact import TooLarge, exact_from_tables, finite_tables
 from gradvar.measure.statistics import FIGURES
-from gradvar.policies import Bandit, Tabular
+from gradvar.policies import Bandit
 from gradvar.report.files import write_csv, write_json, write_parquet
 from gradvar.report.provenance import provenance
 from gradvar.tasks import Bandit as RewardTable
-from gradvar.tasks import Lookup
 from gradvar.train.drift import drift
+from gradvar.train.scenes import finite_scene, warm_transformer
 from gradvar.types import Estimator, Moments, Policy, Task
 
 SETTING = ("policy", "task", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")
 PER_ROLLOUT = (*FIGURES, "snr_per_rollout")
-NUM_PROMPTS = 6
-DRIFT_RATE = {"bandit": 0.3, "tabular": 0.3, "transformer": 3e-3}
+DRIFT_RATE = {"bandit": 0.1, "tabular": 0.1, "transformer": 1e-3}
 
 
 class Monitor(Protocol):
@@ -173,12 +172,19 @@ def _scene(name: str, config: MeasureConfig, monitor: Monitor) -> _Scene:
     task: Task
     if name == "transformer":
         task_name = "addition" if task_name == "auto" else task_name
-        policy, task, params, success = _warm(task_name, config, monitor)
+        monitor.stage(f"transformer: warm start on {task_name}", 1)
+        note = f"to a success rate of {config.success:g}"
+        warm = warm_transformer(
+            task_name, config.seed, config.success, config.precision,
+            on_step=lambda step, loss, rate: monitor.advance(0, note=f"step {step}, success {rate:.2f}"),
+        )  # fmt: skip
+        monitor.advance(note=note)
+        policy, task, params, success = warm.policy, warm.task, warm.params, warm.success
     else:
         task_name = "binary" if task_name == "auto" else task_name
         policy, task, params = finite_scene(name, task_name, config.seed)
         tables = finite_tables(policy, params, task)
-        success = float((tables.probs * tables.rewards).sum(-1).mean())
+        success = float((np.asarray(tables.probs) * np.asarray(tables.rewards)).sum(-1).mean())
     stale = sorted(set(config.staleness) - {0})
     versions = {0: params}
     if stale:
@@ -191,28 +197,6 @@ def _scene(name: str, config: MeasureConfig, monitor: Monitor) -> _Scene:
             )  # fmt: skip
             monitor.advance()
     return _Scene(name, task_name, policy, task, versions, success)
-
-
-def finite_scene(name: str, task_name: str, seed: int) -> tuple[Any, Any, PyTree]:
-    """A random finite policy and task of six prompts: (policy, task, params)."""
-    rng = np.random.default_rng(seed)
-    policy = Bandit(4, num_prompts=NUM_PROMPTS) if name == "bandit" else Tabular(2, 3, num_prompts=NUM_PROMPTS, stop=1)
-    params = policy.init(jax.random.key(seed))
-    completions = policy.support()
-    if task_name == "graded":
-        rewards = rng.normal(size=(NUM_PROMPTS, len(completions)))
-    else:
-        # One or two completions are right, never none and never all: every prompt can be learnt from.
-        rewards = np.zeros((NUM_PROMPTS, len(completions)))
-        for row in rewards:
-            row[rng.choice(len(row), size=rng.integers(1, len(row) - 1), replace=False)] = 1.0
-    return policy, RewardTable(rewards) if name == "bandit" else Lookup(rewards, completions), params
-
-
-def _warm(task_name: str, config: MeasureConfig, monitor: Monitor) -> tuple[Policy, Task, PyTree, float]:
-    from gradvar.train.scenes import warm_transformer
-
-    return warm_transformer(task_name, config.seed, config.success, config.precision, monitor)
 
 
 def _measure(
@@ -238,7 +222,7 @@ def _measure(
                 yield Result(scene.name, scene.task_name, steps, clip, "exact", moments)
             if left:
                 sampled = direct_many(
-                    [e for _, e in left], scene.policy, now, scene.task, size, old_params=old, prompts=prompts,
+                    [e for _, e in left], scene.policy, now, scene.task, size, old_params=None if steps == 0 else old, prompts=prompts,
                     key=jax.random.fold_in(jax.random.key(config.seed), 1000 * steps + size),
                     replicates=config.replicates,
                 )  # fmt: skip

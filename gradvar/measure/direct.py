@@ -201,7 +201,10 @@ class _Run:
     def gradients(self, key: PRNGKeyArray, pairs: Int[Array, " pair"]) -> Float[Array, "pair 2 estimator param"]:
         """The gradients of every measured estimator for the pairs of these numbers."""
         prompts, keys = _draw(self.task, self.fixed, key, pairs, self.size, self.group_size)
-        rollouts = _roll(self.policy, self.task, self.params, self.old, self.ref, prompts, keys, self.side, self.needs)
+        # What is the same object is scored once: on policy that saves two passes in three.
+        old = None if self.old is self.params else self.old
+        ref = None if self.ref is self.old else self.ref
+        rollouts = _roll(self.policy, self.task, self.params, old, ref, prompts, keys, self.side, self.needs)
         weights = _weights(self.measured, rollouts, self.size, self.group_size)
         return _pull(self.policy, self.params, prompts, rollouts["completions"], weights, self._vectorised())
 
@@ -291,24 +294,30 @@ def _roll(
     policy: Policy,
     task: Task,
     params: PyTree,
-    old_params: PyTree,
-    ref_params: PyTree,
+    old_params: PyTree | None,
+    ref_params: PyTree | None,
     prompts: PyTree,
     keys: PRNGKeyArray,
     side: Side | None,
     needs: tuple[str, ...],
 ) -> dict[str, Array]:
-    """Sample and score flat rollouts [pair, 2, N, ...]."""
+    """Sample and score flat rollouts [pair, 2, N, ...]; old parameters None: the current; reference None: the old."""
 
     def one(prompts: PyTree, key: PRNGKeyArray) -> dict[str, Array]:
-        completions = policy.sample(old_params, key, prompts, 1)
+        completions = policy.sample(params if old_params is None else old_params, key, prompts, 1)
+
+        def scored(values: PyTree | None, otherwise: Array) -> Array:
+            return otherwise if values is None else policy.logprobs(values, prompts, completions)[:, 0]
+
+        logp = policy.logprobs(params, prompts, completions)[:, 0]
+        logp_old = scored(old_params, logp)
         found = {
             "completions": completions[:, 0],
             "rewards": task.reward(prompts, completions)[:, 0],
             "mask": policy.mask(completions)[:, 0],
-            "logp": policy.logprobs(params, prompts, completions)[:, 0],
-            "logp_old": policy.logprobs(old_params, prompts, completions)[:, 0],
-            "logp_ref": policy.logprobs(ref_params, prompts, completions)[:, 0],
+            "logp": logp,
+            "logp_old": logp_old,
+            "logp_ref": scored(ref_params, logp_old),
         }
         return {**found, **(side(prompts, completions[:, 0], needs) if side is not None else {})}
 
@@ -369,11 +378,15 @@ def _block_sums(
     blocks: int,
 ) -> _Sums:
     """Sum a chunk's replicates into their blocks; pairs that are not ``real`` count for nothing."""
-    place = jax.nn.one_hot(block, blocks, dtype=gradients.dtype) * real[:, None]
+    gradients = gradients * real[:, None, None, None]
     first, second = gradients[:, 0], gradients[:, 1]
+
+    def into_blocks(x: Array) -> Array:
+        return jnp.moveaxis(jax.ops.segment_sum(x, block, blocks), 0, min(1, x.ndim - 1))
+
     return _Sums(
-        gradients=jnp.einsum("nb,nep->ebp", place, first + second),
-        squares=jnp.einsum("nb,ne->eb", place, (gradients**2).sum((1, 3))),
-        pairs=jnp.einsum("nb,ne->eb", place, (first * second).sum(-1)),
-        count=2 * place.sum(0),
+        gradients=into_blocks(first + second),
+        squares=into_blocks((gradients**2).sum((1, 3))),
+        pairs=into_blocks((first * second).sum(-1)),
+        count=into_blocks(2.0 * real),
     )

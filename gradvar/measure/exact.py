@@ -118,17 +118,19 @@ def _exact(
     symmetric = route != "groups" and is_symmetric(estimator, tables, group_size)
     if route == "multisets" and not symmetric:
         raise ValueError(f"route: multisets, but {estimator.name} depends on the order of the rollouts; use groups")
-    if fixed is not None:
-        rows = fixed[:, None] if separate else fixed[None]
-    else:
-        rows = np.array(list(itertools.product(range(num_listed), repeat=1 if separate else size)))
-    per_batch = rows.shape[1]
+    per_batch = 1 if separate else size
     count = math.comb(num_completions + group_size - 1, group_size) if symmetric else num_completions**group_size
-    if (total := count**per_batch * len(rows)) > LARGEST_ENUMERATION:
+    cases = num_listed**per_batch if fixed is None else size // per_batch
+    # Python's whole numbers: the product may be astronomical, and is refused before anything is listed.
+    if (total := count**per_batch * cases) > LARGEST_ENUMERATION:
         raise TooLarge(
-            f"group_size: {group_size} makes {total:.3g} batches to enumerate, over {LARGEST_ENUMERATION:.0e}; "
-            "take a smaller group, fewer prompts or completions, or measure.direct"
+            f"group_size: {group_size} makes 10^{math.log10(total):.1f} batches to enumerate, "
+            f"over {LARGEST_ENUMERATION:.0e}; take a smaller group, fewer prompts or completions, or measure.direct"
         )
+    if fixed is not None:
+        rows = fixed.reshape(-1, per_batch)
+    else:
+        rows = np.array(list(itertools.product(range(num_listed), repeat=per_batch)))
     picks, ways = (_multisets if symmetric else _groups)(num_completions, group_size)
     picks, ways = _batches_of(picks, ways, per_batch)
     means, seconds = (np.asarray(x) for x in _enumerate(estimator, tables, jnp.asarray(rows), *_chunked(picks, ways)))

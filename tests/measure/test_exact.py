@@ -189,3 +189,6 @@ def test_bad_input_is_one_clear_line(change, message):
 def test_too_large_an_enumeration_is_refused_before_it_starts():
     with pytest.raises(TooLarge, match="group_size: 64 makes"):
         exact(catalogue.get("rloo"), *scenes.bandit(0, binary=True, answers=16), 64)
+    # A coupled estimator over many prompts: 3^64 lists of prompts, which must not be made.
+    with pytest.raises(TooLarge, match="group_size: 2 makes"):
+        exact(catalogue.get("reinforce_pp"), *scenes.bandit(0, binary=True, prompts=3), 2, prompts=64)
