@@ -35,9 +35,20 @@ def verify_all(
         for future in as_completed(pending):
             claim = pending[future]
             outcomes, complaints, seconds = future.result()
+            if [o.name for o in outcomes] != names_of(claim):
+                raise ValueError(f"{claim.path}: it changed while claim {claim.id} ran; run again")
             found[claim.id] = Report(claim, outcomes, complaints, seconds)
             report_done(claim)
     return [found[claim.id] for claim in claims]
+
+
+def names_of(claim: Claim) -> list[str]:
+    """The names of a claim's parts in the order in which ``verify`` runs them."""
+    return (
+        [s.name for s in claim.steps]
+        + [c.text for c in claim.counterexamples]
+        + [s.name for s in claim.sabotages]
+    )
 
 
 def _verify_by_name(path: str, identifier: str) -> tuple[tuple[Outcome, ...], tuple[str, ...], float]:
