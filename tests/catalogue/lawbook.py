@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradvar import catalogue
-from gradvar.compose import compose, required
+from gradvar.composition import compose, required
 from gradvar.pieces import surrogate
 from gradvar.types import Batch
 

@@ -13,9 +13,9 @@ from gradvar import catalogue
 from gradvar.types import Batch, Estimator
 
 WANTED = [
-    "reinforce", "reinforce_best_constant", "remax", "rloo", "dr_grpo", "grpo", "grpo_sample_std", "grpo_pair",
-    "grpo_contrastive", "reinforce_pp", "reinforce_pp_baseline", "opo", "opo_leave_one_out", "ppo",
-    "ppo_dual_clip", "dapo", "gspo", "gspo_token", "cispo", "gmpo", "sapo", "gpg", "maxrl", "softmax",
+    "reinforce", "reinforce_best_constant", "remax", "rloo", "dr_grpo", "grpo", "grpo_sample_std",
+    "grpo_pair", "grpo_contrastive", "reinforce_pp", "reinforce_pp_baseline", "opo", "opo_leave_one_out",
+    "ppo", "ppo_dual_clip", "dapo", "gspo", "gspo_token", "cispo", "gmpo", "sapo", "gpg", "maxrl", "softmax",
     "pass_at_k", "pass_at_k_standardised", "bnpo", "krpo", "ebpo", "spo", "gdpo", "dpo", "ipo", "lpo_forward",
     "lpo_reverse",
 ]  # fmt: skip
