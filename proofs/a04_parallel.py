@@ -1,10 +1,11 @@
 """A4: where two-rollout GRPO and DPO pull in the same direction, exactly, and by which factor."""
 
 import jax
+import numpy as np
 import sympy as sp
+from gradvar.composition import compose
 
 from gradvar import catalogue
-from gradvar.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,
@@ -120,7 +121,7 @@ def both(beta_claimed=0.1):
     ref = symbols("c", shape)
     scene = group_scene(2, (2, 2), rewards=(1, 0), on_policy=True, logp_ref=ref)
     h = (scene.logp - ref).reshape(2, 2).sum(axis=1)
-    point = {s: sp.Rational(i * i, 7) for i, s in enumerate([*ref.flat, *scene.batch.logp_old.flat])}
+    point = {s: sp.Rational(i * i, 7) for i, s in enumerate([*ref.flat, *np.ravel(scene.batch.logp_old)])}
     dpo = scene.weights(catalogue.get("dpo", beta=0.1), assume=Witness(point)).reshape(-1)
     grpo = scene.weights(grpo_like(aggregate.sequence_token_sum), assume=Witness(point)).reshape(-1)
     b = sp.Rational(str(beta_claimed))
@@ -163,7 +164,6 @@ def unequal_lengths(lengths=(1, 2)):
 )
 def batch_of_pairs(second="1/4"):
     import jax.numpy as jnp
-    import numpy as np
 
     bandits = [Bandit([p, 1 - sp.Rational(p)], [1, 0]) for p in ("1/2", second)]
     # A mixed pair has probability 2 p (1 - p); GRPO weighs its contrast by 1/2, DPO by sigma(-m) = 1 - p.

@@ -63,9 +63,9 @@ def cells(settings, metrics):
 
 def retained(settings, metrics, group, mean):
     """The share of performance kept, per cent, by one aggregation."""
-    sums = {}
+    sums: dict[object, tuple[Fraction, Fraction]] = {}
     for cell, (a, b) in cells(settings, metrics).items():
-        x, y = sums.get(GROUPS[group](cell), (0, 0))
+        x, y = sums.get(GROUPS[group](cell), (Fraction(0), Fraction(0)))
         sums[GROUPS[group](cell)] = x + a, y + b
     return 100 * MEANS[mean]([x / y for x, y in sums.values()])
 
@@ -144,7 +144,7 @@ time = Claim(
 )
 
 
-def time_ratios(settings):
+def time_ratios(settings) -> dict[str, float]:
     pairs = hours(settings)
     ratios = [a / b for a, b in pairs]
     return {
@@ -244,7 +244,7 @@ PRINTED = {
 def averages(metric=0):
     for setting, printed in PRINTED.items():
         for g, value in enumerate(printed):
-            mean = sum(Fraction(x) for x in TABLE[setting][g][1 + metric].split()) / 5
+            mean = sum(map(Fraction, str(TABLE[setting][g][1 + metric]).split()), Fraction(0)) / 5
             require(
                 abs(mean - Fraction(value)) <= Fraction(1, 200),
                 f"{setting}, column {g}: {float(mean):.3f} against {value}",
@@ -402,7 +402,7 @@ def fits(value, count, *, truncate=False):
     near = int(value * count / 100)
     for k in (near - 1, near, near + 1, near + 2):
         exact = Fraction(100 * k, count)
-        if truncate and 0 <= exact - value < Fraction(1, 100):
+        if truncate and Fraction(0) <= exact - value < Fraction(1, 100):
             return True
         if not truncate and abs(exact - value) <= Fraction(1, 200):
             return True

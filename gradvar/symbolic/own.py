@@ -106,7 +106,7 @@ def load_objective(target: str) -> Objective:
         if isinstance(made, Estimator):
             return made.objective
     if parameters and parameters[0].name == "rewards":
-        from gradvar.compose import compose
+        from gradvar.composition import compose
         from gradvar.pieces import aggregate, surrogate
 
         return compose(

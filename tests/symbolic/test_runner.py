@@ -3,7 +3,7 @@
 from gradvar.symbolic import load, verify
 from gradvar.symbolic.runner import names_of
 
-SOURCE = '''
+SOURCE = """
 from gradvar.symbolic import Claim, Source, require
 claim = Claim(id="T1", title="t", statement="s", source=Source("0"), verdict="refuted", scope="all")
 
@@ -21,7 +21,7 @@ def three():
 
 claim.sabotage("four", one, x=2)
 claim.sabotage("five", two, x=1)
-'''
+"""
 
 
 def test_names_follow_the_outcomes(tmp_path):
