@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from gradvar import symbolic as symbolic
     from gradvar import tasks as tasks
     from gradvar import testing as testing
-    from gradvar.compose import compose as compose
+    from gradvar.composition import compose as compose
     from gradvar.config import MeasureConfig as MeasureConfig
     from gradvar.pieces import advantage as advantages
     from gradvar.pieces import aggregate as aggregates
     from gradvar.pieces import penalty as penalties
     from gradvar.pieces import select as selections
     from gradvar.pieces import surrogate as surrogates
-    from gradvar.study import Study as Study
-    from gradvar.study import measure_study as study
+    from gradvar.studies import Study as Study
+    from gradvar.studies import measure_study as study
     from gradvar.train.drift import drift as drift
     from gradvar.train.warm import warm_start as warm_start
     from gradvar.types import Batch as Batch
@@ -57,10 +57,10 @@ _NAMES = {
     "Moments": "gradvar.types",
     "Paper": "gradvar.types",
     "token_weights": "gradvar.types",
-    "compose": "gradvar.compose",
+    "compose": "gradvar.composition",
     "MeasureConfig": "gradvar.config",
-    "Study": "gradvar.study",
-    "study": "gradvar.study:measure_study",
+    "Study": "gradvar.studies",
+    "study": "gradvar.studies:measure_study",
     "warm_start": "gradvar.train.warm",
     "drift": "gradvar.train.drift",
 }

@@ -46,6 +46,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _commands() -> object:
     """The union of the subcommands' settings, as tyro reads it."""
+    from gradvar.commands.advise import Advise
     from gradvar.commands.check import Check
     from gradvar.commands.prove import Prove
 
@@ -53,6 +54,7 @@ def _commands() -> object:
         Annotated[MeasureConfig, tyro.conf.subcommand("measure")]
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Prove, tyro.conf.subcommand("prove")]
+        | Annotated[Advise, tyro.conf.subcommand("advise")]
         | Annotated[ListConfig, tyro.conf.subcommand("list")]
     )
 
@@ -70,6 +72,10 @@ def _dispatch(config: object) -> int:
         from gradvar.commands.check import run as check
 
         return check(config)
+    if type(config).__name__ == "Advise":
+        from gradvar.commands.advise import run as advise
+
+        return advise(config)
     from gradvar.commands.prove import run as prove
 
     return prove(config)

@@ -131,7 +131,9 @@ def batch_moments(bandits: Sequence[Bandit], prompts: int, size: int, estimator:
         groups = [itertools.product(range(len(bandits[q].probabilities)), repeat=size) for q in rows]
         for picks in itertools.product(*groups):
             batch = list(zip(rows, picks, strict=True))
-            weights = batch_weights(estimator, tuple(tuple(bandits[q].rewards[k] for k in row) for q, row in batch))
+            weights = batch_weights(
+                estimator, tuple(tuple(bandits[q].rewards[k] for k in row) for q, row in batch)
+            )
             chance = sp.Rational(1, len(draws))
             update = [sp.Integer(0)] * total
             for (q, row), w in zip(batch, weights, strict=True):
@@ -150,6 +152,16 @@ def batch_weights(estimator: Any, rewards: tuple[tuple[Any, ...], ...]) -> Any:
     array = np.asarray([list(row) for row in rewards], object)
     zeros = np.full((*array.shape, 1), sp.Integer(0), object)
     return trace(jax.grad(estimator), zeros, symbolic_batch(array, zeros))[:, :, 0]
+
+
+def less(baseline: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """The weight of a single rollout with a constant baseline."""
+    return lambda rewards: (rewards[0] - baseline,)
+
+
+def mixed_only(weights: Callable[..., Sequence[Any]]) -> Callable[[tuple[Any, ...]], Sequence[Any]]:
+    """The same weights, but zero for a group of equal rewards."""
+    return lambda rewards: weights(rewards) if len(set(rewards)) > 1 else (0,) * len(rewards)
 
 
 def mean_agrees(moments: Moments, mean: Sequence[Any], what: str) -> None:

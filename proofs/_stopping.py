@@ -51,5 +51,5 @@ def sequence_engine(estimator: Estimator, a: Any, b: Any, rewards: Sequence[Any]
     a, b = float(sp.Rational(a)), float(sp.Rational(b))
     with jax.enable_x64(True):
         logits = jnp.log(jnp.asarray([[[a, 1 - a], [b, 1 - b]]]))
-        task = Lookup([float(r) for r in rewards], policy.support())
+        task = Lookup(jnp.asarray([float(r) for r in rewards]), policy.support())
         return exact(estimator, policy, logits, task, size)

@@ -3,7 +3,7 @@
 import numpy as np
 import sympy as sp
 
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,

@@ -209,7 +209,7 @@ def degrees(constant=(2, 3)):
     route="traced code",
     shows=r"$w_2, w_3$ are constants also for $\epsilon = 10^{-6}$ and $1$; $w_4$ is not",
 )
-def traced(last=3):
+def with_epsilon(last=3):
     for eps in (1e-6, 1.0):
         for size in (2, 3, 4):
             values = coefficients(shipped("grpo", size, eps=eps), size)
@@ -239,5 +239,5 @@ def two_prompts(sizes=(3, 4)):
 
 direction.sabotage("G = 3 among the group sizes that bend the direction", all_groups, first_free=3)
 direction.sabotage("G = 4 called constant", degrees, constant=(2, 3, 4))
-direction.sabotage("G = 4 called constant in the code", traced, last=4)
+direction.sabotage("G = 4 called constant in the code", with_epsilon, last=4)
 direction.sabotage("G = 4 called parallel", two_prompts, sizes=(4, 5))

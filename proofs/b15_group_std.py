@@ -142,7 +142,7 @@ FOUR = Bandit(["1/4", "1/4", "1/4", "1/4"], [1, 1, 0, 0], scores=[[4], [-3], [0]
 )
 def lopsided(bandit=FOUR):
     weights = weights_of(catalogue.get("grpo", eps=0.0))
-    sizes = {}
+    sizes: dict[int, tuple[sp.Expr, int]] = {}
     for answers in itertools.product(range(4), repeat=4):
         rewards = tuple(bandit.rewards[j] for j in answers)
         update = sp.Add(*[w * bandit.scores[j][0] for w, j in zip(weights(rewards), answers, strict=True)])

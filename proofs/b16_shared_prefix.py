@@ -166,7 +166,8 @@ def over_groups(name="dr_grpo"):
     shows=r"a group's update in the prefix's logits is $\frac{1}{G} \sum_i A_i s_i$ with $s_i$ the first token's score: B2a with that score gives $\frac{G-1}{G} \mathrm{E}[r s] = \frac{G-1}{G} \nabla J$",
 )
 def why(extra=1):
-    G, g, J = sp.Symbol("G", positive=True), *sp.symbols("g J", real=True)
+    G = sp.Symbol("G", positive=True)
+    g, J = sp.symbols("g J", real=True)
     R, S, RS = sp.symbols("R S RS")
     table = {(1, 1): g, (1, 0): J, (0, 1): sp.Integer(0), (0, 0): sp.Integer(1)}
     found = over_rollouts(

@@ -3,10 +3,10 @@
 import itertools
 
 import sympy as sp
-from _short_sequences import mean_agrees, parallel_defect, stopping, stopping_engine
+from _short_sequences import mean_agrees, mixed_only, parallel_defect, stopping, stopping_engine
 
 from gradvar import catalogue
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,
@@ -28,7 +28,9 @@ HARD, EASY = Bandit(["1/2", "1/2"], [1, 0]), Bandit(["1/10", "9/10"], [1, 0])
 
 
 def standardised(size):
-    return lambda k: (0, 0) if k in (0, size) else (sp.sqrt(sp.Rational(size - k, k)), -sp.sqrt(sp.Rational(k, size - k)))
+    return lambda k: (
+        (0, 0) if k in (0, size) else (sp.sqrt(sp.Rational(size - k, k)), -sp.sqrt(sp.Rational(k, size - k)))
+    )
 
 
 def centred(size):
@@ -42,40 +44,88 @@ def mixed_chance(size, chance):
 sampling = Claim(
     id="B19a",
     title="Dynamic sampling changes only the scale of the expected update",
-    statement=r"Dropping groups of equal rewards and drawing new prompts in their place multiplies the expected update by $1/\mathrm{P}(\text{mixed})$ and leaves its direction.",
-    source=Source("2503.14476", "", "the dynamic-sampling constraint of equation (8); that it changes only the scale is the common reading, not a line of the paper"),
+    statement=(
+        r"Dropping groups of equal rewards and drawing new prompts in their place multiplies the "
+        r"expected update by $1/\mathrm{P}(\text{mixed})$ and leaves its direction."
+    ),
+    source=Source(
+        "2503.14476",
+        "",
+        (
+            "the dynamic-sampling constraint of equation (8); that it changes only the scale is the "
+            "common reading, not a line of the paper"
+        ),
+    ),
     verdict="conditional",
-    scope="every group advantage that vanishes on equal rewards, every G, any rewards; one prompt or a prompt distribution",
+    scope=(
+        "every group advantage that vanishes on equal rewards, every G, any rewards; one prompt or a "
+        "prompt distribution"
+    ),
     hypotheses=(
         "replacements are drawn as new, independent prompts (not new rollouts of the same prompt)",
-        "the aggregation gives every kept group the same weight: not a token-mean over rollouts of different length",
+        (
+            "the aggregation gives every kept group the same weight: not a token-mean over rollouts of "
+            "different length"
+        ),
     ),
-    finding=r"Redrawing the rollouts of the same prompt instead weighs each prompt by $1/\mathrm{P}(\text{mixed}|x)$: for Dr. GRPO that is the weight $\frac{(G-1)/G}{1 - p^G - (1-p)^G}$, which at $G = 2$ is $\frac{1}{4 p (1-p)}$ and climbs the log-odds. With DAPO's own token-mean even new prompts tilt the direction, because dropped groups take their tokens out of the denominator.",
+    finding=(
+        r"Redrawing the rollouts of the same prompt instead weighs each prompt by "
+        r"$1/\mathrm{P}(\text{mixed}|x)$: for Dr. GRPO that is the weight $\frac{(G-1)/G}{1 - p^G - "
+        r"(1-p)^G}$, which at $G = 2$ is $\frac{1}{4 p (1-p)}$ and climbs the log-odds. With DAPO's "
+        r"own token-mean even new prompts tilt the direction, because dropped groups take their tokens "
+        r"out of the denominator."
+    ),
 )
 
 
-@sampling.step("New prompts", route="sympy", shows=r"kept prompts have the law $\mathrm{P}(x)\mathrm{P}(\text{mixed}|x)/\mathrm{P}(\text{mixed})$, which cancels the division by $\mathrm{P}(\text{mixed}|x)$: $\mathrm{E}[\hat g | \text{kept}] = \mathrm{E}[\hat g]/\mathrm{P}(\text{mixed})$")
+@sampling.step(
+    "New prompts",
+    route="sympy",
+    shows=(
+        r"kept prompts have the law "
+        r"$\mathrm{P}(x)\mathrm{P}(\text{mixed}|x)/\mathrm{P}(\text{mixed})$, which cancels the "
+        r"division by $\mathrm{P}(\text{mixed}|x)$: $\mathrm{E}[\hat g | \text{kept}] = "
+        r"\mathrm{E}[\hat g]/\mathrm{P}(\text{mixed})$"
+    ),
+)
 def new_prompts(same_prompt=False):
     p1, p2 = sp.symbols("p1 p2", positive=True)
     for size, kind in ((2, centred), (3, standardised), (4, centred)):
         law = [mixed_chance(size, x) for x in (p1, p2)]
         kept = [sp.Rational(1, 2)] * 2 if same_prompt else [m / sum(law) for m in law]
-        update = [k * prompt_weight(kind(size), size, x) / m for k, x, m in zip(kept, (p1, p2), law, strict=True)]
+        update = [
+            k * prompt_weight(kind(size), size, x) / m for k, x, m in zip(kept, (p1, p2), law, strict=True)
+        ]
         plain = [prompt_weight(kind(size), size, x) / 2 for x in (p1, p2)]
-        equal(update[0] * plain[1], update[1] * plain[0], f"the two prompts' weights keep their ratio at G = {size}")
+        equal(
+            update[0] * plain[1],
+            update[1] * plain[0],
+            f"the two prompts' weights keep their ratio at G = {size}",
+        )
 
 
-@sampling.step("The shipped estimators on two prompts", route="enumeration", shows=r"$\mathrm{E}[\hat g\, 1_{\text{mixed}}] = \mathrm{E}[\hat g]$ for GRPO, Dr. GRPO and RLOO: a group of equal rewards adds nothing")
+@sampling.step(
+    "The shipped estimators on two prompts",
+    route="enumeration",
+    shows=(
+        r"$\mathrm{E}[\hat g\, 1_{\text{mixed}}] = \mathrm{E}[\hat g]$ for GRPO, Dr. GRPO and RLOO: a "
+        r"group of equal rewards adds nothing"
+    ),
+)
 def nothing_lost(name="rloo"):
     for estimator in ("dr_grpo", "grpo_contrastive", name):
         weights = weights_of(catalogue.get(estimator))
         for bandit in (HARD, EASY):
             whole = group_moments(bandit, 2, weights).mean
-            mixed = group_moments(bandit, 2, lambda r, w=weights: w(r) if len(set(r)) > 1 else (0,) * len(r)).mean
+            mixed = group_moments(bandit, 2, mixed_only(weights)).mean
             equal(mixed, whole, f"{estimator}: equal groups add nothing")
 
 
-@sampling.step("Retrying on the same prompt", route="sympy", shows=r"Dr. GRPO at $G = 2$: $w = \frac{1}{4p(1-p)}$, the gradient of $\frac{1}{4} \log\frac{p}{1-p}$")
+@sampling.step(
+    "Retrying on the same prompt",
+    route="sympy",
+    shows=r"Dr. GRPO at $G = 2$: $w = \frac{1}{4p(1-p)}$, the gradient of $\frac{1}{4} \log\frac{p}{1-p}$",
+)
 def same_prompt(factor=sp.Rational(1, 4)):
     w = prompt_weight(centred(2), 2, p) / mixed_chance(2, p)
     equal(w, factor * sp.diff(sp.log(p / (1 - p)), p), "the weight of a prompt that is retried until mixed")
@@ -102,7 +152,17 @@ def token_mean(policy, size, prompts, dynamic):
     return total
 
 
-@sampling.counterexample("The token-mean on rollouts of one and two tokens, two groups of two per batch: with and without dynamic sampling the means are not parallel. The engine agrees with the first.", a="1/2", b="1/4", rewards="(1, 0, 0)", G="2", Q="2")
+@sampling.counterexample(
+    (
+        "The token-mean on rollouts of one and two tokens, two groups of two per batch: with and "
+        "without dynamic sampling the means are not parallel. The engine agrees with the first."
+    ),
+    a="1/2",
+    b="1/4",
+    rewards="(1, 0, 0)",
+    G="2",
+    Q="2",
+)
 def token_mean_tilts(policy=STEP):
     with_it, without = token_mean(policy, 2, 2, True), token_mean(policy, 2, 2, False)
     require(parallel_defect(with_it, without) != 0, "the two means are not parallel")
@@ -110,7 +170,14 @@ def token_mean_tilts(policy=STEP):
     return Exhibit(text=f"with {with_it}, without {without}")
 
 
-@sampling.counterexample("Retrying on the same prompt, p = 1/2 and 1/10, Dr. GRPO at G = 2: each prompt's exact mean given a mixed group, against the mean of all groups.", p="(1/2, 1/10)", G="2")
+@sampling.counterexample(
+    (
+        "Retrying on the same prompt, p = 1/2 and 1/10, Dr. GRPO at G = 2: each prompt's exact mean "
+        "given a mixed group, against the mean of all groups."
+    ),
+    p="(1/2, 1/10)",
+    G="2",
+)
 def retry_tilts(other=EASY):
     pair, plain = [], []
     for bandit in (HARD, other):
@@ -130,15 +197,31 @@ sampling.sabotage("a policy that never goes on", token_mean_tilts, policy=stoppi
 tokens = Claim(
     id="B19b",
     title="When the token-mean and the sequence-mean are the same",
-    statement=r"The mean over all tokens of a batch and the mean over rollouts of token-means give the same gradient if and only if every rollout with a nonzero advantage has the batch's mean length.",
-    source=Source("2503.14476", "", "the token-level loss, equation (8), against the sample-level loss of GRPO"),
+    statement=(
+        r"The mean over all tokens of a batch and the mean over rollouts of token-means give the same "
+        r"gradient if and only if every rollout with a nonzero advantage has the batch's mean length."
+    ),
+    source=Source(
+        "2503.14476", "", "the token-level loss, equation (8), against the sample-level loss of GRPO"
+    ),
     verdict="proved",
-    scope="any number of rollouts, any advantages and lengths, independent scores; the token weights are compared, at any ratio off the clip's boundary",
-    finding=r"A token of rollout i weighs $1/\sum_j l_j$ against $1/(G l_i)$: the token-mean multiplies the sequence's share by $l_i / \bar l$. Equal lengths are needed only where there is something to learn.",
+    scope=(
+        "any number of rollouts, any advantages and lengths, independent scores; the token weights are "
+        "compared, at any ratio off the clip's boundary"
+    ),
+    finding=(
+        r"A token of rollout i weighs $1/\sum_j l_j$ against $1/(G l_i)$: the token-mean multiplies "
+        r"the sequence's share by $l_i / \bar l$. Equal lengths are needed only where there is "
+        r"something to learn."
+    ),
 )
 
 
-@tokens.step("The shares", route="traced code", shows=r"weights of the shipped rules at lengths 1, 2, 3: ratio $l_i/\bar l$")
+@tokens.step(
+    "The shares",
+    route="traced code",
+    shows=r"weights of the shipped rules at lengths 1, 2, 3: ratio $l_i/\bar l$",
+)
 def shares(lengths=(1, 2, 3)):
     scene = group_scene(3, lengths=(1, 2, 3), on_policy=True)
     by_rule = [
@@ -149,23 +232,40 @@ def shares(lengths=(1, 2, 3)):
         equal(by_rule[0][0, i, 0], sp.Rational(lengths[i], 2) * by_rule[1][0, i, 0], f"rollout {i + 1}")
 
 
-@tokens.step("If and only if", route="smt", shows=r"$A_i / \sum_j l_j = A_i / (G l_i)$ for all i means $l_i = \bar l$ wherever $A_i \ne 0$")
+@tokens.step(
+    "If and only if",
+    route="smt",
+    shows=r"$A_i / \sum_j l_j = A_i / (G l_i)$ for all i means $l_i = \bar l$ wherever $A_i \ne 0$",
+)
 def characterised(every=False):
     for size in (2, 3, 4):
         lengths = sp.symbols(f"l1:{size + 1}", positive=True)
         scores = sp.symbols(f"A1:{size + 1}", real=True)
         total = sp.Add(*lengths)
         same = sp.And(*[sp.Eq(a * size * l, a * total) for a, l in zip(scores, lengths, strict=True)])
-        at_mean = sp.And(*[sp.Or(sp.Eq(size * l, total), False if every else sp.Eq(a, 0)) for a, l in zip(scores, lengths, strict=True)])
+        at_mean = sp.And(
+            *[
+                sp.Or(sp.Eq(size * l, total), False if every else sp.Eq(a, 0))
+                for a, l in zip(scores, lengths, strict=True)
+            ]
+        )
         require(smt_valid([], sp.Equivalent(same, at_mean)), f"the characterisation at G = {size}")
 
 
-@tokens.step("Small lengths", route="enumeration", shows="lengths 1..4, G = 3, which advantages vanish: all 512 cases")
+@tokens.step(
+    "Small lengths", route="enumeration", shows="lengths 1..4, G = 3, which advantages vanish: all 512 cases"
+)
 def small(mean_only=True):
     def holds(l1, l2, l3, a1, a2, a3):
         lengths, scores = (l1, l2, l3), (a1, a2, a3)
-        same = all(sp.Rational(a, sum(lengths)) == sp.Rational(a, 3 * l) for a, l in zip(scores, lengths, strict=True))
-        return same == all(a == 0 or 3 * l == (sum(lengths) if mean_only else 3 * max(lengths)) for a, l in zip(scores, lengths, strict=True))
+        same = all(
+            sp.Rational(a, sum(lengths)) == sp.Rational(a, 3 * l)
+            for a, l in zip(scores, lengths, strict=True)
+        )
+        return same == all(
+            a == 0 or 3 * l == (sum(lengths) if mean_only else 3 * max(lengths))
+            for a, l in zip(scores, lengths, strict=True)
+        )
 
     count = enumerate_rationals(holds, *[range(1, 5)] * 3, *[(0, 1)] * 3, what="same weights iff mean length")
     return Exhibit(text=f"{count} cases")

@@ -5,9 +5,19 @@ from functools import partial
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.symbolic import Claim, Exhibit, Source, Witness, enumerate_rationals, equal, group_scene, require, smt_valid
+from gradvar.symbolic import (
+    Claim,
+    Exhibit,
+    Source,
+    Witness,
+    enumerate_rationals,
+    equal,
+    group_scene,
+    require,
+    smt_valid,
+)
 
 claim = Claim(
     id="B21",
@@ -19,11 +29,17 @@ claim = Claim(
     ),
     source=Source("2506.13585", "", "equations (4) and (5)"),
     verdict="proved",
-    scope="all real rewards and ratios off the boundaries; clip ranges (0.2, 0.2), (0.2, 0.28) and (1, 4) as traced, every range by z3",
+    scope=(
+        "all real rewards and ratios off the boundaries; clip ranges (0.2, 0.2), (0.2, 0.28) and (1, "
+        "4) as traced, every range by z3"
+    ),
     finding=(
-        r"CISPO's weight is a bounded importance weight: exact up to $1 + \epsilon_+$, too small beyond, so its expected update is that of "
-        r"$\mathrm{E}_{\text{old}}[\min(\rho, 1+\epsilon_+) A s]$: biased exactly where the policy has moved most, and never blind to a token. "
-        r"It also keeps pushing where PPO stops: a token that has already moved far enough in the advantage's direction is pushed on."
+        r"CISPO's weight is a bounded importance weight: exact up to $1 + \epsilon_+$, too small "
+        r"beyond, so its expected update is that of "
+        r"$\mathrm{E}_{\text{old}}[\min(\rho, 1+\epsilon_+) A s]$: biased exactly where the policy "
+        r"has moved most, and never blind to a token. "
+        r"It also keeps pushing where PPO stops: a token that has already moved far enough in the "
+        r"advantage's direction is pushed on."
     ),
 )
 r, rho = sp.Symbol("r", real=True), sp.Symbol("rho", positive=True)
@@ -32,10 +48,21 @@ UP, DOWN = sp.symbols("up down", positive=True)
 
 def regions(rule, **settings):
     scene = group_scene(1)
-    shipped = compose(advantage=advantage.raw, surrogate=partial(rule, **settings), aggregate=aggregate.sequence_token_sum, min_group=1)
+    shipped = compose(
+        advantage=advantage.raw,
+        surrogate=partial(rule, **settings),
+        aggregate=aggregate.sequence_token_sum,
+        min_group=1,
+    )
     (reward,), (ratio,) = scene.rewards.reshape(-1), scene.rho.reshape(-1)
     found = scene.regions(shipped, given=[sp.Ne(reward, 0)])
-    return [(region.value.reshape(-1)[0].subs({reward: r, ratio: rho}), [c.subs({reward: r, ratio: rho}) for c in region.conditions]) for region in found]
+    return [
+        (
+            region.value.reshape(-1)[0].subs({reward: r, ratio: rho}),
+            [c.subs({reward: r, ratio: rho}) for c in region.conditions],
+        )
+        for region in found
+    ]
 
 
 def cispo_weight(low, high):
@@ -43,10 +70,16 @@ def cispo_weight(low, high):
 
 
 def ppo_weight(low, high):
-    return sp.Piecewise((0, sp.And(r > 0, rho > 1 + high)), (0, sp.And(r < 0, rho < 1 - low)), (r * rho, True))
+    return sp.Piecewise(
+        (0, sp.And(r > 0, rho > 1 + high)), (0, sp.And(r < 0, rho < 1 - low)), (r * rho, True)
+    )
 
 
-@claim.step("Every region of both", route="traced code", shows="all open regions of (advantage, ratio), matched one by one")
+@claim.step(
+    "Every region of both",
+    route="traced code",
+    shows="all open regions of (advantage, ratio), matched one by one",
+)
 def traced(shift=0):
     table = []
     for low, high in ((0.2, 0.2), (0.2, 0.28), (1.0, 4.0)):
@@ -54,26 +87,50 @@ def traced(shift=0):
         for rule, weight in ((surrogate.clipped_weight, cispo_weight), (surrogate.ppo_clip, ppo_weight)):
             for value, given in regions(rule, low=low, high=high):
                 claimed = weight(*exact)
-                require(smt_valid([*given, sp.Ne(r, 0)], sp.Eq(value, claimed)), f"{rule.__name__}: weight {value} where {given}")
+                require(
+                    smt_valid([*given, sp.Ne(r, 0)], sp.Eq(value, claimed)),
+                    f"{rule.__name__}: weight {value} where {given}",
+                )
                 table.append((rule.__name__, f"{low}, {high}", str(given), f"${sp.latex(value)}$"))
     return Exhibit(table=(("surrogate", "range", "region", "weight"), *table))
 
 
-@claim.step("Never zero", route="smt", shows=r"for every range CISPO's weight has the sign of A; PPO's is zero on two half-lines")
+@claim.step(
+    "Never zero",
+    route="smt",
+    shows=r"for every range CISPO's weight has the sign of A; PPO's is zero on two half-lines",
+)
 def never_zero(weight=cispo_weight):
     given = [sp.Ne(r, 0)]
     require(smt_valid(given, weight(DOWN, UP) * r > 0), "CISPO's weight has the sign of the advantage")
     zero = sp.Or(sp.And(r > 0, rho > 1 + UP), sp.And(r < 0, rho < 1 - DOWN))
-    require(smt_valid(given, sp.Equivalent(sp.Eq(ppo_weight(DOWN, UP), 0), zero)), "PPO's weight is zero there and only there")
+    require(
+        smt_valid(given, sp.Equivalent(sp.Eq(ppo_weight(DOWN, UP), 0), zero)),
+        "PPO's weight is zero there and only there",
+    )
 
 
-@claim.step("Inside the range they agree", route="smt", shows=r"for $1-\epsilon_- \le \rho \le 1+\epsilon_+$ both are $A \rho$")
+@claim.step(
+    "Inside the range they agree",
+    route="smt",
+    shows=r"for $1-\epsilon_- \le \rho \le 1+\epsilon_+$ both are $A \rho$",
+)
 def agree_inside(wider=0):
     inside = [rho >= 1 - DOWN, rho <= 1 + UP + wider, DOWN < 1]
-    require(smt_valid(inside, sp.Eq(cispo_weight(DOWN, UP), ppo_weight(DOWN, UP))), "the two weights agree inside the range")
+    require(
+        smt_valid(inside, sp.Eq(cispo_weight(DOWN, UP), ppo_weight(DOWN, UP))),
+        "the two weights agree inside the range",
+    )
 
 
-@claim.step("The catalogued estimators, on a grid", route="enumeration", shows="a mixed pair of rollouts at 49 pairs of ratios: the shipped weights of CISPO and DAPO in exact numbers")
+@claim.step(
+    "The catalogued estimators, on a grid",
+    route="enumeration",
+    shows=(
+        "a mixed pair of rollouts at 49 pairs of ratios: the shipped weights of CISPO and DAPO in "
+        "exact numbers"
+    ),
+)
 def catalogued(name="cispo"):
     scene = group_scene(2, rewards=(1, 0))
     first, second = scene.rho.reshape(-1)
@@ -89,13 +146,26 @@ def catalogued(name="cispo"):
     enumerate_rationals(holds, values, values, what="CISPO's weights")
 
 
-@claim.step("A bounded importance weight", route="enumeration", shows=r"bandit: $\mathrm{E}_{\text{old}}[\min(\rho, c) r s]$ is $\nabla J$ if no ratio exceeds c, and smaller on the answers that do")
+@claim.step(
+    "A bounded importance weight",
+    route="enumeration",
+    shows=(
+        r"bandit: $\mathrm{E}_{\text{old}}[\min(\rho, c) r s]$ is $\nabla J$ if no ratio exceeds c, "
+        r"and smaller on the answers that do"
+    ),
+)
 def truncated(cap=2):
-    old, new, rewards = [sp.Rational(n, 6) for n in (3, 2, 1)], [sp.Rational(n, 6) for n in (2, 2, 2)], (1, 0, 3)
+    old, new, rewards = (
+        [sp.Rational(n, 6) for n in (3, 2, 1)],
+        [sp.Rational(n, 6) for n in (2, 2, 2)],
+        (1, 0, 3),
+    )
     for bound, exact in ((cap, True), (sp.Rational(3, 2), False)):
         for j in range(3):
             scores = [(1 if i == j else 0) - new[j] for i in range(3)]
-            mean = sum(o * min(n / o, bound) * x * s for o, n, x, s in zip(old, new, rewards, scores, strict=True))
+            mean = sum(
+                o * min(n / o, bound) * x * s for o, n, x, s in zip(old, new, rewards, scores, strict=True)
+            )
             true = sum(n * x * s for n, x, s in zip(new, rewards, scores, strict=True))
             if exact:
                 equal(mean, true, "no ratio above the cap")

@@ -1,11 +1,10 @@
 """B24: what k1, k2, k3 pull with as losses, one step (a); and token by token in a sequence (b)."""
 
 import jax
-import numpy as np
 import sympy as sp
-from _short_sequences import mean_agrees, parallel_defect, stopping, stopping_engine
+from _short_sequences import mean_agrees, stopping, stopping_engine
 
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
 from gradvar.symbolic import Claim, Exhibit, Source, equal, require, symbols, trace, vanishes
 
@@ -13,14 +12,27 @@ one = Claim(
     id="B24a",
     title="KL estimators as losses, one state: k1 does nothing, k2 is the reverse KL, k3 the forward KL",
     statement=(
-        r"On policy, with $k = \log(\pi/\pi_{\text{ref}})$ of a sampled answer: $\mathrm{E}[\nabla k_1] = 0$, $\mathrm{E}[\nabla k_2] = \nabla \mathrm{KL}(\pi \| \pi_{\text{ref}})$, "
-        r"$\mathrm{E}[\nabla k_3] = \nabla \mathrm{KL}(\pi_{\text{ref}} \| \pi)$, and $k_1$ in the reward has the gradient of $k_2$ as a loss, sample by sample."
+        r"On policy, with $k = \log(\pi/\pi_{\text{ref}})$ of a sampled answer: $\mathrm{E}[\nabla "
+        r"k_1] = 0$, $\mathrm{E}[\nabla k_2] = \nabla \mathrm{KL}(\pi \| \pi_{\text{ref}})$, "
+        r"$\mathrm{E}[\nabla k_3] = \nabla \mathrm{KL}(\pi_{\text{ref}} \| \pi)$, and $k_1$ in the "
+        r"reward has the gradient of $k_2$ as a loss, sample by sample."
     ),
-    source=Source("2506.09477", "v1", "with 2512.21852 v2 on placements; the k2 equivalence is also in 2510.01555"),
+    source=Source(
+        "2506.09477", "v1", "with 2512.21852 v2 on placements; the k2 equivalence is also in 2510.01555"
+    ),
     verdict="proved",
-    scope="softmax policies with 2 to 4 answers and symbolic logits, any full-support reference; whole completions as answers, so sequences too if k is the sequence's log-ratio",
-    hypotheses=("on policy", "k is the log-ratio of everything that was sampled (one state, or the whole sequence)"),
-    finding=r"The value and the gradient are different questions: $k_1$ and $k_3$ have the value $\mathrm{KL}(\pi \| \pi_{\text{ref}})$ in expectation, and neither has its gradient.",
+    scope=(
+        "softmax policies with 2 to 4 answers and symbolic logits, any full-support reference; whole "
+        "completions as answers, so sequences too if k is the sequence's log-ratio"
+    ),
+    hypotheses=(
+        "on policy",
+        "k is the log-ratio of everything that was sampled (one state, or the whole sequence)",
+    ),
+    finding=(
+        r"The value and the gradient are different questions: $k_1$ and $k_3$ have the value "
+        r"$\mathrm{KL}(\pi \| \pi_{\text{ref}})$ in expectation, and neither has its gradient."
+    ),
 )
 
 
@@ -38,7 +50,11 @@ def slope(piece):
     return sp.simplify(found.subs(logp[0, 0, 0], k + ref[0, 0, 0])), k
 
 
-@one.step("The slopes", route="traced code", shows=r"$\nabla k_1 = s$, $\nabla k_2 = k s$, $\nabla k_3 = (1 - e^{-k}) s$, from the shipped penalties")
+@one.step(
+    "The slopes",
+    route="traced code",
+    shows=r"$\nabla k_1 = s$, $\nabla k_2 = k s$, $\nabla k_3 = (1 - e^{-k}) s$, from the shipped penalties",
+)
 def slopes(swap=False):
     k2, k3 = (penalty.k3, penalty.k2) if swap else (penalty.k2, penalty.k3)
     for piece, claimed in ((penalty.k1, lambda k: 1), (k2, lambda k: k), (k3, lambda k: 1 - sp.exp(-k))):
@@ -58,7 +74,11 @@ def pull(size, weight):
     return logits, pi, q, k, total
 
 
-@one.step("Where they pull", route="sympy", shows=r"E over the answers, against the derivatives of the two KLs by every logit")
+@one.step(
+    "Where they pull",
+    route="sympy",
+    shows=r"E over the answers, against the derivatives of the two KLs by every logit",
+)
 def pulls(forward=False):
     for size in (2, 3):
         logits, pi, q, k, first = pull(size, lambda x: 1)
@@ -69,13 +89,31 @@ def pulls(forward=False):
         third = pull(size, lambda x: 1 - sp.exp(-x))[-1]
         normal = {q[-1]: 1 - sum(q[:-1])}
         target = other if forward else reverse
-        equal([x.subs(normal) for x in second], [sp.diff(target, x).subs(normal) for x in logits], f"k2 with {size} answers")
-        equal([x.subs(normal) for x in third], [sp.diff(other, x).subs(normal) for x in logits], f"k3 with {size} answers")
+        equal(
+            [x.subs(normal) for x in second],
+            [sp.diff(target, x).subs(normal) for x in logits],
+            f"k2 with {size} answers",
+        )
+        equal(
+            [x.subs(normal) for x in third],
+            [sp.diff(other, x).subs(normal) for x in logits],
+            f"k3 with {size} answers",
+        )
 
 
-@one.step("In rationals", route="enumeration", shows=r"4 answers: $\mathrm{E}[(1 - e^{-k}) s] = \pi - \pi_{\text{ref}}$, the gradient of the forward KL by the logits, on 35 pairs of laws")
+@one.step(
+    "In rationals",
+    route="enumeration",
+    shows=(
+        r"4 answers: $\mathrm{E}[(1 - e^{-k}) s] = \pi - \pi_{\text{ref}}$, the gradient of the "
+        r"forward KL by the logits, on 35 pairs of laws"
+    ),
+)
 def rational(other=0):
-    laws = [[sp.Rational(n, 10) for n in row] for row in ((1, 2, 3, 4), (4, 3, 2, 1), (1, 1, 1, 7), (2, 2, 3, 3), (5, 3, 1, 1), (3, 3, 3, 1))]
+    laws = [
+        [sp.Rational(n, 10) for n in row]
+        for row in ((1, 2, 3, 4), (4, 3, 2, 1), (1, 1, 1, 7), (2, 2, 3, 3), (5, 3, 1, 1), (3, 3, 3, 1))
+    ]
     for pi in laws:
         for ref in laws:
             for j in range(4):
@@ -85,7 +123,14 @@ def rational(other=0):
                 require(sum(p * s for p, s in zip(pi, scores, strict=True)) == 0, "the pull of k1")
 
 
-@one.step("k1 in the reward is k2 as a loss", route="sympy", shows=r"both are $k s$ for every sample: the reward's part is a number times s, the loss is $\nabla k^2/2$")
+@one.step(
+    "k1 in the reward is k2 as a loss",
+    route="sympy",
+    shows=(
+        r"both are $k s$ for every sample: the reward's part is a number times s, the loss is $\nabla "
+        r"k^2/2$"
+    ),
+)
 def same_sample(half=sp.Rational(1, 2)):
     x, ref = sp.symbols("x ref", real=True)
     logp = sp.Function("logp")(x)
@@ -103,11 +148,22 @@ one.sabotage("k squared without the half", same_sample, half=1)
 tokens = Claim(
     id="B24b",
     title="In a sequence, k2 as a token loss has the gradient of k1 in the reward",
-    statement=r"Summing $k_2$ over the tokens of a rollout and differentiating gives $\nabla \mathrm{KL}(\pi \| \pi_{\text{ref}})$ of whole sequences, as $k_1$ in the reward does.",
-    source=Source("2506.09477", "v1", "the second pitfall (a partial gradient); 2510.01555 v2 states the equivalence without the sequence"),
+    statement=(
+        r"Summing $k_2$ over the tokens of a rollout and differentiating gives $\nabla \mathrm{KL}(\pi "
+        r"\| \pi_{\text{ref}})$ of whole sequences, as $k_1$ in the reward does."
+    ),
+    source=Source(
+        "2506.09477",
+        "v1",
+        "the second pitfall (a partial gradient); 2510.01555 v2 states the equivalence without the sequence",
+    ),
     verdict="refuted",
     scope="rollouts of two tokens or more; token losses as trainers sum them, on policy",
-    finding=r"Token by token, $\sum_t k_t s_t$ leaves out $\sum_{t < u} k_u s_t$: how a token changes which states come after it. It is the gradient of the KLs of the states visited, the visits held fixed. Summing $k$ over the rest of the rollout (to-go) repairs it.",
+    finding=(
+        r"Token by token, $\sum_t k_t s_t$ leaves out $\sum_{t < u} k_u s_t$: how a token changes "
+        r"which states come after it. It is the gradient of the KLs of the states visited, the visits "
+        r"held fixed. Summing $k$ over the rest of the rollout (to-go) repairs it."
+    ),
 )
 POLICY, REF = stopping("1/2", "1/3", [0, 0, 0]), stopping("1/2", "2/3", [0, 0, 0])
 
@@ -132,26 +188,52 @@ def token_pull(policy, ref, rule):
 RULES = {"token": lambda k, t: k[t], "whole": lambda k, t: sum(k), "to go": lambda k, t: sum(k[t:])}
 
 
-@tokens.step("The sequence KL's gradient", route="sympy", shows=r"$\nabla \sum_y \pi(y) \log\frac{\pi(y)}{\pi_{\text{ref}}(y)}$ by the logits equals the whole-sequence and the to-go form, symbolically")
+@tokens.step(
+    "The sequence KL's gradient",
+    route="sympy",
+    shows=(
+        r"$\nabla \sum_y \pi(y) \log\frac{\pi(y)}{\pi_{\text{ref}}(y)}$ by the logits equals the "
+        r"whole-sequence and the to-go form, symbolically"
+    ),
+)
 def sequence_gradient(rule="to go"):
-    x1, x2, c, d = sp.symbols("x1 x2 c d", real=True)
+    x1, x2, _c, _d = sp.symbols("x1 x2 c d", real=True)
     a, b = sp.exp(x1) / (1 + sp.exp(x1)), sp.exp(x2) / (1 + sp.exp(x2))
     k1, k2, k3, k4 = (sp.Symbol(f"k{i}", real=True) for i in range(1, 5))
-    # The chain rule on a k_go + a [b k_0 + (1-b) k_1] + (1-a) k_stop, the log-ratios' own derivatives averaging to zero.
+    # The chain rule on a k_go + a [b k_0 + (1-b) k_1] + (1-a) k_stop; the log-ratios' own derivatives
+    # average to zero.
     kl_slope = sp.diff(a, x1) * (k1 + b * k3 + (1 - b) * k4 - k2), a * sp.diff(b, x2) * (k3 - k4)
-    rows = ((a * b, (k1, k3), ((1 - a), (1 - b))), (a * (1 - b), (k1, k4), ((1 - a), -b)), (1 - a, (k2,), (-a,)))
+    rows = (
+        (a * b, (k1, k3), ((1 - a), (1 - b))),
+        (a * (1 - b), (k1, k4), ((1 - a), -b)),
+        (1 - a, (k2,), (-a,)),
+    )
     by_first = sum(chance * RULES[rule](list(k), 0) * s[0] for chance, k, s in rows)
     by_second = sum(chance * RULES[rule](list(k), 1) * s[1] for chance, k, s in rows if len(s) == 2)
     equal([by_first, by_second], kl_slope, "the gradient of the sequence KL")
 
 
-@tokens.step("Three forms in exact logarithms", route="enumeration", shows="whole-sequence and to-go weights agree; token weights differ on the first token's logits")
+@tokens.step(
+    "Three forms in exact logarithms",
+    route="enumeration",
+    shows="whole-sequence and to-go weights agree; token weights differ on the first token's logits",
+)
 def forms(other="to go"):
     whole = token_pull(POLICY, REF, RULES["whole"])
-    require(all(vanishes(x - y) for x, y in zip(whole, token_pull(POLICY, REF, RULES[other]), strict=True)), f"whole and {other} agree")
+    require(
+        all(vanishes(x - y) for x, y in zip(whole, token_pull(POLICY, REF, RULES[other]), strict=True)),
+        f"whole and {other} agree",
+    )
 
 
-@tokens.step("As shipped", route="exact engine", shows="the k2 penalty as a token loss and k1 to-go as an advantage: their exact means are the token form and the sequence form")
+@tokens.step(
+    "As shipped",
+    route="exact engine",
+    shows=(
+        "the k2 penalty as a token loss and k1 to-go as an advantage: their exact means are the token "
+        "form and the sequence form"
+    ),
+)
 def shipped(rule="token"):
     def engine(estimator):
         import jax.numpy as jnp
@@ -160,11 +242,25 @@ def shipped(rule="token"):
             ref = jnp.log(jnp.asarray([[[0.5, 0.5], [2 / 3, 1 / 3]]]))
             return stopping_engine(estimator, POLICY, 1, ref_params=ref)
 
-    as_loss = compose(advantage=advantage.raw, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum, penalty=penalty.k2, min_group=1)
+    as_loss = compose(
+        advantage=advantage.raw,
+        surrogate=surrogate.likelihood,
+        aggregate=aggregate.sequence_token_sum,
+        penalty=penalty.k2,
+        min_group=1,
+    )
     mean_agrees(engine(as_loss), [-x for x in token_pull(POLICY, REF, RULES[rule])], "k2 as a token loss")
 
 
-@tokens.counterexample("Go on with 1/2 (the reference too), then token 0 with 1/3 (reference 2/3): the token form has no pull on the first token at all, the sequence KL's gradient has one.", a="1/2", b="1/3", reference="(1/2, 2/3)")
+@tokens.counterexample(
+    (
+        "Go on with 1/2 (the reference too), then token 0 with 1/3 (reference 2/3): the token form has "
+        "no pull on the first token at all, the sequence KL's gradient has one."
+    ),
+    a="1/2",
+    b="1/3",
+    reference="(1/2, 2/3)",
+)
 def partial(ref=REF):
     token, whole = (token_pull(POLICY, ref, RULES[r]) for r in ("token", "whole"))
     require(vanishes(token[0]), "the token form leaves the first token alone")

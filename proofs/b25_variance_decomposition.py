@@ -9,16 +9,34 @@ claim = Claim(
     id="B25",
     title="Three variance terms; a baseline moves only the action term",
     statement=(
-        r"With $\hat g = (\hat Q - b(s)) z$, $z = \nabla \log \pi(a|s)$ and $\hat Q$ a noisy return of (s, a): $\mathrm{Var}\,\hat g = "
-        r"\mathrm{E}_{s,a}[\mathrm{Var}(\hat Q|s,a) z^2] + \mathrm{E}_s \mathrm{Var}_{a|s}[(Q - b) z] + \mathrm{Var}_s \mathrm{E}_{a|s}[Q z]$, and only the middle term contains b."
+        r"With $\hat g = (\hat Q - b(s)) z$, $z = \nabla \log \pi(a|s)$ and $\hat Q$ a noisy "
+        r"return of (s, a): $\mathrm{Var}\,\hat g = "
+        r"\mathrm{E}_{s,a}[\mathrm{Var}(\hat Q|s,a) z^2] + \mathrm{E}_s \mathrm{Var}_{a|s}[(Q - b) "
+        r"z] + \mathrm{Var}_s \mathrm{E}_{a|s}[Q z]$, and only the middle term contains b."
     ),
-    source=Source("1802.10031", "", "the decomposition into trajectory, action and state terms; its equations were not at hand"),
+    source=Source(
+        "1802.10031",
+        "",
+        "the decomposition into trajectory, action and state terms; its equations were not at hand",
+    ),
     verdict="proved",
-    scope="one component of the gradient; symbolic laws with two states, two actions and two returns each (the law of total variance for any), state baselines and action-dependent ones with their correction",
-    hypotheses=("the baseline is a function of the state (or of state and action, with its mean added back), not of the sampled return", r"on policy: $\mathrm{E}_{a|s}[z] = 0$"),
+    scope=(
+        "one component of the gradient; symbolic laws with two states, two actions and two returns "
+        "each (the law of total variance for any), state baselines and action-dependent ones with "
+        "their correction"
+    ),
+    hypotheses=(
+        (
+            "the baseline is a function of the state (or of state and action, with its mean added "
+            "back), not of the sampled return"
+        ),
+        r"on policy: $\mathrm{E}_{a|s}[z] = 0$",
+    ),
     finding=(
-        r"For one-step language-model RL states are prompts: the state term is the between-prompt variance, and no honest baseline touches it, nor the return's own noise. "
-        r"A group mean with the own rollout in it is not such a baseline: it shrinks the state term by $((G-1)/G)^2$, because it shrinks the mean."
+        r"For one-step language-model RL states are prompts: the state term is the between-prompt "
+        r"variance, and no honest baseline touches it, nor the return's own noise. "
+        r"A group mean with the own rollout in it is not such a baseline: it shrinks the state "
+        r"term by $((G-1)/G)^2$, because it shrinks the mean."
     ),
 )
 STATES, ACTIONS, RETURNS = range(2), range(2), range(2)
@@ -70,26 +88,40 @@ def none(*_):
     return sp.Integer(0)
 
 
-NUMBERS = {visit: "1/3", first_action[0]: "1/4", first_action[1]: "2/5"} | dict(zip(first_return, ("1/2", "1/5", "2/3", "3/4"), strict=True))
+NUMBERS = {visit: "1/3", first_action[0]: "1/4", first_action[1]: "2/5"} | dict(
+    zip(first_return, ("1/2", "1/5", "2/3", "3/4"), strict=True)
+)
 NUMBERS = {symbol: sp.Rational(x) for symbol, x in NUMBERS.items()}
 
 
-@claim.step("The three terms", route="sympy", shows="the law of total variance, twice: chances in numbers, returns, scores and baselines symbols")
+@claim.step(
+    "The three terms",
+    route="sympy",
+    shows="the law of total variance, twice: chances in numbers, returns, scores and baselines symbols",
+)
 def decomposition(missing=0):
     found = [x.subs(NUMBERS) for x in terms(lambda s, a: base[s], none)]
     equal(found[0], sum(found[1 : 4 - missing]), "the total variance")
 
 
-@claim.step("Only the action term moves", route="sympy", shows=r"trajectory and state terms are free of b; all chances symbols")
+@claim.step(
+    "Only the action term moves",
+    route="sympy",
+    shows=r"trajectory and state terms are free of b; all chances symbols",
+)
 def only_action(on_policy=True):
     with_base, without = terms(lambda s, a: base[s], none, on_policy), terms(none, none, on_policy)
     equal(with_base[1].subs(NUMBERS), without[1].subs(NUMBERS), "the trajectory term")
     equal(with_base[3], without[3], "the state term")
 
 
-@claim.step("Action-dependent baselines too", route="sympy", shows=r"$(\hat Q - \phi(s,a)) z + \mathrm{E}_{a|s}[\phi z]$: the same two terms stay")
+@claim.step(
+    "Action-dependent baselines too",
+    route="sympy",
+    shows=r"$(\hat Q - \phi(s,a)) z + \mathrm{E}_{a|s}[\phi z]$: the same two terms stay",
+)
 def action_dependent(corrected=True):
-    _, chance, score, _ = law()
+    _, _chance, score, _ = law()
 
     def correction(s):
         if not corrected:
@@ -104,7 +136,14 @@ def action_dependent(corrected=True):
 TWO = [Bandit(["1/2", "1/2"], [1, 0]), Bandit(["1/10", "9/10"], [1, 0])]
 
 
-@claim.step("Between and within prompts", route="enumeration", shows="two bandits, each prompt its own logits: leave-one-out and best constants leave the between-prompt variance of REINFORCE, in rationals")
+@claim.step(
+    "Between and within prompts",
+    route="enumeration",
+    shows=(
+        "two bandits, each prompt its own logits: leave-one-out and best constants leave the "
+        "between-prompt variance of REINFORCE, in rationals"
+    ),
+)
 def between(names=("reinforce", "rloo")):
     def spread(name):
         parts = [group_moments(b, 2, weights_of(catalogue.get(name))).mean for b in TWO]
@@ -113,11 +152,21 @@ def between(names=("reinforce", "rloo")):
     require(len({spread(name) for name in names}) == 1, "the between-prompt variance is the same")
 
 
-@claim.step("The engine's parts", route="exact engine", shows=r"``between`` is one number for REINFORCE and the best constant; ``within`` is not; Dr. GRPO's is a quarter of it at G = 2")
+@claim.step(
+    "The engine's parts",
+    route="exact engine",
+    shows=(
+        r"``between`` is one number for REINFORCE and the best constant; ``within`` is not; Dr. GRPO's "
+        r"is a quarter of it at G = 2"
+    ),
+)
 def parts(share=4):
     plain = engine(catalogue.get("reinforce"), TWO, 2)
     best = engine(catalogue.get("reinforce_best_constant"), TWO, 2)
-    require(abs(plain.between - best.between) < 1e-12 and plain.within - best.within > 1e-3, "only the part within prompts moves")
+    require(
+        abs(plain.between - best.between) < 1e-12 and plain.within - best.within > 1e-3,
+        "only the part within prompts moves",
+    )
     centred = engine(catalogue.get("dr_grpo"), TWO, 2)
     require(abs(centred.between * share - plain.between) < 1e-12, "the group mean shrinks the part between")
 

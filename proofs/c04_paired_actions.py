@@ -4,39 +4,75 @@ import sympy as sp
 from _short_sequences import mean_agrees, parallel_defect
 
 from gradvar import catalogue
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.pieces import aggregate, penalty, surrogate
 from gradvar.symbolic import Bandit, Claim, Exhibit, Source, engine, equal, group_scene, require, smt_valid
 
-SOURCE = Source("2605.08327", "v1", "paired KEEP/REVISE and SAC/no-SAC groups with a KL-regularised update (abstract); the loss as the ledger gives it, its equation was not at hand")
+SOURCE = Source(
+    "2605.08327",
+    "v1",
+    (
+        "paired KEEP/REVISE and SAC/no-SAC groups with a KL-regularised update (abstract); the loss as "
+        "the ledger gives it, its equation was not at hand"
+    ),
+)
 p = sp.Symbol("p", positive=True)
 STATES = [Bandit(["1/2", "1/2"], [1, 0]), Bandit(["1/10", "9/10"], [1, 0])]
 
 pairs = Claim(
     id="C4a",
     title="A group of the two enumerated actions is a two-rollout GRPO group",
-    statement=r"Taking both actions of a two-action decision as the group, mean-centred, gives the update $\frac{d}{4}(s_1 - s_2)$, $d = r_1 - r_2$; two sampled rollouts give it in expectation up to a factor.",
+    statement=(
+        r"Taking both actions of a two-action decision as the group, mean-centred, gives the update "
+        r"$\frac{d}{4}(s_1 - s_2)$, $d = r_1 - r_2$; two sampled rollouts give it in expectation up to "
+        r"a factor."
+    ),
     source=SOURCE,
     verdict="conditional",
     scope="one binary decision, any real rewards, any parametrisation; population std where standardised",
     hypotheses=("one state: over several states the factor depends on the state's p",),
     finding=(
-        r"$\nabla J = d\, p(1-p)(s_1 - s_2)$ and the sampled pair's mean is half of it, so the enumerated group is $\nabla J$ times $\frac{1}{4p(1-p)}$, without noise: it climbs $\frac{d}{4}$ times the log-odds. "
-        r"A decision that the policy never takes any more still gets the full pull. Standardised, only the sign of d is left."
+        r"$\nabla J = d\, p(1-p)(s_1 - s_2)$ and the sampled pair's mean is half of it, so the "
+        r"enumerated group is $\nabla J$ times $\frac{1}{4p(1-p)}$, without noise: it climbs "
+        r"$\frac{d}{4}$ times the log-odds. "
+        r"A decision that the policy never takes any more still gets the full pull. Standardised, "
+        r"only the sign of d is left."
     ),
 )
 
 
-@pairs.step("The shipped group", route="traced code", shows=r"both actions in a group of two: weights $\pm\frac{d}{4}$ (mean-centred), $\pm\frac{1}{2}\mathrm{sign}(d)$ (standardised)")
+@pairs.step(
+    "The shipped group",
+    route="traced code",
+    shows=(
+        r"both actions in a group of two: weights $\pm\frac{d}{4}$ (mean-centred), "
+        r"$\pm\frac{1}{2}\mathrm{sign}(d)$ (standardised)"
+    ),
+)
 def group(factor=sp.Rational(1, 4)):
     scene = group_scene(2, on_policy=True)
     r1, r2 = scene.rewards.reshape(-1)
-    equal(scene.weights(catalogue.get("dr_grpo")).reshape(-1), [factor * (r1 - r2), factor * (r2 - r1)], "mean-centred")
+    equal(
+        scene.weights(catalogue.get("dr_grpo")).reshape(-1),
+        [factor * (r1 - r2), factor * (r2 - r1)],
+        "mean-centred",
+    )
     fixed = group_scene(2, rewards=(sp.Rational(7, 3), sp.Rational(1, 3)), on_policy=True)
-    equal(fixed.weights(catalogue.get("grpo", eps=0.0)).reshape(-1), [sp.Rational(1, 2), -sp.Rational(1, 2)], "standardised")
+    equal(
+        fixed.weights(catalogue.get("grpo", eps=0.0)).reshape(-1),
+        [sp.Rational(1, 2), -sp.Rational(1, 2)],
+        "standardised",
+    )
 
 
-@pairs.step("Against grad J", route="sympy", shows=r"$p s_1 + (1-p) s_2 = 0$, so $\nabla J = d\,p\,s_1$ and $s_1 - s_2 = s_1/(1-p)$: the ratio is $\frac{1}{4p(1-p)}$; a sampled pair is mixed with chance $2p(1-p)$")
+@pairs.step(
+    "Against grad J",
+    route="sympy",
+    shows=(
+        r"$p s_1 + (1-p) s_2 = 0$, so $\nabla J = d\,p\,s_1$ and $s_1 - s_2 = s_1/(1-p)$: the ratio is "
+        r"$\frac{1}{4p(1-p)}$; a sampled pair is mixed with chance $2p(1-p)$"
+    ),
+)
 def against(power=1):
     d, s = sp.symbols("d s", real=True)
     other = -p / (1 - p) * s
@@ -46,7 +82,11 @@ def against(power=1):
     equal(2 * p * (1 - p) * d / 4 * (s - other), gradient / 2, "the sampled pair's mean")
 
 
-@pairs.step("It climbs the log-odds", route="sympy", shows=r"$s_1 - s_2 = \nabla \log\frac{p}{1-p}$, whatever the parametrisation")
+@pairs.step(
+    "It climbs the log-odds",
+    route="sympy",
+    shows=r"$s_1 - s_2 = \nabla \log\frac{p}{1-p}$, whatever the parametrisation",
+)
 def log_odds(odds=True):
     slope = sp.Symbol("slope", real=True)  # of p by any parameter
     scores = slope / p, -slope / (1 - p)
@@ -54,16 +94,27 @@ def log_odds(odds=True):
     equal(scores[0] - scores[1], sp.diff(climbed, p) * slope, "the difference of the scores")
 
 
-@pairs.counterexample("Two decisions with p = 1/2 and 1/10, one unit of reward each: the enumerated update is not along grad J.", p="(1/2, 1/10)")
+@pairs.counterexample(
+    (
+        "Two decisions with p = 1/2 and 1/10, one unit of reward each: the enumerated update is not "
+        "along grad J."
+    ),
+    p="(1/2, 1/10)",
+)
 def two_states(other=STATES[1]):
-    update, gradient = [], []
+    update: list[sp.Expr] = []
+    gradient: list[sp.Expr] = []
     for bandit in (STATES[0], other):
         update += [sp.Rational(1, 4) * (a - b) for a, b in zip(*bandit.scores, strict=True)]
         gradient += bandit.gradient
     require(parallel_defect(update, gradient) != 0, "the update is along grad J")
 
 
-@pairs.step("Sampled pairs are", route="exact engine", shows="the same two decisions, two sampled rollouts: the engine's mean is grad J over two")
+@pairs.step(
+    "Sampled pairs are",
+    route="exact engine",
+    shows="the same two decisions, two sampled rollouts: the engine's mean is grad J over two",
+)
 def sampled(share=2):
     gradient = [x / 2 for b in STATES for x in b.gradient]
     mean_agrees(engine(catalogue.get("dr_grpo"), STATES, 2), [x / share for x in gradient], "sampled pairs")
@@ -79,21 +130,41 @@ pairs.sabotage("without the half", sampled, share=1)
 kl = Claim(
     id="C4b",
     title="Its term beta (log pi - log pi_ref) is a KL penalty",
-    statement=r"In the loss $-A \log \pi + \beta(\log \pi - \log \pi_{\text{ref}})$, the second term pulls the policy towards the reference.",
+    statement=(
+        r"In the loss $-A \log \pi + \beta(\log \pi - \log \pi_{\text{ref}})$, the second term pulls "
+        r"the policy towards the reference."
+    ),
     source=SOURCE,
     verdict="refuted",
-    scope="differentiated as written; actions sampled from the policy, or both enumerated with equal weight; any number of enumerated actions, any reference",
+    scope=(
+        "differentiated as written; actions sampled from the policy, or both enumerated with equal "
+        "weight; any number of enumerated actions, any reference"
+    ),
     finding=(
-        r"The reference drops out of the gradient. Sampled, the term's mean is zero; enumerated, it is $-\beta \nabla \mathrm{KL}(\text{uniform} \| \pi)$, so minimising it drives the policy *away* from uniform: towards whatever it already prefers. "
+        r"The reference drops out of the gradient. Sampled, the term's mean is zero; enumerated, "
+        r"it is $-\beta \nabla \mathrm{KL}(\text{uniform} \| \pi)$, so minimising it drives the "
+        r"policy *away* from uniform: towards whatever it already prefers. "
         r"Weighing the enumerated actions by $\pi$, with $k$ held constant, would give the KL's gradient."
     ),
 )
 
 
-@kl.step("No reference in the gradient", route="traced code", shows=r"the shipped k1 penalty on a group of two: weights $-\frac{\beta}{2}$ each, whatever the log-ratios")
+@kl.step(
+    "No reference in the gradient",
+    route="traced code",
+    shows=(
+        r"the shipped k1 penalty on a group of two: weights $-\frac{\beta}{2}$ each, whatever the "
+        r"log-ratios"
+    ),
+)
 def no_reference(piece=penalty.k1):
     scene = group_scene(2, rewards=(0, 0), logp_ref=group_scene(2).logp * 3 + 1)
-    rule = compose(advantage=lambda rewards: 0 * rewards, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum, penalty=piece)
+    rule = compose(
+        advantage=lambda rewards: 0 * rewards,
+        surrogate=surrogate.likelihood,
+        aggregate=aggregate.sequence_token_sum,
+        penalty=piece,
+    )
     equal(scene.weights(rule).reshape(-1), [-sp.Rational(1, 2)] * 2, "the weights of the penalty")
 
 
@@ -102,7 +173,14 @@ def softmax(size):
     return logits, [sp.exp(x) / sum(sp.exp(y) for y in logits) for x in logits]
 
 
-@kl.step("Sampled and enumerated", route="sympy", shows=r"2 and 3 actions: $\sum_a \pi_a s_a = 0$ and $\frac{1}{K} \sum_a s_a = -\nabla \mathrm{KL}(u \| \pi)$")
+@kl.step(
+    "Sampled and enumerated",
+    route="sympy",
+    shows=(
+        r"2 and 3 actions: $\sum_a \pi_a s_a = 0$ and $\frac{1}{K} \sum_a s_a = -\nabla \mathrm{KL}(u "
+        r"\| \pi)$"
+    ),
+)
 def both(sign=-1):
     for size in (2, 3):
         logits, pi = softmax(size)
@@ -113,14 +191,25 @@ def both(sign=-1):
             equal(sum(scores) / size, sign * sp.diff(divergence, x), "enumerated: away from uniform")
 
 
-@kl.step("It sharpens", route="smt", shows=r"two actions: descending the term moves the logit of action 1 by $\beta (p - \frac{1}{2})$: up if and only if $p > 1/2$")
+@kl.step(
+    "It sharpens",
+    route="smt",
+    shows=(
+        r"two actions: descending the term moves the logit of action 1 by $\beta (p - \frac{1}{2})$: "
+        r"up if and only if $p > 1/2$"
+    ),
+)
 def sharpens(level=sp.Rational(1, 2)):
     beta = sp.Symbol("beta", positive=True)
     move = -beta / 2 * ((1 - p) - p)
     require(smt_valid([p < 1], sp.Equivalent(move > 0, p > level)), "towards the likelier action")
 
 
-@kl.step("Weighted by the policy", route="sympy", shows=r"$\sum_a \pi_a k_a s_a = \nabla \mathrm{KL}(\pi \| \pi_{\text{ref}})$, the term that would do it")
+@kl.step(
+    "Weighted by the policy",
+    route="sympy",
+    shows=r"$\sum_a \pi_a k_a s_a = \nabla \mathrm{KL}(\pi \| \pi_{\text{ref}})$, the term that would do it",
+)
 def weighted(detached=True):
     logits, pi = softmax(2)
     q = sp.Symbol("q", positive=True)
@@ -131,12 +220,25 @@ def weighted(detached=True):
         equal(found, sp.diff(sum(a * b for a, b in zip(pi, k, strict=True)), x), "the KL's gradient")
 
 
-@kl.counterexample("pi = reference = (3/4, 1/4): the KL and its gradient are zero, the enumerated term still moves the policy, to a larger preference; the sampled term's exact mean is zero (engine).", pi="(3/4, 1/4)", reference="(3/4, 1/4)")
+@kl.counterexample(
+    (
+        "pi = reference = (3/4, 1/4): the KL and its gradient are zero, the enumerated term still "
+        "moves the policy, to a larger preference; the sampled term's exact mean is zero (engine)."
+    ),
+    pi="(3/4, 1/4)",
+    reference="(3/4, 1/4)",
+)
 def at_reference(chance="3/4"):
     bandit = Bandit([chance, 1 - sp.Rational(chance)], [0, 0])
     move = [-(a + b) / 2 for a, b in zip(*bandit.scores, strict=True)]
     require(move[0] > 0, "the likelier action is pushed up, at the reference")
-    rule = compose(advantage=lambda rewards: 0 * rewards, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum, penalty=penalty.k1, min_group=1)
+    rule = compose(
+        advantage=lambda rewards: 0 * rewards,
+        surrogate=surrogate.likelihood,
+        aggregate=aggregate.sequence_token_sum,
+        penalty=penalty.k1,
+        min_group=1,
+    )
     mean_agrees(engine(rule, bandit, 1), [0, 0], "the sampled term")
     return Exhibit(text=f"move {move}")
 

@@ -233,8 +233,9 @@ PROMPTS = [
     route="enumeration",
     shows=r"the shipped RLOO at G = 2 to 5: exact variances match $V(G)$, and the best size is the one that the rule names",
 )
-def enumerated(rule=0):
-    own, coupling, gradients = (sp.Rational(0), sp.Rational(0), [])
+def two_prompts(rule=0):
+    own, coupling = sp.Rational(0), sp.Rational(0)
+    gradients: list[sp.Expr] = []
     for prompt in PROMPTS:
         o, c, gradient = numbers(prompt)
         own, coupling, gradients = own + o / 2, coupling + c / 2, [*gradients, gradient[0]]
@@ -253,7 +254,7 @@ def enumerated(rule=0):
 best.sabotage("prompts that do not differ", total, between=0)
 best.sabotage("no root", over_reals, power=1)
 best.sabotage("a threshold off by one", over_integers, shift=1)
-best.sabotage("the rule started above the best size", enumerated, rule=2)
+best.sabotage("the rule started above the best size", two_prompts, rule=2)
 
 
 never = Claim(
@@ -349,7 +350,7 @@ def equality(mirrored=True):
     route="exact engine",
     shows="three prompts with their own logits: N times the engine's variance at G = 3 is below that at G = 2",
 )
-def engine_agrees(sizes=(2, 3)):
+def three_prompts(sizes=(2, 3)):
     prompts = [Bandit([x, 1 - sp.Rational(x)], [1, 0]) for x in ("1/2", "1/4", "1/10")]
     values = [size * float(engine(catalogue.get("rloo"), prompts, size).trace_cov) for size in sizes]
     require(values[1] < values[0] - 1e-12, f"{values[1]} at G = {sizes[1]}, {values[0]} at G = {sizes[0]}")
@@ -359,4 +360,4 @@ never.sabotage("the other sign in the square", squares, sign=1)
 never.sabotage("the bound without its factor 2", step_down, factor=1)
 never.sabotage("two can beat three", room, size=3)
 never.sabotage("prompts that are no mirror images", equality, mirrored=False)
-never.sabotage("two called better than three", engine_agrees, sizes=(3, 2))
+never.sabotage("two called better than three", three_prompts, sizes=(3, 2))

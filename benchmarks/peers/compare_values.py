@@ -28,7 +28,7 @@ jax.config.update("jax_enable_x64", True)
 import numpy as np  # noqa: E402
 
 from gradvar import catalogue  # noqa: E402
-from gradvar.compose import compose  # noqa: E402
+from gradvar.composition import compose  # noqa: E402
 from gradvar.pieces import advantage, aggregate, surrogate  # noqa: E402
 from gradvar.testing import LossBatch, LossTarget, advantage_target, loss_target  # noqa: E402
 from gradvar.types import Batch, token_weights  # noqa: E402

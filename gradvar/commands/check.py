@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Check:
     fails. 2: bad usage.
     """
 
-    target: str
+    target: Annotated[str, tyro.conf.Positional]
     """What to check: module:function, or path/to/file.py:function. NumPy, JAX or PyTorch."""
     claims: tuple[str, ...] = ()
     """Laws that should hold; no:NAME for one that should not, and whose witness is looked for. Default:

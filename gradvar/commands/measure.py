@@ -48,7 +48,7 @@ def run(config: MeasureConfig) -> int:
     _set_up_jax(config)
     from gradvar.report.files import write_json
     from gradvar.report.table import tables
-    from gradvar.study import measure_study, variants
+    from gradvar.studies import measure_study, variants
 
     variants(config)
     with Bars(config.quiet or not sys.stderr.isatty()) as bars:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped
 from gradvar.pieces import advantage, aggregate, surrogate

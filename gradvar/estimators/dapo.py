@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gradvar.compose import compose, everything
+from gradvar.composition import compose, everything
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, nonnegative
 from gradvar.pieces import advantage, aggregate, select, surrogate

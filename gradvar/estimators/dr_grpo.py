@@ -7,7 +7,7 @@ Z. Liu et al., "Understanding R1-Zero-like training: A critical perspective", ar
 
 from __future__ import annotations
 
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, k3_loss
 from gradvar.pieces import advantage, aggregate, surrogate

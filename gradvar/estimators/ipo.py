@@ -11,7 +11,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradvar.compose import batch_arrays
+from gradvar.composition import batch_arrays
 from gradvar.estimators import _laws
 from gradvar.estimators._build import positive
 from gradvar.estimators._pairs import gaps, mean_over_pairs, sequence_log_ratio

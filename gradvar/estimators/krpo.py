@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, nonnegative, positive
 from gradvar.pieces import advantage, aggregate, surrogate

@@ -13,7 +13,7 @@ Weaver, N. Tao (UAI 2001).
 
 from __future__ import annotations
 
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.estimators import _laws
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.types import Estimator, Paper

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from gradvar.compose import compose, no_penalty
+from gradvar.composition import compose, no_penalty
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, nonnegative
 from gradvar.pieces import advantage, aggregate, penalty, surrogate

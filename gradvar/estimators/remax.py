@@ -10,7 +10,7 @@ Given the parameters the greedy rollout is a constant of the prompt, so ghat is 
 
 from __future__ import annotations
 
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.estimators import _laws
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.types import Estimator, Paper

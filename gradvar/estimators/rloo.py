@@ -11,7 +11,7 @@ The baseline of rollout i is independent of it, so ghat is unbiased for any rewa
 
 from __future__ import annotations
 
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.estimators import _laws
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.types import Estimator, Paper

@@ -18,7 +18,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradvar.compose import batch_arrays
+from gradvar.composition import batch_arrays
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clip_range, nonnegative
 from gradvar.estimators._pairs import gaps, mean_over_pairs

@@ -89,8 +89,9 @@ class Scores:
         size, rows = known.shape[:2]
         sets, width = size // prompts, prompts * rows
         if sets * width**2 * known.itemsize > _LARGEST_GRAM:
+            need = sets * width**2 * known.itemsize / 1e9
             raise ValueError(
-                f"prompts: {prompts} in a batch make Gram matrices of {sets * width**2 * known.itemsize / 1e9:.1f} GB; "
+                f"prompts: {prompts} in a batch make Gram matrices of {need:.1f} GB; "
                 "take smaller batches, or fewer rollouts"
             )
         if self.cross is not None:
@@ -191,8 +192,8 @@ class ScoreBank:
             raise ValueError(f"over: '{over}'; choose auto, prompts or rollouts")
         if over == "prompts" and self.pool.shape[0] // prompts < 2:
             raise ValueError(
-                f"over: prompts, and the bank's {self.pool.shape[0]} make fewer than 2 batches of {prompts}; record more, or "
-                "give over='rollouts'"
+                f"over: prompts, and the bank's {self.pool.shape[0]} make fewer than 2 batches of {prompts}; "
+                "record more, or give over='rollouts'"
             )
         apart = dict.fromkeys(named, True)
         if over == "prompts" and prompts > 1:
@@ -243,6 +244,12 @@ class ScoreBank:
 
         return load(Path(folder), prompts)
 
+    def extend(self, policy: Any, params: Any, task: Any, key: Any, **settings: Any) -> ScoreBank:
+        """More prompts, rollouts or estimators: ``gradvar.measure.grow``."""
+        from gradvar.measure.grow import grow
+
+        return grow(self, policy, params, task, key, **settings)
+
     def coefficients(
         self, named: Mapping[str, Estimator], plan: Design
     ) -> tuple[Float[Array, "estimator partition prompt row"], Float[np.ndarray, " estimator"]]:
@@ -252,8 +259,9 @@ class ScoreBank:
         for name, left in zip(named, residual, strict=True):
             if left > self.tolerance:
                 raise ValueError(
-                    f"estimators: the bank's basis leaves {left:.1e} of the token weights of '{name}' unexplained "
-                    f"(allowed: {self.tolerance:.1e}); record with estimators=[...] that include it, or extend the bank"
+                    f"estimators: the bank's basis leaves {left:.1e} of the token weights of '{name}' "
+                    f"unexplained (allowed: {self.tolerance:.1e}); record with estimators=[...] that include "
+                    "it, or extend the bank"
                 )
         return self.rows.pick(dense), residual
 
@@ -329,6 +337,7 @@ class ScoreBank:
                 scaled = reference[0] * (count[0] / plan.prompts)
                 aligned = _by_set(self.scores.by_prompt(totals, scaled), plan.prompts)
                 truth = _by_set(self.scores.by_prompt(scaled, scaled), plan.prompts)
+                truth = np.broadcast_to(truth, aligned.shape)
             sums = BlockSums(
                 count=count, gram=inner, squares=squares.sum((1, 3)), pairs=spread * count / 2,
                 aligned=aligned, truth=truth, truth_known=self.scores.truth is not None,
@@ -343,7 +352,8 @@ class ScoreBank:
             truth = _squared(self.scores)
         else:
             scaled = reference * (count[0] / plan.prompts)
-            aligned, truth = self.scores.products(totals, scaled), self.scores.products(scaled, scaled)
+            aligned = self.scores.products(totals, scaled)
+            truth = np.broadcast_to(self.scores.products(scaled, scaled), aligned.shape)
         sums = BlockSums(
             count=count, gram=self.scores.products(totals, totals),
             squares=squares.reshape(estimators, partitions, plan.slices, each).sum((1, 3)), pairs=None,

@@ -14,7 +14,10 @@ from jaxtyping import Bool, Float
 
 
 def span(
-    stacked: Float[np.ndarray, "rollout weight time"], tolerance: float, most: int | None = None
+    stacked: Float[np.ndarray, "rollout weight time"],
+    tolerance: float,
+    most: int | None = None,
+    known: Float[np.ndarray, "rollout basis time"] | None = None,
 ) -> Float[np.ndarray, "rollout basis time"]:
     """Orthonormal rows that span each rollout's weight vectors, to a relative residual of ``tolerance`` for
     every one.
@@ -22,12 +25,16 @@ def span(
     Gram-Schmidt with pivoting: the worst explained vector is taken next, until none is left (a
     rank-revealing factorisation whose stopping rule is the very error that matters). Vectors are compared
     after scaling to norm 1, so that an estimator with small weights counts as much as one with large ones.
-    Rollouts that need fewer vectors than others are filled up with zeros. Raises ``ValueError`` when more
-    than ``most`` vectors are needed."""
+    Rollouts that need fewer vectors than others are filled up with zeros. What a ``known`` orthonormal basis
+    explains needs no new vector. Raises ``ValueError`` when more than ``most`` vectors are needed."""
     rollouts, _, time = stacked.shape
     limit = time if most is None else min(most, time)
     norms = np.linalg.norm(stacked, axis=-1, keepdims=True)
     residual = np.divide(stacked, norms, out=np.zeros(stacked.shape), where=norms > 0)
+    given = [] if known is None else list(np.moveaxis(known, 1, 0))
+    for _ in range(2):  # twice: rounding of the first pass
+        for one in given:
+            residual = residual - np.einsum("imt,it->im", residual, one)[..., None] * one[:, None]
     found: list[np.ndarray] = []
     here = np.arange(rollouts)
     while True:
@@ -42,8 +49,8 @@ def span(
                 f"basis: {limit} vectors leave a residual of {left:.1e}; allow more, or fewer settings"
             )
         new = np.where(open_[:, None], residual[here, worst], 0.0)
-        for known in found:  # once more against the known ones: rounding must not tilt the basis
-            new = new - np.einsum("it,it->i", known, new)[:, None] * known
+        for one in [*given, *found]:  # once more against the known ones: rounding must not tilt the basis
+            new = new - np.einsum("it,it->i", one, new)[:, None] * one
         length = np.linalg.norm(new, axis=-1, keepdims=True)
         new = np.divide(new, length, out=np.zeros(new.shape), where=length > 0)
         found.append(new)

@@ -73,8 +73,8 @@ def design(
     per_slice = rollouts // slices // group_size
     if per_slice * slices < 2 or per_slice < 1:
         raise ValueError(
-            f"group_sizes: {group_size} needs at least {2 * group_size} rollouts per prompt and the bank has {rollouts}; "
-            "record more rollouts, or take smaller groups"
+            f"group_sizes: {group_size} needs at least {2 * group_size} rollouts per prompt "
+            f"and the bank has {rollouts}; record more rollouts, or take smaller groups"
         )
     sets = size // prompts
     partitions = max(1, math.ceil(replicates / (sets * per_slice * slices)))

@@ -93,8 +93,8 @@ class Evaluation(Mapping[Setting, Moments]):
         kin), where it covers better."""
         value, parts = self.figure(setting, figure), self._parts(setting, figure)
         if figure in POSITIVE and value > 0 and (parts > 0).all():
-            return _estimate(value, np.log(parts), level, np.exp)
-        return _estimate(value, parts, level)
+            return estimate_of(value, np.log(parts), level, np.exp)
+        return estimate_of(value, parts, level)
 
     def compare(
         self, first: Setting, second: Setting, figure: str = "variance_per_rollout", level: float = 0.95
@@ -105,13 +105,13 @@ class Evaluation(Mapping[Setting, Moments]):
         """
         a, b = self.figure(first, figure), self.figure(second, figure)
         one, two = self._parts(first, figure), self._parts(second, figure)
-        difference = _estimate(a - b, one - two, level)
+        difference = estimate_of(a - b, one - two, level)
         with np.errstate(divide="ignore", invalid="ignore"):
             quotients = one / two
         if a / b > 0 and (quotients > 0).all():
-            ratio = _estimate(a / b, np.log(quotients), level, np.exp)
+            ratio = estimate_of(a / b, np.log(quotients), level, np.exp)
         else:
-            ratio = _estimate(a / b, quotients, level)
+            ratio = estimate_of(a / b, quotients, level)
         spread = np.std(one) * np.std(two)
         both = float(np.mean((one - one.mean()) * (two - two.mean())) / spread) if spread > 0 else 1.0
         return Comparison(figure, first, second, difference, ratio, both)
@@ -132,7 +132,7 @@ class Evaluation(Mapping[Setting, Moments]):
                         "se": found.se,
                         "low": found.low,
                         "high": found.high,
-                    }  # fmt: skip
+                    }
                 )
         return rows
 
@@ -149,7 +149,7 @@ class Evaluation(Mapping[Setting, Moments]):
         return parts[figure]
 
 
-def _estimate(value: float, parts: np.ndarray, level: float, back: Any = None) -> Estimate:
+def estimate_of(value: float, parts: np.ndarray, level: float, back: Any = None) -> Estimate:
     """From leave-one-out values, on the scale they are given in; ``back`` leads from that scale to the
     figure's."""
     if not 0 < level < 1:

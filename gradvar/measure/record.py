@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Float, PRNGKeyArray, PyTree
 
 from gradvar.measure.bank import Rows, ScoreBank, Scores
 from gradvar.measure.basis import regions, span
 from gradvar.measure.contract import design, partition_weights
 from gradvar.measure.direct import REFERENCE
-from gradvar.measure.passes import MapName, Sketch, row_images, token_images
+from gradvar.measure.passes import MapName, Sketch, Way, choose_way, row_images, token_images
 from gradvar.measure.rollouts import Pool, draw_pool
 from gradvar.measure.scene import tabulate
 from gradvar.measure.side import NAMES, Side, exact_side, pilot_side
@@ -49,6 +49,7 @@ def record(
     side: Side | None = None,
     memory: float = 4e9,
     chunk: int | None = None,
+    way: Way = "auto",
     tolerance: float | None = None,
 ) -> ScoreBank:
     """Sample ``rollouts`` completions of each prompt from ``old_params`` and keep their scores at ``params``.
@@ -66,8 +67,10 @@ def record(
     for signals or for batches that couple prompts.
 
     ``memory``: the most bytes that may be held; the need is predicted before anything is drawn and a
-    ``ValueError`` says what to change. ``chunk``: rows per backward pass. ``tolerance``: the relative
-    residual of token weights (default 1e-9 in float64, 2e-6 in float32)."""
+    ``ValueError`` says what to change. ``chunk``: rows per backward pass. ``way``: how scores are formed,
+    "vmap" of the gradient or "factors" (activations and cotangents, see ``ghost``); "auto" chooses by
+    counted cost, ``info["way"]`` says what was chosen. ``tolerance``: the relative residual of token weights
+    (default 1e-9 in float64, 2e-6 in float32)."""
     started = time.perf_counter()
     if rollouts < 4:
         raise ValueError(f"rollouts: {rollouts}; a bank needs at least 4 of each prompt, two groups of two")
@@ -83,18 +86,12 @@ def record(
     _predict(size * rollouts, params_bytes, map, width, memory)
 
     needs = tuple(n for n in NAMES if any(n in e.needs for e in served))
-    truth, tables = _truth(policy, params, task, old, ref, listed, drawn)
-    if needs and side is None:
-        if tables is not None:
-            assert isinstance(policy, FinitePolicy)
-            assert isinstance(task, FiniteTask)
-            side = exact_side(policy, task, tables)
-        else:
-            side = pilot_side(policy, old, task, key_side)
+    truth, tables = exact_truth(policy, params, task, old, ref, listed, drawn)
+    side = side or side_for(policy, task, old, tables, needs, key_side)
     group = int(max(1, min(rollouts, _CHUNK // (1 + params_bytes // 64) // size + 1)))
     pool = draw_pool(policy, params, task, key_draw, listed, rollouts, old, ref, side, needs, group)
     if old_params is None:
-        pool = _on_policy(pool)
+        pool = on_policy(pool)
     sampled = time.perf_counter()
 
     tolerance = tolerance or (1e-9 if pool.logp.dtype == np.float64 else 2e-6)
@@ -105,14 +102,16 @@ def record(
         basis = find_basis(pool, served, cuts, tolerance / 4)
         rows = Rows.of(basis)
         kept = _resolve(map, rows, params_bytes, width, memory, cross)
-        scores = score_rows(policy, params, pool, rows, kept, width, seed, cross, memory, chunk, truth)
+        scores = score_rows(policy, params, pool, rows, kept, width, seed, cross, memory, chunk, truth, way)
     if truth is not None:
         scores = with_truth(scores, truth, kept)
     info = {
         "map": kept, "width": width, "seed": seed, "params": flat.size, "rows": rows.count,
         "basis": int(rows.basis.shape[2]), "cross": cross, "on_policy": old_params is None,
-        "estimators": [e.name for e in served], "cuts": list(cuts), "policy": repr(policy), "task": type(task).__name__,
+        "estimators": [e.name for e in served], "cuts": list(cuts), "policy": repr(policy),
+        "task": type(task).__name__,
         "seconds": {"sample": sampled - started, "scores": time.perf_counter() - sampled},
+        "way": choose_way(params) if way == "auto" else way,
         "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "device": jax.devices()[0].device_kind,
     }  # fmt: skip
@@ -120,7 +119,12 @@ def record(
 
 
 def find_basis(
-    pool: Pool, estimators: Sequence[Estimator], cuts: Sequence[float], tolerance: float, replicates: int = 8
+    pool: Pool,
+    estimators: Sequence[Estimator],
+    cuts: Sequence[float],
+    tolerance: float,
+    replicates: int = 8,
+    known: Float[np.ndarray, "prompt rollout basis time"] | None = None,
 ) -> Float[np.ndarray, "prompt rollout basis time"]:
     """An orthonormal basis, rollout by rollout, for sequence weights, clips at ``cuts`` and ``estimators``'
     token weights.
@@ -144,7 +148,8 @@ def find_basis(
         whole[:, :, : orders.shape[1]] = found
         stacks.append(np.moveaxis(whole.reshape(-1, size, rollouts, time_), 0, 2))
     stacked = np.concatenate(stacks, 2).reshape(size * rollouts, -1, time_)
-    return span(stacked, tolerance).reshape(size, rollouts, -1, time_).astype(pool.logp.dtype)
+    flat = None if known is None else known.reshape(size * rollouts, -1, time_).astype(np.float64)
+    return span(stacked, tolerance, known=flat).reshape(size, rollouts, -1, time_).astype(pool.logp.dtype)
 
 
 def score_rows(
@@ -159,6 +164,7 @@ def score_rows(
     memory: float,
     chunk: int | None,
     truth: Float[np.ndarray, " param"] | None,
+    way: Way = "auto",
 ) -> Scores:
     """One backward pass per row, and the image ``kept`` of each."""
     names: dict[str, MapName] = {"identity": "identity", "gram": "identity"}
@@ -169,9 +175,15 @@ def score_rows(
     at_prompt, at_row = np.nonzero(rows.real)
     at_rollout, at_slot = rows.rollout[at_prompt, at_row], rows.slot[at_prompt, at_row]
     images = row_images(
-        policy, params, jax.tree.map(lambda x: x[at_prompt], pool.prompts), pool.completions[at_prompt, at_rollout],
-        rows.basis[at_prompt, at_rollout, at_slot], sketch, chunk,
-    )  # fmt: skip
+        policy,
+        params,
+        jax.tree.map(lambda x: x[at_prompt], pool.prompts),
+        pool.completions[at_prompt, at_rollout],
+        rows.basis[at_prompt, at_rollout, at_slot],
+        sketch,
+        chunk,
+        way,
+    )
     whole = np.concatenate(list(images))
     vectors = np.zeros((size, most, whole.shape[1]), whole.dtype)
     vectors[at_prompt, at_row] = whole
@@ -197,7 +209,7 @@ def with_truth(scores: Scores, truth: Float[np.ndarray, " param"], kept: str) ->
 
 def _by_tokens(policy: Policy, params: PyTree, pool: Pool, sketch: Sketch) -> tuple[Rows, Scores, str]:
     """Every token is its own basis vector."""
-    size, rollouts, time_ = pool.shape
+    size, _, time_ = pool.shape
     basis = np.eye(time_, dtype=pool.logp.dtype) * pool.mask[..., None, :]
     rows = Rows.of(basis)
     prompts = jax.tree.map(jnp.asarray, pool.prompts)
@@ -219,8 +231,8 @@ def _resolve(kind: Map, rows: Rows, params_bytes: int, width: int, memory: float
     need = needs.get(kind, size * most * width * item)
     if need > memory:
         raise ValueError(
-            f"memory: {need / 1e9:.2f} GB for {rows.count} rows with map='{kind}', and {memory / 1e9:.2f} GB are allowed; "
-            "give map='hashed', fewer rollouts, or more memory"
+            f"memory: {need / 1e9:.2f} GB for {rows.count} rows with map='{kind}', and "
+            f"{memory / 1e9:.2f} GB are allowed; give map='hashed', fewer rollouts, or more memory"
         )
     return kind if kind in ("identity", "gram") else f"sketch {kind}"
 
@@ -232,12 +244,12 @@ def _predict(rollouts: int, params_bytes: int, kind: Map, width: int, memory: fl
     )
     if need > memory:
         raise ValueError(
-            f"memory: at least {need / 1e9:.2f} GB for {rollouts} rollouts with map='{kind}', and {memory / 1e9:.2f} GB are "
-            "allowed; give map='hashed', a smaller width, fewer rollouts, or more memory"
+            f"memory: at least {need / 1e9:.2f} GB for {rollouts} rollouts with map='{kind}', "
+            f"and {memory / 1e9:.2f} GB are allowed; give map='hashed', a smaller width, fewer rollouts, or more memory"
         )
 
 
-def _truth(
+def exact_truth(
     policy: Policy, params: PyTree, task: Task, old: PyTree, ref: PyTree, listed: PyTree, drawn: bool
 ) -> tuple[Float[np.ndarray, " param"] | None, Any]:
     """grad J exactly, and the tables, where policy and task can be listed; of the given prompts where they
@@ -247,19 +259,36 @@ def _truth(
     tables = tabulate(policy, params, task, old, ref)
     if drawn:
         return np.asarray(tables.true_gradient, np.float64), tables
-    place = [
-        int(np.argmax([all(map(np.array_equal, jax.tree.leaves(_row(listed, i)), jax.tree.leaves(_row(task.all_prompts(), j))))
-        for j in range(tables.probs.shape[0])]))
-        for i in range(len(jax.tree.leaves(listed)[0]))
-    ]  # fmt: skip
-    return np.asarray(tables.gradients, np.float64)[place].mean(0), tables
+    everything = task.all_prompts()
+    size, known = len(jax.tree.leaves(listed)[0]), tables.probs.shape[0]
+    place = [next((j for j in range(known) if _same(listed, i, everything, j)), None) for i in range(size)]
+    found = [j for j in place if j is not None]
+    if len(found) < size:
+        return None, tables
+    return np.asarray(tables.gradients, np.float64)[found].mean(0), tables
 
 
-def _row(tree: PyTree, index: int) -> list[Array]:
-    return jax.tree.map(lambda x: np.asarray(x[index]), tree)
+def side_for(
+    policy: Policy, task: Task, old: PyTree, tables: Any, needs: tuple[str, ...], key: PRNGKeyArray
+) -> Side | None:
+    """Critics and baselines: exact where tables are there, from a pilot sample elsewhere, none where none is
+    needed."""
+    if not needs:
+        return None
+    if tables is None:
+        return pilot_side(policy, old, task, key)
+    assert isinstance(policy, FinitePolicy)
+    assert isinstance(task, FiniteTask)
+    return exact_side(policy, task, tables)
 
 
-def _on_policy(pool: Pool) -> Pool:
+def _same(one: PyTree, i: int, two: PyTree, j: int) -> bool:
+    """Whether prompt i of one list is prompt j of another."""
+    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)
+    return all(np.array_equal(np.asarray(x)[i], np.asarray(y)[j]) for x, y in leaves)
+
+
+def on_policy(pool: Pool) -> Pool:
     """The same parameters sample and are differentiated: equal to the last bit, whatever the compiler did."""
     arrays = pool.arrays()
     return Pool(**{**arrays, "logp_old": pool.logp})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gradvar.report.files import write_whole
-from gradvar.study import Result, Study, bias_curve, variants
+from gradvar.studies import Result, Study, bias_curve, variants
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the marker says the same once more.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
@@ -66,15 +66,16 @@ def bias(study: Study) -> Figure:
     sizes = study.config.group_sizes
     estimators = list(dict.fromkeys(e for _, e in variants(study.config)))
     rates = np.concatenate([[0.005, 0.01, 0.02], np.linspace(0.04, 0.96, 24), [0.98, 0.99, 0.995]])
-    figure = Figure(figsize=(3.0 * len(sizes), 3.2))
+    figure = Figure(figsize=(max(6.0, 2.8 * len(sizes)), 3.4))
     axes = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
     for axis, size in zip(axes, sizes, strict=True):
         for index, (name, curve) in enumerate(bias_curve(estimators, size, rates).items()):
             axis.plot(rates, curve, color=_colour(index), label=name, **_mark(index), markevery=4, ms=4, lw=1.3)
-        axis.set(title=f"G = {size}", xlabel="success rate p of the prompt", yscale="log")
+        axis.set(title=f"G = {size}", xlabel="success rate p of the prompt")
+    _scale_y(axes)
     axes[0].set_ylabel("bias factor,  ⟨E g, ∇J⟩ / ||∇J||²")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(estimators))
-    figure.suptitle("What is estimated: the weight that a prompt gets (exact; two answers, one prompt, on policy)")
+    figure.suptitle("The weight that a prompt gets\n(exact; one prompt with two answers, on policy)")
     return figure
 
 
@@ -113,10 +114,10 @@ def _against_group_size(study: Study, name: str, label: str) -> Figure:
         for index, (series, points) in enumerate(_series(results).items()):
             _line(axis, points, name, index, series)
         axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
         axis.set_xticks(study.config.group_sizes, [str(s) for s in study.config.group_sizes])
         axis.minorticks_off()
         axis.set(title=title, xlabel="group size G", ylabel=label)
+        _scale_y([axis])
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -131,6 +132,18 @@ def _line(axis: Any, points: list[Result], name: str, index: int, label: str) ->
     low = np.clip(values - bounds[:, 0], 0, values * (1 - 1e-3))
     errors = None if np.allclose(bounds[:, 0], bounds[:, 1], rtol=0, atol=0) else [low, bounds[:, 1] - values]
     axis.errorbar(sizes, values, errors, color=_colour(index), label=label, capsize=2, ms=4, lw=1.3, **_mark(index))
+
+
+def _scale_y(axes: Sequence[Any]) -> None:
+    """From zero where the values are of one order of magnitude, else logarithmic."""
+    values = np.concatenate([line.get_ydata() for axis in axes for line in axis.lines]).astype(float)
+    values = values[np.isfinite(values) & (values > 0)]
+    wide = values.size and values.max() > 20 * values.min()
+    for axis in axes:
+        if wide:
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
 
 
 def _panels(study: Study) -> dict[str, list[Result]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.measure.contract import design, quadratics
 from gradvar.measure.exact import exact, exact_from_tables, finite_tables
 from gradvar.measure.laws import ustatistic_law, ustatistic_numbers

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.compose import compose
+from gradvar.composition import compose
 from gradvar.measure import direct, direct_many, exact_from_tables, finite_tables
 from gradvar.measure.direct import samples
 from gradvar.pieces import advantage, aggregate, surrogate

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradvar import catalogue
-from gradvar.compose import compose, required
+from gradvar.composition import compose, required
 from gradvar.pieces import advantage
 from gradvar.testing import AdvantageTarget, LossBatch, LossTarget
 from gradvar.testing.arrays import library

@@ -19,12 +19,12 @@ def _ids(cases):
 
 
 def _caught(check, function, law, settings):
-    start = time.perf_counter()
+    start = time.process_time()
     result = check(function, laws=[law], **settings)[law]
     assert result.status == "fails", f"{function.__name__} passes {law}"
     assert result.example is not None
     assert result.why
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10  # of this process: the machine may be busy
     return result
 
 

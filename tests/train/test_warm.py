@@ -36,9 +36,13 @@ def warm(folder, heard):
     )
 
 
-def fresh_rates(policy, task, params, num, group):
-    prompts = task.prompts(jax.random.key(99), num)
-    return np.asarray(task.reward(prompts, policy.sample(params, jax.random.key(98), prompts, group)))
+PROMPTS, ROLLOUTS = 500, 64
+
+
+def fresh_rewards(params):
+    prompts = TASK.prompts(jax.random.key(99), PROMPTS)
+    completions = POLICY.sample(params, jax.random.key(98), prompts, ROLLOUTS)
+    return np.asarray(prompts), np.asarray(TASK.reward(prompts, completions))
 
 
 def test_success_rate_is_near_the_target_and_true(warm):
@@ -47,12 +51,10 @@ def test_success_rate_is_near_the_target_and_true(warm):
     assert warm.steps > 0
     # bisection leaves at most one step or one standard error; the report has an error of its own
     assert abs(warm.success_rate - 0.5) < 5 * warm.standard_error
-    rates = fresh_rates(POLICY, TASK, warm.params, 1000, 8).mean(-1)
-    error = (rates.var(ddof=1) / 1000 + warm.standard_error**2) ** 0.5
+    rates = fresh_rewards(warm.params)[1].mean(-1)
+    error = (rates.var(ddof=1) / PROMPTS + warm.standard_error**2) ** 0.5
     assert abs(rates.mean() - warm.success_rate) < 4 * error
-    untrained = fresh_rates(
-        POLICY, TASK, POLICY.init(jax.random.key(0)), 1000, 8
-    ).mean()  # the planted violator
+    untrained = fresh_rewards(POLICY.init(jax.random.key(0)))[1].mean()  # the planted violator
     assert abs(untrained - warm.success_rate) > 4 * error
 
 
@@ -60,13 +62,12 @@ def test_prompts_are_of_unequal_difficulty(warm):
     assert warm.prompt_rates.shape == (128,)
     assert warm.success_rate == pytest.approx(warm.prompt_rates.mean())
     assert warm.standard_error == pytest.approx(warm.prompt_rates.std(ddof=1) / 128**0.5)
-    prompts = TASK.prompts(jax.random.key(99), 1000)
-    rewards = fresh_rates(POLICY, TASK, warm.params, 1000, 64)
+    prompts, rewards = fresh_rewards(warm.params)
     halves = rewards[:, :32].mean(-1), rewards[:, 32:].mean(-1)
     between = np.cov(*halves)[0, 1] ** 0.5  # two independent halves share only what the prompt brings
     assert abs(warm.between_prompts - between) < 0.1  # about four standard errors with 128 prompts
     assert between > 0.15
-    lengths = np.asarray((prompts < TASK.values).sum(-1))
+    lengths = (prompts < TASK.values).sum(-1)
     assert rewards[lengths == 1].mean() > rewards[lengths == 3].mean()
 
 

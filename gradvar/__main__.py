@@ -1,0 +1,5 @@
+"""``python -m gradvar`` is ``gradvar``."""
+
+from gradvar.cli import main
+
+main()

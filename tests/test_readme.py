@@ -1,0 +1,72 @@
+"""The README is true: its Python runs, its commands parse and the quick ones run, its tree is the tree."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from gradvar import cli
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=lambda c: c.splitlines()[-1][:40])
+def test_the_python_runs(code, capsys):
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out.strip()
+
+
+def test_there_are_exactly_two_set_up_commands():
+    set_up = [c for c in COMMANDS if "pip install" in c]
+    assert len(set_up) == 2
+    assert all(c.startswith("python3 -m venv .venv && .venv/bin/pip install ") for c in set_up)
+    assert set_up[0].endswith("gradvar measure")
+    assert set_up[1].endswith("pytest")
+
+
+def test_the_test_command_installs_what_ci_runs():
+    assert '-e ".[dev]"' in (ROOT / ".ci" / "run").read_text()
+    assert '-e ".[dev]"' in TEXT
+
+
+def test_the_measure_command_runs(tmp_path, monkeypatch, capsys):
+    (command,) = [c for c in COMMANDS if c.startswith("gradvar measure")]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cli.run([*shlex.split(command)[1:], "--quiet"]) == 0
+    files = {p.name for p in (tmp_path / "results").iterdir()}
+    assert {"measurements.csv", "measurements.json", "variance.svg", "bias.svg", "snr.svg", "split.svg"} <= files
+    assert "Written to results" in capsys.readouterr().out
+
+
+def test_the_prove_command_runs(capsys):
+    (command,) = [c for c in COMMANDS if c.startswith("gradvar prove")]
+    assert cli.run(shlex.split(command)[1:]) == 0
+    assert "A1" in capsys.readouterr().out
+
+
+def test_the_check_command_runs(tmp_path, capsys):
+    (command,) = [c for c in COMMANDS if c.startswith("gradvar check")]
+    trainer = tmp_path / "trainer.py"
+    trainer.write_text(
+        "import numpy as np\n\n\ndef my_advantages(rewards):\n"
+        "    r = np.asarray(rewards, dtype=np.result_type(rewards, np.float32))\n"
+        "    return r - r.mean(axis=1, keepdims=True)\n"
+    )
+    words = [w.replace("path/to/trainer.py", str(trainer)) for w in shlex.split(command)[1:]]
+    assert cli.run(words) in (0, 1)
+    assert "zero_on_equal_rewards" in capsys.readouterr().out
+
+
+def test_the_tree_is_the_tree():
+    tree = re.search(r"```\n(gradvar/\n.*?)```", TEXT, re.S)
+    assert tree is not None
+    folder = ROOT
+    for line in tree.group(1).splitlines():
+        name = line.split()[0]
+        folder = ROOT / "gradvar" if line.startswith("  ") else ROOT
+        assert (folder / name).exists(), name
