@@ -1,0 +1,137 @@
+"""The summary's numbers, the laws built on them, and the advice: against enumeration, and at the command
+line."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from gradvar import catalogue
+from gradvar.commands.advise import Advise, run
+from gradvar.measure.advise import advise
+from gradvar.measure.advise_rewards import advise_rewards, informative
+from gradvar.measure.exact import exact_from_tables, finite_tables
+from gradvar.measure.laws import four_numbers, ustatistic_law, ustatistic_numbers
+from gradvar.measure.record import record
+from gradvar.measure.summary import prompt_numbers
+
+
+@pytest.fixture(scope="module")
+def on_policy(scene):
+    return record(scene.policy, scene.params, scene.task, jax.random.key(1), 240, 16)
+
+
+@pytest.fixture(scope="module")
+def listed(scene):
+    """For each of the six prompts: probabilities, rewards, sequence scores; exact."""
+    tables = finite_tables(scene.policy, scene.params, scene.task)
+    return tables, [
+        (np.asarray(tables.probs[q]), np.asarray(tables.rewards[q]), np.asarray(tables.scores[q].sum(1)))
+        for q in range(6)
+    ]
+
+
+def test_numbers_of_every_prompt_are_unbiased(on_policy, listed):
+    """About 40 recorded copies of each prompt; 4 figures of 6 prompts, |z| < 4.5."""
+    summary = on_policy.summary()
+    for q, parts in enumerate(listed[1]):
+        four, pair = four_numbers(*parts), ustatistic_numbers(*parts)
+        mine = np.asarray(on_policy.pool.prompts) == q
+        for name, truth in (
+            ("p", four.p),
+            ("signal", four.signal),
+            ("zeta1", pair.zeta1),
+            ("zeta2", pair.zeta2),
+        ):
+            values = getattr(summary, name)[mine]
+            assert abs(values.mean() - truth) < 4.5 * values.std(ddof=1) / np.sqrt(len(values)), (q, name)
+
+
+def test_pair_numbers_by_brute_force():
+    """The quadratic forms against sums over all pairs, triples and quadruples of distinct rollouts."""
+    rng = np.random.default_rng(0)
+    n = 5
+    rewards, scores = rng.normal(size=(1, n)), rng.normal(size=(n, 3))
+    found = prompt_numbers(rewards, (scores @ scores.T)[None])
+    h = 0.5 * (rewards[0, :, None] - rewards[0])[..., None] * (scores[:, None] - scores)
+    index = range(n)
+    signal = np.mean(
+        [
+            h[i, j] @ h[k, l]
+            for i in index
+            for j in index
+            for k in index
+            for l in index
+            if len({i, j, k, l}) == 4
+        ]
+    )
+    triple = np.mean([h[i, j] @ h[i, k] for i in index for j in index for k in index if len({i, j, k}) == 3])
+    pair = np.mean([h[i, j] @ h[i, j] for i in index for j in index if i != j])
+    np.testing.assert_allclose(found["signal"], signal)
+    np.testing.assert_allclose(found["zeta1"], triple - signal)
+    np.testing.assert_allclose(found["zeta2"], pair - signal)
+
+
+def test_budget_law_gives_enumerated_variances(on_policy, listed):
+    whole, without = on_policy.summary().budget()
+    tables, parts = listed
+    for group in (2, 3):
+        truth = exact_from_tables(catalogue.get("rloo"), tables, group).trace_cov
+        values = without.variance(group)
+        error = np.sqrt((len(values) - 1) / len(values) * ((values - values.mean()) ** 2).sum())
+        assert abs(float(whole.variance(group)) - truth) < 4.5 * error
+    # The law itself, with exact numbers: within-prompt variance at a size nobody enumerates.
+    within = np.mean([ustatistic_law(ustatistic_numbers(*x), 64).trace_cov for x in parts])
+    assert within == pytest.approx(float(whole.own / 64 + whole.pair / (64 * 63)), rel=0.1)
+
+
+def test_forecast_matches_the_bank(on_policy):
+    """The four-number law from the summary against the bank's own measurement of the same estimator."""
+    measured = on_policy.evaluate([catalogue.get("rloo")], [4])["rloo", 4]
+    law = on_policy.summary().forecast(lambda r: (r - r.mean()) * 4 / 3, 4)
+    assert abs(law.trace_cov - measured.trace_cov) < 3 * measured.se["trace_cov"]
+    np.testing.assert_allclose(law.weight[(on_policy.summary().p > 0) & (on_policy.summary().p < 1)], 1.0)
+
+
+def test_advice_names_the_enumerated_optimum(on_policy, listed):
+    """Every copy of a prompt has parameters of its own here, so spread is large and small groups win;
+    costlier prompts move the optimum up. The truth is from exact numbers."""
+    tables, parts = listed
+    numbers = [ustatistic_numbers(*x) for x in parts]
+    gradients = np.asarray(tables.gradients)
+    between = (gradients**2).sum(1).mean() - (gradients.mean(0) ** 2).sum()
+    own, pair = np.mean([4 * x.zeta1 for x in numbers]), np.mean([2 * x.zeta2 - 4 * x.zeta1 for x in numbers])
+    grid = np.linspace(2, 60, 4000)
+    for fixed in (0.0, 10.0):
+        truth = grid[((between + own / grid + pair / (grid * (grid - 1))) * (fixed + grid)).argmin()]
+        found = advise(on_policy, fixed, 1.0)
+        assert found.optimum.low * 0.95 <= truth <= found.optimum.high * 1.05
+        assert abs(found.best - truth) < 2.5
+    assert found.curve[0].cost.excludes
+    assert "it excludes 1" in str(found)
+
+
+def test_informative_share_without_replacement():
+    rewards = np.array([[1, 1, 0, 0.0], [1, 1, 1, 1], [0, 0, 0, 1]])
+    np.testing.assert_allclose(informative(rewards, 2), [4 / 6, 0, 3 / 6])
+    found = advise_rewards(rewards, cost_per_prompt=1.0, group_sizes=[2, 4, 8])
+    assert np.isnan(found.curve[-1].informative)
+    assert found.solved == pytest.approx(1 / 3)
+
+
+def test_command(on_policy, tmp_path, capsys):
+    on_policy.save(tmp_path / "bank")
+    assert run(Advise(bank=tmp_path / "bank", cost_per_prompt=1.0, json=tmp_path / "out.json")) == 0
+    assert "Best of the group sizes asked for" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out.json").read_text())["best"] >= 2
+    np.savetxt(tmp_path / "r.csv", np.array([[1, 0, 1.0, 0], [0, 0, 0, 1]]), delimiter=",")
+    assert run(Advise(rewards=tmp_path / "r.csv")) == 0
+    assert "Rewards alone do not fix" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="one of them"):
+        run(Advise())
+    (tmp_path / "bad.csv").write_text("1,2\n3\n")
+    with pytest.raises(ValueError, match="cannot be read"):
+        run(Advise(rewards=tmp_path / "bad.csv"))

@@ -1,0 +1,168 @@
+"""Backward passes: factors equal autodiff, sketches are unbiased with the variance they claim, tokens
+contract."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradvar import catalogue
+from gradvar.measure import ghost
+from gradvar.measure.passes import Sketch, row_images
+from gradvar.measure.record import record
+
+
+class TwoLayers:
+    """A small network with a scan over layers, a tied embedding, a bias and a norm scale: a policy of one
+    prompt token."""
+
+    vocab, width, time = 64, 64, 5
+
+    def init(self, key):
+        keys = jax.random.split(key, 3)
+        return {
+            "embed": jax.random.normal(keys[0], (self.vocab, self.width)) * 0.3,
+            "layers": {
+                "w": jax.random.normal(keys[1], (2, self.width, self.width)) / 8,
+                "scale": jnp.ones((2, self.width)),
+            },
+            "bias": 0.1 * jax.random.normal(keys[2], (self.width,)),
+        }
+
+    def logprobs(self, params, prompts, completions):
+        before = jnp.concatenate(
+            [jnp.broadcast_to(prompts[:, None, None], (*completions.shape[:2], 1)), completions], -1
+        )
+
+        @jax.checkpoint
+        def layer(x, p):
+            return x + jax.nn.silu((x * p["scale"]) @ p["w"]), None
+
+        x = (
+            jax.lax.scan(layer, jnp.cumsum(params["embed"][before[..., :-1]], 2), params["layers"])[0]
+            + params["bias"]
+        )
+        logits = jax.nn.log_softmax(x @ params["embed"].T)
+        return jnp.take_along_axis(logits, completions[..., None], -1)[..., 0]
+
+
+@pytest.fixture(scope="module")
+def network():
+    policy = TwoLayers()
+    rng = np.random.default_rng(0)
+    rows = {
+        "prompts": rng.integers(0, 64, 6).astype(np.int32),
+        "completions": rng.integers(0, 64, (6, 5)).astype(np.int32),
+        "cotangents": rng.normal(size=(6, 5)),
+    }
+    return policy, policy.init(jax.random.key(0)), rows
+
+
+@pytest.fixture(scope="module")
+def plain(network):
+    policy, params, rows = network
+    return np.concatenate(
+        list(row_images(policy, params, *rows.values(), Sketch("identity", 0, 0), 6, "vmap"))
+    )
+
+
+def test_factors_equal_autodiff(network, plain):
+    policy, params, rows = network
+    found = np.concatenate(
+        list(row_images(policy, params, *rows.values(), Sketch("identity", 0, 0), 4, "factors"))
+    )
+    np.testing.assert_allclose(found, plain, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("way", ["ghost", "formed", "auto"])
+def test_norms_and_sum_without_forming_gradients(network, plain, way):
+    policy, params, rows = network
+    tapped = ghost.trace_policy(policy, params, jnp.asarray(rows["prompts"]), 5)
+    plans = ghost.plan_of(tapped, params, way)
+    assert {p.way for p in plans} >= {"direct", way} - {"auto"}
+    assert len(ghost.describe(plans).splitlines()) == 1 + len(plans)
+    norms, total = ghost.norms_and_sum(
+        tapped, params, *(jnp.asarray(x) for x in rows.values()), tuple(p.way for p in plans)
+    )
+    np.testing.assert_allclose(norms, (plain**2).sum(1), rtol=1e-10)
+    np.testing.assert_allclose(
+        np.concatenate([np.ravel(x) for x in total]), plain.sum(0), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_a_lost_use_is_noticed(network, plain):
+    """Planted violator: without the embedding's second use (the tied head) the norms are wrong."""
+    policy, params, rows = network
+    tapped = ghost.trace_policy(policy, params, jnp.asarray(rows["prompts"]), 5)
+    assert sum(use.leaf == tapped.heavy[0] for use in tapped.uses) == 2
+    untied = {**params, "head": params["embed"].T}
+
+    class Untied(TwoLayers):
+        def logprobs(self, params, prompts, completions):
+            return TwoLayers.logprobs(
+                self, {**params, "embed": jax.lax.stop_gradient(params["embed"])}, prompts, completions
+            )
+
+    found = np.concatenate(
+        list(row_images(Untied(), untied, *rows.values(), Sketch("identity", 0, 0), 6, "vmap"))
+    )
+    assert not np.allclose((found**2).sum(1), (plain**2).sum(1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["rademacher", "gaussian", "hashed"])
+def test_sketches_are_unbiased_with_the_variance_they_claim(name):
+    """256 independent sketches of two fixed vectors; |z| < 4.5 for the mean, the variance within 4.5 of its
+    own errors."""
+    rng = np.random.default_rng(0)
+    u, v = rng.normal(size=(2, 300))
+    width, draws = 32, 256
+    found = []
+    for seed in range(draws):
+        image = np.asarray(Sketch(name, width, seed)(jnp.stack([u, v])))
+        found.append(image[0] @ image[1])
+    variance = ((u @ u) * (v @ v) + (u @ v) ** 2 - (0 if name == "gaussian" else 2 * (u**2) @ (v**2))) / width
+    assert abs(np.mean(found) - u @ v) < 4.5 * np.sqrt(variance / draws)
+    assert abs(np.var(found, ddof=1) / variance - 1) < 4.5 * np.sqrt(2.5 / draws)
+
+
+@pytest.mark.parametrize("kind", ["gram", "rademacher", "hashed", "tokens"])
+def test_every_map_gives_the_same_figures(scene, estimators, kind):
+    """The same pool through other maps: the Gram matrix is exact, sketches agree within the error that they
+    report."""
+    settings = {"old_params": scene.old, "estimators": estimators}
+    call = (scene.policy, scene.params, scene.task, jax.random.key(4), 24, 8)
+    whole = record(*call, **settings).evaluate(estimators, [2])
+    bank = record(*call, map=kind, width=4096, **settings)
+    assert np.array_equal(bank.pool.rewards, record(*call, **settings).pool.rewards)
+    other = bank.evaluate(estimators, [2])
+    for setting, moments in whole.items():
+        exact = kind == "gram"
+        error = 1e-9 if exact else 6 * other.sketch_error[setting] + 1e-9
+        assert other[setting].trace_cov == pytest.approx(moments.trace_cov, rel=error)
+        assert other.sketch_error[setting] == 0 if exact else other.sketch_error[setting] < 0.1
+
+
+def test_memory_is_predicted_before_anything_is_drawn(scene):
+    class NeverDrawn:
+        def __getattr__(self, name):
+            return getattr(scene.policy, name)
+
+        def sample(self, *args):
+            raise AssertionError("drawn before the memory was predicted")
+
+    with pytest.raises(ValueError, match=r"memory: at least .* give map='hashed'"):
+        record(
+            NeverDrawn(), scene.params, scene.task, jax.random.key(0), 10_000, 1000, map="gram", memory=1e6
+        )
+
+
+def test_tokens_serve_any_objective(scene):
+    bank = record(
+        scene.policy, scene.params, scene.task, jax.random.key(1), 8, 8, old_params=scene.old, map="tokens"
+    )
+    found = bank.evaluate(
+        [catalogue.get("grpo"), catalogue.get("cispo"), lambda logp, batch: (logp**3).sum()], [2]
+    )
+    assert max(found.residual.values()) < 1e-9
