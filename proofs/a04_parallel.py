@@ -3,9 +3,9 @@
 import jax
 import numpy as np
 import sympy as sp
-from gradvar.composition import compose
 
 from gradvar import catalogue
+from gradvar.composition import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,
