@@ -53,8 +53,7 @@ claim = Claim(
         "a prompt costs nothing beside its rollouts",
     ),
     finding=(
-        r"Independent of the budget: proved. Independent of the iteration: only while $\Delta/\sigma_b^2$ stays put; on a policy that learns it does not. With a cost c per prompt (in rollouts) the best size solves "
-        r"another equation and grows. Integers: see N3; $G^* \ge 1 + \sqrt{2}$ always: see N4."
+        r"Independent of the budget: proved. Independent of the iteration: only while $\Delta/\sigma_b^2$ stays put; on a policy that learns it does not. With a cost per prompt the best size can only grow. Integers: see N3; $G^* \ge 1 + \sqrt{2}$ always: see N4."
     ),
 )
 
@@ -88,6 +87,24 @@ def least(power=2):
     require(smt_valid(given, value(size) > value(1 + x)), "the least point")
 
 
+@claim.step(
+    "A cost per prompt favours larger groups",
+    route="smt",
+    shows=r"at a cost of $c + G$ per group the criterion is $V + cV_g$, $V_g = \sigma_b^2 + \frac{\sigma_o^2}{G} + \frac{\Delta}{G(G-1)}$ falling in G: no size below the best one without cost can be best",
+)
+def with_cost(sign=1):
+    sb, so, d, c, low, high = sp.symbols("sigma_b sigma_o Delta c G H", positive=True)
+
+    def group(n):
+        return sb + so / n + d / (n * (n - 1))
+
+    require(smt_valid([low > 1, high > low], group(high) < group(low)), "larger groups vary less")
+    a, b, x, y = sp.symbols("V_low V_best g_low g_best", real=True)
+    require(
+        smt_valid([a >= b, x > y, c > 0], a + sign * c * x > b + sign * c * y), "the smaller size is worse"
+    )
+
+
 def family(chance):
     """Two prompts on one shared logit, success probabilities 1/2 and ``chance``."""
     q = sp.Rational(chance)
@@ -114,13 +131,13 @@ def ratio(prompts):
 @claim.step(
     "Exact batches of two prompts",
     route="enumeration",
-    shows="the shipped RLOO on p = (1/2, 1/10): N V(G) from all groups at G = 2 to 6 is least where the constant says",
+    shows="the shipped RLOO on p = (1/2, 1/10): N V(G) from all groups at G = 2 to 5 is least where the constant says",
 )
 def enumerated(chance="1/10"):
     prompts = family("1/10")
     wanted = ratio(family(chance))
     values = {}
-    for size in range(2, 7):
+    for size in range(2, 6):
         parts = [group_moments(b, size, weights_of(catalogue.get("rloo"))) for b in prompts]
         values[size] = size * mixture(parts).trace_cov
     named = next(n for n in range(2, 1000) if n * (n - 1) >= wanted)
@@ -151,6 +168,7 @@ def moving(late=("9/20", "9/20", "1/20", "1/20")):
 
 
 claim.sabotage("G in place of G - 1", terms, sampled=0)
+claim.sabotage("a prompt that pays", with_cost, sign=-1)
 claim.sabotage("no root", least, power=1)
 claim.sabotage("the constant of another policy", enumerated, chance="2/5")
 claim.sabotage("a policy that has not moved", moving, late=("1/4", "1/4", "1/4", "1/4"))

@@ -21,7 +21,7 @@ from gradvar.symbolic import (
 SOURCE = Source(
     "2602.02710",
     "v1",
-    "Algorithm 1 and the estimator theorem (the definition of the order-N objective from the authors' page; the algorithm as the ledger has it)",
+    "Algorithm 1 and the estimator theorem (the definition of the order-N objective from the authors' page; the algorithm as the ledger has it, its zeroing also as a trainer's port describes it)",
 )
 N, k = sp.symbols("N k", integer=True, positive=True)
 

@@ -108,7 +108,7 @@ def by_length(power, rewards):
 @unbiased.step(
     "Completions of 1, 2 and 2 tokens",
     route="exact engine",
-    shows=r"$f = 1, L^{-1/2}, L^{-1}$ as JAX objectives: only $f = 1$ has cosine one with grad J; moments equal the rationals'",
+    shows=r"$f = 1$ and $L^{-1}$ as JAX objectives: only $f = 1$ has cosine one with grad J; moments equal the rationals'",
 )
 def policies(neutral=0):
     rewards = (1, 0, 2)
