@@ -17,7 +17,7 @@ from gradvar.testing.signatures import Signature
 from gradvar.types import Batch, token_weights
 
 TIME = 3
-DOMAINS = {"pass_at_k": "binary", "pass_at_k_standardised": "binary", "maxrl": "nonnegative"}
+DOMAINS = {"pass_at_k": "binary", "pass_at_k_standardised": "binary"}
 
 
 def _needed(rewards, uneven):
