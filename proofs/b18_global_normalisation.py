@@ -184,7 +184,7 @@ def no_bias_enumerated(name="grpo", size=2):
 
 
 def oracle(power=1):
-    """Rewards over the exact sigma(p). With two answers b* = 1 - p, which the engine puts in batch.baseline."""
+    """Rewards over the exact sigma(p). With two answers b* = 1 - p, which the engine puts in the batch."""
     return compose(
         advantage=lambda rewards, baseline: (
             (rewards - (1 - baseline)[:, None]) / (baseline * (1 - baseline))[:, None] ** (power / 2)
