@@ -47,7 +47,7 @@ def precise(dtype: jnp.dtype) -> jnp.dtype:
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def init(config: TransformerConfig, key: PRNGKeyArray, scale: float) -> Params:
+def init(config: TransformerConfig, key: PRNGKeyArray, scale: float | Array) -> Params:
     """Normal weights of variance 1/fan-in, less where they end in a residual sum; zero biases, unit norms."""
     c, dtype = config, jnp.dtype(config.dtype)
     query, kv, residual = c.heads * c.head_width, c.kv_heads * c.head_width, (2 * c.layers) ** -0.5

@@ -46,7 +46,7 @@ class Transformer:
         return self._init(key, scale)
 
     @partial(jax.jit, static_argnums=0)
-    def _init(self, key: Array, scale: float) -> Params:
+    def _init(self, key: Array, scale: float | Array) -> Params:
         return network.init(self.config, key, scale)
 
     def num_params(self) -> int:

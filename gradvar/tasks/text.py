@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
 
 from gradvar.tasks.matching import check_rollouts, exact_match
 

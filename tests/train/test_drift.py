@@ -97,7 +97,7 @@ def test_transformers_drift():
     pairs = list(zip(jax.tree.leaves(moved), jax.tree.leaves(params), strict=True))
     assert 0.5e-3 < max(float(jnp.abs(a - b).max()) for a, b in pairs) <= 1.01e-3  # Adam's first step
     better = drift(
-        policy, params, task, jax.random.key(1), 150, PULL, learning_rate=3e-3, prompts_per_step=32
+        policy, params, task, jax.random.key(1), 100, PULL, learning_rate=3e-3, prompts_per_step=32
     )
     prompts = task.prompts(jax.random.key(2), 500)
 
