@@ -34,6 +34,11 @@ def merged(*parts: Laws, **own: bool) -> Laws:
     return MappingProxyType({**laws, **own})
 
 
+def without(laws: Laws, *names: str) -> Laws:
+    """The laws less those that do not apply."""
+    return MappingProxyType({name: holds for name, holds in laws.items() if name not in names})
+
+
 SOUND: Laws = MappingProxyType(
     {
         "finite": True,

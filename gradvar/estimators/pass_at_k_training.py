@@ -37,13 +37,12 @@ def pass_at_k_standardised(
             "2508.10751",
             "GRPO with A(correct) = (1-m)/s, A(wrong) = (1-m-C(n-1,k-1)/C(G-1,k-1))/s",
         ),
-        laws=_laws.merged(
-            _laws.STANDARDISED,
-            _laws.ROW_WISE,
-            _laws.CLIPPED,
-            _laws.BIASED,
-            sign_against_mean=False,  # the middle of the range decides, not the mean
-            no_amplification=False,
+        # sign_against_mean is left out: true of two reward levels; of more, the middle decides, not the mean.
+        laws=_laws.without(
+            _laws.merged(
+                _laws.STANDARDISED, _laws.ROW_WISE, _laws.CLIPPED, _laws.BIASED, no_amplification=False
+            ),
+            "sign_against_mean",
         ),
         min_group=k,
     )
