@@ -33,7 +33,7 @@ claim = Claim(
         r"than any fixed baseline with $V_b \le V_J + \Delta$ at $G = 1$, the best constant above "
         r"all."
     ),
-    source=Source("", "", "own question, raised by 2510.00977"),
+    source=Source("this project", "", "a question of the ledger, raised by 2510.00977"),
     verdict="proved",
     own=True,
     scope=(

@@ -33,7 +33,7 @@ claim = Claim(
         r"J M_1}{\mathrm{E}[r^2] V + (G-2) J^2 V + \|g\|^2}$, $M_1 = \mathrm{E}[r\|s\|^2]$, $V = "
         r"\mathrm{E}\|s\|^2$."
     ),
-    source=Source("", "", "own question, raised by 2510.00977"),
+    source=Source("this project", "", "a question of the ledger, raised by 2510.00977"),
     verdict="proved",
     own=True,
     scope=(
