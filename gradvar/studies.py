@@ -30,7 +30,7 @@ from gradvar.types import Estimator, Moments, Policy, Task
 
 SETTING = ("policy", "task", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")
 PER_ROLLOUT = (*FIGURES, "snr_per_rollout")
-DRIFT_RATE = {"bandit": 0.1, "tabular": 0.1, "transformer": 1e-3}
+DRIFT_RATE = {"bandit": 0.1, "tabular": 0.1, "transformer": 3e-4}
 
 
 class Monitor(Protocol):

@@ -79,7 +79,8 @@ def test_files_hold_the_rows_with_provenance(study, tmp_path):
     names = {p.name for p in written}
     assert {"measurements.csv", "measurements.json", "variance.svg", "bias.png", "snr.svg", "split.png"} <= names
     assert {p.name for p in (tmp_path / "new" / "folder").iterdir()} == names
-    rows = list(csv.DictReader((tmp_path / "new" / "folder" / "measurements.csv").open()))
+    text = (tmp_path / "new" / "folder" / "measurements.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
     content = json.loads((tmp_path / "new" / "folder" / "measurements.json").read_text())
     assert len(rows) == len(content["rows"]) == len(study.rows())
     assert [float(r["value"]) for r in rows] == pytest.approx([r["value"] for r in study.rows()], nan_ok=True)

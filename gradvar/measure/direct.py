@@ -91,7 +91,8 @@ def direct_many(
     the number of pairs handled at a time (default: by memory); results do not depend on it beyond rounding.
 
     grad J is exact where policy and task can be listed; elsewhere bias factor and cosine are taken against an unbiased
-    reference (leave-one-out with sequence importance weights) measured on the same rollouts.
+    reference, leave-one-out on rollouts of the same prompts under ``params``: the replicate's own rollouts on policy,
+    fresh ones off policy.
     Raises ``ValueError`` on a group size below an estimator's least, or replicates that are odd or below 16.
     """
     run = _Run(estimators, policy, params, task, group_size, prompts, old_params, ref_params, side, key)
@@ -100,7 +101,7 @@ def direct_many(
 
 
 def samples(
-    estimator: Estimator | Objective,
+    estimators: Sequence[Estimator | Objective],
     policy: Policy,
     params: PyTree,
     task: Task,
@@ -112,22 +113,18 @@ def samples(
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
     side: Side | None = None,
-) -> Float[np.ndarray, "replicate param"]:
+) -> Float[np.ndarray, "replicate estimator param"]:
     """The gradients themselves, pair after pair; for policies so small that all of them fit in memory."""
-    run = _Run([estimator], policy, params, task, group_size, prompts, old_params, ref_params, side, key)
+    run = _Run(estimators, policy, params, task, group_size, prompts, old_params, ref_params, side, key)
     gradients = run.gradients(key, jnp.arange(_pairs(replicates)))
-    return np.asarray(gradients[:, :, 0]).reshape(replicates, -1)
+    return np.asarray(gradients[:, :, : len(estimators)]).reshape(replicates, len(estimators), -1)
 
 
 def reference(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
-    """Unbiased for grad J on and off policy: leave-one-out advantages times sequence importance weights.
-
-    The baseline of a rollout does not depend on it, so its term has expectation zero under the importance weight.
-    """
+    """Leave-one-out on policy: unbiased for grad J, because a rollout's baseline does not depend on it."""
     group = batch.rewards.shape[1]
     others = (batch.rewards.sum(1, keepdims=True) - batch.rewards) / max(group - 1, 1)
-    ratio = jnp.exp(jnp.where(batch.mask, logp - batch.logp_old, 0.0).sum(-1))
-    return jnp.mean(ratio * (batch.rewards - others))
+    return jnp.mean(jnp.where(batch.mask, logp, 0.0).sum(-1) * (batch.rewards - others))
 
 
 REFERENCE = Estimator("reference", reference)
@@ -177,11 +174,13 @@ class _Run:
             raise ValueError(f"estimators: {sorted(unmet)} is needed and no policy or task supplies it; leave them out")
         self.tables = self._tables() if self.fixed is None else None
         self.side = side or self._default_side(jax.random.fold_in(key, 0x51DE))
+        self.off_policy = self.old is not self.params
         self.measured = self.estimators
         if self.tables is None:
             if group_size < 2:
                 raise ValueError("group_size: 1; with grad J unknown the unbiased reference needs at least 2 rollouts")
-            self.measured = (*self.estimators, REFERENCE)
+            if not self.off_policy:
+                self.measured = (*self.estimators, REFERENCE)
 
     def _tables(self) -> Tables | None:
         if isinstance(self.policy, FinitePolicy) and isinstance(self.task, FiniteTask):
@@ -202,10 +201,27 @@ class _Run:
         """The gradients of every measured estimator for the pairs of these numbers."""
         prompts, keys = _draw(self.task, self.fixed, key, pairs, self.size, self.group_size)
         # What is the same object is scored once: on policy that saves two passes in three.
-        old = None if self.old is self.params else self.old
+        old = self.old if self.off_policy else None
         ref = None if self.ref is self.old else self.ref
-        rollouts = _roll(self.policy, self.task, self.params, old, ref, prompts, keys, self.side, self.needs)
-        weights = _weights(self.measured, rollouts, self.size, self.group_size)
+        own = self._pulled(prompts, keys, old, ref, self.measured, self.side, self.needs)
+        if self.tables is not None or not self.off_policy:
+            return own
+        fresh = jax.vmap(jax.vmap(partial(jax.random.fold_in, data=1)))(keys)
+        truth = self._pulled(prompts, fresh, None, None, (REFERENCE,), None, ())
+        return jnp.concatenate([own, truth], axis=2)
+
+    def _pulled(
+        self,
+        prompts: PyTree,
+        keys: PRNGKeyArray,
+        old: PyTree | None,
+        ref: PyTree | None,
+        estimators: tuple[Estimator, ...],
+        side: Side | None,
+        needs: tuple[str, ...],
+    ) -> Float[Array, "pair 2 estimator param"]:
+        rollouts = _roll(self.policy, self.task, self.params, old, ref, prompts, keys, side, needs)
+        weights = _weights(estimators, rollouts, self.size, self.group_size)
         return _pull(self.policy, self.params, prompts, rollouts["completions"], weights, self._vectorised())
 
     def accumulate(
@@ -213,7 +229,7 @@ class _Run:
     ) -> _Sums:
         """Block sums over all replicates, a chunk of pairs at a time."""
         number = _pairs(replicates)
-        per_gradient = ravel_pytree(self.params)[0].nbytes * len(self.measured)
+        per_gradient = ravel_pytree(self.params)[0].nbytes * (len(self.estimators) + 1)
         blocks = int(min(_BLOCKS, number, max(8, _MEMORY // per_gradient)))
         chunk = int(max(1, min(number, _MEMORY // (4 * per_gradient)))) if chunk is None else chunk
         sums: _Sums | None = None

@@ -86,7 +86,7 @@ def test_it_is_autodiff_of_the_objective_of_the_parameters():
     policy, params, task = scenes.tabular(3, binary=False, shared=True)
     old = scenes.moved(policy, params, 4, 0.3)
     estimator, key = catalogue.get("dapo"), jax.random.key(5)
-    got = samples(estimator, policy, params, task, 3, key=key, replicates=16, prompts=2, old_params=old)
+    got = samples([estimator], policy, params, task, 3, key=key, replicates=16, prompts=2, old_params=old)[:, 0]
     for pair in range(3):
         key_prompts, *both = jax.random.split(jax.random.fold_in(key, pair), 3)
         x = jnp.repeat(task.prompts(key_prompts, 2), 3, axis=0)
@@ -137,7 +137,7 @@ def test_the_signal_estimate_is_unbiased_where_the_squared_mean_is_not():
     want = exact_from_tables(estimator, finite_tables(policy, params, task), 2)
     from gradvar.measure.statistics import BlockSums, figures
 
-    gradients = samples(estimator, policy, params, task, 2, key=jax.random.key(2), replicates=400 * 32)
+    gradients = samples([estimator], policy, params, task, 2, key=jax.random.key(2), replicates=400 * 32)[:, 0]
     pairs = gradients.reshape(400, 16, 2, -1)
     sums = pairs.sum(2)
     values = figures(
