@@ -18,7 +18,8 @@ from gradvar.types import Batch, token_weights
 
 TIME = 3
 # Laws are declared for any real rewards; an entry here would narrow what an estimator is tried on.
-DOMAINS: dict[str, str] = {}
+DOMAINS: dict[str, str] = {}  # the laws are declared for any real rewards ...
+BINARY_ONLY = (("pass_at_k", "no_amplification"),)  # ... but for these
 
 
 def _needed(rewards, uneven):
@@ -34,7 +35,7 @@ def _needed(rewards, uneven):
         "logp_old": full((prompts, group, TIME), -1.0),
         "values": full((prompts, group, TIME), 0.25),
         "greedy_rewards": full((prompts,), 0.5),
-        "baseline": full((prompts,), 0.5),
+        "baseline": full((prompts,), 0.5) + 0.25 * uneven * jnp.arange(prompts, dtype=rewards.dtype),
         "reward_parts": jnp.stack([rewards, rewards], axis=-1),
     }
 
@@ -68,8 +69,9 @@ def advantage_case(name, law):
     estimator = catalogue.get(name)
     uneven = law not in ("permutation_equivariant", "layout_independent")
     signature = Signature("grouped", {"rewards": "rewards"}, ("rewards",))
+    domain = "binary" if (name, law) in BINARY_ONLY else DOMAINS.get(name, "real")
     return AdvantageTarget(
-        advantage_of(name, uneven), signature, library("jax"), name, domain=DOMAINS.get(name, "real"),
+        advantage_of(name, uneven), signature, library("jax"), name, domain=domain,
         min_group=max(2, estimator.min_group),
     )  # fmt: skip
 
@@ -85,6 +87,8 @@ class CatalogueLoss(LossTarget):
             np.asarray(x).reshape(shape) for x in (batch.logp, batch.old_logp, batch.mask, batch.ref_logp)
         ]
         rewards = np.asarray(batch.advantages, float).reshape(shape[:2])
+        if self.origin == "whole":  # rewards that every estimator is meant for
+            rewards = (rewards > 0).astype(float)
         full = Batch(
             rewards, cube[1], cube[2], logp_ref=cube[3], values=np.zeros(shape), logp_sampler=cube[1],
             greedy_rewards=np.zeros(shape[0]), baseline=np.zeros(shape[0]), reward_parts=rewards[..., None],
@@ -109,7 +113,8 @@ def loss_case(name, whole=False, **settings):
     roles = {"logp": "logp", "old": "old_logp", "mask": "mask", "advantages": "advantages"}
     if "logp_ref" in estimator.needs:
         roles["ref"] = "ref_logp"
-    return CatalogueLoss(estimator, Signature("loss", roles), library("jax"), name)
+    origin = "whole" if whole else ""
+    return CatalogueLoss(estimator, Signature("loss", roles), library("jax"), name, origin)
 
 
 def expected(name, world):

@@ -71,7 +71,7 @@ def statistical(name, law):
 
 
 def loss_law(name, law):
-    target = loss_case(name, whole=law == "microbatch_invariant")
+    target = loss_case(name, whole=law in ("microbatch_invariant", "order_invariant"))
     checked = LOSS_BY_NAME[law]
     if not catalogue.get(name).parts and law in WHOLE:
         checked = WHOLE[law]
@@ -81,19 +81,20 @@ def loss_law(name, law):
     return result.status == "holds", result.why
 
 
-def _pairs(rewards, ratio=None):
-    """One prompt, two rollouts of two tokens; ``ratio`` moves the rollout at that place by that log-ratio."""
+def _pairs(rewards, ratio=None, away=0.0):
+    """One prompt, two rollouts of two tokens; ``ratio`` moves the rollout at that place by that log-ratio, and the
+    first rollout's reference is ``away`` from it."""
     old = np.array([[-0.5, -1.0], [-0.7, -0.3]])
     logp = old.copy()
     if ratio is not None:
         logp[ratio[0]] += ratio[1]
-    return LossBatch(logp, old, np.asarray(rewards), np.ones((2, 2), bool), 2, old)
+    reference = old - np.array([[away], [0.0]])
+    return LossBatch(logp, old, np.asarray(rewards), np.ones((2, 2), bool), 2, reference)
 
 
 def whole_both_signs(target, rewards, away):
-    """The better rollout of a pair is pushed up and the worse one down, on policy and wherever else it has a
-    weight."""
-    pushes = target.weights(_pairs(rewards, (0, away)))[1].sum(-1)
+    """On policy the better rollout of a pair is pushed up and the worse one down, wherever the reference stands."""
+    pushes = target.weights(_pairs(rewards, away=away))[1].sum(-1)
     order = np.sign(np.asarray(rewards) - np.mean(rewards))
     assert np.all(pushes * order >= -1e-12), pushes
 
