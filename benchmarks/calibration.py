@@ -75,7 +75,9 @@ def coverage(gradients: np.ndarray, exact_moments, experiments: int, level: floa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--experiments", type=int, default=2000)
     parser.add_argument("--replicates", type=int, default=512)
     parser.add_argument("--group-sizes", type=int, nargs="+", default=[2, 4])
@@ -99,12 +101,19 @@ def main() -> None:
             ]  # fmt: skip
             for index, estimator in enumerate(estimators):
                 exact_moments = exact_from_tables(estimator, tables, group_size, prompts=arguments.prompts)
-                covered = [coverage(part[:, index], exact_moments, arguments.experiments // PARTS) for part in drawn]
+                covered = [
+                    coverage(part[:, index], exact_moments, arguments.experiments // PARTS) for part in drawn
+                ]
                 mean = {n: float(np.mean([c[n] for c in covered])) for n in COVERED}
                 rows.append({"setting": name, "group_size": group_size, "estimator": estimator.name, **mean})
-                print(f"{name:<28}{group_size:>3}  {estimator.name:<10}" + "".join(f"{c:>12.3f}" for c in mean.values()))
+                print(
+                    f"{name:<28}{group_size:>3}  {estimator.name:<10}"
+                    + "".join(f"{c:>12.3f}" for c in mean.values())
+                )
     low, high = (f([row[n] for row in rows for n in COVERED[:3]]) for f in (min, max))
-    print(f"bias_factor, trace_cov, signal: coverage between {low:.3f} and {high:.3f} over {len(rows)} settings")
+    print(
+        f"bias_factor, trace_cov, signal: coverage between {low:.3f} and {high:.3f} over {len(rows)} settings"
+    )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     config = {k: v for k, v in vars(arguments).items() if k != "out"}
     versions = {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()}

@@ -1,4 +1,4 @@
-"""gradvar: what a group-relative policy-gradient estimator estimates, how noisy it is, and whether claims about it hold.
+"""gradvar: what a group-relative policy-gradient estimator estimates, how noisy it is, and whether claims hold.
 
 The public API, loaded part by part as it is used, so that neither the command line nor a test suite that only wants
 ``gradvar.testing`` loads JAX. The axes are prompt (Q), group (G), time (T) and param (P); objectives are maximised.
@@ -65,7 +65,7 @@ _NAMES = {
     "drift": "gradvar.train.drift",
 }
 
-__all__ = ["__version__", *sorted(_MODULES), *sorted(_NAMES)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_MODULES), *sorted(_NAMES)]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,25 +5,12 @@ Exit codes: 0 all holds, 1 a law or claim fails, 2 bad usage or input.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
-
-from gradvar.config import MeasureConfig
-
-
-@dataclass(frozen=True)
-class ListConfig:
-    """List the estimators: name, what it is, source, settings."""
-
-    json: Path | None = None
-    """Write the list to this file too."""
-    seed: int = 0
-    """Accepted like everywhere; a list has nothing random."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,9 +20,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run ``gradvar`` with these arguments; the exit code."""
-    config = tyro.cli(_commands(), prog="gradvar", args=list(argv), description=__doc__.split("\n")[0])
+    commands = _commands()
+    union: Any = None
+    for name, (configuration, _) in commands.items():
+        command = Annotated[configuration, tyro.conf.subcommand(name)]
+        union = command if union is None else union | command
+    description = (__doc__ or "").split("\n")[0]
+    config: Any = tyro.cli(union, prog="gradvar", args=list(argv), description=description)
+    module = next(module for configuration, module in commands.values() if isinstance(config, configuration))
     try:
-        return _dispatch(config)
+        return importlib.import_module(f"gradvar.commands.{module}").run(config)
     except ValueError as error:
         print(f"gradvar: error: {error}", file=sys.stderr)
         return 2
@@ -44,38 +38,17 @@ def run(argv: Sequence[str]) -> int:
         return 130
 
 
-def _commands() -> object:
-    """The union of the subcommands' settings, as tyro reads it."""
+def _commands() -> dict[str, tuple[type, str]]:
+    """Every command's settings and the module in ``gradvar.commands`` that runs it."""
     from gradvar.commands.advise import Advise
     from gradvar.commands.check import Check
     from gradvar.commands.prove import Prove
+    from gradvar.config import ListConfig, MeasureConfig
 
-    return (
-        Annotated[MeasureConfig, tyro.conf.subcommand("measure")]
-        | Annotated[Check, tyro.conf.subcommand("check")]
-        | Annotated[Prove, tyro.conf.subcommand("prove")]
-        | Annotated[Advise, tyro.conf.subcommand("advise")]
-        | Annotated[ListConfig, tyro.conf.subcommand("list")]
-    )
-
-
-def _dispatch(config: object) -> int:
-    if isinstance(config, MeasureConfig):
-        from gradvar.commands.measure import run as measure
-
-        return measure(config)
-    if isinstance(config, ListConfig):
-        from gradvar.commands.listing import run as listing
-
-        return listing(config.json)
-    if type(config).__name__ == "Check":
-        from gradvar.commands.check import run as check
-
-        return check(config)
-    if type(config).__name__ == "Advise":
-        from gradvar.commands.advise import run as advise
-
-        return advise(config)
-    from gradvar.commands.prove import run as prove
-
-    return prove(config)
+    return {
+        "measure": (MeasureConfig, "measure"),
+        "check": (Check, "check"),
+        "prove": (Prove, "prove"),
+        "advise": (Advise, "advise"),
+        "list": (ListConfig, "listing"),
+    }

@@ -21,6 +21,8 @@ from gradvar.types import Batch, Estimator, Paper
 
 Piece = Callable[..., Any]
 
+_UNPUBLISHED = Paper("", "")
+
 _OPTIONAL = ("logp_ref", "logp_sampler", "values", "greedy_rewards", "baseline", "reward_parts")
 _ALWAYS = ("rewards", "lengths", "mask", "logp_old")
 
@@ -53,7 +55,7 @@ def compose(
     penalty: Piece = no_penalty,
     select: Piece = everything,
     name: str = "composed",
-    paper: Paper = Paper("", ""),
+    paper: Paper = _UNPUBLISHED,
     laws: Mapping[str, bool] = MappingProxyType({}),
     min_group: int = 2,
 ) -> Estimator:
@@ -123,6 +125,10 @@ def batch_arrays(batch: Batch, needs: tuple[str, ...] | list[str] = ()) -> dict[
     for name in needs:
         value = getattr(batch, name)
         if value is None:
-            raise ValueError(f"{name}: the batch has none and this estimator needs it; pass Batch(..., {name}=...)")
-        arrays[name] = jnp.where(batch.mask, value, 0.0) if value.ndim == 3 and name != "reward_parts" else value
+            raise ValueError(
+                f"{name}: the batch has none and this estimator needs it; pass Batch(..., {name}=...)"
+            )
+        arrays[name] = (
+            jnp.where(batch.mask, value, 0.0) if value.ndim == 3 and name != "reward_parts" else value
+        )
     return arrays

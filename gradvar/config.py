@@ -69,14 +69,20 @@ class MeasureConfig:
                 raise ValueError(f"{name}: {_listed(values)} names something twice; give each once")
         for policy in self.policies:
             if self.task != "auto" and self.task not in TASKS[policy]:
-                raise ValueError(f"task: '{self.task}' is not for the {policy} policy; choose {_listed(TASKS[policy])}")
+                raise ValueError(
+                    f"task: '{self.task}' is not for the {policy} policy; choose {_listed(TASKS[policy])}"
+                )
         for size in self.group_sizes:
             if size < 2:
                 raise ValueError(f"group_sizes: {size}; a group needs at least 2 rollouts")
             if self.budget == "rollouts" and size > self.rollouts:
-                raise ValueError(f"group_sizes: {size} is larger than the {self.rollouts} rollouts of a batch; raise rollouts")
+                raise ValueError(
+                    f"group_sizes: {size} is larger than the {self.rollouts} rollouts of a batch; raise rollouts"
+                )
             if self.budget == "rollouts" and self.rollouts % size:
-                raise ValueError(f"group_sizes: {size} does not divide rollouts, {self.rollouts}; give a multiple of it")
+                raise ValueError(
+                    f"group_sizes: {size} does not divide rollouts, {self.rollouts}; give a multiple of it"
+                )
         for steps in self.staleness:
             if steps < 0:
                 raise ValueError(f"staleness: {steps}; give optimiser steps, 0 or more")
@@ -84,7 +90,9 @@ class MeasureConfig:
             if not 0 < value < 1:
                 raise ValueError(f"clip: {value}; give ranges between 0 and 1, such as 0.2")
         if self.rollouts < 2 or self.prompts < 1:
-            raise ValueError(f"rollouts: {self.rollouts}, prompts: {self.prompts}; give at least 2 rollouts and 1 prompt")
+            raise ValueError(
+                f"rollouts: {self.rollouts}, prompts: {self.prompts}; give at least 2 rollouts and 1 prompt"
+            )
         if self.replicates < 16 or self.replicates % 2:
             raise ValueError(f"replicates: {self.replicates}; give an even number of at least 16")
         if not (math.isfinite(self.success) and 0 < self.success < 1):
@@ -97,6 +105,16 @@ class MeasureConfig:
     def as_dict(self) -> dict[str, object]:
         """Plain values, for provenance."""
         return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class ListConfig:
+    """List the estimators: name, what it is, source, settings."""
+
+    json: Path | None = None
+    """Write the list to this file too."""
+    seed: int = 0
+    """Accepted like everywhere; a list has nothing random."""
 
 
 def check_writable(folder: Path) -> None:

@@ -93,9 +93,15 @@ class Study:
                 low, high = m.interval(figure)
                 rows.append(
                     {
-                        **result.row(), "route": result.route, "replicates": m.replicates, "figure": figure,
-                        "value": float(getattr(m, figure)), "se": _error(m, figure), "low": low, "high": high,
-                    }  # fmt: skip
+                        **result.row(),
+                        "route": result.route,
+                        "replicates": m.replicates,
+                        "figure": figure,
+                        "value": float(getattr(m, figure)),
+                        "se": _error(m, figure),
+                        "low": low,
+                        "high": high,
+                    }
                 )
         return rows
 
@@ -119,7 +125,9 @@ class Study:
         return {"provenance": provenance(self.config.as_dict()), "success": self.success, "rows": self.rows()}
 
 
-def measure_study(config: MeasureConfig | None = None, monitor: Monitor | None = None, **settings: Any) -> Study:
+def measure_study(
+    config: MeasureConfig | None = None, monitor: Monitor | None = None, **settings: Any
+) -> Study:
     """Run the measurement that ``config`` (or keyword ``settings`` of ``MeasureConfig``) describes."""
     config = dataclasses.replace(config or MeasureConfig(), **settings)
     config.check()
@@ -200,9 +208,14 @@ def _scene(name: str, config: MeasureConfig, monitor: Monitor) -> _Scene:
 
 
 def _measure(
-    scene: _Scene, estimators: Sequence[tuple[float | None, Estimator]], config: MeasureConfig, monitor: Monitor
+    scene: _Scene,
+    estimators: Sequence[tuple[float | None, Estimator]],
+    config: MeasureConfig,
+    monitor: Monitor,
 ) -> Iterator[Result]:
-    monitor.stage(f"{scene.name}: measuring", len(config.staleness) * len(config.group_sizes) * len(estimators))
+    monitor.stage(
+        f"{scene.name}: measuring", len(config.staleness) * len(config.group_sizes) * len(estimators)
+    )
     for steps in config.staleness:
         now, old = scene.params[steps], scene.params[0]
         tables = None if scene.name == "transformer" else finite_tables(scene.policy, now, scene.task, old)  # type: ignore[arg-type]
@@ -222,17 +235,23 @@ def _measure(
                 yield Result(scene.name, scene.task_name, steps, clip, "exact", moments)
             if left:
                 sampled = direct_many(
-                    [e for _, e in left], scene.policy, now, scene.task, size, old_params=None if steps == 0 else old, prompts=prompts,
+                    [e for _, e in left],
+                    scene.policy,
+                    now,
+                    scene.task,
+                    size,
                     key=jax.random.fold_in(jax.random.key(config.seed), 1000 * steps + size),
                     replicates=config.replicates,
-                )  # fmt: skip
+                    prompts=prompts,
+                    old_params=None if steps == 0 else old,
+                )
                 for (clip, _), moments in zip(left, sampled, strict=True):
                     monitor.advance(note=f"{moments.estimator} G={size}")
                     yield Result(scene.name, scene.task_name, steps, clip, "direct", moments)
 
 
 def bias_curve(
-    estimators: Sequence[Estimator], group_size: int, success: Sequence[float]
+    estimators: Sequence[Estimator], group_size: int, success: Sequence[float] | np.ndarray
 ) -> dict[str, np.ndarray]:
     """The bias factor of one prompt with two answers, one right, at each success rate: {estimator: [rate]}. Exact."""
     rates = np.asarray(success, np.float64)

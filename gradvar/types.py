@@ -167,7 +167,7 @@ def as_estimator(estimator: Estimator | Objective) -> Estimator:
         return estimator
     if not callable(estimator):
         raise TypeError(
-            f"estimator: {estimator!r} is not callable; give gv.catalogue.get(name) or a function objective(logp, batch)"
+            f"estimator: {estimator!r} is not callable; give gv.catalogue.get(name) or an objective(logp, batch)"
         )
     return Estimator(name=getattr(estimator, "__name__", "objective"), objective=estimator, min_group=1)
 
@@ -181,7 +181,9 @@ def token_weights(
     """
     logp = jnp.asarray(logp)
     if logp.shape != batch.shape:
-        raise ValueError(f"logp: shape {logp.shape} does not match the batch's {batch.shape}; give one value per token")
+        raise ValueError(
+            f"logp: shape {logp.shape} does not match the batch's {batch.shape}; give one value per token"
+        )
     return jax.grad(estimator)(logp, batch)
 
 
@@ -305,8 +307,8 @@ class Moments:
         if figure not in self.se:
             raise ValueError(f"figure: '{figure}' has no standard error; choose one of {', '.join(self.se)}")
         value, logarithmic = float(getattr(self, figure)), figure in ("trace_cov", "between", "within")
-        low, high = interval(value, self.se[figure], self.dof, level, logarithmic=logarithmic)
-        return float(low), float(high)
+        bounds = interval(value, self.se[figure], self.dof, level, logarithmic=logarithmic)
+        return float(bounds[0]), float(bounds[1])
 
 
 def interval(

@@ -66,7 +66,10 @@ def test_imports_go_downward(path):
 
 def test_an_upward_import_is_seen():
     assert imports_of("def f():\n    from gradvar.catalogue import get\n") == {"catalogue"}
-    assert imports_of("from gradvar import catalogue\nimport gradvar.measure.exact") == {"catalogue", "measure"}
+    assert imports_of("from gradvar import catalogue\nimport gradvar.measure.exact") == {
+        "catalogue",
+        "measure",
+    }
     assert "catalogue" not in ALLOWED["measure"]
 
 

@@ -13,7 +13,9 @@ FOLDERS = ("gradvar", "proofs", "benchmarks")
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, cwd=ROOT, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, cwd=ROOT, check=False
+    )
 
 
 def test_the_type_checker_is_told_of_the_package():

@@ -39,7 +39,14 @@ def test_the_measure_command_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert cli.run([*shlex.split(command)[1:], "--quiet"]) == 0
     files = {p.name for p in (tmp_path / "results").iterdir()}
-    assert {"measurements.csv", "measurements.json", "variance.svg", "bias.svg", "snr.svg", "split.svg"} <= files
+    assert {
+        "measurements.csv",
+        "measurements.json",
+        "variance.svg",
+        "bias.svg",
+        "snr.svg",
+        "split.svg",
+    } <= files
     assert "Written to results" in capsys.readouterr().out
 
 

@@ -69,7 +69,9 @@ def test_sampled_settings_carry_intervals():
 def test_clip_is_an_axis_for_those_that_clip():
     config = MeasureConfig(estimators=("rloo", "grpo"), clip=(0.1, 0.3))
     assert [(clip, e.name) for clip, e in variants(config)] == [(None, "rloo"), (0.1, "grpo"), (0.3, "grpo")]
-    study = gv.study(**SMALL | {"estimators": ("grpo",), "clip": (0.01, 0.9), "group_sizes": (4,), "staleness": (4,)})
+    study = gv.study(
+        **SMALL | {"estimators": ("grpo",), "clip": (0.01, 0.9), "group_sizes": (4,), "staleness": (4,)}
+    )
     tight, wide = (r.moments.trace_cov for r in study.results)
     assert tight < wide
 
@@ -77,7 +79,14 @@ def test_clip_is_an_axis_for_those_that_clip():
 def test_files_hold_the_rows_with_provenance(study, tmp_path):
     written = study.save(tmp_path / "new" / "folder")
     names = {p.name for p in written}
-    assert {"measurements.csv", "measurements.json", "variance.svg", "bias.png", "snr.svg", "split.png"} <= names
+    assert {
+        "measurements.csv",
+        "measurements.json",
+        "variance.svg",
+        "bias.png",
+        "snr.svg",
+        "split.png",
+    } <= names
     assert {p.name for p in (tmp_path / "new" / "folder").iterdir()} == names
     text = (tmp_path / "new" / "folder" / "measurements.csv").read_text()
     rows = list(csv.DictReader(text.splitlines()))
@@ -90,7 +99,9 @@ def test_files_hold_the_rows_with_provenance(study, tmp_path):
     if "measurements.parquet" in names:
         import pyarrow.parquet
 
-        assert pyarrow.parquet.read_table(tmp_path / "new" / "folder" / "measurements.parquet").num_rows == len(rows)
+        assert pyarrow.parquet.read_table(
+            tmp_path / "new" / "folder" / "measurements.parquet"
+        ).num_rows == len(rows)
 
 
 def test_bias_curve_is_the_known_weight():
@@ -105,14 +116,18 @@ def test_bias_curve_is_the_known_weight():
 
 
 def test_same_seed_same_numbers_and_another_seed_others(study):
-    first, again, other = ([r["value"] for r in s.rows()] for s in (study, gv.study(**SMALL), gv.study(**SMALL | {"seed": 1})))
+    first, again, other = (
+        [r["value"] for r in s.rows()] for s in (study, gv.study(**SMALL), gv.study(**SMALL | {"seed": 1}))
+    )
     np.testing.assert_array_equal(again, first)
     assert other != first
 
 
 def test_measure_prints_tables_and_writes(tmp_path, capsys):
     out = tmp_path / "out"
-    code = cli.run(["measure", *ARGUMENTS, "--rollouts", "8", "--out", str(out), "--json", str(tmp_path / "all.json")])
+    code = cli.run(
+        ["measure", *ARGUMENTS, "--rollouts", "8", "--out", str(out), "--json", str(tmp_path / "all.json")]
+    )
     printed = capsys.readouterr().out
     assert code == 0
     assert "bandit on binary" in printed
@@ -175,7 +190,9 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, ca
 def test_a_failed_write_leaves_nothing_half_written(study, tmp_path, monkeypatch):
     from gradvar.report import files
 
-    monkeypatch.setattr(files.csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        files.csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         study.save(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -207,7 +224,10 @@ def test_help_answers_at_once_and_without_jax():
     """Half a second is the aim; the assertion is about what is loaded, the time only catches a gross fault."""
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "gradvar", "measure", "--help"], capture_output=True, text=True, check=False
+        [sys.executable, "-X", "importtime", "-m", "gradvar", "measure", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0
     assert "--group-sizes" in done.stdout

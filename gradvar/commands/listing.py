@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from gradvar.config import ListConfig
 
-def run(json: Path | None) -> int:
+
+def run(config: ListConfig) -> int:
     """Print every named estimator; write it as JSON too where a file is given. Returns the exit code."""
     from gradvar import catalogue
     from gradvar.config import check_writable
     from gradvar.report.files import write_json
 
-    if json is not None:
-        check_writable(json.parent)
+    if config.json is not None:
+        check_writable(config.json.parent)
     entries = catalogue.entries()
     table = Table(title=f"{len(entries)} estimators", title_justify="left", pad_edge=False)
     for column in ("name", "what it is", "arXiv", "settings", "needs"):
@@ -25,7 +26,7 @@ def run(json: Path | None) -> int:
         settings = ", ".join(f"{k}={v}" for k, v in entry.settings.items())
         table.add_row(entry.name, entry.summary, entry.paper.arxiv, settings, ", ".join(entry.needs))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
-    if json is not None:
+    if config.json is not None:
         fields = [
             {
                 "name": e.name, "summary": e.summary, "title": e.paper.title, "arxiv": e.paper.arxiv,
@@ -34,5 +35,5 @@ def run(json: Path | None) -> int:
             }
             for e in entries
         ]  # fmt: skip
-        write_json(json, fields)
+        write_json(config.json, fields)
     return 0

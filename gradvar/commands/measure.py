@@ -18,7 +18,13 @@ class Bars:
     """Progress bars on standard error, one per stage."""
 
     def __init__(self, quiet: bool) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
         self._progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
         self._task: TaskID | None = None
 
@@ -57,12 +63,16 @@ def run(config: MeasureConfig) -> int:
     for table in tables(study):
         console.print(table)
         console.print()
-    console.print("± is half a 95 % interval; 'exact' is by enumeration. Cosine and bias factor are against grad J.")
+    console.print(
+        "± is half a 95 % interval; 'exact' is by enumeration. Cosine and bias factor are against grad J."
+    )
     written = study.save(config.out)
     if config.json is not None:
         write_json(config.json, study.as_json())
         written.append(config.json)
-    console.print(f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in written)}")
+    console.print(
+        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in written)}"
+    )
     return 0
 
 

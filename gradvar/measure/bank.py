@@ -277,7 +277,7 @@ class ScoreBank:
         """All figures of some estimators under one design; ``prompts``: the batch that they are quoted
         for."""
         coefs, residual = self.coefficients(named, plan)
-        sums, sketch = self._block_sums(coefs, plan)
+        sums, sketch = self.block_sums(coefs, plan)
         with np.errstate(
             divide="ignore", invalid="ignore"
         ):  # a cosine without a signal is NaN, and said to be
@@ -305,7 +305,7 @@ class ScoreBank:
                 **{n: float(values[n][index]) * factor.get(n, 1.0) for n in FIGURES},
             )
 
-    def _block_sums(self, coefs: Array, plan: Design) -> tuple[BlockSums, np.ndarray]:
+    def block_sums(self, coefs: Array, plan: Design) -> tuple[BlockSums, np.ndarray]:
         """Sums over blocks: sets of prompts, or slices of rollouts where there are several."""
         estimators, partitions, used, width = coefs.shape
         sets, batches = plan.prompt_sets, plan.batches

@@ -105,18 +105,34 @@ def coefficients(
 
 
 def partition_weights(
-    estimators: tuple[Estimator, ...], pool: Pool, orders: np.ndarray, group_size: int, prompts: int
-) -> Float[Array, "partition estimator prompt rollout time"]:
-    """The token weights themselves, for every partition in ``orders`` [m, Q, n G]."""
-    arrays = {n: x[: orders.shape[1]] for n, x in pool.objective_arrays().items()}
-    return _partitions(estimators, arrays, jnp.asarray(orders), group_size, prompts)
+    estimators: tuple[Estimator, ...],
+    pool: Pool,
+    orders: Int[np.ndarray, "partition prompt rollout"],
+    rewards: Float[np.ndarray, "partition prompt rollout2"],
+    group_size: int,
+    prompts: int,
+) -> Float[Array, "partition estimator prompt rollout2 time"]:
+    """The token weights themselves, for every partition; ``rewards`` stand in for the pool's."""
+    arrays = pool.objective_arrays()
+    del arrays["rewards"]
+    return _partitions(estimators, arrays, jnp.asarray(orders), jnp.asarray(rewards), group_size, prompts)
 
 
 @partial(jax.jit, static_argnames=("estimators", "group_size", "prompts"))
 def _partitions(
-    estimators: tuple[Estimator, ...], arrays: dict[str, Array], orders: Array, group_size: int, prompts: int
+    estimators: tuple[Estimator, ...],
+    arrays: dict[str, Array],
+    orders: Array,
+    rewards: Array,
+    group_size: int,
+    prompts: int,
 ) -> Array:
-    return jax.lax.map(lambda o: _partition_weights(estimators, arrays, o, group_size, prompts), orders)
+    def one(inputs: tuple[Array, Array]) -> Array:
+        return _partition_weights(
+            estimators, {**arrays, "rewards": inputs[1]}, inputs[0], group_size, prompts
+        )
+
+    return jax.lax.map(one, (orders, rewards))
 
 
 @partial(jax.jit, static_argnames=("estimators", "group_size", "prompts", "chunk"))

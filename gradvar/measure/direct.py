@@ -171,14 +171,18 @@ class _Run:
         self.needs = tuple(n for n in NAMES if any(n in e.needs for e in self.estimators))
         unmet = {n for e in self.estimators for n in e.needs} - {*NAMES, "logp_ref", "logp_sampler"}
         if unmet:
-            raise ValueError(f"estimators: {sorted(unmet)} is needed and no policy or task supplies it; leave them out")
+            raise ValueError(
+                f"estimators: {sorted(unmet)} is needed and no policy or task supplies it; leave them out"
+            )
         self.tables = self._tables() if self.fixed is None else None
         self.side = side or self._default_side(jax.random.fold_in(key, 0x51DE))
         self.off_policy = self.old is not self.params
         self.measured = self.estimators
         if self.tables is None:
             if group_size < 2:
-                raise ValueError("group_size: 1; with grad J unknown the unbiased reference needs at least 2 rollouts")
+                raise ValueError(
+                    "group_size: 1; with grad J unknown the unbiased reference needs at least 2 rollouts"
+                )
             if not self.off_policy:
                 self.measured = (*self.estimators, REFERENCE)
 
@@ -197,7 +201,9 @@ class _Run:
             return exact_side(self.policy, self.task, tables)
         return pilot_side(self.policy, self.old, self.task, key)
 
-    def gradients(self, key: PRNGKeyArray, pairs: Int[Array, " pair"]) -> Float[Array, "pair 2 estimator param"]:
+    def gradients(
+        self, key: PRNGKeyArray, pairs: Int[Array, " pair"]
+    ) -> Float[Array, "pair 2 estimator param"]:
         """The gradients of every measured estimator for the pairs of these numbers."""
         prompts, keys = _draw(self.task, self.fixed, key, pairs, self.size, self.group_size)
         # What is the same object is scored once: on policy that saves two passes in three.
@@ -282,7 +288,11 @@ class _Run:
     def _vectorised(self) -> int:
         """How many replicates are pulled back at once: many for tiny policies, one for large ones."""
         rollouts = self.size * self.group_size
-        return int(max(1, min(4096, (1 << 24) // (ravel_pytree(self.params)[0].size * rollouts * len(self.measured)))))
+        return int(
+            max(
+                1, min(4096, (1 << 24) // (ravel_pytree(self.params)[0].size * rollouts * len(self.measured)))
+            )
+        )
 
 
 def _pairs(replicates: int) -> int:
@@ -300,7 +310,9 @@ def _draw(
     def one(pair: Array) -> tuple[PyTree, PRNGKeyArray]:
         key_prompts, first, second = jax.random.split(jax.random.fold_in(key, pair), 3)
         prompts = task.prompts(key_prompts, size) if fixed is None else fixed
-        return jax.tree.map(partial(jnp.repeat, repeats=group_size, axis=0), prompts), jnp.stack([first, second])
+        return jax.tree.map(partial(jnp.repeat, repeats=group_size, axis=0), prompts), jnp.stack(
+            [first, second]
+        )
 
     return jax.vmap(one)(pairs)
 
@@ -348,7 +360,9 @@ def _weights(
 
     def one(flat: dict[str, Array]) -> Float[Array, "estimator rollout time"]:
         grouped = {name: x.reshape(size, group_size, *x.shape[1:]) for name, x in flat.items()}
-        per_prompt = {n: grouped[n][:, 0] for n in ("greedy_rewards", "baseline") if n in grouped}
+        greedy, baseline = (
+            grouped[n][:, 0] if n in grouped else None for n in ("greedy_rewards", "baseline")
+        )
         batch = Batch(
             grouped["rewards"].astype(grouped["logp"].dtype),
             grouped["logp_old"],
@@ -356,7 +370,8 @@ def _weights(
             logp_ref=grouped["logp_ref"],
             logp_sampler=grouped["logp_old"],
             values=grouped.get("values"),
-            **per_prompt,
+            greedy_rewards=greedy,
+            baseline=baseline,
         )
         weights = jnp.stack([token_weights(e, grouped["logp"], batch) for e in estimators])
         return weights.reshape(len(estimators), size * group_size, -1)

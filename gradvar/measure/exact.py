@@ -48,9 +48,10 @@ def exact(
     """Moments of ``estimator``'s gradient with respect to ``params``, in float64, with no sampling error.
 
     ``prompts``: how many prompts a batch has, drawn independently and uniformly from ``task.all_prompts()``; or their
-    row numbers, for one fixed batch (its between-prompt part is then zero, and grad J is the mean over these prompts). ``old_params`` sample the rollouts (default
-    ``params``: on policy); ``ref_params`` are the reference policy's (default ``old_params``). ``route``: ``auto`` takes
-    multisets where the estimator is symmetric in the rollouts, and all ordered groups elsewhere.
+    row numbers, for one fixed batch (its between-prompt part is then zero, and grad J is the mean over these prompts).
+    ``old_params`` sample the rollouts (default ``params``: on policy); ``ref_params`` are the reference policy's
+    (default ``old_params``). ``route``: ``auto`` takes multisets where the estimator is symmetric in the rollouts, and
+    all ordered groups elsewhere.
 
     Raises ``ValueError`` where the group size does not fit the estimator, and its subclass ``TooLarge`` where there are
     too many batches to enumerate.
@@ -110,16 +111,22 @@ def _exact(
     if size < 1:
         raise ValueError(f"prompts: {prompts}; a batch needs at least one prompt")
     if fixed is not None and (fixed.min() < 0 or fixed.max() >= num_listed):
-        raise ValueError(f"prompts: row {int(fixed.max())} of a task that lists {num_listed} prompts; count from 0")
+        raise ValueError(
+            f"prompts: row {int(fixed.max())} of a task that lists {num_listed} prompts; count from 0"
+        )
 
     separate = size == 1 or is_separable(estimator, tables, size, group_size)
     if route not in ("auto", "groups", "multisets"):
         raise ValueError(f"route: '{route}'; choose auto, groups or multisets")
     symmetric = route != "groups" and is_symmetric(estimator, tables, group_size)
     if route == "multisets" and not symmetric:
-        raise ValueError(f"route: multisets, but {estimator.name} depends on the order of the rollouts; use groups")
+        raise ValueError(
+            f"route: multisets, but {estimator.name} depends on the order of the rollouts; use groups"
+        )
     per_batch = 1 if separate else size
-    count = math.comb(num_completions + group_size - 1, group_size) if symmetric else num_completions**group_size
+    count = (
+        math.comb(num_completions + group_size - 1, group_size) if symmetric else num_completions**group_size
+    )
     cases = num_listed**per_batch if fixed is None else size // per_batch
     # Python's whole numbers: the product may be astronomical, and is refused before anything is listed.
     if (total := count**per_batch * cases) > LARGEST_ENUMERATION:
@@ -133,7 +140,9 @@ def _exact(
         rows = np.array(list(itertools.product(range(num_listed), repeat=per_batch)))
     picks, ways = (_multisets if symmetric else _groups)(num_completions, group_size)
     picks, ways = _batches_of(picks, ways, per_batch)
-    means, seconds = (np.asarray(x) for x in _enumerate(estimator, tables, jnp.asarray(rows), *_chunked(picks, ways)))
+    means, seconds = (
+        np.asarray(x) for x in _enumerate(estimator, tables, jnp.asarray(rows), *_chunked(picks, ways))
+    )
 
     spread = (means**2).sum(-1)
     mean = means.mean(0)
@@ -142,7 +151,9 @@ def _exact(
     if fixed is None:
         between = float(spread.mean() - mean @ mean) / (size if separate else 1)
     gradients = tables.gradients if fixed is None else tables.gradients[fixed]
-    return exact_moments(estimator.name, group_size, size, mean, between, within, np.asarray(gradients.mean(0)))
+    return exact_moments(
+        estimator.name, group_size, size, mean, between, within, np.asarray(gradients.mean(0))
+    )
 
 
 def exact_moments(
@@ -196,7 +207,7 @@ def is_symmetric(estimator: Estimator, tables: Tables, group_size: int) -> bool:
 
 
 def is_separable(estimator: Estimator, tables: Tables, prompts: int, group_size: int) -> bool:
-    """Whether the objective of a batch is the mean of its prompts' own objectives, on random batches of these tables."""
+    """Whether a batch's objective is the mean of its prompts' own objectives, on random batches of these tables."""
     rng = np.random.default_rng(1)
     num_prompts, num_completions = tables.probs.shape
     rows = rng.integers(num_prompts, size=(64, prompts))
@@ -262,7 +273,9 @@ def _groups(num_completions: int, group_size: int) -> tuple[np.ndarray, np.ndarr
 
 @lru_cache(maxsize=64)
 def _multisets(num_completions: int, group_size: int) -> tuple[np.ndarray, np.ndarray]:
-    picks = np.array(list(itertools.combinations_with_replacement(range(num_completions), group_size)), np.int32)
+    picks = np.array(
+        list(itertools.combinations_with_replacement(range(num_completions), group_size)), np.int32
+    )
     counts = (picks[:, :, None] == np.arange(num_completions)).sum(1)
     factorial = np.array([float(math.factorial(n)) for n in range(group_size + 1)])
     return picks[:, None], factorial[group_size] / factorial[counts].prod(-1)

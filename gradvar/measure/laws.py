@@ -42,7 +42,9 @@ def four_numbers(
 ) -> FourNumbers:
     """The four numbers of a listed distribution with binary rewards: probabilities [K], rewards [K], scores [K, P]."""
     if not np.isin(rewards, (0.0, 1.0)).all():
-        raise ValueError("rewards: not all 0 or 1; the four-number law is about binary rewards, use ustatistic_numbers")
+        raise ValueError(
+            "rewards: not all 0 or 1; the four-number law is about binary rewards, use ustatistic_numbers"
+        )
     p = float(probs @ rewards)
     if not 0 < p < 1:
         raise ValueError(f"rewards: success probability {p}; the law needs both outcomes to be possible")
@@ -74,7 +76,9 @@ def four_number_law(
         a = values[0] if k else 0.0
         b = values[-1] if failures else 0.0
         if np.abs(values[:k] - a).max(initial=0) + np.abs(values[k:] - b).max(initial=0) > 1e-9:
-            raise ValueError(f"advantage: equal rewards got unequal advantages at {int(k)} successes; the law needs them equal")
+            raise ValueError(
+                f"advantage: equal rewards got unequal advantages at {int(k)} successes; the law needs them equal"
+            )
         mean += probability * (a * k / p - b * failures / (1 - p)) / group_size
         square = a**2 * (k * v1 + k * (k - 1) * signal / p**2)
         square += b**2 * (failures * v0 + failures * (failures - 1) * signal / (1 - p) ** 2)

@@ -123,14 +123,15 @@ def find_basis(
     estimators: Sequence[Estimator],
     cuts: Sequence[float],
     tolerance: float,
-    replicates: int = 8,
+    replicates: int = 12,
     known: Float[np.ndarray, "prompt rollout basis time"] | None = None,
 ) -> Float[np.ndarray, "prompt rollout basis time"]:
     """An orthonormal basis, rollout by rollout, for sequence weights, clips at ``cuts`` and ``estimators``'
     token weights.
 
-    The estimators' weights are taken on random batches of small and of larger groups. A vector that they
-    miss is not lost silently: evaluation measures what the basis leaves unexplained and refuses."""
+    The estimators' weights are taken on batches of small and of larger groups, with companions of every
+    reward. A vector that they miss is not lost silently: evaluation measures what the basis leaves
+    unexplained and refuses."""
     size, rollouts, time_ = pool.shape
     stacks = [pool.mask[:, :, None].astype(np.float64)]
     if len(cuts):
@@ -143,13 +144,38 @@ def find_basis(
         if not fitting:
             continue
         orders = np.concatenate([design(rng, pool, group, prompts, 1).orders for _ in range(replicates)])
-        found = np.asarray(partition_weights(fitting, pool, orders, group, prompts), np.float64)
-        whole = np.zeros((*found.shape[:2], size, rollouts, time_))
-        whole[:, :, : orders.shape[1]] = found
-        stacks.append(np.moveaxis(whole.reshape(-1, size, rollouts, time_), 0, 2))
+        rewards, keep = _pilot_rewards(pool, orders, rng)
+        found = np.asarray(partition_weights(fitting, pool, orders, rewards, group, prompts), np.float64)
+        found = found * keep[:, None, :, :, None]
+        stacks.append(np.moveaxis(found.reshape(-1, size, rollouts, time_), 0, 2))
     stacked = np.concatenate(stacks, 2).reshape(size * rollouts, -1, time_)
     flat = None if known is None else known.reshape(size * rollouts, -1, time_).astype(np.float64)
     return span(stacked, tolerance, known=flat).reshape(size, rollouts, -1, time_).astype(pool.logp.dtype)
+
+
+def _pilot_rewards(
+    pool: Pool, orders: np.ndarray, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "partition prompt rollout"], np.ndarray]:
+    """Rewards under which every rollout meets companions of each kind, and which rollouts kept their own.
+
+    Most groups of a prompt that is nearly always solved have equal rewards and so no weight at all; the few
+    that do not must find their weights in the basis too. So every other place of a group is given another
+    reward, the same one in turn for all of a partition, then random ones; only rollouts with their own
+    reward count."""
+    partitions, size, used = orders.shape
+    values = np.unique(pool.rewards)
+    values = values[np.linspace(0, len(values) - 1, min(len(values), 8)).astype(int)]
+    given = values[np.arange(partitions)[:, None, None] // 2 % len(values)] * np.ones((1, size, used))
+    late = np.arange(partitions) >= 2 * len(values)
+    given[late] = rng.choice(values, size=given[late].shape)
+    other = (np.arange(used) + np.arange(partitions)[:, None]) % 2 == 1
+    other = np.broadcast_to(other[:, None], orders.shape)
+    rewards = np.broadcast_to(pool.rewards, (partitions, *pool.rewards.shape)).copy()
+    own = np.take_along_axis(rewards, orders, 2)
+    np.put_along_axis(rewards, orders, np.where(other, given, own).astype(rewards.dtype), 2)
+    keep = np.zeros(rewards.shape, bool)
+    np.put_along_axis(keep, orders, ~other, 2)
+    return rewards, keep
 
 
 def score_rows(

@@ -10,6 +10,7 @@ from typing import Protocol
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.measure.scene import Tables
@@ -70,7 +71,9 @@ class PilotSide(eqx.Module):
         if "baseline" in names:
             found["baseline"] = jnp.broadcast_to(self.best_constant, (rollouts,))
         if "greedy_rewards" in names:
-            found["greedy_rewards"] = self.task.reward(prompts, self.policy.greedy(self.params, prompts))[:, 0]
+            found["greedy_rewards"] = self.task.reward(prompts, self.policy.greedy(self.params, prompts))[
+                :, 0
+            ]
         return found
 
 
@@ -88,7 +91,9 @@ def pilot_side(
 
 
 @eqx.filter_jit
-def _pilot(policy: Policy, params: PyTree, task: Task, key: PRNGKeyArray, rollouts: int) -> tuple[Array, Array]:
+def _pilot(
+    policy: Policy, params: PyTree, task: Task, key: PRNGKeyArray, rollouts: int
+) -> tuple[Array, Array]:
     key_prompts, key_sample = jax.random.split(key)
     prompts = task.prompts(key_prompts, rollouts)
     completions = policy.sample(params, key_sample, prompts, 1)
@@ -98,7 +103,7 @@ def _pilot(policy: Policy, params: PyTree, task: Task, key: PRNGKeyArray, rollou
     def squared_score(index: Array) -> Array:
         one = jax.tree.map(lambda x: x[index][None], (prompts, completions, mask))
         score = jax.grad(lambda p: jnp.where(one[2], policy.logprobs(p, one[0], one[1]), 0.0).sum())(params)
-        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(score))
+        return jnp.sum(ravel_pytree(score)[0] ** 2)
 
     norms = jax.lax.map(squared_score, jnp.arange(rollouts), batch_size=16)
     return rewards.mean(), (norms * rewards).sum() / norms.sum()

@@ -80,10 +80,8 @@ def _figures(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:
     replicates = total(sums.count)
     signal = across(sums.gram)
     second = total(sums.squares) / replicates
-    if sums.pairs is None:
-        between = np.zeros_like(second)
-    else:
-        between = total(sums.pairs) / (replicates / 2) - signal
+    nothing = np.zeros_like(second)
+    between = nothing if sums.pairs is None else total(sums.pairs) / (replicates / 2) - signal
     if sums.truth_known:
         aligned = total(sums.aligned) / replicates
         truth = np.broadcast_to(np.asarray(sums.truth)[..., None], aligned.shape)

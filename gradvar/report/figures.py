@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gradvar.studies import Result, Study, bias_curve, variants
 # Okabe and Ito's colours, told apart by colour-blind readers; the marker says the same once more.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-STYLE = {
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -42,7 +43,7 @@ def save_figures(study: Study, folder: Path) -> list[Path]:
             figure = draw(study)
             for suffix in ("svg", "png"):
                 path = folder / f"{name}.{suffix}"
-                write_whole(path, lambda p, f=figure, s=suffix: f.savefig(p, format=s, dpi=150))
+                write_whole(path, partial(figure.savefig, format=suffix, dpi=150))
                 written.append(path)
     return written
 
@@ -70,7 +71,9 @@ def bias(study: Study) -> Figure:
     axes = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
     for axis, size in zip(axes, sizes, strict=True):
         for index, (name, curve) in enumerate(bias_curve(estimators, size, rates).items()):
-            axis.plot(rates, curve, color=_colour(index), label=name, **_mark(index), markevery=4, ms=4, lw=1.3)
+            axis.plot(
+                rates, curve, color=_colour(index), label=name, **_mark(index), markevery=4, ms=4, lw=1.3
+            )
         axis.set(title=f"G = {size}", xlabel="success rate p of the prompt")
     _scale_y(axes)
     axes[0].set_ylabel("bias factor,  ⟨E g, ∇J⟩ / ||∇J||²")
@@ -131,7 +134,9 @@ def _line(axis: Any, points: list[Result], name: str, index: int, label: str) ->
     values = np.where(values > 0, values, np.nan)
     low = np.clip(values - bounds[:, 0], 0, values * (1 - 1e-3))
     errors = None if np.allclose(bounds[:, 0], bounds[:, 1], rtol=0, atol=0) else [low, bounds[:, 1] - values]
-    axis.errorbar(sizes, values, errors, color=_colour(index), label=label, capsize=2, ms=4, lw=1.3, **_mark(index))
+    axis.errorbar(
+        sizes, values, errors, color=_colour(index), label=label, capsize=2, ms=4, lw=1.3, **_mark(index)
+    )
 
 
 def _scale_y(axes: Sequence[Any]) -> None:

@@ -55,7 +55,9 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> bool:
         import pyarrow.parquet
     except ImportError:
         return False
-    table = pyarrow.Table.from_pylist([{k: None if _missing(v) else v for k, v in row.items()} for row in rows])
+    table = pyarrow.Table.from_pylist(
+        [{k: None if _missing(v) else v for k, v in row.items()} for row in rows]
+    )
     write_whole(path, lambda p: pyarrow.parquet.write_table(table, p))
     return True
 

@@ -30,7 +30,9 @@ def _table(study: Study, policy: str, steps: int, results: list[Result]) -> Tabl
     age = "on policy" if steps == 0 else f"{steps} optimiser steps stale"
     rate = study.success[f"{policy}, {results[0].task}"]
     table = Table(
-        title=f"{policy} on {results[0].task} (mean reward {rate:.2f}), {age}", title_justify="left", pad_edge=False
+        title=f"{policy} on {results[0].task} (mean reward {rate:.2f}), {age}",
+        title_justify="left",
+        pad_edge=False,
     )
     table.add_column("estimator")
     if any(r.clip is not None for r in results):
@@ -39,7 +41,9 @@ def _table(study: Study, policy: str, steps: int, results: list[Result]) -> Tabl
         table.add_column(name, justify="right")
     for name in dict.fromkeys(r.moments.estimator for r in results):
         for clip in dict.fromkeys(r.clip for r in results if r.moments.estimator == name):
-            for index, result in enumerate(r for r in results if (r.moments.estimator, r.clip) == (name, clip)):
+            for index, result in enumerate(
+                r for r in results if (r.moments.estimator, r.clip) == (name, clip)
+            ):
                 table.add_row(*_cells(result, len(table.columns) > 9, index == 0))
         table.add_section()
     return table

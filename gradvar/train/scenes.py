@@ -40,11 +40,9 @@ class Warm:
 def finite_scene(policy: str, task: str, seed: int) -> tuple[FinitePolicy, FiniteTask, PyTree]:
     """A random finite policy and task of six prompts: ``policy`` bandit or tabular, ``task`` binary or graded."""
     rng = np.random.default_rng(seed)
-    made: FinitePolicy
+    made: FinitePolicy = Tabular(2, 3, num_prompts=NUM_PROMPTS, stop=1)
     if policy == "bandit":
         made = Bandit(4, num_prompts=NUM_PROMPTS)
-    else:
-        made = Tabular(2, 3, num_prompts=NUM_PROMPTS, stop=1)
     support = made.support()
     if task == "graded":
         rewards = rng.normal(size=(NUM_PROMPTS, len(support)))

@@ -20,7 +20,11 @@ def tabular(seed: int, *, binary: bool, prompts: int = 2, shared: bool = False):
     rng = np.random.default_rng(seed)
     policy = Tabular(2, 3, num_prompts=prompts, stop=1, shared=shared)
     support = policy.support()
-    return policy, policy.init(jax.random.key(seed)), Lookup(_rewards(rng, prompts, len(support), binary), support)
+    return (
+        policy,
+        policy.init(jax.random.key(seed)),
+        Lookup(_rewards(rng, prompts, len(support), binary), support),
+    )
 
 
 def moved(policy, params, seed: int, size: float):

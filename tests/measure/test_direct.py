@@ -86,7 +86,9 @@ def test_it_is_autodiff_of_the_objective_of_the_parameters():
     policy, params, task = scenes.tabular(3, binary=False, shared=True)
     old = scenes.moved(policy, params, 4, 0.3)
     estimator, key = catalogue.get("dapo"), jax.random.key(5)
-    got = samples([estimator], policy, params, task, 3, key=key, replicates=16, prompts=2, old_params=old)[:, 0]
+    got = samples([estimator], policy, params, task, 3, key=key, replicates=16, prompts=2, old_params=old)[
+        :, 0
+    ]
     for pair in range(3):
         key_prompts, *both = jax.random.split(jax.random.fold_in(key, pair), 3)
         x = jnp.repeat(task.prompts(key_prompts, 2), 3, axis=0)
@@ -94,15 +96,21 @@ def test_it_is_autodiff_of_the_objective_of_the_parameters():
             completions = policy.sample(old, sampling, x, 1)
             grouped = completions.reshape(2, 3, -1)
             prompts = x[::3]
-            batch = Batch(task.reward(prompts, grouped), policy.logprobs(old, prompts, grouped), policy.mask(grouped))
-            gradient = jax.grad(lambda p, b=batch, q=prompts, c=grouped: estimator(policy.logprobs(p, q, c), b))(params)
+            batch = Batch(
+                task.reward(prompts, grouped), policy.logprobs(old, prompts, grouped), policy.mask(grouped)
+            )
+            gradient = jax.grad(
+                lambda p, b=batch, q=prompts, c=grouped: estimator(policy.logprobs(p, q, c), b)
+            )(params)
             flat = jax.flatten_util.ravel_pytree(gradient)[0]
             np.testing.assert_allclose(got[2 * pair + which], flat, rtol=1e-12, atol=1e-14)
 
 
 def test_results_do_not_depend_on_the_chunk_or_on_company():
     scene = scenes.bandit(1, binary=False, prompts=2)
-    measure = partial(direct, policy=scene[0], params=scene[1], task=scene[2], group_size=2, key=jax.random.key(0))
+    measure = partial(
+        direct, policy=scene[0], params=scene[1], task=scene[2], group_size=2, key=jax.random.key(0)
+    )
     rloo, grpo = catalogue.get("rloo"), catalogue.get("grpo")
     whole, parts = (measure(rloo, replicates=200, chunk=c) for c in (100, 7))
     together = direct_many([grpo, rloo], *scene, 2, key=jax.random.key(0), replicates=200)[1]
@@ -121,7 +129,15 @@ def test_a_reference_stands_in_for_the_true_gradient():
     estimator = catalogue.get("grpo")
     prompts = task.all_prompts()
     got = direct(
-        estimator, policy, params, task, 3, key=jax.random.key(1), replicates=REPLICATES, prompts=prompts, old_params=old
+        estimator,
+        policy,
+        params,
+        task,
+        3,
+        key=jax.random.key(1),
+        replicates=REPLICATES,
+        prompts=prompts,
+        old_params=old,
     )
     want = exact_from_tables(estimator, finite_tables(policy, params, task, old), 3, prompts=np.array([0, 1]))
     assert got.true_gradient is None
@@ -137,7 +153,9 @@ def test_the_signal_estimate_is_unbiased_where_the_squared_mean_is_not():
     want = exact_from_tables(estimator, finite_tables(policy, params, task), 2)
     from gradvar.measure.statistics import BlockSums, figures
 
-    gradients = samples([estimator], policy, params, task, 2, key=jax.random.key(2), replicates=400 * 32)[:, 0]
+    gradients = samples([estimator], policy, params, task, 2, key=jax.random.key(2), replicates=400 * 32)[
+        :, 0
+    ]
     pairs = gradients.reshape(400, 16, 2, -1)
     sums = pairs.sum(2)
     values = figures(

@@ -36,7 +36,9 @@ def literal(estimator, policy, params, task, group_size, prompts, old):
             return estimator.objective(policy.logprobs(p, x, completions), batch)
 
         leaves = jax.tree.leaves(jax.grad(objective)(params))
-        return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]), jnp.exp(jnp.where(mask, logp_old, 0).sum())
+        return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]), jnp.exp(
+            jnp.where(mask, logp_old, 0).sum()
+        )
 
     first, second, conditional = 0.0, 0.0, 0.0
     assignments = list(itertools.product(range(len(listed)), repeat=prompts))
@@ -112,7 +114,9 @@ def test_declared_bias_is_the_enumerated_bias(name):
     for seed in range(5):
         for binary in (True, False):
             policy, params, task = scenes.tabular(seed, binary=binary)
-            tables = finite_tables(policy, params, task, ref_params=scenes.moved(policy, params, seed + 50, 0.5))
+            tables = finite_tables(
+                policy, params, task, ref_params=scenes.moved(policy, params, seed + 50, 0.5)
+            )
             mean = exact_from_tables(estimator, tables, max(estimator.min_group, 3)).mean.reshape(2, -1)
             truth = np.asarray(tables.gradients).reshape(2, 2, -1)[[0, 1], [0, 1]] / 2
             factors = (mean * truth).sum(-1) / (truth**2).sum(-1)

@@ -24,12 +24,18 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 def listed(seed, *, binary):
     """Tables of one prompt, and (probs, rewards, sequence scores) for the laws."""
     tables = finite_tables(*scenes.bandit(seed, binary=binary))
-    return tables, (np.asarray(tables.probs[0]), np.asarray(tables.rewards[0]), np.asarray(tables.scores[0].sum(1)))
+    return tables, (
+        np.asarray(tables.probs[0]),
+        np.asarray(tables.rewards[0]),
+        np.asarray(tables.scores[0].sum(1)),
+    )
 
 
 def both_routes(name, tables, group_size, **settings):
     estimator = catalogue.get(name, **settings)
-    return [exact_from_tables(estimator, tables, group_size, route=route) for route in ("groups", "multisets")]
+    return [
+        exact_from_tables(estimator, tables, group_size, route=route) for route in ("groups", "multisets")
+    ]
 
 
 @pytest.mark.parametrize("seed", POLICIES)

@@ -1,0 +1,174 @@
+"""Do 95 % intervals cover 95 %? The bank's intervals against enumeration, over many independent pools.
+
+    python -m benchmarks.bank.coverage --out benchmarks/results/bank_coverage.json
+ Three finite policies, four group sizes, eight estimators; a pool is 60 prompts drawn from the task with 16
+rollouts each, and errors are jackknifed over prompts. Pools are recorded many at a time and then taken
+apart: a prompt's sums do not depend on the other prompts. Beside the bank's intervals: the naive one, mean ±
+1.96 SD/sqrt(replicates) over overlapping groups as if they were independent, and coverage of paired ratios
+of variances between estimators."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from scipy.stats import t as student
+
+from benchmarks.bank.scene import provenance
+from gradvar import catalogue
+from gradvar.measure.contract import design
+from gradvar.measure.exact import exact_from_tables, finite_tables
+from gradvar.measure.intervals import jackknife_error, leave_one_out
+from gradvar.measure.record import record
+from gradvar.measure.statistics import BlockSums, figures
+from gradvar.policies import Bandit, Tabular
+from gradvar.tasks import Bandit as RewardTable
+from gradvar.tasks import Lookup
+
+NAMES = ("rloo", "dr_grpo", "grpo", "dapo", "gspo", "cispo", "opo", "ppo")
+GROUPS = (2, 3, 4, 8)
+PROMPTS, ROLLOUTS, AT_ONCE = 60, 16, 10
+FIGURES = ("trace_cov", "within", "between", "signal", "snr")
+LOGARITHMIC = ("trace_cov", "within")
+
+
+def scenes() -> dict[str, tuple[Any, Any, Any, Any]]:
+    """A bandit on policy, a sequence model on policy, and one off policy; binary and graded rewards."""
+    rng = np.random.default_rng(0)
+    bandit = Bandit(4, num_prompts=6)
+    graded = rng.normal(size=(6, 4))
+    tabular = Tabular(2, 3, num_prompts=6, stop=1)
+    support = tabular.support()
+    binary = (rng.random((6, len(support))) < 0.4) * 1.0
+    binary[:, 0], binary[:, 1] = 1.0, 0.0
+    of_bandit, of_tabular = bandit.init(jax.random.key(1)), tabular.init(jax.random.key(0))
+    old = of_tabular + 0.3 * jax.random.normal(jax.random.key(5), of_tabular.shape)
+    return {
+        "bandit, graded rewards, on policy": (bandit, RewardTable(graded), of_bandit, None),
+        "sequences, binary rewards, on policy": (tabular, Lookup(binary, support), of_tabular, None),
+        "sequences, binary rewards, off policy": (tabular, Lookup(binary, support), of_tabular, old),
+    }
+
+
+def pools(sums: BlockSums) -> BlockSums:
+    """Sums over many prompts as sums of separate pools of ``PROMPTS`` prompts."""
+    estimators, many = sums.squares.shape
+    count = many // PROMPTS
+    gram = sums.gram.reshape(estimators, count, PROMPTS, count, PROMPTS)
+    gram = np.stack([gram[:, k, :, k] for k in range(count)], 1)
+    shape = (estimators, count, PROMPTS)
+    assert sums.pairs is not None
+    return BlockSums(
+        sums.count[:PROMPTS], gram, sums.squares.reshape(shape), sums.pairs.reshape(shape), sums.aligned.reshape(shape),
+        sums.truth, True,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/bank_coverage.json"))
+    parser.add_argument("--pools", type=int, default=1000)
+    options = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    estimators = {name: catalogue.get(name) for name in NAMES}
+    rows, started = [], time.process_time()
+    quantile = student.ppf(0.975, PROMPTS - 1)
+    for scene, (policy, task, params, old) in scenes().items():
+        tables = finite_tables(policy, params, task, old)
+        truth = {(n, g): exact_from_tables(e, tables, g) for n, e in estimators.items() for g in GROUPS}
+        inside: dict[tuple[int, str], list[np.ndarray]] = {}
+        for chunk in range(-(-options.pools // AT_ONCE)):
+            key = jax.random.fold_in(jax.random.key(11), chunk)
+            bank = record(
+                policy, params, task, key, PROMPTS * AT_ONCE, ROLLOUTS, old_params=old,
+                estimators=list(estimators.values()), map="identity",
+            )  # fmt: skip
+            for g in GROUPS:
+                plan = design(
+                    np.random.default_rng((chunk, g)),
+                    bank.pool,
+                    g,
+                    1,
+                    8 * PROMPTS * AT_ONCE * (ROLLOUTS // g),
+                )
+                coefs, _ = bank.coefficients(estimators, plan)
+                sums = pools(bank.block_sums(coefs, plan)[0])
+                with np.errstate(all="ignore"):
+                    values, parts = figures(sums).values, leave_one_out(sums)
+                for figure in FIGURES:
+                    exact = np.array([getattr(truth[n, g], figure) for n in NAMES])[:, None]
+                    inside.setdefault((g, figure), []).append(
+                        _covers(figure, values[figure], parts[figure], exact, quantile)
+                    )
+                ratio, ratio_parts = (
+                    values["trace_cov"][1:] / values["trace_cov"][:1],
+                    parts["trace_cov"][1:] / parts["trace_cov"][:1],
+                )
+                exact = np.array([truth[n, g].trace_cov / truth["rloo", g].trace_cov for n in NAMES[1:]])[
+                    :, None
+                ]
+                inside.setdefault((g, "ratio of trace_cov to rloo"), []).append(
+                    _covers("trace_cov", ratio, ratio_parts, exact, quantile)
+                )
+            if chunk % 10 == 9:
+                print(scene, (chunk + 1) * AT_ONCE, f"{time.process_time() - started:.0f} s", flush=True)
+        for (g, figure), found in inside.items():
+            covered = np.concatenate(found, -1)
+            names = NAMES[-len(covered) :]
+            for name, c in zip(names, covered, strict=True):
+                known = c[~np.isnan(c)]
+                rows.append(
+                    {
+                        "scene": scene,
+                        "group_size": g,
+                        "figure": figure,
+                        "estimator": name,
+                        "coverage": float(known.mean()),
+                        "pools": len(known),
+                    }
+                )
+    by_figure = {f: [r["coverage"] for r in rows if r["figure"] == f] for f in {r["figure"] for r in rows}}
+    summary = {
+        f: {
+            "mean": float(np.mean(c)),
+            "lowest": min(c),
+            "highest": max(c),
+            "inside_93_97": float(np.mean([0.93 <= x <= 0.97 for x in c])),
+        }
+        for f, c in by_figure.items()
+    }
+    print(json.dumps(summary, indent=1))
+    result = {
+        "provenance": provenance(),
+        "prompts": PROMPTS,
+        "rollouts": ROLLOUTS,
+        "cpu_seconds": time.process_time() - started,
+        "summary": summary,
+        "rows": rows,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _covers(
+    figure: str, value: np.ndarray, parts: np.ndarray, exact: np.ndarray, quantile: float
+) -> np.ndarray:
+    """1 where the interval holds the exact value, 0 where not, NaN where the two are the same number by
+    construction."""
+    with np.errstate(all="ignore"):
+        if figure in LOGARITHMIC:
+            half = quantile * jackknife_error(np.log(parts))
+            found = (np.abs(np.log(value / exact)) <= half).astype(float)
+        else:
+            half = quantile * jackknife_error(parts)
+            found = (np.abs(value - exact) <= half).astype(float)
+    return np.where(half > 1e-9, found, np.nan)
+
+
+if __name__ == "__main__":
+    main()
