@@ -6,6 +6,7 @@ Exit codes: 0 all holds, 1 a law or claim fails, 2 bad usage or input.
 from __future__ import annotations
 
 import importlib
+import operator
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
     commands = _commands()
     union: Any = None
     for name, (configuration, _) in commands.items():
-        command = Annotated[configuration, tyro.conf.subcommand(name)]
+        command = operator.getitem(Annotated, (configuration, tyro.conf.subcommand(name)))
         union = command if union is None else union | command
     description = (__doc__ or "").split("\n")[0]
     config: Any = tyro.cli(union, prog="gradvar", args=list(argv), description=description)

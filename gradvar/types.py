@@ -76,7 +76,8 @@ class Batch(eqx.Module):
     @property
     def shape(self) -> tuple[int, int, int]:
         """(Q, G, T)."""
-        return self.logp_old.shape
+        prompts, group, time = self.logp_old.shape
+        return prompts, group, time
 
     def _check_shapes(self) -> None:
         if self.logp_old.ndim != 3:

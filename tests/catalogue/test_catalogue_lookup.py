@@ -129,6 +129,7 @@ def test_every_file_of_estimators_is_in_the_catalogue():
     assert files == {factory.__module__.rsplit(".", 1)[1] for _, factory in catalogue.ENTRIES}
 
 
+@pytest.mark.slow
 def test_importing_an_estimator_changes_nothing():
     """No registration on import: the names are the same whatever was imported before."""
     code = "import gradvar.estimators.lpo; from gradvar import catalogue; print(len(catalogue.names()))"

@@ -12,7 +12,7 @@ WITH_KL = ("grpo", "grpo_sample_std", "dr_grpo", "reinforce_pp_baseline")
 # Rectangular rewards without prompt ids cannot break the first two (see estimators/_laws.py); aggregations
 # are checked token by token in test_token_weights.py.
 ELSEWHERE = {"ragged_groups", "duplicate_prompts", "aggregation"}
-QUICK = ("reinforce_best_constant", "grpo", "opo", "dapo", "ipo")
+QUICK = ("grpo", "opo")
 NAMES = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in catalogue.names()]
 
 
@@ -38,6 +38,7 @@ def test_loss_laws(name):
     _check_loss_laws(catalogue.get(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_KL)
 def test_loss_laws_with_a_kl_term(name):
     estimator = catalogue.get(name, beta=0.5)

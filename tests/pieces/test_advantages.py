@@ -137,7 +137,7 @@ def test_pass_at_one_is_the_reward():
     np.testing.assert_array_equal(adv.pass_at_k(REAL, k=1), REAL)
 
 
-@pytest.mark.parametrize("group", [2, 5, 16])
+@pytest.mark.parametrize("group", [2, 5, pytest.param(16, marks=pytest.mark.slow)])
 def test_analytic_pass_at_k_advantages_are_bounded(group):
     rewards = np.array([[1.0] * c + [0.0] * (group - c) for c in range(group + 1)])
     for k in sorted({1, 2, group // 2, group - 1, group}):
@@ -233,7 +233,9 @@ def centred(rewards):
     return {name: piece(rewards) for name, piece in CENTRED.items()}
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("float64", 49), ("float32", 8), ("bfloat16", 8)])
+@pytest.mark.parametrize(
+    ("dtype", "size"), [pytest.param("float64", 49, marks=pytest.mark.slow), ("float32", 7), ("bfloat16", 8)]
+)
 def test_equal_rewards_give_exactly_zero(dtype, size):
     values = [[v] * size for v in (0.1, 0.7, 1 / 3, 0.0, -0.35)] + [[0.0] * (size - 1) + [1.0]]
     for name, found in centred(jnp.asarray(np.array(values), dtype)).items():
@@ -298,6 +300,7 @@ def test_numpy_input_is_welcome_and_not_written():
         adv.group_mean(np.array([1.0, 0.0]))
 
 
+@pytest.mark.slow
 def test_gradients_through_the_rewards_are_finite():
     """At groups without spread too; except through a standard deviation, which has no derivative at zero.
 
