@@ -7,6 +7,7 @@ source text for the reproduction line.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -148,9 +149,15 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
 def _modules_used(function: Any, depth: int) -> list[str]:
     """Modules that the function's code names, and that the functions it calls name."""
     function = unwrapped(function)
-    scope = getattr(function, "__globals__", {})
+    scope = dict(getattr(function, "__globals__", {}))
+    code = getattr(function, "__code__", None)
     used = []
-    for name in sorted(_names(getattr(function, "__code__", None))):
+    for name, cell in zip(
+        getattr(code, "co_freevars", ()), getattr(function, "__closure__", None) or (), strict=False
+    ):
+        with contextlib.suppress(ValueError):  # a variable that has no value yet
+            scope[name] = cell.cell_contents
+    for name in sorted(_names(code) | set(getattr(code, "co_freevars", ()))):
         value = scope.get(name)
         if isinstance(value, types.ModuleType):
             used.append(value.__name__)
