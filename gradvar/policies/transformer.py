@@ -64,14 +64,18 @@ class Transformer:
     def _logprobs(self, params: Params, prompts: Array, completions: Array) -> Array:
         c = self.config
         q, g, t = completions.shape
-        hidden, memory, lengths = network.prefill(c, params, prompts)
-        last = jnp.broadcast_to(hidden[:, :, -1:], (q, g, 1, c.width))
-        if t > 1:  # the last token predicts nothing
-            positions = jnp.broadcast_to(lengths[:, None, None] + jnp.arange(t - 1), (q, g, t - 1))
+        fed = completions[..., :-1]  # the last token predicts nothing
+        if g == 1:  # one pass over both: half the program to compile, and no prompt to share
+            hidden, _, _ = network.prefill(c, params, jnp.concatenate([prompts, fed[:, 0]], axis=1))
+            hidden = hidden[:, :, prompts.shape[1] - 1 :]
+        else:
+            first, memory, lengths = network.prefill(c, params, prompts)
+            positions = jnp.broadcast_to(lengths[:, None, None] + jnp.arange(t - 1), fed.shape)
             causal = jnp.broadcast_to(jnp.tril(jnp.ones((t - 1, t - 1), bool)), (q, 1, t - 1, t - 1))
-            rest, _ = network.forward(c, params, completions[..., :-1], positions, causal, memory)
-            last = jnp.concatenate([last, rest], axis=2)
-        logp = jax.nn.log_softmax(network.logits(c, params, last), axis=-1)
+            rest, _ = network.forward(c, params, fed, positions, causal, memory)
+            last = jnp.broadcast_to(first[:, :, -1:], (q, g, 1, c.width))
+            hidden = jnp.concatenate([last, rest], axis=2)
+        logp = jax.nn.log_softmax(network.logits(c, params, hidden), axis=-1)
         chosen = jnp.take_along_axis(logp, completions[..., None], axis=-1)[..., 0]
         return jnp.where(self.mask(completions), chosen, 0.0)
 

@@ -23,7 +23,7 @@ VARIANTS = {
     "multi-query, no stop, tempered": dataclasses.replace(
         TINY, kv_heads=1, stop=None, temperature=0.7, layers=1
     ),
-    "multi-head": dataclasses.replace(TINY, kv_heads=4, layers=3),
+    "multi-head, one token": dataclasses.replace(TINY, kv_heads=4, layers=3, completion_length=1),
 }
 variants = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
 PROMPTS = jnp.array([[0, 1, 2, 3], [3, 0, 0, 1]])
@@ -179,6 +179,8 @@ def test_left_padding_changes_nothing():
     right = plain.logprobs(params, short, completions)
     np.testing.assert_allclose(logp, right, atol=1e-12)
     np.testing.assert_allclose(padded.logprobs(params, long, completions), right, atol=1e-12)
+    alone = padded.logprobs(params, long, completions[:, :1])  # a group of one takes another way
+    np.testing.assert_allclose(alone, right[:, :1], atol=1e-12)
     unaware = plain.logprobs(params, long, completions)  # the planted violator
     assert np.abs(np.asarray(unaware) - np.asarray(right)).max() > 1e-3
 
