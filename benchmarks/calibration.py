@@ -27,10 +27,10 @@ from gradvar.measure.statistics import BlockSums, figures  # noqa: E402
 from gradvar.policies import Bandit, Tabular  # noqa: E402
 from gradvar.tasks import Bandit as Rewards  # noqa: E402
 from gradvar.tasks import Lookup  # noqa: E402
-from gradvar.types import interval  # noqa: E402
+from gradvar.types import LOGARITHMIC, interval  # noqa: E402
 
 COVERED = ("bias_factor", "trace_cov", "signal", "snr", "between", "within", "cosine")
-PARTS = 8  # the experiments are drawn in so many parts, to bound memory
+PARTS = 16  # the experiments are drawn in so many parts, to bound memory
 ESTIMATORS = ("rloo", "grpo", "dapo", "gspo", "remax", "ppo")
 
 
@@ -67,8 +67,9 @@ def coverage(gradients: np.ndarray, exact_moments, experiments: int, level: floa
     )
     covered = {}
     for name in COVERED:
-        logarithmic = name in ("trace_cov", "between", "within")
-        low, high = interval(values[name], errors[name], sums.shape[1] - 1, level, logarithmic=logarithmic)
+        low, high = interval(
+            values[name], errors[name], sums.shape[1] - 1, level, logarithmic=name in LOGARITHMIC
+        )
         exact_value = getattr(exact_moments, name)
         covered[name] = float(((low <= exact_value) & (exact_value <= high)).mean())
     return covered
@@ -79,7 +80,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--experiments", type=int, default=2000)
-    parser.add_argument("--replicates", type=int, default=512)
+    parser.add_argument("--replicates", type=int, default=1024)
     parser.add_argument("--group-sizes", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--prompts", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
