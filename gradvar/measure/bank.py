@@ -395,6 +395,10 @@ class ScoreBank:
         spread tells."""
         if self.scores.vectors is None or not str(self.info.get("map", "")).startswith("sketch"):
             return np.zeros(len(kept))
+        if (
+            self.info["map"] == "sketch hashed"
+        ):  # its columns are not exchangeable: a bound, from var <u, u> <= 2 |u|^4 / K
+            return np.full(len(kept), np.sqrt(2 / self.scores.vectors.shape[-1]))
         columns = np.zeros((len(kept), self.scores.vectors.shape[-1]))
         vectors = self.scores.vectors[: kept.shape[2]].reshape(
             plan.prompt_sets, -1, self.scores.vectors.shape[-1]
