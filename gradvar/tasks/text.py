@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -13,15 +14,15 @@ from numpy.typing import ArrayLike
 from gradvar.tasks.matching import check_rollouts, exact_match
 
 
-class Text:
+class Text(abc.ABC):
     """A task in tokens. Subclasses give ``tokens`` (every token's name), the lengths and ``solution``."""
 
     name: ClassVar[str]
 
     @property
+    @abc.abstractmethod
     def tokens(self) -> tuple[str, ...]:
         """The name of every token."""
-        raise NotImplementedError
 
     @property
     def stop(self) -> int:
@@ -39,18 +40,18 @@ class Text:
         return len(self.tokens)
 
     @property
+    @abc.abstractmethod
     def prompt_length(self) -> int:
         """Tokens per prompt, padding included."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def completion_length(self) -> int:
         """Tokens of the longest solution, stop token included."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def solution(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
         """The right completion of every prompt, filled up with stop tokens."""
-        raise NotImplementedError
 
     def score(
         self, completions: Int[Array, "prompt group time"], solution: Int[Array, "prompt 1 time2"]

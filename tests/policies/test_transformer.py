@@ -116,6 +116,7 @@ def test_sampling_with_the_cache_has_the_log_probabilities_of_the_full_pass(name
         np.testing.assert_array_equal(np.asarray(logp)[outside], 0.0)
 
 
+@pytest.mark.slow
 def test_half_precision_keeps_log_probabilities_in_single_precision():
     policy = Transformer(dataclasses.replace(TINY, dtype="bfloat16"))
     params = policy.init(jax.random.key(0))
