@@ -116,6 +116,18 @@ class Evaluation(Mapping[Setting, Moments]):
         both = float(np.mean((one - one.mean()) * (two - two.mean())) / spread) if spread > 0 else 1.0
         return Comparison(figure, first, second, difference, ratio, both)
 
+    def quotient(
+        self, setting: Setting, over: str, under: str, factor: float = 1.0, level: float = 0.95
+    ) -> Estimate:
+        """One figure over another of the same setting, times ``factor``; their covariance is accounted
+        for."""
+        value = factor * self.figure(setting, over) / self.figure(setting, under)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = factor * self._parts(setting, over) / self._parts(setting, under)
+        if value > 0 and (parts > 0).all():
+            return estimate_of(value, np.log(parts), level, np.exp)
+        return estimate_of(value, parts, level)
+
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: one per setting and figure, with standard error and 95 % interval."""
         rows = []
