@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradvar import testing as testing
     from gradvar.composition import compose as compose
     from gradvar.config import MeasureConfig as MeasureConfig
+    from gradvar.measure.bank import ScoreBank as ScoreBank
     from gradvar.pieces import advantage as advantages
     from gradvar.pieces import aggregate as aggregates
     from gradvar.pieces import penalty as penalties
@@ -58,6 +59,7 @@ _NAMES = {
     "Paper": "gradvar.types",
     "token_weights": "gradvar.types",
     "compose": "gradvar.composition",
+    "ScoreBank": "gradvar.measure.bank",
     "MeasureConfig": "gradvar.config",
     "Study": "gradvar.studies",
     "study": "gradvar.studies:measure_study",

@@ -3,6 +3,9 @@
 None of them knows which estimator it measures: they receive an objective.
 """
 
+from gradvar.measure.advise import advise as advise
+from gradvar.measure.advise_rewards import advise_rewards as advise_rewards
+from gradvar.measure.bank import ScoreBank as ScoreBank
 from gradvar.measure.direct import direct as direct
 from gradvar.measure.direct import direct_many as direct_many
 from gradvar.measure.exact import TooLarge as TooLarge
@@ -15,3 +18,5 @@ from gradvar.measure.laws import four_number_law as four_number_law
 from gradvar.measure.laws import four_numbers as four_numbers
 from gradvar.measure.laws import ustatistic_law as ustatistic_law
 from gradvar.measure.laws import ustatistic_numbers as ustatistic_numbers
+from gradvar.measure.record import record as record
+from gradvar.measure.summary import Summary as Summary
