@@ -33,6 +33,7 @@ ALLOWED = {
     },
     "cli": {"config", "commands"},
     "__init__": None,
+    "__main__": {"cli"},
 }  # fmt: skip
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -51,13 +49,16 @@ def run(config: MeasureConfig) -> int:
     """Run the study that ``config`` describes: tables to the terminal, files to its folder. Returns the exit code."""
     config.check()
     started = time.perf_counter()
-    _set_up_jax(config)
+    _keep_compiled_programs()
+    import jax
+
     from gradvar.report.files import write_json
     from gradvar.report.table import tables
     from gradvar.studies import measure_study, variants
 
     variants(config)
-    with Bars(config.quiet or not sys.stderr.isatty()) as bars:
+    bars = Bars(config.quiet or not sys.stderr.isatty())
+    with bars, jax.enable_x64(config.precision == "float64"):
         study = measure_study(config, bars)
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in tables(study):
@@ -76,14 +77,10 @@ def run(config: MeasureConfig) -> int:
     return 0
 
 
-def cache_folder() -> Path:
-    """Where compiled programs and warm starts are kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradvar"
-
-
-def _set_up_jax(config: MeasureConfig) -> None:
+def _keep_compiled_programs() -> None:
     import jax
+
+    from gradvar.train.store import cache_folder
 
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    jax.config.update("jax_enable_x64", config.precision == "float64")

@@ -27,7 +27,6 @@ def literal(estimator, policy, params, task, group_size, prompts, old):
     support = np.asarray(policy.support())
     listed = task.all_prompts()
 
-    @jax.jit
     def gradient_and_probability(x, completions, rewards):
         logp_old, mask = policy.logprobs(old, x, completions), policy.mask(completions)
 
@@ -36,18 +35,18 @@ def literal(estimator, policy, params, task, group_size, prompts, old):
             return estimator.objective(policy.logprobs(p, x, completions), batch)
 
         leaves = jax.tree.leaves(jax.grad(objective)(params))
-        return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]), jnp.exp(
-            jnp.where(mask, logp_old, 0).sum()
-        )
+        flat = jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
+        return flat, jnp.exp(jnp.where(mask, logp_old, 0).sum())
 
+    every = np.array(list(itertools.product(range(len(support)), repeat=prompts * group_size)))
+    drawn = jnp.asarray(support[every].reshape(len(every), prompts, group_size, -1))
+    all_of_them = jax.jit(jax.vmap(lambda x, c: gradient_and_probability(x, c, task.reward(x, c)), (None, 0)))
     first, second, conditional = 0.0, 0.0, 0.0
     assignments = list(itertools.product(range(len(listed)), repeat=prompts))
     for rows in assignments:
-        x, inner = listed[jnp.array(rows)], 0.0
-        for flat in itertools.product(range(len(support)), repeat=prompts * group_size):
-            completions = jnp.asarray(support[np.array(flat)].reshape(prompts, group_size, -1))
-            found = gradient_and_probability(x, completions, task.reward(x, completions))
-            gradient, probability = np.asarray(found[0]), float(found[1])
+        inner = 0.0
+        gradients, probabilities = all_of_them(listed[jnp.array(rows)], drawn)
+        for gradient, probability in zip(np.asarray(gradients), np.asarray(probabilities), strict=True):
             inner = inner + probability * gradient
             second += probability * gradient @ gradient / len(assignments)
         first = first + inner / len(assignments)
