@@ -22,6 +22,18 @@ class Unreadable(NotImplementedError):
     """A primitive, or a use of one, that the symbolic reader cannot interpret."""
 
 
+def is_nested(expression: sp.Expr) -> bool:
+    """Whether a root is taken of quotients or roots of sums, as in a standard deviation of standardised values.
+
+    Written out or factored, such an expression grows a thousandfold and tells no more than it did.
+    """
+    return any(
+        not root.exp.is_integer
+        and any(p.base.is_Add and not (p.exp.is_Integer and p.exp > 0) for p in root.base.atoms(sp.Pow))
+        for root in expression.atoms(sp.Pow)
+    )
+
+
 class Reader:
     """Decides comparisons: exactly for numbers, by SymPy's assumptions, then by the assumption it was
     given."""
@@ -35,7 +47,7 @@ class Reader:
             return 0
         if a in (sp.oo, -sp.oo) or b in (sp.oo, -sp.oo):
             return 1 if a is sp.oo or b is -sp.oo else -1
-        difference = sp.expand(a - b)
+        difference = a - b if is_nested(a) or is_nested(b) else sp.expand(a - b)
         if not difference.free_symbols:
             return exact_sign(difference)
         if difference.is_positive or difference.is_negative:
@@ -147,7 +159,7 @@ def _sign(reader: Reader, x: sp.Expr) -> sp.Expr:
 def _square_root(reader: Reader, x: sp.Expr) -> sp.Expr:
     """A root with perfect squares taken out: the root of (a - b)^2 / 4 is |a - b| / 2, its sign decided if it
     can be."""
-    root = sp.sqrt(sp.factor(x))
+    root = sp.sqrt(sp.factor(x) if not is_nested(sp.sqrt(x)) else x)
     return root.replace(sp.Abs, lambda y: _absolute(reader, y)) if root.has(sp.Abs) else root
 
 

@@ -73,6 +73,8 @@ class Witness:
 def sign_factors(expression: sp.Expr) -> tuple[tuple[sp.Expr, int], ...]:
     """Factors with integer powers whose product has the sign of ``expression``, each in one fixed
     orientation."""
+    if rules.is_nested(expression):
+        return ((expression, 1),)
     numerator, denominator = sp.fraction(sp.factor(sp.together(expression)))
     found: dict[sp.Expr, int] = {}
     for part in (numerator, denominator):

@@ -18,6 +18,9 @@ BELOW, INSIDE, ABOVE = (
     (9997, 10003),
     (130, 190),
 )  # over 100, 10000, 100: around every default clip range
+# Of equal weight, two standardised pairs that disagree cancel to the order of eps, and dividing by their spread over
+# the batch then leaves float64 ten of its sixteen digits.
+SETTINGS = {"gdpo": {"weights": (1.0, 0.5)}}
 LEVELS = {"below": BELOW, "inside": INSIDE, "above": ABOVE}
 
 
@@ -30,7 +33,7 @@ def check(name, group, time, levels, seed):
     """Trace at a rational point with these ratio levels [group, time]; compare value and token weights with
     JAX."""
     rng = random.Random(seed)
-    estimator = catalogue.get(name)
+    estimator = catalogue.get(name, **SETTINGS.get(name, {}))
     shape = (1, group, time)
     fraction = lambda: sp.Rational(rng.randint(-60, 60), 61)  # noqa: E731
     rho, old, rewards = symbols("rho", shape, positive=True), symbols("a", shape), symbols("r", (1, group))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradvar import catalogue
-from gradvar.composition import compose, required
+from gradvar.composition import compose, everything, required
 from gradvar.pieces import advantage
 from gradvar.testing import AdvantageTarget, LossBatch, LossTarget
 from gradvar.testing.arrays import library
@@ -109,7 +109,9 @@ def loss_case(name, whole=False, **settings):
     it is."""
     estimator = catalogue.get(name, **settings)
     if estimator.parts and not whole:
-        estimator = compose(**{**estimator.parts, "advantage": advantage.raw}, name=name)
+        # with advantages given there are no rewards for a selection of groups to look at
+        parts = {**estimator.parts, "advantage": advantage.raw, "select": everything}
+        estimator = compose(**parts, name=name)
     roles = {"logp": "logp", "old": "old_logp", "mask": "mask", "advantages": "advantages"}
     if "logp_ref" in estimator.needs:
         roles["ref"] = "ref_logp"
