@@ -1,7 +1,8 @@
 """Do 95 % intervals cover 95 %? The bank's intervals against enumeration, over many independent pools.
 
     python -m benchmarks.bank.coverage --out benchmarks/results/bank_coverage.json
- Three finite policies, four group sizes, eight estimators; a pool is 60 prompts drawn from the task with 16
+
+Three finite policies, four group sizes, eight estimators; a pool is 60 prompts drawn from the task with 16
 rollouts each, and errors are jackknifed over prompts. Pools are recorded many at a time and then taken
 apart: a prompt's sums do not depend on the other prompts. Beside the bank's intervals: the naive one, mean ±
 1.96 SD/sqrt(replicates) over overlapping groups as if they were independent, and coverage of paired ratios

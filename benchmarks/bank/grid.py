@@ -2,7 +2,8 @@
 scores.
 
     python -m benchmarks.bank.grid --out benchmarks/results/bank_grid.json
- One replicate is one batch of all prompts and G rollouts of each. The bank's time is end to end: sampling,
+
+One replicate is one batch of all prompts and G rollouts of each. The bank's time is end to end: sampling,
 backward passes, Gram matrix, token weights, contraction and errors, compilation included. Autodiff is one
 jitted gradient of the objective through the model, its compilation not counted; "materialised" contracts the
 kept scores of the batch's rollouts (the rank-revealed rows, all P numbers) with their coefficients, and

@@ -2,7 +2,8 @@
 the code?
 
     python benchmarks/mutation/run.py gradvar/pieces/aggregate.py --tests tests/pieces --limit 40
- Uses cosmic-ray (``pip install cosmic-ray``) on a copy of the repository, so that the working tree is never
+
+Uses cosmic-ray (``pip install cosmic-ray``) on a copy of the repository, so that the working tree is never
 touched. A mutant is killed when the tests given fail (or run ten times as long); survivors are printed with
 their difference, to be explained in README.md or killed by a new test. ``--limit`` draws that many mutants
 at random with a fixed seed. Writes one row per mutant to ``--out``."""

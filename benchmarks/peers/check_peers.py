@@ -1,5 +1,6 @@
 """The kit on the installed trainers: writes peers.csv, one row per library, estimator and law.
- Run it with the peers' interpreter (see README.md): ``python check_peers.py``, or ``--only verl`` for one
+
+Run it with the peers' interpreter (see README.md): ``python check_peers.py``, or ``--only verl`` for one
 library."""
 
 from __future__ import annotations

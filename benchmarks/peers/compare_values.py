@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - tables of cases, one a line
 """Every number that our catalogue shares with a trainer, compared with that trainer's number in the same run.
- Advantages on random rewards (binary, graded, continuous; 40 batches of 3 groups of 4), and the token
+
+Advantages on random rewards (binary, graded, continuous; 40 batches of 3 groups of 4), and the token
 weights of whole estimators: the trainer's advantage through the trainer's loss, differentiated by its own
 framework, against ``token_weights`` of ours, on and off policy, with rollouts of unequal length. Double
 precision; the largest relative difference is what is reported. Run it with the peers' interpreter: see

@@ -1,6 +1,7 @@
 """Run a few statements of an installed function by themselves, where a trainer has no function for its
 advantages.
- TRL and OpenRLHF compute advantages in the middle of a method of hundreds of lines. ``excerpt`` reads that
+
+TRL and OpenRLHF compute advantages in the middle of a method of hundreds of lines. ``excerpt`` reads that
 method's source from the installed package at run time, keeps the statements between two markers, and
 compiles them in their own module's namespace: their code as it is, with only its inputs given by hand."""
 

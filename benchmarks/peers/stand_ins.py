@@ -1,6 +1,7 @@
 """Stand-ins for the heavy packages that a trainer imports beside the function that is checked, and that it
 never calls.
- Ray, DeepSpeed, Flax and the like take gigabytes or a GPU to install and have no part in an advantage.
+
+Ray, DeepSpeed, Flax and the like take gigabytes or a GPU to install and have no part in an advantage.
 ``install()`` answers an import of one of the packages in ``HEAVY`` with an empty module, and only where the
 package is missing. The functions that are checked are the installed release's own."""
 

@@ -1,5 +1,6 @@
 """Which group size, which split of the rollouts, and what dropping equal groups is worth, at given costs.
- For leave-one-out with one prompt and G rollouts the variance is V(G) = sigma_b^2 + sigma_o^2 / G + Delta /
+
+For leave-one-out with one prompt and G rollouts the variance is V(G) = sigma_b^2 + sigma_o^2 / G + Delta /
 (G (G - 1)), and a prompt costs c(G) = cost_per_prompt + G cost_per_rollout, so a budget buys variance V(G)
 c(G) / budget: the best G minimises V(G) c(G). With cost_per_prompt = 0 that is G* = 1 + sqrt(Delta /
 sigma_b^2) (2603.01162, Theorem 7, with the between-prompt term written out). Everything is estimated from

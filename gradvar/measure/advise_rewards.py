@@ -1,6 +1,7 @@
 """What logged rewards alone say about group sizes: no scores, hence a hypothesis in their place, stated with
 the answer.
- Hypothesis: on policy, given its prompt a rollout's squared score norm does not depend on its reward and is
+
+Hypothesis: on policy, given its prompt a rollout's squared score norm does not depend on its reward and is
 the same for all prompts, and ||grad J||^2 is small beside Var(r) E||s||^2. Then per prompt 4 zeta1 = Delta =
 Var(r) v, so leave-one-out has variance mean Var(r) v / (G - 1) within prompts (the form that VIP uses,
 2602.01601), and only the spread between prompts, which rewards cannot tell, stands against large groups."""

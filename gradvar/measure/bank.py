@@ -1,6 +1,7 @@
 """The score bank: a pool of rollouts with their scores under a linear map, and every estimator evaluated
 from it.
- A *row* is a rollout and one vector of its token-weight basis; its score is J^T phi, a vector of P numbers
+
+A *row* is a rollout and one vector of its token-weight basis; its score is J^T phi, a vector of P numbers
 of which the bank keeps an image: the vector itself (small P), its inner products with other rows, or a
 random sketch of it. The gradient of any batch is a combination of rows, so its inner products are quadratic
 forms in the combination's coefficients. ``record`` makes a bank; this module uses it."""

@@ -1,5 +1,6 @@
 """A basis for the token weights of a rollout, so that a few backward passes serve every estimator.
- Stack the token-weight vectors that one rollout gets over replicates, group sizes and settings. Their span
+
+Stack the token-weight vectors that one rollout gets over replicates, group sizes and settings. Their span
 is small: dimension 1 for sequence weights (every token alike), at most 2 for each clip setting, a few more
 with a penalty. With an orthonormal basis phi_1..phi_B of it, any of those weights is w = sum_b <w, phi_b>
 phi_b, so the B vectors J^T phi_b hold everything that any of those estimators needs to know about the

@@ -1,5 +1,6 @@
 """Contracting token weights with a score bank: the only places where estimators and scores meet.
- A *partition* deals every prompt's N rollouts out into n = N // G disjoint groups. All its batches are
+
+A *partition* deals every prompt's N rollouts out into n = N // G disjoint groups. All its batches are
 independent given the prompts, so products of different batches are unbiased for products of expectations;
 averaging over several partitions brings the estimate near the complete U-statistic without touching its
 expectation. Two jitted stages: the token weights of all estimators in the basis of the bank, then quadratic

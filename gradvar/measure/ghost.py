@@ -1,5 +1,6 @@
 """Per-rollout gradients from their factors: norms, sums and whole scores, each layer in its cheaper way.
- Write a leaf's gradient for one rollout as L^T R, with L [r, a] and R [r, b] over r = prompt and completion
+
+Write a leaf's gradient for one rollout as L^T R, with L [r, a] and R [r, b] over r = prompt and completion
 tokens. Its squared norm is sum over token pairs of (L L^T) * (R R^T): r^2 (a + b) multiplications ("ghost"),
 against r a b for forming the a x b gradient ("formed"), which also has to be written and read. The choice is
 made leaf by leaf from these counts, can be forced, and is reported by ``plan_of``."""

@@ -5,12 +5,10 @@ A linear map is applied to each chunk of scores as it is made, so that no more t
 
     identity     the scores themselves, P numbers each: exact
     rademacher   K numbers: scores times a random matrix of signs over sqrt(K); inner products unbiased, the
-    variance of
-                 <u, v> is (|u|^2 |v|^2 + <u, v>^2 - 2 sum_p u_p^2 v_p^2) / K
+                 variance of <u, v> is (|u|^2 |v|^2 + <u, v>^2 - 2 sum_p u_p^2 v_p^2) / K
     gaussian     the same with normal entries, and variance (|u|^2 |v|^2 + <u, v>^2) / K
-    hashed       each parameter gets a sign and is added to one of K buckets: unbiased, the variance of
-    rademacher when
-                 buckets are drawn independently, at a cost of P instead of P K operations per row
+    hashed       each parameter gets a sign and is added to one of K buckets: unbiased, with the variance of
+                 rademacher where buckets are drawn independently, at a cost of P operations per row, not P K
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """What closed-form laws need to know about prompts, estimated without bias from recorded rollouts.
- For each prompt: p = P(r=1), ||grad J||^2, v1 = E[||s||^2 | r=1], v0 = E[||s||^2 | r=0] for binary rewards,
+
+For each prompt: p = P(r=1), ||grad J||^2, v1 = E[||s||^2 | r=1], v0 = E[||s||^2 | r=0] for binary rewards,
 and for any rewards zeta1, zeta2 of the pair kernel h_ij = (1/2)(r_i - r_j)(s_i - s_j). All of them are
 U-statistics in the Gram matrix of sequence scores, so they cost nothing beyond the bank. Write H_i = sum_j
 h_ij; as a combination of scores it is (1/2)[(N r_i - R) e_i - r_i 1 + r], so all sums over pairs and triples

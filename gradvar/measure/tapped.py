@@ -1,5 +1,6 @@
 """Activations and cotangents of every matrix multiplication of a policy, found in its own trace.
- The gradient of a matrix W in y = x W is x^T (dL/dy): two thin factors per rollout, from which norms and
+
+The gradient of a matrix W in y = x W is x^T (dL/dy): two thin factors per rollout, from which norms and
 inner products of per-rollout gradients follow without forming any of them (arXiv 1510.01799; 2009.03106 and
 2110.05679 for transformers). Most libraries find the factors by hooks on known layer classes. Here the
 policy's log-probabilities are traced to a jaxpr and evaluated again with a zero *tap* added to the result of
