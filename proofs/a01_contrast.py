@@ -43,11 +43,26 @@ SHARES = {
 }
 
 
+class NotZero:
+    """An epsilon that is traced: whatever it is, not zero, which the shipped code asks for."""
+
+    def __init__(self, traced):
+        self.traced = traced
+
+    def __eq__(self, other):
+        return False
+
+    __hash__ = None
+
+    def __jax_array__(self):
+        return self.traced
+
+
 def coefficient(ddof, eps, gap=gap):
     """|A| of a pair with this reward gap: the std of two numbers is gap/2 (population) or gap/sqrt(2)
     (sample)."""
     spread = gap / 2 if ddof == 0 else gap / sp.sqrt(2)
-    return gap / 2 / (spread + sp.Rational(str(eps)))
+    return gap / 2 / (spread + eps)
 
 
 claim = Claim(
@@ -63,8 +78,8 @@ claim = Claim(
     source=Source("2510.00977", "v3", "Section 3 and the two-rollout case of Section 4"),
     verdict="proved",
     scope=(
-        "all real rewards, every aggregation shown, on policy (ratios 1); epsilon 0, 1e-6 and 1 as traced, "
-        "any epsilon for the bound"
+        "all real rewards, every epsilon >= 0 (a symbol in the traced code), every aggregation shown, on "
+        "policy (ratios 1)"
     ),
     finding=(
         r"The factor is bounded but not constant: with $\epsilon = 0$ it is $1$ (population) or "
@@ -82,9 +97,7 @@ claim = Claim(
 )
 def advantages(factor=sp.Rational(1, 2)):
     scene = group_scene(2, on_policy=True)
-    dr_grpo = compose(
-        advantage=advantage.group_mean, surrogate=surrogate.ppo_clip, aggregate=aggregate.sequence_token_sum
-    )
+    dr_grpo = catalogue.get("dr_grpo")
     found = []
     for region in scene.regions(dr_grpo):
         weights = [GROUP * w for w in region.value.reshape(-1)]
@@ -102,32 +115,59 @@ def advantages(factor=sp.Rational(1, 2)):
 )
 def contrast(ddof_in_code=None, eps_shift=0):
     scene = group_scene(2, lengths=(1, 2), on_policy=True)
+    epsilon = sp.Symbol("epsilon", positive=True)
     for ddof in (0, 1):
-        for eps in (0, 1e-6, 1.0):
-            for rule, (one, two) in SHARES.items():
-                estimator = compose(
-                    advantage=lambda rewards, d=ddof, e=eps: advantage.standardised(rewards, ddof=d, eps=e),
+        for rule, shares in SHARES.items():
+
+            def estimator(eps, ddof=ddof, rule=rule):
+                return compose(
+                    advantage=lambda rewards: advantage.standardised(rewards, ddof=ddof, eps=eps),
                     surrogate=surrogate.ppo_clip,
                     aggregate=rule,
                 )
-                claimed = ddof if ddof_in_code is None else ddof_in_code
-                regions = scene.regions(estimator)
-                require(len(regions) == 2, "two regions: which reward is larger")
-                for region in regions:
-                    c = coefficient(claimed, eps + eps_shift) * sp.sign(r1 - r2)
-                    where = region.conditions
-                    larger = bool((r1 - r2).subs(region.point) > 0)
-                    c = c.subs(sp.sign(r1 - r2), 1 if larger else -1).subs(
-                        gap, (r1 - r2) if larger else (r2 - r1)
-                    )
-                    (w1, pad), (w21, w22) = region.value[0]
-                    require(pad == 0, "padding has weight zero")
-                    equal(
-                        [w1, w21, w22],
-                        [c * one, -c * two, -c * two],
-                        f"{rule.__name__}, ddof {ddof}, eps {eps}",
-                        where=where,
-                    )
+
+            def objective(logp, batch, eps, estimator=estimator):
+                return estimator(NotZero(eps))(logp, batch)
+
+            claimed = ddof if ddof_in_code is None else ddof_in_code
+            given = explore(jax.grad(objective), scene.logp, scene.batch, epsilon)
+            none = explore(jax.grad(estimator(0)), scene.logp, scene.batch)
+            for eps, regions in ((epsilon, given), (sp.Integer(0), none)):
+                what = f"{rule.__name__}, ddof {ddof}, epsilon {eps}"
+                is_contrast(
+                    regions, shares, lambda d, n=claimed, e=eps: coefficient(n, e + eps_shift, d), what
+                )
+
+
+def is_contrast(regions, shares, factor, what):
+    """The weights of rollouts of one and two tokens, in both regions, are +-factor(gap) times the shares."""
+    one, two = shares
+    require(len(regions) == 2, f"{what}: two regions, which reward is larger")
+    for region in regions:
+        larger = bool((r1 - r2).subs(region.point) > 0)
+        c = factor(r1 - r2) if larger else -factor(r2 - r1)
+        (w1, pad), (w21, w22) = region.value[0]
+        require(pad == 0, f"{what}: padding has weight zero")
+        equal([w1, w21, w22], [c * one, -c * two, -c * two], what, where=region.conditions)
+
+
+@claim.step(
+    "As catalogued",
+    route="traced code",
+    shows="GRPO with either standard deviation, Dr. GRPO, DAPO's token mean and the pair objective, as named",
+)
+def catalogued(epsilon=sp.Rational(1, 10**6)):
+    scene = group_scene(2, lengths=(1, 2), on_policy=True)
+    mean = SHARES[aggregate.sequence_token_mean]
+    cases = {
+        "grpo": (mean, lambda d: coefficient(0, epsilon, d)),
+        "grpo_sample_std": (mean, lambda d: coefficient(1, epsilon, d)),
+        "dr_grpo": (SHARES[aggregate.sequence_token_sum], lambda d: d / 2),
+        "dapo": (SHARES[aggregate.token_mean], lambda d: coefficient(0, epsilon, d)),
+        "grpo_pair": (mean, lambda d: coefficient(0, 0, d)),
+    }
+    for name, (shares, factor) in cases.items():
+        is_contrast(scene.regions(catalogue.get(name)), shares, factor, name)
 
 
 @claim.step(
@@ -182,7 +222,8 @@ def engine_agrees(ddof=0):
 
 claim.sabotage("the whole gap for half of it", advantages, factor=1)
 claim.sabotage("the sample std where the code divides by the population's", contrast, ddof_in_code=1)
-claim.sabotage("another epsilon", contrast, eps_shift=1e-6)
+claim.sabotage("another epsilon", contrast, eps_shift=sp.Rational(1, 10**6))
+claim.sabotage("no epsilon where the catalogue has one", catalogued, epsilon=0)
 claim.sabotage("a bound below the supremum", bounded, bound=sp.Rational(99, 100))
 claim.sabotage("sample std against the engine's population std", engine_agrees, ddof=1)
 claim.sabotage("a factor 1 on the expected contrast", expectation, factor=1)

@@ -29,10 +29,11 @@ claim = Claim(
         r"For one pair, $r_w > r_l$, the two-rollout GRPO gradient and DPO's are the same direction if and "
         r"only if no token is clipped and all tokens of both rollouts have one common value $\kappa$ of "
         r"ratio times share, $\rho_{it} a_i = \kappa$ (or both rollouts are clipped throughout and GRPO's "
-        r"gradient is zero). So on policy ($\theta = \theta_{old}$) with equal shares it holds for every "
-        r"$\theta_{ref}$, and GRPO's gradient is $\frac{c}{2 \beta} (1 + e^{\beta m})$ times DPO's, $m$ the "
-        r"margin over the reference, $c$ the pair's advantage: $1/\beta$ at $m = 0$, without bound as $m "
-        r"\to \infty$."
+        r"gradient is zero). So on policy ($\theta = \theta_{old}$) with equal shares it holds, for every "
+        r"$\theta_{ref}$. GRPO's gradient is then $\frac{c \kappa}{\beta} (1 + e^{\beta m})$ times DPO's, $m$ "
+        r"the margin over the reference, $c$ the pair's advantage: with token sums ($\kappa = \frac{1}{2}$) "
+        r"$c/\beta$ at $m = 0$, without bound as $m \to \infty$. Everywhere else the ratio differs from token "
+        r"to token: $\frac{c \rho_{it} a_i}{\beta} (1 + e^{\beta m})$, and zero where a token is clipped."
     ),
     hypotheses=(
         r"$\theta = \theta_{old}$: all ratios are one (or all equal and inside the clip)",
@@ -95,19 +96,19 @@ def exact_set(with_shares=True):
     "The ratio of the two gradients",
     route="sympy",
     shows=(
-        r"$\frac{c \rho}{2} / (\beta \sigma(-\beta m)) = \frac{c \rho}{2 \beta} (1 + e^{\beta m})$; least "
-        r"$c \rho/(2\beta)$, increasing in $m$"
+        r"$c \kappa / (\beta \sigma(-\beta m)) = \frac{c \kappa}{\beta} (1 + e^{\beta m})$; $2 c \kappa/\beta$ at "
+        r"the reference, increasing in $m$ from $c \kappa/\beta$ to infinity"
     ),
 )
-def factor(at_reference=1):
-    beta, c, rho = sp.symbols("beta c rho", positive=True)
+def factor(at_reference=2):
+    beta, c, kappa = sp.symbols("beta c kappa", positive=True)
     m = sp.Symbol("m", real=True)
-    dpo = beta / (1 + sp.exp(beta * m))
-    ratio = (c * rho / 2) / dpo
-    equal(ratio, c * rho / (2 * beta) * (1 + sp.exp(beta * m)), "the factor")
-    equal(ratio.subs(m, 0), at_reference * c * rho / beta, "the factor at the reference")
+    ratio = c * kappa / (beta / (1 + sp.exp(beta * m)))
+    equal(ratio, c * kappa / beta * (1 + sp.exp(beta * m)), "the factor")
+    equal(ratio.subs(m, 0), at_reference * c * kappa / beta, "the factor at the reference")
     require(sp.diff(ratio, m).is_positive, "increasing in the margin")
-    require(sp.limit(ratio.subs({beta: 1, c: 1, rho: 1}), m, sp.oo) is sp.oo, "no upper bound")
+    unit = ratio.subs({beta: 1, c: 1, kappa: 1})
+    require(sp.limit(unit, m, sp.oo) is sp.oo and sp.limit(unit, m, -sp.oo) == 1, "from one to infinity")
     return Exhibit(formula=sp.latex(sp.factor(ratio)))
 
 
@@ -127,6 +128,32 @@ def both(beta_claimed=0.1):
     b = sp.Rational(str(beta_claimed))
     for d, g in zip(dpo, grpo, strict=True):
         equal(g, d * (1 + sp.exp(b * (h[0] - h[1]))) / (2 * b), "GRPO is this multiple of DPO")
+
+
+@claim.step(
+    "Both shipped gradients off policy, token by token",
+    route="traced code",
+    shows=(
+        r"in every region of the ratios: GRPO's token weight is $\rho_{it} a_i (1 + e^{\beta m})/\beta$ times "
+        r"DPO's where it is not clipped, zero where it is"
+    ),
+)
+def token_by_token(power=1):
+    ref = symbols("c", (1, 2, 2))
+    scene = group_scene(2, (1, 2), rewards=(1, 0), logp_ref=ref)
+    h, b = scene.logp - ref, sp.Rational(1, 10)
+    margin = h[0, 0, 0] - h[0, 1, 0] - h[0, 1, 1]
+    # A reference off the tie, so that what DPO's logarithm decides holds around the point and not in it alone.
+    off = [*scene.batch.logp_old.flat, *ref.flat]
+    start = {symbol: sp.Rational(i * i + 1, 7) for i, symbol in enumerate(off)}
+    for region in explore(jax.grad(grpo_like(aggregate.sequence_token_mean)), scene.logp, scene.batch):
+        point = start | {rho: region.point[rho] for rho in scene.rho.flat}
+        dpo = scene.weights(catalogue.get("dpo", beta=0.1), assume=Witness(point))[0]
+        for (i, t), share in {(0, 0): 2, (1, 0): 4, (1, 1): 4}.items():
+            rho = scene.rho[0, i, t]
+            kept = point[rho] < sp.Rational(6, 5) if i == 0 else point[rho] > sp.Rational(4, 5)
+            ratio = rho**power / share * (1 + sp.exp(b * margin)) / b if kept else 0
+            equal(region.value[0, i, t], ratio * dpo[i, t], f"rollout {i + 1}, token {t + 1}")
 
 
 @claim.counterexample(
@@ -183,7 +210,8 @@ def batch_of_pairs(second="1/4"):
 
 
 claim.sabotage("shares ignored", exact_set, with_shares=False)
-claim.sabotage("half the factor at the reference", factor, at_reference=sp.Rational(1, 2))
+claim.sabotage("half the factor at the reference", factor, at_reference=1)
+claim.sabotage("the same ratio for all tokens off policy", token_by_token, power=0)
 claim.sabotage("another beta", both, beta_claimed=0.2)
 claim.sabotage("equal ratios, where the gradients are parallel", off_policy, rho_l=sp.Rational(11, 10))
 claim.sabotage("equal lengths, where they are", unequal_lengths, lengths=(2, 2))

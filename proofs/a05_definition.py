@@ -10,7 +10,7 @@ from gradvar.symbolic import Bandit, Claim, Source, engine, equal, group_scene, 
 
 claim = Claim(
     id="A5",
-    title="The definition of a contrastive loss covers REINFORCE with a constant baseline",
+    title="The definition of a contrastive loss sets GRPO and DPO apart from other policy gradients",
     statement=(
         r"Call a loss contrastive when its gradient pulls up the log-probability of positive samples and "
         r"pushes down that of negative ones, $\mathrm{E}_{+}[a \nabla \log \pi] - \mathrm{E}_{-}[b \nabla "

@@ -79,7 +79,7 @@ def dot(a, b):
 
 one_prompt = Claim(
     id="A7b",
-    title="The premise fails for rollouts drawn independently for one prompt",
+    title="Independent rollouts of one prompt meet the premise of Proposition 4.1",
     statement=(
         r"For independent rollouts of one prompt, $\mathrm{Cov}(g_+, g_-) > 0$, so subtracting the wrong "
         r"rollouts' gradient lowers the variance."
@@ -189,7 +189,7 @@ one_prompt.sabotage("the variance of the positives alone", four_answers, expecte
 
 over_prompts = Claim(
     id="A7c",
-    title="Over prompts the premise can hold or fail, and c = 1 can lie inside the interval or outside",
+    title="Over prompts the premise holds, and c = 1 lies inside the interval",
     statement=(
         r"Over random prompts, one correct and one wrong rollout each, $\mathrm{Cov}(g_+, g_-) > 0$ and $c "
         r"= 1$ lies in the interval of Proposition 4.1."

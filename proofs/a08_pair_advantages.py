@@ -87,7 +87,7 @@ signs.sabotage("1/sqrt(2) from the population std", sample, ddof=0)
 
 cauchy = Claim(
     id="A9",
-    title="The standardised reward at G = 2 does not follow a Cauchy law",
+    title="The standardised reward at G = 2 follows a Cauchy law",
     statement=(
         r"At $G = 2$ the standardised reward $(r_i - \bar r)/\mathrm{std}(r)$ follows a Cauchy law, with "
         r"infinite variance."

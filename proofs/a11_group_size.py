@@ -111,7 +111,7 @@ one.sabotage("another p", enumerated, shift=sp.Rational(1, 10))
 
 across = Claim(
     id="A11b",
-    title="Across prompts of different difficulty two rollouts estimate another direction than sixteen",
+    title="Across prompts of different difficulty two rollouts estimate the direction that sixteen do",
     statement=r"The expected GRPO gradient over prompts has the same direction for $G = 2$ and $G = 16$.",
     source=Source("2510.00977", "v3", "Section 5, unbiasedness regardless of the group size"),
     verdict="refuted",
@@ -188,7 +188,7 @@ across.sabotage("G = 2 against G = 3, which are parallel", two_prompts, sizes=(2
 
 levels = Claim(
     id="A11c",
-    title="With three reward levels even one prompt has no common direction",
+    title="For one prompt and any real rewards every group size points along grad J",
     statement=(
         r"For one prompt and any real rewards, the expected standardised gradient has the direction of "
         r"$\nabla J$ for every G."
@@ -204,7 +204,7 @@ levels = Claim(
 
 
 @levels.step(
-    "Two groups sizes, three answers",
+    "Two group sizes, three answers",
     route="enumeration",
     shows=r"rewards $(0, 1, 10)$: E at G = 2 is not parallel to grad J, nor to E at G = 3",
 )

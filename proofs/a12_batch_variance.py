@@ -20,10 +20,7 @@ from gradvar.symbolic import (
 
 claim = Claim(
     id="A12",
-    title=(
-        "The batch variance is not Var(g)/B: fewer rollouts per prompt cost variance within, more prompts "
-        "save it between"
-    ),
+    title="The batch variance is Var(g)/B, B the number of rollouts, whatever the group size",
     statement=(
         r"The variance of a batch's gradient is $\mathrm{Var}(g)/B$ with B the number of rollouts, whatever "
         r"the group size."

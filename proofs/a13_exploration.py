@@ -164,7 +164,7 @@ signal.sabotage("one pair against itself", four, m=1)
 
 discard = Claim(
     id="A14",
-    title="The discard rate is not 1 - r^2 - (1 - r)^2 at the mean reward",
+    title="The discard rate is $1 - r^2 - (1 - r)^2$ at the mean reward r",
     statement=(
         r"With mean reward $\bar r$ over prompts, a share $1 - \bar r^2 - (1 - \bar r)^2$ of the pairs is "
         r"discarded (has equal rewards)."

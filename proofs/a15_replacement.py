@@ -115,7 +115,7 @@ new.sabotage("REINFORCE, whose silent pairs weigh", silent, name="reinforce")
 
 retry = Claim(
     id="A15b",
-    title="Retrying the same prompt until its pair is mixed changes the direction",
+    title="Retrying the same prompt until its pair is mixed keeps the expected direction",
     statement=(
         r"Drawing new rollouts of the same prompt until they are mixed leaves the expected direction "
         r"unchanged."

@@ -10,7 +10,7 @@ from gradvar.symbolic import Bandit, Claim, Exhibit, Source, engine, equal, grou
 
 claim = Claim(
     id="A16",
-    title="For three reward levels the expected two-rollout GRPO update has no objective",
+    title="For any real rewards the expected two-rollout GRPO update has an objective",
     statement=(
         r"The contrastive view extends to real rewards: for any rewards there is an objective whose "
         r"gradient is the expected two-rollout GRPO update."

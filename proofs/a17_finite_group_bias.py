@@ -76,7 +76,7 @@ baseline.sabotage("one rollout left out", listed, drop=1)
 
 gradient = Claim(
     id="A17b",
-    title="The gradient with the group-mean baseline is not unbiased: it is (G-1)/G of grad J",
+    title="The gradient with the group-mean baseline is unbiased at any finite group size",
     statement=(
         r"Because the group mean is the mean of on-policy rollouts, the group-mean baseline leaves the "
         r"gradient unbiased at any finite G."
@@ -194,7 +194,7 @@ excess.sabotage("the group mean, whose own factor lowers it", on_bandit, name="d
 
 altered = Claim(
     id="A18b",
-    title="At n = 2 the expected gradient is not altered",
+    title="At n = 2 the error of the baseline alters the expected gradient",
     statement=r"At $n = 2$ the baseline's error is of order one, so the gradient is altered.",
     source=Source("2510.00977", "", "a public review"),
     verdict="refuted",

@@ -81,7 +81,7 @@ preserved.sabotage("C+ falling", monotone, flip=-1)
 
 lost = Claim(
     id="A19b",
-    title="The gradient is no longer a difference of log-probability gradients with one factor",
+    title="Clipping and token normalisation leave a difference of log-probability gradients with one factor",
     statement=(
         r"Under the standard clipping schedule and token normalisation the gradient remains $a [\nabla \log "
         r"\pi(o_w) - \nabla \log \pi(o_l)]$ with one factor a."

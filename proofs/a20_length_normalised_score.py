@@ -19,7 +19,7 @@ from gradvar.symbolic import (
 
 claim = Claim(
     id="A20",
-    title="The length-normalised score has mean grad E[1/|o|], not zero",
+    title="The length-normalised score has mean zero",
     statement=r"$\mathrm{E}\left[\frac{1}{|o|} \nabla \log \pi(o)\right] = 0$, as for the plain score.",
     source=Source("2510.00977", "v3", "Appendix, the lemma on scores used with length normalisation"),
     verdict="refuted",

@@ -128,7 +128,7 @@ sgd.sabotage("a rate twice as large, where an update is about as long", one_upda
 
 adam = Claim(
     id="A22b",
-    title="Under Adam the update's size is the learning rate: eight times larger",
+    title="Under Adam the linear rule keeps the size of the update",
     statement=(
         r"Under Adam the linear rule keeps the size of the update when the number of prompts grows eightfold."
     ),

@@ -100,7 +100,7 @@ claim.sabotage("leave-one-out called Dr. GRPO", enumerated, name="rloo")
 
 rules = Claim(
     id="B2b",
-    title="Dropping only one of the two divisions, or averaging over the batch's tokens, leaves a bias in direction",
+    title="Without the per-rollout 1/|o| the length bias is gone, averaging over the batch's tokens included",
     statement=r"Removing the per-rollout $1/|o|$ removes the length bias under any aggregation that treats all tokens of a batch alike, the token mean $1/\sum_i |o_i|$ included.",
     source=SOURCE,
     verdict="refuted",

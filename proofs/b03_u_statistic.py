@@ -75,7 +75,7 @@ pairs.sabotage("the mean-centred estimator", traced, name="dr_grpo")
 
 printed = Claim(
     id="B3b",
-    title="Twice the projected kernel is s(r - J) plus grad J, not s(r - J)",
+    title="Twice the projected kernel is s(r - J)",
     statement=r"The first projection $h_1(y) = \mathrm{E}[h(y, Y')]$ of the kernel $h = \frac{1}{2}(r - r')(s - s')$ satisfies $2 h_1 = s (r - J)$.",
     source=SOURCE,
     verdict="refuted",
@@ -138,7 +138,7 @@ printed.sabotage("the printed form in rationals", answers, constant=0)
 
 oracle = Claim(
     id="B3c",
-    title="The projection of RLOO is the oracle that knows J; the rest is uncorrelated and of order 1/G^2",
+    title="The projection of RLOO is the oracle that knows J; the rest is uncorrelated and of order $1/G^2$",
     statement=r"$\hat g = \frac{1}{G} \sum_i (r_i - J) s_i + \rho$, with $\mathrm{E}\rho = 0$, $\rho$ uncorrelated with every function of one rollout, and $\mathrm{tr\,Cov}\,\rho = \frac{\Delta}{G(G-1)}$, $\Delta = \mathrm{Var}(r)\mathrm{E}\|s\|^2 + \|g\|^2$.",
     source=SOURCE,
     verdict="proved",

@@ -27,7 +27,7 @@ G, k = sp.symbols("G k", positive=True)
 
 finite = Claim(
     id="B7a",
-    title="At a finite group size GRPO's weight does not diverge: it ends at sqrt(G-1)",
+    title="GRPO's weight on a prompt diverges as p tends to 0 or 1",
     statement=r"GRPO's weight on a prompt is $1/\sqrt{p(1-p)}$ and diverges as $p \to 0$ or $p \to 1$.",
     source=SOURCE,
     verdict="refuted",

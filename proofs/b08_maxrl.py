@@ -49,7 +49,7 @@ def successes_only(size):
 
 written = Claim(
     id="B8a",
-    title="As written, MaxRL's algorithm follows the truncation of order N - 1",
+    title="MaxRL's algorithm as written follows the truncation of order N",
     statement=r"$\frac{1}{N} \sum_i \frac{r_i - \bar r}{\bar r} s_i$, set to zero when no rollout is correct, is unbiased for the gradient of the order-N truncation $-\sum_{k=1}^{N} (1-p)^k/k$ of $\log p$.",
     source=SOURCE,
     verdict="refuted",

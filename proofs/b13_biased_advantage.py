@@ -92,7 +92,7 @@ group.sabotage("the power G", polynomials, shift=1)
 
 own = Claim(
     id="B13b",
-    title="Given the rollout's own reward as well, the turning point is not 1/2",
+    title="Given the rollout's own reward as well, the turning point is still p = 1/2",
     statement=r"Given a mixed group, the mean advantage of a correct rollout is below $1 - p$ iff $p < 1/2$, and that of a wrong one below $-p$ iff $p < 1/2$.",
     source=SOURCE,
     verdict="refuted",

@@ -84,7 +84,7 @@ identity.sabotage("the sample standard deviation", traced, ddof=1)
 
 size_claim = Claim(
     id="B15b",
-    title="The size of the update is not the standard deviation: the contrast is noisiest where the groups are most lopsided",
+    title="The size of the update is the group's standard deviation",
     statement=r"For binary rewards the size of the training update is exactly the group's standard deviation: an evenly split group teaches most.",
     source=SOURCE,
     verdict="refuted",

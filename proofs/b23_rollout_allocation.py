@@ -21,7 +21,7 @@ from gradvar.symbolic import (
 
 claim = Claim(
     id="B23",
-    title="The variance of a prompt's gradient is 4 sigma^2 p(1-p) times a function of G",
+    title=r"The variance of a prompt's gradient is $4 \sigma^2 p(1-p)$ times a function of G",
     statement=(
         r"With rewards in $\{-1, 1\}$, a prompt's gradient estimate has variance $4\sigma^2 "
         r"p(1-p)\frac{G-1}{G^2}$ (Dr. GRPO) and $\frac{4\sigma^2 p(1-p)}{G-1}$ (RLOO), $\sigma^2$ the "
