@@ -141,14 +141,14 @@ def both(beta_claimed=0.1):
 def token_by_token(power=1):
     ref = symbols("c", (1, 2, 2))
     scene = group_scene(2, (1, 2), rewards=(1, 0), logp_ref=ref)
-    h, b = scene.logp - ref, sp.Rational(1, 10)
+    h, b = scene.logp - ref, sp.Integer(1)  # at beta 1 the ratios stay rational
     margin = h[0, 0, 0] - h[0, 1, 0] - h[0, 1, 1]
     # A reference off the tie, so that what DPO's logarithm decides holds around the point and not in it alone.
     off = [*scene.batch.logp_old.flat, *ref.flat]
     start = {symbol: sp.Rational(i * i + 1, 7) for i, symbol in enumerate(off)}
     for region in explore(jax.grad(grpo_like(aggregate.sequence_token_mean)), scene.logp, scene.batch):
         point = start | {rho: region.point[rho] for rho in scene.rho.flat}
-        dpo = scene.weights(catalogue.get("dpo", beta=0.1), assume=Witness(point))[0]
+        dpo = scene.weights(catalogue.get("dpo", beta=1.0), assume=Witness(point))[0]
         for (i, t), share in {(0, 0): 2, (1, 0): 4, (1, 1): 4}.items():
             rho = scene.rho[0, i, t]
             kept = point[rho] < sp.Rational(6, 5) if i == 0 else point[rho] > sp.Rational(4, 5)
