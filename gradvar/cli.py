@@ -5,8 +5,11 @@ Exit codes: 0 all holds, 1 a law or claim fails, 2 bad usage or input.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import operator
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -27,7 +30,14 @@ def run(argv: Sequence[str]) -> int:
         command = operator.getitem(Annotated, (configuration, tyro.conf.subcommand(name)))
         union = command if union is None else union | command
     description = (__doc__ or "").split("\n")[0]
-    config: Any = tyro.cli(union, prog="gradvar", args=list(argv), description=description)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            config: Any = tyro.cli(union, prog="gradvar", args=list(argv), description=description)
+    except SystemExit as stop:
+        if stop.code:
+            print(f"gradvar: error: {_one_line(said.getvalue())}", file=sys.stderr)
+        raise
     module = next(module for configuration, module in commands.values() if isinstance(config, configuration))
     try:
         return importlib.import_module(f"gradvar.commands.{module}").run(config)
@@ -37,6 +47,17 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("gradvar: interrupted", file=sys.stderr)
         return 130
+
+
+def _one_line(box: str) -> str:
+    """What is wrong with the arguments, out of the parser's box: title, rule, text, rule, where help is."""
+    bare = [line.strip(" │╭╮╰╯") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    lines = [line for line in bare if line]
+    rules = [i for i, line in enumerate(lines) if set(line) <= set("─-")]
+    begin = rules[0] + 1 if rules and rules[0] <= 1 else 1  # the title may stand in the frame itself
+    end = next((i for i in rules if i >= begin), len(lines))
+    found = re.search(r"gradvar[ a-z]* --help", " ".join(lines))
+    return f"{' '.join(lines[begin:end]).rstrip('.')}; see {found.group() if found else 'gradvar --help'}"
 
 
 def _commands() -> dict[str, tuple[type, str]]:
