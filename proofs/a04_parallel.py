@@ -52,7 +52,7 @@ claim = Claim(
     finding=(
         r"As vectors of token weights; so the gradients in parameters are parallel too, for any policy, and "
         r"only then when the tokens' scores are linearly independent. A batch of pairs with different "
-        r"margins already breaks it: DPO weighs them by $\sigma(-\beta m)$, GRPO alike."
+        r"margins already breaks it: DPO weighs them by $\sigma(-\beta m)$, GRPO all the same."
     ),
 )
 x, y1, y2 = sp.symbols("rho11 rho21 rho22", positive=True)

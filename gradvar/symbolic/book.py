@@ -13,6 +13,8 @@ import sympy as sp
 from gradvar.symbolic.claim import Exhibit, Outcome, Report
 from gradvar.symbolic.mathml import text_to_html, to_mathml
 
+_LONGEST_REASON = 240
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fdfdfb; --faint: #6a6a6a; --line: #ddd; --code:
 #f3f3ee; } @media (prefers-color-scheme: dark) {
@@ -23,7 +25,7 @@ h1 { font-weight: normal; } h2 { font-weight: normal; border-top: 1px solid var(
 } table { border-collapse: collapse; font-size: .88em; width: 100%; } td, th { text-align: left;
 vertical-align: top; padding: .25rem .6rem; border-bottom: 1px solid var(--line); } .verdict { font: 600
 .74em/1 system-ui, sans-serif; text-transform: uppercase; letter-spacing: .04em; padding: .25em .5em;
-  border-radius: .3em; color: #fff; white-space: nowrap; }
+  border-radius: .3em; color: #fff; white-space: nowrap; } h2 .verdict { font-size: .5em; vertical-align: middle; }
 .proved { background: #23743b; } .refuted { background: #a4262c; } .conditional { background: #9a6700; }
 .open { background: #57606a; } .fails { background: #d1006c; }
 .route { font: .72em system-ui, sans-serif; border: 1px solid var(--line); border-radius: 1em; padding: .1em
@@ -98,15 +100,21 @@ def _section(report: Report) -> str:
             + _evidence(outcome.evidence)
         )
     if c.sabotages:
-        items = "".join(
-            f"<li>{text_to_html(s.name)} {_mark(by_name['sabotage', s.name])}</li>" for s in c.sabotages
-        )
+        items = "".join(_sabotage(s.name, by_name["sabotage", s.name]) for s in c.sabotages)
         parts.append(
             f"<details><summary>False statements that the checks reject</summary><ul>{items}</ul></details>"
         )
     for complaint in report.complaints:
         parts.append(f"<p><b>Missing:</b> {escape(complaint)}</p>")
     return "".join(parts)
+
+
+def _sabotage(name: str, outcome: Outcome) -> str:
+    """A false statement with the check's reason to reject it."""
+    said = str(outcome.evidence or "")
+    reason = said if len(said) <= _LONGEST_REASON else f"{said[:_LONGEST_REASON]} ..."
+    told = f"<span class=evidence>{escape(reason)}</span>" if outcome.holds else _mark(outcome)
+    return f"<li>{text_to_html(name)}: {told}</li>"
 
 
 def _step(step: Any, outcome: Outcome) -> str:
@@ -116,7 +124,23 @@ def _step(step: Any, outcome: Outcome) -> str:
     )
     code = textwrap.dedent(inspect.getsource(step.check))
     source = f"<details><summary>the check</summary><pre>{escape(code)}</pre></details>"
-    return f"<li>{head}{_evidence(outcome.evidence)}{source}</li>"
+    return f"<li>{head}{_evidence(outcome.evidence)}{_traced(step, outcome)}{source}</li>"
+
+
+def _traced(step: Any, outcome: Outcome) -> str:
+    """One of the formulas that the step read from code, beside that code."""
+    told = isinstance(outcome.evidence, Exhibit) and outcome.evidence.code
+    if step.route != "traced code" or outcome.traced is None or told:
+        return ""
+    formula, code = outcome.traced
+    return (
+        "<details><summary>one formula as read, and the code it was read from</summary>"
+        f"{_beside(to_mathml(formula, block=True), f'<pre>{escape(code)}</pre>')}</details>"
+    )
+
+
+def _beside(formula: str, code: str) -> str:
+    return f'<div class="pair"><div>{formula}</div><div>{code}</div></div>'
 
 
 def _mark(outcome: Outcome) -> str:
@@ -135,11 +159,7 @@ def _evidence(evidence: Any) -> str:
         return f"<p class=evidence>{shown}</p>"
     formula = to_mathml(evidence.formula, block=True) if evidence.formula else ""
     code = f"<pre>{escape(evidence.code)}</pre>" if evidence.code else ""
-    shown = (
-        f'<div class="pair"><div>{formula}</div><div>{code}</div></div>'
-        if formula and code
-        else formula + code
-    )
+    shown = _beside(formula, code) if formula and code else formula + code
     if evidence.table:
         head, *rows = evidence.table
         body = "".join(

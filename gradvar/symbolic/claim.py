@@ -22,7 +22,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import sympy as sp
+
+from gradvar.symbolic.mathml import to_mathml
+from gradvar.symbolic.trace import recording
 from gradvar.symbolic.verify import Rejected, require
+
+_MOST_VALUES = 8
+_LONGEST_FORMULA = 400
 
 Verdict = Literal["proved", "refuted", "conditional", "open"]
 Route = Literal["sympy", "smt", "enumeration", "traced code", "exact engine"]
@@ -141,7 +148,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one step, sabotage or counterexample went."""
+    """How one step, sabotage or counterexample went.
+
+    ``traced`` is a formula (LaTeX) that the check read from code, and that code as a jaxpr.
+    """
 
     kind: Literal["step", "sabotage", "counterexample"]
     name: str
@@ -149,6 +159,7 @@ class Outcome:
     seconds: float
     evidence: Any = None
     error: str = ""
+    traced: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -209,10 +220,29 @@ def verify(claim: Claim) -> Report:
 def _run(kind: Any, name: str, check: Callable[..., Any], changes: dict[str, Any]) -> Outcome:
     start = time.perf_counter()
     try:
-        evidence = check(**changes)
+        with recording() as traces:
+            evidence = check(**changes)
     except Exception as error:
         return Outcome(kind, name, False, time.perf_counter() - start, error=_describe(error))
-    return Outcome(kind, name, True, time.perf_counter() - start, evidence=evidence)
+    seconds = time.perf_counter() - start
+    return Outcome(kind, name, True, seconds, evidence=evidence, traced=_shown(traces))
+
+
+def _shown(traces: list[tuple[Any, list[Any]]]) -> tuple[str, str] | None:
+    """The richest formula among the traces that still fits a line, and the code it was read from."""
+    best: tuple[str, Any] | None = None
+    for code, results in traces:
+        values = [value for array in results for value in array.flat if isinstance(value, sp.Basic)]
+        formula = ", ".join(map(sp.latex, values)) if len(values) <= _MOST_VALUES else ""
+        if len(formula) <= _LONGEST_FORMULA and (best is None or len(formula) > len(best[0])):
+            best = formula, code
+    if best is None or not best[0]:
+        return None
+    try:
+        to_mathml(best[0])
+    except ValueError:  # a function that only SymPy's printer knows
+        return None
+    return best[0], str(best[1])
 
 
 def _run_sabotage(sabotage: Sabotage) -> Outcome:

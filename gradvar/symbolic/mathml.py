@@ -70,6 +70,7 @@ _FONTS = {
     "boldsymbol": "bold",
 }
 _DOUBLE = {"R": "ℝ", "N": "ℕ", "Z": "ℤ", "Q": "ℚ", "E": "𝔼", "P": "ℙ", "C": "ℂ", "1": "𝟙"}
+_THIN = '<mspace width="0.17em"/>'
 _IGNORED = {
     "displaystyle",
     "textstyle",
@@ -129,6 +130,24 @@ class _Parser:
         return f"<mrow>{''.join(parts)}</mrow>"
 
     def scripted(self) -> str:
+        """An atom with its scripts; a function's name with the space around it that its letters need."""
+        token = self.peek() or ""
+        if token[1:] not in _FUNCTIONS and token[1:] not in _LIMITS:
+            return self.with_scripts()
+        before = _THIN if self.at and self._ends_a_factor(self.tokens[self.at - 1]) else ""
+        name = self.with_scripts()
+        return before + name + (_THIN if self._begins_a_factor(self.peek() or "") else "")
+
+    @staticmethod
+    def _ends_a_factor(token: str) -> bool:
+        return (token[-1].isalnum() and token[1:] not in OPERATORS) or token in (")", "]", "}")
+
+    @staticmethod
+    def _begins_a_factor(token: str) -> bool:
+        known = (*LETTERS, *_FUNCTIONS, *_LIMITS, *_ACCENTS, *_FONTS, "frac", "sqrt", "binom")
+        return token.isalnum() or (token.startswith("\\") and token[1:] in known)
+
+    def with_scripts(self) -> str:
         token = self.peek()
         base = "<mrow></mrow>" if token in ("^", "_") else self.atom()
         below = above = ""
@@ -231,6 +250,10 @@ class _Parser:
 
     def words(self, name: str) -> str:
         tokens = self._words_from_source()
+        if "\\" in tokens:
+            raise ValueError(
+                f"latex: the command in the text {tokens!r} is not known; it stands in {self.latex!r}"
+            )
         tag = "mi" if name.startswith("operatorname") else "mtext"
         return f'<{tag} mathvariant="normal">{escape(tokens)}</{tag}>'
 
@@ -245,11 +268,9 @@ class _Parser:
             depth += {"{": 1, "}": -1}.get(self.latex[end], 0)
             end += 1
         self.skip_group()
-        return (
-            re.sub(r"\\text|[{}]", "", self.latex[start + 1 : end - 1])
-            .replace("\\_", "_")
-            .replace("\\%", "%")
-        )
+        words = re.sub(r"\\text|[{}]", "", self.latex[start + 1 : end - 1])
+        words = re.sub(r"\\[,:; ]", "\u2009", words)
+        return re.sub(r"\\([_%&#$])", r"\1", words)
 
     def font(self, name: str) -> str:
         inner = self._words_from_source() if self.peek() == "{" else self.take()
@@ -257,6 +278,8 @@ class _Parser:
             return f"<mi>{''.join(_DOUBLE.get(c, c) for c in inner)}</mi>"
         if inner.startswith("\\"):
             inner = LETTERS.get(inner[1:], inner)
+        if "\\" in inner:
+            raise ValueError(f"latex: the command in {inner!r} is not known; it stands in {self.latex!r}")
         return f'<mi mathvariant="{_FONTS[name]}">{escape(inner)}</mi>'
 
     def braced_name(self) -> str:

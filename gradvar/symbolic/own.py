@@ -94,10 +94,18 @@ def load_objective(target: str) -> Objective:
             raise ValueError(f"target: {place} does not exist; give path/to/file.py:function")
         module = import_file(Path(place))
     else:
-        module = importlib.import_module(place)
+        try:
+            module = importlib.import_module(place)
+        except ImportError as error:
+            raise ValueError(
+                f"target: the module {place} cannot be imported ({error}); give path/to/file.py:function or"
+                " module:function"
+            ) from error
     found = getattr(module, name, None)
     if found is None or not callable(found):
-        raise ValueError(f"target: no function {name} in {place}; give path/to/file.py:function")
+        raise ValueError(
+            f"target: no function {name or repr(name)} in {place}; give path/to/file.py:function"
+        )
     if isinstance(found, Estimator):
         return found.objective
     parameters = list(inspect.signature(found).parameters.values())
@@ -128,7 +136,10 @@ def analyse(objective: Objective, target: str = "objective") -> Analysis:
         regions = _regions(objective, notes)
         found = {g: prompt_weight_of(objective, g) for g in range(2, LARGEST_GROUP + 1)}
     except Unreadable as error:
-        raise ValueError(f"target: {error}") from error
+        what = str(error).removeprefix("trace: ")
+        raise ValueError(
+            f"target: {target}: {what}; write that part with operations that it reads"
+        ) from error
     weights = {g: w for g, w in found.items() if w is not None}
     laws = (*_algebraic(objective), _unbiased(objective), *_binary(weights))
     if weights:

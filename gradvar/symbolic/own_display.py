@@ -66,6 +66,7 @@ def readable(condition: Any) -> str:
 
 def render(analysis: Analysis) -> Iterator[Any]:
     """The analysis for a terminal: rich tables and lines."""
+    from rich.markup import escape
     from rich.table import Table
 
     yield (
@@ -76,7 +77,7 @@ def render(analysis: Analysis) -> Iterator[Any]:
     for title in ("region", "weight of rollout 1", "weight of rollout 2"):
         table.add_column(title)
     for alternatives, (first, second) in merged(analysis.regions):
-        table.add_row(" or\n".join(alternatives), str(first), str(second))
+        table.add_row(*map(escape, (" or\n".join(alternatives), str(first), str(second))))
     yield table
     for note in analysis.notes:
         yield f"note: {note}"
@@ -94,5 +95,6 @@ def render(analysis: Analysis) -> Iterator[Any]:
             if law.counterexample is None
             else ", ".join(f"{k} = {v}" for k, v in law.counterexample.items())
         )
-        laws.add_row(law.name, f"[{colours[law.verdict]}]{law.verdict}[/]", shown, law.note)
+        verdict = f"[{colours[law.verdict]}]{law.verdict}[/]"
+        laws.add_row(law.name, verdict, escape(shown), escape(law.note))
     yield laws

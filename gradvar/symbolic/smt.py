@@ -188,7 +188,8 @@ class _Translator:
         if e.is_Rational:
             return z3.RealVal(f"{e.p}/{e.q}")
         if e.is_Symbol:
-            return self.variables.setdefault(e, z3.Real(e.name))
+            # Numbered: two symbols of one name, with other assumptions or dummies, are two variables.
+            return self.variables.setdefault(e, z3.Real(f"{e.name}#{len(self.variables)}"))
         if e.is_Add:
             return z3.Sum(*[self.real(a) for a in e.args])
         if e.is_Mul:

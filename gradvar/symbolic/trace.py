@@ -12,7 +12,9 @@ where they all come out the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +29,21 @@ from gradvar.types import Batch
 
 Assumption = Callable[[sp.Expr], int | None]
 """Takes a real expression, says its sign (-1, 0, 1), or None to leave it open."""
+
+
+_KEPT = 8  # traces of one recording; a proof may make hundreds
+_recording: ContextVar[list[tuple[Any, list[np.ndarray]]] | None] = ContextVar("recording", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[list[tuple[Any, list[np.ndarray]]]]:
+    """Meanwhile the first traces are kept: a list of (jaxpr, results), for showing the code beside the formula."""
+    kept: list[tuple[Any, list[np.ndarray]]] = []
+    token = _recording.set(kept)
+    try:
+        yield kept
+    finally:
+        _recording.reset(token)
 
 
 class Witness:
@@ -106,6 +123,8 @@ def trace(fn: Callable[..., Any], *args: Any, assume: Assumption | None = None) 
         closed, out_shape = jax.make_jaxpr(fn, return_shape=True)(*shaped)
         reader = rules.Reader(assume)
         results = read(closed, [_symbolic(leaf) for leaf in leaves], reader)
+    if (kept := _recording.get()) is not None and len(kept) < _KEPT:
+        kept.append((closed, results))
     values = [result.item() if result.ndim == 0 else result for result in results]
     return jax.tree.unflatten(jax.tree.structure(out_shape), values)
 

@@ -44,7 +44,8 @@ def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ())
         point = _difference_point(difference, where)
         if point is not None:
             value = sp.N(difference.subs(point), 8)
-            raise Rejected(f"{statement or f'{a} = {b}'}: the sides differ by {value} at {point}")
+            where_it_is = f" at {point}" if point else ""
+            raise Rejected(f"{statement or f'{a} = {b}'}: the sides differ by {value}{where_it_is}")
         if not vanishes(difference) and not _vanishes_where(difference, where, statement):
             raise Undecided(
                 f"{statement or 'identity'}: no proof that {a} = {b}, and no point where they differ"

@@ -65,11 +65,28 @@ def test_every_symbol_arrives():
     assert words(r"a < b") == "a<b"
 
 
+def spaces(latex):
+    return len(tree(latex).findall(f".//{NAMESPACE}mspace"))
+
+
+def test_functions_keep_their_distance_from_letters_and_not_from_brackets():
+    assert spaces(r"\nabla \log \pi") == 2
+    assert spaces(r"\log(x)") == spaces(r"\exp\left(x\right)") == spaces(r"- \log") == 0
+    assert spaces(r"A \min(x, y)") == 1
+    assert spaces(r"\max_T r") == 1
+
+
+def test_a_space_inside_a_word_is_a_space():
+    assert words(r"\mathrm{tr\,Cov}") == "tr\u2009Cov"
+
+
 @pytest.mark.parametrize(
     ("latex", "named"),
     [
         (r"\mystery{x}", "mystery"),
         (r"\begin{tabular}a\end{tabular}", "tabular"),
+        (r"\mathrm{tr\mystery}", "mystery"),
+        (r"\text{a \mystery}", "mystery"),
         ("a}", "brace"),
         (r"\frac{a", "expected"),
         (r"\left( a", "expected"),

@@ -2,10 +2,12 @@
 
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
 from gradvar.commands.prove import Prove, run
+from gradvar.symbolic.mathml import to_mathml
 
 GOOD = """
 import sympy as sp
@@ -62,7 +64,7 @@ def test_a_folder_of_ones_own(folder, tmp_path, capsys):
     assert "http" not in html.replace("http://www.w3.org/1998/Math/MathML", "")
     assert "def f(a, b)" in html
     assert "&lt; cross &gt;" in html
-    assert "T1" in capsys.readouterr().out
+    assert "1 claim: 1 proved" in capsys.readouterr().out
 
 
 def test_a_verdict_that_fails_gives_one(folder, capsys):
@@ -80,6 +82,12 @@ def test_a_verdict_that_fails_gives_one(folder, capsys):
         ({"target": "nowhere/at/all"}, "does not exist"),
         ({"target": "nowhere.py:f"}, "does not exist"),
         ({"jobs": 0}, "jobs: 0"),
+        ({"only": ("",)}, "there are T1"),
+        ({"target": "no_such_module:f"}, "target: the module no_such_module"),
+        ({"target": "gradvar.catalogue:get", "only": ("A1",)}, "only: A1"),
+        ({"target": "gradvar.catalogue:get", "html": Path("book.html")}, "html: book.html"),
+        ({"json": Path()}, "json: . is a folder"),
+        ({"html": Path(__file__) / "book.html"}, "is a file"),
     ],
 )
 def test_bad_usage_gives_two_and_one_line(folder, change, message, capsys):
@@ -87,6 +95,69 @@ def test_bad_usage_gives_two_and_one_line(folder, change, message, capsys):
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1
     assert message in error[0]
+
+
+OBJECTIVES = """
+import jax.numpy as jnp
+
+def misspelt(logp, batch):
+    return jnp.sum(logp * batch.reward[..., None])
+
+def beyond(logp, batch):
+    return logp[0, 0, 0] * [1, 2][5]
+
+def no_scalar(logp, batch):
+    return logp.sum(-1)
+
+def branching(logp, batch):
+    return logp.sum() if batch.rewards[0, 0] > 0 else -logp.sum()
+
+def unknown(logp, batch):
+    return jnp.sum(jnp.linalg.svd(logp[0], compute_uv=False))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("misspelt", "no attribute 'reward'"), ("beyond", "IndexError"), ("no_scalar", "scalar-output"),
+        ("branching", "boolean conversion"), ("unknown", "'svd'"), ("", "no function ''"),
+    ],
+)  # fmt: skip
+def test_whatever_an_objective_raises_is_one_line_that_names_it(tmp_path, name, message, capsys):
+    (tmp_path / "mine.py").write_text(OBJECTIVES)
+    assert run(Prove(f"{tmp_path}/mine.py:{name}", quiet=True)) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("gradvar: error: target: ")
+    assert message in line
+
+
+TRACED = """
+import jax.numpy as jnp, sympy as sp
+from gradvar.symbolic import Claim, Source, equal, trace
+
+x = sp.Symbol("x", real=True)
+claim = Claim(id="T9", title="A cube", statement="s", source=Source("0"), verdict="proved", scope="all")
+
+@claim.step("Read", route="traced code")
+def read(power=3):
+    equal(trace(lambda v: v * v * v, x), x**power)
+
+@claim.step("By hand", route="sympy")
+def hand(power=3):
+    equal(x * x * x, x**power)
+
+claim.sabotage("a square", read, power=2)
+"""
+
+
+def test_the_book_has_the_traced_code_beside_its_formula_and_why_a_sabotage_failed(tmp_path):
+    (tmp_path / "t9.py").write_text(TRACED)
+    assert run(Prove(str(tmp_path), html=tmp_path / "book.html", quiet=True)) == 0
+    html = (tmp_path / "book.html").read_text()
+    assert "lambda ; a:f64[]" in html
+    assert html.index(to_mathml("x^{3}", block=True)) < html.index("lambda ; a:f64[]")
+    assert "the sides differ by" in html
 
 
 @pytest.mark.parametrize(

@@ -166,3 +166,9 @@ def test_enumeration_names_the_case_that_fails():
         enumerate_rationals(lambda n: n < 2, range(4), what="small")
     with pytest.raises(Rejected, match="no case"):
         enumerate_rationals(lambda n: True, [])
+
+
+def test_symbols_of_one_name_are_two_variables_to_the_second_prover():
+    any_sign, above = sp.Symbol("t", real=True), sp.Symbol("t", positive=True)
+    assert not smt_valid([above > 1], any_sign > 0)
+    assert smt_valid([any_sign > above], any_sign > 0)
