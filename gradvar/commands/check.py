@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -94,6 +95,8 @@ def examine(config: Check) -> Any:
         raise ValueError(f"--examples: {config.examples}; give 1 or more")
     if config.min_group < 1:
         raise ValueError(f"--min-group: {config.min_group}; give 1 or more")
+    if not config.epsilon >= 0:
+        raise ValueError(f"--epsilon: {config.epsilon}; give 0 or more")
     try:
         arguments = json.loads(config.arguments)
     except json.JSONDecodeError as error:
@@ -132,6 +135,9 @@ def examine(config: Check) -> Any:
 def claims(texts: tuple[str, ...]) -> dict[str, bool]:
     """Law names to whether they should hold: NAME, or no:NAME."""
     names = [part for text in texts for part in text.split(",") if part]
+    for name in names:
+        if f"no:{name}" in names:
+            raise ValueError(f"--claims: '{name}' and 'no:{name}'; give one of them")
     return {name.removeprefix("no:"): not name.startswith("no:") for name in names}
 
 
@@ -154,23 +160,14 @@ def load(target: str) -> tuple[Callable[..., Any], str]:
         sys.modules.setdefault(path.stem, module)
         sys.path.insert(0, str(path.parent))
         try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise ValueError(
-                f"target: {place} cannot be imported ({type(error).__name__}: {error})"
-            ) from error
+            _importing(place, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
         finally:
             sys.path.remove(str(path.parent))
         place = str(path)
     else:
         if "" not in sys.path:
             sys.path.insert(0, "")
-        try:
-            module = importlib.import_module(place)
-        except Exception as error:
-            raise ValueError(
-                f"target: {place} cannot be imported ({type(error).__name__}: {error})"
-            ) from error
+        module = _importing(place, lambda: importlib.import_module(place))
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -179,3 +176,14 @@ def load(target: str) -> tuple[Callable[..., Any], str]:
     if not callable(found):
         raise ValueError(f"target: {target} is a {type(found).__name__}, not a function")
     return found, f"{place}:{name}"
+
+
+def _importing(place: str, load: Callable[[], Any]) -> Any:
+    """Import somebody's code: what it prints goes to the standard error, where it spoils no JSON."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return load()
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"target: {place} cannot be imported ({type(error).__name__}: {error}); mend it or its path"
+        ) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import json
 import sys
 import types
 from collections.abc import Callable
@@ -61,21 +62,21 @@ class Library:
         return str(getattr(value, "dtype", "")).removeprefix("torch.")
 
     def source(self, values: Any, dtype: str) -> str:
-        """Python text that makes the array."""
-        text = _literal(np.asarray(values).tolist())
+        """Python text that makes the array; it holds no single quotes, so that a shell can quote it with them."""
+        text = written(np.asarray(values).tolist())
         if self.name == "torch":
             return f"torch.tensor({text}, dtype=torch.{dtype})"
         if self.name == "jax":
-            return f"jnp.array({text}, dtype='{dtype}')"
+            return f'jnp.array({text}, dtype="{dtype}")'
         if self.name == "list":
             return text
-        return f"np.array({text}, dtype='{dtype}')"
+        return f'np.array({text}, dtype="{dtype}")'
 
     @property
     def imports(self) -> str:
         """The import that ``source`` needs."""
         nan = "from math import inf, nan; "
-        jax = "import jax; jax.config.update('jax_enable_x64', True); " if self.wide == "float64" else ""
+        jax = 'import jax; jax.config.update("jax_enable_x64", True); ' if self.wide == "float64" else ""
         return nan + {
             "torch": "import torch, numpy as np",
             "jax": jax + "import jax.numpy as jnp, numpy as np",
@@ -140,8 +141,9 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(function, functools.partial):
         function = function.func
     inner = inspect.unwrap(function)
-    if not hasattr(inner, "__code__"):  # an object with __call__
-        method = getattr(type(inner), "__call__", None)  # noqa: B004
+    if not hasattr(inner, "__code__"):  # an object with __call__, or a PyTorch module
+        kind = type(inner)
+        method = getattr(kind, "forward", None) or getattr(kind, "__call__", None)  # noqa: B004
         inner = inner if not hasattr(method, "__code__") else method
     return inner
 
@@ -178,7 +180,8 @@ def _names(code: types.CodeType | None) -> set[str]:
     return names
 
 
-def _literal(values: Any) -> str:
-    if isinstance(values, list):
-        return "[" + ", ".join(_literal(v) for v in values) + "]"
-    return repr(values)
+def written(value: Any) -> str:
+    """A plain value as Python text, its strings in double quotes."""
+    if isinstance(value, list):
+        return "[" + ", ".join(written(v) for v in value) + "]"
+    return json.dumps(value) if isinstance(value, str) else repr(value)

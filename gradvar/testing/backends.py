@@ -32,9 +32,7 @@ def value_and_weights(
     """
     if library.name == "torch":
         tensor = library.array(logp, dtype).requires_grad_(True)
-        value = first(loss(tensor, others))
-        if value.ndim:
-            raise TypeError(f"the loss has shape {tuple(value.shape)}; return a scalar")
+        value = scalar(loss(tensor, others))
         number = float(value.detach())
         if not value.requires_grad:
             return number, np.zeros_like(logp)
@@ -43,7 +41,7 @@ def value_and_weights(
     if library.name == "jax":
         jax = sys.modules["jax"]
         if "jax" not in compiled:
-            eager = jax.value_and_grad(lambda x, rest: first(loss(x, rest)))
+            eager = jax.value_and_grad(lambda x, rest: scalar(loss(x, rest)))
             compiled["jax"], compiled["eager"] = jax.jit(eager), eager
         point = library.array(logp, dtype)
         try:
@@ -53,7 +51,7 @@ def value_and_weights(
         ):  # whatever stops it from being compiled, or is wrong with it, shows when it runs as it is
             value, gradient = compiled["eager"](point, dict(others))
         return float(value), library.numpy(gradient)
-    return differences(lambda x: float(np.asarray(first(loss(library.array(x, "float64"), others)))), logp)
+    return differences(lambda x: float(scalar(loss(library.array(x, "float64"), others))), logp)
 
 
 def differences(loss: Callable[[np.ndarray], float], logp: np.ndarray) -> tuple[float, np.ndarray]:
@@ -69,6 +67,14 @@ def differences(loss: Callable[[np.ndarray], float], logp: np.ndarray) -> tuple[
         behind[index] -= STEP
         gradient[index] = (loss(ahead) - loss(behind)) / (2 * STEP)
     return value, gradient
+
+
+def scalar(result: Any) -> Any:
+    """The loss that a function returns. Raises ``TypeError`` where it is no scalar."""
+    value = first(result)
+    if np.shape(value):
+        raise TypeError(f"the loss has shape {tuple(np.shape(value))}; return a scalar")
+    return value
 
 
 def first(result: Any) -> Any:

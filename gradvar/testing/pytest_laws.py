@@ -11,7 +11,7 @@ from gradvar.testing.runner import EXAMPLES, FAILS, OUT, Result, Target, check_l
 from gradvar.testing.targets import AdvantageTarget, LossTarget, advantage_target, loss_target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LawCase:
     """One law for one function; call it to test it. Its signature is found at the first call, not at
     import."""
@@ -25,6 +25,10 @@ class LawCase:
     def name(self) -> str:
         """The law's name."""
         return self.law.name
+
+    def __repr__(self) -> str:
+        said = "" if self.declared is None else f", declared {str(self.declared).lower()}"
+        return f"<law {self.name}{said}: {self.law.statement}>"
 
     def result(self) -> Result:
         """The verdict as data."""

@@ -102,14 +102,7 @@ def inspect_signature(
     fixed = dict(fixed or {})
     if kind is not None and kind not in KINDS:
         raise SignatureError(f"signature: '{kind}' is unknown; give one of {', '.join(KINDS)}")
-    try:
-        parameters = [
-            p
-            for p in inspect.signature(function).parameters.values()
-            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in fixed
-        ]
-    except (TypeError, ValueError):
-        parameters = [inspect.Parameter("rewards", inspect.Parameter.POSITIONAL_ONLY)]
+    parameters = _parameters(function, fixed)
     roles = {p.name: role_of(p.name) for p in parameters}
     required = [p for p in parameters if p.default is p.empty]
     is_loss = kind == "loss" or (kind is None and "logp" in roles.values())
@@ -117,8 +110,8 @@ def inspect_signature(
     missing = [p.name for p in required if not roles.get(p.name)]
     if missing:
         raise SignatureError(
-            f"{getattr(function, '__name__', 'target')}: cannot tell what '{missing[0]}' is; wrap "
-            "the function, say --signature, or give the value with --arguments"
+            f"target: cannot tell what '{missing[0]}' of {getattr(function, '__name__', 'the function')} is; "
+            "wrap the function, say --signature, or give the value with --arguments"
         )
     played = set(roles.values())
     note = ""
@@ -138,6 +131,24 @@ def inspect_signature(
     return Signature(kind, {n: r for n, r in roles.items() if r}, positional, fixed, note)
 
 
+def _parameters(function: Callable[..., Any], fixed: Mapping[str, Any]) -> list[inspect.Parameter]:
+    """The named parameters that are not fixed. Raises ``SignatureError`` where there can be none."""
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    if isinstance(function, type):
+        raise SignatureError(f"target: {name} is a class; give a function, or an instance: module:instance")
+    try:
+        # a PyTorch module is called through a method that takes anything; its forward says what it takes
+        every = list(inspect.signature(getattr(function, "forward", function)).parameters.values())
+    except (TypeError, ValueError):  # some compiled functions have none
+        return [inspect.Parameter("rewards", inspect.Parameter.POSITIONAL_ONLY)]
+    if every and every[0].name == "self":
+        raise SignatureError(f"target: {name} is a method without its object; give module:instance.method")
+    named = [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if every and not named:
+        raise SignatureError(f"target: {name} names no parameters; wrap it in a function that does")
+    return [p for p in named if p.name not in fixed]
+
+
 def _advantage_roles(
     parameters: list[inspect.Parameter],
     roles: dict[str, str],
@@ -148,7 +159,7 @@ def _advantage_roles(
         n: r for n, r in roles.items() if r in ("ids", "prompts", "count", "mask", "token_rewards", "lengths")
     }
     if not parameters:
-        raise SignatureError("target: takes no arguments; give a function of rewards")
+        raise SignatureError("target: it takes no arguments; give a function of rewards")
     head = (required or parameters)[0].name
     if "token_rewards" not in roles.values():
         roles[head] = "token_rewards" if "mask" in roles.values() or kind == "token-level" else "rewards"

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gradvar.testing.arrays import Library, candidates, library, unwrapped
+from gradvar.testing.arrays import Library, candidates, library, unwrapped, written
 from gradvar.testing.backends import value_and_weights
 from gradvar.testing.signatures import Signature, SignatureError, inspect_signature
 
@@ -157,7 +157,7 @@ class AdvantageTarget:
     def _labels(self, value: np.ndarray) -> tuple[Any, str]:
         if self.ids_as == "object":
             labels = np.array([f"u{int(v)}" for v in value], dtype=object)
-            return labels, f"np.array({labels.tolist()}, dtype=object)"
+            return labels, f"np.array({written(labels.tolist())}, dtype=object)"
         if self.ids_as == "numpy":
             return np.asarray(value), f"np.array({value.tolist()})"
         return self.library.array(value, _int_dtype(self.library)), self.library.source(
@@ -173,7 +173,7 @@ class AdvantageTarget:
         source_args, source_kwargs = self.signature.arguments(text)
         shown = list(source_args)
         for key, value in source_kwargs.items():
-            shown.append(f"{key}={value!r}" if key in self.signature.fixed else f"{key}={value}")
+            shown.append(f"{key}={written(value) if key in self.signature.fixed else value}")
         self.calls.append(f"f({', '.join(shown)})")
         return quietly(self.function, args, kwargs)
 
@@ -243,7 +243,7 @@ class LossTarget:
             return quietly(self.function, args, kwargs)
 
         args, kwargs = self.signature.arguments(text)
-        shown = args + [f"{k}={v!r}" if k in self.signature.fixed else f"{k}={v}" for k, v in kwargs.items()]
+        shown = args + [f"{k}={written(v) if k in self.signature.fixed else v}" for k, v in kwargs.items()]
         self.calls.append(f"f({', '.join(shown)})")
         try:
             value, weights = value_and_weights(call, batch.logp, native, self.library, dtype, self.compiled)
@@ -294,16 +294,19 @@ def advantage_target(
     Raises ``SignatureError`` where nothing works, with the reason.
     """
     found = inspect_signature(function, signature, arguments)
+    readings = [found]
+    if signature is None and found.kind == "num-generations":
+        # a count with a default (k=4) may be a setting: then the rewards are those of a group, or of several
+        readings.append(replace(inspect_signature(function, "grouped", arguments), kind=""))
     names = [library_name] if library_name else candidates(function)
     name = settings.pop("name", None) or getattr(unwrapped(function), "__name__", "target")
     reasons = []
-    for kind in [found.kind] if found.kind else ["group", "grouped"]:
-        for lib in names:
-            for ids_as, mask_as in itertools.product(_id_forms(function, found, lib), _mask_forms(found)):
-                sig = Signature(kind, found.roles, found.positional, found.fixed, found.note)
+    for reading, lib in itertools.product(readings, names):
+        for kind in [reading.kind] if reading.kind else ["group", "grouped"]:
+            for ids_as, mask_as in itertools.product(_id_forms(function, reading, lib), _mask_forms(reading)):
                 target = AdvantageTarget(
                     function,
-                    sig,
+                    replace(reading, kind=kind),
                     _restricted(library(lib), dtypes),
                     name,
                     ids_as=ids_as,
@@ -316,10 +319,13 @@ def advantage_target(
                     reasons.append(f"{kind} with {lib}: {error}")
                     continue
                 target.calls.clear()
-                return target if found.kind else _tried(target)
-    raise SignatureError(
-        f"{name}: no way of calling it worked ({reasons[0] if reasons else 'no library'}); say --signature"
-    )
+                return target if reading.kind else _tried(target)
+    raise SignatureError(_nothing_worked(name, reasons))
+
+
+def _nothing_worked(name: str, reasons: Sequence[str]) -> str:
+    why = reasons[0] if reasons else "no library"
+    return f"target: no way of calling {name} worked ({why}); mend it, or say --signature or --arguments"
 
 
 def _restricted(lib: Library, dtypes: Sequence[str]) -> Library:
@@ -329,7 +335,9 @@ def _restricted(lib: Library, dtypes: Sequence[str]) -> Library:
     known = {*lib.floats, *lib.halves}
     unknown = [d for d in dtypes if d not in known]
     if unknown:
-        raise SignatureError(f"dtypes: '{unknown[0]}'; {lib.name} has {', '.join(sorted(known))}")
+        raise SignatureError(
+            f"dtypes: '{unknown[0]}' is unknown; {lib.name} has {', '.join(sorted(known)) or 'none'}"
+        )
     floats = tuple(d for d in lib.floats if d in dtypes)
     halves = tuple(d for d in lib.halves if d in dtypes)
     return replace(lib, wide=floats[0] if floats else lib.wide, floats=floats or (lib.wide,), halves=halves)
@@ -417,7 +425,7 @@ def loss_target(
             fallback = fallback or target
     if fallback:
         return fallback
-    raise SignatureError(f"{name}: no way of calling it worked ({reasons[0] if reasons else 'no library'})")
+    raise SignatureError(_nothing_worked(name, reasons))
 
 
 def _moved_rows(target: LossTarget) -> set[int]:

@@ -42,7 +42,8 @@ class Residue(Exception):
 class Law:
     """``examples(target)`` is a Hypothesis strategy of keyword arguments for ``check(target, **example)``,
     which raises ``Broken``. ``applies(target)`` returns "" or the reason why not. ``exact`` laws are
-    decided by enumeration and have one example. ``universal``: what every sane estimator obeys."""
+    decided by enumeration and have one example. ``universal``: what every sane estimator obeys.
+    ``asked(target)``: a setting of the target asks for the law, which then counts as a universal one does."""
 
     name: str
     check: Callable[..., None]
@@ -50,6 +51,7 @@ class Law:
     applies: Callable[[Any], str] = lambda target: ""
     universal: bool = False
     exact: bool = False
+    asked: Callable[[Any], bool] = lambda target: False
 
     @property
     def statement(self) -> str:

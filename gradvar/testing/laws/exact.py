@@ -118,7 +118,7 @@ def unbiased_up_to_constant(target: AdvantageTarget) -> None:
             abs(factor - known) <= 10 * _slack(target),
             f"{first}: E[g] = {known:.4g} grad J, but {factor:.4g} grad J for {world}",
         )
-        expect(factor > _slack(target), f"{world}: E[g] = {factor:.4g} grad J")
+        expect(factor > _slack(target), f"{world}: E[g] = {factor:.4g} grad J, not a positive multiple of it")
 
 
 def prompt_weighted(target: AdvantageTarget) -> None:

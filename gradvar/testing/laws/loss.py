@@ -362,6 +362,8 @@ LAWS = (
     Law("recovers_beyond_clip", recovers_beyond_clip, lambda t: _shapes(t, sign=_SIGNS), _needs("old_logp")),
     Law("padding_invariant", padding_invariant, lambda t: _shapes(t, extra=st.just(1)), _needs("mask")),
     Law("kl_direction", kl_direction, lambda t: _shapes(t, distance=_DISTANCE), _needs("ref_logp")),
-    Law("aggregation", aggregation, lambda t: _shapes(t), _needs("mask")),
+    Law(
+        "aggregation", aggregation, lambda t: _shapes(t), _needs("mask"), asked=lambda t: bool(t.aggregation)
+    ),
     Law("empty_rows_finite", empty_rows_finite, lambda t: _shapes(t), _needs("mask")),
 )  # fmt: skip
