@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from gradvar.measure.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Advise:
     """Cost of a rollout's update (backward pass), in the same unit."""
     group_sizes: tuple[int, ...] = (2, 3, 4, 6, 8, 12, 16, 24, 32)
     """Group sizes to compare."""
+    estimators: tuple[str, ...] = ("rloo", "dr_grpo", "grpo", "maxrl", "softmax", "pass_at_k")
+    """Estimators to compare by the four-number law, from a bank with binary rewards; names from `gradvar list`."""
     json: Path | None = None
     """Write the advice to this file too."""
     seed: int = 0
@@ -47,8 +52,9 @@ def run(config: Advise) -> int:
         from gradvar.measure.advise import advise
         from gradvar.measure.bank import ScoreBank
 
+        summary = ScoreBank.open(config.bank).summary()
         found = advise(
-            ScoreBank.open(config.bank),
+            summary,
             config.cost_per_prompt,
             config.cost_per_rollout,
             cost_per_update=config.cost_per_update,
@@ -64,6 +70,8 @@ def run(config: Advise) -> int:
             )
         print(found)
         content: dict[str, Any] = found.as_json()
+        if summary.binary and summary.on_policy and len(summary.p) >= 4 and config.estimators:
+            content["estimators"] = _compare(config, summary)
     else:
         from gradvar.measure.advise_rewards import advise_rewards
 
@@ -81,6 +89,52 @@ def run(config: Advise) -> int:
         config.json.parent.mkdir(parents=True, exist_ok=True)
         config.json.write_text(json.dumps(content, indent=1, default=float) + "\n")
     return 0
+
+
+def _compare(config: Advise, summary: Summary) -> list[dict[str, Any]]:
+    """Print which estimator buys the most, by the four-number law; the same as plain values."""
+    from functools import lru_cache, partial
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from gradvar import catalogue
+    from gradvar.composition import required
+    from gradvar.measure.schemes import choose
+
+    pieces: dict[str, Callable[..., Any]] = {}
+    least: dict[str, int] = {}
+    for name in config.estimators:
+        estimator = catalogue.get(name)
+        piece = estimator.parts.get("advantage") if estimator.parts else None
+        if piece is None or set(required(piece)) != {"rewards"}:
+            raise ValueError(
+                f"estimators: '{name}' has no advantages that rewards alone determine; leave it out here, "
+                "and measure it with bank.evaluate"
+            )
+        pieces[name], least[name] = piece, max(2, estimator.min_group)
+
+    @lru_cache
+    def tables(size: int) -> dict[str, np.ndarray]:
+        """Every estimator's advantages for 0 to ``size`` successes [size + 1, size], in one compiled program."""
+        fitting = {name: piece for name, piece in pieces.items() if least[name] <= size}
+        every = jax.jit(
+            jax.vmap(lambda row: {name: piece(rewards=row[None])[0] for name, piece in fitting.items()})
+        )
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, every(jnp.tri(size + 1, size, -1)))
+
+    def scheme(name: str, rewards: np.ndarray) -> np.ndarray:
+        return tables(rewards.size)[name][int(rewards.sum())][None]
+
+    schemes = {name: partial(scheme, name) for name in pieces}
+    choices = choose(
+        summary, schemes, config.group_sizes, config.cost_per_prompt, config.cost_per_rollout,
+        cost_per_update=config.cost_per_update, least=least,
+    )  # fmt: skip
+    print(f"\n{choices}")
+    return choices.as_json()
 
 
 def _read_rewards(path: Path) -> np.ndarray:

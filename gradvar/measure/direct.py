@@ -36,7 +36,7 @@ from gradvar.types import (
 
 Progress = Callable[[int, int], None]
 
-_BLOCKS = 256
+BLOCKS = 256
 _MEMORY = 1 << 28  # bytes of gradients held at a time, and of block sums
 
 
@@ -236,7 +236,7 @@ class _Run:
         """Block sums over all replicates, a chunk of pairs at a time."""
         number = _pairs(replicates)
         per_gradient = ravel_pytree(self.params)[0].nbytes * (len(self.estimators) + 1)
-        blocks = int(min(_BLOCKS, number, max(8, _MEMORY // per_gradient)))
+        blocks = int(min(BLOCKS, number, max(8, _MEMORY // per_gradient)))
         chunk = int(max(1, min(number, _MEMORY // (4 * per_gradient)))) if chunk is None else chunk
         sums: _Sums | None = None
         for start in range(0, number, chunk):

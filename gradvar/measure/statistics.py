@@ -71,9 +71,9 @@ def _figures(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:
 
     def across(gram: np.ndarray) -> np.ndarray:
         """The mean product of replicates of different blocks."""
-        off = gram - np.eye(gram.shape[-1]) * gram
-        everything = off.sum((-1, -2))[..., None]
-        rows = off.sum(-1) + off.sum(-2)
+        own = np.diagonal(gram, axis1=-2, axis2=-1)
+        rows = gram.sum(-1) + gram.sum(-2) - 2 * own
+        everything = rows.sum(-1, keepdims=True) / 2
         number = total(sums.count) ** 2 - total(sums.count**2)
         return (everything - rows if leave_out else everything) / number
 

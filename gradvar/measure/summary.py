@@ -90,7 +90,7 @@ class Summary:
             (products.sum() - np.trace(products)) / (size * (size - 1)) if size > 1 else float(products[0, 0])
         )
         between = float(np.trace(products) / size - shared)
-        return Forecast(group_size, weight, between, float(within.mean()), float(shared))
+        return Forecast(group_size, weight, within, between, float(within.mean()), float(shared))
 
     def informative(self, group_size: int) -> Float[np.ndarray, " prompt"]:
         """Each prompt's probability that a group has two different rewards, unbiased: the fraction of the
@@ -126,11 +126,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A law's moments for one prompt per batch: ``weight`` [Q], the factor that each prompt's gradient
-    gets."""
+    """A law's moments for one prompt per batch: ``weight`` [Q], the factor that each prompt's gradient gets;
+    ``spread`` [Q], tr Cov within each prompt."""
 
     group_size: int
     weight: Float[np.ndarray, " prompt"]
+    spread: Float[np.ndarray, " prompt"]
     between: float
     within: float
     signal: float

@@ -4,6 +4,7 @@ line."""
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import jax
 import numpy as np
@@ -11,12 +12,16 @@ import pytest
 
 from gradvar import catalogue
 from gradvar.commands.advise import Advise, run
+from gradvar.composition import compose
 from gradvar.measure.advise import advise
 from gradvar.measure.advise_rewards import advise_rewards, informative
 from gradvar.measure.exact import exact_from_tables, finite_tables
+from gradvar.measure.intervals import jackknife_error
 from gradvar.measure.laws import four_numbers, ustatistic_law, ustatistic_numbers
 from gradvar.measure.record import record
+from gradvar.measure.schemes import _progress, by_successes, choose
 from gradvar.measure.summary import prompt_numbers
+from gradvar.pieces import advantage, aggregate, surrogate
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +119,59 @@ def test_advice_names_the_enumerated_optimum(on_policy, listed):
     assert "it excludes 1" in str(found)
 
 
+def standardised(rewards):
+    return (rewards - rewards.mean()) / (rewards.std() + 1e-6)
+
+
+def leave_one_out(rewards):
+    return (rewards - rewards.mean()) * rewards.size / (rewards.size - 1)
+
+
+@pytest.mark.parametrize("group", [2, 3])
+def test_useful_signal_is_the_enumerated_one(on_policy, listed, group):
+    """Both schemes' progress per cost against enumeration of the whole estimator, in jackknifed standard errors; a
+    scheme without a baseline, passed off as leave-one-out, must be seen."""
+    summary = on_policy.summary()
+    tables, _ = listed
+
+    def z(scheme, piece):
+        estimator = compose(
+            advantage=piece, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum
+        )
+        truth = exact_from_tables(estimator, tables, group)
+        law = summary.forecast(by_successes(scheme, group), group)
+        cosine, useful = _progress(law.weight, law.spread, summary.gradients)
+        want = truth.cosine**2 * truth.snr
+        return (
+            abs(np.log(useful[0] / want)) / jackknife_error(np.log(useful[1:])),
+            abs(cosine[0] - truth.cosine) / jackknife_error(cosine[1:]) if truth.cosine < 1 - 1e-9 else 0.0,
+        )
+
+    assert max(z(standardised, partial(advantage.standardised, eps=1e-6))) < 4.5
+    assert max(z(leave_one_out, advantage.leave_one_out)) < 4.5
+    assert max(z(lambda r: r + 2.0, advantage.leave_one_out)) > 4.5
+
+
+def test_choices_are_ordered_and_paired(on_policy):
+    found = choose(
+        on_policy.summary(),
+        {"a": leave_one_out, "b": standardised, "half": lambda r: leave_one_out(r) / 2},
+        (2, 4, 8),
+    )
+    costs = [c.cost.value for c in found.found]
+    assert costs[0] == 1
+    assert costs == sorted(costs)
+    # A constant factor changes nothing, in every leave-one-out value; two of a kind are told to be equal.
+    by = {(c.scheme, c.group_size): c for c in found.found}
+    assert by["a", 4].cost.value == pytest.approx(by["half", 4].cost.value)
+    assert by["a", 4].cosine.value == pytest.approx(1)
+    # At two rollouts standardising only rescales a mixed pair: the weights are one; at eight they are not.
+    assert by["b", 2].weights == pytest.approx((1, 1), abs=1e-5)
+    assert by["b", 8].weights[1] > 1.05
+    with pytest.raises(ValueError, match="below the least of every"):
+        choose(on_policy.summary(), {"a": leave_one_out}, (2,), least={"a": 3})
+
+
 def test_informative_share_without_replacement():
     rewards = np.array([[1, 1, 0, 0.0], [1, 1, 1, 1], [0, 0, 0, 1]])
     np.testing.assert_allclose(informative(rewards, 2), [4 / 6, 0, 3 / 6])
@@ -126,7 +184,11 @@ def test_command(on_policy, tmp_path, capsys):
     on_policy.save(tmp_path / "bank")
     assert run(Advise(bank=tmp_path / "bank", cost_per_prompt=1.0, json=tmp_path / "out.json")) == 0
     assert "Best of the group sizes asked for" in capsys.readouterr().out
-    assert json.loads((tmp_path / "out.json").read_text())["best"] >= 2
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["best"] >= 2
+    assert {c["scheme"] for c in written["estimators"]} == set(Advise().estimators)
+    with pytest.raises(ValueError, match="estimators: 'ppo' has no advantages that rewards alone determine"):
+        run(Advise(bank=tmp_path / "bank", estimators=("ppo",)))
     np.savetxt(tmp_path / "r.csv", np.array([[1, 0, 1.0, 0], [0, 0, 0, 1]]), delimiter=",")
     assert run(Advise(rewards=tmp_path / "r.csv")) == 0
     assert "Rewards alone do not fix" in capsys.readouterr().out
