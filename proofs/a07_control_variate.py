@@ -4,7 +4,20 @@ import itertools
 
 import sympy as sp
 
-from gradvar.symbolic import Bandit, Claim, Exhibit, Source, enumerate_rationals, equal, require, smt_valid
+from gradvar import catalogue
+from gradvar.symbolic import (
+    Bandit,
+    Claim,
+    ExactMoments,
+    Exhibit,
+    Source,
+    engine,
+    engines_agree,
+    enumerate_rationals,
+    equal,
+    require,
+    smt_valid,
+)
 
 c = sp.Symbol("c", real=True)
 var_plus, var_minus = sp.symbols("Vplus Vminus", positive=True)
@@ -166,7 +179,8 @@ def contrast(bandit, coefficient=1):
 
 
 @one_prompt.counterexample(
-    "Four equally likely answers, two correct: Cov = 0, Var(g+) = Var(g-) = 1/2, Var(g+ - g-) = 1.",
+    "Four equally likely answers, two correct: Cov = 0, Var(g+) = Var(g-) = 1/2, Var(g+ - g-) = 1; the "
+    "engine's variance of the pair estimator is the one that follows from these.",
     pi="(1/4, 1/4, 1/4, 1/4)",
     rewards="(1, 1, 0, 0)",
 )
@@ -177,6 +191,11 @@ def four_answers(expected=sp.Integer(1)):
         (covariance, plus, minus) == (0, sp.Rational(1, 2), sp.Rational(1, 2)), "covariance and variances"
     )
     require(difference == expected and difference > plus, f"the contrast's variance is {difference}")
+    # Half of the pairs are mixed, and GRPO's update on those is (g+ - g-)/2: the engine's variance from this one.
+    p, signal = sp.Rational(1, 2), dot(bandit.gradient, bandit.gradient)
+    second = 2 * p * (1 - p) * (difference + signal / (p * (1 - p)) ** 2) / 4
+    pairs = ExactMoments(bandit.gradient, second)
+    engines_agree(engine(catalogue.get("grpo", eps=0.0), bandit, 2), pairs, "the contrast of a mixed pair")
     return Exhibit(
         text=f"Cov = {covariance}, Var(g+) = {plus}, Var(g-) = {minus}, Var(g+ - g-) = {difference}"
     )

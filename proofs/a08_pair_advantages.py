@@ -9,8 +9,11 @@ from gradvar.symbolic import (
     Bandit,
     Claim,
     Source,
+    engine,
+    engines_agree,
     enumerate_rationals,
     equal,
+    group_moments,
     group_scene,
     require,
     smt_valid,
@@ -70,13 +73,19 @@ def by_hand(divisor=2):
 
 
 @signs.counterexample(
-    "Sample standard deviation, rewards (1, 0): the advantages are 1/sqrt(2) and -1/sqrt(2).",
+    "Sample standard deviation, rewards (1, 0): the advantages are 1/sqrt(2) and -1/sqrt(2); at p = 1/2 the "
+    "engine's mean is 1/sqrt(2) of grad J, with +1 and -1 it would be the whole.",
     rewards="(1, 0)",
     ddof=1,
 )
 def sample(ddof=1):
-    weights = weights_of(catalogue.get("grpo", ddof=ddof, eps=0.0))((sp.Integer(1), sp.Integer(0)))
-    equal([2 * w for w in weights], [1 / sp.sqrt(2), -1 / sp.sqrt(2)], "advantages with the sample std")
+    estimator, bandit = catalogue.get("grpo", ddof=ddof, eps=0.0), Bandit(["1/2", "1/2"], [1, 0])
+    weights = weights_of(estimator)
+    pair = weights((sp.Integer(1), sp.Integer(0)))
+    equal([2 * w for w in pair], [1 / sp.sqrt(2), -1 / sp.sqrt(2)], "advantages with the sample std")
+    moments = group_moments(bandit, 2, weights)
+    equal(moments.mean, [g / sp.sqrt(2) for g in bandit.gradient], "the mean with the sample std")
+    engines_agree(engine(estimator, bandit, 2), moments, "the pair with the sample std")
 
 
 signs.sabotage("sample standard deviation", traced, ddof=1)
@@ -165,7 +174,9 @@ def students_t(scale=1):
 
 
 @cauchy.counterexample(
-    "Binary rewards with p = 1/2: A is 1, -1, 0, 0 with chance 1/4 each; its variance is 1/2.", p="1/2"
+    "Binary rewards with p = 1/2: A is 1, -1, 0, 0 with chance 1/4 each; its variance is 1/2. The engine's "
+    "update has the finite variance that these four values give it, 1/8.",
+    p="1/2",
 )
 def binary(expected=sp.Rational(1, 2)):
     bandit = Bandit(["1/2", "1/2"], [1, 0])
@@ -173,6 +184,9 @@ def binary(expected=sp.Rational(1, 2)):
     values = [2 * weights((a, b))[0] for a in bandit.rewards for b in bandit.rewards]
     require(sorted(values) == [-1, 0, 0, 1], "the four values")
     require(sum(v * v for v in values) / 4 == expected, "the variance")
+    moments = group_moments(bandit, 2, weights)
+    equal(moments.trace_cov, sp.Rational(1, 8), "the update's variance")
+    engines_agree(engine(catalogue.get("grpo", eps=0.0), bandit, 2), moments, "the standardised pair")
 
 
 cauchy.sabotage("a bound of 99/100", bounded, bound=sp.Rational(99, 100))

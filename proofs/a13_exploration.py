@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import sympy as sp
 
 from gradvar import catalogue
@@ -10,6 +11,7 @@ from gradvar.symbolic import (
     Claim,
     Exhibit,
     Source,
+    engine,
     enumerate_rationals,
     equal,
     group_scene,
@@ -247,7 +249,7 @@ def chance(rate, outcome):
 
 @discard.counterexample(
     "Half of the prompts always solved, half never: mean reward 1/2, formula 1/2, true discard rate 1. And "
-    "one prompt at p = 1/4: formula 3/8, truth 5/8.",
+    "one prompt at p = 1/4: formula 3/8, truth 5/8; the engine's pairs are kept with chance 3/8.",
     p="(0, 1) and (1/4)",
 )
 def examples(rates=((0, 1), ("1/4",))):
@@ -256,6 +258,10 @@ def examples(rates=((0, 1), ("1/4",))):
         mean = sum(prompts) / len(prompts)
         true = sum(q * q + (1 - q) ** 2 for q in prompts) / len(prompts)
         require(true != 1 - mean**2 - (1 - mean) ** 2, f"the formula holds at {prompts}")
+    # A kept pair updates two answers' logits by (1, -1)/2, of square 1/2; a discarded one by nothing.
+    moments = engine(catalogue.get("grpo", eps=0.0), Bandit(["1/4", "3/4"], [1, 0]), 2)
+    kept = 2 * (float(moments.trace_cov) + float(np.sum(np.asarray(moments.mean) ** 2)))
+    require(abs(kept - 3 / 8) < 1e-12, f"the engine keeps {kept} of the pairs")
 
 
 discard.sabotage("once the variance", rate, multiple=1)

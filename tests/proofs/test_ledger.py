@@ -16,11 +16,9 @@ ROWS = [f"A{i}" for i in range(1, 23)] + [f"B{i}" for i in range(1, 31)] + [f"C{
 QUICK = (
     "A6",
     "A7a",
-    "A7b",
     "A7c",
     "A13a",
     "A13b",
-    "A14",
     "A17a",
     "A21a",
     "A21b",
