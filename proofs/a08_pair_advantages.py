@@ -101,7 +101,11 @@ cauchy = Claim(
         r"At $G = 2$ the standardised reward $(r_i - \bar r)/\mathrm{std}(r)$ follows a Cauchy law, with "
         r"infinite variance."
     ),
-    source=Source("2510.00977", "v1", "Appendix, on the failure of standardisation at two rollouts"),
+    source=Source(
+        "2510.00977",
+        "v1",
+        "Appendix, on the failure of standardisation at two rollouts (as the ledger has it)",
+    ),
     verdict="refuted",
     scope="every reward law, population or sample standard deviation, any epsilon",
     finding=(

@@ -171,7 +171,7 @@ discard = Claim(
         r"With mean reward $\bar r$ over prompts, a share $1 - \bar r^2 - (1 - \bar r)^2$ of the pairs is "
         r"discarded (has equal rewards)."
     ),
-    source=Source("2510.00977", "v3", "Appendix D.3"),
+    source=Source("2510.00977", "v3", "Appendix D.3 (as the ledger has it)"),
     verdict="refuted",
     scope="every law of success rates p over prompts",
     finding=(

@@ -24,7 +24,7 @@ claim = Claim(
         r"$r_i - \frac{1}{G-1} \sum_{j \ne i} r_j = \frac{G}{G-1} (r_i - \bar r)$, and with these "
         r"advantages $\mathrm{E}\left[\frac{1}{G} \sum_i A_i s_i\right] = \nabla J$ for every reward law."
     ),
-    source=Source("2402.14740", "", "equation (8); Kool, van Hoof, Welling (2019)"),
+    source=Source("2402.14740", "v2", "equation (8); Kool, van Hoof, Welling (2019)"),
     verdict="proved",
     scope="every G >= 2 (symbolic), every law of (reward, score) with E[s] = 0 and a finite E[r s]",
     hypotheses=(r"on policy: the rollouts are independent and $\mathrm{E}[s] = 0$",),

@@ -100,9 +100,13 @@ claim.sabotage("leave-one-out called Dr. GRPO", enumerated, name="rloo")
 
 rules = Claim(
     id="B2b",
-    title="Without the per-rollout 1/|o| the length bias is gone, averaging over the batch's tokens included",
+    title="Without the per-rollout 1/|o| the length bias is gone under any aggregation, the token mean included",
     statement=r"Removing the per-rollout $1/|o|$ removes the length bias under any aggregation that treats all tokens of a batch alike, the token mean $1/\sum_i |o_i|$ included.",
-    source=SOURCE,
+    source=Source(
+        "2503.20783",
+        "v1",
+        "Section 3.2, read for other aggregations: the ledger's question, no line of the paper",
+    ),
     verdict="refuted",
     scope="mean-centred advantages on policy: sum and constant length are unbiased in direction, the mean over the batch's tokens, over the prompt's tokens and over a rollout's tokens are not",
     finding=(

@@ -40,7 +40,7 @@ form = Claim(
         r"deviation. $w_G(0) = w_G(1) = \sqrt{G-1}$; $w_G(p) \to 1/\sqrt{p(1-p)}$ as $G \to \infty$ for every fixed $0 < p < 1$. With the sample "
         r"standard deviation everything is multiplied by $\sqrt{(G-1)/G}$."
     ),
-    source=Source("2402.03300", "", "equation (3), with the ledger's question"),
+    source=Source("2402.03300", "v3", "equation (3), with the ledger's question"),
     verdict="proved",
     scope="every G >= 2 and p (symbolic); on policy, scores summed over tokens, no epsilon; traced for G = 2 to 6, polynomial by polynomial for G = 2 to 16",
     finding=(
@@ -155,7 +155,7 @@ direction = Claim(
         r"$w_G(p)$ does not depend on p if and only if $G \in \{2, 3\}$: $w_2 = 1$, $w_3 = \sqrt{2}$ (sample standard deviation: $1/\sqrt{2}$ and $2/\sqrt{3}$). So for $G \ge 4$ "
         r"there are prompts whose expected update together is not parallel to $\nabla J$."
     ),
-    source=Source("2402.03300", "", "equation (3), with the ledger's question"),
+    source=Source("2402.03300", "v3", "equation (3), with the ledger's question"),
     verdict="proved",
     own=True,
     scope="every G >= 2, binary rewards, every epsilon >= 0, population and sample std, on policy, scores summed over tokens",

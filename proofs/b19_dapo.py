@@ -50,7 +50,7 @@ sampling = Claim(
     ),
     source=Source(
         "2503.14476",
-        "",
+        "v2",
         (
             "the dynamic-sampling constraint of equation (8); that it changes only the scale is the "
             "common reading, not a line of the paper"
@@ -202,7 +202,7 @@ tokens = Claim(
         r"gradient if and only if every rollout with a nonzero advantage has the batch's mean length."
     ),
     source=Source(
-        "2503.14476", "", "the token-level loss, equation (8), against the sample-level loss of GRPO"
+        "2503.14476", "v2", "the token-level loss, equation (8), against the sample-level loss of GRPO"
     ),
     verdict="proved",
     scope=(

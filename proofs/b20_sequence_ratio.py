@@ -19,7 +19,7 @@ claim = Claim(
     ),
     source=Source(
         "2507.18071",
-        "",
+        "v2",
         "equations (5) and (7), where the ratio is introduced as based on sequence likelihood",
     ),
     verdict="refuted",

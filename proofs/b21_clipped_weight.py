@@ -27,7 +27,7 @@ claim = Claim(
         r"$A \min(\max(\rho, 1-\epsilon_-), 1+\epsilon_+)$ under CISPO, never zero; under PPO's clip it is "
         r"$A \rho$, and zero where $A > 0, \rho > 1+\epsilon_+$ or $A < 0, \rho < 1-\epsilon_-$."
     ),
-    source=Source("2506.13585", "", "equations (4) and (5)"),
+    source=Source("2506.13585", "v1", "equations (4) and (5)"),
     verdict="proved",
     scope=(
         "all real rewards and ratios off the boundaries; clip ranges (0.2, 0.2), (0.2, 0.28) and (1, "

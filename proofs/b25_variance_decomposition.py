@@ -16,7 +16,7 @@ claim = Claim(
     ),
     source=Source(
         "1802.10031",
-        "",
+        "v3",
         "the decomposition into trajectory, action and state terms; its equations were not at hand",
     ),
     verdict="proved",

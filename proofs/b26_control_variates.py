@@ -20,7 +20,7 @@ best = Claim(
     ),
     source=Source(
         "1906.10652",
-        "",
+        "v2",
         "section on control variates (recalled: section 7.4.1; its equations were not at hand)",
     ),
     verdict="proved",
@@ -137,7 +137,7 @@ same = Claim(
     ),
     source=Source(
         "1906.10652",
-        "",
+        "v2",
         "common practice beside the text's known-coefficient formula; how the text words it was not at hand",
     ),
     verdict="refuted",

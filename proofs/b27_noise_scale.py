@@ -28,7 +28,7 @@ claim = Claim(
         r"$\frac{\|g_b\|^2 - \|g_B\|^2}{1/b - 1/B}$ for $\mathrm{tr}\,\Sigma$."
     ),
     source=Source(
-        "1812.06162", "", "appendix A.1 (recalled; public implementations that cite it use this form)"
+        "1812.06162", "v1", "appendix A.1 (recalled; public implementations that cite it use this form)"
     ),
     verdict="conditional",
     scope="any two batch sizes (symbols); for groups: leave-one-out with any rewards, every G (symbolic)",

@@ -32,7 +32,7 @@ claim = Claim(
         r"where $A < 0, \rho > c$. At $\rho = 1$ nothing is clipped: the first on-policy step is "
         r"the plain policy gradient."
     ),
-    source=Source("1707.06347", "", "equation (7); the dual clip: 1912.09729; unequal ranges: 2503.14476"),
+    source=Source("1707.06347", "v2", "equation (7); the dual clip: 1912.09729; unequal ranges: 2503.14476"),
     verdict="proved",
     scope=(
         "all real advantages, all positive ratios, every range with positive epsilons and every cap "

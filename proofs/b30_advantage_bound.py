@@ -26,7 +26,7 @@ claim = Claim(
     ),
     source=Source(
         "2402.03300",
-        "",
+        "v3",
         "the standardised advantage of GRPO; the bound is folklore (Samuelson's inequality, 1968)",
     ),
     verdict="proved",

@@ -74,7 +74,8 @@ def test_two_tokens_quick(name):
 @pytest.mark.parametrize(("group", "time"), [(2, 1), (3, 1), (2, 2), (3, 2)])
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_region(name, group, time):
-    """All 3^(G T) levels for few tokens; for more, every level at every token, with the others drawn."""
+    """All 3^(G T) levels for few tokens; for more, each level at all tokens at once (so with every sign of the
+    advantage), and two draws."""
     if catalogue.get(name).min_group > group:
         pytest.skip("needs a larger group")
     tokens = group * time
