@@ -38,7 +38,8 @@ def shift_invariant(target: AdvantageTarget, groups: Groups, shift: float) -> No
     """What counts is the comparison; whether a reward is 0/1 or -1/0 is a convention of the verifier.
 
     Broken, a format bonus that every rollout gets changes the update, and a penalty turns learning off or
-    around.
+    around. Report: huggingface/trl#5026 (divided by the group's mean reward, which may be negative: every
+    sign turns).
     """
     moved = tuple(tuple(r + shift for r in g) for g in groups)
     before, after = target(groups), target(moved)
@@ -49,8 +50,9 @@ def shift_invariant(target: AdvantageTarget, groups: Groups, shift: float) -> No
 def scale_equivariant(target: AdvantageTarget, groups: Groups, scale: float) -> None:
     """Advantages in the units of the reward: the learning rate then means the same for every prompt.
 
-    Broken on purpose by every division by a std; then ``scale_invariant`` should hold. Neither holding is a
-    bug: an epsilon or a clamp of the size of the rewards.
+    Broken on purpose by every division by a std (arXiv 2503.20783 argues against it); then
+    ``scale_invariant`` should hold. Neither holding is a bug: an epsilon or a clamp of the size of the
+    rewards.
     """
     before, after = target(groups), target(_scaled(groups, scale))
     for g, a, b in zip(groups, before, after, strict=True):
@@ -98,7 +100,8 @@ def order_preserving(target: AdvantageTarget, groups: Groups) -> None:
     """A better rollout of the same prompt never gets a smaller advantage.
 
     Broken, the worse answer is reinforced over the better one: a sign error, an absolute value, or an
-    argsort that should have been a rank (argsort of argsort).
+    argsort that should have been a rank (argsort of argsort). Report: huggingface/trl#5026 (a negative
+    mean as the divisor reinforces the worse answers).
     """
     for g, a in zip(groups, target(groups), strict=True):
         slack = tolerance(target) * max(1.0, float(np.nanmax(np.abs(a), initial=0.0)))
@@ -113,8 +116,9 @@ def sign_against_mean(target: AdvantageTarget, groups: Groups) -> None:
     """Above the group's mean is pushed up, below it down.
 
     Broken by a baseline from somewhere else (the batch, a moving average): then a correct answer to an easy
-    prompt can be pushed down. Batch baselines break it by design and say so. Report: langfengQ/verl-
-    agent#138.
+    prompt can be pushed down. Batch baselines break it by design and say so. Report:
+    PrimeIntellect-ai/prime-rl#2040 (the mean of other rewards than those that were centred: correct answers
+    at -0.01 and -0.1), langfengQ/verl-agent#138.
     """
     for g, a in zip(groups, target(groups), strict=True):
         slack = tolerance(target) * max(1.0, float(np.nanmax(np.abs(a), initial=0.0)))

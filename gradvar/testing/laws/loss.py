@@ -97,7 +97,7 @@ def on_policy_unclipped(target: LossTarget, shape: dict[str, Any]) -> None:
 
     Checked as linearity: each weight is its advantage times what an advantage of one would give. Broken by
     a clip whose bounds miss one, or by clipping advantages: one sign trains at another rate than the other.
-    arXiv 1707.06347.
+    arXiv 1707.06347. Report: alexis-jacq/Pytorch-DPPO#3 (ratio times advantage was clamped to 1 +- 0.2).
     """
     batch = make_batch(shape, moved=False)
     still = target.weights(_with(batch, np.zeros_like(batch.advantages)))[1]
@@ -115,7 +115,8 @@ def zero_beyond_clip(target: LossTarget, shape: dict[str, Any], sign: float) -> 
     """A rollout that has already moved past the clip in the direction of its advantage gets no further push.
 
     False by design for CISPO and other clipped weights, and for no clip at all. Broken by a clip without a
-    minimum, or one that is never reached: updates run away on reused batches. arXiv 1707.06347.
+    minimum, or one that is never reached: updates run away on reused batches. arXiv 1707.06347. Report:
+    rllm-org/rllm#81 (the clipped loss was computed, and the unclipped one averaged).
     """
     weights, own = _beyond(target, shape, sign, outward=True)
     expect(
@@ -142,8 +143,8 @@ def both_signs(target: LossTarget, shape: dict[str, Any]) -> None:
     """On policy, rollouts of positive advantage are pushed up and those of negative one down.
 
     Broken by a loss without its minus, which trains the policy to fail, or by an advantage that is cut at
-    zero, which never unlearns. Report: thu-ml/tianshou#433 (a dual clip that acts on positive advantages
-    too).
+    zero, which never unlearns. Report: fla-org/flash-linear-attention#1073 (negated twice),
+    thu-ml/tianshou#433 (a dual clip that acts on positive advantages too).
     """
     batch = make_batch(shape, moved=False)
     still = target.weights(_with(batch, np.zeros_like(batch.advantages)))[1]
@@ -207,7 +208,9 @@ def aggregation(target: LossTarget, shape: dict[str, Any]) -> None:
 
     Over all tokens of the batch, over each rollout's tokens and then rollouts, over rollouts of summed
     tokens. It decides whether long answers are favoured (arXiv 2503.20783, 2503.14476). With one declared
-    it must be that one; else it must be one of them, up to a constant.
+    it must be that one; else it must be one of them, up to a constant. Report: verl-project/verl#593 and
+    verl-project/verl#957 (which mode is which paper's), huggingface/trl#6654 (weights that grow with the
+    square of the length).
     """
     batch = make_batch(shape, moved=False)
     still = target.weights(_with(batch, np.zeros_like(batch.advantages)))[1]
@@ -253,8 +256,11 @@ def empty_rows_finite(target: LossTarget, shape: dict[str, Any]) -> None:
 
 
 def pure(target: LossTarget, shape: dict[str, Any]) -> None:
-    """The same batch gives the same value and the same weights, bit for bit. Broken by hidden state or
-    dropout."""
+    """The same batch gives the same value and the same weights, bit for bit.
+
+    Broken by hidden state or dropout, the ratio is not one on the first step, so the clip acts on noise, and
+    a resumed run is another run. Report: huggingface/trl#3234.
+    """
     batch = make_batch(shape)
     one, other = target.weights(batch), target.weights(batch)
     same_bits = one[0] == other[0] and np.array_equal(one[1], other[1], equal_nan=True)
@@ -263,7 +269,11 @@ def pure(target: LossTarget, shape: dict[str, Any]) -> None:
 
 def finite(target: LossTarget, shape: dict[str, Any], log_ratio: float) -> None:
     """Finite log-probabilities and advantages give a finite value and finite weights, at the clip's edges
-    too."""
+    too.
+
+    Broken, one stale rollout makes every weight of the model NaN. Report: PrimeIntellect-ai/prime-rl#2972 and
+    verl-project/verl#6538 (exponentials of large log-ratios).
+    """
     batch = make_batch(shape)
     moved = LossBatch(
         batch.old_logp + log_ratio, batch.old_logp, batch.advantages, batch.mask, batch.group, batch.ref_logp

@@ -65,7 +65,7 @@ def dtype_preserved(target: AdvantageTarget, group: tuple[float, ...], dtype: st
 
     Broken upwards, a float64 advantage silently promotes the loss (or stops a compiled step with a dtype
     error); broken downwards, it loses digits. Libraries that promote halves on purpose break it and may say
-    so.
+    so. Report: pfnet/pfrl#8, nikhilbarhate99/PPO-PyTorch#33 (float64 rewards stop the backward pass).
     """
     size = max(target.min_group, len(group))
     returned = target.run([(*group, *group[:1] * size)[:size]], dtype)[1]
@@ -159,7 +159,8 @@ def pure(target: AdvantageTarget, groups: Groups) -> None:
     """Same rewards in, same advantages out, and the caller's array is as it was.
 
     Broken by writing into the argument (scores[i] = ..., -=), the logged rewards are advantages and a
-    second epoch normalises them again; broken by a running statistic, a resumed run is another run.
+    second epoch normalises them again; broken by a running statistic, a resumed run is another run. Report:
+    axon-rl/gem#113 (advantages that were normalised a second time).
     """
     first, _, clean = target.run(groups)
     expect(clean, f"{shown(groups)}: the caller's rewards were overwritten")
