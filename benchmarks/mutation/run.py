@@ -1,117 +1,243 @@
-"""Mutation testing of ``gradvar/pieces`` and ``gradvar/testing``: does some test fail for every change to
-the code?
+"""Mutation testing of ``gradvar/pieces`` and ``gradvar/testing``: does some test fail for every change to the
+code?
 
-    python benchmarks/mutation/run.py gradvar/pieces/aggregate.py --tests tests/pieces --limit 40
+    python benchmarks/mutation/run.py --each 15                    # a seeded sample of every module
+    python benchmarks/mutation/run.py gradvar/pieces/aggregate.py  # every mutant of one
 
-Uses cosmic-ray (``pip install cosmic-ray``) on a copy of the repository, so that the working tree is never
-touched. A mutant is killed when the tests given fail (or run ten times as long); survivors are printed with
-their difference, to be explained in README.md or killed by a new test. ``--limit`` draws that many mutants
-at random with a fixed seed. Writes one row per mutant to ``--out``."""
+cosmic-ray (``pip install cosmic-ray``) makes the mutants; those that no test could tell (annotations are never
+evaluated) or that any would (bits of floats, ``**`` of dictionaries) are left out. A sample counts each place
+once. One process imports JAX and the test tools, and forks for each mutant: the child reads the
+mutated package from a copy of the repository, so the working tree is never touched, and what JAX compiles is
+kept on disk between children. A mutant is killed when one of its module's tests (``TESTS``) fails, or takes
+too long. Survivors are printed with their difference, to be explained in README.md or killed by a new test.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
 import csv
+import difflib
+import os
 import random
 import shutil
-import sqlite3
-import subprocess
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = """[cosmic-ray]
-module-path = {modules}
-timeout = {timeout}
-excluded-modules = []
-test-command = "{python} -m pytest -x -q -p no:cacheprovider {tests}"
-[cosmic-ray.distributor]
-name = "local"
-"""
+FOLDERS = ("gradvar/pieces", "gradvar/testing")
+PIECES = "tests/pieces"
+EDGES = ("tests/testing/test_kit_edges.py", "tests/testing/test_kit.py")
+LAWS = ("tests/testing/test_violators.py", "tests/testing/test_no_false_alarms.py")
+# A plugin that was imported before pytest started cannot be rewritten, and need not be.
+OPTIONS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+# The tests that may kill a module's mutants, those that know it best first: the first failure ends the run.
+TESTS: dict[str, tuple[str, ...]] = {
+    "gradvar/pieces/aggregate.py": (f"{PIECES}/test_aggregates.py", PIECES),
+    "gradvar/pieces/select.py": (f"{PIECES}/test_aggregates.py", PIECES),
+    "gradvar/pieces/penalty.py": (f"{PIECES}/test_penalties.py", PIECES),
+    "gradvar/pieces/surrogate.py": (f"{PIECES}/test_surrogates.py", PIECES),
+    "gradvar/pieces": (PIECES,),
+    "gradvar/testing/laws": LAWS,
+    "gradvar/testing/backends.py": LAWS,
+    "gradvar/testing/strategies.py": (*EDGES, *LAWS),
+    "gradvar/testing/targets.py": (*EDGES, *LAWS),
+    "gradvar/testing": EDGES,
+}
+# Bits of floats are an error whatever the tests: such mutants would only flatter the score.
+BITWISE = ("BitOr", "BitAnd", "BitXor", "LShift", "RShift")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change to one module: the ``occurrence``-th place where the operator applies."""
+
+    module: str
+    operator: str
+    occurrence: int
+    line: int
+    column: int
 
 
 def main() -> int:
     """Make the mutants, run the tests on each, and print the score."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("modules", nargs="+", help="files or folders, from the repository's root")
-    parser.add_argument("--tests", nargs="+", required=True, help="what must fail, as pytest arguments")
-    parser.add_argument(
-        "--limit", type=int, default=0, help="at most so many mutants, drawn with a fixed seed"
-    )
-    parser.add_argument("--out", type=Path, default=None)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("modules", nargs="*", default=FOLDERS, help="files or folders (default: both)")
+    parser.add_argument("--each", type=int, default=0, help="at most so many mutants of each module, drawn")
+    parser.add_argument("--seed", type=int, default=0, help="of that draw")
+    parser.add_argument("--minutes", type=float, default=0.0, help="start no mutant after so long")
+    parser.add_argument("--out", type=Path, default=None, help="a table: one row per mutant")
     options = parser.parse_args()
+    files = [str(f.relative_to(ROOT)) for m in options.modules for f in sources(ROOT / m)]
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / "repository"
-        shutil.copytree(
-            ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", "*.egg-info")
-        )
-        return mutate(copy, options)
+        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", "*.egg-info", "shared")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        prepare(copy, Path(name))
+        return mutate(copy, files, options)
 
 
-def mutate(copy: Path, options: argparse.Namespace) -> int:
-    """Run cosmic-ray in the copy. Returns 1 where the tests fail before any mutation."""
-    tests = " ".join(options.tests)
+def sources(path: Path) -> Iterator[Path]:
+    """The Python files at or under the path that have anything to mutate."""
+    yield from [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def prepare(copy: Path, scratch: Path) -> None:
+    """Look for the package in the copy from here on, and import what every child needs, before JAX starts."""
+    os.chdir(copy)
+    os.environ["PYTHONPATH"] = str(copy)
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(scratch / "compiled")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    sys.path.insert(0, str(copy))
+    import equinox  # noqa: F401
+    import hypothesis  # noqa: F401
+    import jax  # noqa: F401
+    import pytest  # noqa: F401
+    import tyro  # noqa: F401
+
+    assert not [m for m in sys.modules if m.split(".")[0] == "gradvar"], "the children import it"
+
+
+def mutate(copy: Path, files: list[str], options: argparse.Namespace) -> int:
+    """Run every chosen mutant, the modules in turn. Returns 1 where the tests fail before any mutation."""
+    limits = {}
+    for tests in sorted({tests_of(f) for f in files}):
+        start = time.perf_counter()
+        if run_tests(tests, 3600.0) != "survived":
+            print(f"without any mutation these fail: {' '.join(tests)}", file=sys.stderr)
+            return 1
+        limits[tests] = 5 * (time.perf_counter() - start) + 30
+    drawn: list[tuple[int, Mutant]] = []
+    made = 0
+    for file in files:
+        mutants = list(mutants_of(copy, file))
+        made += len(mutants)
+        drawn += enumerate(draw(mutants, options.each, options.seed) if options.each else mutants)
+    drawn.sort(key=lambda pair: pair[0])  # in turn, so that a run cut short is a smaller sample of each
+    print(f"{made} mutants in {len(files)} modules, {len(drawn)} of them drawn", flush=True)
+    rows: list[tuple[Mutant, str]] = []
     start = time.perf_counter()
-    clean = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", *options.tests], cwd=copy, env=_environment(copy)
-    )
-    if clean.returncode:
-        print("the tests fail without any mutation", file=sys.stderr)
-        return 1
-    timeout = 10 * (time.perf_counter() - start) + 5
-    modules = [str(m) for m in options.modules]
-    config = CONFIG.format(modules=modules, timeout=timeout, python=sys.executable, tests=tests)
-    (copy / "mutation.toml").write_text(config, encoding="utf-8")
-    cosmic = [sys.executable, "-m", "cosmic_ray.cli"]
-    subprocess.run(
-        [*cosmic, "init", "mutation.toml", "session.sqlite"], cwd=copy, check=True, env=_environment(copy)
-    )
-    database = copy / "session.sqlite"
-    _draw(database, options.limit)
-    subprocess.run(
-        [*cosmic, "exec", "mutation.toml", "session.sqlite"], cwd=copy, check=True, env=_environment(copy)
-    )
-    return report(database, options.out)
+    for _, mutant in drawn:
+        if options.minutes and time.perf_counter() - start > 60 * options.minutes:
+            break
+        tests = tests_of(mutant.module)
+        rows.append((mutant, try_one(copy, mutant, tests, limits[tests])))
+    report(rows, options.out)
+    return 0
 
 
-def _environment(copy: Path) -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _draw(database: Path, limit: int) -> None:
-    """Keep ``limit`` mutants of those that were made."""
-    with sqlite3.connect(database) as connection:
-        jobs = sorted(row[0] for row in connection.execute("select job_id from work_items"))
-        if limit and limit < len(jobs):
-            dropped = random.Random(0).sample(jobs, len(jobs) - limit)
-            for table in ("mutation_specs", "work_items"):
-                connection.executemany(f"delete from {table} where job_id = ?", [(job,) for job in dropped])
-    print(f"{len(jobs)} mutants, {min(limit or len(jobs), len(jobs))} of them run", flush=True)
+def draw(mutants: list[Mutant], most: int, seed: int) -> list[Mutant]:
+    """A sample in which every place counts once, however many operators could stand in for the one there."""
+    shuffled = list(mutants)
+    random.Random(f"{seed} {mutants[0].module if mutants else ''}").shuffle(shuffled)
+    places = {(m.line, m.column, m.operator.rsplit("_", 1)[0]): m for m in reversed(shuffled)}
+    return [m for m in shuffled if m in places.values()][:most]
 
 
-def report(database: Path, out: Path | None) -> int:
-    """The score, and every survivor's difference."""
-    query = (
-        "select s.module_path, s.operator_name, s.start_pos_row, r.test_outcome, r.diff "
-        "from mutation_specs s join work_results r on s.job_id = r.job_id order by 1, 3"
-    )
-    with sqlite3.connect(database) as connection:
-        rows = connection.execute(query).fetchall()
-    survivors = [row for row in rows if "SURVIVED" in str(row[3]).upper()]
-    for module, operator, line, _, diff in survivors:
-        print(f"\nsurvived: {module}:{line} {operator}\n{diff}")
-    killed = len(rows) - len(survivors)
-    print(f"\nscore: {killed} of {len(rows)} killed ({killed / max(len(rows), 1):.0%})")
+def tests_of(file: str) -> tuple[str, ...]:
+    """The tests of the module, or of the folder that it is in."""
+    place = Path(file)
+    return next(TESTS[str(p)] for p in (place, *place.parents) if str(p) in TESTS)
+
+
+def mutants_of(copy: Path, file: str) -> Iterator[Mutant]:
+    """Every mutant of the file, but for those inside annotations."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.plugins import get_operator, operator_names
+
+    text = (copy / file).read_text(encoding="utf-8")
+    never = list(unevaluated(text))
+    tree = get_ast(text)
+    for name in operator_names():
+        operator = get_operator(name)
+        if operator.arguments() or ("BinaryOperator" in name and name.endswith(BITWISE)):
+            continue
+        places = (place for node in ast_nodes(tree) for place in operator().mutation_positions(node))
+        for occurrence, (begin, _) in enumerate(places):
+            if not any(first <= begin < last for first, last in never):
+                yield Mutant(file, name.removeprefix("core/"), occurrence, *begin)
+
+
+def unevaluated(text: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where the annotations of a module stand, which are not evaluated (PEP 563), and the ``**`` of a
+    dictionary, which no operator can replace."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Dict) and None in node.keys:
+            yield (node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0)
+        for field in ("annotation", "returns"):
+            found = getattr(node, field, None)
+            if found is not None:
+                yield (found.lineno, found.col_offset), (found.end_lineno, found.end_col_offset)
+
+
+def try_one(copy: Path, mutant: Mutant, tests: tuple[str, ...], limit: float) -> str:
+    """What becomes of the mutant; a survivor's difference is printed."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    place = copy / mutant.module
+    text = place.read_text(encoding="utf-8")
+    changed = mutate_code(text, get_operator(f"core/{mutant.operator}")(), mutant.occurrence)
+    try:
+        place.write_text(changed, encoding="utf-8")
+        outcome = run_tests(tests, limit)
+    finally:
+        place.write_text(text, encoding="utf-8")
+    print(f"{outcome:<9} {mutant.module}:{mutant.line} {mutant.operator}", flush=True)
+    if outcome == "survived":
+        lines = difflib.unified_diff(text.splitlines(), changed.splitlines(), lineterm="", n=0)
+        print("\n".join(f"    {line}" for line in list(lines)[2:]), flush=True)
+    return outcome
+
+
+def run_tests(tests: tuple[str, ...], limit: float) -> str:
+    """Fork, run the tests in the child, and say whether they noticed: killed, survived or timeout."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        sys.dont_write_bytecode = True  # a mutant may have the size and the second of the one before it
+        import pytest
+
+        code = 1
+        with contextlib.suppress(BaseException):
+            code = pytest.main([*OPTIONS, *tests])
+        os._exit(int(code))
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "timeout"
+
+
+def report(rows: list[tuple[Mutant, str]], out: Path | None) -> None:
+    """The score of each module and of all, and the table."""
+    for module in (*dict.fromkeys(m.module for m, _ in rows), ""):
+        outcomes = [outcome for m, outcome in rows if module in ("", m.module)]
+        killed = len(outcomes) - outcomes.count("survived")
+        share = killed / max(len(outcomes), 1)
+        print(f"{module or 'all':<40} {killed:4} of {len(outcomes):4} killed  {share:4.0%}")
     if out is not None:
         with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("module", "operator", "line", "outcome"))
-            writer.writerows((m, o, n, str(t).split(".")[-1].lower()) for m, o, n, t, _ in rows)
-    return 0
+            writer.writerow(("module", "line", "operator", "occurrence", "outcome"))
+            table = sorted((m.module, m.line, m.operator, m.occurrence, o) for m, o in rows)
+            writer.writerows(table)
 
 
 if __name__ == "__main__":
