@@ -141,7 +141,7 @@ def analyse(objective: Objective, target: str = "objective") -> Analysis:
             f"target: {target}: {what}; write that part with operations that it reads"
         ) from error
     weights = {g: w for g, w in found.items() if w is not None}
-    laws = (*_algebraic(objective), _unbiased(objective), *_binary(weights))
+    laws = (*_algebraic(objective), _lengths(objective), _unbiased(objective), *_binary(weights))
     if weights:
         notes += _engine_note(objective, weights[2])
     else:
@@ -281,6 +281,36 @@ def _algebraic(objective: Objective) -> Iterator[Law]:
         "A group whose rewards are all equal has weights of zero.",
         lambda r, s: w(r[:1] * jnp.ones(r.shape), s),
     )
+
+
+def _lengths(objective: Objective) -> Law:
+    """Whether a token's weight depends on how long the rollouts are: 1 and 2 tokens against one token each.
+
+    Where it does, as with a mean over a rollout's tokens, what holds for one token each need not hold for texts.
+    """
+    name, statement = "length_independent", "A token's weight does not depend on the lengths of the rollouts."
+
+    def weights(rewards: Any, logp: Any, mask: Any, side: Any) -> Any:
+        fields = {"greedy_rewards": side["greedy_rewards"], "baseline": side["baseline"]}
+        values = jnp.broadcast_to(side["values"], logp.shape)
+        batch = Batch(rewards[None], logp, mask, logp_ref=logp, logp_sampler=logp, values=values, **fields)
+        return jax.grad(objective)(logp, batch)[0]
+
+    def zero(rewards: Any, logp: Any, side: Any) -> Any:
+        one = weights(rewards, logp[..., :1], np.ones((1, 2, 1), bool), side)
+        two = weights(rewards, logp, np.asarray([[[True, False], [True, True]]]), side)
+        return jnp.stack([two[0, 0] - one[0, 0], two[1, 0] - one[1, 0], two[1, 1] - one[1, 0]])
+
+    try:
+        point = _nonzero_point(zero, (symbols("r", (2,)), symbols("a", (1, 2, 2)), _side(2)))
+    except (Undecided, Unreadable, TypeError, ValueError) as error:
+        return Law(name, statement, None, note=str(error).splitlines()[0])
+    note = "G = 2, rollouts of 1 and 2 tokens against one token each, on policy"
+    if point is None:
+        return Law(name, statement, True, note=note)
+    where = {str(s): str(v) for s, v in sorted(point.items(), key=lambda item: str(item[0]))}
+    warning = "; what is said below for one token need not hold for rollouts of unequal length"
+    return Law(name, statement, False, where, note=note + warning)
 
 
 def _law(name: str, statement: str, zero: Callable[..., Any], *extra: sp.Symbol) -> Law:

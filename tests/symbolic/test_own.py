@@ -58,6 +58,7 @@ def test_leave_one_out_is_unbiased_and_not_standardised():
 def test_clipped_grpo():
     found = analyse(catalogue.get("grpo", eps=1e-4).objective)
     laws = verdicts(found)
+    assert laws["length_independent"] == "refuted"  # GRPO divides by the length
     assert [n for n, v in laws.items() if v == "proved"] == [
         "zero_sum", "shift_invariant", "zero_on_equal_rewards", "direction_biased_across_prompts",
     ]  # fmt: skip
