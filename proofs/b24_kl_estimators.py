@@ -4,7 +4,7 @@ import jax
 import sympy as sp
 from _short_sequences import mean_agrees, stopping, stopping_engine
 
-from gradvar.composition import compose
+from gradvar.composition import compose, no_penalty
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
 from gradvar.symbolic import Claim, Exhibit, Source, equal, require, symbols, trace, vanishes
 
@@ -230,26 +230,32 @@ def forms(other="to go"):
     "As shipped",
     route="exact engine",
     shows=(
-        "the k2 penalty as a token loss and k1 to-go as an advantage: their exact means are the token "
-        "form and the sequence form"
+        "the k2 penalty as a token loss has the token form as its exact mean, k1 in the reward (of the "
+        "whole rollout, or to-go) the sequence form"
     ),
 )
-def shipped(rule="token"):
-    def engine(estimator):
-        import jax.numpy as jnp
+def shipped(rule="token", rewarded="whole"):
+    import jax.numpy as jnp
 
+    def mean(adv, loss):
+        estimator = compose(
+            advantage=adv,
+            surrogate=surrogate.likelihood,
+            aggregate=aggregate.sequence_token_sum,
+            penalty=loss,
+            min_group=1,
+        )
         with jax.enable_x64(True):
             ref = jnp.log(jnp.asarray([[[0.5, 0.5], [2 / 3, 1 / 3]]]))
             return stopping_engine(estimator, POLICY, 1, ref_params=ref)
 
-    as_loss = compose(
-        advantage=advantage.raw,
-        surrogate=surrogate.likelihood,
-        aggregate=aggregate.sequence_token_sum,
-        penalty=penalty.k2,
-        min_group=1,
-    )
-    mean_agrees(engine(as_loss), [-x for x in token_pull(POLICY, REF, RULES[rule])], "k2 as a token loss")
+    def pull(name):
+        return [-x for x in token_pull(POLICY, REF, RULES[name])]
+
+    mean_agrees(mean(advantage.raw, penalty.k2), pull(rule), "k2 as a token loss")
+    for place in (penalty.kl_in_reward, penalty.kl_to_go):
+        seen = mean(place(advantage.raw, beta=1.0), no_penalty)
+        mean_agrees(seen, pull(rewarded), f"k1 in the reward, {place.__name__}")
 
 
 @tokens.counterexample(
@@ -271,4 +277,5 @@ def partial(ref=REF):
 tokens.sabotage("the token form for the sequence KL", sequence_gradient, rule="token")
 tokens.sabotage("the token form", forms, other="token")
 tokens.sabotage("the sequence form for the shipped token loss", shipped, rule="whole")
+tokens.sabotage("the token form for the shipped reward", shipped, rewarded="token")
 tokens.sabotage("a reference that agrees on the second token", partial, ref=stopping("1/2", "1/3", [0, 0, 0]))
