@@ -78,14 +78,18 @@ def within(extra=1):
     route="smt",
     shows=(
         r"with $B = QG$ fixed, $\frac{1}{B} [G \sigma_b^2 + \sigma_o^2 + \Delta/(G-1)]$ is the same at 2 "
-        r"and at G only if $\sigma_b^2 (G - 2) = \Delta (1 - 1/(G-1))$; with one kind of prompt two "
+        r"and at G if and only if $\sigma_b^2 (G - 2) = \Delta (1 - 1/(G-1))$; with one kind of prompt two "
         r"rollouts are worst"
     ),
 )
 def budget(between=0):
     sb, so, d, size, total = sp.symbols("sigma_b sigma_o Delta G B", real=True)
     variance = lambda n: (n * sb + so + d / (n - 1)) / total  # noqa: E731
-    given = [size > 2, total > 0, so >= 0, d > 0, sp.Eq(sb, between)]
+    sizes = [size > 2, total > 0, so >= 0, d > 0]
+    same = sp.Eq(variance(sp.Integer(2)), variance(size))
+    balance = sp.Eq(sb * (size - 2), d * (1 - 1 / (size - 1)))
+    require(smt_valid(sizes, sp.Equivalent(same, balance)), "the same variance iff the two parts balance")
+    given = [*sizes, sp.Eq(sb, between)]
     require(
         smt_valid(given, variance(sp.Integer(2)) > variance(size)), "two rollouts have the larger variance"
     )

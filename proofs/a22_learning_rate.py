@@ -158,21 +158,20 @@ adam = Claim(
 def first_update(scale_power=0):
     import optax
 
-    transform = optax.scale_by_adam(b1=0.5, b2=0.75, eps=0.0)  # decay rates that floats hold exactly
     g = symbols("g", (2,), positive=True)
     zeros = g * 0
-
-    def update(gradient, like):
-        return transform.update(gradient, transform.init(like))[0]
-
     point = {x: sp.Rational(i + 1, 3) for i, x in enumerate(g)}
-    for c in (1, 8, sp.Rational(1, 5)):
-        value = trace(update, c * g, zeros, assume=Witness(point))
-        equal(
-            [sp.simplify(v) for v in value],
-            [sp.Integer(c) ** scale_power if c == 8 else 1] * 2,
-            f"a gradient scaled by {c}",
-        )
+    for eps in (0, sp.Rational(1, 4)):
+        # Decay rates that floats hold exactly.
+        transform = optax.scale_by_adam(b1=0.5, b2=0.75, eps=float(eps))
+
+        def update(gradient, like, transform=transform):
+            return transform.update(gradient, transform.init(like))[0]
+
+        for c in (1, 8, sp.Rational(1, 5)):
+            value = trace(update, c * g, zeros, assume=Witness(point))
+            claimed = [sp.Integer(8) ** scale_power * c * x / (c * x + eps) for x in g]
+            equal([sp.simplify(v) for v in value], claimed, f"a gradient scaled by {c}, epsilon {eps}")
 
 
 @adam.step(
