@@ -5,6 +5,7 @@ Code for ``python -c`` is written without single quotes, so that the whole stand
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradvar.testing.arrays import candidates, library
-from gradvar.testing.signatures import inspect_signature
+from gradvar.testing.signatures import SignatureError, inspect_signature
 from gradvar.testing.targets import AdvantageTarget, LossTarget
 
 
@@ -47,9 +48,9 @@ def command(law: str, target: AdvantageTarget | LossTarget, changed: Mapping[str
     if not target.origin:
         return ""
     said = dict(changed)
-    plain = inspect_signature(target.function, None, target.signature.fixed)
-    if plain.kind != target.kind:
-        said["signature"] = target.kind
+    with contextlib.suppress(SignatureError):  # a target made by hand, which the command cannot name
+        if inspect_signature(target.function, None, target.signature.fixed).kind != target.kind:
+            said["signature"] = target.kind
     if (candidates(target.function) or [""])[0] != target.library.name:
         said["library"] = target.library.name
     if isinstance(target, AdvantageTarget):

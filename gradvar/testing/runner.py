@@ -123,8 +123,8 @@ class Report:
                 lines.append(f"  {'':<{width}}  $ {r.reproduce}")
         if any(r.status == FAILS for r in self.results):
             some = any(r.declared is not None for r in self.results)
-            line = "declared" if some else "what every sane estimator obeys"
-            lines.append(f"* not as it should be ({line}); other laws that fail only tell estimators apart")
+            mark = f"* decides: {'declared' if some else 'every sane estimator obeys it'}; " if failed else ""
+            lines.append(f"{mark}other laws that fail only tell estimators apart")
         return "\n".join(lines)
 
 

@@ -359,3 +359,9 @@ def test_numbers_come_back_as_they_went():
     found = target([[0.0, 1.0], [1.0, 2.0, 6.0]], order=[4, 0, 2, 1, 3])
     np.testing.assert_allclose(found[0], [-1.0, 1.0])
     np.testing.assert_allclose(found[1], [-3.0, -1.5, 4.5])
+
+
+def test_a_target_made_by_hand_is_reproduced_as_far_as_it_can_be_named():
+    target = loss_target(sound.ppo_loss, origin="mine:loss")
+    target.function = lambda logp, old_logp, advantages, mask, temperature: 0.0  # the command could not tell
+    assert not check_loss(target, laws=["both_signs"], examples=2).ok
