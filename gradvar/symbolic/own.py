@@ -27,7 +27,6 @@ from gradvar.symbolic.trace import symbols
 from gradvar.symbolic.verify import vanishes
 from gradvar.types import Batch, Estimator, Objective
 
-_OPTIONAL = ("logp_ref", "logp_sampler", "values")
 LARGEST_GROUP = 4
 
 
