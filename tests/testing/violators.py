@@ -299,6 +299,12 @@ def mean_centred(rewards):
     return rewards - rewards.mean(axis=1, keepdims=True)
 
 
+def squared_and_left_out(rewards):
+    """Leave-one-out of squared rewards: unbiased where rewards are 0 and 1, and nowhere else."""
+    n = rewards.shape[1]
+    return (rewards**2 - (rewards**2).mean(axis=1, keepdims=True)) * n / max(n - 1, 1)
+
+
 ADVANTAGES = (
     (no_epsilon, "finite", {}),
     (no_epsilon, "zero_on_equal_rewards", {}),
@@ -357,4 +363,6 @@ ADVANTAGES = (
     (standardised, "unbiased", {}),
     (standardised, "unbiased_up_to_constant", {}),
     (mean_centred, "unbiased", {}),
+    (squared_and_left_out, "unbiased", {}),
+    (squared_and_left_out, "unbiased_up_to_constant", {}),
 )

@@ -26,7 +26,7 @@ def zero_on_equal_rewards(
     """
     a = target((group, *beside), dtype)[0]
     worst = float(np.abs(a).max())
-    expect(bool(worst <= NOTICEABLE), f"{dtype} {shown(group, 9)} -> {shown(a)}, expected zeros")
+    expect(bool(worst <= NOTICEABLE), f"{dtype} {told(group, dtype)} -> {shown(a)}, expected zeros")
     if worst > 0:
         raise Residue(
             f"leaves up to {worst:.2g} on {len(group)} x {group[0]:.9g} in {dtype} (line: {NOTICEABLE:g})",
@@ -185,7 +185,9 @@ def no_amplification(target: AdvantageTarget, group: tuple[float, ...], dtype: s
     a = target([group], dtype)[0]
     worst = float(np.abs(a).max())
     if near:
-        expect(bool(worst <= ORDER_ONE), f"{dtype} {shown(group, 9)}: equal but for rounding -> {shown(a)}")
+        expect(
+            bool(worst <= ORDER_ONE), f"{dtype} {told(group, dtype)}: equal but for rounding -> {shown(a)}"
+        )
     reach = max(*group, 0.0) - min(*group, 0.0)
     limit = max(reach, len(group)) * 1.01
     expect(bool(worst <= limit), f"{dtype} {shown(group)} -> {shown(a)}: above both the reward range and G")
@@ -206,6 +208,11 @@ def masked_inert(target: AdvantageTarget, group: tuple[float, ...], garbage: flo
         close(target, clean, dirty),
         f"{shown(group)} -> {shown(clean)}, with {garbage:g} on the padding -> {shown(dirty)}",
     )
+
+
+def told(values: tuple[float, ...], dtype: str) -> str:
+    """Rewards with as many digits as tell neighbours of the dtype apart."""
+    return shown(values, 17 if dtype == "float64" else 9)
 
 
 def _dtypes(target: AdvantageTarget) -> st.SearchStrategy[str]:
