@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import jax
 import pytest
 
 from gradvar import cli
@@ -14,10 +15,31 @@ PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=lambda c: c.splitlines()[-1][:40])
+BANK = next(code for code in PYTHON if "bank.save" in code)
+
+
+def run(code):
+    with jax.enable_x64(False):  # as a reader has it
+        exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("code", [c for c in PYTHON if c != BANK], ids=lambda c: c.splitlines()[-1][:40])
 def test_the_python_runs(code, capsys):
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    run(code)
     assert capsys.readouterr().out.strip()
+
+
+def test_the_bank_and_its_advice_are_as_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run(BANK)
+    (command,) = [c for c in COMMANDS if c.startswith("gradvar advise")]
+    assert cli.run(shlex.split(command)[1:]) == 0
+    printed = capsys.readouterr().out
+    outputs = [text for kind, text in re.findall(r"```(\w*)\n(.*?)```", TEXT, re.S) if not kind]
+    expected = [line for text in outputs for line in text.splitlines() if "95 %" in line]
+    assert len(expected) == 3
+    for line in expected:
+        assert line in printed
 
 
 def test_there_are_exactly_two_set_up_commands():
