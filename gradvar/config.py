@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -99,8 +99,9 @@ class MeasureConfig:
             raise ValueError(f"success: {self.success}; give a rate between 0 and 1, such as 0.4")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed: {self.seed}; give a whole number from 0 to {2**32 - 1}")
-        for folder in (self.out, *([self.json.parent] if self.json is not None else [])):
-            check_writable(folder)
+        check_writable(self.out)
+        if self.json is not None:
+            check_file(self.json, "json")
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, for provenance."""
@@ -117,15 +118,30 @@ class ListConfig:
     """Accepted like everywhere; a list has nothing random."""
 
 
-def check_writable(folder: Path) -> None:
-    """Raise ``ValueError`` unless files can be made in ``folder``, or in the nearest folder above it that exists."""
+def check_writable(folder: Path, argument: str = "out") -> None:
+    """Raise ``ValueError`` unless files can be made in ``folder``, or in the nearest folder above it that exists.
+
+    A file is really made, and removed: permission bits say nothing to an administrator, and nothing of file systems
+    that are read-only or full.
+    """
     at = Path(folder).absolute()
     while not at.exists():
         at = at.parent
     if not at.is_dir():
-        raise ValueError(f"out: {folder} is or lies below a file, {at}; give a folder")
-    if not os.access(at, os.W_OK | os.X_OK):
-        raise ValueError(f"out: {folder} cannot be written (no permission in {at}); give another folder")
+        raise ValueError(f"{argument}: {folder} is or lies below a file, {at}; give a folder")
+    try:
+        tempfile.TemporaryFile(dir=at).close()
+    except OSError as error:
+        raise ValueError(
+            f"{argument}: {folder} cannot be written ({error.strerror} in {at}); give another folder"
+        ) from None
+
+
+def check_file(file: Path, argument: str) -> None:
+    """Raise ``ValueError`` unless ``file`` can be written and is no folder."""
+    if Path(file).is_dir():
+        raise ValueError(f"{argument}: {file} is a folder; give a file, such as {file / 'results.json'}")
+    check_writable(Path(file).parent, argument)
 
 
 def _listed(values: tuple[object, ...]) -> str:

@@ -19,6 +19,7 @@ from gradvar import catalogue
 from gradvar.config import MeasureConfig
 from gradvar.measure.direct import direct_many
 from gradvar.measure.exact import TooLarge, exact_from_tables, finite_tables
+from gradvar.measure.side import NAMES
 from gradvar.measure.statistics import FIGURES
 from gradvar.policies import Bandit
 from gradvar.report.files import write_csv, write_json, write_parquet
@@ -30,6 +31,7 @@ from gradvar.types import Estimator, Moments, Policy, Task
 
 SETTING = ("policy", "task", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")
 PER_ROLLOUT = (*FIGURES, "snr_per_rollout")
+SUPPLIED = (*NAMES, "logp_ref", "logp_sampler")
 DRIFT_RATE = {"bandit": 0.1, "tabular": 0.1, "transformer": 3e-4}
 
 
@@ -146,7 +148,11 @@ def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:
     """Every estimator at every clip range (None: its own); those that do not clip appear once."""
     found: list[tuple[float | None, Estimator]] = []
     for name in config.estimators:
-        catalogue.get(name)
+        unmet = [need for need in catalogue.get(name).needs if need not in SUPPLIED]
+        if unmet:
+            raise ValueError(
+                f"estimators: '{name}' needs {', '.join(unmet)}, which no policy or task here supplies; leave it out"
+            )
         settings = catalogue.describe(name).settings
         if not (config.clip and {"clip_low", "clip_high"} <= set(settings)):
             found.append((None, catalogue.get(name)))
@@ -234,6 +240,7 @@ def _measure(
                 monitor.advance(note=f"{estimator.name} G={size}")
                 yield Result(scene.name, scene.task_name, steps, clip, "exact", moments)
             if left:
+                at = f"{', '.join(e.name for _, e in left)} G={size}"
                 sampled = direct_many(
                     [e for _, e in left],
                     scene.policy,
@@ -244,6 +251,9 @@ def _measure(
                     replicates=config.replicates,
                     prompts=prompts,
                     old_params=None if steps == 0 else old,
+                    on_progress=lambda done, total, at=at: monitor.advance(
+                        0, note=f"{at}, batch {done} of {total}"
+                    ),
                 )
                 for (clip, _), moments in zip(left, sampled, strict=True):
                     monitor.advance(note=f"{moments.estimator} G={size}")

@@ -1,6 +1,7 @@
 """The study, its files and figures, and the command line as a user meets them."""
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import gradvar as gv
-from gradvar import cli
+from gradvar import cli, config
 from gradvar.config import MeasureConfig
 from gradvar.studies import bias_curve, variants
 
@@ -67,8 +68,8 @@ def test_sampled_settings_carry_intervals():
 
 
 def test_clip_is_an_axis_for_those_that_clip():
-    config = MeasureConfig(estimators=("rloo", "grpo"), clip=(0.1, 0.3))
-    assert [(clip, e.name) for clip, e in variants(config)] == [(None, "rloo"), (0.1, "grpo"), (0.3, "grpo")]
+    asked = MeasureConfig(estimators=("rloo", "grpo"), clip=(0.1, 0.3))
+    assert [(clip, e.name) for clip, e in variants(asked)] == [(None, "rloo"), (0.1, "grpo"), (0.3, "grpo")]
     study = gv.study(
         **SMALL | {"estimators": ("grpo",), "clip": (0.01, 0.9), "group_sizes": (4,), "staleness": (4,)}
     )
@@ -158,6 +159,7 @@ BAD = {
     "success: 1.5;": ["--success", "1.5"],
     "seed: -1;": ["--seed", "-1"],
     "estimators: nothing given": ["--estimators"],
+    "estimators: 'gdpo' needs reward_parts": ["--estimators", "gdpo"],
 }
 
 
@@ -175,16 +177,48 @@ def test_an_unknown_task_is_exit_2(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.run(["measure", "--task", "chess"])
     assert caught.value.code == 2
-    assert "chess" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "'chess'" in error
+    assert "--task" in error
+    assert "sorting" in error
+    assert error.count("\n") == 1
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     assert cli.run(["measure", *ARGUMENTS, "--out", str(tmp_path / "file" / "out")]) == 2
     assert "is or lies below a file" in capsys.readouterr().err
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert cli.run(["measure", *ARGUMENTS, "--out", str(tmp_path / "out")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(config.tempfile, "TemporaryFile", _refuse)
+        assert cli.run(["measure", *ARGUMENTS, "--out", str(tmp_path / "out")]) == 2
+    assert "out: " in (error := capsys.readouterr().err)
+    assert "cannot be written (Permission denied in" in error
+    assert cli.run(["measure", *ARGUMENTS, "--json", str(tmp_path)]) == 2
+    assert "is a folder; give a file" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def _refuse(*_, **__):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_a_disk_that_fills_up_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("gradvar.studies.write_csv", _refuse)
+    assert cli.run(["measure", *ARGUMENTS, "--rollouts", "8", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert "could not be written (Permission denied)" in said.err
+    assert said.err.count("\n") == 1
+    assert "rloo" in said.out
+
+
+def test_an_interrupt_is_one_line_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradvar.studies.measure_study", interrupt)
+    assert cli.run(["measure", *ARGUMENTS, "--rollouts", "8", "--out", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "gradvar: interrupted\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failed_write_leaves_nothing_half_written(study, tmp_path, monkeypatch):

@@ -13,11 +13,11 @@ from gradvar.config import ListConfig
 def run(config: ListConfig) -> int:
     """Print every named estimator; write it as JSON too where a file is given. Returns the exit code."""
     from gradvar import catalogue
-    from gradvar.config import check_writable
+    from gradvar.config import check_file
     from gradvar.report.files import write_json
 
     if config.json is not None:
-        check_writable(config.json.parent)
+        check_file(config.json, "json")
     entries = catalogue.entries()
     table = Table(title=f"{len(entries)} estimators", title_justify="left", pad_edge=False)
     for column in ("name", "what it is", "arXiv", "settings", "needs"):

@@ -67,10 +67,15 @@ def run(config: MeasureConfig) -> int:
     console.print(
         "± is half a 95 % interval; 'exact' is by enumeration. Cosine and bias factor are against grad J."
     )
-    written = study.save(config.out)
-    if config.json is not None:
-        write_json(config.json, study.as_json())
-        written.append(config.json)
+    try:
+        written = study.save(config.out)
+        if config.json is not None:
+            write_json(config.json, study.as_json())
+            written.append(config.json)
+    except OSError as error:  # a disk that filled up meanwhile; the tables above are not lost
+        raise ValueError(
+            f"out: {config.out} could not be written ({error.strerror or error}); give another folder"
+        ) from None
     console.print(
         f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in written)}"
     )

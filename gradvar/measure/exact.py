@@ -118,7 +118,7 @@ def _exact(
     separate = size == 1 or is_separable(estimator, tables, size, group_size)
     if route not in ("auto", "groups", "multisets"):
         raise ValueError(f"route: '{route}'; choose auto, groups or multisets")
-    symmetric = route != "groups" and is_symmetric(estimator, tables, group_size)
+    symmetric = route != "groups" and is_symmetric(estimator, tables, group_size, trials=64 * size)
     if route == "multisets" and not symmetric:
         raise ValueError(
             f"route: multisets, but {estimator.name} depends on the order of the rollouts; use groups"
@@ -194,12 +194,15 @@ def exact_moments(
     )
 
 
-def is_symmetric(estimator: Estimator, tables: Tables, group_size: int) -> bool:
-    """Whether permuting the rollouts of a group only permutes the token weights, on random groups of these tables."""
+def is_symmetric(estimator: Estimator, tables: Tables, group_size: int, trials: int = 64) -> bool:
+    """Whether permuting the rollouts of a group only permutes the token weights, on random groups of these tables.
+
+    With ``trials`` 64 times the prompts of a batch it shares its compiled program with ``is_separable``.
+    """
     rng = np.random.default_rng(0)
     num_prompts, num_completions = tables.probs.shape
-    rows = rng.integers(num_prompts, size=(64, 1))
-    picks = rng.integers(num_completions, size=(64, 1, group_size))
+    rows = rng.integers(num_prompts, size=(trials, 1))
+    picks = rng.integers(num_completions, size=(trials, 1, group_size))
     order = rng.permuted(np.broadcast_to(np.arange(group_size), picks.shape), axis=-1)
     plain = _weights(estimator, tables, rows, picks)
     moved = _weights(estimator, tables, rows, np.take_along_axis(picks, order, -1))

@@ -69,13 +69,18 @@ def bias(study: Study) -> Figure:
     rates = np.concatenate([[0.005, 0.01, 0.02], np.linspace(0.04, 0.96, 24), [0.98, 0.99, 0.995]])
     figure = Figure(figsize=(max(6.0, 2.8 * len(sizes)), 3.4))
     axes = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
+    shown: list[np.ndarray] = []
     for axis, size in zip(axes, sizes, strict=True):
         for index, (name, curve) in enumerate(bias_curve(estimators, size, rates).items()):
+            # Curves may coincide: earlier ones are drawn wider, and markers take turns.
+            width = 1.3 + 0.7 * (len(estimators) - 1 - index)
             axis.plot(
-                rates, curve, color=_colour(index), label=name, **_mark(index), markevery=4, ms=4, lw=1.3
-            )
+                rates, curve, color=_colour(index), label=name, **_mark(index), markevery=(index % 5, 5),
+                ms=4 + width / 3, lw=width,
+            )  # fmt: skip
+            shown.append(curve)
         axis.set(title=f"G = {size}", xlabel="success rate p of the prompt")
-    _scale_y(axes)
+    _scale_y(axes, shown)
     axes[0].set_ylabel("bias factor,  ⟨E g, ∇J⟩ / ||∇J||²")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(estimators))
     figure.suptitle("The weight that a prompt gets\n(exact; one prompt with two answers, on policy)")
@@ -103,7 +108,9 @@ def split(study: Study) -> Figure:
         axis.set(title=title, ylabel="share of tr Cov", ylim=(0, 1))
         axis.grid(axis="x", visible=False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    figure.suptitle(f"Between prompts (solid) and within groups (pale), {_budget(study)}")
+    figure.suptitle(
+        f"Between prompts (solid) and within groups (pale), {_budget(study)};\nlines are 95 % intervals"
+    )
     return figure
 
 
@@ -114,20 +121,23 @@ def _against_group_size(study: Study, name: str, label: str) -> Figure:
     figure = Figure(figsize=(3.9 * columns + 0.4, 2.9 * rows + 0.6))
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for axis, (title, results) in zip(axes, panels.items(), strict=False):
-        for index, (series, points) in enumerate(_series(results).items()):
+        shown = [
             _line(axis, points, name, index, series)
+            for index, (series, points) in enumerate(_series(results).items())
+        ]
         axis.set_xscale("log", base=2)
         axis.set_xticks(study.config.group_sizes, [str(s) for s in study.config.group_sizes])
         axis.minorticks_off()
         axis.set(title=title, xlabel="group size G", ylabel=label)
-        _scale_y([axis])
+        _scale_y([axis], shown)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
 
-def _line(axis: Any, points: list[Result], name: str, index: int, label: str) -> None:
+def _line(axis: Any, points: list[Result], name: str, index: int, label: str) -> np.ndarray:
+    """Draw one estimator's points with their intervals; the values drawn."""
     sizes = np.array([r.moments.group_size for r in points]) * 2 ** (0.03 * (index - 2))
     values = np.array([getattr(r.moments, name) for r in points])
     bounds = np.array([r.moments.interval(name) for r in points])
@@ -137,11 +147,12 @@ def _line(axis: Any, points: list[Result], name: str, index: int, label: str) ->
     axis.errorbar(
         sizes, values, errors, color=_colour(index), label=label, capsize=2, ms=4, lw=1.3, **_mark(index)
     )
+    return values
 
 
-def _scale_y(axes: Sequence[Any]) -> None:
-    """From zero where the values are of one order of magnitude, else logarithmic."""
-    values = np.concatenate([line.get_ydata() for axis in axes for line in axis.lines]).astype(float)
+def _scale_y(axes: Sequence[Any], shown: Sequence[np.ndarray]) -> None:
+    """From zero where the values shown (not their intervals) are of one order of magnitude, else logarithmic."""
+    values = np.concatenate(shown).astype(float)
     values = values[np.isfinite(values) & (values > 0)]
     wide = values.size and values.max() > 20 * values.min()
     for axis in axes:

@@ -62,7 +62,7 @@ def _figure(moments: object, name: str) -> str:
         return "n/a"
     low, high = moments.interval(name)  # type: ignore[attr-defined]
     half = (high - low) / 2
-    if half == 0 or math.isnan(half):
+    if math.isnan(half) or half <= 1e-6 * abs(value):  # exact, or equal to the reference but for rounding
         return f"{value:.4g}"
     places = max(0, 1 - math.floor(math.log10(half)))
     if places > 6 or abs(value) >= 1e5:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
@@ -79,20 +80,27 @@ def _climb(
         params, memory = state
         key_prompts, key_rollouts = jax.random.split(jax.random.fold_in(key, index))
         prompts = task.prompts(key_prompts, sizes[0])
-        completions = policy.sample(params, key_rollouts, prompts, sizes[1])
+        # Rollouts as a flat axis: policies have the smallest program for groups of one, and compiling costs
+        # more here than the prompt's part done once for each rollout.
+        each = jax.tree.map(lambda x: jnp.repeat(x, sizes[1], axis=0), prompts)
+        flat = policy.sample(params, key_rollouts, each, 1)
+
+        def grouped(x: Array) -> Array:
+            return x.reshape(*sizes, *x.shape[2:])
+
         extras: dict[str, Any] = {}
         if "logp_ref" in estimator.needs:
-            extras["logp_ref"] = policy.logprobs(reference, prompts, completions)
+            extras["logp_ref"] = grouped(policy.logprobs(reference, each, flat))
         if "greedy_rewards" in estimator.needs:
             extras["greedy_rewards"] = task.reward(prompts, policy.greedy(params, prompts))[:, 0]
-        rewards = task.reward(prompts, completions)
+        rewards, mask = grouped(task.reward(each, flat)), grouped(policy.mask(flat))
 
         def loss(params: PyTree) -> Float[Array, ""]:
-            logp = policy.logprobs(params, prompts, completions)
+            logp = grouped(policy.logprobs(params, each, flat))
             old = jax.lax.stop_gradient(logp)
             if "logp_sampler" in estimator.needs:
                 extras["logp_sampler"] = old
-            return -estimator(logp, Batch(rewards, old, policy.mask(completions), **extras))
+            return -estimator(logp, Batch(rewards, old, mask, **extras))
 
         updates, memory = rule.update(jax.grad(loss)(params), memory, params)
         if optimiser is None:

@@ -62,8 +62,8 @@ def warm_transformer(
     dtype: str,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> Warm:
-    """A transformer of about 100,000 parameters on a sequence task, warm-started to ``success``; kept on disk."""
+    """A transformer of about 60,000 parameters on a sequence task, warm-started to ``success``; kept on disk."""
     made = SEQUENCE_TASKS[task]()
-    policy = Transformer.for_task(made, dtype=dtype)
+    policy = Transformer.for_task(made, dtype=dtype, width=48, hidden=144)
     warm = warm_start(policy, made, jax.random.key(seed), success, on_step=on_step)
     return Warm(policy, made, warm.params, warm.success_rate, warm.prompt_rates)

@@ -46,7 +46,8 @@ def test_steps_are_those_written_out_by_hand():
     for index in range(3):
         key_prompts, key_rollouts = jax.random.split(jax.random.fold_in(key, index))
         prompts = TASK.prompts(key_prompts, num)
-        completions = POLICY.sample(by_hand, key_rollouts, prompts, group)
+        each = jnp.repeat(prompts, group)
+        completions = POLICY.sample(by_hand, key_rollouts, each, 1).reshape(num, group, -1)
         rewards = np.asarray(TASK.reward(prompts, completions))
         slope = np.zeros((2, 3))
         for q in range(num):  # the score of a softmax: one-hot less probabilities
