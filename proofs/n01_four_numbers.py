@@ -32,7 +32,7 @@ claim = Claim(
         r"$\mathrm{E}\|\hat g\|^2 = \frac{1}{G^2} \mathrm{E}_k\left[ a_k^2 \left(k v_1 + \frac{k(k-1)\|g\|^2}{p^2}\right) + b_k^2 \left((G-k) v_0 + \frac{(G-k)(G-k-1)\|g\|^2}{(1-p)^2}\right) - "
         r"\frac{2 a_k b_k k (G-k) \|g\|^2}{p(1-p)} \right]$, $k \sim$ Binomial(G, p). So $(p, \|g\|^2, v_1, v_0)$ determine bias and $\mathrm{tr\,Cov}$ of every such estimator at every G."
     ),
-    source=Source("this project", "", "DESIGN.md, section 5"),
+    source=Source("this project", "", "the four numbers and the group size"),
     verdict="proved",
     own=True,
     scope="every G and k (symbolic), every law of the score with finite second moments, any number of parameters; advantages that depend on the group's rewards only and treat equal rewards equally",

@@ -19,7 +19,7 @@ from gradvar.symbolic import (
     weights_of,
 )
 
-OURS = Source("this project", "", "DESIGN.md, section 5; ledger row B5")
+OURS = Source("this project", "", "the four numbers and the group size; ledger row B5")
 G = sp.Symbol("G", positive=True)
 
 
