@@ -240,7 +240,11 @@ def _measure(
                 monitor.advance(note=f"{estimator.name} G={size}")
                 yield Result(scene.name, scene.task_name, steps, clip, "exact", moments)
             if left:
-                at = f"{', '.join(e.name for _, e in left)} G={size}"
+                names = ", ".join(e.name for _, e in left)
+
+                def tell(done: int, total: int, at: str = f"{names} G={size}") -> None:
+                    monitor.advance(0, note=f"{at}, batch {done} of {total}")
+
                 sampled = direct_many(
                     [e for _, e in left],
                     scene.policy,
@@ -251,9 +255,7 @@ def _measure(
                     replicates=config.replicates,
                     prompts=prompts,
                     old_params=None if steps == 0 else old,
-                    on_progress=lambda done, total, at=at: monitor.advance(
-                        0, note=f"{at}, batch {done} of {total}"
-                    ),
+                    on_progress=tell,
                 )
                 for (clip, _), moments in zip(left, sampled, strict=True):
                     monitor.advance(note=f"{moments.estimator} G={size}")

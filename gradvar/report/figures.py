@@ -17,6 +17,7 @@ from gradvar.studies import Result, Study, bias_curve, variants
 # Okabe and Ito's colours, told apart by colour-blind readers; the marker says the same once more.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_BARS = "(bars are 95 % intervals; points without one are exact)"
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -51,14 +52,14 @@ def save_figures(study: Study, folder: Path) -> list[Path]:
 def variance(study: Study) -> Figure:
     """Variance against group size, at the study's budget."""
     figure = _against_group_size(study, "trace_cov", "tr Cov of the batch gradient")
-    figure.suptitle(f"Variance against group size, {_budget(study)}")
+    figure.suptitle(f"Variance against group size, {_budget(study)}\n{_BARS}")
     return figure
 
 
 def snr(study: Study) -> Figure:
     """Signal-to-noise ratio that one rollout buys."""
     figure = _against_group_size(study, "snr_per_rollout", "SNR per rollout,  ||E g||² / tr Cov / N")
-    figure.suptitle(f"What one rollout buys, {_budget(study)}")
+    figure.suptitle(f"What one rollout buys, {_budget(study)}\n{_BARS}")
     return figure
 
 
