@@ -235,10 +235,9 @@ def _equal(target: AdvantageTarget) -> st.SearchStrategy[Example]:
             )
         )
 
-    # Single precision, in which rewards mostly come, twice as often. Not float16: an epsilon of 1e-6 is below
-    # its smallest normal number, and compilers flush it to zero; that is ``half_precision``'s business.
-    floats = target.library.floats
-    return st.sampled_from([d for d in floats for _ in range(2 if d == "float32" else 1)]).flatmap(of)
+    # Not float16: an epsilon of 1e-6 is below its smallest normal number, and compilers flush it to zero. What
+    # becomes of equal rewards there is ``half_precision``'s business.
+    return st.sampled_from(target.library.floats).flatmap(of)
 
 
 def _scales(target: AdvantageTarget) -> st.SearchStrategy[Example]:
