@@ -43,7 +43,7 @@ class MeasureConfig:
     """Rollouts per batch, when budget is rollouts."""
     prompts: int = 8
     """Prompts per batch, when budget is prompts."""
-    replicates: int = 128
+    replicates: int = 96
     """Monte Carlo batches per setting, where enumeration is out of reach."""
     success: float = 0.4
     """Success rate to which the transformer is warm-started."""
