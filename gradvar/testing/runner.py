@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
-from hypothesis.errors import Flaky, HypothesisException
+from hypothesis.errors import Flaky, Unsatisfiable
 
 from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law, Residue
 from gradvar.testing.names import LAWS as NAMES
@@ -155,7 +155,7 @@ def check_law(
     seen = _Search()
     try:
         _search(law, target, seen, 1 if law.exact else examples, random_seed)
-    except (Flaky, HypothesisException) as error:
+    except (Flaky, Unsatisfiable) as error:
         if seen.example is None:
             return Result(law.name, OUT, why=f"no examples: {error}", **about)
     if seen.example is None:

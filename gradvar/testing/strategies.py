@@ -120,7 +120,7 @@ def near_equal_groups(
 ) -> SearchStrategy[Group]:
     """Rewards that differ by at most ``ulps`` units in the last place of the dtype: equal but for
     rounding."""
-    low = 0.05 if domain == "nonnegative" else -1.0
+    low = 0.0 if domain == "nonnegative" else -1.0
     value = st.one_of(st.sampled_from(INEXACT), st.floats(low, 1.0, allow_subnormal=False, width=32)).filter(
         lambda v: abs(v) >= 0.05
     )
