@@ -25,7 +25,7 @@ TRAINERS = (
     "rlax==0.1.9",
 )
 LIGHT = (
-    "omegaconf", "antlr4-python3-runtime", "pyyaml", "tensordict", "pyvers", "cloudpickle", "orjson",
+    "omegaconf", "antlr4-python3-runtime", "pyyaml", "tensordict>=0.14.3,<0.15", "pyvers", "cloudpickle", "orjson",
     "pandas",
     "python-dateutil", "six", "importlib_metadata", "zipp", "codetiming", "wadler_lindig", "jaxtyping",
     "equinox",
