@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradvar.pieces import aggregate
+from gradvar.pieces import advantage, aggregate, select
 
 RULES = {
     "token_mean": aggregate.token_mean,
@@ -20,3 +20,16 @@ def test_a_batch_of_one_token_is_that_token(rule, padding):
     tokens = jnp.asarray([[[3.0] + [np.nan] * padding]])
     mask = jnp.asarray([[[True] + [False] * padding]])
     assert float(rule(tokens, mask)) == 3.0
+
+
+def test_one_token_in_a_whole_group_is_a_length_weight_too():
+    """The rollout with the only token is the baseline."""
+    found = advantage.length_weighted(jnp.asarray([[3.0, 1.0]]), jnp.asarray([[1.0, 0.0]]))
+    np.testing.assert_allclose(found, [[0.0, -2.0]])
+
+
+def test_selections_take_their_arrays_by_name():
+    rewards, lengths = jnp.zeros((1, 3)), jnp.asarray([[1.0, 2.0, 3.0]])
+    found = select.within_length(rewards=rewards, lengths=lengths, limit=2.0)
+    np.testing.assert_array_equal(found, [[True, False, False]])
+    assert select.within_length(rewards, lengths).all()

@@ -2,8 +2,11 @@
 
 import pytest
 
-from gradvar.testing import check_advantage, check_loss
+from gradvar.testing import advantage_target, check_advantage, check_loss
+from gradvar.testing.laws import Broken
+from gradvar.testing.laws.advantage import group_isolated, scale_equivariant
 
+from . import sound, violators
 from .sound import LOSSES, NUMPY, jax_dr_grpo_loss, jax_grpo, torch_sound
 
 UNIVERSAL = [
@@ -32,6 +35,52 @@ def test_numpy_estimators_pass(function):
 @pytest.mark.parametrize("function", LOSSES, ids=lambda f: f.__name__)
 def test_numpy_losses_pass(function):
     _passes(check_loss, function, examples=15)
+
+
+# The laws that tell estimators apart: what each of these obeys, and what it does not.
+TELL_APART = {
+    sound.dr_grpo: (
+        "zero_sum shift_invariant scale_equivariant sign_against_mean antisymmetric_pair layout_independent "
+        "duplicate_prompts dtype_preserved half_precision unbiased_up_to_constant prompt_weighted",
+        "scale_invariant bounded leave_one_out_factor unbiased",
+    ),
+    sound.rloo_flat: (
+        "zero_sum shift_invariant scale_equivariant ragged_groups layout_independent duplicate_prompts "
+        "leave_one_out_factor unbiased unbiased_up_to_constant",
+        "bounded scale_invariant",
+    ),
+    sound.grpo_num_generations: (
+        "zero_sum shift_invariant scale_invariant bounded antisymmetric_pair duplicate_prompts prompt_weighted",
+        "scale_equivariant unbiased unbiased_up_to_constant leave_one_out_factor",
+    ),
+    sound.grpo_tokens: ("ragged_groups layout_independent bounded", "unbiased"),
+}
+
+
+@pytest.mark.parametrize("function", TELL_APART, ids=lambda f: f.__name__)
+def test_the_laws_that_tell_estimators_apart_do(function):
+    holds, fails = (names.split() for names in TELL_APART[function])
+    claims = {name: True for name in holds} | {name: False for name in fails}
+    _passes(check_advantage, function, claims=claims, laws=list(claims), examples=30)
+
+
+def test_a_sound_loss_obeys_what_it_should():
+    holds = "on_policy_unclipped microbatch_invariant zero_beyond_clip recovers_beyond_clip padding_invariant"
+    claims = dict.fromkeys([*holds.split(), "aggregation", "empty_rows_finite"], True)
+    claims["unbiased_up_to_constant"] = False  # a mean over each rollout's own tokens
+    settings = {"laws": list(claims), "aggregation": "sequence-mean", "examples": 15}
+    _passes(check_loss, sound.ppo_loss, claims=claims, **settings)
+    summed = {"unbiased_up_to_constant": True, "aggregation": True}
+    settings = {"laws": list(summed), "aggregation": "sequence-sum", "examples": 15}
+    _passes(check_loss, sound.reinforce_loss, claims=summed, **settings)
+
+
+def test_what_a_finding_says_is_what_was_seen():
+    target = advantage_target(violators.mean_over_the_batch)
+    with pytest.raises(Broken, match=r"\[0, 1\] -> .* beside \[2, 2\], but .* beside \[0, 0\]"):
+        group_isolated(target, ((0.0, 1.0), (2.0, 2.0)), (0.0, 0.0))
+    with pytest.raises(Broken, match=r"\[0, 2\] -> \[-2, 2\], times 4 -> \[-32, 32\]"):
+        scale_equivariant(advantage_target(violators.squared), ((0.0, 2.0),), 4.0)
 
 
 def test_a_jax_estimator_and_a_jax_loss_pass():
