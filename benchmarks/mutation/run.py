@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +73,9 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=0, help="at most so many mutants of each module, drawn")
     parser.add_argument("--seed", type=int, default=0, help="of that draw")
     parser.add_argument("--minutes", type=float, default=0.0, help="start no mutant after so long")
+    parser.add_argument(
+        "--again", type=Path, default=None, help="a table: only its survivors, kept with the rest"
+    )
     parser.add_argument("--out", type=Path, default=None, help="a table: one row per mutant")
     options = parser.parse_args()
     files = [str(f.relative_to(ROOT)) for m in options.modules for f in sources(ROOT / m)]
@@ -121,15 +124,18 @@ def mutate(copy: Path, files: list[str], options: argparse.Namespace) -> int:
         mutants = list(mutants_of(copy, file))
         made += len(mutants)
         drawn += enumerate(draw(mutants, options.each, options.seed) if options.each else mutants)
+    known: dict[Mutant, str] = {}
+    if options.again:
+        known = read(options.again)
+        drawn = [(0, mutant) for mutant, outcome in known.items() if outcome == "survived"]
     drawn.sort(key=lambda pair: pair[0])  # in turn, so that a run cut short is a smaller sample of each
     print(f"{made} mutants in {len(files)} modules, {len(drawn)} of them drawn", flush=True)
-    rows: list[tuple[Mutant, str]] = []
     start = time.perf_counter()
     for _, mutant in drawn:
         if options.minutes and time.perf_counter() - start > 60 * options.minutes:
             break
-        rows.append((mutant, try_one(copy, mutant, tests_of(mutant.module), limit)))
-    report(rows, options.out)
+        known[mutant] = try_one(copy, mutant, tests_of(mutant.module), limit)
+    report(list(known.items()), options.out)
     return 0
 
 
@@ -248,9 +254,19 @@ def report(rows: list[tuple[Mutant, str]], out: Path | None) -> None:
     if out is not None:
         with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("module", "line", "operator", "occurrence", "outcome"))
-            table = sorted((m.module, m.line, m.operator, m.occurrence, o) for m, o in rows)
-            writer.writerows(table)
+            writer.writerow((*(f.name for f in fields(Mutant)), "outcome"))
+            writer.writerows(sorted((*astuple(mutant), outcome) for mutant, outcome in rows))
+
+
+def read(table: Path) -> dict[Mutant, str]:
+    """The mutants of a table and what became of them."""
+    with table.open(newline="", encoding="utf-8") as file:
+        return {
+            Mutant(r["module"], r["operator"], int(r["occurrence"]), int(r["line"]), int(r["column"])): r[
+                "outcome"
+            ]
+            for r in csv.DictReader(file)
+        }
 
 
 if __name__ == "__main__":

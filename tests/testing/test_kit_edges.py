@@ -24,6 +24,7 @@ from gradvar.testing import (
     plugin,
 )
 from gradvar.testing.arrays import unwrapped, written
+from gradvar.testing.laws.base import close
 from gradvar.testing.signatures import inspect_signature, role_of
 
 from . import sound
@@ -318,9 +319,9 @@ def test_the_plugin_hands_its_options_to_the_cases():
     options.update({"--gradvar-seed": None, "--gradvar-examples": 3})
     plugin.pytest_collection_modifyitems(config, tests)
     assert case.options == {"examples": 3, "random_seed": 7}
-    for when in ("setup", "call"):
+    for when in ("setup", "call", "teardown"):
         plugin.pytest_runtest_makereport(tests[0], SimpleNamespace(when=when))
-    assert tests[0].user_properties == [("law", "finite")]
+        assert tests[0].user_properties == [("law", "finite")]  # noted once, and at the setup
     assert "finite: Finite rewards" in repr(case)
 
 
@@ -365,3 +366,12 @@ def test_a_target_made_by_hand_is_reproduced_as_far_as_it_can_be_named():
     target = loss_target(sound.ppo_loss, origin="mine:loss")
     target.function = lambda logp, old_logp, advantages, mask, temperature: 0.0  # the command could not tell
     assert not check_loss(target, laws=["both_signs"], examples=2).ok
+
+
+def test_numbers_are_compared_up_to_rounding_and_nan_equals_nan():
+    target = advantage_target(sound.dr_grpo)
+    assert close(target, [1.0, np.nan], [1.0 + 1e-7, np.nan])
+    assert not close(target, [1.0, np.nan], [1.0, 0.0])
+    assert not close(target, [1.0], [1.0 + 1e-5])
+    assert close(target, [1e6, 1.0], [1e6, 1.5])  # relative to the largest
+    assert close(target, [1.0], [1.0 + 1e-5], slack=100)
