@@ -47,6 +47,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "gradvar/testing/laws/base.py": (*LAWS, *EDGES),
     "gradvar/testing/laws": LAWS,
     "gradvar/testing/backends.py": LAWS,
+    "gradvar/testing/__init__.py": ("tests/testing/test_strategies.py", *EDGES),
     "gradvar/testing/strategies.py": ("tests/testing/test_strategies.py", *EDGES, *LAWS),
     "gradvar/testing/targets.py": (*EDGES, *LAWS),
     "gradvar/testing": EDGES,
