@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gradvar.measure.contract import Design, coefficients, design, quadratics
+from gradvar.measure.contract import Design, coefficients, design, large_quadratics, quadratics
 from gradvar.measure.direct import REFERENCE
 from gradvar.measure.evaluation import Evaluation, Setting
 from gradvar.measure.exact import check_group_size
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Over = Literal["auto", "prompts", "rollouts"]
 _FEWEST_PROMPTS = 8
+_LARGE_SET = 1024  # rows of a set of prompts from which cutting out each batch's part of the Gram matrix pays
 _LARGEST_GRAM = 1 << 32  # bytes of one set of prompts' Gram matrices
 
 
@@ -116,15 +117,19 @@ class Scores:
 
     def products(self, one: np.ndarray, two: np.ndarray) -> Float[np.ndarray, "*lead block block2"]:
         """<one_i, two_j> for combinations of rows [*lead, block, Q, M] each; the leads broadcast."""
+        size = one.shape[-2]
+
+        def flat(x: np.ndarray) -> np.ndarray:
+            """Leads and blocks in one axis: one matrix product, not many thin ones that each read the whole bank."""
+            return x.reshape(-1, x.shape[-2] * x.shape[-1])
+
         if self.vectors is not None:
-            size = one.shape[-2]
             vectors = self.vectors[:size].reshape(-1, self.vectors.shape[-1])
-            left, right = (x.reshape(*x.shape[:-2], -1) @ vectors for x in (one, two))
+            left, right = ((flat(x) @ vectors).reshape(*x.shape[:-2], -1) for x in (one, two))
             return left @ np.swapaxes(right, -1, -2)
         assert self.cross is not None
-        size = one.shape[-2]
         cross = self.cross[:size, :, :size].reshape(size * self.cross.shape[1], -1)
-        along = one.reshape(*one.shape[:-2], -1) @ cross
+        along = (flat(one) @ cross).reshape(*one.shape[:-2], -1)
         return along @ np.swapaxes(two.reshape(*two.shape[:-2], -1), -1, -2)
 
     def by_prompt(self, one: np.ndarray, two: np.ndarray) -> Float[np.ndarray, "*lead prompt prompt"]:
@@ -314,14 +319,18 @@ class ScoreBank:
         groups = np.take_along_axis(
             by_rollout, np.broadcast_to(self.rows.rollout[:used], (partitions, used, width)), 2
         )
-        gram = jnp.asarray(self.scores.set_gram(plan.prompts))[:sets]
-        squares, together = quadratics(
-            coefs.reshape(estimators, partitions, sets, -1),
-            jnp.asarray(groups.reshape(partitions, sets, -1)),
-            gram,
-            jnp.arange(batches),
-        )
-        squares, together = np.asarray(squares, np.float64), np.asarray(together, np.float64)
+        gram = self.scores.set_gram(plan.prompts)[:sets]
+        by_set = coefs.reshape(estimators, partitions, sets, -1)
+        members = groups.reshape(partitions, sets, -1)
+        if members.shape[-1] > _LARGE_SET:
+            squares, together = large_quadratics(
+                np.asarray(by_set), members, gram, batches, together=plan.slices == 1
+            )
+        else:
+            squares, together = (
+                np.asarray(x, np.float64)
+                for x in quadratics(by_set, jnp.asarray(members), jnp.asarray(gram), jnp.arange(batches))
+            )
         kept = np.where(groups >= 0, np.asarray(coefs), 0.0).astype(np.float64)
         sketch = self._sketch_error(kept, groups, plan)
         reference = self._reference(plan)

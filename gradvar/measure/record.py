@@ -217,8 +217,10 @@ def score_rows(
         return Scores(vectors=vectors)
     products = None if truth is None else vectors @ truth.astype(vectors.dtype)
     if cross:
-        flat = vectors.reshape(size * most, -1)
-        return Scores(cross=(flat @ flat.T).reshape(size, most, size, most), truth=products)
+        found = np.zeros((size * most, size * most), whole.dtype)
+        at = at_prompt * most + at_row
+        found[np.ix_(at, at)] = whole @ whole.T  # of the real rows only, and as a symmetric product
+        return Scores(cross=found.reshape(size, most, size, most), truth=products)
     return Scores(gram=np.matmul(vectors, np.swapaxes(vectors, 1, 2)), truth=products)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gradvar import catalogue
 from gradvar.composition import compose
-from gradvar.measure.contract import design, quadratics
+from gradvar.measure.contract import design, large_quadratics, quadratics
 from gradvar.measure.exact import exact, exact_from_tables, finite_tables
 from gradvar.measure.laws import ustatistic_law, ustatistic_numbers
 from gradvar.measure.record import record
@@ -121,10 +121,16 @@ def test_every_batch_equals_autodiff(scene, bank, estimators):
     coefs, _ = bank.coefficients({e.name: e for e in estimators}, plan)
     size, width = plan.orders.shape[1], bank.rows.rollout.shape[1]
     groups = np.take_along_axis(plan.groups(16), np.broadcast_to(bank.rows.rollout, (1, size, width)), 2)
-    squares, _ = quadratics(
-        coefs.reshape(len(estimators), 1, plan.prompt_sets, -1), groups.reshape(1, plan.prompt_sets, -1),
-        jnp.asarray(bank.scores.set_gram(prompts)), jnp.arange(plan.batches),
-    )  # fmt: skip
+    by_set, members = (
+        coefs.reshape(len(estimators), 1, plan.prompt_sets, -1),
+        groups.reshape(1, plan.prompt_sets, -1),
+    )
+    gram = bank.scores.set_gram(prompts)
+    squares, together = quadratics(by_set, members, jnp.asarray(gram), jnp.arange(plan.batches))
+    for one, two in zip(
+        (squares, together), large_quadratics(np.asarray(by_set), members, gram, plan.batches), strict=True
+    ):
+        np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
     arrays = bank.pool.objective_arrays()
     for at, batch_number in ((0, 0), (7, 2), (50, 4)):
         rows = np.arange(at * prompts, (at + 1) * prompts)
