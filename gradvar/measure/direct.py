@@ -199,7 +199,7 @@ class _Run:
             assert isinstance(self.policy, FinitePolicy)
             assert isinstance(self.task, FiniteTask)
             return exact_side(self.policy, self.task, tables)
-        return pilot_side(self.policy, self.old, self.task, key)
+        return pilot_side(self.policy, self.old, self.task, key, needs=self.needs)
 
     def gradients(
         self, key: PRNGKeyArray, pairs: Int[Array, " pair"]

@@ -304,7 +304,7 @@ def side_for(
     if not needs:
         return None
     if tables is None:
-        return pilot_side(policy, old, task, key)
+        return pilot_side(policy, old, task, key, needs=needs)
     assert isinstance(policy, FinitePolicy)
     assert isinstance(task, FiniteTask)
     return exact_side(policy, task, tables)

@@ -58,7 +58,7 @@ class PilotSide(eqx.Module):
     task: Task = eqx.field(static=True)
     params: PyTree
     mean_reward: Float[Array, ""]
-    best_constant: Float[Array, ""]
+    best_constant: Float[Array, ""] | None
 
     def __call__(
         self, prompts: Array, completions: Int[Array, "rollout time"], names: tuple[str, ...]
@@ -69,6 +69,10 @@ class PilotSide(eqx.Module):
         if "values" in names:
             found["values"] = jnp.broadcast_to(self.mean_reward, completions.shape)
         if "baseline" in names:
+            if self.best_constant is None:
+                raise ValueError(
+                    "side: its pilot did not look for the best constant; make it with needs=('baseline',)"
+                )
             found["baseline"] = jnp.broadcast_to(self.best_constant, (rollouts,))
         if "greedy_rewards" in names:
             found["greedy_rewards"] = self.task.reward(prompts, self.policy.greedy(self.params, prompts))[
@@ -83,21 +87,32 @@ def exact_side(policy: FinitePolicy, task: FiniteTask, tables: Tables) -> ExactS
 
 
 def pilot_side(
-    policy: Policy, params: PyTree, task: Task, key: PRNGKeyArray, rollouts: int = 256
+    policy: Policy,
+    params: PyTree,
+    task: Task,
+    key: PRNGKeyArray,
+    rollouts: int = 256,
+    needs: tuple[str, ...] = NAMES,
 ) -> PilotSide:
-    """Side information from ``rollouts`` pilot rollouts, each for its own prompt."""
-    mean_reward, best_constant = _pilot(policy, params, task, key, rollouts)
+    """Side information from ``rollouts`` pilot rollouts, each for its own prompt.
+
+    The best constant weighs rewards with squared scores and so takes a backward pass of each pilot rollout; without
+    "baseline" among ``needs`` it is left out.
+    """
+    mean_reward, best_constant = _pilot(policy, params, task, key, rollouts, "baseline" in needs)
     return PilotSide(policy, task, params, mean_reward, best_constant)
 
 
 @eqx.filter_jit
 def _pilot(
-    policy: Policy, params: PyTree, task: Task, key: PRNGKeyArray, rollouts: int
-) -> tuple[Array, Array]:
+    policy: Policy, params: PyTree, task: Task, key: PRNGKeyArray, rollouts: int, constant: bool
+) -> tuple[Array, Array | None]:
     key_prompts, key_sample = jax.random.split(key)
     prompts = task.prompts(key_prompts, rollouts)
     completions = policy.sample(params, key_sample, prompts, 1)
     rewards = task.reward(prompts, completions)[:, 0]
+    if not constant:
+        return rewards.mean(), None
     mask = policy.mask(completions)
 
     def squared_score(index: Array) -> Array:
