@@ -52,7 +52,7 @@ class NotZero:
     def __eq__(self, other):
         return False
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __jax_array__(self):
         return self.traced

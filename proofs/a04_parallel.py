@@ -144,7 +144,7 @@ def token_by_token(power=1):
     h, b = scene.logp - ref, sp.Integer(1)  # at beta 1 the ratios stay rational
     margin = h[0, 0, 0] - h[0, 1, 0] - h[0, 1, 1]
     # A reference off the tie, so that what DPO's logarithm decides holds around the point and not in it alone.
-    off = [*scene.batch.logp_old.flat, *ref.flat]
+    off = [*np.asarray(scene.batch.logp_old, object).flat, *ref.flat]
     start = {symbol: sp.Rational(i * i + 1, 7) for i, symbol in enumerate(off)}
     for region in explore(jax.grad(grpo_like(aggregate.sequence_token_mean)), scene.logp, scene.batch):
         point = start | {rho: region.point[rho] for rho in scene.rho.flat}

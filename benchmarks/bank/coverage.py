@@ -77,7 +77,8 @@ def main() -> None:
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     estimators = {name: catalogue.get(name) for name in NAMES}
-    rows, started = [], time.process_time()
+    rows: list[dict[str, Any]] = []
+    started = time.process_time()
     quantile = student.ppf(0.975, PROMPTS - 1)
     for scene, (policy, task, params, old) in scenes().items():
         tables = finite_tables(policy, params, task, old)

@@ -94,7 +94,8 @@ def test_transformers_drift():
     task = Sorting(3, 4, shortest=1)
     policy = Transformer.for_task(task, layers=1, width=16, heads=2, kv_heads=1, hidden=32)
     params = policy.init(jax.random.key(0))
-    moved = drift(policy, params, task, jax.random.key(1), 1, PULL, learning_rate=1e-3)
+    # 64 prompts: at random initialisation few groups have a success, and a step needs one
+    moved = drift(policy, params, task, jax.random.key(1), 1, PULL, learning_rate=1e-3, prompts_per_step=64)
     pairs = list(zip(jax.tree.leaves(moved), jax.tree.leaves(params), strict=True))
     assert 0.5e-3 < max(float(jnp.abs(a - b).max()) for a, b in pairs) <= 1.01e-3  # Adam's first step
     better = drift(
