@@ -182,7 +182,10 @@ def test_informative_share_without_replacement():
 
 def test_command(on_policy, tmp_path, capsys):
     on_policy.save(tmp_path / "bank")
-    assert run(Advise(bank=tmp_path / "bank", cost_per_prompt=1.0, json=tmp_path / "out.json")) == 0
+    asked = Advise(
+        bank=tmp_path / "bank", cost_per_prompt=1.0, group_sizes=(2, 4, 8), json=tmp_path / "out.json"
+    )
+    assert run(asked) == 0
     assert "Best of the group sizes asked for" in capsys.readouterr().out
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["best"] >= 2

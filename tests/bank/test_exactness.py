@@ -71,6 +71,7 @@ def test_rejects_a_wrong_estimator(bank, tables):
     assert abs(z["bias_factor"]) > 2 * LIMIT
 
 
+@pytest.mark.slow
 def test_one_prompt_and_errors_over_rollouts():
     policy, task = Bandit(4), RewardTable([1.0, 0.0, 0.5, 0.0])
     params = policy.init(jax.random.key(2))

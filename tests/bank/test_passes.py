@@ -127,7 +127,9 @@ def test_sketches_are_unbiased_with_the_variance_they_claim(name):
     assert abs(np.var(found, ddof=1) / variance - 1) < 4.5 * np.sqrt(2.5 / draws)
 
 
-@pytest.mark.parametrize("kind", ["gram", "rademacher", "hashed", "tokens"])
+@pytest.mark.parametrize(
+    "kind", ["gram", "hashed", *(pytest.param(k, marks=pytest.mark.slow) for k in ("rademacher", "tokens"))]
+)
 def test_every_map_gives_the_same_figures(scene, estimators, kind):
     """The same pool through other maps: the Gram matrix is exact, sketches agree within the error that they
     report."""

@@ -111,6 +111,7 @@ def test_it_is_autodiff_of_the_objective_of_the_parameters():
             np.testing.assert_allclose(got[2 * pair + which], flat, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_chunk_or_on_company():
     scene = scenes.bandit(1, binary=False, prompts=2)
     measure = partial(
@@ -127,6 +128,7 @@ def test_results_do_not_depend_on_the_chunk_or_on_company():
             np.testing.assert_allclose(other.se[figure], whole.se[figure], rtol=1e-8, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_a_reference_stands_in_for_the_true_gradient():
     """On a fixed batch of prompts grad J is not tabulated; the importance-weighted reference gives the same figures."""
     policy, params, task = scenes.bandit(21, binary=False, prompts=2)

@@ -101,7 +101,12 @@ def test_both_routes_agree_for_the_whole_catalogue(name):
     check_both_routes(name)
 
 
-@pytest.mark.parametrize("name", enumerable())
+QUICK = ("rloo", "dr_grpo", "grpo", "maxrl", "dapo", "dpo")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in enumerable()]
+)
 def test_declared_bias_is_the_enumerated_bias(name):
     """Every statistical law that is declared true holds on random policies; one that is declared false fails on one.
 
