@@ -301,7 +301,10 @@ class Moments:
         return self.snr / self.rollouts
 
     def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
-        """A ``level`` confidence interval for a scalar figure, by name; of width zero when the figure is exact."""
+        """A ``level`` confidence interval for a scalar figure, by name; of width zero when the figure is exact.
+
+        A cosine's ends at 1 and at -1.
+        """
         if figure == "snr_per_rollout":
             low, high = self.interval("snr", level)
             return low / self.rollouts, high / self.rollouts
@@ -309,6 +312,8 @@ class Moments:
             raise ValueError(f"figure: '{figure}' has no standard error; choose one of {', '.join(self.se)}")
         value, logarithmic = float(getattr(self, figure)), figure in LOGARITHMIC
         bounds = interval(value, self.se[figure], self.dof, level, logarithmic=logarithmic)
+        if figure == "cosine":
+            bounds = np.clip(bounds[0], -1.0, 1.0), np.clip(bounds[1], -1.0, 1.0)
         return float(bounds[0]), float(bounds[1])
 
 

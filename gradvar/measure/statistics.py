@@ -48,7 +48,8 @@ def figures(sums: BlockSums) -> Figures:
     """Every figure of ``Moments`` with its standard error, jackknifed over blocks (Efron and Tibshirani 1993, 11).
 
     The ratios (``RATIOS``) are also corrected for their bias of order 1/B; without that a cosine of one is estimated
-    above one by about as much as its whole standard error.
+    above one by about as much as its whole standard error. A cosine that still comes out beyond one is set to one: the
+    interval around it, as wide as before, then holds every possible cosine that it held, and more.
     """
     whole, without = _figures(sums, leave_out=False), _figures(sums, leave_out=True)
     blocks = sums.count.shape[-1]
@@ -58,6 +59,8 @@ def figures(sums: BlockSums) -> Figures:
         values[name] = whole[name][..., 0]
         if name in RATIOS:
             values[name] = blocks * values[name] - (blocks - 1) * middle[..., 0]
+        if name == "cosine":
+            values[name] = np.clip(values[name], -1.0, 1.0)
         errors[name] = np.sqrt((blocks - 1) / blocks * ((parts - middle) ** 2).sum(-1))
     return Figures(values, errors)
 

@@ -61,7 +61,8 @@ def _figure(moments: object, name: str) -> str:
     if math.isnan(value):
         return "n/a"
     low, high = moments.interval(name)  # type: ignore[attr-defined]
-    half = (high - low) / 2
+    # a cosine's interval ends at one, and the longer side says how well it is known
+    half = max(value - low, high - value) if name == "cosine" else (high - low) / 2
     if math.isnan(half) or half <= 1e-6 * abs(value):  # exact, or equal to the reference but for rounding
         return f"{value:.4g}"
     places = max(0, 1 - math.floor(math.log10(half)))
