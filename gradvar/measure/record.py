@@ -211,16 +211,22 @@ def score_rows(
         way,
     )
     whole = np.concatenate(list(images))
+    if (
+        kept == "gram" and cross
+    ):  # of the real rows only, as a symmetric product, with no second copy of the scores
+        found = np.zeros((size * most, size * most), whole.dtype)
+        at = at_prompt * most + at_row
+        found[np.ix_(at, at)] = whole @ whole.T
+        along = None
+        if truth is not None:
+            along = np.zeros((size, most), whole.dtype)
+            along[at_prompt, at_row] = whole @ truth.astype(whole.dtype)
+        return Scores(cross=found.reshape(size, most, size, most), truth=along)
     vectors = np.zeros((size, most, whole.shape[1]), whole.dtype)
     vectors[at_prompt, at_row] = whole
     if kept != "gram":
         return Scores(vectors=vectors)
     products = None if truth is None else vectors @ truth.astype(vectors.dtype)
-    if cross:
-        found = np.zeros((size * most, size * most), whole.dtype)
-        at = at_prompt * most + at_row
-        found[np.ix_(at, at)] = whole @ whole.T  # of the real rows only, and as a symmetric product
-        return Scores(cross=found.reshape(size, most, size, most), truth=products)
     return Scores(gram=np.matmul(vectors, np.swapaxes(vectors, 1, 2)), truth=products)
 
 
