@@ -24,6 +24,7 @@ from gradvar.measure.direct import REFERENCE
 from gradvar.measure.evaluation import Evaluation, Setting
 from gradvar.measure.exact import check_group_size
 from gradvar.measure.intervals import leave_one_out
+from gradvar.measure.parallel import side_by_side
 from gradvar.measure.rollouts import Pool, batch_of
 from gradvar.measure.statistics import FIGURES, BlockSums, figures
 from gradvar.types import Estimator, Moments, Objective, as_estimator, token_weights
@@ -64,12 +65,6 @@ class Rows:
     def count(self) -> int:
         """Rows that are real: backward passes."""
         return int(self.real.sum())
-
-    def pick(self, dense: Float[Array, "*lead prompt rollout basis"]) -> Float[Array, "*lead prompt row"]:
-        """Coefficients by row from coefficients by rollout and basis vector."""
-        size = dense.shape[-3]
-        found = dense[..., np.arange(size)[:, None], self.rollout[:size], self.slot[:size]]
-        return jnp.where(self.real[:size], found, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +120,11 @@ class Scores:
 
         if self.vectors is not None:
             vectors = self.vectors[:size].reshape(-1, self.vectors.shape[-1])
-            left, right = ((flat(x) @ vectors).reshape(*x.shape[:-2], -1) for x in (one, two))
+            left, right = (_times(flat(x), vectors).reshape(*x.shape[:-2], -1) for x in (one, two))
             return left @ np.swapaxes(right, -1, -2)
         assert self.cross is not None
         cross = self.cross[:size, :, :size].reshape(size * self.cross.shape[1], -1)
-        along = (flat(one) @ cross).reshape(*one.shape[:-2], -1)
+        along = _times(flat(one), cross).reshape(*one.shape[:-2], -1)
         return along @ np.swapaxes(two.reshape(*two.shape[:-2], -1), -1, -2)
 
     def by_prompt(self, one: np.ndarray, two: np.ndarray) -> Float[np.ndarray, "*lead prompt prompt"]:
@@ -144,7 +139,7 @@ class Scores:
         cross = self.cross[:size, :, :size]
         lead = one.shape[:-2]
         flat = one.reshape(-1, *one.shape[-2:])
-        along = np.stack([flat[:, q] @ cross[q].reshape(cross.shape[1], -1) for q in range(size)], 1)
+        along = np.stack([_times(flat[:, q], cross[q].reshape(cross.shape[1], -1)) for q in range(size)], 1)
         along = along.reshape(*lead, size, size, -1)
         return np.einsum("...qrm,...rm->...qr", along, np.broadcast_to(two, one.shape))
 
@@ -206,21 +201,23 @@ class ScoreBank:
             least = min(map(int, group_sizes))
             apart = dict(zip(named, separable(tuple(named.values()), self.pool, least), strict=True))
         found = _Found({}, {}, {}, {})
-        for group_size in map(int, group_sizes):
+
+        def at(group_size: int) -> None:
             rng = np.random.default_rng((seed, group_size))
             if over == "rollouts":
                 count = slices or _slices(self.pool.shape[1], group_size)
                 plan = design(rng, self.pool, group_size, self.pool.shape[0], replicates, count)
                 self._measure(named, plan, self.pool.shape[0], found)
-                continue
+                return
             alone = {n: e for n, e in named.items() if apart[n]}
             coupled = {n: e for n, e in named.items() if not apart[n]}
             if alone:
                 self._measure(alone, design(rng, self.pool, group_size, 1, replicates), prompts, found)
             if coupled:
-                self._measure(
-                    coupled, design(rng, self.pool, group_size, prompts, replicates), prompts, found
-                )
+                plan = design(rng, self.pool, group_size, prompts, replicates)
+                self._measure(coupled, plan, prompts, found)
+
+        side_by_side(at, map(int, group_sizes))
         order = [(name, int(g)) for name in named for g in group_sizes]
         return Evaluation(
             {s: found.moments[s] for s in order},
@@ -258,10 +255,9 @@ class ScoreBank:
 
     def coefficients(
         self, named: Mapping[str, Estimator], plan: Design
-    ) -> tuple[Float[Array, "estimator partition prompt row"], Float[np.ndarray, " estimator"]]:
+    ) -> tuple[Float[np.ndarray, "estimator partition prompt row"], Float[np.ndarray, " estimator"]]:
         """Every batch's combination of rows; raises where the basis does not span an estimator's weights."""
-        dense, residual = coefficients(tuple(named.values()), self.pool, jnp.asarray(self.rows.basis), plan)
-        residual = np.asarray(residual)
+        found, residual = coefficients(tuple(named.values()), self.pool, self.rows, plan)
         for name, left in zip(named, residual, strict=True):
             if left > self.tolerance:
                 raise ValueError(
@@ -269,7 +265,7 @@ class ScoreBank:
                     f"unexplained (allowed: {self.tolerance:.1e}); record with estimators=[...] that include "
                     "it, or extend the bank"
                 )
-        return self.rows.pick(dense), residual
+        return found, residual
 
     def _check_needs(self, estimator: Estimator) -> None:
         have = {*self.pool.arrays(), "logp_sampler"}
@@ -311,7 +307,7 @@ class ScoreBank:
                 **{n: float(values[n][index]) * factor.get(n, 1.0) for n in FIGURES},
             )
 
-    def block_sums(self, coefs: Array, plan: Design) -> tuple[BlockSums, np.ndarray]:
+    def block_sums(self, coefs: np.ndarray, plan: Design) -> tuple[BlockSums, np.ndarray]:
         """Sums over blocks: sets of prompts, or slices of rollouts where there are several."""
         estimators, partitions, used, width = coefs.shape
         sets, batches = plan.prompt_sets, plan.batches
@@ -323,19 +319,16 @@ class ScoreBank:
         by_set = coefs.reshape(estimators, partitions, sets, -1)
         members = groups.reshape(partitions, sets, -1)
         if members.shape[-1] > _LARGE_SET:
-            squares, together = large_quadratics(
-                np.asarray(by_set), members, gram, batches, together=plan.slices == 1
-            )
+            squares, together = large_quadratics(by_set, members, gram, batches, together=plan.slices == 1)
         else:
             squares, together = (
                 np.asarray(x, np.float64)
                 for x in quadratics(by_set, jnp.asarray(members), jnp.asarray(gram), jnp.arange(batches))
             )
-        kept = np.where(groups >= 0, np.asarray(coefs), 0.0).astype(np.float64)
-        sketch = self._sketch_error(kept, groups, plan)
+        sketch = self._sketch_error(coefs, groups, plan)
         reference = self._reference(plan)
         if plan.slices == 1:
-            totals = kept.sum(1)  # [estimator, prompt, row]
+            totals = _sums(coefs, groups, 1, batches)[:, 0]  # [estimator, prompt, row]
             count = np.full(sets, float(partitions * batches))
             inner = _by_set(self.scores.by_prompt(totals, totals), plan.prompts)
             spread = (together - squares.sum(-1)).mean(1) / (batches * (batches - 1))
@@ -354,8 +347,7 @@ class ScoreBank:
             )  # fmt: skip
             return sums, sketch
         each = batches // plan.slices
-        at = groups // each
-        totals = np.stack([np.where(at == k, kept, 0.0).sum(1) for k in range(plan.slices)], 1)
+        totals = _sums(coefs, groups, plan.slices, each)
         count = np.full(plan.slices, float(partitions * each))
         if self.scores.truth is not None:
             aligned = np.einsum("ekqm,qm->ek", totals, self.scores.truth[:used])
@@ -385,7 +377,7 @@ class ScoreBank:
             )
         return np.stack(found).astype(np.float64)
 
-    def _means(self, coefs: Array, plan: Design) -> tuple[np.ndarray, np.ndarray]:
+    def _means(self, coefs: np.ndarray, plan: Design) -> tuple[np.ndarray, np.ndarray]:
         """Mean gradients and their standard errors [estimator, P], where whole scores are kept; else
         [estimator, 0]."""
         if self.scores.vectors is None or self.info.get("map") != "identity":
@@ -398,22 +390,23 @@ class ScoreBank:
         own = own.reshape(len(own), plan.prompt_sets, plan.prompts, -1).sum(2)
         return own.mean(1), own.std(1, ddof=1) / np.sqrt(own.shape[1])
 
-    def _sketch_error(self, kept: np.ndarray, groups: np.ndarray, plan: Design) -> np.ndarray:
+    def _sketch_error(self, coefs: np.ndarray, groups: np.ndarray, plan: Design) -> np.ndarray:
         """The relative standard error that a sketch adds to the mean of ||ghat||^2.
 
         The sum over columns is unbiased and the columns are exchangeable and nearly independent, so their
         spread tells."""
         if self.scores.vectors is None or not str(self.info.get("map", "")).startswith("sketch"):
-            return np.zeros(len(kept))
+            return np.zeros(len(coefs))
         if (
             self.info["map"] == "sketch hashed"
         ):  # its columns are not exchangeable: a bound, from var <u, u> <= 2 |u|^4 / K
-            return np.full(len(kept), np.sqrt(2 / self.scores.vectors.shape[-1]))
-        columns = np.zeros((len(kept), self.scores.vectors.shape[-1]))
-        vectors = self.scores.vectors[: kept.shape[2]].reshape(
+            return np.full(len(coefs), np.sqrt(2 / self.scores.vectors.shape[-1]))
+        columns = np.zeros((len(coefs), self.scores.vectors.shape[-1]))
+        vectors = self.scores.vectors[: coefs.shape[2]].reshape(
             plan.prompt_sets, -1, self.scores.vectors.shape[-1]
         )
-        first = kept[:, 0].reshape(len(kept), plan.prompt_sets, -1)
+        first = np.where(groups[0] >= 0, coefs[:, 0], 0.0).astype(np.float64)
+        first = first.reshape(len(coefs), plan.prompt_sets, -1)
         member = groups[0].reshape(plan.prompt_sets, -1)
         for j in range(min(plan.batches, 16)):
             columns += (
@@ -482,10 +475,30 @@ def _slices(rollouts: int, group_size: int) -> int:
     return max(2, min(32, rollouts // group_size))
 
 
+def _sums(
+    coefs: Float[np.ndarray, "estimator partition prompt row"],
+    groups: Int[np.ndarray, "partition prompt row"],
+    slices: int,
+    each: int,
+) -> Float[np.ndarray, "estimator slice prompt row"]:
+    """Coefficients summed over partitions, for the batches of each slice; a partition at a time, for memory."""
+    totals = np.zeros((len(coefs), slices, *coefs.shape[2:]))
+    for partition, members in enumerate(groups):
+        for k in range(slices):
+            here = (members >= k * each) & (members < (k + 1) * each)
+            totals[:, k] += np.where(here, coefs[:, partition], 0.0)
+    return totals
+
+
 def _by_set(products: np.ndarray, prompts: int) -> np.ndarray:
     """Sums over sets of consecutive prompts, of [..., Q, Q]."""
     sets = products.shape[-1] // prompts
     return products.reshape(*products.shape[:-2], sets, prompts, sets, prompts).sum((-3, -1))
+
+
+def _times(few: np.ndarray, bank: np.ndarray) -> np.ndarray:
+    """Their product in the bank's precision: NumPy would first make a wider copy of the whole bank."""
+    return (few.astype(bank.dtype) @ bank).astype(np.float64)
 
 
 def _squared(scores: Scores) -> float:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+_BLOCK = 1 << 20  # bytes of weight vectors that are factorised together
+
 
 def span(
     stacked: Float[np.ndarray, "rollout weight time"],
@@ -28,17 +30,36 @@ def span(
     after scaling to norm 1, so that an estimator with small weights counts as much as one with large ones.
     Rollouts that need fewer vectors than others are filled up with zeros. What a ``known`` orthonormal basis
     explains needs no new vector. Raises ``ValueError`` when more than ``most`` vectors are needed."""
-    rollouts, _, time = stacked.shape
+    rollouts, number, time = stacked.shape
     limit = time if most is None else min(most, time)
-    norms = np.linalg.norm(stacked, axis=-1, keepdims=True)
+    # A few rollouts at a time, so that what every pass reads again stays in the processor's cache.
+    each = max(1, _BLOCK // (8 * number * time + 1))
+    blocks = [slice(start, start + each) for start in range(0, rollouts, each)]
+    found = [_span(stacked[at], tolerance, limit, None if known is None else known[at]) for at in blocks]
+    width = max((x.shape[1] for x in found), default=0)
+    basis = np.zeros((rollouts, width, time))
+    for at, vectors in zip(blocks, found, strict=True):
+        basis[at, : vectors.shape[1]] = vectors
+    return basis
+
+
+def _span(
+    stacked: Float[np.ndarray, "rollout weight time"],
+    tolerance: float,
+    limit: int,
+    known: Float[np.ndarray, "rollout basis time"] | None,
+) -> Float[np.ndarray, "rollout found time"]:
+    """``span`` of a few rollouts."""
+    rollouts, _, time = stacked.shape
+    norms = np.linalg.norm(stacked, axis=-1, keepdims=True).astype(float)
     residual = np.divide(stacked, norms, out=np.zeros(stacked.shape), where=norms > 0)
-    given = [] if known is None else list(np.moveaxis(known, 1, 0))
+    given = [] if known is None else list(np.moveaxis(known.astype(float), 1, 0))
     for _ in range(2):  # twice: rounding of the first pass
         for one in given:
-            residual = residual - np.einsum("imt,it->im", residual, one)[..., None] * one[:, None]
+            residual -= (residual @ one[..., None]) * one[:, None]
     found: list[np.ndarray] = []
     here = np.arange(rollouts)
-    while True:
+    while residual.shape[1]:
         squares = np.einsum("imt,imt->im", residual, residual)
         worst = squares.argmax(1)
         open_ = squares[here, worst] > tolerance**2
@@ -55,8 +76,9 @@ def span(
         length = np.linalg.norm(new, axis=-1, keepdims=True)
         new = np.divide(new, length, out=np.zeros(new.shape), where=length > 0)
         found.append(new)
-        residual = residual - np.einsum("imt,it->im", residual, new)[..., None] * new[:, None]
-        residual[~open_] = 0.0
+        # what is explained everywhere never comes back: projecting only makes residuals smaller
+        residual = residual[:, (squares > tolerance**2).any(0)]
+        residual -= (residual @ new[..., None]) * new[:, None]
     return np.stack(found, 1) if found else np.zeros((rollouts, 0, time))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,10 @@ from jaxtyping import Array, Float, Int
 from gradvar.measure.rollouts import PER_PROMPT, Pool, batch_of
 from gradvar.types import Estimator, token_weights
 
-_MEMORY = 1 << 27  # bytes of token weights held at a time
+if TYPE_CHECKING:
+    from gradvar.measure.bank import Rows
+
+_FEW = 3  # batches of a set up to which the whole Gram matrix is multiplied
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,82 +91,51 @@ def design(
 
 
 def coefficients(
-    estimators: tuple[Estimator, ...],
-    pool: Pool,
-    basis: Float[Array, "prompt rollout basis time"],
-    plan: Design,
-) -> tuple[Float[Array, "estimator partition prompt rollout basis"], Float[np.ndarray, " estimator"]]:
-    """Every rollout's weights in the bank's basis, and for each estimator the largest relative residual of
-    any rollout.
+    estimators: tuple[Estimator, ...], pool: Pool, rows: Rows, plan: Design
+) -> tuple[Float[np.ndarray, "estimator partition prompt row"], Float[np.ndarray, " estimator"]]:
+    """Every row's coefficient in every partition, and for each estimator the largest relative residual of any
+    rollout.
 
     Weights are those of the whole batch's objective: a batch of several prompts is one call.
     """
     used = plan.orders.shape[1]
     arrays = {n: x[:used] for n, x in pool.objective_arrays().items()}
-    bytes_each = max(1, len(estimators) * arrays["logp"].nbytes * 4)
-    chunk = _divisor(len(plan.orders), _MEMORY // bytes_each)
-    orders = jnp.asarray(plan.orders)
-    return _coefficients(estimators, arrays, basis[:used], orders, plan.group_size, plan.prompts, chunk)
+    basis = jnp.asarray(rows.basis[:used])
+    picks = tuple(jnp.asarray(x[:used]) for x in (rows.rollout, rows.slot, rows.real))
+    found, left = [], []
+    for order in plan.orders:  # one program for every partition, and one projection for every group size
+        weights = partition_weights(estimators, arrays, order, plan.group_size, plan.prompts)
+        rows_, residual = _project(weights, basis, picks)
+        found.append(rows_)
+        left.append(residual)
+    return np.stack([np.asarray(x) for x in found], 1), np.max([np.asarray(x) for x in left], axis=0)
 
 
-def partition_weights(
-    estimators: tuple[Estimator, ...],
-    pool: Pool,
-    orders: Int[np.ndarray, "partition prompt rollout"],
-    rewards: Float[np.ndarray, "partition prompt rollout2"],
-    group_size: int,
-    prompts: int,
-) -> Float[Array, "partition estimator prompt rollout2 time"]:
-    """The token weights themselves, for every partition; ``rewards`` stand in for the pool's."""
-    arrays = pool.objective_arrays()
-    del arrays["rewards"]
-    return _partitions(estimators, arrays, jnp.asarray(orders), jnp.asarray(rewards), group_size, prompts)
+@jax.jit
+def _project(
+    weights: Float[Array, "estimator prompt rollout time"],
+    basis: Float[Array, "prompt rollout basis time"],
+    picks: tuple[Array, Array, Array],
+) -> tuple[Float[Array, "estimator prompt row"], Float[Array, " estimator"]]:
+    found = jnp.einsum("eqnt,qnbt->eqnb", weights, basis)
+    left = weights - jnp.einsum("eqnb,qnbt->eqnt", found, basis)
+    size = jnp.max(jnp.abs(weights), axis=-1)
+    residual = jnp.max(jnp.abs(left), axis=-1) / jnp.where(size > 0, size, 1.0)
+    rollout, slot, real = picks
+    rows = found[:, jnp.arange(basis.shape[0])[:, None], rollout, slot]
+    return jnp.where(real, rows, 0.0), jnp.max(residual, axis=(1, 2))
 
 
 @partial(jax.jit, static_argnames=("estimators", "group_size", "prompts"))
-def _partitions(
+def partition_weights(
     estimators: tuple[Estimator, ...],
     arrays: dict[str, Array],
-    orders: Array,
-    rewards: Array,
+    order: Int[Array, "prompt used"],
     group_size: int,
     prompts: int,
-) -> Array:
-    def one(inputs: tuple[Array, Array]) -> Array:
-        return _partition_weights(
-            estimators, {**arrays, "rewards": inputs[1]}, inputs[0], group_size, prompts
-        )
-
-    return jax.lax.map(one, (orders, rewards))
-
-
-@partial(jax.jit, static_argnames=("estimators", "group_size", "prompts", "chunk"))
-def _coefficients(
-    estimators: tuple[Estimator, ...],
-    arrays: dict[str, Array],
-    basis: Array,
-    orders: Array,
-    group_size: int,
-    prompts: int,
-    chunk: int,
-) -> tuple[Array, Array]:
-    def one(order: Int[Array, "prompt rollout"]) -> tuple[Array, Array]:
-        weights = _partition_weights(estimators, arrays, order, group_size, prompts)
-        found = jnp.einsum("eqnt,qnbt->eqnb", weights, basis)
-        left = weights - jnp.einsum("eqnb,qnbt->eqnt", found, basis)
-        size = jnp.max(jnp.abs(weights), axis=-1)
-        residual = jnp.max(jnp.abs(left), axis=-1) / jnp.where(size > 0, size, 1.0)
-        return found, jnp.max(residual, axis=(1, 2))
-
-    found, residual = jax.lax.map(one, orders, batch_size=chunk)
-    return jnp.moveaxis(found, 1, 0), jnp.max(residual, axis=0)
-
-
-def _partition_weights(
-    estimators: tuple[Estimator, ...], arrays: dict[str, Array], order: Array, group_size: int, prompts: int
 ) -> Float[Array, "estimator prompt rollout time"]:
     """Token weights of every estimator on all batches of one partition, laid out by rollout; zero where left
-    over."""
+    over. ``arrays`` are a pool's ``objective_arrays``."""
     sets, batches = order.shape[0] // prompts, order.shape[1] // group_size
     rows = jnp.arange(order.shape[0])[:, None]
 
@@ -217,14 +190,19 @@ def large_quadratics(
     """``quadratics`` where sets have thousands of rows: each batch meets only its own rows' part of the Gram matrix.
 
     A set's rows are shared out among n batches, so this takes n times fewer multiplications, and the part that is cut
-    out serves all estimators. ``together=False`` leaves the second result at zero.
+    out serves all estimators; where there are few batches, cutting out takes longer than multiplying with zeros.
+    ``together=False`` leaves the second result at zero.
     """
     squares = np.zeros((*coefs.shape[:3], batches))
     whole = np.zeros(coefs.shape[:3])
     used = np.any(coefs != 0, axis=0)
     for at in np.ndindex(coefs.shape[1:3]):
         mine, products = coefs[:, at[0], at[1]], gram[at[1]]
-        for batch in range(batches):
+        if batches <= _FEW:
+            spread = np.concatenate([np.where(groups[at] == batch, mine, 0.0) for batch in range(batches)])
+            found = np.einsum("er,er->e", spread @ products, spread)
+            squares[:, *at] = found.reshape(batches, -1).T
+        for batch in range(batches if batches > _FEW else 0):
             rows = np.flatnonzero((groups[at] == batch) & used[at])
             part = mine[:, rows]
             squares[:, *at, batch] = np.einsum("er,er->e", part @ products[np.ix_(rows, rows)], part)
@@ -233,8 +211,3 @@ def large_quadratics(
             part = mine[:, rows]
             whole[:, *at] = np.einsum("er,er->e", part @ products[np.ix_(rows, rows)], part)
     return squares, whole
-
-
-def _divisor(number: int, most: int) -> int:
-    """The largest divisor of ``number`` up to ``most``: equal chunks, one trace."""
-    return max(d for d in range(1, number + 1) if number % d == 0 and d <= max(1, most))

@@ -26,6 +26,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.measure.ghost import scores, trace_policy
+from gradvar.measure.tapped import Tapped
 from gradvar.types import Policy
 
 MapName = Literal["identity", "rademacher", "gaussian", "hashed"]
@@ -33,6 +34,8 @@ Way = Literal["auto", "vmap", "factors"]
 LinearMap = Callable[[Float[Array, "row param"]], Float[Array, "row image"]]
 
 _SMALL = 500_000  # parameters
+_CACHE = 1 << 24  # bytes of scores made by one pass, where that is not fewer rows than _FEWEST
+_FEWEST = 16
 _BLOCK = 1 << 14  # parameters whose random signs are held at a time
 
 
@@ -87,13 +90,13 @@ def row_images(
     number = len(completions)
     way = choose_way(params) if way == "auto" else way
     tapped = trace_policy(policy, params, prompts, completions.shape[1]) if way == "factors" else None
+    few = min(chunk, max(_FEWEST, _CACHE // sum(x.nbytes for x in jax.tree.leaves(params))))
+    chunk = -(-chunk // few) * few
     for start in range(0, number, chunk):
         rows = np.minimum(np.arange(start, start + chunk), number - 1)
-        prompt, completion, cotangent = _take((prompts, completions, cotangents), rows)
-        if tapped is None:
-            images = _images(policy, params, prompt, completion, cotangent, sketch)
-        else:
-            images = _mapped(sketch, scores(tapped, params, prompt, completion, cotangent))
+        images = _images(
+            policy, tapped, params, *_take((prompts, completions, cotangents), rows), few, sketch
+        )
         yield np.asarray(images)[: number - start]
 
 
@@ -103,20 +106,31 @@ def choose_way(params: PyTree) -> Literal["vmap", "factors"]:
     return "factors" if sum(x.size for x in jax.tree.leaves(params)) > _SMALL else "vmap"
 
 
-@eqx.filter_jit
-def _mapped(sketch: Sketch, found: Float[Array, "row param"]) -> Float[Array, "row image"]:
-    return sketch(found)
-
-
 def _take(tree: PyTree, rows: Int[np.ndarray, " row"]) -> PyTree:
     return jax.tree.map(lambda x: jnp.asarray(x[rows]), tree)
 
 
 @eqx.filter_jit
 def _images(
-    policy: Policy, params: PyTree, prompts: PyTree, completions: Array, cotangents: Array, sketch: Sketch
+    policy: Policy,
+    tapped: Tapped | None,
+    params: PyTree,
+    prompts: PyTree,
+    completions: Array,
+    cotangents: Array,
+    few: int,
+    sketch: Sketch,
 ) -> Float[Array, "row image"]:
-    return sketch(jax.vmap(lambda *row: score(policy, params, *row))(prompts, completions, cotangents))
+    """Of a chunk, ``few`` rows at a time: what a pass writes and reads again then stays near the processor."""
+
+    def some(rows: tuple[PyTree, Array, Array]) -> Float[Array, "few param"]:
+        if tapped is not None:
+            return scores(tapped, params, *rows)
+        return jax.vmap(lambda *row: score(policy, params, *row))(*rows)
+
+    parts = jax.tree.map(lambda x: x.reshape(-1, few, *x.shape[1:]), (prompts, completions, cotangents))
+    found = jax.lax.map(some, parts)
+    return sketch(found.reshape(-1, found.shape[-1]))
 
 
 def score(

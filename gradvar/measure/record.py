@@ -17,7 +17,7 @@ from jaxtyping import Float, PRNGKeyArray, PyTree
 from gradvar.measure.bank import Rows, ScoreBank, Scores
 from gradvar.measure.basis import regions, span
 from gradvar.measure.contract import design, partition_weights
-from gradvar.measure.direct import REFERENCE
+from gradvar.measure.parallel import side_by_side
 from gradvar.measure.passes import MapName, Sketch, Way, choose_way, row_images, token_images
 from gradvar.measure.rollouts import Pool, draw_pool
 from gradvar.measure.scene import tabulate
@@ -133,24 +133,33 @@ def find_basis(
     reward. A vector that they miss is not lost silently: evaluation measures what the basis leaves
     unexplained and refuses."""
     size, rollouts, time_ = pool.shape
-    stacks = [pool.mask[:, :, None].astype(np.float64)]
+    fixed = [pool.mask[:, :, None].astype(np.float64)]
     if len(cuts):
-        stacks.append(regions(np.float64(pool.logp) - pool.logp_old, pool.mask, cuts))
+        fixed.append(regions(np.float64(pool.logp) - pool.logp_old, pool.mask, cuts))
     rng = np.random.default_rng(0)
-    served = (REFERENCE, *estimators)
-    prompts = max(d for d in (1, 2, 3, 4) if size % d == 0)
-    for group in sorted({min(g, rollouts // 2) for g in _PILOT_GROUPS}):
-        fitting = tuple(e for e in served if e.min_group <= group)
-        if not fitting:
-            continue
-        orders = np.concatenate([design(rng, pool, group, prompts, 1).orders for _ in range(replicates)])
-        rewards, keep = _pilot_rewards(pool, orders, rng)
-        found = np.asarray(partition_weights(fitting, pool, orders, rewards, group, prompts), np.float64)
-        found = found * keep[:, None, :, :, None]
-        stacks.append(np.moveaxis(found.reshape(-1, size, rollouts, time_), 0, 2))
-    stacked = np.concatenate(stacks, 2).reshape(size * rollouts, -1, time_)
-    flat = None if known is None else known.reshape(size * rollouts, -1, time_).astype(np.float64)
-    return span(stacked, tolerance, known=flat).reshape(size, rollouts, -1, time_).astype(pool.logp.dtype)
+    arrays = pool.objective_arrays()
+    groups = sorted({min(g, rollouts // 2) for g in _PILOT_GROUPS})
+    designs = [(g, [design(rng, pool, g, size, 1).orders[0] for _ in range(replicates)]) for g in groups]
+    pilots = [(g, np.stack(o), *_pilot_rewards(pool, np.stack(o), rng)) for g, o in designs]
+
+    def take(pilot: tuple[int, np.ndarray, np.ndarray, np.ndarray]) -> list[np.ndarray]:
+        fitting, found = tuple(e for e in estimators if e.min_group <= pilot[0]), []
+        # All prompts in a batch, as when prompts are all there is: that evaluation needs no new program.
+        for order, rewards, keep in zip(*pilot[1:], strict=True) if fitting else ():
+            dealt = arrays | {"rewards": jnp.asarray(rewards)}
+            weights = partition_weights(fitting, dealt, order, pilot[0], size)
+            found.append(np.where(keep[:, :, None], weights, 0.0))
+        return found
+
+    taken = [weights for found in side_by_side(take, pilots) for weights in found]
+    bases = []
+    for q in range(size):
+        stacks = [x[q] for x in fixed] + [np.moveaxis(x[:, q], 0, 1) for x in taken]
+        bases.append(span(np.concatenate(stacks, 1), tolerance, known=None if known is None else known[q]))
+    basis = np.zeros((size, rollouts, max(x.shape[1] for x in bases), time_), pool.logp.dtype)
+    for q, found in enumerate(bases):
+        basis[q, :, : found.shape[1]] = found
+    return basis
 
 
 def _pilot_rewards(
@@ -196,7 +205,9 @@ def score_rows(
     names: dict[str, MapName] = {"identity": "identity", "gram": "identity"}
     sketch = Sketch(names.get(kept, kept.removeprefix("sketch ")), width, seed)  # type: ignore[arg-type]
     params_bytes = ravel_pytree(params)[0].nbytes
-    chunk = chunk or int(max(1, min(512, _CHUNK // params_bytes, rows.count)))
+    if chunk is None:  # equal chunks: the last one is filled up, and what fills it is computed too
+        chunks = -(-rows.count * params_bytes // _CHUNK)
+        chunk = max(1, -(-rows.count // max(1, chunks)))
     size, most = rows.rollout.shape
     at_prompt, at_row = np.nonzero(rows.real)
     at_rollout, at_slot = rows.rollout[at_prompt, at_row], rows.slot[at_prompt, at_row]
@@ -210,24 +221,44 @@ def score_rows(
         chunk,
         way,
     )
-    whole = np.concatenate(list(images))
-    if (
-        kept == "gram" and cross
-    ):  # of the real rows only, as a symmetric product, with no second copy of the scores
-        found = np.zeros((size * most, size * most), whole.dtype)
+    if kept == "gram" and cross:
+        found, along = _gram(list(images), truth)
+        whole = np.zeros((size * most, size * most), found.dtype)
         at = at_prompt * most + at_row
-        found[np.ix_(at, at)] = whole @ whole.T
-        along = None
-        if truth is not None:
-            along = np.zeros((size, most), whole.dtype)
-            along[at_prompt, at_row] = whole @ truth.astype(whole.dtype)
-        return Scores(cross=found.reshape(size, most, size, most), truth=along)
-    vectors = np.zeros((size, most, whole.shape[1]), whole.dtype)
-    vectors[at_prompt, at_row] = whole
+        whole[np.ix_(at, at)] = found
+        if along is not None:
+            padded = np.zeros((size, most), along.dtype)
+            padded[at_prompt, at_row] = along
+            along = padded
+        return Scores(cross=whole.reshape(size, most, size, most), truth=along)
+    columns = params_bytes // rows.basis.dtype.itemsize if sketch.name == "identity" else sketch.width
+    vectors = np.zeros((size, most, columns), rows.basis.dtype)
+    done = 0
+    for image in images:
+        at = slice(done, done + len(image))
+        vectors[at_prompt[at], at_row[at]] = image
+        done += len(image)
     if kept != "gram":
         return Scores(vectors=vectors)
     products = None if truth is None else vectors @ truth.astype(vectors.dtype)
     return Scores(gram=np.matmul(vectors, np.swapaxes(vectors, 1, 2)), truth=products)
+
+
+def _gram(
+    images: list[Float[np.ndarray, "chunk param"]], truth: Float[np.ndarray, " param"] | None
+) -> tuple[Float[np.ndarray, "row row"], Float[np.ndarray, " row"] | None]:
+    """Inner products of all rows, chunk by chunk (the first touch of a second copy would cost as much as half of
+    the backward passes), and their products with grad J."""
+    edges = np.cumsum([0, *(len(x) for x in images)])
+    found = np.empty((edges[-1], edges[-1]), images[0].dtype)
+    for i, one in enumerate(images):
+        here = slice(edges[i], edges[i + 1])
+        for j, two in enumerate(images[: i + 1]):
+            there = slice(edges[j], edges[j + 1])
+            found[here, there] = one @ two.T
+            found[there, here] = found[here, there].T
+    along = None if truth is None else np.concatenate([x @ truth.astype(x.dtype) for x in images])
+    return found, along
 
 
 def with_truth(scores: Scores, truth: Float[np.ndarray, " param"], kept: str) -> Scores:

@@ -126,10 +126,12 @@ def draw_pool(
 
     ``chunk`` rollouts of all prompts at a time; the last chunk is drawn in full and cut, so that one trace
     serves all."""
+    old = None if old_params is params else old_params  # the same pass need not be run and compiled again
+    ref = None if ref_params is old_params else ref_params
     parts = []
     for start in range(0, rollouts, chunk):
         key_chunk = jax.random.fold_in(key, start)
-        found = _draw(policy, task, params, old_params, ref_params, prompts, key_chunk, chunk, side, needs)
+        found = _draw(policy, task, params, old, ref, prompts, key_chunk, chunk, side, needs)
         parts.append({name: np.asarray(x)[:, : rollouts - start] for name, x in found.items()})
     whole = {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]}
     for name in PER_PROMPT:
@@ -143,28 +145,30 @@ def _draw(
     policy: Policy,
     task: Task,
     params: PyTree,
-    old_params: PyTree,
-    ref_params: PyTree,
+    old: PyTree | None,
+    ref: PyTree | None,
     prompts: PyTree,
     key: PRNGKeyArray,
     group: int,
     side: Side | None,
     needs: tuple[str, ...],
 ) -> dict[str, Array]:
-    completions = policy.sample(old_params, key, prompts, group)
-    logp = policy.logprobs(params, prompts, completions)
+    """``old`` None: the same as ``params``; ``ref`` None: the same as ``old``."""
+    completions = policy.sample(params if old is None else old, key, prompts, group)
     mask = policy.mask(completions)
 
-    def others(values: PyTree) -> Array:
+    def logprobs(values: PyTree) -> Array:
         return jnp.where(mask, policy.logprobs(values, prompts, completions), 0.0)
 
+    logp = logprobs(params)
+    logp_old = logp if old is None else logprobs(old)
     found = {
         "completions": completions,
         "rewards": task.reward(prompts, completions).astype(logp.dtype),
         "mask": mask,
-        "logp": jnp.where(mask, logp, 0.0),
-        "logp_old": others(old_params),
-        "logp_ref": others(ref_params),
+        "logp": logp,
+        "logp_old": logp_old,
+        "logp_ref": logp_old if ref is None else logprobs(ref),
     }
     if side is not None and needs:
         size = completions.shape[0]
