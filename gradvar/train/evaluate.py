@@ -1,0 +1,42 @@
+"""Evaluation on held-out prompts: mean reward, pass@k without bias, and the greedy completion's reward."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from gradvar.types import Policy, Task
+
+_RIGHT = 1 - 1e-6  # a graded reward counts as a pass where all of it is earned
+
+
+def pass_at_k(correct: Int[Array, "*prompt"], samples: int, k: int) -> Float[Array, "*prompt"]:
+    """The chance that one of k samples is correct, from ``correct`` of ``samples``: arXiv 2107.03374, equation (1).
+
+    1 - C(n-c, k) / C(n, k), the share of k-subsets that hold a correct one, which is unbiased for 1 - (1-p)^k:
+    each subset is a draw of k. As a product of k factors, without large binomials.
+    """
+    if not 1 <= k <= samples:
+        raise ValueError(f"k: {k} with {samples} samples; give 1 to {samples}")
+    wrong = samples - jnp.asarray(correct)
+    drawn = jnp.arange(k)
+    factors = jnp.maximum(wrong[..., None] - drawn, 0) / (samples - drawn)
+    return 1 - jnp.prod(factors, axis=-1)
+
+
+def ks(samples: int) -> tuple[int, ...]:
+    """The powers of two up to ``samples``."""
+    return tuple(2**i for i in range(samples.bit_length()) if 2**i <= samples)
+
+
+def evaluate(
+    policy: Policy, task: Task, params: PyTree, key: PRNGKeyArray, prompts: Array, samples: int
+) -> dict[str, Float[Array, ""]]:
+    """``reward``, ``pass@k`` for powers of two, and ``greedy``, on ``prompts`` with ``samples`` rollouts of each."""
+    rewards = task.reward(prompts, policy.sample(params, key, prompts, samples))
+    correct = jnp.sum(rewards >= _RIGHT, axis=-1)
+    figures = {"reward": jnp.mean(rewards)}
+    figures |= {f"pass@{k}": jnp.mean(pass_at_k(correct, samples, k)) for k in ks(samples)}
+    figures["greedy"] = jnp.mean(task.reward(prompts, policy.greedy(params, prompts)))
+    return {name: value.astype(jnp.float32) for name, value in figures.items()}

@@ -1,0 +1,142 @@
+"""The compiled programs of one plan: chunks of steps and evaluations, for all seeds, over all devices.
+
+Seeds are a leading axis that is cut over the devices; on a device they run one after another by default
+(``jax.lax.map``). Batched with ``jax.vmap`` instead, products of matrices could be summed in another order for
+another number of seeds, so results would depend on the number of devices, if only by rounding; and on CPU it is no
+faster. On an accelerator it is: ``vectorised=True``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, PyTree
+
+from gradvar.train.config import Plan
+from gradvar.train.evaluate import evaluate
+from gradvar.train.step import METRICS, Limits, State, Stepper, streams
+from gradvar.types import Policy, Task
+
+CHUNK = 50
+"""Steps of one call at most: what a progress bar and a limit of time can see."""
+
+
+class Trainer:
+    """Starts, advances and evaluates all seeds of one plan.
+
+    ``states`` have a leading axis of seeds everywhere. The numbers of a seed depend on neither the other
+    seeds, nor the devices, nor where chunks end. Raises ``ValueError`` where the plan's estimators ask for
+    what training cannot give.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        task: Task,
+        plan: Plan,
+        examination: Array,
+        samples: int = 16,
+        *,
+        devices: Sequence[Any] | None = None,
+        vectorised: bool = False,
+        chunk: int = CHUNK,
+        rule: optax.GradientTransformation | None = None,
+    ) -> None:
+        """``examination``: held-out prompts, with ``samples`` rollouts of each; ``devices``: all, by default."""
+        self.stepper = Stepper(policy, task, plan, rule)
+        self.plan, self.chunk_steps = plan, chunk
+        self._devices = list(jax.devices() if devices is None else devices)
+        self._vectorised = vectorised
+
+        def examine(state: State, prompts: Array) -> dict[str, Array]:
+            return evaluate(policy, task, state.params, streams(state.seed).evaluation, prompts, samples)
+
+        self._examination = examination
+        self._start = self._over_seeds(self.stepper.start)
+        self._advance = self._over_seeds(self._chunk)
+        self._examine = self._over_seeds(examine)
+
+    def start(self, seeds: Sequence[int], params: PyTree) -> State:
+        """The states before the first step."""
+        return self._start(self.place(np.asarray(seeds, np.int32)), params)
+
+    def limits(self, elapsed: float = 0.0, until: float = 1.0) -> Limits:
+        """The plan's limits, with the share of the time that is over and the progress at which to pause."""
+        p = self.plan
+        whole = (np.int32(n) for n in (p.steps, p.rollouts, p.tokens))
+        return Limits(np.float32(p.learning_rate), *whole, np.float32(elapsed), np.float32(until))  # type: ignore[arg-type]
+
+    def advance(self, states: State, limits: Limits) -> tuple[State, dict[str, np.ndarray]]:
+        """Up to ``chunk`` steps of every seed; pauses each at ``limits.until``.
+
+        Also gives the metrics [seed, step], with ``taken`` [seed], how many steps that were, and ``paused``
+        [seed], whether the seed stands at the pause or at its end.
+        """
+        states, shown = self._advance(states, limits)
+        return states, {name: np.asarray(value) for name, value in shown.items()}
+
+    def evaluate(self, states: State) -> dict[str, np.ndarray]:
+        """Every figure of ``evaluate``, [seed]."""
+        return {name: np.asarray(value) for name, value in self._examine(states, self._examination).items()}
+
+    def programs(self) -> int:
+        """How many programs were compiled: three, once all have run."""
+        return sum(f._cache_size() for f in (self._start, self._advance, self._examine))  # type: ignore[attr-defined]
+
+    def place(self, states: PyTree) -> PyTree:
+        """Arrays with a leading axis of seeds, cut over the devices."""
+        seeds = len(jax.tree.leaves(states)[0])
+        return jax.tree.map(lambda x: jax.device_put(x, NamedSharding(self._mesh(seeds), _CUT)), states)
+
+    def _mesh(self, seeds: int) -> Mesh:
+        # the most devices that share the seeds evenly
+        count = max(n for n in range(1, len(self._devices) + 1) if seeds % n == 0)
+        return Mesh(np.asarray(self._devices[:count]), ("seed",))
+
+    def _chunk(self, state: State, limits: Limits) -> tuple[State, dict[str, Float[Array, "..."]]]:
+        stepper = self.stepper
+
+        def paused(state: State) -> Array:
+            # the pause is a rounded fraction: a step that lands on it must not count as short of it
+            return stepper.over(state, limits) | (stepper.progress(state, limits) >= limits.until - 1e-6)
+
+        def going(carry: tuple) -> Array:
+            taken, state, _ = carry
+            return (taken < self.chunk_steps) & ~paused(state)
+
+        def once(carry: tuple) -> tuple:
+            taken, state, shown = carry
+            state, now = stepper.step(state, limits)
+            shown = {name: shown[name].at[taken].set(now[name]) for name in METRICS}
+            return taken + 1, state, shown
+
+        empty = {name: jnp.full((self.chunk_steps,), jnp.nan, jnp.float32) for name in METRICS}
+        taken, state, shown = jax.lax.while_loop(going, once, (jnp.zeros((), jnp.int32), state, empty))
+        return state, shown | {"taken": taken, "paused": paused(state)}
+
+    def _over_seeds(self, function: Callable[..., Any]) -> Any:
+        """A jitted function of arrays with a leading axis of seeds and of one that is the same for all."""
+
+        def local(states: PyTree, shared: PyTree) -> PyTree:
+            if self._vectorised:
+                return jax.vmap(function, in_axes=(0, None))(states, shared)
+            return jax.lax.map(lambda state: function(state, shared), states)
+
+        @jax.jit
+        def everywhere(states: PyTree, shared: PyTree) -> PyTree:
+            mesh = self._mesh(len(jax.tree.leaves(states)[0]))
+            cut = jax.shard_map(
+                local, mesh=mesh, in_specs=(_CUT, PartitionSpec()), out_specs=_CUT, check_vma=False
+            )
+            return cut(states, shared)
+
+        return everywhere
+
+
+_CUT = PartitionSpec("seed")
