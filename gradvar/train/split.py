@@ -43,18 +43,18 @@ class Training:
         return drawn.reshape(num, _CANDIDATES, -1)[jnp.arange(num), first]
 
     def examination(self, key: PRNGKeyArray, num: int) -> Int[Array, "prompt past"]:
-        """Up to ``num`` different held-out prompts, the first of a long stream; fewer where the task has fewer.
+        """``num`` draws of the task's prompts, given that they are held out; a common one may be there twice.
 
         Raises ``ValueError`` for a task with so few prompts that none is held out.
         """
-        drawn = np.asarray(self.task.prompts(key, max(64 * num, 1024)))
+        drawn = np.asarray(self.task.prompts(key, max(32 * num, 1024)))
         drawn = drawn[np.asarray(held_out(jnp.asarray(drawn)))]
-        if not len(drawn):
+        if len(drawn) < num:
             raise ValueError(
-                f"task: {self.task!r} has too few prompts, none of them is held out; give a larger one"
+                f"task: {self.task!r} has too few prompts, {len(drawn)} of {max(32 * num, 1024)} drawn are held "
+                "out; give a larger one"
             )
-        _, first = np.unique(drawn, axis=0, return_index=True)
-        return jnp.asarray(drawn[np.sort(first)[:num]])
+        return jnp.asarray(drawn[:num])
 
     def solution(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
         """The task's."""

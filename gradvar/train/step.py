@@ -277,7 +277,7 @@ class Stepper:
             (value, ratio), slope = self.gradient(estimator, params, *part)
             updates, memory = self.rule.update(slope, memory, params)
             params = _descend(params, updates, rate)
-            shown = {"objective": value, "log_ratio": ratio, "grad_norm": optax.global_norm(slope)}
+            shown = {"objective": value, "log_ratio": ratio, "grad_norm": _norm(slope)}
             shown["critic_loss"] = jnp.zeros((), jnp.float32)
             if "values" in estimator.needs:
                 shown["critic_loss"], critic = self._judge(estimator, critic, part)
@@ -312,3 +312,7 @@ class Stepper:
 
 def _descend(params: PyTree, updates: PyTree, rate: float | Array) -> PyTree:
     return optax.apply_updates(params, jax.tree.map(lambda u: (-rate * u).astype(u.dtype), updates))
+
+
+def _norm(tree: PyTree) -> Float[Array, ""]:
+    return jnp.sqrt(sum(jnp.sum(jnp.square(x.astype(jnp.float32))) for x in jax.tree.leaves(tree)))

@@ -75,15 +75,16 @@ class Trainer:
     def advance(self, states: State, limits: Limits) -> tuple[State, dict[str, np.ndarray]]:
         """Up to ``chunk`` steps of every seed; pauses each at ``limits.until``.
 
-        Also gives the metrics [seed, step], with ``taken`` [seed], how many steps that were, and ``paused``
-        [seed], whether the seed stands at the pause or at its end.
+        Also gives the metrics [seed, step] and, for every seed, ``taken``, how many steps that were, ``paused``,
+        whether it stands at the pause or at its end, and its ``progress``.
         """
-        states, shown = self._advance(states, limits)
+        states, shown = self._advance(self.place(states), limits)
         return states, {name: np.asarray(value) for name, value in shown.items()}
 
     def evaluate(self, states: State) -> dict[str, np.ndarray]:
         """Every figure of ``evaluate``, [seed]."""
-        return {name: np.asarray(value) for name, value in self._examine(states, self._examination).items()}
+        shown = self._examine(self.place(states), self._examination)
+        return {name: np.asarray(value) for name, value in shown.items()}
 
     def programs(self) -> int:
         """How many programs were compiled: three, once all have run."""
@@ -118,7 +119,9 @@ class Trainer:
 
         empty = {name: jnp.full((self.chunk_steps,), jnp.nan, jnp.float32) for name in METRICS}
         taken, state, shown = jax.lax.while_loop(going, once, (jnp.zeros((), jnp.int32), state, empty))
-        return state, shown | {"taken": taken, "paused": paused(state)}
+        return state, shown | {
+            "taken": taken, "paused": paused(state), "progress": stepper.progress(state, limits)
+        }  # fmt: skip
 
     def _over_seeds(self, function: Callable[..., Any]) -> Any:
         """A jitted function of arrays with a leading axis of seeds and of one that is the same for all."""

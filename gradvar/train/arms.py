@@ -1,0 +1,167 @@
+"""The arms: one explicit tuple of settings. Copy one and change it: ``dataclasses.replace(get("grpo-2"), group=4)``.
+
+Every loss is a catalogued objective, the same function, or a sum of such; where the catalogue has none, the objective
+is put together here and says so. Groups are 16 unless the arm is about another number.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gradvar import catalogue
+from gradvar.composition import batch_arrays, compose
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.train.config import Arm, Phase
+from gradvar.types import Batch, Estimator, Paper
+
+SIZES = (2, 4, 8, 16)
+
+GRPO_WITHOUT_STD = compose(
+    name="grpo_without_std",
+    advantage=advantage.group_mean,
+    surrogate=partial(surrogate.ppo_clip, low=0.2, high=0.2),
+    aggregate=aggregate.sequence_token_mean,
+)
+"""GRPO with nothing changed but the division by the standard deviation, which is left out."""
+
+GROUP_MEAN = compose(
+    name="group_mean",
+    advantage=advantage.group_mean,
+    surrogate=surrogate.likelihood,
+    aggregate=aggregate.sequence_token_sum,
+)
+"""RLOO with the group's mean, own reward included: (1 - 1/G) of it."""
+
+
+def with_contrast(base: Estimator, coefficient: float) -> Estimator:
+    """``base`` less ``coefficient`` times the control variate f - h: REINFORCE less the two-sample contrast.
+
+    f is the catalogued ``reinforce`` and h, half the mean over pairs of (r_i - r_j)(s_i - s_j), the catalogued
+    ``rloo``. Both have the mean grad J on policy, so their difference has mean zero, and it is the only multiple
+    of h with a known mean (ledger, C7): 0 leaves ``base`` alone, and ``reinforce`` with 1 is ``rloo``.
+    """
+    single, contrast = catalogue.get("reinforce"), catalogue.get("rloo")
+
+    def objective(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
+        return base(logp, batch) - coefficient * (single(logp, batch) - contrast(logp, batch))
+
+    return Estimator(
+        name=f"{base.name}_with_contrast",
+        objective=objective,
+        paper=Paper("this project", "", f"base - {coefficient:g} (REINFORCE - contrast)"),
+        needs=base.needs,
+        min_group=2,
+    )
+
+
+def own_likelihood(flatten: float = 0.5) -> Estimator:
+    """A likelihood step on own correct rollouts, rare ones weighing more: our reading of SPS's second half.
+
+    SPS (arXiv 2604.16995) alternates reinforcement learning with inverse reinforcement learning on its own rollouts
+    as demonstrations, to undo the squeezing of probability; its equations were not at hand. Maximum-entropy
+    inverse reinforcement learning ascends E_demonstrations[s] - E_policy[s]. Here demonstrations are the group's
+    best rollouts, weighted by pi_old(o)^-flatten (normalised in the group), and the policy's expectation is the
+    group's mean. Without weights and selection the expected step would be zero (ledger, C5).
+    """
+
+    def objective(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
+        old = jnp.sum(batch_arrays(batch)["logp_old"], axis=-1)
+        top = jnp.max(batch.rewards, axis=1, keepdims=True)
+        best = (batch.rewards == top) & (top > jnp.min(batch.rewards, axis=1, keepdims=True))
+        logits = jnp.where(best, -flatten * old, -jnp.inf)
+        weights = jnp.where(best, jax.nn.softmax(jnp.where(best.any(1, keepdims=True), logits, 0.0), axis=1), 0.0)
+        centred = jax.lax.stop_gradient(weights - jnp.mean(weights, axis=1, keepdims=True))
+        whole = jnp.sum(jnp.where(batch.mask, logp, 0.0), axis=-1)
+        return jnp.mean(jnp.sum(centred * whole, axis=1))
+
+    return Estimator(
+        name="own_likelihood",
+        objective=objective,
+        paper=Paper("SPS, our reading", "2604.16995", "sum_i (w_i - mean w) log pi(o_i), w ~ pi_old^-a on the best"),
+    )
+
+
+_PAIRS = {"beta": 0.1}
+
+ARMS: tuple[Arm, ...] = (
+    *(Arm(f"grpo-{g}", "grpo", group=g, summary=f"GRPO, {g} rollouts, population std") for g in SIZES),
+    *(
+        Arm(f"grpo-{g}-sample-std", "grpo_sample_std", group=g, summary=f"GRPO, {g} rollouts, sample std")
+        for g in SIZES
+    ),
+    *(
+        Arm(f"grpo-{g}-no-std", GRPO_WITHOUT_STD, group=g, summary=f"GRPO, {g} rollouts, no division")
+        for g in SIZES
+    ),
+    Arm("grpo-16-kl", "grpo", {"beta": 0.04}, summary="GRPO with the paper's penalty, k3 to the start"),
+    Arm("grpo-2-resampled", "grpo", group=2, attempts=4, summary="equal groups replaced, up to 4 rounds"),
+    Arm("rloo-2", "rloo", group=2, summary="leave-one-out, 2 rollouts"),
+    Arm("rloo-16", "rloo", summary="leave-one-out, 16 rollouts"),
+    Arm("reinforce", "reinforce", group=1, summary="no baseline, one rollout"),
+    Arm(
+        "reinforce-baseline", "reinforce_best_constant", group=1,
+        summary="less the running mean reward, one rollout",
+    ),
+    Arm("ppo", "ppo", group=1, epochs=2, summary="learned critic (value head), GAE, one rollout, 2 epochs"),
+    Arm("dpo-online", "dpo", _PAIRS, group=2, summary="DPO on fresh own pairs, reference the start"),
+    Arm(
+        "dpo-offline", "dpo", group=2, store=256, phases=(Phase("dpo", _PAIRS, source="stored"),),
+        summary="DPO on pairs of the start's rollouts, drawn once",
+    ),
+    Arm("dapo", "dapo", attempts=4, summary="clip-higher, token mean, equal groups replaced, up to 4 rounds"),
+    Arm("gspo", "gspo", summary="one ratio per sequence"),
+    Arm("cispo", "cispo", summary="clipped weights"),
+    Arm("lpo-forward", "lpo_forward", summary="listwise, forward KL"),
+    Arm("lpo-reverse", "lpo_reverse", summary="listwise, reverse KL"),
+    Arm(
+        "g2d", "grpo", group=4, store=256,
+        phases=(
+            Phase("grpo", share=0.5),
+            Phase("dpo", _PAIRS, share=0.5, source="stored", informative=True),
+        ),
+        summary="GRPO for half of the run, then DPO on stored mixed groups of the policy reached (2605.21266)",
+    ),
+    Arm(
+        "sps", "grpo", cycle=4, phases=(Phase("grpo", share=3), Phase(own_likelihood(), share=1)),
+        summary="three GRPO steps, then one of reweighted likelihood on own rollouts (2604.16995, our reading)",
+    ),
+    Arm(
+        "reinforce-contrast", with_contrast(catalogue.get("reinforce"), 0.5), group=2,
+        summary="REINFORCE and half the two-sample contrast as a control variate",
+    ),
+    Arm(
+        "grpo-2-contrast", with_contrast(catalogue.get("grpo"), 0.5), group=2,
+        summary="GRPO, 2 rollouts, and half the same control variate",
+    ),
+    # one change at a time, exactly on policy: the baseline alone
+    Arm("baseline-none", "reinforce", minibatches=1, summary="ablation: no baseline, 16 rollouts"),
+    Arm(
+        "baseline-constant", "reinforce_best_constant", minibatches=1,
+        summary="ablation: running mean reward, 16 rollouts",
+    ),
+    Arm("baseline-others", "rloo", minibatches=1, summary="ablation: leave-one-out, 16 rollouts"),
+    Arm("baseline-mean", GROUP_MEAN, minibatches=1, summary="ablation: group mean, 16 rollouts"),
+    Arm(
+        "baseline-weighted", "opo_leave_one_out", minibatches=1,
+        summary="ablation: length-weighted, the optimal one if squared scores grow with length, 16 rollouts",
+    ),
+)  # fmt: skip
+
+
+def names() -> tuple[str, ...]:
+    """Every arm's name."""
+    return tuple(arm.name for arm in ARMS)
+
+
+def get(name: str) -> Arm:
+    """The named arm. Raises ``ValueError`` for an unknown name, with the nearest ones."""
+    for arm in ARMS:
+        if arm.name == name:
+            return arm
+    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4) or names()
+    raise ValueError(f"arms: no '{name}'; nearest: {', '.join(near)}")

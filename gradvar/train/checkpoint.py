@@ -1,0 +1,186 @@
+"""A run's folder: one run at a time, of one configuration, with checkpoints that are whole or not there.
+
+    run.json          what the run is; another configuration is refused
+    checkpoints/N     Orbax, the state of all seeds and the facts so far; the newest two are kept
+    metrics.jsonl     a line per seed and step, and per seed and evaluation
+    tensorboard/      the means over seeds
+
+A checkpoint is reported as saved after Orbax has renamed it into place, and the lines that belong to it are on disk
+before. What was written after the last checkpoint is cut off when the run goes on from it, and written again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+Row = Mapping[str, Any]
+
+
+def needed(module: str, package: str) -> Any:
+    """A module of the ``train`` extra; ``ValueError`` with the mend where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ValueError(
+            f"train: {package} is not installed; pip install 'gradvar[train]', or keep nothing on disk (folder=None)"
+        ) from None
+
+
+class Lock:
+    """Keeps a folder for one process; released by the system when that process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ``ValueError`` where another process has the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file: IO[str] = (folder / ".lock").open("a")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise ValueError(
+                f"out: another run is writing to {folder}; wait for it, or give another folder"
+            ) from None
+
+    def release(self) -> None:
+        """Give the folder back."""
+        self._file.close()
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Write what the run is to a new folder; raise ``ValueError`` where the folder holds another one."""
+    path, text = folder / "run.json", json.dumps(identity, sort_keys=True, indent=1)
+    if path.exists():
+        try:
+            found = json.loads(path.read_text())
+        except ValueError:
+            found = {}
+        difference = differing(found, json.loads(text))
+        if difference:
+            raise ValueError(
+                f"out: {folder} holds a run of other settings ({difference}); give another folder, or those settings"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    temporary.write_text(text + "\n")
+    temporary.replace(path)
+
+
+def differing(found: Any, asked: Any, name: str = "") -> str:
+    """The first place where two trees of plain values differ, in words; empty where they are equal."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for key in sorted(found.keys() | asked.keys()):
+            inside = differing(found.get(key), asked.get(key), f"{name}.{key}" if name else key)
+            if inside:
+                return inside
+        return ""
+    return "" if found == asked else f"{name}: {found} there, {asked} asked for"
+
+
+class Metrics:
+    """Rows on disk as JSON lines, and the scalars of TensorBoard."""
+
+    def __init__(self, folder: Path, saved: int, step: int) -> None:
+        """Keeps the rows of chunks up to ``saved``; TensorBoard forgets what came after ``step``."""
+        self._path = folder / "metrics.jsonl"
+        kept = [line for line in _lines(self._path) if json.loads(line)["chunk"] <= saved]
+        temporary = self._path.with_suffix(".part")
+        temporary.write_text("".join(line + "\n" for line in kept))
+        temporary.replace(self._path)
+        self._file = self._path.open("a")
+        writer = needed("tensorboardX", "tensorboardX").SummaryWriter
+        self._board = writer(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        """Append rows, each with its ``chunk``; not-a-number becomes null."""
+        self._file.write("".join(json.dumps(_plain(row)) + "\n" for row in rows))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Show values at a step."""
+        for name, value in values.items():
+            if np.isfinite(value):
+                self._board.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Everything written so far is on disk afterwards."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._board.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        self._file.close()
+        self._board.close()
+
+
+def _lines(path: Path) -> list[str]:
+    """The whole lines of a file; a last one without its end was cut off by a crash."""
+    if not path.exists():
+        return []
+    return path.read_text().split("\n")[:-1]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inside) for name, inside in value.items()}
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.7g}") if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+class Checkpoints:
+    """States of all seeds with plain facts, by number, kept by Orbax."""
+
+    def __init__(self, folder: Path) -> None:
+        self._orbax = needed("orbax.checkpoint", "orbax-checkpoint")
+        # Saving waits until the checkpoint is in its place: what is reported as saved is saved.
+        options = self._orbax.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+        self._manager = self._orbax.CheckpointManager((folder / "checkpoints").absolute(), options=options)
+
+    def save(self, number: int, states: PyTree, facts: Mapping[str, Any]) -> None:
+        """Keep states and facts as ``number``."""
+        args = self._orbax.args
+        arrays = {name: np.asarray(leaf) for name, leaf in _named(states).items()}
+        self._manager.save(
+            number,
+            args=args.Composite(state=args.StandardSave(arrays), facts=args.JsonSave(dict(facts))),
+        )
+
+    def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
+        """The newest states, in the shape of ``like``, and their facts; None where there are none."""
+        number = self._manager.latest_step()
+        if number is None:
+            return None
+        args = self._orbax.args
+        shapes = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in _named(like).items()}
+        found = self._manager.restore(
+            number, args=args.Composite(state=args.StandardRestore(shapes), facts=args.JsonRestore())
+        )
+        leaves = [found["state"][name] for name in shapes]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), found["facts"]
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._manager.close()
+
+
+def _named(tree: PyTree) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
