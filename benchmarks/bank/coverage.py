@@ -4,9 +4,9 @@
 
 Three finite policies, four group sizes, eight estimators; a pool is 60 prompts drawn from the task with 16
 rollouts each, and errors are jackknifed over prompts. Pools are recorded many at a time and then taken
-apart: a prompt's sums do not depend on the other prompts. Beside the bank's intervals: the naive one, mean ±
-1.96 SD/sqrt(replicates) over overlapping groups as if they were independent, and coverage of paired ratios
-of variances between estimators."""
+apart: a prompt's sums do not depend on the other prompts. Beside the intervals of the figures: those of paired
+ratios of variances between estimators. A figure that is the same number for every pool (a variance that two
+estimators share) has no interval to check and is left out."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from scipy.stats import t as student
 from benchmarks.bank.scene import provenance
 from gradvar import catalogue
 from gradvar.measure.contract import design
+from gradvar.measure.evaluation import POSITIVE
 from gradvar.measure.exact import exact_from_tables, finite_tables
 from gradvar.measure.intervals import jackknife_error, leave_one_out
 from gradvar.measure.record import record
@@ -30,12 +31,12 @@ from gradvar.measure.statistics import BlockSums, figures
 from gradvar.policies import Bandit, Tabular
 from gradvar.tasks import Bandit as RewardTable
 from gradvar.tasks import Lookup
+from gradvar.types import interval
 
 NAMES = ("rloo", "dr_grpo", "grpo", "dapo", "gspo", "cispo", "opo", "ppo")
 GROUPS = (2, 3, 4, 8)
 PROMPTS, ROLLOUTS, AT_ONCE = 60, 16, 10
 FIGURES = ("trace_cov", "within", "between", "signal", "snr")
-LOGARITHMIC = ("trace_cov", "within")
 
 
 def scenes() -> dict[str, tuple[Any, Any, Any, Any]]:
@@ -79,7 +80,6 @@ def main() -> None:
     estimators = {name: catalogue.get(name) for name in NAMES}
     rows: list[dict[str, Any]] = []
     started = time.process_time()
-    quantile = student.ppf(0.975, PROMPTS - 1)
     for scene, (policy, task, params, old) in scenes().items():
         tables = finite_tables(policy, params, task, old)
         truth = {(n, g): exact_from_tables(e, tables, g) for n, e in estimators.items() for g in GROUPS}
@@ -105,18 +105,16 @@ def main() -> None:
                 for figure in FIGURES:
                     exact = np.array([getattr(truth[n, g], figure) for n in NAMES])[:, None]
                     inside.setdefault((g, figure), []).append(
-                        _covers(figure, values[figure], parts[figure], exact, quantile)
+                        _covers(figure, values[figure], parts[figure], exact)
                     )
-                ratio, ratio_parts = (
-                    values["trace_cov"][1:] / values["trace_cov"][:1],
-                    parts["trace_cov"][1:] / parts["trace_cov"][:1],
-                )
-                exact = np.array([truth[n, g].trace_cov / truth["rloo", g].trace_cov for n in NAMES[1:]])[
-                    :, None
-                ]
-                inside.setdefault((g, "ratio of trace_cov to rloo"), []).append(
-                    _covers("trace_cov", ratio, ratio_parts, exact, quantile)
-                )
+                exact = np.array([truth[n, g].trace_cov / truth["rloo", g].trace_cov for n in NAMES[1:]])
+                with np.errstate(all="ignore"):
+                    covered = _covers_ratio(
+                        (parts["trace_cov"][1:], parts["trace_cov"][:1]),
+                        (values["trace_cov"][1:], values["trace_cov"][:1]),
+                        exact[:, None],
+                    )
+                inside.setdefault((g, "ratio of trace_cov to rloo"), []).append(covered)
             if chunk % 10 == 9:
                 print(scene, (chunk + 1) * AT_ONCE, f"{time.process_time() - started:.0f} s", flush=True)
         for (g, figure), found in inside.items():
@@ -124,6 +122,8 @@ def main() -> None:
             names = NAMES[-len(covered) :]
             for name, c in zip(names, covered, strict=True):
                 known = c[~np.isnan(c)]
+                if not len(known):
+                    continue
                 rows.append(
                     {
                         "scene": scene,
@@ -157,18 +157,21 @@ def main() -> None:
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def _covers(
-    figure: str, value: np.ndarray, parts: np.ndarray, exact: np.ndarray, quantile: float
-) -> np.ndarray:
-    """1 where the interval holds the exact value, 0 where not, NaN where the two are the same number by
+def _covers(figure: str, value: np.ndarray, parts: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """1 where the library's interval holds the exact value, 0 where not, NaN where the two are the same number by
     construction."""
-    with np.errstate(all="ignore"):
-        if figure in LOGARITHMIC:
-            half = quantile * jackknife_error(np.log(parts))
-            found = (np.abs(np.log(value / exact)) <= half).astype(float)
-        else:
-            half = quantile * jackknife_error(parts)
-            found = (np.abs(value - exact) <= half).astype(float)
+    se = jackknife_error(parts)
+    low, high = interval(value, se, parts.shape[-1] - 1, logarithmic=figure in POSITIVE)
+    return np.where(se > 1e-9, (low <= exact) & (exact <= high), np.nan)
+
+
+def _covers_ratio(
+    parts: tuple[np.ndarray, np.ndarray], values: tuple[np.ndarray, np.ndarray], exact: np.ndarray
+) -> np.ndarray:
+    """The same for the paired ratio of two settings' figures, made as ``Evaluation.compare`` makes it."""
+    quantile = student.ppf(0.975, parts[0].shape[-1] - 1)
+    half = quantile * jackknife_error(np.log(parts[0] / parts[1]))
+    found = np.abs(np.log(values[0] / values[1] / exact)) <= half
     return np.where(half > 1e-9, found, np.nan)
 
 

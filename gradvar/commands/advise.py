@@ -24,6 +24,8 @@ class Advise:
 
     bank: Path | None = None
     """Folder of a saved score bank."""
+    summary: Path | None = None
+    """Or a saved summary of one, a single file (`bank.summary().save(FILE)`)."""
     rewards: Path | None = None
     """Or logged rewards: a .npy, .csv or .json file, one row per prompt, one number per rollout."""
     cost_per_prompt: float = 0.0
@@ -44,15 +46,21 @@ class Advise:
 
 def run(config: Advise) -> int:
     """Print the advice; the exit code."""
-    if (config.bank is None) == (config.rewards is None):
+    if sum(x is not None for x in (config.bank, config.summary, config.rewards)) != 1:
         raise ValueError(
-            "bank: give a saved score bank with --bank, or logged rewards with --rewards, one of them"
+            "bank: give a saved score bank with --bank, its summary with --summary, or logged rewards with "
+            "--rewards, one of them"
         )
-    if config.bank is not None:
+    if config.rewards is None:
         from gradvar.measure.advise import advise
         from gradvar.measure.bank import ScoreBank
+        from gradvar.measure.summary import Summary
 
-        summary = ScoreBank.open(config.bank).summary()
+        if config.summary is not None:
+            summary = Summary.open(config.summary)
+        else:
+            assert config.bank is not None
+            summary = ScoreBank.open(config.bank).summary()
         found = advise(
             summary,
             config.cost_per_prompt,

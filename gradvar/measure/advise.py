@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gradvar.measure.bank import ScoreBank
 
 GROUP_SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32)
+_GVM_PENALTY = 1e-3  # the default of the authors' code, with beta = 2
 _GRID = np.exp(np.linspace(np.log(2.0), np.log(4096.0), 2000))
 
 
@@ -100,11 +101,7 @@ def advise(
     over prompts. Group sizes beyond the recorded rollouts are extrapolated by the law, which is exact."""
     from gradvar.measure.bank import ScoreBank
 
-    for name, cost in (("cost_per_prompt", cost_per_prompt), ("cost_per_update", cost_per_update)):
-        if not (np.isfinite(cost) and cost >= 0):
-            raise ValueError(f"{name}: {cost}; give a cost of 0 or more")
-    if not (np.isfinite(cost_per_rollout) and cost_per_rollout > 0):
-        raise ValueError(f"cost_per_rollout: {cost_per_rollout}; give a cost above 0")
+    check_costs(cost_per_prompt, cost_per_rollout, cost_per_update)
     sizes = sorted({int(g) for g in group_sizes})
     if not sizes or sizes[0] < 2:
         raise ValueError(f"group_sizes: {tuple(group_sizes)}; give sizes of 2 or more")
@@ -118,6 +115,15 @@ def advise(
     sentences = _sentences(summary, curve, best, optimum, splits, cost_per_rollout, cost_per_update)
     count = summary.rewards.shape[1]
     return Advice(best, optimum, curve, splits, summary.on_policy, len(summary.p), count, sentences)
+
+
+def check_costs(cost_per_prompt: float, cost_per_rollout: float, cost_per_update: float) -> None:
+    """``ValueError`` for a cost that is no cost."""
+    for name, cost in (("cost_per_prompt", cost_per_prompt), ("cost_per_update", cost_per_update)):
+        if not (np.isfinite(cost) and cost >= 0):
+            raise ValueError(f"{name}: {cost}; give a cost of 0 or more")
+    if not (np.isfinite(cost_per_rollout) and cost_per_rollout > 0):
+        raise ValueError(f"cost_per_rollout: {cost_per_rollout}; give a cost above 0")
 
 
 def _point(
@@ -183,14 +189,17 @@ def _splits(summary: Summary, size: int, level: float) -> tuple[Split, ...]:
     ``optimal`` minimises sum_q V_q(G_q) at sum G_q fixed, by giving each next rollout to the prompt whose
     variance it lowers most: exact for integers, since V_q is convex; its numbers are shrunk by their
     reliability. ``vip`` takes G_q - 1 proportional to sqrt(p (1 - p)) (2602.01601: variances 4 sigma^2 p (1
-    - p) / (G - 1) with one sigma for all prompts)."""
+    - p) / (G - 1) with one sigma for all prompts). ``gvm``, for binary rewards, takes G_q proportional to
+    sqrt(v1) / sqrt(p + a / p) with a = 0.001, and none for a prompt without success (2505.02391, made for
+    rejection sampling: its variance is v1 / (p G), as if the number of accepted rollouts were fixed). All give
+    every prompt two."""
     if summary.halves is None:
         return ()
     halves = [_numbers(half) for half in summary.halves]
     trust = {n: _reliability(halves[0][n], halves[1][n]) for n in ("own", "pair")}
     found = []
     total = size * len(summary.p)
-    for rule in ("optimal", "vip"):
+    for rule in ("optimal", "vip", "gvm") if summary.binary else ("optimal", "vip"):
         even, uneven = np.zeros(len(summary.p)), np.zeros(len(summary.p))
         for learn, check in ((halves[0], halves[1]), (halves[1], halves[0])):
             even += _within(check, np.full(len(summary.p), float(size)))
@@ -202,8 +211,8 @@ def _splits(summary: Summary, size: int, level: float) -> tuple[Split, ...]:
 
 
 def _numbers(of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """sigma_o^2, Delta and p of every prompt."""
-    return {"own": 4 * of["zeta1"], "pair": 2 * of["zeta2"] - 4 * of["zeta1"], "p": of["p"]}
+    """sigma_o^2, Delta, p and v1 of every prompt."""
+    return {"own": 4 * of["zeta1"], "pair": 2 * of["zeta2"] - 4 * of["zeta1"], "p": of["p"], "v1": of["v1"]}
 
 
 def _reliability(one: np.ndarray, two: np.ndarray) -> float:
@@ -232,11 +241,15 @@ def _sizes(rule: str, numbers: dict[str, np.ndarray], total: int) -> np.ndarray:
     """Group sizes of at least 2 with the given sum."""
     count = len(numbers["p"])
     sizes = np.full(count, 2)
-    if rule == "vip":
-        p = (numbers["p"] * 1.0).clip(0, 1)
+    if rule in ("vip", "gvm"):
+        p = numbers["p"].clip(0, 1)
         share = np.sqrt(p * (1 - p))
+        if rule == "gvm":
+            able = p > 0
+            share = np.zeros(count)
+            share[able] = np.sqrt(numbers["v1"][able] / (p[able] + _GVM_PENALTY / p[able]))
         share = share / share.sum() if share.sum() > 0 else np.full(count, 1 / count)
-        wanted = 1 + share * (total - count)
+        wanted = share * total if rule == "gvm" else 1 + share * (total - count)
         sizes = np.maximum(2, np.floor(wanted)).astype(int)
         order = np.argsort(sizes - wanted)
         for k in range(max(0, total - int(sizes.sum()))):

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from gradvar.measure.advise import GROUP_SIZES, check_costs
 from gradvar.measure.summary import chance_all
-
-GROUP_SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,7 @@ def advise_rewards(
         raise ValueError(
             f"rewards: shape {rewards.shape}; give finite numbers, a row per prompt, 2 rollouts at least"
         )
-    if min(cost_per_prompt, cost_per_update) < 0 or cost_per_rollout <= 0:
-        raise ValueError(
-            f"cost_per_rollout: {cost_per_rollout}; give a cost above 0, and the others of 0 or more"
-        )
+    check_costs(cost_per_prompt, cost_per_rollout, cost_per_update)
     sizes = sorted({int(g) for g in group_sizes})
     if not sizes or sizes[0] < 2:
         raise ValueError(f"group_sizes: {tuple(group_sizes)}; give sizes of 2 or more")

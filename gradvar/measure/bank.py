@@ -8,6 +8,7 @@ forms in the combination's coefficients. ``record`` makes a bank; this module us
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 Over = Literal["auto", "prompts", "rollouts"]
 _FEWEST_PROMPTS = 8
+_FEWEST_SLICES = 3  # with one left out, products across slices must be left
 _LARGE_SET = 1024  # rows of a set of prompts from which cutting out each batch's part of the Gram matrix pays
 _LARGEST_GRAM = 1 << 32  # bytes of one set of prompts' Gram matrices
 
@@ -173,7 +175,8 @@ class ScoreBank:
         ``prompts``: how many prompts a batch has. ``over``: what the error bars are about. "prompts": the
         bank's prompts are a sample, errors are jackknifed over them; "rollouts": these prompts are all there
         is, a batch holds all of them (``prompts`` is then the bank's number), errors come from ``slices``
-        disjoint slices of the rollouts; "auto": prompts where they were drawn from the task and there are at
+        disjoint slices of the rollouts (three or more: of two there is no jackknife, errors are NaN and a warning
+        says so); "auto": prompts where they were drawn from the task and there are at
         least 8 batches' worth of them. ``replicates``: at least how many batches are formed; it brings point
         estimates near the complete U-statistic and costs time, no honesty.
 
@@ -201,11 +204,14 @@ class ScoreBank:
             least = min(map(int, group_sizes))
             apart = dict(zip(named, separable(tuple(named.values()), self.pool, least), strict=True))
         found = _Found({}, {}, {}, {})
+        few: list[int] = []
 
         def at(group_size: int) -> None:
             rng = np.random.default_rng((seed, group_size))
             if over == "rollouts":
                 count = slices or _slices(self.pool.shape[1], group_size)
+                if count < _FEWEST_SLICES:
+                    few.append(group_size)
                 plan = design(rng, self.pool, group_size, self.pool.shape[0], replicates, count)
                 self._measure(named, plan, self.pool.shape[0], found)
                 return
@@ -218,6 +224,13 @@ class ScoreBank:
                 self._measure(coupled, plan, prompts, found)
 
         side_by_side(at, map(int, group_sizes))
+        if few:
+            warnings.warn(
+                f"group_sizes: {max(few)} with {self.pool.shape[1]} rollouts of each prompt and slices="
+                f"{slices or 'None'} leaves fewer than {_FEWEST_SLICES} independent slices, so there are no standard "
+                f"errors; record {_FEWEST_SLICES * max(few)} rollouts, or take smaller groups",
+                stacklevel=2,
+            )
         order = [(name, int(g)) for name in named for g in group_sizes]
         return Evaluation(
             {s: found.moments[s] for s in order},

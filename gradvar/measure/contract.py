@@ -105,7 +105,7 @@ def coefficients(
     found, left = [], []
     for order in plan.orders:  # one program for every partition, and one projection for every group size
         weights = partition_weights(estimators, arrays, order, plan.group_size, plan.prompts)
-        rows_, residual = _project(weights, basis, picks)
+        rows_, residual = _project(weights, basis, order, picks)
         found.append(rows_)
         left.append(residual)
     return np.stack([np.asarray(x) for x in found], 1), np.max([np.asarray(x) for x in left], axis=0)
@@ -113,17 +113,22 @@ def coefficients(
 
 @jax.jit
 def _project(
-    weights: Float[Array, "estimator prompt rollout time"],
+    weights: Float[Array, "estimator prompt used time"],
     basis: Float[Array, "prompt rollout basis time"],
+    order: Int[Array, "prompt used"],
     picks: tuple[Array, Array, Array],
 ) -> tuple[Float[Array, "estimator prompt row"], Float[Array, " estimator"]]:
-    found = jnp.einsum("eqnt,qnbt->eqnb", weights, basis)
-    left = weights - jnp.einsum("eqnb,qnbt->eqnt", found, basis)
+    here = jnp.arange(basis.shape[0])[:, None]
+    dealt = basis[here, order]
+    found = jnp.einsum("equt,qubt->equb", weights, dealt)
+    left = weights - jnp.einsum("equb,qubt->equt", found, dealt)
     size = jnp.max(jnp.abs(weights), axis=-1)
     residual = jnp.max(jnp.abs(left), axis=-1) / jnp.where(size > 0, size, 1.0)
     rollout, slot, real = picks
-    rows = found[:, jnp.arange(basis.shape[0])[:, None], rollout, slot]
-    return jnp.where(real, rows, 0.0), jnp.max(residual, axis=(1, 2))
+    place = jnp.full(basis.shape[:2], -1).at[here, order].set(jnp.arange(order.shape[1]))
+    place = place[here, rollout]  # where a row's rollout was dealt to, -1 where it was left over
+    rows = found[:, here, place, slot]
+    return jnp.where(real & (place >= 0), rows, 0.0), jnp.max(residual, axis=(1, 2))
 
 
 @partial(jax.jit, static_argnames=("estimators", "group_size", "prompts"))
@@ -133,28 +138,26 @@ def partition_weights(
     order: Int[Array, "prompt used"],
     group_size: int,
     prompts: int,
-) -> Float[Array, "estimator prompt rollout time"]:
-    """Token weights of every estimator on all batches of one partition, laid out by rollout; zero where left
-    over. ``arrays`` are a pool's ``objective_arrays``."""
+) -> Float[Array, "estimator prompt used time"]:
+    """Token weights of every estimator on all batches of one partition, in the order in which its rollouts are
+    dealt; ``arrays`` are a pool's ``objective_arrays``."""
     sets, batches = order.shape[0] // prompts, order.shape[1] // group_size
     rows = jnp.arange(order.shape[0])[:, None]
 
     def dealt(name: str, x: Array) -> Array:
+        """A leading axis of sets times batches."""
         if name in PER_PROMPT:
             x = jnp.broadcast_to(x[:, None], (x.shape[0], batches))
-            return jnp.swapaxes(x.reshape(sets, prompts, batches), 1, 2)
+            return jnp.swapaxes(x.reshape(sets, prompts, batches), 1, 2).reshape(-1, prompts)
         x = x[rows, order].reshape(sets, prompts, batches, group_size, *x.shape[2:])
-        return jnp.swapaxes(x, 1, 2)
+        return jnp.swapaxes(x, 1, 2).reshape(-1, prompts, group_size, *x.shape[4:])
 
-    whole = {name: dealt(name, x) for name, x in arrays.items()}
+    def weigh(batch: dict[str, Array]) -> list[Float[Array, "prompt group time"]]:
+        return [token_weights(e, *batch_of(batch)) for e in estimators]
 
-    def weigh(batch: dict[str, Array]) -> Float[Array, "estimator prompt group time"]:
-        return jnp.stack([token_weights(e, *batch_of(batch)) for e in estimators])
-
-    weights = jax.vmap(jax.vmap(weigh))(whole)  # [set, batch, estimator, prompt, group, time]
-    weights = jnp.moveaxis(weights, (2, 0, 3, 1), (0, 1, 2, 3))
-    weights = weights.reshape(len(estimators), sets * prompts, batches * group_size, -1)
-    return jnp.zeros((len(estimators), *arrays["logp"].shape), weights.dtype).at[:, rows, order].set(weights)
+    weights = jnp.stack(jax.vmap(weigh)({name: dealt(name, x) for name, x in arrays.items()}))
+    weights = weights.reshape(len(estimators), sets, batches, prompts, group_size, -1)
+    return jnp.swapaxes(weights, 2, 3).reshape(len(estimators), sets * prompts, batches * group_size, -1)
 
 
 @jax.jit

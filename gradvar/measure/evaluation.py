@@ -12,10 +12,10 @@ from scipy.stats import t as student
 
 from gradvar.measure.intervals import jackknife_error
 from gradvar.measure.statistics import FIGURES
-from gradvar.types import Moments
+from gradvar.types import LOGARITHMIC, Moments, interval
 
 Setting = tuple[str, int]
-POSITIVE = ("trace_cov", "within", "variance_per_rollout")
+POSITIVE = (*LOGARITHMIC, "variance_per_rollout")
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ class Evaluation(Mapping[Setting, Moments]):
         return float(getattr(m, figure))
 
     def estimate(self, setting: Setting, figure: str, level: float = 0.95) -> Estimate:
-        """A figure with its interval; on the log scale for those that are positive by nature (tr Cov and its
-        kin), where it covers better."""
+        """A figure with its interval: the same as ``Moments.interval``, on the log scale for variances and squared
+        norms that are clear of zero, where it covers better."""
         value, parts = self.figure(setting, figure), self._parts(setting, figure)
-        if figure in POSITIVE and value > 0 and (parts > 0).all():
-            return estimate_of(value, np.log(parts), level, np.exp)
-        return estimate_of(value, parts, level)
+        se, dof = float(jackknife_error(parts)), len(parts) - 1
+        low, high = interval(value, se, dof, level, logarithmic=figure in POSITIVE)
+        return Estimate(value, se, float(low), float(high), dof)
 
     def compare(
         self, first: Setting, second: Setting, figure: str = "variance_per_rollout", level: float = 0.95

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 
 _Item = TypeVar("_Item")
 _Found = TypeVar("_Found")
@@ -16,7 +17,7 @@ _MOST = 4  # at once: each holds its own batches' coefficients
 
 def side_by_side(call: Callable[[_Item], _Found], items: Iterable[_Item]) -> list[_Found]:
     """``[call(x) for x in items]``, several at a time; the first error, in the items' order, is raised."""
-    precise = bool(jax.config.jax_enable_x64)  # it may be set for this thread only
+    precise = jnp.result_type(float) == jnp.float64  # it may be set for this thread only
 
     def run(item: _Item) -> _Found:
         with jax.enable_x64(precise):

@@ -137,7 +137,7 @@ def find_basis(
     if len(cuts):
         fixed.append(regions(np.float64(pool.logp) - pool.logp_old, pool.mask, cuts))
     rng = np.random.default_rng(0)
-    arrays = pool.objective_arrays()
+    arrays, here = pool.objective_arrays(), np.arange(size)[:, None]
     groups = sorted({min(g, rollouts // 2) for g in _PILOT_GROUPS})
     designs = [(g, [design(rng, pool, g, size, 1).orders[0] for _ in range(replicates)]) for g in groups]
     pilots = [(g, np.stack(o), *_pilot_rewards(pool, np.stack(o), rng)) for g, o in designs]
@@ -147,7 +147,8 @@ def find_basis(
         # All prompts in a batch, as when prompts are all there is: that evaluation needs no new program.
         for order, rewards, keep in zip(*pilot[1:], strict=True) if fitting else ():
             dealt = arrays | {"rewards": jnp.asarray(rewards)}
-            weights = partition_weights(fitting, dealt, order, pilot[0], size)
+            weights = np.zeros((len(fitting), *pool.shape), pool.logp.dtype)
+            weights[:, here, order] = partition_weights(fitting, dealt, order, pilot[0], size)
             found.append(np.where(keep[:, :, None], weights, 0.0))
         return found
 

@@ -140,7 +140,6 @@ def draw_pool(
     return Pool(prompts=jax.tree.map(np.asarray, prompts), **whole)
 
 
-@eqx.filter_jit
 def _draw(
     policy: Policy,
     task: Task,
@@ -153,26 +152,45 @@ def _draw(
     side: Side | None,
     needs: tuple[str, ...],
 ) -> dict[str, Array]:
-    """``old`` None: the same as ``params``; ``ref`` None: the same as ``old``."""
-    completions = policy.sample(params if old is None else old, key, prompts, group)
-    mask = policy.mask(completions)
-
-    def logprobs(values: PyTree) -> Array:
-        return jnp.where(mask, policy.logprobs(values, prompts, completions), 0.0)
-
-    logp = logprobs(params)
-    logp_old = logp if old is None else logprobs(old)
-    found = {
+    """``old`` None: the same as ``params``; ``ref`` None: the same as ``old``. Small programs, each compiled once."""
+    completions = _sample(policy, params if old is None else old, key, prompts, group)
+    logp = _logprobs(policy, params, prompts, completions)
+    logp_old = logp if old is None else _logprobs(policy, old, prompts, completions)
+    found = _verify(policy, task, prompts, completions, logp.dtype)
+    found |= {
         "completions": completions,
-        "rewards": task.reward(prompts, completions).astype(logp.dtype),
-        "mask": mask,
         "logp": logp,
         "logp_old": logp_old,
-        "logp_ref": logp_old if ref is None else logprobs(ref),
+        "logp_ref": logp_old if ref is None else _logprobs(policy, ref, prompts, completions),
     }
     if side is not None and needs:
-        size = completions.shape[0]
-        repeated = jax.tree.map(lambda x: jnp.repeat(x, group, axis=0), prompts)
-        flat = side(repeated, completions.reshape(-1, completions.shape[-1]), needs)
-        found.update({n: x.reshape(size, group, *x.shape[1:]).astype(logp.dtype) for n, x in flat.items()})
+        found |= _beside(side, prompts, completions, needs, logp.dtype)
     return found
+
+
+@eqx.filter_jit
+def _sample(policy: Policy, params: PyTree, key: PRNGKeyArray, prompts: PyTree, group: int) -> Array:
+    return policy.sample(params, key, prompts, group)
+
+
+@eqx.filter_jit
+def _logprobs(policy: Policy, params: PyTree, prompts: PyTree, completions: Array) -> Array:
+    return jnp.where(policy.mask(completions), policy.logprobs(params, prompts, completions), 0.0)
+
+
+@eqx.filter_jit
+def _verify(
+    policy: Policy, task: Task, prompts: PyTree, completions: Array, dtype: np.dtype
+) -> dict[str, Array]:
+    rewards = task.reward(prompts, completions).astype(dtype)
+    return {"rewards": rewards, "mask": policy.mask(completions)}
+
+
+@eqx.filter_jit
+def _beside(
+    side: Side, prompts: PyTree, completions: Array, needs: tuple[str, ...], dtype: np.dtype
+) -> dict[str, Array]:
+    size, group, _ = completions.shape
+    repeated = jax.tree.map(lambda x: jnp.repeat(x, group, axis=0), prompts)
+    flat = side(repeated, completions.reshape(-1, completions.shape[-1]), needs)
+    return {n: x.reshape(size, group, *x.shape[1:]).astype(dtype) for n, x in flat.items()}

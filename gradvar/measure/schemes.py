@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from gradvar.measure.advise import check_costs
 from gradvar.measure.evaluation import Estimate, estimate_of
-from gradvar.measure.summary import Summary
+from gradvar.measure.summary import Summary, across, mean_over
 
 Scheme = Callable[[np.ndarray], np.ndarray]
 """Rewards [1, G] to advantages [1, G]; equal rewards of a group get equal advantages."""
@@ -101,6 +102,7 @@ def choose(
     """
     if len(summary.p) < 4:
         raise ValueError(f"prompts: {len(summary.p)}; comparing estimators needs at least 4")
+    check_costs(cost_per_prompt, cost_per_rollout, cost_per_update)
     each = cost_per_rollout + cost_per_update
     mixed = (summary.p > 0) & (summary.p < 1)
     if not mixed.any():
@@ -149,19 +151,9 @@ def _progress(
     gradients: Float[np.ndarray, "prompt prompt"],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and useful signal, [1 + Q] each: over all prompts, then with each prompt left out."""
-    size = len(weight)
-
-    def across(products: np.ndarray) -> np.ndarray:
-        off = products - np.diag(np.diag(products))
-        everything, rows = off.sum(), off.sum(0) + off.sum(1)
-        return np.r_[everything / (size * (size - 1)), (everything - rows) / ((size - 1) * (size - 2))]
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.r_[values.mean(), (values.sum() - values) / (size - 1)]
-
     signal, truth = across(weight[:, None] * weight * gradients), across(gradients)
     aligned = across(0.5 * (weight[:, None] + weight) * gradients)
-    variance = mean(weight**2 * np.diag(gradients)) - signal + mean(within)
+    variance = mean_over(weight**2 * np.diag(gradients)) - signal + mean_over(within)
     with np.errstate(divide="ignore", invalid="ignore"):
         return aligned / np.sqrt(signal * truth), np.maximum(aligned, 0) ** 2 / (truth * variance)
 

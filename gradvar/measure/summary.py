@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import safetensors.numpy
 from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
 
 from gradvar.measure.intervals import jackknife_error
 from gradvar.measure.laws import FourNumbers, four_number_law
@@ -55,19 +58,49 @@ class Summary:
     def budget(self) -> tuple[Budget, Budget]:
         """(sigma_b^2, sigma_o^2, Delta) of leave-one-out over these prompts, and their leave-one-out values
         [Q] each."""
-        size = len(self.p)
-        own = np.stack([self.signal, 4 * self.zeta1, 2 * self.zeta2 - 4 * self.zeta1])
-        off = self.gradients - np.diag(np.diag(self.gradients))
-        if size < 3:
-            raise ValueError(f"prompts: {size}; the spread between prompts needs at least 3")
-        total, rows = off.sum(), off.sum(0) + off.sum(1)
-        mean = own.mean(1)
-        without = (own.sum(1, keepdims=True) - own) / (size - 1)
-        shared = total / (size * (size - 1))
-        shared_without = (total - rows) / ((size - 1) * (size - 2))
-        return (
-            Budget(float(mean[0] - shared), float(mean[1]), float(mean[2]), float(shared)),
-            Budget(without[0] - shared_without, without[1], without[2], shared_without),
+        if len(self.p) < 3:
+            raise ValueError(f"prompts: {len(self.p)}; the spread between prompts needs at least 3")
+        own = [self.signal, 4 * self.zeta1, 2 * self.zeta2 - 4 * self.zeta1]
+        (signal, alone, pair), shared = (mean_over(x) for x in own), across(self.gradients)
+        parts = list(zip(signal - shared, alone, pair, shared, strict=True))
+        return Budget(*map(float, parts[0])), Budget(*np.array(parts[1:]).T)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the numbers to one safetensors file: all that advice needs, and no rollout."""
+        arrays = {n: x for n, x in vars(self).items() if isinstance(x, np.ndarray)}
+        arrays |= {f"se.{n}": x for n, x in self.se.items()}
+        for half, numbers in enumerate(self.halves or ()):
+            arrays |= {f"half{half}.{n}": x for n, x in numbers.items()}
+        metadata = {"gradvar": "summary", "on_policy": str(self.on_policy)}
+        Path(path).write_bytes(
+            safetensors.numpy.save({n: np.ascontiguousarray(x) for n, x in arrays.items()}, metadata)
+        )
+        return Path(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Summary:
+        """Read what ``save`` wrote; ``ValueError`` where the file is something else, or damaged."""
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"summary: {path} cannot be read ({reason}); give what Summary.save wrote"
+            ) from None
+        if metadata.get("gradvar") != "summary":
+            raise ValueError(f"summary: {path} is no summary; give what Summary.save wrote")
+
+        def under(prefix: str) -> dict[str, np.ndarray]:
+            return {n.removeprefix(prefix): x for n, x in found.items() if n.startswith(prefix)}
+
+        halves = under("half0."), under("half1.")
+        return cls(
+            **{n: x for n, x in found.items() if "." not in n},
+            se=under("se."),
+            on_policy=metadata.get("on_policy") == "True",
+            halves=halves if halves[0] else None,
         )
 
     def forecast(self, advantage: Callable[[np.ndarray], np.ndarray], group_size: int) -> Forecast:
@@ -105,6 +138,19 @@ class Summary:
             for value in np.unique(rewards):
                 found[q] -= chance_all(int((rewards == value).sum()), count, group_size)
         return found
+
+
+def mean_over(values: Float[np.ndarray, " prompt"]) -> Float[np.ndarray, " 1+prompt"]:
+    """The mean over all prompts, then with each prompt left out."""
+    return np.r_[values.mean(), (values.sum() - values) / (len(values) - 1)]
+
+
+def across(products: Float[np.ndarray, "prompt prompt"]) -> Float[np.ndarray, " 1+prompt"]:
+    """The mean product of different prompts, over all of them, then with each prompt left out."""
+    size = len(products)
+    off = products - np.diag(np.diag(products))
+    everything, rows = off.sum(), off.sum(0) + off.sum(1)
+    return np.r_[everything / (size * (size - 1)), (everything - rows) / ((size - 1) * (size - 2))]
 
 
 @dataclass(frozen=True)

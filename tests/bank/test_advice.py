@@ -13,14 +13,14 @@ import pytest
 from gradvar import catalogue
 from gradvar.commands.advise import Advise, run
 from gradvar.composition import compose
-from gradvar.measure.advise import advise
+from gradvar.measure.advise import _sizes, _within, advise
 from gradvar.measure.advise_rewards import advise_rewards, informative
 from gradvar.measure.exact import exact_from_tables, finite_tables
 from gradvar.measure.intervals import jackknife_error
 from gradvar.measure.laws import four_numbers, ustatistic_law, ustatistic_numbers
 from gradvar.measure.record import record
 from gradvar.measure.schemes import _progress, by_successes, choose
-from gradvar.measure.summary import prompt_numbers
+from gradvar.measure.summary import Summary, prompt_numbers
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -200,3 +200,42 @@ def test_command(on_policy, tmp_path, capsys):
     (tmp_path / "bad.csv").write_text("1,2\n3\n")
     with pytest.raises(ValueError, match="cannot be read"):
         run(Advise(rewards=tmp_path / "bad.csv"))
+
+
+def test_published_splits_by_hand():
+    """VIP: G - 1 in proportion to sqrt(p (1 - p)); GVM: G in proportion to sqrt(v1 / p), nothing where p = 0; two at
+    least, and the budget kept."""
+    numbers = {"p": np.array([0.5, 0.1, 0.0]), "v1": np.array([1.0, 4.0, np.nan])}
+    wanted = 1 + np.array([0.5, 0.3]) / 0.8 * (43 - 3)
+    np.testing.assert_allclose(_sizes("vip", numbers, 43), [*np.floor(wanted - 0.5), 2], atol=1)
+    share = np.sqrt([1 / (0.5 + 0.001 / 0.5), 4 / (0.1 + 0.001 / 0.1)])
+    found = _sizes("gvm", numbers, 43)
+    np.testing.assert_allclose(found, [*(share / share.sum() * 43), 2], atol=2)
+    assert found.sum() == _sizes("vip", numbers, 43).sum() == 43
+    assert _sizes("gvm", {"p": np.zeros(2), "v1": np.full(2, np.nan)}, 8).tolist() == [4, 4]
+
+
+def test_the_exact_split_is_no_worse_than_any_other():
+    rng = np.random.default_rng(0)
+    numbers = {"own": rng.random(3), "pair": rng.random(3), "p": np.full(3, 0.5)}
+    best = _within(numbers, _sizes("optimal", numbers, 12).astype(float)).sum()
+    every = [
+        _within(numbers, np.array([a, b, 12.0 - a - b])).sum() for a in range(2, 9) for b in range(2, 11 - a)
+    ]
+    assert best == pytest.approx(min(every))
+
+
+def test_a_summary_is_a_source_of_its_own(on_policy, tmp_path, capsys):
+    summary = on_policy.summary()
+    path = summary.save(tmp_path / "summary.safetensors")
+    assert str(advise(Summary.open(path))) == str(advise(on_policy))
+    assert "gvm" in str(advise(on_policy))
+    assert run(Advise(summary=path)) == 0
+    assert "Most progress for its cost" in capsys.readouterr().out
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"summary: .* cannot be read"):
+        Summary.open(path)
+    with pytest.raises(ValueError, match=r"summary: .* is no summary"):
+        Summary.open(on_policy.save(tmp_path / "bank") / "rows.safetensors")
+    with pytest.raises(ValueError, match="cost_per_update: nan"):
+        choose(summary, {"a": leave_one_out}, (2,), cost_per_update=float("nan"))

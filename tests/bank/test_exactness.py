@@ -185,3 +185,23 @@ def test_bad_requests_get_one_clear_line(bank, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         bank.evaluate(request.pop("estimators"), request.pop("group_sizes"), **request)
     assert "\n" not in str(caught.value)
+
+
+def test_two_slices_give_no_error_bars_and_say_so(scene):
+    """Of two independent slices there is no jackknife: figures stand, errors are NaN, and a warning says what to do."""
+    bank = record(scene.policy, scene.params, scene.task, jax.random.key(2), scene.task.all_prompts(), 8)
+    rloo = [catalogue.get("rloo")]
+    with pytest.warns(UserWarning, match="record 12 rollouts"):
+        found = bank.evaluate(rloo, [2, 4], over="rollouts")
+    assert np.isfinite(found["rloo", 4].trace_cov)
+    assert np.isnan(found["rloo", 4].se["trace_cov"])
+    assert np.isfinite(found["rloo", 2].se["trace_cov"])
+
+
+def test_one_rule_for_intervals(scene):
+    """An evaluation and the moments in it give the same interval of every figure."""
+    bank = record(scene.policy, scene.params, scene.task, jax.random.key(2), 40, 8)
+    found = bank.evaluate([catalogue.get("rloo")], [2])
+    for figure in ("trace_cov", "between", "within", "signal", "snr", "bias_factor"):
+        mine = found.estimate(("rloo", 2), figure)
+        np.testing.assert_allclose((mine.low, mine.high), found["rloo", 2].interval(figure))
