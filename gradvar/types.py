@@ -317,7 +317,7 @@ class Moments:
         return float(bounds[0]), float(bounds[1])
 
 
-LOGARITHMIC = ("trace_cov", "between", "within", "signal")
+LOGARITHMIC = ("trace_cov", "between", "within", "signal", "snr")
 
 
 def interval(
@@ -325,9 +325,9 @@ def interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A confidence interval from a standard error, by Student's t; on arrays of experiments as on single figures.
 
-    ``logarithmic`` is for variances and squared norms (``LOGARITHMIC``): their estimates are skewed and scatter in
-    proportion to their size, so that an interval that is symmetric in the logarithm covers better. It applies where
-    the estimate is more than two standard errors above zero.
+    ``logarithmic`` is for variances, squared norms and their quotient (``LOGARITHMIC``): their estimates are skewed
+    and scatter in proportion to their size, so that an interval that is symmetric in the logarithm covers better. It
+    applies where the estimate is more than two standard errors above zero.
     """
     if not 0 < level < 1:
         raise ValueError(f"level: {level}; give a number between 0 and 1, such as 0.95")

@@ -3,8 +3,9 @@ scores.
 
     python -m benchmarks.bank.grid --out benchmarks/results/bank_grid.json
 
-One replicate is one batch of all prompts and G rollouts of each. The bank's time is end to end: sampling,
-backward passes, Gram matrix, token weights, contraction and errors, compilation included. Autodiff is one
+One replicate is one batch of all prompts and G rollouts of each. The bank's time is end to end, in a process of its
+own: sampling, backward passes, Gram matrix, token weights, contraction and errors, compilation included; "first" with
+an empty compilation cache, "again" with JAX's persistent cache filled by the first. Autodiff is one
 jitted gradient of the objective through the model, its compilation not counted; "materialised" contracts the
 kept scores of the batch's rollouts (the rank-revealed rows, all P numbers) with their coefficients, and
 neither its recording nor its weights are counted. Both are timed on a sample of the settings, alternating,
@@ -15,7 +16,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.bank.scene import GROUP_SIZES, Containing, grid, moved, provenance, transformer
+from gradvar.measure.bank import ScoreBank
 from gradvar.measure.contract import design, quadratics
 from gradvar.measure.record import record, score_rows
 from gradvar.measure.rollouts import batch_of
@@ -48,14 +55,9 @@ class Clock:
         return out
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/bank_grid.json"))
-    parser.add_argument("--prompts", type=int, default=16)
-    parser.add_argument("--rollouts", type=int, default=64)
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
-    policy, task, estimators = transformer("small"), Containing(24), grid()
+def measure(options: argparse.Namespace) -> tuple[ScoreBank, dict[str, Any]]:
+    """The bank's answer to the whole grid, and what it took."""
+    policy, task, estimators = transformer("small", options.length), Containing(24), grid()
     params = policy.init(jax.random.key(0))
     old = moved(params, 0.02)
     compile_seconds = [0.0]
@@ -67,8 +69,7 @@ def main() -> None:
     jax.monitoring.register_event_duration_secs_listener(listen)
     clock = Clock()
     started, started_cpu = time.perf_counter(), time.process_time()
-    key_prompts = jax.random.key(3)
-    prompts = task.prompts(key_prompts, options.prompts)
+    prompts = task.prompts(jax.random.key(3), options.prompts)
     bank = clock.run(
         "record",
         lambda: record(
@@ -80,19 +81,64 @@ def main() -> None:
         "evaluate",
         lambda: bank.evaluate(estimators, GROUP_SIZES, replicates=REPLICATES, over="rollouts", slices=2),
     )
+    settings = len(estimators) * len(GROUP_SIZES)
     ours: dict[str, Any] = {
         "wall": time.perf_counter() - started, "cpu": time.process_time() - started_cpu,
-        "compile": compile_seconds[0], "stages": clock.stages,
+        "compile": compile_seconds[0], "stages": clock.stages, "rows": bank.rows.count, "settings": settings,
+        "figures": {f"{n}, G={g}": m.trace_cov for (n, g), m in found.items()},
     }  # fmt: skip
-    settings = len(estimators) * len(GROUP_SIZES)
-    ours |= {
-        "per_replicate_wall": ours["wall"] / settings / REPLICATES,
-        "per_replicate_cpu": ours["cpu"] / settings / REPLICATES,
-    }
-    print(json.dumps(ours, indent=1), f"rows {bank.rows.count}, basis {bank.info['basis']}", flush=True)
-    print({s: round(m.trace_cov, 9) for s, m in list(found.items())[:6]})
+    ours["per_replicate_wall"] = ours["wall"] / settings / REPLICATES
+    ours["per_replicate_cpu"] = ours["cpu"] / settings / REPLICATES
+    return bank, ours
 
-    # The others, setting by setting, on the bank's own batches; the same numbers must come out.
+
+def in_a_new_process(arguments: list[str], cache: Path) -> dict[str, Any]:
+    """``measure`` in a process of its own, with JAX's compilation cache in ``cache``."""
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.bank.grid", *arguments, "--only-bank"]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/bank_grid.json"))
+    parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--rollouts", type=int, default=64)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only-bank", action="store_true")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", message="group_sizes")  # two slices at G = 32: no error bars there
+    if options.only_bank:
+        options.length = options.lengths[0]
+        print(json.dumps(measure(options)[1]))
+        return
+    found = {}
+    for length in options.lengths:
+        options.length = length
+        arguments = [
+            "--prompts", str(options.prompts), "--rollouts", str(options.rollouts), "--lengths", str(length)
+        ]  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            first = in_a_new_process(arguments, Path(folder))
+            again = in_a_new_process(arguments, Path(folder))
+        found[str(length)] = compare(options, first, again)
+        for when in ("first", "again"):
+            print(f"{length} tokens, {when}: {json.dumps(found[str(length)]['speedup'][when])}", flush=True)
+    result = {"provenance": provenance(), "replicates": REPLICATES, "by_length": found}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def compare(options: argparse.Namespace, first: dict[str, Any], again: dict[str, Any]) -> dict[str, Any]:
+    """The other ways on the bank's own batches; the same numbers must come out."""
+    policy, task, estimators = transformer("small", options.length), Containing(24), grid()
+    params = policy.init(jax.random.key(0))
+    prompts = task.prompts(jax.random.key(3), options.prompts)
+    bank, _ = measure(options)
     identity = score_rows(policy, params, bank.pool, bank.rows, "identity", 0, 0, True, 1e12, None, None)
     assert identity.vectors is not None
     flat = jnp.asarray(identity.vectors)
@@ -157,27 +203,27 @@ def main() -> None:
         for k in ("wall", "cpu")
     }
     speedup = {
-        f"{n}_{k}": mean[f"{n}_{k}"] / ours[f"per_replicate_{k}"]
-        for n in ("autodiff", "materialised")
-        for k in ("wall", "cpu")
+        when: {
+            f"{n}_{k}": mean[f"{n}_{k}"] / ours[f"per_replicate_{k}"]
+            for n in ("autodiff", "materialised")
+            for k in ("wall", "cpu")
+        }
+        for when, ours in (("first", first), ("again", again))
     }
-    result = {
-        "provenance": provenance(),
+    figures = [np.array(list(x.pop("figures").values())) for x in (first, again)]
+    return {
         "params": bank.info["params"],
         "prompts": options.prompts,
         "rollouts": options.rollouts,
-        "settings": settings,
-        "replicates": REPLICATES,
-        "rows": bank.rows.count,
-        "bank": ours,
+        "tokens": float(bank.pool.lengths.mean()),
+        "first": first,
+        "again": again,
         "others": rows,
         "mean": mean,
         "speedup": speedup,
         "largest_difference": max(r["relative_difference"] for r in rows),
+        "first_against_again": float(np.abs(figures[0] / figures[1] - 1).max()),
     }
-    print(json.dumps(result["speedup"], indent=1), result["largest_difference"])
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -38,12 +38,12 @@ class Containing:
         return jnp.any(completions[..., :10] == prompts[:, None, -1:], axis=-1).astype(jnp.float32)
 
 
-def transformer(size: str) -> Transformer:
-    """``small``: 0.1 M parameters, completions of up to 64 tokens; ``large``: 4.7 M parameters."""
+def transformer(size: str, length: int = 64) -> Transformer:
+    """``small``: 0.1 M parameters; ``large``: 4.7 M. Completions of up to ``length`` tokens."""
     if size == "small":
-        return Transformer(TransformerConfig(vocab=24, completion_length=64, stop=1))
+        return Transformer(TransformerConfig(vocab=24, completion_length=length, stop=1))
     return Transformer(
-        TransformerConfig(vocab=64, completion_length=64, stop=1, width=256, layers=6, hidden=768)
+        TransformerConfig(vocab=64, completion_length=length, stop=1, width=256, layers=6, hidden=768)
     )
 
 

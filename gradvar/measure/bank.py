@@ -146,7 +146,7 @@ class Scores:
         return np.einsum("...qrm,...rm->...qr", along, np.broadcast_to(two, one.shape))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ScoreBank:
     """Rollouts, rows and scores. ``drawn``: whether the prompts are a sample of the task's or all there is;
     ``info``: how it was recorded, as plain values (map, seed, versions, parameters, cost)."""
@@ -157,6 +157,19 @@ class ScoreBank:
     drawn: bool
     tolerance: float
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """What it holds, how the scores were formed, and what that took."""
+        size, rollouts, time = self.pool.shape
+        known = self.info.get
+        seconds = " + ".join(f"{v:.1f} s {n}" for n, v in known("seconds", {}).items()) or "unknown"
+        held = sum(x.nbytes for x in vars(self.scores).values() if x is not None) / 1e6
+        return (
+            f"ScoreBank: {size} prompts x {rollouts} rollouts of up to {time} tokens, "
+            f"{'on' if self.pool.on_policy else 'off'} policy; {self.rows.count} rows "
+            f"(at most {self.rows.basis.shape[2]} a rollout) of {known('params', '?')} parameters, kept as "
+            f"{known('map', '?')} in {held:.1f} MB; formed by {known('way', '?')}; took {seconds}"
+        )
 
     def evaluate(
         self,

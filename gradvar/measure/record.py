@@ -62,14 +62,16 @@ def record(
     ``map``: what is kept of a row's P numbers. "identity": all; "gram": inner products with other rows,
     exact; "rademacher", "gaussian", "hashed": a sketch of ``width`` numbers, unbiased; "tokens": a
     Rademacher sketch of every single token's score by forward mode, which serves any objective without a
-    basis; "auto": identity where it is small, else gram where it fits ``memory``, else hashed.
+    basis, and is cheaper than backward passes where a rollout's basis would have more than about ``width``
+    vectors (a penalty per token, say) or where the basis is not known yet; "auto": identity where it is small,
+    else gram where it fits ``memory``, else hashed.
     ``cross=False`` keeps no products across prompts with "gram": enough for tr Cov within prompts, and not
     for signals or for batches that couple prompts.
 
     ``memory``: the most bytes that may be held; the need is predicted before anything is drawn and a
     ``ValueError`` says what to change. ``chunk``: rows per backward pass. ``way``: how scores are formed,
     "vmap" of the gradient or "factors" (activations and cotangents, see ``ghost``); "auto" chooses by
-    counted cost, ``info["way"]`` says what was chosen. ``tolerance``: the relative residual of token weights
+    counted cost; ``print(bank)`` says what was chosen. ``tolerance``: the relative residual of token weights
     (default 1e-9 in float64, 2e-6 in float32)."""
     started = time.perf_counter()
     if rollouts < 4:
@@ -111,7 +113,7 @@ def record(
         "estimators": [e.name for e in served], "cuts": list(cuts), "policy": repr(policy),
         "task": type(task).__name__,
         "seconds": {"sample": sampled - started, "scores": time.perf_counter() - sampled},
-        "way": choose_way(params) if way == "auto" else way,
+        "way": "forward mode" if map == "tokens" else choose_way(params) if way == "auto" else way,
         "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "device": jax.devices()[0].device_kind,
     }  # fmt: skip

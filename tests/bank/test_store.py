@@ -104,3 +104,12 @@ def test_refuses_to_mix(scene, small):
         grow(small, scene.policy, scene.params, scene.task, jax.random.key(2), rollouts=4)
     with pytest.raises(ValueError, match="one of them at a time"):
         grow(small, scene.policy, scene.params, scene.task, jax.random.key(2), rollouts=4, prompts=1)
+
+
+def test_a_bank_says_what_it_is(bank):
+    text = repr(bank)
+    size, rollouts, _ = bank.pool.shape
+    assert f"{size} prompts x {rollouts} rollouts" in text
+    assert f"{bank.rows.count} rows" in text
+    assert "formed by vmap" in text
+    assert len(text) < 500
