@@ -66,11 +66,13 @@ def _commands() -> dict[str, tuple[type, str]]:
     from gradvar.commands.check import Check
     from gradvar.commands.prove import Prove
     from gradvar.config import ListConfig, MeasureConfig
+    from gradvar.train.config import TrainConfig
 
     return {
         "measure": (MeasureConfig, "measure"),
         "check": (Check, "check"),
         "prove": (Prove, "prove"),
         "advise": (Advise, "advise"),
+        "train": (TrainConfig, "train"),
         "list": (ListConfig, "listing"),
     }

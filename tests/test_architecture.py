@@ -24,14 +24,15 @@ ALLOWED = {
     "symbolic": {"types", "composition", "pieces", "measure", "policies", "tasks"},
     "estimators": {"types", "composition", "pieces", "testing"},
     "catalogue": {"types", "estimators"},
-    "train": {"types", "policies", "tasks", "catalogue", "measure", "config"},
+    # Arms take one step further what no paper named: compositions of pieces, and sums of catalogued objectives.
+    "train": {"types", "composition", "pieces", "policies", "tasks", "catalogue", "measure", "config"},
     "studies": {"types", "config", "catalogue", "measure", "policies", "tasks", "train", "report"},
     "report": {"types", "config", "studies", "measure"},
     "commands": {
         "types", "config", "catalogue", "composition", "measure", "policies", "tasks", "train", "report", "studies",
         "symbolic", "testing", "precision",
     },
-    "cli": {"config", "commands"},
+    "cli": {"config", "commands", "train"},
     "__init__": None,
     "__main__": {"cli"},
 }  # fmt: skip

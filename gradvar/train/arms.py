@@ -74,7 +74,9 @@ def own_likelihood(flatten: float = 0.5) -> Estimator:
         top = jnp.max(batch.rewards, axis=1, keepdims=True)
         best = (batch.rewards == top) & (top > jnp.min(batch.rewards, axis=1, keepdims=True))
         logits = jnp.where(best, -flatten * old, -jnp.inf)
-        weights = jnp.where(best, jax.nn.softmax(jnp.where(best.any(1, keepdims=True), logits, 0.0), axis=1), 0.0)
+        weights = jnp.where(
+            best, jax.nn.softmax(jnp.where(best.any(1, keepdims=True), logits, 0.0), axis=1), 0.0
+        )
         centred = jax.lax.stop_gradient(weights - jnp.mean(weights, axis=1, keepdims=True))
         whole = jnp.sum(jnp.where(batch.mask, logp, 0.0), axis=-1)
         return jnp.mean(jnp.sum(centred * whole, axis=1))
@@ -82,7 +84,9 @@ def own_likelihood(flatten: float = 0.5) -> Estimator:
     return Estimator(
         name="own_likelihood",
         objective=objective,
-        paper=Paper("SPS, our reading", "2604.16995", "sum_i (w_i - mean w) log pi(o_i), w ~ pi_old^-a on the best"),
+        paper=Paper(
+            "SPS, our reading", "2604.16995", "sum_i (w_i - mean w) log pi(o_i), w ~ pi_old^-a on the best"
+        ),
     )
 
 

@@ -67,18 +67,18 @@ def train(
     plan and seeds. ``on_chunk(progress, note)`` hears of every chunk. Raises ``ValueError`` where the folder
     holds another run, or the numbers become infinite.
     """
-    states = trainer.start(seeds, params)
     facts: dict[str, Any] = {"chunk": 0, "step": 0, "seconds": 0.0, "points": []}
     keep: Checkpoints | None = None
     log: Metrics | None = None
+    found = None
     if folder is not None:
         claim(folder, {"plan": trainer.plan.as_dict(), "seeds": list(seeds), **(identity or {})})
         keep = Checkpoints(folder)
-        found = keep.restore(states)
-        if found is not None:
-            states, facts = trainer.place(found[0]), found[1]
-        log = Metrics(folder, facts["chunk"] if found is not None else -1, facts["step"])
+        found = keep.restore(trainer.shapes(seeds, params))
+        facts = facts if found is None else found[1]
+        log = Metrics(folder, -1 if found is None else facts["chunk"], facts["step"])
     try:
+        states = trainer.start(seeds, params) if found is None else trainer.place(found[0])
         states = _finish(trainer, states, seeds, evaluations, facts, keep, log, on_chunk)
     finally:
         for thing in (log, keep):
@@ -112,6 +112,8 @@ def _finish(
     log: Metrics | None,
     on_chunk: OnChunk | None,
 ) -> State:
+    if len(facts["points"]) > evaluations:
+        return states
     trainer.advance(states, trainer.limits(until=0.0))  # compiles, and takes no step
     saved = time.monotonic()
 

@@ -146,7 +146,8 @@ def score(
         greedy = policy.greedy(sampler, prompts)
         extras["greedy_rewards"] = task.reward(prompts, greedy)[:, 0]
         cost = cost._replace(
-            rollouts=jnp.asarray(len(prompts), jnp.int32), tokens=jnp.sum(policy.mask(greedy), dtype=jnp.int32)
+            rollouts=jnp.asarray(len(prompts), jnp.int32),
+            tokens=jnp.sum(policy.mask(greedy), dtype=jnp.int32),
         )
     if "values" in estimator.needs:
         extras["values"] = critics.values(policy, critic, prompts, completions)

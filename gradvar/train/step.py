@@ -149,7 +149,8 @@ class Stepper:
         """The share of the run that is over, by whichever limit is nearest; ``ahead`` steps later."""
         shares = (
             (state.step + ahead).astype(jnp.float32) / limits.steps,
-            (state.spent.rollouts + ahead * self.plan.rollouts_per_step).astype(jnp.float32) / limits.rollouts,
+            (state.spent.rollouts + ahead * self.plan.rollouts_per_step).astype(jnp.float32)
+            / limits.rollouts,
             state.spent.tokens.astype(jnp.float32) / limits.tokens,
             limits.elapsed,
         )
@@ -163,7 +164,10 @@ class Stepper:
 
     def phase_of(self, state: State, limits: Limits) -> Int[Array, ""]:
         """The number of the phase that the next step belongs to."""
-        arm, ends = self.plan.arm, jnp.cumsum(jnp.asarray([phase.share for phase in self.phases], jnp.float32))
+        arm, ends = (
+            self.plan.arm,
+            jnp.cumsum(jnp.asarray([phase.share for phase in self.phases], jnp.float32)),
+        )
         at = state.step % arm.cycle if arm.cycle else self.progress(state, limits) * ends[-1]
         return jnp.minimum(jnp.sum(at >= ends, dtype=jnp.int32), len(self.phases) - 1)
 

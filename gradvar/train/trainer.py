@@ -66,11 +66,21 @@ class Trainer:
         """The states before the first step."""
         return self._start(self.place(np.asarray(seeds, np.int32)), params)
 
+    def shapes(self, seeds: Sequence[int], params: PyTree) -> State:
+        """What ``start`` gives, without computing it."""
+        return jax.eval_shape(self._start, np.asarray(seeds, np.int32), params)
+
     def limits(self, elapsed: float = 0.0, until: float = 1.0) -> Limits:
         """The plan's limits, with the share of the time that is over and the progress at which to pause."""
         p = self.plan
-        whole = (np.int32(n) for n in (p.steps, p.rollouts, p.tokens))
-        return Limits(np.float32(p.learning_rate), *whole, np.float32(elapsed), np.float32(until))  # type: ignore[arg-type]
+        return Limits(
+            learning_rate=jnp.float32(p.learning_rate),
+            steps=jnp.int32(p.steps),
+            rollouts=jnp.int32(p.rollouts),
+            tokens=jnp.int32(p.tokens),
+            elapsed=jnp.float32(elapsed),
+            until=jnp.float32(until),
+        )
 
     def advance(self, states: State, limits: Limits) -> tuple[State, dict[str, np.ndarray]]:
         """Up to ``chunk`` steps of every seed; pauses each at ``limits.until``.
@@ -88,7 +98,7 @@ class Trainer:
 
     def programs(self) -> int:
         """How many programs were compiled: three, once all have run."""
-        return sum(f._cache_size() for f in (self._start, self._advance, self._examine))  # type: ignore[attr-defined]
+        return sum(f._cache_size() for f in (self._start, self._advance, self._examine))
 
     def place(self, states: PyTree) -> PyTree:
         """Arrays with a leading axis of seeds, cut over the devices."""

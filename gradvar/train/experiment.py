@@ -1,0 +1,262 @@
+"""The experiment: several arms, the same start, prompts and budget, several seeds each; and what came of it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from gradvar.policies import Transformer
+from gradvar.tasks import ModularAddition, PartialAddition, Sorting
+from gradvar.train import arms as catalogue_of_arms
+from gradvar.train.checkpoint import Lock
+from gradvar.train.config import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
+from gradvar.train.loop import Run, train
+from gradvar.train.retention import Comparison, Estimate, bootstrap, compare, interquartile_mean, profile
+from gradvar.train.split import Training
+from gradvar.train.step import Stepper
+from gradvar.train.trainer import Trainer
+from gradvar.train.warm import WarmStart, warm_start
+
+TASKS: dict[str, Callable[[], Any]] = {
+    "addition": lambda: ModularAddition(digits=2),
+    "partial": lambda: PartialAddition(digits=2),
+    "sorting": lambda: Sorting(length=8, values=10),
+    "arithmetic": lambda: ModularAddition(digits=3),
+}
+_FORMAT = 1  # raise when training changes what the same settings give
+
+
+class Monitor(Protocol):
+    """Who wants to know how far the work is."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage of ``total`` steps begins."""
+        ...
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Steps of the current stage are done."""
+        ...
+
+
+class Silent:
+    """A monitor that tells nobody."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Nothing."""
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A learning rate that was tried for an arm, and the mean final reward over the seeds that tune."""
+
+    arm: str
+    learning_rate: float
+    reward: float
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """Every arm's runs, with what they are compared with."""
+
+    config: TrainConfig
+    start: WarmStart
+    runs: tuple[Run, ...]
+    tried: tuple[Tried, ...] = ()
+
+    def run(self, arm: str) -> Run:
+        """The runs of an arm, by name."""
+        for run in self.runs:
+            if run.plan.arm.name == arm:
+                return run
+        raise ValueError(f"arm: no '{arm}'; choose {', '.join(r.plan.arm.name for r in self.runs)}")
+
+    def compare(self, arm: str) -> Comparison:
+        """An arm against the reference arm."""
+        run, reference = self.run(arm), self.run(self.config.reference)
+        rewards = run.curves["reward"], reference.curves["reward"]
+        return compare(rewards[0][0], rewards[0][-1], rewards[1][0], rewards[1][-1])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A tidy row per arm: what it was given, what it used, where it ended, and what it retains."""
+        rows = []
+        for run in self.runs:
+            plan, arm, compared = run.plan, run.plan.arm, self.compare(run.plan.arm.name)
+            row: dict[str, Any] = {
+                "arm": arm.name, "group": arm.group, "prompts_per_step": plan.prompts,
+                "learning_rate": plan.learning_rate, "equal": self.config.equal, "rate": self.config.rate,
+                "seeds": len(run.seeds), "steps": _mean(run.steps), "rollouts": _mean(run.rollouts),
+                "tokens": _mean(run.tokens), "spent": _mean(run.spent), "seconds": run.seconds,
+                "rollouts_per_second": float(run.rollouts[-1].sum() / run.seconds) if run.seconds else np.nan,
+                "updates_per_second": (
+                    float(run.steps[-1].sum() * arm.epochs * arm.minibatches / run.seconds) if run.seconds else np.nan
+                ),
+            }  # fmt: skip
+            for name, values in run.curves.items():
+                row |= {f"start_{name}": float(values[0].mean()), f"final_{name}": float(values[-1].mean())}
+            _add(row, "final_iqm", bootstrap(interquartile_mean, run.final()))
+            for name in ("final", "gain", "difference", "improvement"):
+                _add(
+                    row, f"{'retained_' if name in ('final', 'gain') else ''}{name}", getattr(compared, name)
+                )
+            rows.append(row)
+        return rows
+
+    def curve_rows(self) -> list[dict[str, Any]]:
+        """A tidy row per arm, seed and evaluation."""
+        return [
+            {"arm": run.plan.arm.name, "seed": seed, "evaluation": point, "steps": int(run.steps[point, s]),
+             "rollouts": int(run.rollouts[point, s]), "tokens": int(run.tokens[point, s])}
+            | {name: float(values[point, s]) for name, values in run.curves.items()}
+            for run in self.runs for s, seed in enumerate(run.seeds) for point in range(len(run.steps))
+        ]  # fmt: skip
+
+    def profiles(self, thresholds: Sequence[float] | None = None) -> dict[str, Any]:
+        """Performance profiles of final rewards: the share of an arm's runs above each threshold."""
+        at = np.linspace(0, 1, 101) if thresholds is None else np.asarray(thresholds, np.float64)
+        shares = {run.plan.arm.name: profile(run.final(), at).tolist() for run in self.runs}
+        return {"thresholds": at.tolist(), "share_above": shares}
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the parameters, as plain values."""
+        warm = self.start
+        return {
+            "config": self.config.as_dict(),
+            "warm_start": {
+                "success": warm.success_rate, "standard_error": warm.standard_error, "steps": warm.steps,
+                "between_prompts": warm.between_prompts,
+            },
+            "plans": [run.plan.as_dict() for run in self.runs],
+            "tried": [dataclasses.asdict(t) for t in self.tried],
+            "rows": self.rows(),
+            "profiles": self.profiles(),
+            "curves": self.curve_rows(),
+        }  # fmt: skip
+
+
+def run_experiment(
+    config: TrainConfig | None = None,
+    monitor: Monitor | None = None,
+    *,
+    arms: Sequence[Arm] = (),
+    keep: bool = True,
+    **settings: Any,
+) -> Experiment:
+    """Run the experiment that ``config`` (or keyword ``settings`` of ``TrainConfig``) describes.
+
+    ``arms``: further arms, besides the named ones. ``keep=False`` writes nothing; otherwise the folder
+    ``config.out`` is used, and what is there already is gone on from. Raises ``ValueError`` with one clear line on
+    settings that cannot be met, before any work starts.
+    """
+    config = dataclasses.replace(config or TrainConfig(), **settings)
+    chosen = [*arms, *(catalogue_of_arms.get(n) for n in config.arms if n not in {a.name for a in arms})]
+    config = dataclasses.replace(config, arms=tuple(arm.name for arm in chosen))
+    config.check()
+    task = Training(TASKS[config.task]())
+    policy = Transformer.for_task(
+        task.task, dtype=config.precision, width=config.width, hidden=3 * config.width
+    )
+    reference = next(arm for arm in chosen if arm.name == config.reference)
+    plans = [plan(config, arm, reference) for arm in chosen]
+    for made in plans:
+        Stepper(policy, task, made)
+    if not keep:
+        return _run(config, policy, task, plans, None, monitor or Silent())
+    with Lock(config.out):
+        return _run(config, policy, task, plans, config.out, monitor or Silent())
+
+
+def _run(
+    config: TrainConfig,
+    policy: Transformer,
+    task: Training,
+    plans: list[Plan],
+    folder: Path | None,
+    monitor: Monitor,
+) -> Experiment:
+    key = jax.random.key(config.seed)
+    monitor.stage(f"warm start on {config.task}", 1)
+    warm = warm_start(
+        policy, task, key, config.success,
+        on_step=lambda step, loss, rate: monitor.advance(0, note=f"step {step}, success {rate:.2f}"),
+    )  # fmt: skip
+    monitor.advance(note=f"to a success rate of {warm.success_rate:.2f}")
+    examination = task.examination(jax.random.fold_in(key, 1), config.eval_prompts)
+    runs: list[Run] = []
+    tried: list[Tried] = []
+
+    def trained(trainer: Trainer, seeds: Sequence[int], place: Path | None, name: str) -> Run:
+        monitor.stage(name, _BAR)
+        done = 0
+
+        def tell(progress: float, note: str) -> None:
+            nonlocal done
+            now = min(round(progress * _BAR), _BAR)
+            monitor.advance(now - done, note)
+            done = now
+
+        run = train(
+            trainer, warm.params, seeds, evaluations=config.evaluations, folder=place,
+            identity=_identity(config), on_chunk=tell,
+        )  # fmt: skip
+        tell(1.0, f"held out {run.curves['reward'][0].mean():.3f} -> {run.final().mean():.3f}")
+        return run
+
+    for made in plans:
+        name = made.arm.name
+        place = None if folder is None else folder / name
+        trainer = Trainer(policy, task, made, examination, config.eval_rollouts)
+        if config.rate == "tuned":
+            results = []
+            for factor in config.grid:
+                rate = made.learning_rate * factor
+                there = None if place is None else place / "tuning" / f"{rate:.3g}"
+                seeds = range(config.seed + TUNING_OFFSET, config.seed + TUNING_OFFSET + config.tuning_seeds)
+                run = trained(at_rate(trainer, rate), seeds, there, f"{name}: tuning, {rate:.3g}")
+                results.append(Tried(name, rate, float(run.final().mean())))
+            tried += results
+            trainer = at_rate(trainer, max(results, key=lambda t: t.reward).learning_rate)
+        runs.append(trained(trainer, range(config.seed, config.seed + config.seeds), place, name))
+    return Experiment(config, warm, tuple(runs), tuple(tried))
+
+
+_BAR = 100
+
+
+def at_rate(trainer: Trainer, learning_rate: float) -> Trainer:
+    """The same compiled programs with another learning rate."""
+    other = copy.copy(trainer)
+    other.plan = dataclasses.replace(trainer.plan, learning_rate=learning_rate)
+    return other
+
+
+def _identity(config: TrainConfig) -> dict[str, Any]:
+    """What names an arm's runs besides its plan and its seeds."""
+    names = (
+        "task", "seed", "success", "evaluations", "eval_prompts", "eval_rollouts", "width", "precision",
+    )  # fmt: skip
+    return {"format": _FORMAT} | {name: getattr(config, name) for name in names}
+
+
+def use_all_cores() -> None:
+    """Let JAX see every CPU core as a device, so that seeds run side by side. Before JAX has computed anything."""
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def _mean(table: np.ndarray) -> float:
+    return float(table[-1].mean())
+
+
+def _add(row: dict[str, Any], name: str, estimate: Estimate) -> None:
+    row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -1,0 +1,101 @@
+"""What an arm retains of another: statistics over seeds that are paired, with intervals.
+
+After R. Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", arXiv 2108.13264:
+interquartile means, probability of improvement and performance profiles, with percentile bootstraps over runs. Run i of
+both arms shares its prompts and initial weights, so a resample takes the same runs of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+RESAMPLES = 10_000
+Scores = Float[np.ndarray, " seed"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with a 95 % interval; the interval is NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+def interquartile_mean(scores: Float[np.ndarray, "*batch seed"]) -> Float[np.ndarray, "*batch"]:
+    """The mean of the middle half: a quarter of the runs, rounded down, is left out at each end."""
+    return np.asarray(stats.trim_mean(scores, 0.25, axis=-1))
+
+
+def improvement(
+    first: Float[np.ndarray, "*batch seed"], second: Float[np.ndarray, "*batch seed"]
+) -> Float[np.ndarray, "*batch"]:
+    """The share of all pairs of runs in which the first arm's scores higher, ties counting half (Mann-Whitney)."""
+    difference = first[..., :, None] - second[..., None, :]
+    return np.mean((difference > 0) + 0.5 * (difference == 0), axis=(-2, -1))
+
+
+def ratio_of_means(
+    first: Float[np.ndarray, "*batch seed"], second: Float[np.ndarray, "*batch seed"]
+) -> Float[np.ndarray, "*batch"]:
+    """The quotient of the means; NaN where the second is not above zero, for then nothing is retained of it."""
+    below = second.mean(-1)
+    return np.where(below > 0, first.mean(-1) / np.where(below > 0, below, 1.0), np.nan)
+
+
+def bootstrap(
+    statistic: Callable[..., np.ndarray], *scores: Scores, seed: int = 0, level: float = 0.95
+) -> Estimate:
+    """The statistic with a percentile interval over runs; all arrays are resampled with the same indices.
+
+    The interval is NaN for fewer than two runs, and where more than half a tail's share of the resamples has no
+    value: a ratio whose denominator may be zero has no interval.
+    """
+    runs = len(scores[0])
+    if any(len(x) != runs for x in scores):
+        raise ValueError(f"scores: {[len(x) for x in scores]} runs; give the same number, paired by seed")
+    value = float(statistic(*(np.asarray(x, np.float64) for x in scores)))
+    if runs < 2:
+        return Estimate(value, np.nan, np.nan)
+    rows = np.random.default_rng(seed).integers(0, runs, (RESAMPLES, runs))
+    drawn = statistic(*(np.asarray(x, np.float64)[rows] for x in scores))
+    tail = (1 - level) / 2
+    if np.isnan(drawn).mean() > tail / 2:
+        return Estimate(value, np.nan, np.nan)
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high))
+
+
+def profile(scores: Scores, thresholds: Float[np.ndarray, " threshold"]) -> Float[np.ndarray, " threshold"]:
+    """The performance profile: the share of runs that score above each threshold."""
+    return np.mean(np.asarray(scores)[:, None] > thresholds, axis=0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm against a reference arm, over paired seeds.
+
+    ``final`` and ``gain``: the quotients of mean final rewards, and of mean gains over the warm start.
+    ``difference``: of final rewards, arm less reference. ``improvement``: the chance that a run of the arm scores
+    higher than one of the reference.
+    """
+
+    final: Estimate
+    gain: Estimate
+    difference: Estimate
+    improvement: Estimate
+
+
+def compare(start: Scores, final: Scores, reference_start: Scores, reference_final: Scores) -> Comparison:
+    """Compare an arm's runs with the reference's, run by run."""
+    return Comparison(
+        final=bootstrap(ratio_of_means, final, reference_final),
+        gain=bootstrap(ratio_of_means, final - start, reference_final - reference_start),
+        difference=bootstrap(lambda x, y: (x - y).mean(-1), final, reference_final),
+        improvement=bootstrap(improvement, final, reference_final),
+    )
