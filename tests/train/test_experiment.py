@@ -1,0 +1,133 @@
+"""The experiment from end to end, small, and its command."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from gradvar import cli
+from gradvar.tasks import ModularAddition
+from gradvar.train import experiment
+from gradvar.train.config import TUNING_OFFSET, Arm, TrainConfig
+from gradvar.train.experiment import run_experiment
+
+SMALL = {
+    "seeds": 2, "steps": 4, "rollouts_per_step": 8, "evaluations": 2, "eval_prompts": 16, "eval_rollouts": 4,
+    "success": 0.1, "width": 16, "reference": "grpo-4", "arms": ("grpo-2", "grpo-4"),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small_task(monkeypatch, tmp_path):
+    monkeypatch.setitem(experiment.TASKS, "addition", lambda: ModularAddition(digits=1))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def refused(capsys, *arguments):
+    assert cli.run(["train", *arguments]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.slow
+def test_arms_start_alike_and_spend_alike(tmp_path):
+    copied = Arm("mine", "rloo", group=2)
+    result = run_experiment(TrainConfig(out=tmp_path / "out", **SMALL), arms=[copied])
+    assert [run.plan.arm.name for run in result.runs] == ["mine", "grpo-2", "grpo-4"]
+    rows = result.rows()
+    assert {row["rollouts"] for row in rows} == {32}
+    assert {row["prompts_per_step"] for row in rows} == {4, 2}
+    assert len({row["start_reward"] for row in rows}) == 1
+    reference = rows[-1]
+    assert (reference["retained_final"], reference["improvement"], reference["difference"]) == (1, 0.5, 0)
+    curves = result.curve_rows()
+    assert len(curves) == 3 * 2 * 3
+    assert [row["steps"] for row in curves[:3]] == [0, 2, 4]
+    assert json.loads(json.dumps(result.as_json()))["plans"][0]["arm"]["estimator"] == "rloo"
+    again = run_experiment(TrainConfig(out=tmp_path / "out", **SMALL), arms=[copied])
+    assert again.rows() == rows  # seconds too: nothing ran
+    with pytest.raises(ValueError, match=r"other settings \(eval_prompts: 16 there, 8 asked for\)"):
+        run_experiment(TrainConfig(out=tmp_path / "out", **(SMALL | {"eval_prompts": 8})), arms=[copied])
+
+
+@pytest.mark.slow
+def test_tuning_has_seeds_of_its_own_and_is_reported():
+    settings = SMALL | {"arms": ("grpo-4",), "rate": "tuned", "grid": (0.5, 2.0), "tuning_seeds": 1}
+    result = run_experiment(TrainConfig(**settings), keep=False)
+    assert [t.learning_rate for t in result.tried] == pytest.approx([1.5e-4, 6e-4])
+    best = max(result.tried, key=lambda t: t.reward)
+    assert result.runs[0].plan.learning_rate == best.learning_rate
+    assert max(result.runs[0].seeds) < TUNING_OFFSET
+
+
+@pytest.mark.slow
+def test_an_arm_learns():
+    settings = SMALL | {"steps": 40, "seeds": 3, "rollouts_per_step": 64, "success": 0.3, "eval_prompts": 64}
+    settings |= {"learning_rate": 1e-2, "arms": ("grpo-4",), "eval_rollouts": 16}
+    run = run_experiment(TrainConfig(**settings), keep=False).runs[0]
+    gain = run.gain()
+    assert gain.mean() > 3 * gain.std(ddof=1) / len(gain) ** 0.5
+    assert gain.mean() > 0.1
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_table_and_resumes(tmp_path):
+    # in a process of its own, for it sets the number of devices and the cache of programs
+    command = [
+        *(sys.executable, "-m", "gradvar", "train", "--arms", "grpo-2", "grpo-16", "--task", "sorting"),
+        *("--seeds", "2", "--steps", "2", "--evaluations", "1", "--eval-prompts", "8", "--width", "16"),
+        *("--rollouts-per-step", "32", "--success", "0.1"),
+        *("--out", str(tmp_path / "out"), "--json", str(tmp_path / "all.json")),
+    ]
+    first = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    assert "retained" in first.stdout
+    content = json.loads((tmp_path / "all.json").read_text())
+    assert [row["arm"] for row in content["rows"]] == ["grpo-2", "grpo-16"]
+    assert content["provenance"]["config"]["task"] == "sorting"
+    for name in ("results.json", "results.csv", "curves.csv", "grpo-2/metrics.jsonl", "grpo-16/run.json"):
+        assert (tmp_path / "out" / name).exists(), name
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert json.loads((tmp_path / "all.json").read_text())["rows"] == content["rows"], again.stderr
+
+
+def test_bad_settings_are_one_line(capsys, tmp_path):
+    out = ("--out", str(tmp_path / "out"))
+    assert "no 'grpo-3'; nearest" in refused(capsys, *out, "--arms", "grpo-3", "--reference", "grpo-3")
+    assert "reference: 'grpo-16' is not among the arms" in refused(capsys, *out, "--arms", "grpo-2")
+    assert "names something twice" in refused(capsys, *out, "--arms", "grpo-16", "grpo-16")
+    assert "is no multiple of the group" in refused(capsys, *out, "--rollouts-per-step", "40")
+    assert "learning_rate: -1.0; give" in refused(capsys, *out, "--learning-rate", "-1")
+    assert "width: 20" in refused(capsys, *out, "--width", "20")
+    file = tmp_path / "file"
+    file.write_text("")
+    assert "lies below a file" in refused(capsys, "--out", str(file))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_arms_are_listed(capsys):
+    assert cli.run(["train", "--list"]) == 0
+    listed = capsys.readouterr().out
+    for name in ("grpo-2 ", "ppo ", "g2d ", "sps "):
+        assert name in listed
+
+
+def test_an_evaluation_has_every_figure(scene):
+    """Every figure of an evaluation is finite."""
+    figures = experiment.Trainer(
+        scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=2)), scene.examination, 4
+    ).evaluate(_states(scene))
+    assert set(figures) == {"reward", "pass@1", "pass@2", "pass@4", "greedy"}
+    assert all(np.isfinite(values).all() for values in figures.values())
+    np.testing.assert_allclose(figures["pass@1"], figures["reward"], atol=1e-6)  # for binary rewards
+
+
+def _states(scene):
+    trainer = experiment.Trainer(
+        scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=2)), scene.examination, 4
+    )
+    return jax.tree.map(np.asarray, trainer.start([0], scene.params))
