@@ -94,9 +94,8 @@ def row_images(
     chunk = -(-chunk // few) * few
     for start in range(0, number, chunk):
         rows = np.minimum(np.arange(start, start + chunk), number - 1)
-        images = _images(
-            policy, tapped, params, *_take((prompts, completions, cotangents), rows), few, sketch
-        )
+        prompt, completion, cotangent = _take((prompts, completions, cotangents), rows)
+        images = _images(policy, tapped, params, prompt, completion, cotangent, few, sketch)
         yield np.asarray(images)[: number - start]
 
 
