@@ -57,7 +57,8 @@ class ModularAddition(Text):
         """The longest answer and the stop token."""
         return len(str(self._modulus - 1)) + 1
 
-    def _write(self, first: Array, second: Array) -> Int[Array, "prompt past"]:
+    def write(self, first: Array, second: Array) -> Int[Array, "prompt past"]:
+        """The prompts that ask for these sums."""
         places = 10 ** jnp.arange(self.digits - 1, -1, -1, dtype=jnp.int32)
         signs = [jnp.full((*first.shape, 1), self.tokens.index(sign), jnp.int32) for sign in "+="]
         numbers = [number[:, None] // places % 10 for number in (first, second)]
@@ -66,7 +67,7 @@ class ModularAddition(Text):
     def prompts(self, key: PRNGKeyArray, num: int) -> Int[Array, "prompt past"]:
         """``num`` prompts, both numbers uniform and independent."""
         first, second = jax.random.randint(key, (2, num), 0, self._modulus, jnp.int32)
-        return self._write(first, second)
+        return self.write(first, second)
 
     def all_prompts(self) -> Int[Array, "prompt past"]:
         """Every prompt once: modulus^2 of them, up to a million."""
@@ -76,7 +77,7 @@ class ModularAddition(Text):
                 f"draw some with prompts(key, num), or give {int(_MOST_PROMPTS**0.5)} at most"
             )
         first, second = jnp.divmod(jnp.arange(self._modulus**2, dtype=jnp.int32), self._modulus)
-        return self._write(first, second)
+        return self.write(first, second)
 
     def numbers(
         self, prompts: Int[Array, "prompt past"]

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from gradvar import catalogue
 from gradvar.composition import batch_arrays, compose
-from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.pieces import advantage, aggregate, penalty, surrogate
 from gradvar.train.config import Arm, Phase
 from gradvar.types import Batch, Estimator, Paper
 
@@ -90,6 +90,18 @@ def own_likelihood(flatten: float = 0.5) -> Estimator:
     )
 
 
+DPA = compose(
+    name="dpa_grpo",
+    advantage=advantage.group_mean,
+    surrogate=surrogate.likelihood,
+    penalty=partial(penalty.k1, beta=0.01),
+    aggregate=aggregate.sequence_token_sum,
+)
+"""-A log pi + beta (log pi - log pi_ref) on both actions of a decision, to be minimised: DPA-GRPO (2605.08327).
+
+The loss as the ledger has it (C4); the paper's equations were not at hand.
+"""
+
 _PAIRS = {"beta": 0.1}
 
 ARMS: tuple[Arm, ...] = (
@@ -141,6 +153,11 @@ ARMS: tuple[Arm, ...] = (
     Arm(
         "grpo-2-contrast", with_contrast(catalogue.get("grpo"), 0.5), group=2,
         summary="GRPO, 2 rollouts, and half the same control variate",
+    ),
+    Arm(
+        "dpa", "grpo", group=2, cycle=2,
+        phases=(Phase("grpo", share=1), Phase(DPA, share=1, source="enumerated")),
+        summary="GRPO on answers and verdicts, then both verdicts on an own answer enumerated (task verification)",
     ),
     # one change at a time, exactly on policy: the baseline alone
     Arm("baseline-none", "reinforce", minibatches=1, summary="ablation: no baseline, 16 rollouts"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Schedule = Literal["constant", "linear", "cosine"]
 Equal = Literal["rollouts_per_step", "prompts_per_step", "rollouts", "tokens", "seconds"]
 Rate = Literal["fixed", "linear", "sqrt", "tuned"]
-TaskName = Literal["addition", "partial", "sorting", "arithmetic"]
+TaskName = Literal["addition", "partial", "sorting", "arithmetic", "countdown", "verification"]
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class Phase:
     ``share``: its share of the whole run, or, where the arm has a ``cycle``, its number of steps in each cycle.
     ``source``: ``fresh`` rollouts of the current policy on new prompts, or ``stored`` ones: then, when the phase
     begins, ``store`` prompts are drawn with the current policy, which also becomes the reference;
-    ``informative`` keeps only groups whose rewards differ.
+    ``informative`` keeps only groups whose rewards differ. ``enumerated``: a decision of two actions about a fresh
+    answer of the policy, with both actions as the group, for tasks that have ``questions`` and ``actions``.
     """
 
     estimator: str | Estimator
     settings: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
-    source: Literal["fresh", "stored"] = "fresh"
+    source: Literal["fresh", "stored", "enumerated"] = "fresh"
     informative: bool = False
 
 
@@ -113,7 +114,8 @@ class TrainConfig:
     reference: str = "grpo-16"
     """The arm that the others are compared with."""
     task: TaskName = "addition"
-    """addition (2 digits), partial (the same, graded), sorting (8 numbers), arithmetic (3 digits)."""
+    """addition (2 digits), partial (the same, graded), sorting (8 numbers), arithmetic (3 digits), countdown (search),
+    verification (answers and verdicts on answers)."""
     seeds: int = 8
     """Runs per arm, paired: run i of every arm sees the same prompts in the same order."""
     seed: int = 0

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from gradvar.policies import Transformer
-from gradvar.tasks import ModularAddition, PartialAddition, Sorting
+from gradvar.tasks import Countdown, ModularAddition, PartialAddition, Sorting, Verification
 from gradvar.train import arms as catalogue_of_arms
 from gradvar.train.checkpoint import Lock
 from gradvar.train.config import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
@@ -30,6 +30,8 @@ TASKS: dict[str, Callable[[], Any]] = {
     "partial": lambda: PartialAddition(digits=2),
     "sorting": lambda: Sorting(length=8, values=10),
     "arithmetic": lambda: ModularAddition(digits=3),
+    "countdown": lambda: Countdown(numbers=3),
+    "verification": lambda: Verification(digits=2),
 }
 _FORMAT = 1  # raise when training changes what the same settings give
 

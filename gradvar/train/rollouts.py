@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,21 @@ class Rollouts(NamedTuple):
     completions: Int[Array, "prompt group time"]
     rewards: Float[Array, "prompt group"]
     mask: Bool[Array, "prompt group time"]
+
+
+@runtime_checkable
+class Decision(Protocol):
+    """A task in which a policy's answer raises a question with two possible answers."""
+
+    def questions(
+        self, prompts: Int[Array, "prompt past"], answers: Int[Array, "prompt time"]
+    ) -> Int[Array, "prompt past"]:
+        """Prompts that ask for a decision about the answers."""
+        ...
+
+    def actions(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt action time"]:
+        """Every action."""
+        ...
 
 
 class Drawn(NamedTuple):
@@ -116,6 +131,21 @@ def draw_mixed(
     first = (jnp.ones((), jnp.int32), drawn, start, filled)
     _, drawn, rollouts, _ = jax.lax.while_loop(going, once, first)
     return rollouts, drawn
+
+
+def enumerate_actions(
+    policy: Policy,
+    task: Any,
+    params: PyTree,
+    keys: tuple[PRNGKeyArray, PRNGKeyArray],
+    first: Int[Array, ""],
+    num: int,
+) -> tuple[Rollouts, Drawn]:
+    """A decision about one fresh answer to each of ``num`` prompts, with every action as a rollout: none is sampled."""
+    asked, drawn = draw(policy, task, params, keys, first, num, 1)
+    prompts = task.questions(asked.prompts, asked.completions[:, 0])
+    completions = task.actions(prompts)
+    return Rollouts(prompts, completions, task.reward(prompts, completions), policy.mask(completions)), drawn
 
 
 def score(

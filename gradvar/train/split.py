@@ -28,7 +28,8 @@ def held_out(prompts: Int[Array, "prompt past"]) -> Bool[Array, " prompt"]:
 class Training:
     """A sequence task without its held-out prompts: the same distribution, given that a prompt is not held out.
 
-    Everything but ``prompts`` is the task's own. ``examination`` gives the others.
+    Everything but ``prompts`` is the task's own. ``examination`` gives the others. The questions that a policy
+    raises by its own answers are not sifted.
     """
 
     name: ClassVar[str] = "training"
@@ -64,3 +65,13 @@ class Training:
     ) -> Float[Array, "prompt group"]:
         """The task's."""
         return self.task.reward(prompts, completions)
+
+    def questions(
+        self, prompts: Int[Array, "prompt past"], answers: Int[Array, "prompt time"]
+    ) -> Int[Array, "prompt past"]:
+        """The task's, where it has decisions."""
+        return self.task.questions(prompts, answers)
+
+    def actions(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt action time"]:
+        """The task's, where it has decisions."""
+        return self.task.actions(prompts)

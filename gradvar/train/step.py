@@ -19,11 +19,13 @@ from gradvar.train import critic as critics
 from gradvar.train.config import Arm, Phase, Plan
 from gradvar.train.rollouts import (
     SUPPLIED,
+    Decision,
     Drawn,
     Rollouts,
     add,
     draw,
     draw_mixed,
+    enumerate_actions,
     is_mixed,
     nothing,
     score,
@@ -117,8 +119,21 @@ class Stepper:
                     f"group: {plan.arm.group} in arm '{plan.arm.name}' is too small for {estimator.name}; "
                     f"give {estimator.min_group} or more"
                 )
+        if any(phase.source == "enumerated" for phase in self.phases):
+            self._check_decision()
         self.rule = optimiser(plan.arm) if rule is None else rule
         self.needs = {need for estimator in self.estimators for need in estimator.needs}
+
+    def _check_decision(self) -> None:
+        arm, task = self.plan.arm, getattr(self.task, "task", self.task)  # what is behind a split
+        if not isinstance(task, Decision):
+            raise ValueError(
+                f"task: {type(task).__name__} has no actions to enumerate, which arm '{arm.name}' does; "
+                "give one with questions(prompts, answers) and actions(prompts), such as verification"
+            )
+        actions = jax.eval_shape(lambda: task.actions(self.task.prompts(jax.random.key(0), 1))).shape[1]
+        if arm.group != actions:
+            raise ValueError(f"group: {arm.group} in arm '{arm.name}'; give {actions}, one for each action")
 
     def start(self, seed: Int[Array, ""], params: PyTree) -> State:
         """The state before the first step; arms with the same seed and parameters start alike."""
@@ -226,14 +241,20 @@ class Stepper:
         arm, phase, estimator = self.plan.arm, self.phases[number], self.estimators[number]
         rate = self.rate(state, limits)
         keys = streams(state.seed)
+        of_step = (keys.prompts, jax.random.fold_in(keys.rollouts, state.step))
         sampler = state.params
         if phase.source == "stored":
             begins = state.phase != number
             state = jax.lax.cond(begins, self._enter, lambda s: s, state)
             rollouts, used = self._stored(state, phase.informative)
             drawn, sampler = nothing(), state.reference
+        elif phase.source == "enumerated":
+            first = state.step * self.plan.prompts
+            rollouts, drawn = enumerate_actions(
+                self.policy, self.task, state.params, of_step, first, self.plan.prompts
+            )
+            used = drawn
         else:
-            of_step = (keys.prompts, jax.random.fold_in(keys.rollouts, state.step))
             room = limits.rollouts - state.spent.rollouts
             sizes = (self.plan.prompts, arm.group)
             rollouts, drawn = draw_mixed(
