@@ -72,6 +72,20 @@ def test_the_measure_command_runs(tmp_path, monkeypatch, capsys):
     assert "Written to results" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_the_train_command_runs(tmp_path, monkeypatch, capsys):
+    (command,) = [c for c in COMMANDS if c.startswith("gradvar train")]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    small = ["--seeds", "2", "--steps", "4", "--evaluations", "2", "--quiet"]
+    assert cli.run([*shlex.split(command)[1:], *small]) == 0
+    printed = capsys.readouterr().out
+    assert all(arm in printed for arm in ("grpo-2", "grpo-16"))
+    assert {"results.json", "results.csv", "curves.csv"} <= {
+        p.name for p in (tmp_path / "gradvar-training").iterdir()
+    }
+
+
 def test_the_prove_command_runs(capsys):
     (command,) = [c for c in COMMANDS if c.startswith("gradvar prove")]
     assert cli.run(shlex.split(command)[1:]) == 0
