@@ -24,7 +24,7 @@ from gradvar.types import Estimator, token_weights
 if TYPE_CHECKING:
     from gradvar.measure.bank import Rows
 
-_FEW = 3  # batches of a set up to which the whole Gram matrix is multiplied
+_GATHER = 600  # multiplications in whose time one number is cut out of a Gram matrix, on the CPUs at hand
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,13 +199,14 @@ def large_quadratics(
     squares = np.zeros((*coefs.shape[:3], batches))
     whole = np.zeros(coefs.shape[:3])
     used = np.any(coefs != 0, axis=0)
+    dense = len(coefs) * batches**2 <= _GATHER
     for at in np.ndindex(coefs.shape[1:3]):
         mine, products = coefs[:, at[0], at[1]], gram[at[1]]
-        if batches <= _FEW:
+        if dense:
             spread = np.concatenate([np.where(groups[at] == batch, mine, 0.0) for batch in range(batches)])
             found = np.einsum("er,er->e", spread @ products, spread)
             squares[:, *at] = found.reshape(batches, -1).T
-        for batch in range(batches if batches > _FEW else 0):
+        for batch in range(0 if dense else batches):
             rows = np.flatnonzero((groups[at] == batch) & used[at])
             part = mine[:, rows]
             squares[:, *at, batch] = np.einsum("er,er->e", part @ products[np.ix_(rows, rows)], part)
