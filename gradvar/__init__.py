@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from gradvar.pieces import surrogate as surrogates
     from gradvar.studies import Study as Study
     from gradvar.studies import measure_study as study
+    from gradvar.train import arms as arms
+    from gradvar.train.config import Arm as Arm
+    from gradvar.train.config import Phase as Phase
+    from gradvar.train.config import TrainConfig as TrainConfig
     from gradvar.train.drift import drift as drift
+    from gradvar.train.experiment import Experiment as Experiment
+    from gradvar.train.experiment import run_experiment as experiment
     from gradvar.train.warm import warm_start as warm_start
     from gradvar.types import Batch as Batch
     from gradvar.types import Estimator as Estimator
@@ -48,6 +54,8 @@ _MODULES = {
     "policies": "gradvar.policies",
     "tasks": "gradvar.tasks",
     "measure": "gradvar.measure",
+    # what is trained with them
+    "arms": "gradvar.train.arms",
     # what is proved and tested about them
     "symbolic": "gradvar.symbolic",
     "testing": "gradvar.testing",
@@ -65,6 +73,11 @@ _NAMES = {
     "study": "gradvar.studies:measure_study",
     "warm_start": "gradvar.train.warm",
     "drift": "gradvar.train.drift",
+    "Arm": "gradvar.train.config",
+    "Phase": "gradvar.train.config",
+    "TrainConfig": "gradvar.train.config",
+    "Experiment": "gradvar.train.experiment",
+    "experiment": "gradvar.train.experiment:run_experiment",
 }
 
 __all__ = ["__version__", *sorted(_MODULES), *sorted(_NAMES)]

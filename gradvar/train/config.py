@@ -131,7 +131,7 @@ class TrainConfig:
     prompts_per_step: int = 8
     """Prompts of one step in every other case."""
     total: float = 10_000
-    """All rollouts, all tokens or all seconds of one run, where a total is equal."""
+    """Where a total is equal: the rollouts or tokens of every seed, or the seconds of all seeds of an arm together."""
     rate: Rate = "fixed"
     """Learning rates: fixed; linear or sqrt in the prompts per step, from the reference's; or tuned per arm."""
     learning_rate: float = 3e-4

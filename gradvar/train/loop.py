@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from jaxtyping import Float, Int, PyTree
 from gradvar.train.checkpoint import Checkpoints, Metrics, claim
 from gradvar.train.config import Plan
 from gradvar.train.step import METRICS, Drawn, State
-from gradvar.train.trainer import Trainer
+from gradvar.train.trainer import CHUNK, Trainer
 
 OnChunk = Callable[[float, str], None]
 _SAVE_EVERY = 60.0  # seconds, between evaluations that are far apart
@@ -127,12 +128,11 @@ def _finish(
     for point in range(len(facts["points"]), evaluations + 1):
         paused = point == 0
         while not paused:
-            elapsed = facts["seconds"] / trainer.plan.seconds
+            elapsed = min(facts["seconds"] / trainer.plan.seconds, 1.0)
             before = np.asarray(states.step)
+            limits = trainer.limits(elapsed, point / evaluations, _most(trainer.plan, facts))
             began = time.perf_counter()
-            states, shown = trainer.advance(
-                states, trainer.limits(min(elapsed, 1.0), until=point / evaluations)
-            )
+            states, shown = trainer.advance(states, limits)
             facts["seconds"] += time.perf_counter() - began
             facts["chunk"] += 1
             paused = bool(shown["paused"].all())
@@ -150,6 +150,18 @@ def _finish(
             _write_evaluation(log, facts["chunk"], seeds, states, figures)
         save()
     return states
+
+
+def _most(plan: Plan, facts: dict[str, Any]) -> int:
+    """Steps of the next chunk at most: as many as there is time for, where time is limited, at the speed so far."""
+    if math.isinf(plan.seconds):
+        return CHUNK
+    if not facts["step"]:
+        return 1
+    left = (plan.seconds - facts["seconds"]) * facts["step"] / facts["seconds"]
+    return max(
+        1, min(CHUNK, int(left), facts["step"])
+    )  # the first steps say little of the speed: doubling at most
 
 
 def _number(facts: dict[str, Any]) -> int:

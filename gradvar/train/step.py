@@ -71,7 +71,8 @@ class State(NamedTuple):
 class Limits(NamedTuple):
     """Where a run ends and how far it may go now; traced, so that other numbers need no other program.
 
-    ``elapsed``: the share of the allowed time that is over; ``until``: the progress at which to pause.
+    ``elapsed``: the share of the allowed time that is over; ``until``: the progress at which to pause; ``most``:
+    steps of one call at most.
     """
 
     learning_rate: Float[Array, ""]
@@ -80,6 +81,7 @@ class Limits(NamedTuple):
     tokens: Int[Array, ""]
     elapsed: Float[Array, ""]
     until: Float[Array, ""]
+    most: Int[Array, ""]
 
 
 def estimator_of(phase: Phase | Arm) -> Estimator:
@@ -265,7 +267,7 @@ class Stepper:
             self.policy, self.task, estimator, rollouts, sampler=sampler, reference=state.reference,
             critic=state.critic[0] if state.critic else (), baseline=state.baseline,
         )  # fmt: skip
-        learnt, shown = self._improve(estimator, state, rollouts, batch, rate)
+        learnt, shown = self.improve(estimator, state, rollouts, batch, rate)
         reward = jnp.mean(rollouts.rewards).astype(jnp.float32)
         seen = jnp.where(state.step == 0, reward, _MEMORY * state.baseline + (1 - _MEMORY) * reward)
         fresh = phase.source == "fresh"
@@ -284,7 +286,7 @@ class Stepper:
         )
         return state, {name: jnp.asarray(shown[name], jnp.float32) for name in METRICS}
 
-    def _improve(
+    def improve(
         self, estimator: Estimator, state: State, rollouts: Rollouts, batch: Batch, rate: Array
     ) -> tuple[State, dict[str, Any]]:
         """The optimiser's steps on one batch: every epoch takes its prompts in another order."""

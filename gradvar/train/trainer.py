@@ -70,8 +70,8 @@ class Trainer:
         """What ``start`` gives, without computing it."""
         return jax.eval_shape(self._start, np.asarray(seeds, np.int32), params)
 
-    def limits(self, elapsed: float = 0.0, until: float = 1.0) -> Limits:
-        """The plan's limits, with the share of the time that is over and the progress at which to pause."""
+    def limits(self, elapsed: float = 0.0, until: float = 1.0, most: int = CHUNK) -> Limits:
+        """The plan's limits, the share of the time that is over, where to pause, and steps of one call at most."""
         p = self.plan
         return Limits(
             learning_rate=jnp.float32(p.learning_rate),
@@ -80,6 +80,7 @@ class Trainer:
             tokens=jnp.int32(p.tokens),
             elapsed=jnp.float32(elapsed),
             until=jnp.float32(until),
+            most=jnp.int32(most),
         )
 
     def advance(self, states: State, limits: Limits) -> tuple[State, dict[str, np.ndarray]]:
@@ -119,7 +120,7 @@ class Trainer:
 
         def going(carry: tuple) -> Array:
             taken, state, _ = carry
-            return (taken < self.chunk_steps) & ~paused(state)
+            return (taken < jnp.minimum(self.chunk_steps, limits.most)) & ~paused(state)
 
         def once(carry: tuple) -> tuple:
             taken, state, shown = carry

@@ -26,7 +26,7 @@ QUICK = ("grpo-2", "ppo", "dpo-offline")
 def limits(steps=2, learning_rate=1.0):
     most = jnp.int32(2**31 - 1)
     zero = jnp.float32(0)
-    return Limits(jnp.float32(learning_rate), jnp.int32(steps), most, most, zero, jnp.float32(1))
+    return Limits(jnp.float32(learning_rate), jnp.int32(steps), most, most, zero, jnp.float32(1), most)
 
 
 def single(arm, **more):

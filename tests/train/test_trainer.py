@@ -9,6 +9,8 @@ import pytest
 from gradvar.train import arms
 from gradvar.train.config import Arm, TrainConfig, plan
 from gradvar.train.experiment import at_rate
+from gradvar.train.loop import train
+from gradvar.train.timing import shares
 from gradvar.train.trainer import Trainer
 
 MOST = 2**31 - 1
@@ -145,3 +147,20 @@ def test_no_time_left_ends_a_run(scene):
     states, shown = trainer.advance(states, trainer.limits(elapsed=1.0))
     assert shown["taken"].tolist() == [0]
     assert shown["paused"].all()
+
+
+@pytest.mark.slow
+def test_a_limit_of_time_is_kept_to_a_step(scene):
+    made = dataclasses.replace(scene.plan(arms.get("grpo-2"), steps=MOST), seconds=0.5)
+    trainer = Trainer(scene.policy, scene.task, made, scene.examination, 4)
+    run = train(trainer, scene.params, [0], evaluations=2)
+    assert 0.5 <= run.seconds < 1.0
+    assert run.steps[:, 0].tolist() == sorted(run.steps[:, 0].tolist())
+    assert run.steps[-1, 0] > 5
+
+
+@pytest.mark.slow
+def test_the_parts_of_a_step_take_time(trainer, scene):
+    taken = shares(trainer.stepper, scene.params, trainer.limits(), repeats=3)
+    assert set(taken) == {"sampling", "scoring", "update", "step"}
+    assert taken["step"] > max(taken["sampling"], taken["scoring"])
