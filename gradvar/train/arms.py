@@ -103,6 +103,7 @@ The loss as the ledger has it (C4); the paper's equations were not at hand.
 """
 
 _PAIRS = {"beta": 0.1}
+# Offline pairs wear out: at the full learning rate DPO on them falls below the policy that drew them.
 
 ARMS: tuple[Arm, ...] = (
     *(Arm(f"grpo-{g}", "grpo", group=g, summary=f"GRPO, {g} rollouts, population std") for g in SIZES),
@@ -126,8 +127,8 @@ ARMS: tuple[Arm, ...] = (
     Arm("ppo", "ppo", group=1, epochs=2, summary="learned critic (value head), GAE, one rollout, 2 epochs"),
     Arm("dpo-online", "dpo", _PAIRS, group=2, summary="DPO on fresh own pairs, reference the start"),
     Arm(
-        "dpo-offline", "dpo", group=2, store=256, phases=(Phase("dpo", _PAIRS, source="stored"),),
-        summary="DPO on pairs of the start's rollouts, drawn once",
+        "dpo-offline", "dpo", group=2, store=1024, phases=(Phase("dpo", _PAIRS, source="stored", rate=0.1),),
+        summary="DPO on pairs of the start's rollouts, drawn once, at a tenth of the learning rate",
     ),
     Arm("dapo", "dapo", attempts=4, summary="clip-higher, token mean, equal groups replaced, up to 4 rounds"),
     Arm("gspo", "gspo", summary="one ratio per sequence"),
@@ -135,10 +136,10 @@ ARMS: tuple[Arm, ...] = (
     Arm("lpo-forward", "lpo_forward", summary="listwise, forward KL"),
     Arm("lpo-reverse", "lpo_reverse", summary="listwise, reverse KL"),
     Arm(
-        "g2d", "grpo", group=4, store=256,
+        "g2d", "grpo", group=4, store=512,
         phases=(
             Phase("grpo", share=0.5),
-            Phase("dpo", _PAIRS, share=0.5, source="stored", informative=True),
+            Phase("dpo", _PAIRS, share=0.5, source="stored", informative=True, rate=0.1),
         ),
         summary="GRPO for half of the run, then DPO on stored mixed groups of the policy reached (2605.21266)",
     ),
@@ -146,13 +147,16 @@ ARMS: tuple[Arm, ...] = (
         "sps", "grpo", cycle=4, phases=(Phase("grpo", share=3), Phase(own_likelihood(), share=1)),
         summary="three GRPO steps, then one of reweighted likelihood on own rollouts (2604.16995, our reading)",
     ),
+    # One step per batch: the control variate's mean is zero on policy only.
     Arm(
-        "reinforce-contrast", with_contrast(catalogue.get("reinforce"), 0.5), group=2,
+        "reinforce-contrast", with_contrast(catalogue.get("reinforce"), 0.5), group=2, minibatches=1,
         summary="REINFORCE and half the two-sample contrast as a control variate",
     ),
+    # A pair of GRPO is the contrast already, and the best coefficient lies below 1 (C7): some of it is taken back,
+    # divided by about the length, as GRPO's mean over tokens is.
     Arm(
-        "grpo-2-contrast", with_contrast(catalogue.get("grpo"), 0.5), group=2,
-        summary="GRPO, 2 rollouts, and half the same control variate",
+        "grpo-2-contrast", with_contrast(catalogue.get("grpo"), -0.2), group=2, minibatches=1,
+        summary="GRPO, 2 rollouts, and the same control variate with coefficient -0.2",
     ),
     Arm(
         "dpa", "grpo", group=2, cycle=2,

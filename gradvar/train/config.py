@@ -28,7 +28,8 @@ class Phase:
     ``source``: ``fresh`` rollouts of the current policy on new prompts, or ``stored`` ones: then, when the phase
     begins, ``store`` prompts are drawn with the current policy, which also becomes the reference;
     ``informative`` keeps only groups whose rewards differ. ``enumerated``: a decision of two actions about a fresh
-    answer of the policy, with both actions as the group, for tasks that have ``questions`` and ``actions``.
+    answer of the policy, with both actions as the group, for tasks that have ``questions`` and ``actions``. ``rate``: a
+    factor on the arm's learning rate.
     """
 
     estimator: str | Estimator
@@ -36,6 +37,7 @@ class Phase:
     share: float = 1.0
     source: Literal["fresh", "stored", "enumerated"] = "fresh"
     informative: bool = False
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ class Arm:
         for phase in self.phases:
             if not phase.share > 0:
                 raise ValueError(f"phases: a share of {phase.share} in arm '{self.name}'; give one above 0")
+            if not 0 < phase.rate < math.inf:
+                raise ValueError(
+                    f"phases: a rate of {phase.rate} in arm '{self.name}'; give a number above 0"
+                )
         total = sum(phase.share for phase in self.phases)
         if self.cycle and abs(total - self.cycle) > 1e-6:
             raise ValueError(

@@ -241,7 +241,7 @@ class Stepper:
 
     def _step(self, number: int, state: State, limits: Limits) -> tuple[State, dict[str, Float[Array, ""]]]:
         arm, phase, estimator = self.plan.arm, self.phases[number], self.estimators[number]
-        rate = self.rate(state, limits)
+        rate = self.rate(state, limits) * jnp.float32(phase.rate)
         keys = streams(state.seed)
         of_step = (keys.prompts, jax.random.fold_in(keys.rollouts, state.step))
         sampler = state.params
