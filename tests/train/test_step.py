@@ -101,7 +101,7 @@ def first_gradient(scene, arm, *, moved=False):
         drawn = jax.tree.map(lambda x: x[rows], drawn)
     reference = params if stored else scene.params
     expected = gradient_by_hand(scene, named(phase), params, reference, drawn)
-    taken = flat(after.params) - flat(params)
+    taken = (flat(after.params) - flat(params)) / phase.rate
     return taken, flat(expected), drawn, shown
 
 
