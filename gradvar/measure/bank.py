@@ -11,24 +11,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from gradvar.measure.contract import Design, coefficients, design, large_quadratics, quadratics
+from gradvar.measure.coupling import separable
 from gradvar.measure.direct import REFERENCE
 from gradvar.measure.evaluation import Evaluation, Setting
 from gradvar.measure.exact import check_group_size
 from gradvar.measure.intervals import leave_one_out
 from gradvar.measure.parallel import side_by_side
-from gradvar.measure.rollouts import Pool, batch_of
+from gradvar.measure.rollouts import Pool
 from gradvar.measure.statistics import FIGURES, BlockSums, figures
-from gradvar.types import Estimator, Moments, Objective, as_estimator, token_weights
+from gradvar.types import Estimator, Moments, Objective, as_estimator
 
 if TYPE_CHECKING:
     from gradvar.measure.summary import Summary
@@ -448,37 +447,6 @@ class _Found:
     parts: dict[Setting, dict[str, np.ndarray]]
     residual: dict[Setting, float]
     sketch: dict[Setting, float]
-
-
-def separable(estimators: Sequence[Estimator], pool: Pool, group_size: int, trials: int = 8) -> np.ndarray:
-    """For each estimator, whether a batch's objective is the mean of its prompts' own, on random pairs of
-    prompts."""
-    size, rollouts, _ = pool.shape
-    if size < 2:
-        return np.ones(len(estimators), bool)
-    rng = np.random.default_rng(group_size)
-    rows = np.stack([rng.choice(size, 2, replace=False) for _ in range(trials)])
-    picks = np.stack([rng.choice(rollouts, group_size, replace=False) for _ in range(2 * trials)])
-    picks = picks.reshape(trials, 2, group_size)
-    arrays = {
-        n: x[rows] if x.ndim == 1 else x[rows[..., None], picks] for n, x in pool.objective_arrays().items()
-    }
-    joint, alone = (np.asarray(x, np.float64) for x in _joint_and_alone(tuple(estimators), arrays))
-    largest = np.abs(alone).max(axis=(0, 2, 3, 4), keepdims=True)
-    return (np.abs(joint - alone) <= 1e-5 * np.abs(alone) + 1e-6 * largest).all(axis=(0, 2, 3, 4))
-
-
-@partial(jax.jit, static_argnames=("estimators",))
-def _joint_and_alone(estimators: tuple[Estimator, ...], arrays: dict[str, Array]) -> tuple[Array, Array]:
-    def weigh(batch: dict[str, Array]) -> Float[Array, "estimator prompt group time"]:
-        return jnp.stack([token_weights(e, *batch_of(batch)) for e in estimators])
-
-    each = jax.tree.map(lambda x: x.reshape(-1, 1, *x.shape[2:]), arrays)
-    joint = jax.vmap(weigh)(arrays)
-    alone = jnp.swapaxes(
-        jax.vmap(weigh)(each)[:, :, 0].reshape(joint.shape[0], 2, *joint.shape[1:2], *joint.shape[3:]), 1, 2
-    )
-    return joint, alone / 2
 
 
 def _labelled(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextlib
 import copy
 import dataclasses
 import os
@@ -251,9 +253,10 @@ def _identity(config: TrainConfig) -> dict[str, Any]:
 
 
 def use_all_cores() -> None:
-    """Let JAX see every CPU core as a device, so that seeds run side by side. Before JAX has computed anything."""
+    """Let JAX see every CPU core as a device, so that seeds run side by side; too late once JAX has computed."""
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        with contextlib.suppress(RuntimeError):  # the devices that are there stay; the numbers are the same
+            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
 def _mean(table: np.ndarray) -> float:

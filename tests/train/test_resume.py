@@ -48,6 +48,7 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [1, 3, 5])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(trainer, scene, whole, tmp_path, chunks):
     left = [chunks]
@@ -69,6 +70,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(trainer, scene, whole, tmp_
     assert lines(tmp_path) == lines(whole[1])
 
 
+@pytest.mark.slow
 def test_the_metrics_are_whole(whole):
     rows = lines(whole[1])
     steps = [(row["seed"], row["step"]) for row in rows if "grad_norm" in row]
@@ -77,6 +79,7 @@ def test_the_metrics_are_whole(whole):
     assert sorted(points) == [(seed, step) for seed in SEEDS for step in (0, 4, 8, 12)]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_read_not_repeated(trainer, scene, whole):
     heard = []
     again = run(trainer, scene, whole[1], lambda *x: heard.append(x))

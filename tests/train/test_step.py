@@ -20,7 +20,7 @@ from gradvar.types import Batch
 
 PROMPTS, SEED = 4, 3
 NAMES = tuple(name for name in arms.names() if name != "dpa")  # which has a task and a test of its own
-QUICK = ("grpo-2", "ppo", "dpo-offline")
+QUICK = ("grpo-2", "dpo-offline")
 
 
 def limits(steps=2, learning_rate=1.0):
@@ -201,6 +201,7 @@ def test_arms_see_the_same_prompts_in_the_same_order(scene):
     assert not np.array_equal(other, many.prompts)
 
 
+@pytest.mark.slow
 def test_equal_groups_are_replaced_and_counted(scene):
     keys = streams(jnp.int32(1))
     room = jnp.int32(2**30)

@@ -38,6 +38,7 @@ def finish(trainer, seeds, params):
     return trainer.advance(states, trainer.limits())[0]
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_after_the_first_chunk(trainer, scene):
     states = trainer.start([0, 1], scene.params)
     states, _ = trainer.advance(states, trainer.limits(until=0.4))
@@ -53,6 +54,7 @@ def test_nothing_is_compiled_after_the_first_chunk(trainer, scene):
     assert trainer.programs() == 4
 
 
+@pytest.mark.slow
 def test_pauses_change_nothing(trainer, scene):
     whole = finish(trainer, [0, 1], scene.params)
     states, steps = trainer.start([0, 1], scene.params), []
