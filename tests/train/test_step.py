@@ -21,6 +21,7 @@ from gradvar.types import Batch
 PROMPTS, SEED = 4, 3
 NAMES = tuple(name for name in arms.names() if name != "dpa")  # which has a task and a test of its own
 QUICK = ("grpo-2", "dpo-offline")
+ALIKE = ("grpo-4", "grpo-8", "grpo-16-s", "grpo-16-n", "baseline")  # other advantages, the same program
 
 
 def limits(steps=2, learning_rate=1.0):
@@ -138,7 +139,7 @@ def test_another_objective_does_not_pass(exact_scene):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(("grpo-4", "grpo-8"))])
+@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(ALIKE)])
 def test_every_arm_takes_two_steps(scene, name):
     arm = dataclasses.replace(arms.get(name), store=8)
     stepper = Stepper(scene.policy, scene.task, scene.plan(arm, steps=2))
