@@ -30,7 +30,7 @@ def is_right(prompt, line):
     return formed and sorted(digits) == sorted(given) and value(expression) == int(target)
 
 
-@pytest.mark.parametrize("numbers", [2, 3])
+@pytest.mark.parametrize("numbers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_countdown_prompt_has_a_solution(numbers):
     task = Countdown(numbers)
     assert isinstance(task, Task)

@@ -20,7 +20,7 @@ from gradvar.types import Batch
 
 PROMPTS, SEED = 4, 3
 NAMES = tuple(name for name in arms.names() if name != "dpa")  # which has a task and a test of its own
-QUICK = ("grpo-2", "dpo-offline")
+QUICK = ("grpo-2",)
 ALIKE = ("grpo-4", "grpo-8", "grpo-16-s", "grpo-16-n", "baseline")  # other advantages, the same program
 
 
@@ -192,6 +192,7 @@ def theirs(task):
     }
 
 
+@pytest.mark.slow
 def test_arms_see_the_same_prompts_in_the_same_order(scene):
     keys = streams(jnp.int32(5))
     few = [draw(scene.policy, scene.task, scene.params, keys[:2], 2 * i, 2, 8)[0].prompts for i in range(4)]
