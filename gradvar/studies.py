@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,6 +26,7 @@ from gradvar.report.files import write_csv, write_json, write_parquet
 from gradvar.report.provenance import provenance
 from gradvar.tasks import Bandit as RewardTable
 from gradvar.train.drift import drift
+from gradvar.train.monitor import Monitor, Silent
 from gradvar.train.scenes import finite_scene, warm_transformer
 from gradvar.types import Estimator, Moments, Policy, Task
 
@@ -33,28 +34,6 @@ SETTING = ("policy", "task", "staleness", "clip", "estimator", "group_size", "pr
 PER_ROLLOUT = (*FIGURES, "snr_per_rollout")
 SUPPLIED = (*NAMES, "logp_ref", "logp_sampler")
 DRIFT_RATE = {"bandit": 0.1, "tabular": 0.1, "transformer": 3e-4}
-
-
-class Monitor(Protocol):
-    """Who wants to know how far the work is."""
-
-    def stage(self, name: str, total: int) -> None:
-        """A stage of ``total`` steps begins."""
-        ...
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Steps of the current stage are done."""
-        ...
-
-
-class Silent:
-    """A monitor that tells nobody."""
-
-    def stage(self, name: str, total: int) -> None:
-        """Nothing."""
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True)

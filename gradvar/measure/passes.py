@@ -31,9 +31,12 @@ from gradvar.types import Policy
 
 MapName = Literal["identity", "rademacher", "gaussian", "hashed"]
 Way = Literal["auto", "vmap", "factors"]
+FASTEST: Literal["vmap", "factors"] = "vmap"
+"""What "auto" takes. Measured on CPUs, a few rows at a time, it takes 3.5 times less than factors at 100,000
+parameters and 1.7 times less at 5 million (benchmarks/bank/LOG.md); factors pay where no whole score is wanted
+(``ghost.norms_and_sum``)."""
 LinearMap = Callable[[Float[Array, "row param"]], Float[Array, "row image"]]
 
-_SMALL = 500_000  # parameters
 _CACHE = 1 << 24  # bytes of scores made by one pass, where that is not fewer rows than _FEWEST
 _FEWEST = 16
 _BLOCK = 1 << 14  # parameters whose random signs are held at a time
@@ -88,7 +91,7 @@ def row_images(
     Scores are made by one vectorised backward pass per chunk, or from its factors, as ``way`` says. The last
     chunk is filled up: one trace."""
     number = len(completions)
-    way = choose_way(params) if way == "auto" else way
+    way = FASTEST if way == "auto" else way
     tapped = trace_policy(policy, params, prompts, completions.shape[1]) if way == "factors" else None
     few = min(chunk, max(_FEWEST, _CACHE // sum(x.nbytes for x in jax.tree.leaves(params))))
     chunk = -(-chunk // few) * few
@@ -97,12 +100,6 @@ def row_images(
         prompt, completion, cotangent = _take((prompts, completions, cotangents), rows)
         images = _images(policy, tapped, params, prompt, completion, cotangent, few, sketch)
         yield np.asarray(images)[: number - start]
-
-
-def choose_way(params: PyTree) -> Literal["vmap", "factors"]:
-    """By the size of the model: measured on CPUs, forming gradients from factors takes as long as vmap at
-    100,000 parameters and 1.4 times less at 5 million (benchmarks/bank)."""
-    return "factors" if sum(x.size for x in jax.tree.leaves(params)) > _SMALL else "vmap"
 
 
 def _take(tree: PyTree, rows: Int[np.ndarray, " row"]) -> PyTree:

@@ -18,7 +18,7 @@ from gradvar.measure.bank import Rows, ScoreBank, Scores
 from gradvar.measure.basis import regions, span
 from gradvar.measure.contract import design, partition_weights
 from gradvar.measure.parallel import side_by_side
-from gradvar.measure.passes import MapName, Sketch, Way, choose_way, row_images, token_images
+from gradvar.measure.passes import FASTEST, MapName, Sketch, Way, row_images, token_images
 from gradvar.measure.rollouts import Pool, draw_pool
 from gradvar.measure.scene import tabulate
 from gradvar.measure.side import NAMES, Side, exact_side, pilot_side
@@ -71,7 +71,7 @@ def record(
     ``memory``: the most bytes that may be held; the need is predicted before anything is drawn and a
     ``ValueError`` says what to change. ``chunk``: rows per backward pass. ``way``: how scores are formed,
     "vmap" of the gradient or "factors" (activations and cotangents, see ``ghost``); "auto" chooses by
-    counted cost; ``print(bank)`` says what was chosen. ``tolerance``: the relative residual of token weights
+    measured cost; ``print(bank)`` says what was chosen. ``tolerance``: the relative residual of token weights
     (default 1e-9 in float64, 2e-6 in float32)."""
     started = time.perf_counter()
     if rollouts < 4:
@@ -113,7 +113,7 @@ def record(
         "estimators": [e.name for e in served], "cuts": list(cuts), "policy": repr(policy),
         "task": type(task).__name__,
         "seconds": {"sample": sampled - started, "scores": time.perf_counter() - sampled},
-        "way": "forward mode" if map == "tokens" else choose_way(params) if way == "auto" else way,
+        "way": "forward mode" if map == "tokens" else FASTEST if way == "auto" else way,
         "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "device": jax.devices()[0].device_kind,
     }  # fmt: skip

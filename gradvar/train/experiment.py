@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,6 +20,7 @@ from gradvar.train import arms as catalogue_of_arms
 from gradvar.train.checkpoint import Lock
 from gradvar.train.config import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
 from gradvar.train.loop import Run, train
+from gradvar.train.monitor import Monitor, Silent
 from gradvar.train.retention import Comparison, Estimate, bootstrap, compare, interquartile_mean, profile
 from gradvar.train.split import Training
 from gradvar.train.step import Stepper
@@ -35,28 +36,6 @@ TASKS: dict[str, Callable[[], Any]] = {
     "verification": lambda: Verification(digits=2),
 }
 _FORMAT = 1  # raise when training changes what the same settings give
-
-
-class Monitor(Protocol):
-    """Who wants to know how far the work is."""
-
-    def stage(self, name: str, total: int) -> None:
-        """A stage of ``total`` steps begins."""
-        ...
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Steps of the current stage are done."""
-        ...
-
-
-class Silent:
-    """A monitor that tells nobody."""
-
-    def stage(self, name: str, total: int) -> None:
-        """Nothing."""
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True, eq=False)
