@@ -97,10 +97,6 @@ class Trainer:
         shown = self._examine(self.place(states), self._examination)
         return {name: np.asarray(value) for name, value in shown.items()}
 
-    def programs(self) -> int:
-        """How many programs were compiled: three, once all have run."""
-        return sum(f._cache_size() for f in (self._start, self._advance, self._examine))
-
     def place(self, states: PyTree) -> PyTree:
         """Arrays with a leading axis of seeds, cut over the devices."""
         seeds = len(jax.tree.leaves(states)[0])

@@ -10,6 +10,7 @@ import pytest
 from gradvar.policies import Transformer, TransformerConfig
 from gradvar.types import Policy
 
+from ..compilations import compilations
 from .reference import completion_logprobs, next_token_logprobs
 
 TINY = TransformerConfig(
@@ -205,13 +206,14 @@ def test_gradient_agrees_with_finite_differences():
 
 
 def test_equal_policies_share_compiled_code():
-    versions = Transformer._logprobs._cache_size  # JAX's own count
+    config = dataclasses.replace(TINY, temperature=0.7)  # a policy that no other test has
     completions = everything(TINY)
-    params = perturbed(Transformer(TINY))
-    Transformer(TINY).logprobs(params, PROMPTS, completions)
-    before = versions()
-    Transformer(dataclasses.replace(TINY)).logprobs(params, PROMPTS, completions)
-    assert versions() == before
+    params = perturbed(Transformer(config))
+    with compilations() as names:
+        Transformer(config).logprobs(params, PROMPTS, completions)
+        assert names.count("_logprobs") == 1
+        Transformer(dataclasses.replace(config)).logprobs(params, PROMPTS, completions)
+        assert names.count("_logprobs") == 1
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,9 @@ def watch():
     """Ends the process as soon as a second checkpoint is being written."""
     place = folder / "checkpoints"
     while True:
-        begun = [p for p in place.glob("*") if "tmp" in p.name] if place.exists() else []
+        # looked at in this order, the one that is begun cannot be the one that is whole
         whole = [p for p in place.glob("*") if p.name.isdigit()] if place.exists() else []
+        begun = [p for p in place.glob("*") if "tmp" in p.name] if place.exists() else []
         if begun and whole:
             end()
 

@@ -11,8 +11,9 @@ import pytest
 from gradvar.policies import Bandit, Tabular, Transformer
 from gradvar.tasks import Bandit as Rewards
 from gradvar.tasks import Lookup, Sorting
-from gradvar.train.drift import _climb, drift
+from gradvar.train.drift import drift
 from gradvar.types import Estimator
+from tests.compilations import compilations
 
 PULL = Estimator(
     "centred",
@@ -84,9 +85,12 @@ def test_estimators_get_what_they_need():
 def test_other_rates_and_numbers_of_steps_need_no_new_compilation():
     params = POLICY.init(jax.random.key(0))
     drift(POLICY, params, TASK, jax.random.key(1), 3, PULL)
-    before = _climb._cache_size()
-    drift(POLICY, params, TASK, jax.random.key(2), 2, PULL, learning_rate=0.2)
-    assert _climb._cache_size() == before
+    with compilations() as names:
+        drift(POLICY, params, TASK, jax.random.key(2), 2, PULL, learning_rate=0.2)
+    assert "_climb" not in names
+    with compilations() as names:  # the planted violator: another estimator is another program
+        drift(POLICY, params, TASK, jax.random.key(2), 2, replace(PULL, name="other"))
+    assert "_climb" in names
 
 
 @pytest.mark.slow

@@ -12,8 +12,10 @@ from gradvar.train.experiment import at_rate
 from gradvar.train.loop import train
 from gradvar.train.timing import shares
 from gradvar.train.trainer import Trainer
+from tests.compilations import compilations
 
 MOST = 2**31 - 1
+PROGRAM = "everywhere"  # what the trainer's compiled functions are called
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +42,21 @@ def finish(trainer, seeds, params):
 
 @pytest.mark.slow
 def test_nothing_is_compiled_after_the_first_chunk(trainer, scene):
-    states = trainer.start([0, 1], scene.params)
-    states, _ = trainer.advance(states, trainer.limits(until=0.4))
-    trainer.evaluate(states)
-    assert trainer.programs() == 3
-    for until in (0.5, 1.0):
-        states, _ = trainer.advance(states, trainer.limits(until=until))
+    with compilations() as names:
+        states = trainer.start([0, 1], scene.params)
+        states, _ = trainer.advance(states, trainer.limits(until=0.4))
         trainer.evaluate(states)
-    other = at_rate(trainer, 5e-3)
-    other.advance(trainer.place(jax.tree.map(np.asarray, states)), other.limits(elapsed=0.5))
-    assert other.programs() == trainer.programs() == 3
-    trainer.start([0, 1, 2], scene.params)  # the planted violator: another number of seeds is another program
-    assert trainer.programs() == 4
+        assert names.count(PROGRAM) == 3
+        for until in (0.5, 1.0):
+            states, _ = trainer.advance(states, trainer.limits(until=until))
+            trainer.evaluate(states)
+        other = at_rate(trainer, 5e-3)
+        other.advance(trainer.place(jax.tree.map(np.asarray, states)), other.limits(elapsed=0.5))
+        assert names.count(PROGRAM) == 3
+        trainer.start(
+            [0, 1, 2], scene.params
+        )  # the planted violator: another number of seeds, another program
+        assert names.count(PROGRAM) == 4
 
 
 @pytest.mark.slow
