@@ -21,3 +21,5 @@ from gradvar.measure.laws import ustatistic_numbers as ustatistic_numbers
 from gradvar.measure.record import record as record
 from gradvar.measure.schemes import choose as choose
 from gradvar.measure.summary import Summary as Summary
+from gradvar.measure.trace import ScoreTrace as ScoreTrace
+from gradvar.measure.trace import score_trace as score_trace

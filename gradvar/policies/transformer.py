@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ class Transformer:
     """
 
     config: TransformerConfig
+    causal: ClassVar[bool] = True
+    """Log-probabilities of tokens depend on nothing that comes later, nor on how much does."""
 
     @classmethod
     def for_task(cls, task: Any, **settings: Any) -> Transformer:
