@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from benchmarks.bank.scene import transformer
-from gradvar.measure.ghost import norms_and_sum, plan_of, trace_policy
 from gradvar.measure.passes import score
+from gradvar.measure.trace import score_trace
 from gradvar.policies.transformer import Transformer
 
 PAST = 6
@@ -84,21 +84,20 @@ def by_vmap(scene: Scene, few: int) -> Callable[[PyTree], Pair]:
     return run
 
 
-def by_factors(scene: Scene, choice: Any, few: int) -> Callable[[PyTree], Pair]:
-    """Norms and the sum from activations and cotangents, ``few`` rollouts at a time."""
-    tapped = trace_policy(scene.policy, scene.params, scene.prompts, scene.completions.shape[1])
-    ways = tuple(p.way for p in plan_of(tapped, scene.params, choice))
-    rows = tuple(x.reshape(-1, few, *x.shape[1:]) for x in scene.rows())
+class Uncut(Transformer):
+    """The same model, given every rollout in its whole length."""
 
-    @jax.jit
+    causal = False
+
+
+def by_factors(scene: Scene, way: Any, few: int, cut: bool) -> Callable[[PyTree], Pair]:
+    """``score_trace``; ``cut``: rollouts end where their last token does, as they do for users."""
+    policy = scene.policy if cut else Uncut(scene.policy.config)
+    rows = scene.rows()
+
     def run(params: PyTree) -> Pair:
-        def add(carry: Any, some: Any) -> tuple[Any, None]:
-            prompts, completions, mask = some
-            norms, total = norms_and_sum(tapped, params, prompts, completions, mask, ways)
-            return (carry[0] + norms.sum(), [a + b for a, b in zip(carry[1], total, strict=True)]), None
-
-        start = (jnp.zeros(()), [jnp.zeros(x.shape) for x in jax.tree.leaves(params)])
-        return jax.lax.scan(add, start, rows)[0]
+        found = score_trace(policy, params, *rows, way=way, chunk=few, error=False)
+        return found.norms.sum(), jax.tree.map(lambda x: x * scene.rollouts, found.mean)
 
     return run
 
@@ -123,12 +122,12 @@ def products(scene: Scene) -> Callable[[PyTree], Pair]:
 
 
 def make(scene: Scene, tool: str) -> Callable[[PyTree], Pair]:
-    """The named tool, ready to run: ``vmap 16``, ``auto 64``, ``ghost 64``, ``formed 64``, ``plain``, ``products``."""
-    name, _, few = tool.partition(" ")
+    """The named tool, ready to run: ``vmap 16``, ``auto 16``, ``auto 16 uncut``, ``ghost 16``, ``plain`` and so on."""
+    name, *rest = tool.split()
     if name == "vmap":
-        return by_vmap(scene, int(few))
+        return by_vmap(scene, int(rest[0]))
     if name in ("auto", "ghost", "formed"):
-        return by_factors(scene, name, min(int(few), scene.rollouts))
+        return by_factors(scene, name, int(rest[0]), "uncut" not in rest)
     return {"plain": plain, "products": products}[name](scene)
 
 

@@ -5,7 +5,8 @@
 Every tool is a process of its own that waits between measurements, so that runs alternate and the peak of its memory is
 its own. All get the same parameters and rollouts and must give the same number. Medians of wall and CPU seconds; the
 first measurement of each warms up (compiles) and is kept apart. "floor" is the time of one square matrix product with
-as many operations as the scene's forward and backward products have. PyTorch, Opacus and BackPACK are installed into
+as many operations as the scene's forward and backward products have. "uncut": ours without leaving out the tokens after
+a rollout's last, which the other tools compute too. PyTorch, Opacus and BackPACK are installed into
 ``--venv`` where it is missing (about 1.5 GB).
 """
 
@@ -29,7 +30,7 @@ from benchmarks.trace.ours import SIZES, Scene
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("torch==2.13.0", "numpy", "opacus", "backpack-for-pytorch")
-OURS = ("vmap 16", "auto 16", "ghost 8", "plain", "products")
+OURS = ("vmap 16", "auto 16", "auto 32", "auto 16 uncut", "ghost 16", "plain", "products")
 PEERS = (
     "loop", "torch.func 8", "torch.func 16", "torch.func 64", "torch.func 512", "backpack", "opacus", "opacus ghost"
 )  # fmt: skip

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from gradvar.measure.tapped import Tapped, Use, tap
+from gradvar.measure.squares import pairs
+from gradvar.measure.tapped import Found, Tapped, Use, tap
 from gradvar.types import Policy
 
 Way = Literal["ghost", "formed"]
@@ -95,17 +96,16 @@ def norms_and_sum(
 ) -> tuple[Float[Array, " row"], list[Array]]:
     """||J^T c||^2 of every row, and the sum of all rows' J^T c leaf by leaf; ``ways`` says how, leaf by
     leaf."""
-    heavy, light = _factors(tapped, params, prompts, completions, cotangents)
+    inside = {i: ways[i] for i in tapped.once()}
+    found = _factors(tapped, params, prompts, completions, cotangents, inside)
     leaves = jax.tree.leaves(params)
-    norms = sum(
-        (jnp.sum(x.reshape(len(x), -1) ** 2, -1) for x in light.values()), jnp.zeros(len(completions))
-    )
-    total = {i: x.sum(0) for i, x in light.items()}
-    for index, uses in heavy.items():
+    norms = sum((jnp.sum(x.reshape(len(x), -1) ** 2, -1) for x in found.light.values()), found.squares)
+    total = {i: x.sum(0) for i, x in found.light.items()} | found.summed
+    for index, uses in found.factors.items():
         left, right = _joined(uses, leaves[index])
         total[index] = jnp.einsum("nlra,nlrb->lab", left, right).reshape(leaves[index].shape)
         if ways[index] == "ghost":
-            norms = norms + jnp.sum(_pairs(left) * _pairs(right), (1, 2, 3))
+            norms = norms + jnp.sum(pairs(left) * pairs(right), (1, 2, 3))
         else:
             norms = norms + jnp.sum(_formed(left, right) ** 2, (1, 2, 3))
     return norms, [total[i] for i in range(len(leaves))]
@@ -120,28 +120,33 @@ def scores(
     cotangents: Float[Array, "row time"],
 ) -> Float[Array, "row param"]:
     """J^T c of every row, flat, formed from the factors by one matrix product per leaf, layer and row."""
-    heavy, found = _factors(tapped, params, prompts, completions, cotangents)
+    found = _factors(tapped, params, prompts, completions, cotangents, {})
     leaves = jax.tree.leaves(params)
-    for index, uses in heavy.items():
-        found[index] = _formed(*_joined(uses, leaves[index]))
-    return jnp.concatenate([found[i].reshape(len(completions), -1) for i in range(len(leaves))], 1)
+    formed = {i: _formed(*_joined(uses, leaves[i])) for i, uses in found.factors.items()} | found.light
+    return jnp.concatenate([formed[i].reshape(len(completions), -1) for i in range(len(leaves))], 1)
 
 
 def _factors(
-    tapped: Tapped, params: PyTree, prompts: PyTree, completions: Array, cotangents: Array
-) -> tuple[Mapping[int, Any], dict[int, Array]]:
-    """Of every row: [row, layer, token, axis] factors of the heavy leaves with their uses, gradients of the
-    others."""
+    tapped: Tapped,
+    params: PyTree,
+    prompts: PyTree,
+    completions: Array,
+    cotangents: Array,
+    ways: Mapping[int, str],
+) -> Found:
+    """``Tapped.factors`` of every row, along a leading axis; sums over all rows have none."""
 
-    def one(prompt: PyTree, completion: Array, cotangent: Array) -> tuple[Any, dict[int, Array]]:
-        heavy, light = tapped.factors(params, (prompt, completion), cotangent)
-        return {i: [(x, d) for _, x, d in uses] for i, uses in heavy.items()}, light
+    def one(prompt: PyTree, completion: Array, cotangent: Array) -> tuple:
+        found = tapped.factors(params, (prompt, completion), cotangent, ways)
+        arrays = {i: [(x, d) for _, x, d in uses] for i, uses in found.factors.items()}
+        return arrays, found.light, found.squares, found.summed
 
-    heavy, light = jax.vmap(one)(prompts, completions, cotangents)
-    by_leaf: dict[int, list[Use]] = {i: [u for u in tapped.uses if u.leaf == i] for i in tapped.heavy}
-    return {
-        i: [(u, x, d) for u, (x, d) in zip(by_leaf[i], heavy[i], strict=True)] for i in tapped.heavy
-    }, light
+    arrays, light, squares, summed = jax.vmap(one, out_axes=(0, 0, 0, None))(prompts, completions, cotangents)
+    uses = {i: [use for use in tapped.uses if use.leaf == i] for i in arrays}
+    factors = {
+        i: [(use, x, d) for use, (x, d) in zip(uses[i], found, strict=True)] for i, found in arrays.items()
+    }
+    return Found(factors, light, summed, squares)
 
 
 def _joined(uses: Sequence[tuple[Use, Array, Array]], leaf: Array) -> tuple[Array, Array]:
@@ -158,10 +163,6 @@ def _joined(uses: Sequence[tuple[Use, Array, Array]], leaf: Array) -> tuple[Arra
         lefts.append(x if use.left else d)
         rights.append(d if use.left else x)
     return jnp.concatenate(lefts, 2), jnp.concatenate(rights, 2)
-
-
-def _pairs(x: Float[Array, "row layer token axis"]) -> Float[Array, "row layer token token"]:
-    return jnp.einsum("nlra,nlsa->nlrs", x, x)
 
 
 def _formed(left: Array, right: Array) -> Float[Array, "row layer a b"]:

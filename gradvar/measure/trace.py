@@ -7,7 +7,7 @@ quarter and the whole, that leaves a third of the work out.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -22,8 +22,8 @@ from gradvar.measure.ghost import Choice, LeafPlan, describe, logprobs, norms_an
 from gradvar.measure.tapped import Tapped
 from gradvar.types import Policy
 
-_TOKENS = 512  # of a chunk: what it writes and reads again stays near the processor
-_LENGTHS = 8  # different lengths of chunks at most, each a program to compile
+_TOKENS = 1024  # of a chunk: what it writes and reads again stays near the processor
+_LENGTHS = 4  # different lengths of chunks at most: each is compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,36 +67,31 @@ def score_trace(
     A policy with a true ``causal`` attribute (token log-probabilities depend on nothing that comes later) is given
     completions that are cut off after the last weight. Raises ``ValueError`` for shapes that do not fit.
     """
-    completions = np.asarray(completions)
-    weights = np.asarray(policy.mask(completions) if weights is None else weights)
-    weights = weights.astype(jnp.result_type(*jax.tree.leaves(params)))
-    _check(prompts, completions, weights, chunk)
-    rows, time = completions.shape
-    ends = np.where(weights.any(1), time - np.argmax(weights[:, ::-1] != 0, 1), 1)
-    ends = ends if getattr(policy, "causal", False) else np.full(rows, time)
+    tokens = np.asarray(completions)
+    given = np.asarray(policy.mask(completions) if weights is None else weights)
+    given = given.astype(jnp.result_type(*jax.tree.leaves(params)))
+    _check(prompts, tokens, given, chunk)
+    rows, time = tokens.shape
     few = chunk or max(1, min(rows, _TOKENS // time))
-    chunks = list(_chunks(ends, few, time))
-    total: Any = [jnp.zeros(x.shape, x.dtype) for x in jax.tree.leaves(params)]
+    ends = _ends(given) if getattr(policy, "causal", False) else np.full(rows, time)
+    order, parts = _parts(ends, few, time)
+    data = _chunked((prompts, tokens, given), order, few)
+    lengths, bounds = tuple(length for length, _, _ in parts), jnp.array([part[1:] for part in parts])
+    tapped = tuple(_tapped(policy, params, prompts, length) for length in lengths)
+    plans = [plan_of(program, params, way) for program in tapped]
+    ways = tuple(tuple(p.way for p in plan) for plan in plans)
+    squares, total = _norms(tapped, params, data, bounds, lengths, ways)
     norms = np.zeros(rows)
-    given = (prompts, completions, weights)
-    found = []
-    for at, length in chunks:
-        tapped, ways = _program(policy, params, prompts, length, way)
-        squares, total = _add((tapped, params, *_cut(given, at, few, length), ways), total)
-        found.append(squares)
-    for (at, _), squares in zip(chunks, found, strict=True):
-        norms[at] = squares[: len(at)]
+    norms[order] = np.asarray(squares).reshape(-1)[:rows]
     sums = jax.tree.unflatten(jax.tree.structure(params), total)
     square = float(sum(np.sum(np.asarray(x, np.float64) ** 2) for x in total))
     se = float("nan")
     if error:
         along = np.zeros(rows)
-        for at, length in chunks:
-            along[at] = _along((policy, params, *_cut(given, at, few, length)), sums)[: len(at)]
+        along[order] = np.asarray(_along(policy, params, data, bounds, lengths, sums)).reshape(-1)[:rows]
         se = _jackknife(norms, along, square)
-    plan = plan_of(_tapped(policy, params, prompts, max(length for _, length in chunks)), params, way)
     mean = jax.tree.map(lambda x: np.asarray(x) / rows, sums)
-    return ScoreTrace(norms, mean, (float(norms.sum()) - square / rows) / (rows - 1), se, plan)
+    return ScoreTrace(norms, mean, (float(norms.sum()) - square / rows) / (rows - 1), se, plans[0])
 
 
 def _check(prompts: PyTree, completions: np.ndarray, weights: np.ndarray, chunk: int | None) -> None:
@@ -125,32 +120,31 @@ def _check(prompts: PyTree, completions: np.ndarray, weights: np.ndarray, chunk:
         raise ValueError(f"chunk: {chunk} rows per pass; give 1 or more")
 
 
-def _chunks(ends: np.ndarray, few: int, time: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Rows by falling length, ``few`` at a time, and how much of the time axis they need, rounded up."""
-    step = -(-time // _LENGTHS)
+def _ends(weights: Float[np.ndarray, "row time"]) -> Int[np.ndarray, " row"]:
+    """One more than where each row's last weight is; 1 where there is none."""
+    last = weights.shape[1] - np.argmax(weights[:, ::-1] != 0, 1)
+    return np.where(weights.any(1), last, 1)
+
+
+def _parts(ends: np.ndarray, few: int, time: int) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """Rows by falling length, and which chunks of ``few`` need how much of the time axis, rounded up:
+    (length, first chunk, end)."""
     order = np.argsort(-ends, kind="stable")
-    for start in range(0, len(ends), few):
-        at = order[start : start + few]
-        yield at, min(time, -(-int(ends[at[0]]) // step) * step)
+    step = -(-time // _LENGTHS)
+    needed = np.minimum(time, -(-ends[order[::few]] // step) * step)
+    parts = []
+    for length in sorted(set(needed.tolist()), reverse=True):
+        at = np.flatnonzero(needed == length)
+        parts.append((length, int(at[0]), int(at[-1]) + 1))
+    return order, parts
 
 
-def _cut(given: tuple[PyTree, np.ndarray, np.ndarray], at: np.ndarray, few: int, length: int) -> tuple:
-    """The rows at ``at``, filled up to ``few`` with rows of no weight, and the first ``length`` tokens."""
-    prompts, completions, weights = given
-    filled = np.concatenate([at, np.full(few - len(at), at[0])])
-    kept = weights[filled, :length] * (np.arange(few) < len(at))[:, None]
-    return (
-        jax.tree.map(lambda x: x[filled], prompts),
-        completions[filled, :length],
-        kept.astype(weights.dtype),
-    )
-
-
-def _program(
-    policy: Policy, params: PyTree, prompts: PyTree, length: int, way: Choice
-) -> tuple[Tapped, tuple]:
-    tapped = _tapped(policy, params, prompts, length)
-    return tapped, tuple(p.way for p in plan_of(tapped, params, way))
+def _chunked(given: tuple, order: np.ndarray, few: int) -> tuple:
+    """Prompts, completions and weights in ``order``, [chunk, few, ...], filled up with rows of no weight."""
+    filled = np.concatenate([order, np.full(-len(order) % few, order[-1])])
+    prompts, completions, weights = jax.tree.map(lambda x: jnp.asarray(x[filled]), given)
+    weights = weights.at[len(order) :].set(0)
+    return jax.tree.map(lambda x: x.reshape(-1, few, *x.shape[1:]), (prompts, completions, weights))
 
 
 def _tapped(policy: Policy, params: PyTree, prompts: PyTree, length: int) -> Tapped:
@@ -161,31 +155,64 @@ def _tapped(policy: Policy, params: PyTree, prompts: PyTree, length: int) -> Tap
         return structure, tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
 
     precise = jnp.result_type(float) == jnp.float64
-    traced = _traced if isinstance(policy, Hashable) else _traced.__wrapped__
+    traced: Callable[..., Tapped] = _traced if isinstance(policy, Hashable) else _traced.__wrapped__
     return traced(policy, shapes(params), shapes(prompts), length, precise)
 
 
 @lru_cache(maxsize=64)
 def _traced(policy: Policy, params: tuple, prompts: tuple, length: int, precise: bool) -> Tapped:
-    return trace_policy(policy, *(jax.tree.unflatten(*tree) for tree in (params, prompts)), length)
-
-
-@partial(eqx.filter_jit, donate="all-except-first")
-def _add(fixed: tuple, total: list[Array]) -> tuple[Float[Array, " row"], list[Array]]:
-    norms, sums = norms_and_sum(*fixed)
-    return norms, [a + b for a, b in zip(total, sums, strict=True)]
+    return trace_policy(policy, jax.tree.unflatten(*params), jax.tree.unflatten(*prompts), length)
 
 
 @eqx.filter_jit
-def _along(fixed: tuple, direction: PyTree) -> Float[Array, " row"]:
-    """Every row's gradient times ``direction``, in forward mode."""
-    policy, params, prompts, completions, weights = fixed
+def _norms(
+    tapped: tuple[Tapped, ...],
+    params: PyTree,
+    data: tuple,
+    bounds: Int[Array, "length 2"],
+    lengths: tuple[int, ...],
+    ways: tuple[tuple[str, ...], ...],
+) -> tuple[Float[Array, "chunk few"], list[Array]]:
+    """Every row's squared norm, and the sum of all; one program, so that all chunks use the same memory."""
+    found = jnp.zeros(data[2].shape[:2], data[2].dtype)
+    total = [jnp.zeros(x.shape, x.dtype) for x in jax.tree.leaves(params)]
 
-    def one(prompt: PyTree, completion: Array, weight: Array) -> Array:
+    def one(number: Array, state: tuple, part: int) -> tuple:
+        norms, sums = norms_and_sum(tapped[part], params, *_chunk(data, number, lengths[part]), ways[part])
+        return state[0].at[number].set(norms), [a + b for a, b in zip(state[1], sums, strict=True)]
+
+    for part in range(len(lengths)):
+        found, total = _loop(bounds[part], partial(one, part=part), (found, total))
+    return found, total
+
+
+@eqx.filter_jit
+def _along(
+    policy: Policy, params: PyTree, data: tuple, bounds: Array, lengths: tuple[int, ...], direction: PyTree
+) -> Float[Array, "chunk few"]:
+    """Every row's gradient times ``direction``, in forward mode."""
+
+    def product(prompt: PyTree, completion: Array, weight: Array) -> Array:
         moved = jax.jvp(lambda p: logprobs(policy, p, prompt, completion), (params,), (direction,))[1]
         return jnp.sum(moved * weight)
 
-    return jax.vmap(one)(prompts, completions, weights)
+    def one(number: Array, found: Array, length: int) -> Array:
+        return found.at[number].set(jax.vmap(product)(*_chunk(data, number, length)))
+
+    found = jnp.zeros(data[2].shape[:2], data[2].dtype)
+    for part, length in enumerate(lengths):
+        found = _loop(bounds[part], partial(one, length=length), found)
+    return found
+
+
+def _loop(bounds: Int[Array, " 2"], body: Callable[[Array, Any], Any], state: Any) -> Any:
+    loop: Any = jax.lax.fori_loop  # its annotations allow only whole numbers as bounds
+    return loop(bounds[0], bounds[1], body, state)
+
+
+def _chunk(data: tuple, number: Array, length: int) -> tuple[PyTree, Array, Array]:
+    prompts, completions, weights = jax.tree.map(lambda x: x[number], data)
+    return prompts, completions[:, :length], weights[:, :length]
 
 
 def _jackknife(norms: np.ndarray, along: np.ndarray, square: float) -> float:

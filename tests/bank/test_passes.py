@@ -168,3 +168,41 @@ def test_tokens_serve_any_objective(scene):
         [catalogue.get("grpo"), catalogue.get("cispo"), lambda logp, batch: (logp**3).sum()], [2]
     )
     assert max(found.residual.values()) < 1e-9
+
+
+class Recurrent(TwoLayers):
+    """One layer, used twice: within a scan it is a constant, whose gradient adds up over the turns."""
+
+    def logprobs(self, params, prompts, completions):
+        def again(x, _):
+            return x + jax.nn.silu(x @ params["layers"]["w"]), None
+
+        x = params["embed"][jnp.broadcast_to(prompts[:, None, None], completions.shape)]
+        x = jax.lax.scan(again, jnp.cumsum(x, 2) + params["bias"], None, length=2)[0]
+        return jnp.take_along_axis(jax.nn.log_softmax(x @ params["embed"].T), completions[..., None], -1)[
+            ..., 0
+        ]
+
+
+@pytest.mark.parametrize("way", ["ghost", "formed"])
+def test_a_matrix_that_is_used_again_keeps_its_cross_terms(network, way):
+    _, params, rows = network
+    params = params | {"layers": jax.tree.map(lambda x: x[0], params["layers"])}
+    policy, arrays = Recurrent(), [jnp.asarray(x) for x in rows.values()]
+    plain = np.concatenate(list(row_images(policy, params, *rows.values(), Sketch("identity", 0, 0), 6)))
+    tapped = ghost.trace_policy(policy, params, arrays[0], 5)
+    assert any(use.repeated for use in tapped.uses)
+    assert not tapped.once()
+    ways = tuple(p.way for p in ghost.plan_of(tapped, params, way))
+    norms, total = ghost.norms_and_sum(tapped, params, *arrays, ways)
+    np.testing.assert_allclose(norms, (plain**2).sum(1), rtol=1e-10)
+    np.testing.assert_allclose(
+        np.concatenate([np.ravel(x) for x in total]), plain.sum(0), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_a_matrix_that_is_used_once_is_squared_where_its_cotangent_arises(network):
+    _, params, rows = network
+    tapped = ghost.trace_policy(TwoLayers(), params, jnp.asarray(rows["prompts"]), 5)
+    shapes = [jax.tree.leaves(params)[i].shape for i in tapped.once()]
+    assert shapes == [(2, 64, 64)]  # the embedding is tied
