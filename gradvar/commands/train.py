@@ -23,6 +23,11 @@ def run(config: TrainConfig) -> int:
     if config.list:
         console.print(_arms())
         return 0
+    if config.reference not in config.arms:  # a name that does not exist at all is the better thing to say
+        from gradvar.train.arms import get
+
+        for name in config.arms:
+            get(name)
     config.check()
     started = time.perf_counter()
     _keep_compiled_programs()
@@ -72,6 +77,9 @@ def table(experiment: Experiment) -> Table:
         "s",
     ):  # fmt: skip
         shown.add_column(name, justify="right")
+    measured = bool(config.noise)
+    if measured:
+        shown.add_column("signal to noise", justify="right")
     for row in experiment.rows():
         shown.add_row(
             row["arm"],
@@ -84,6 +92,7 @@ def table(experiment: Experiment) -> Table:
             f"{row['rollouts']:,.0f}",
             f"{row['tokens']:,.0f}",
             f"{row['seconds']:.1f}",
+            *([f"{row['start_snr']:.3g} to {row['final_snr']:.3g}"] if measured else []),
         )
     return shown
 
@@ -101,6 +110,11 @@ def _footnote(experiment: Experiment) -> str:
         f"Retained: mean held-out reward over that of {config.reference}, at the end and as a gain over the warm "
         "start; brackets are 95 % bootstrap intervals over paired seeds. Rollouts and tokens are per seed, seconds "
         "for all seeds, without compiling and evaluating."
+    ]
+    lines += [
+        f"Rank correlation over arms of the gain with the gradient's signal-to-noise ratio {when}: "
+        f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]."
+        for when, found in experiment.mechanism().items()
     ]
     lines += [f"{t.arm}: tried {t.learning_rate:.2g}, reward {t.reward:.3f}" for t in experiment.tried]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ is put together here and says so. Groups are 16 unless the arm is about another 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -36,6 +37,32 @@ GROUP_MEAN = compose(
     aggregate=aggregate.sequence_token_sum,
 )
 """RLOO with the group's mean, own reward included: (1 - 1/G) of it."""
+
+
+def _clipped(low: float, high: float) -> Estimator:
+    """GRPO without its division, with another clip."""
+    return compose(
+        name=f"clip_{low:g}_{high:g}",
+        advantage=advantage.group_mean,
+        surrogate=partial(surrogate.ppo_clip, low=low, high=high),
+        aggregate=aggregate.sequence_token_mean,
+    )
+
+
+def _aggregated(name: str, piece: Callable[..., Array]) -> Estimator:
+    """The centred policy gradient with another way to add tokens up."""
+    return compose(
+        name=f"length_{name}", advantage=advantage.group_mean, surrogate=surrogate.likelihood, aggregate=piece
+    )
+
+
+UNCLIPPED = compose(
+    name="unclipped",
+    advantage=advantage.group_mean,
+    surrogate=surrogate.importance_ratio,
+    aggregate=aggregate.sequence_token_mean,
+)
+"""GRPO without its division and without a clip."""
 
 
 def with_contrast(base: Estimator, coefficient: float) -> Estimator:
@@ -174,6 +201,24 @@ ARMS: tuple[Arm, ...] = (
     Arm(
         "baseline-weighted", "opo_leave_one_out", minibatches=1,
         summary="ablation: length-weighted, the optimal one if squared scores grow with length, 16 rollouts",
+    ),
+    # the clip alone, with eight inner steps on every batch: far enough off policy for it to act
+    Arm("clip-none", UNCLIPPED, minibatches=4, epochs=2, summary="ablation: ratios without a clip, 8 inner steps"),
+    Arm("clip-narrow", _clipped(0.05, 0.05), minibatches=4, epochs=2, summary="ablation: clip at 0.05, 8 inner steps"),
+    Arm("clip-usual", _clipped(0.2, 0.2), minibatches=4, epochs=2, summary="ablation: clip at 0.2, 8 inner steps"),
+    Arm("clip-higher", _clipped(0.2, 0.28), minibatches=4, epochs=2, summary="ablation: 0.2 and 0.28, 8 inner steps"),
+    # the length's part alone, exactly on policy
+    Arm(
+        "length-sequence", _aggregated("sequence", aggregate.sequence_token_mean), minibatches=1,
+        summary="ablation: mean over each rollout's tokens",
+    ),
+    Arm(
+        "length-token", _aggregated("token", aggregate.token_mean), minibatches=1,
+        summary="ablation: mean over the batch's tokens",
+    ),
+    Arm(
+        "length-sum", _aggregated("sum", aggregate.sequence_token_sum), minibatches=1,
+        summary="ablation: sum over each rollout's tokens",
     ),
 )  # fmt: skip
 

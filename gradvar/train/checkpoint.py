@@ -170,9 +170,16 @@ class Checkpoints:
             return None
         args = self._orbax.args
         shapes = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in _named(like).items()}
-        found = self._manager.restore(
-            number, args=args.Composite(state=args.StandardRestore(shapes), facts=args.JsonRestore())
-        )
+        try:
+            found = self._manager.restore(
+                number, args=args.Composite(state=args.StandardRestore(shapes), facts=args.JsonRestore())
+            )
+        except Exception as error:  # whatever its readers raise on files that were damaged
+            place = self._manager.directory / str(number)
+            raise ValueError(
+                f"out: checkpoint {place} cannot be read ({type(error).__name__}); remove it to go on from the one "
+                "before it, or give another folder"
+            ) from error
         leaves = [found["state"][name] for name in shapes]
         return jax.tree.unflatten(jax.tree.structure(like), leaves), found["facts"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradvar.types import Estimator
 
 Schedule = Literal["constant", "linear", "cosine"]
-Equal = Literal["rollouts_per_step", "prompts_per_step", "rollouts", "tokens", "seconds"]
+Equal = Literal["rollouts_per_step", "prompts_per_step", "prompts", "rollouts", "tokens", "seconds"]
 Rate = Literal["fixed", "linear", "sqrt", "tuned"]
 TaskName = Literal["addition", "partial", "sorting", "arithmetic", "countdown", "verification"]
 
@@ -129,7 +129,8 @@ class TrainConfig:
     success: float = 0.3
     """Success rate to which the policy is warm-started."""
     equal: Equal = "rollouts_per_step"
-    """What is held equal between arms: rollouts or prompts per step (over `steps` steps), or a total over the run."""
+    """What is held equal between arms: rollouts or prompts per step (over `steps` steps); rollouts per step and the
+    total of prompts ("prompts": `steps` are the reference's, a smaller group takes fewer); or a total over the run."""
     steps: int = 200
     """Steps, where rollouts or prompts per step are equal; a total ends the run by itself."""
     rollouts_per_step: int = 64
@@ -152,6 +153,8 @@ class TrainConfig:
     """Held-out prompts; none of them is trained on."""
     eval_rollouts: int = 16
     """Rollouts of each, for the mean reward and pass@k."""
+    noise: int = 0
+    """Prompts of the score bank that measures the gradient's noise at every evaluation; 0: it is not measured."""
     width: int = 48
     """Width of the transformer; its hidden layers are three times as wide."""
     precision: Literal["float32", "float64"] = "float32"
@@ -182,6 +185,8 @@ class TrainConfig:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name}: {getattr(self, name)}; give {value} or more")
+        if self.noise and self.noise < 8:
+            raise ValueError(f"noise: {self.noise} prompts; give 8 or more, or 0 to measure none")
         for name in ("learning_rate", "total"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: {getattr(self, name)}; give a finite number above 0")
@@ -243,7 +248,7 @@ def prompts_of(config: TrainConfig, arm: Arm) -> int:
     Raises ``ValueError`` where the group does not divide the rollouts, or the minibatches the prompts.
     """
     prompts = config.prompts_per_step
-    if config.equal == "rollouts_per_step":
+    if config.equal in ("rollouts_per_step", "prompts"):
         if config.rollouts_per_step % arm.group:
             raise ValueError(
                 f"rollouts_per_step: {config.rollouts_per_step} is no multiple of the group of '{arm.name}', "
@@ -275,4 +280,6 @@ def plan(config: TrainConfig, arm: Arm, reference: Arm) -> Plan:
     if config.equal == "seconds":
         limits["seconds"] = float(config.total)
     steps = config.steps if config.equal.endswith("_per_step") else 2**31 - 1
+    if config.equal == "prompts":
+        steps = max(1, round(config.steps / ratio))
     return Plan(arm, prompts, config.learning_rate * arm.rate * factor, steps, **limits)

@@ -21,6 +21,7 @@ from gradvar.train.checkpoint import Lock
 from gradvar.train.config import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
 from gradvar.train.loop import Run, train
 from gradvar.train.monitor import Monitor, Silent
+from gradvar.train.noise import Probe, rank_correlation
 from gradvar.train.retention import Comparison, Estimate, bootstrap, compare, interquartile_mean, profile
 from gradvar.train.split import Training
 from gradvar.train.step import Stepper
@@ -103,6 +104,21 @@ class Experiment:
             for run in self.runs for s, seed in enumerate(run.seeds) for point in range(len(run.steps))
         ]  # fmt: skip
 
+    def mechanism(self) -> dict[str, Estimate]:
+        """Does less noise predict more learning? Spearman's correlation over arms, with intervals over seeds.
+
+        Of the gain in held-out reward with the signal-to-noise ratio of a step's gradient, ``at the start`` (where
+        all arms have the same policy) and ``along the run`` (the mean over evaluations). Empty without noise.
+        """
+        measured = [run for run in self.runs if np.isfinite(run.curves.get("snr", np.nan)).all()]
+        if not measured or not self.config.noise:
+            return {}
+        gains = [run.gain() for run in measured]
+        return {
+            "at the start": rank_correlation([run.curves["snr"][0] for run in measured], gains),
+            "along the run": rank_correlation([run.curves["snr"].mean(0) for run in measured], gains),
+        }
+
     def profiles(self, thresholds: Sequence[float] | None = None) -> dict[str, Any]:
         """Performance profiles of final rewards: the share of an arm's runs above each threshold."""
         at = np.linspace(0, 1, 101) if thresholds is None else np.asarray(thresholds, np.float64)
@@ -121,6 +137,7 @@ class Experiment:
             "plans": [run.plan.as_dict() for run in self.runs],
             "tried": [dataclasses.asdict(t) for t in self.tried],
             "rows": self.rows(),
+            "mechanism": {name: dataclasses.asdict(found) for name, found in self.mechanism().items()},
             "profiles": self.profiles(),
             "curves": self.curve_rows(),
         }  # fmt: skip
@@ -177,7 +194,9 @@ def _run(
     runs: list[Run] = []
     tried: list[Tried] = []
 
-    def trained(trainer: Trainer, seeds: Sequence[int], place: Path | None, name: str) -> Run:
+    def trained(
+        trainer: Trainer, seeds: Sequence[int], place: Path | None, name: str, probe: Probe | None = None
+    ) -> Run:
         monitor.stage(name, _BAR)
         done = 0
 
@@ -189,7 +208,7 @@ def _run(
 
         run = train(
             trainer, warm.params, seeds, evaluations=config.evaluations, folder=place,
-            identity=_identity(config), on_chunk=tell,
+            identity=_identity(config), on_chunk=tell, probe=probe,
         )  # fmt: skip
         tell(1.0, f"held out {run.curves['reward'][0].mean():.3f} -> {run.final().mean():.3f}")
         return run
@@ -208,7 +227,8 @@ def _run(
                 results.append(Tried(name, rate, float(run.final().mean())))
             tried += results
             trainer = at_rate(trainer, max(results, key=lambda t: t.reward).learning_rate)
-        runs.append(trained(trainer, range(config.seed, config.seed + config.seeds), place, name))
+        probe = Probe(policy, task, trainer.plan, config.noise, warm.params) if config.noise else None
+        runs.append(trained(trainer, range(config.seed, config.seed + config.seeds), place, name, probe))
     return Experiment(config, warm, tuple(runs), tuple(tried))
 
 
@@ -225,7 +245,7 @@ def at_rate(trainer: Trainer, learning_rate: float) -> Trainer:
 def _identity(config: TrainConfig) -> dict[str, Any]:
     """What names an arm's runs besides its plan and its seeds."""
     names = (
-        "task", "seed", "success", "evaluations", "eval_prompts", "eval_rollouts", "width", "precision",
+        "task", "seed", "success", "evaluations", "eval_prompts", "eval_rollouts", "noise", "width", "precision",
     )  # fmt: skip
     return {"format": _FORMAT} | {name: getattr(config, name) for name in names}
 

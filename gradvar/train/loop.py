@@ -19,6 +19,7 @@ from gradvar.train.step import METRICS, Drawn, State
 from gradvar.train.trainer import CHUNK, Trainer
 
 OnChunk = Callable[[float, str], None]
+Probe = Callable[[State], dict[str, np.ndarray]]
 _SAVE_EVERY = 60.0  # seconds, between evaluations that are far apart
 
 
@@ -60,12 +61,14 @@ def train(
     folder: Path | None = None,
     identity: dict[str, Any] | None = None,
     on_chunk: OnChunk | None = None,
+    probe: Probe | None = None,
 ) -> Run:
     """Train every seed to its limit, with ``evaluations`` evenly along the way and one at the start.
 
     With a ``folder`` the run is kept there, and goes on from there where it was begun: bit-identically, but for
     ``seconds`` and what a limit of seconds decides. ``identity``: plain values that name the run besides
-    plan and seeds. ``on_chunk(progress, note)`` hears of every chunk. Raises ``ValueError`` where the folder
+    plan and seeds. ``on_chunk(progress, note)`` hears of every chunk. ``probe``: further
+    figures at every evaluation. Raises ``ValueError`` where the folder
     holds another run, or the numbers become infinite.
     """
     facts: dict[str, Any] = {"chunk": 0, "step": 0, "seconds": 0.0, "points": []}
@@ -80,7 +83,7 @@ def train(
         log = Metrics(folder, -1 if found is None else facts["chunk"], facts["step"])
     try:
         states = trainer.start(seeds, params) if found is None else trainer.place(found[0])
-        states = _finish(trainer, states, seeds, evaluations, facts, keep, log, on_chunk)
+        states = _finish(trainer, states, seeds, evaluations, facts, keep, log, on_chunk, probe)
     finally:
         for thing in (log, keep):
             if thing is not None:
@@ -112,6 +115,7 @@ def _finish(
     keep: Checkpoints | None,
     log: Metrics | None,
     on_chunk: OnChunk | None,
+    probe: Probe | None,
 ) -> State:
     if len(facts["points"]) > evaluations:
         return states
@@ -144,7 +148,7 @@ def _finish(
                 on_chunk(float(shown["progress"].min()), _note(shown, facts["points"]))
             if not paused and time.monotonic() - saved > _SAVE_EVERY:
                 save()
-        figures = trainer.evaluate(states)
+        figures = trainer.evaluate(states) | ({} if probe is None else probe(states))
         facts["points"].append(_point(states, figures))
         if log is not None:
             _write_evaluation(log, facts["chunk"], seeds, states, figures)

@@ -116,6 +116,27 @@ def test_a_half_written_checkpoint_is_none(tmp_path):
     np.testing.assert_array_equal(found["a"], state["a"])
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    keep = Checkpoints(tmp_path)
+    state = {"a": np.arange(4096.0)}
+    keep.save(1, state, {"step": 1})
+    keep.save(2, state, {"step": 2})
+    keep.close()
+    for path in (tmp_path / "checkpoints" / "2").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    keep = Checkpoints(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"out: checkpoint .*/2 cannot be read .* remove it to go on from the one"
+    ):
+        keep.restore(state)
+    keep.close()
+    shutil.rmtree(tmp_path / "checkpoints" / "2")  # as the message says
+    keep = Checkpoints(tmp_path)
+    assert keep.restore(state)[1] == {"step": 1}
+    keep.close()
+
+
 def test_what_is_missing_is_said(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     with pytest.raises(

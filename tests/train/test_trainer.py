@@ -110,6 +110,11 @@ def test_budgets_and_rates_as_planned():
         (8, 32, 200),
         (8, 128, 200),
     ]
+    given = plans(names, equal="prompts", rate="linear", learning_rate=1e-3)
+    assert [(p.prompts, p.steps, p.prompts * p.steps) for p in given] == [
+        (32, 25, 800), (16, 50, 800), (4, 200, 800)
+    ]  # fmt: skip
+    assert [p.learning_rate for p in given] == pytest.approx([8e-3, 4e-3, 1e-3])
     given = plans(names, equal="rollouts", total=5000)
     assert [(p.prompts, p.steps, p.rollouts, p.tokens) for p in given] == [(8, MOST, 5000, MOST)] * 3
     assert [p.tokens for p in plans(names, equal="tokens", total=700)] == [700] * 3
