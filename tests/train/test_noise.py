@@ -7,6 +7,7 @@ from scipy import stats
 
 from gradvar.measure import direct
 from gradvar.train import arms
+from gradvar.train.config import TrainConfig
 from gradvar.train.experiment import run_experiment
 from gradvar.train.noise import FIGURES, Probe, rank_correlation
 from gradvar.train.step import estimator_of
@@ -60,7 +61,7 @@ def test_rank_correlation():
 def test_the_mechanism_is_in_the_results(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     result = run_experiment(
-        arms=[arms.get(n) for n in ("grpo-2", "grpo-4", "rloo-2")], reference="grpo-4", seeds=2, steps=2, noise=8,
+        TrainConfig(arms=("grpo-2", "grpo-4", "rloo-2"), reference="grpo-4"), seeds=2, steps=2, noise=8,
         rollouts_per_step=8, evaluations=1, eval_prompts=8, eval_rollouts=4, success=0.05, width=16, keep=False,
     )  # fmt: skip
     row = result.rows()[0]
