@@ -24,6 +24,7 @@ from gradvar.policies.transformer_config import TransformerConfig
 
 Params = dict[str, Any]
 
+_DOTS = jax.checkpoint_policies.dots_saveable
 _FEW_LAYERS = 4  # up to here an unrolled loop both compiles and runs faster than a scan
 
 
@@ -170,9 +171,12 @@ def forward(
 
     x = params["embed"][tokens]
     inputs = (params["layers"], memory.keys, memory.values, cache)
-    # Products are kept for the backward pass, what lies between them is done again: a fifth less time, half the memory
-    kept = jax.checkpoint(block, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False)
-    x, stored = jax.lax.scan(kept, x, inputs, unroll=c.layers if c.layers <= _FEW_LAYERS else 1)
+    few = c.layers <= _FEW_LAYERS
+    # Products are kept for the backward pass, what lies between them is done again: a fifth less time, half the memory.
+    # Not where layers are unrolled: what is done again there is rounded as the program around it has it, and results
+    # would depend on the number of devices.
+    kept = block if few else jax.checkpoint(block, policy=_DOTS, prevent_cse=False)
+    x, stored = jax.lax.scan(kept, x, inputs, unroll=c.layers if few else 1)
     return rms_norm(x, params["norm"], c.norm_eps), Cache(*stored)
 
 

@@ -110,13 +110,15 @@ class Experiment:
         Of the gain in held-out reward with the signal-to-noise ratio of a step's gradient, ``at the start`` (where
         all arms have the same policy) and ``along the run`` (the mean over evaluations). Empty without noise.
         """
-        measured = [run for run in self.runs if np.isfinite(run.curves.get("snr", np.nan)).all()]
-        if not measured or not self.config.noise:
+        measured = [
+            run for run in self.runs if "snr" in run.curves and np.isfinite(run.curves["snr"][0]).all()
+        ]
+        if not measured:
             return {}
         gains = [run.gain() for run in measured]
         return {
             "at the start": rank_correlation([run.curves["snr"][0] for run in measured], gains),
-            "along the run": rank_correlation([run.curves["snr"].mean(0) for run in measured], gains),
+            "along the run": rank_correlation([np.nanmean(run.curves["snr"], 0) for run in measured], gains),
         }
 
     def profiles(self, thresholds: Sequence[float] | None = None) -> dict[str, Any]:

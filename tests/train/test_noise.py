@@ -61,8 +61,9 @@ def test_rank_correlation():
 def test_the_mechanism_is_in_the_results(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     result = run_experiment(
-        TrainConfig(arms=("grpo-2", "grpo-4", "rloo-2"), reference="grpo-4"), seeds=2, steps=2, noise=8,
-        rollouts_per_step=8, evaluations=1, eval_prompts=8, eval_rollouts=4, success=0.05, width=16, keep=False,
+        TrainConfig(arms=("grpo-2", "grpo-4", "rloo-2"), reference="grpo-4"), seeds=2, steps=8, noise=48,
+        learning_rate=3e-3, rollouts_per_step=8, evaluations=1, eval_prompts=32, eval_rollouts=8,
+        success=0.2, width=16, keep=False,
     )  # fmt: skip
     row = result.rows()[0]
     assert row["start_noise"] > 0
