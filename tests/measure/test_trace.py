@@ -51,7 +51,13 @@ def flat(tree):
     return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
 
 
-@pytest.mark.parametrize(("way", "chunk"), [("auto", None), ("ghost", 8), ("formed", 8)])
+_SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("way", "chunk"),
+    [("auto", None), pytest.param("ghost", 8, marks=_SLOW), pytest.param("formed", 8, marks=_SLOW)],
+)
 def test_equal_to_whole_scores(scene, whole, way, chunk):
     found = score_trace(*scene, way=way, chunk=chunk)
     np.testing.assert_allclose(found.norms, (whole**2).sum(1), rtol=1e-9)
@@ -78,6 +84,7 @@ class Late(Transformer):
         return super().logprobs(params, prompts, completions) * completions.shape[-1]
 
 
+@_SLOW
 def test_only_the_causal_are_cut_off(scene):
     _, params, prompts, completions, weights = scene
     order, parts = trace._parts(np.array([3, 12, 1, 1, 9]), 2, 12)
@@ -114,6 +121,7 @@ def test_the_standard_error_covers():
     assert inside >= 51  # 57 expected; below 51 with probability 0.004
 
 
+@_SLOW
 def test_nothing_is_compiled_twice(scene):
     policy, params, prompts, completions, weights = scene
     score_trace(policy, params, prompts, completions, weights, chunk=8)
