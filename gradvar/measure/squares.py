@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 _PRODUCT = "product"
 _policies = jax.checkpoint_policies
@@ -28,73 +28,84 @@ Sums = Callable[[Array, Array], tuple[Array, Array]]
 
 
 def squared(
-    apply: Callable[[Array, Array], Array], sums: Sums, x: Array, seen: Array, weight: Array, squares: Any
+    apply: Callable[[Array, Array], Array],
+    sums: Sums,
+    flat: Callable[[Array], Array],
+    x: Array,
+    weight: Array,
+    squares: Any,
 ) -> Array:
-    """``apply(x, weight)``, linear in both (or ``x`` integer); ``seen``: ``x`` as ``sums`` wants it."""
+    """``apply(x, weight)``, linear in both (or ``x`` integer); ``flat``: of ``x``, what ``sums`` wants."""
 
     @jax.custom_vjp
-    def product(x: Array, seen: Array, weight: Array, squares: Array) -> Array:
+    def product(x: Array, weight: Array, squares: Array) -> Array:
         return apply(x, weight)
 
-    def forward(x: Array, seen: Array, weight: Array, squares: Array) -> tuple[Array, Any]:
-        return apply(x, weight), (seen, weight)
+    def forward(x: Array, weight: Array, squares: Array) -> tuple[Array, Any]:
+        return apply(x, weight), (x, weight)
 
-    def backward(kept: Any, cotangent: Array) -> tuple[Any, Any, Array, Array]:
-        seen, weight = kept
-        total, square = sums(seen, cotangent.reshape(-1, cotangent.shape[-1]))
-        if jnp.issubdtype(seen.dtype, jnp.integer):
-            back, nothing = (np.zeros(a.shape, jax.dtypes.float0) for a in (x, seen))
-            return back, nothing, total, square
+    def backward(kept: Any, cotangent: Array) -> tuple[Any, Array, Array]:
+        x, weight = kept
+        total, square = sums(flat(x), cotangent.reshape(-1, cotangent.shape[-1]))
+        if jnp.issubdtype(x.dtype, jnp.integer):
+            return np.zeros(x.shape, jax.dtypes.float0), total, square
         (back,) = jax.linear_transpose(lambda x: apply(x, weight), x)(cotangent)
-        return back, jnp.zeros_like(seen), total, square
+        return back, total, square
 
     product.defvjp(forward, backward)
-    return checkpoint_name(product(x, jax.lax.stop_gradient(seen), weight, squares), _PRODUCT)
+    return checkpoint_name(product(x, weight, squares), _PRODUCT)
 
 
 @lru_cache
 def factor_sums(way: str, rows: bool) -> Sums:
     """Of L^T R, where L [token, a] is what was multiplied if ``rows``, else the cotangent."""
 
-    @jax.custom_batching.custom_vmap
-    def sums(seen: Array, cotangent: Array) -> tuple[Array, Array]:
+    def form(seen: Array, cotangent: Array) -> Array:
         left, right = (seen, cotangent) if rows else (cotangent, seen)
-        formed = left.T @ right
-        return formed, jnp.sum(formed**2)
+        return jnp.einsum("...ra,...rb->...ab", left, right)
 
-    @sums.def_vmap
-    def mapped(
-        size: int, batched: list[bool], *factors: Array
-    ) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
-        seen, cotangent = _whole(size, batched, factors)
-        left, right = (seen, cotangent) if rows else (cotangent, seen)
+    def of_all(seen: Array, cotangent: Array) -> tuple[Array, Array]:
         if way == "formed":
-            formed = jnp.einsum("nra,nrb->nab", left, right)
-            return (formed.sum(0), jnp.sum(formed**2, (1, 2))), (False, True)
-        total = left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
-        return (total, jnp.sum(pairs(left) * pairs(right), (1, 2))), (False, True)
+            formed = form(seen, cotangent)
+            return formed.sum(0), jnp.sum(formed**2, (1, 2))
+        total = form(*(x.reshape(-1, x.shape[-1]) for x in (seen, cotangent)))
+        return total, jnp.sum(pairs(seen) * pairs(cotangent), (1, 2))
 
-    return sums
+    return _mapped(form, of_all)
 
 
 @lru_cache
 def lookup_sums(rows: int) -> Sums:
     """Of a matrix with ``rows`` rows that is read at ``seen`` [token]."""
 
+    def form(seen: Array, cotangent: Array) -> Array:
+        return jnp.zeros((rows, cotangent.shape[-1]), cotangent.dtype).at[seen].add(cotangent)
+
+    def of_all(seen: Array, cotangent: Array) -> tuple[Array, Array]:
+        same = seen[:, :, None] == seen[:, None, :]
+        total = form(seen.reshape(-1), cotangent.reshape(-1, cotangent.shape[-1]))
+        return total, jnp.sum(jnp.where(same, pairs(cotangent), 0), (1, 2))
+
+    return _mapped(form, of_all)
+
+
+def _mapped(form: Callable[[Array, Array], Array], of_all: Sums) -> Sums:
+    """One rollout's sums by forming its gradient; under ``jax.vmap``, ``of_all``: one total, a square of each."""
+
     @jax.custom_batching.custom_vmap
     def sums(seen: Array, cotangent: Array) -> tuple[Array, Array]:
-        formed = _scattered(rows, seen, cotangent)
+        formed = form(seen, cotangent)
         return formed, jnp.sum(formed**2)
 
     @sums.def_vmap
-    def mapped(
+    def rule(
         size: int, batched: list[bool], *factors: Array
     ) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
-        seen, cotangent = _whole(size, batched, factors)
-        same = seen[:, :, None] == seen[:, None, :]
-        square = jnp.sum(jnp.where(same, pairs(cotangent), 0), (1, 2))
-        total = _scattered(rows, seen.reshape(-1), cotangent.reshape(-1, cotangent.shape[-1]))
-        return (total, square), (False, True)
+        whole = [
+            x if mapped else jnp.broadcast_to(x, (size, *x.shape))
+            for x, mapped in zip(factors, batched, strict=True)
+        ]
+        return of_all(*whole), (False, True)
 
     return sums
 
@@ -102,16 +113,3 @@ def lookup_sums(rows: int) -> Sums:
 def pairs(x: Float[Array, "*batch token axis"]) -> Float[Array, "*batch token token"]:
     """Inner products of tokens."""
     return jnp.einsum("...ra,...sa->...rs", x, x)
-
-
-def _scattered(
-    rows: int, at: Int[Array, " token"], values: Float[Array, "token axis"]
-) -> Float[Array, "rows axis"]:
-    return jnp.zeros((rows, values.shape[-1]), values.dtype).at[at].add(values)
-
-
-def _whole(size: int, batched: list[bool], factors: tuple[Array, ...]) -> list[Array]:
-    return [
-        x if mapped else jnp.broadcast_to(x, (size, *x.shape))
-        for x, mapped in zip(factors, batched, strict=True)
-    ]

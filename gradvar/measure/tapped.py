@@ -160,6 +160,7 @@ def tap(function: Callable[..., Float[Array, " time"]], params: PyTree, data: tu
     ) -> tuple[Array, list[Array]]:
         return evaluate(flat, data, _Pass(iter(taps), ways, squares))
 
+    heavy &= {use.leaf for use in listing.uses}  # what is not used at all has no factors, and gradient zero
     return Tapped(tuple(sorted(heavy)), tuple(listing.uses), len(leaves), run)
 
 
@@ -220,16 +221,18 @@ def _product(eqn: Any, operands: list[Any], given: _Pass) -> Array:
         y = eqn.primitive.bind(*((w, x) if at == 0 else (x, w)), **eqn.params)
         return jnp.moveaxis(y, 0, -1) if at == 0 else y
 
-    # Flat activations [row, contracted], in the order in which y lists what is left of x.
-    seen = jnp.moveaxis(x, inner, -1).reshape(-1, x.shape[inner])
+    def flat(x: Array) -> Array:
+        """[row, contracted], in the order in which y lists what is left of x."""
+        return jnp.moveaxis(x, inner, -1).reshape(-1, x.shape[inner])
+
     way = given.ways.get(weight.leaf)
     if way is None:
         y = apply(x, weight.value)
-        given.records.append(seen)
+        given.records.append(flat(x))
         rows = along == (1 if weight.transposed else 0)
         y = given.tapped(y, Use(weight.leaf, "product", rows, weight.stacked, False, y.shape, y.dtype))
     else:
-        y = squared(apply, factor_sums(way, along == 0), x, seen, weight.value, given.squares)
+        y = squared(apply, factor_sums(way, along == 0), flat, x, weight.value, given.squares)
     return jnp.moveaxis(y, -1, 0) if at == 0 else y
 
 
@@ -247,7 +250,7 @@ def _lookup(eqn: Any, operands: list[Any], given: _Pass) -> Array:
     if not plain or tuple(eqn.params["slice_sizes"]) != (1, width) or numbers.offset_dims != (y.ndim - 1,):
         raise _Otherwise(weight.leaf)
     if weight.leaf in given.ways:
-        return squared(apply, lookup_sums(rows), indices, indices.reshape(-1), weight.value, given.squares)
+        return squared(apply, lookup_sums(rows), jnp.ravel, indices, weight.value, given.squares)
     given.records.append(indices.reshape(-1))
     use = Use(weight.leaf, "lookup", True, weight.stacked, False, y.shape, y.dtype)
     return given.tapped(apply(indices, weight.value), use)

@@ -22,47 +22,28 @@ from gradvar.types import Batch, Estimator, Paper
 
 SIZES = (2, 4, 8, 16)
 
-GRPO_WITHOUT_STD = compose(
-    name="grpo_without_std",
-    advantage=advantage.group_mean,
-    surrogate=partial(surrogate.ppo_clip, low=0.2, high=0.2),
-    aggregate=aggregate.sequence_token_mean,
-)
+
+def _centred(name: str, each: Callable[..., Array], added: Callable[..., Array]) -> Estimator:
+    """The reward less the group's mean, with a surrogate for each token and a way to add tokens up."""
+    return compose(name=name, advantage=advantage.group_mean, surrogate=each, aggregate=added)
+
+
+def _clipped(name: str, low: float, high: float) -> Estimator:
+    return _centred(name, partial(surrogate.ppo_clip, low=low, high=high), aggregate.sequence_token_mean)
+
+
+def _policy_gradient(name: str, added: Callable[..., Array]) -> Estimator:
+    return _centred(name, surrogate.likelihood, added)
+
+
+GRPO_WITHOUT_STD = _clipped("grpo_without_std", 0.2, 0.2)
 """GRPO with nothing changed but the division by the standard deviation, which is left out."""
 
-GROUP_MEAN = compose(
-    name="group_mean",
-    advantage=advantage.group_mean,
-    surrogate=surrogate.likelihood,
-    aggregate=aggregate.sequence_token_sum,
-)
+UNCLIPPED = _centred("unclipped", surrogate.importance_ratio, aggregate.sequence_token_mean)
+"""That, without a clip."""
+
+GROUP_MEAN = _policy_gradient("group_mean", aggregate.sequence_token_sum)
 """RLOO with the group's mean, own reward included: (1 - 1/G) of it."""
-
-
-def _clipped(low: float, high: float) -> Estimator:
-    """GRPO without its division, with another clip."""
-    return compose(
-        name=f"clip_{low:g}_{high:g}",
-        advantage=advantage.group_mean,
-        surrogate=partial(surrogate.ppo_clip, low=low, high=high),
-        aggregate=aggregate.sequence_token_mean,
-    )
-
-
-def _aggregated(name: str, piece: Callable[..., Array]) -> Estimator:
-    """The centred policy gradient with another way to add tokens up."""
-    return compose(
-        name=f"length_{name}", advantage=advantage.group_mean, surrogate=surrogate.likelihood, aggregate=piece
-    )
-
-
-UNCLIPPED = compose(
-    name="unclipped",
-    advantage=advantage.group_mean,
-    surrogate=surrogate.importance_ratio,
-    aggregate=aggregate.sequence_token_mean,
-)
-"""GRPO without its division and without a clip."""
 
 
 def with_contrast(base: Estimator, coefficient: float) -> Estimator:
@@ -203,22 +184,23 @@ ARMS: tuple[Arm, ...] = (
         summary="ablation: length-weighted, the optimal one if squared scores grow with length, 16 rollouts",
     ),
     # the clip alone, with eight inner steps on every batch: far enough off policy for it to act
-    Arm("clip-none", UNCLIPPED, minibatches=4, epochs=2, summary="ablation: ratios without a clip, 8 inner steps"),
-    Arm("clip-narrow", _clipped(0.05, 0.05), minibatches=4, epochs=2, summary="ablation: clip at 0.05, 8 inner steps"),
-    Arm("clip-usual", _clipped(0.2, 0.2), minibatches=4, epochs=2, summary="ablation: clip at 0.2, 8 inner steps"),
-    Arm("clip-higher", _clipped(0.2, 0.28), minibatches=4, epochs=2, summary="ablation: 0.2 and 0.28, 8 inner steps"),
+    *(
+        Arm(f"clip-{name}", estimator, minibatches=4, epochs=2, summary=f"ablation: {what}, 8 inner steps")
+        for name, estimator, what in (
+            ("none", UNCLIPPED, "ratios without a clip"),
+            ("narrow", _clipped("clip_0.05", 0.05, 0.05), "clip at 0.05"),
+            ("usual", GRPO_WITHOUT_STD, "clip at 0.2"),
+            ("higher", _clipped("clip_0.2_0.28", 0.2, 0.28), "clip at 0.2 and 0.28"),
+        )
+    ),
     # the length's part alone, exactly on policy
-    Arm(
-        "length-sequence", _aggregated("sequence", aggregate.sequence_token_mean), minibatches=1,
-        summary="ablation: mean over each rollout's tokens",
-    ),
-    Arm(
-        "length-token", _aggregated("token", aggregate.token_mean), minibatches=1,
-        summary="ablation: mean over the batch's tokens",
-    ),
-    Arm(
-        "length-sum", _aggregated("sum", aggregate.sequence_token_sum), minibatches=1,
-        summary="ablation: sum over each rollout's tokens",
+    *(
+        Arm(f"length-{name}", estimator, minibatches=1, summary=f"ablation: {what}")
+        for name, estimator, what in (
+            ("sequence", _policy_gradient("length_sequence", aggregate.sequence_token_mean), "mean over each rollout"),
+            ("token", _policy_gradient("length_token", aggregate.token_mean), "mean over the batch's tokens"),
+            ("sum", GROUP_MEAN, "sum over each rollout (baseline-mean by another name)"),
+        )
     ),
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ from gradvar.train.step import METRICS, Drawn, State
 from gradvar.train.trainer import CHUNK, Trainer
 
 OnChunk = Callable[[float, str], None]
-Probe = Callable[[State], dict[str, np.ndarray]]
+Measured = Callable[[State], dict[str, np.ndarray]]
 _SAVE_EVERY = 60.0  # seconds, between evaluations that are far apart
 
 
@@ -61,15 +61,14 @@ def train(
     folder: Path | None = None,
     identity: dict[str, Any] | None = None,
     on_chunk: OnChunk | None = None,
-    probe: Probe | None = None,
+    probe: Measured | None = None,
 ) -> Run:
     """Train every seed to its limit, with ``evaluations`` evenly along the way and one at the start.
 
     With a ``folder`` the run is kept there, and goes on from there where it was begun: bit-identically, but for
     ``seconds`` and what a limit of seconds decides. ``identity``: plain values that name the run besides
-    plan and seeds. ``on_chunk(progress, note)`` hears of every chunk. ``probe``: further
-    figures at every evaluation. Raises ``ValueError`` where the folder
-    holds another run, or the numbers become infinite.
+    plan and seeds. ``on_chunk(progress, note)`` hears of every chunk. ``probe``: further figures
+    at every evaluation. Raises ``ValueError`` where the folder holds another run, or the numbers become infinite.
     """
     facts: dict[str, Any] = {"chunk": 0, "step": 0, "seconds": 0.0, "points": []}
     keep: Checkpoints | None = None
@@ -115,7 +114,7 @@ def _finish(
     keep: Checkpoints | None,
     log: Metrics | None,
     on_chunk: OnChunk | None,
-    probe: Probe | None,
+    probe: Measured | None,
 ) -> State:
     if len(facts["points"]) > evaluations:
         return states

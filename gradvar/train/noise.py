@@ -32,13 +32,8 @@ class Probe:
     """
 
     def __init__(self, policy: Policy, task: Task, plan: Plan, prompts: int, reference: PyTree) -> None:
-        self.policy, self.task, self.plan, self.prompts, self.reference = (
-            policy,
-            task,
-            plan,
-            prompts,
-            reference,
-        )
+        self.policy, self.task, self.plan = policy, task, plan
+        self.prompts, self.reference = prompts, reference
         phase = plan.arm.all_phases()[0]
         self.estimator: Estimator | None = estimator_of(phase) if phase.source == "fresh" else None
 

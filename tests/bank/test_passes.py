@@ -206,3 +206,39 @@ def test_a_matrix_that_is_used_once_is_squared_where_its_cotangent_arises(networ
     tapped = ghost.trace_policy(TwoLayers(), params, jnp.asarray(rows["prompts"]), 5)
     shapes = [jax.tree.leaves(params)[i].shape for i in tapped.once()]
     assert shapes == [(2, 64, 64)]  # the embedding is tied
+
+
+class Apart(TwoLayers):
+    """A head of its own: the embedding is looked up, and nothing else; the layers are not used at all."""
+
+    def init(self, key):
+        params = super().init(key)
+        return params | {"head": params["embed"][::-1] * 2}
+
+    def logprobs(self, params, prompts, completions):
+        before = jnp.concatenate(
+            [jnp.broadcast_to(prompts[:, None, None], (*completions.shape[:2], 1)), completions], -1
+        )
+        x = jnp.cumsum(params["embed"][before[..., :-1]], 2) + params["bias"]
+        return jnp.take_along_axis(jax.nn.log_softmax(x @ params["head"].T), completions[..., None], -1)[
+            ..., 0
+        ]
+
+
+@pytest.mark.parametrize("way", ["ghost", "formed"])
+def test_a_matrix_that_is_looked_up_only(network, way):
+    rows = dict(network[2])
+    rows["completions"] = rows["completions"].copy()
+    rows["completions"][:, 2] = rows["completions"][
+        :, 1
+    ]  # the same row of the matrix read again: a cross term
+    policy, arrays = Apart(), [jnp.asarray(x) for x in rows.values()]
+    params = policy.init(jax.random.key(0))
+    plain = np.concatenate(list(row_images(policy, params, *rows.values(), Sketch("identity", 0, 0), 6)))
+    tapped = ghost.trace_policy(policy, params, arrays[0], 5)
+    assert {use.kind for use in tapped.uses if use.leaf in tapped.once()} == {"lookup", "product"}
+    ways = tuple(p.way for p in ghost.plan_of(tapped, params, way))
+    norms, total = ghost.norms_and_sum(tapped, params, *arrays, ways)
+    np.testing.assert_allclose(norms, (plain**2).sum(1), rtol=1e-10)
+    flat = np.concatenate([np.ravel(x) for x in total])
+    np.testing.assert_allclose(flat, plain.sum(0), rtol=1e-9, atol=1e-12)

@@ -113,12 +113,14 @@ def test_the_standard_error_covers():
     scores = formed(policy, params, prompts[: len(every)], every[:, None], np.ones((len(every), 1)))
     p = np.exp(logp)
     truth = float(p @ (scores**2).sum(1) - ((p @ scores) ** 2).sum())
-    rng, inside = np.random.default_rng(5), 0
+    rng, distances = np.random.default_rng(5), []
     for _ in range(60):
         drawn = rng.choice(CONFIG.vocab, size=(60, 1), p=p / p.sum()).astype(np.int32)
         found = score_trace(policy, params, prompts[:60], drawn)
-        inside += abs(found.trace_cov - truth) < 2 * found.se
-    assert inside >= 51  # 57 expected; below 51 with probability 0.004
+        distances.append(abs(found.trace_cov - truth) / found.se)
+    inside = np.array(distances)
+    assert (inside < 2).sum() >= 51  # 57 expected; below 51 with probability 0.004
+    assert (inside < 1).sum() < 51  # the planted violator: half the standard error
 
 
 @_SLOW
