@@ -71,6 +71,7 @@ def score_trace(
     given = np.asarray(policy.mask(completions) if weights is None else weights)
     given = given.astype(jnp.result_type(*jax.tree.leaves(params)))
     _check(prompts, tokens, given, chunk)
+    _let_check(policy, params, prompts, tokens)
     rows, time = tokens.shape
     few = chunk or max(1, min(rows, _TOKENS // time))
     ends = _ends(given) if getattr(policy, "causal", False) else np.full(rows, time)
@@ -118,6 +119,13 @@ def _check(prompts: PyTree, completions: np.ndarray, weights: np.ndarray, chunk:
             )
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk: {chunk} rows per pass; give 1 or more")
+
+
+def _let_check(policy: Policy, params: PyTree, prompts: PyTree, tokens: np.ndarray) -> None:
+    """The policy's own checks see numbers outside a trace only: give it the rows that hold the largest ones."""
+    tables = [np.asarray(x).reshape(len(tokens), -1) for x in (tokens, *jax.tree.leaves(prompts))]
+    rows = np.unique([int(np.argmax(table.max(1))) for table in tables if table.size])
+    policy.logprobs(params, jax.tree.map(lambda x: x[rows], prompts), tokens[rows][:, None])
 
 
 def _ends(weights: Float[np.ndarray, "row time"]) -> Int[np.ndarray, " row"]:

@@ -69,7 +69,8 @@ def test_damage_is_noticed(small, tmp_path):
         ScoreBank.open(tmp_path)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("identity", marks=pytest.mark.slow), "gram"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["identity", "gram"])
 def test_grows_by_rollouts_prompts_and_estimators(scene, kind):
     settings = {"old_params": scene.old}
     call = (scene.policy, scene.params, scene.task)

@@ -103,6 +103,7 @@ def test_only_the_causal_are_cut_off(scene):
     np.testing.assert_allclose(found.trace_cov, spread(right), rtol=1e-9)
 
 
+@_SLOW
 def test_the_standard_error_covers():
     """Bandit-like scores with a known trace: intervals of two standard errors hold it about as often as they say."""
     policy = Transformer(dataclasses.replace(CONFIG, completion_length=1, layers=1, stop=None))
@@ -148,6 +149,8 @@ def test_nothing_is_compiled_twice(scene):
         ),
         ({"weights": np.full((ROWS, 6), np.nan)}, "weights: row 0 holds nan; give finite numbers"),
         ({"prompts": np.zeros((4, 3), int)}, r"prompts: shape \(4, 3\) for 21 rows; give one prompt per row"),
+        ({"completions": np.full((ROWS, 6), 11)}, "completions: "),
+        ({"prompts": np.full((ROWS, 3), 11)}, "prompts: "),
         ({"chunk": 0}, "chunk: 0 rows per pass; give 1 or more"),
     ],
 )

@@ -45,6 +45,7 @@ def test_equal_to_drawing_gradients(scene, name):
     )  # the planted violator: the noise of another number of prompts
 
 
+@pytest.mark.slow
 def test_an_arm_without_fresh_rollouts_has_none(scene):
     plan = scene.plan(arms.get("dpo-offline"))
     found = Probe(scene.policy, scene.task, plan, 8, scene.params)(
