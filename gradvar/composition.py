@@ -23,7 +23,9 @@ Piece = Callable[..., Any]
 
 _UNPUBLISHED = Paper("", "")
 
-_OPTIONAL = ("logp_ref", "logp_sampler", "values", "greedy_rewards", "baseline", "reward_parts")
+_OPTIONAL = (
+    "logp_ref", "logp_sampler", "values", "greedy_rewards", "baseline", "reward_parts", "score_squares",
+)  # fmt: skip
 _ALWAYS = ("rewards", "lengths", "mask", "logp_old")
 
 

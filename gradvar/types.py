@@ -25,7 +25,8 @@ class Batch(eqx.Module):
     trainer computes them; ``mask`` [Q, G, T], true where a token counts. Optional, for the estimators that need them:
     ``logp_ref`` [Q, G, T] under the reference policy; ``logp_sampler`` [Q, G, T] under the inference engine;
     ``values`` [Q, G, T], the critic's value of the state *before* each token; ``greedy_rewards`` [Q], the reward of
-    the greedy rollout; ``baseline`` [Q], a given baseline; ``reward_parts`` [Q, G, K], several rewards per rollout.
+    the greedy rollout; ``baseline`` [Q], a given baseline; ``reward_parts`` [Q, G, K], several rewards per rollout;
+    ``score_squares`` [Q, G], the squared norm of each whole rollout's score under the policy that sampled.
 
     Raises ``ValueError`` on shapes that do not match and, where the arrays are concrete, on a NaN or infinite reward
     and on a rollout without a token (``allow_empty=True`` keeps such rollouts; the aggregation then says what they
@@ -41,6 +42,7 @@ class Batch(eqx.Module):
     greedy_rewards: Float[Array, " prompt"] | None
     baseline: Float[Array, " prompt"] | None
     reward_parts: Float[Array, "prompt group part"] | None
+    score_squares: Float[Array, "prompt group"] | None
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Batch(eqx.Module):
         greedy_rewards: ArrayLike | None = None,
         baseline: ArrayLike | None = None,
         reward_parts: ArrayLike | None = None,
+        score_squares: ArrayLike | None = None,
         allow_empty: bool = False,
     ) -> None:
         self.rewards = _floating(rewards)
@@ -65,6 +68,7 @@ class Batch(eqx.Module):
         self.greedy_rewards = None if greedy_rewards is None else _floating(greedy_rewards)
         self.baseline = None if baseline is None else _floating(baseline)
         self.reward_parts = None if reward_parts is None else _floating(reward_parts)
+        self.score_squares = None if score_squares is None else _floating(score_squares)
         self._check_shapes()
         self._check_values(allow_empty)
 
@@ -85,6 +89,7 @@ class Batch(eqx.Module):
         prompts, group, time = self.logp_old.shape
         wanted: dict[str, tuple[int, ...]] = {
             "rewards": (prompts, group),
+            "score_squares": (prompts, group),
             "mask": (prompts, group, time),
             "logp_ref": (prompts, group, time),
             "logp_sampler": (prompts, group, time),

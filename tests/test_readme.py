@@ -29,6 +29,7 @@ def test_the_python_runs(code, capsys):
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.slow
 def test_the_bank_and_its_advice_are_as_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run(BANK)

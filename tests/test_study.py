@@ -77,6 +77,7 @@ def test_clip_is_an_axis_for_those_that_clip():
     assert tight < wide
 
 
+@pytest.mark.slow
 def test_files_hold_the_rows_with_provenance(study, tmp_path):
     written = study.save(tmp_path / "new" / "folder")
     names = {p.name for p in written}

@@ -21,7 +21,8 @@ class Tables(eqx.Module):
     ``probs`` are those of the sampling policy; ``logp``, ``scores`` (the derivative of every token's log-probability,
     zero where masked) and ``true_gradient`` (grad J, the mean over prompts) belong to the current parameters.
     ``values`` are the sampling policy's exact state values; ``baseline`` is the constant E[r ||s||^2] / E[||s||^2] that
-    minimises the variance of reinforce for each prompt, under the sampling policy.
+    minimises the variance of reinforce for each prompt, under the sampling policy; ``score_squares`` are its
+    ||s||^2.
     """
 
     probs: Float[Array, "prompt completion"]
@@ -33,6 +34,7 @@ class Tables(eqx.Module):
     values: Float[Array, "prompt completion time"]
     greedy_rewards: Float[Array, " prompt"]
     baseline: Float[Array, " prompt"]
+    score_squares: Float[Array, "prompt completion"]
     scores: Float[Array, "prompt completion time param"]
     gradients: Float[Array, "prompt param"]
 
@@ -55,6 +57,7 @@ class Tables(eqx.Module):
             values=self.values[rows, picks],
             greedy_rewards=self.greedy_rewards[prompts],
             baseline=self.baseline[prompts],
+            score_squares=self.score_squares[rows, picks],
         )
 
 
@@ -121,6 +124,7 @@ def _tabulate(
         values=state_values(support, mask, probs, rewards),
         greedy_rewards=greedy_rewards,
         baseline=(probs * norms * rewards).sum(-1) / (probs * norms).sum(-1),
+        score_squares=norms,
         scores=scores,
         gradients=jnp.einsum("qk,qk,qkp->qp", now, rewards, scores.sum(2)),
     )

@@ -113,15 +113,28 @@ def _pilot(
     rewards = task.reward(prompts, completions)[:, 0]
     if not constant:
         return rewards.mean(), None
-    mask = policy.mask(completions)
-
-    def squared_score(index: Array) -> Array:
-        one = jax.tree.map(lambda x: x[index][None], (prompts, completions, mask))
-        score = jax.grad(lambda p: jnp.where(one[2], policy.logprobs(p, one[0], one[1]), 0.0).sum())(params)
-        return jnp.sum(ravel_pytree(score)[0] ** 2)
-
-    norms = jax.lax.map(squared_score, jnp.arange(rollouts), batch_size=16)
+    norms = score_squares(policy, params, prompts, completions)[:, 0]
     return rewards.mean(), (norms * rewards).sum() / norms.sum()
+
+
+def score_squares(
+    policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
+) -> Float[Array, "prompt group"]:
+    """||s||^2 of each whole rollout's score: one backward pass each, a few at a time."""
+    group, mask = completions.shape[1], policy.mask(completions)
+
+    def squared(index: Array) -> Array:
+        prompt, member = index // group, index % group
+        given, tokens, counts = (
+            jax.tree.map(lambda x: x[prompt][None], prompts), completions[prompt, member], mask[prompt, member]
+        )  # fmt: skip
+        whole = jax.grad(
+            lambda p: jnp.sum(policy.logprobs(p, given, tokens[None, None])[0, 0], where=counts)
+        )(params)
+        return jnp.sum(ravel_pytree(whole)[0] ** 2)
+
+    found = jax.lax.map(squared, jnp.arange(completions.shape[0] * group), batch_size=16)
+    return found.reshape(-1, group)
 
 
 def _where_equal(items: Array, listed: Array) -> Int[Array, " item"]:

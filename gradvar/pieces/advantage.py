@@ -60,6 +60,7 @@ __all__ = [
     "pass_at_k",
     "pass_at_k_standardised",
     "raw",
+    "score_weighted",
     "shrunk",
     "softmax",
     "standardised",
@@ -146,13 +147,30 @@ def length_weighted(
     reward and so is biased at finite G; ``own=False`` leaves the own rollout out of both sums and is
     unbiased. A rollout whose comparison has no token (a group of one with ``own=False``) gets zero.
     """
+    return _weighted(rewards, lengths, own)
+
+
+@on_rewards
+def score_weighted(
+    rewards: Rewards, score_squares: Float[Array, "prompt group"], *, own: bool = False
+) -> Advantages:
+    """The reward less the variance-optimal baseline E[r ||s||^2] / E[||s||^2], estimated in the group.
+
+    E. Greensmith et al., JMLR 5 (2004); ``score_squares`` are the group's ||s||^2. ``own=False``: from the other
+    rollouts, which leaves the gradient unbiased; ``own=True``: from all of them, which does not. What
+    ``length_weighted`` approximates.
+    """
+    return _weighted(rewards, score_squares, own)
+
+
+def _weighted(rewards: Array, weights: Array, own: bool) -> Array:
     d = from_first(rewards)
-    total = jnp.sum(lengths, axis=1, keepdims=True)
-    weighted = jnp.sum(lengths * d, axis=1, keepdims=True)
+    total = jnp.sum(weights, axis=1, keepdims=True)
+    weighted = jnp.sum(weights * d, axis=1, keepdims=True)
     if own:
         return d - weighted / jnp.where(total > 0, total, 1.0)
-    others = total - lengths
-    return jnp.where(others > 0, d - (weighted - lengths * d) / jnp.where(others > 0, others, 1.0), 0.0)
+    others = total - weights
+    return jnp.where(others > 0, d - (weighted - weights * d) / jnp.where(others > 0, others, 1.0), 0.0)
 
 
 @on_rewards

@@ -46,6 +46,15 @@ GROUP_MEAN = _policy_gradient("group_mean", aggregate.sequence_token_sum)
 """RLOO with the group's mean, own reward included: (1 - 1/G) of it."""
 
 
+OPTIMAL = compose(
+    name="reinforce_optimal",
+    advantage=advantage.score_weighted,
+    surrogate=surrogate.likelihood,
+    aggregate=aggregate.sequence_token_sum,
+)
+"""REINFORCE less the variance-optimal baseline, estimated from the group's other rollouts and their squared scores."""
+
+
 def with_contrast(base: Estimator, coefficient: float) -> Estimator:
     """``base`` less ``coefficient`` times the control variate f - h: REINFORCE less the two-sample contrast.
 
@@ -111,7 +120,8 @@ The loss as the ledger has it (C4); the paper's equations were not at hand.
 """
 
 _PAIRS = {"beta": 0.1}
-# Offline pairs wear out: at the full learning rate DPO on them falls below the policy that drew them.
+# A few hundred offline pairs wear out: at the full learning rate DPO falls below the policy that drew them. A few
+# thousand do not (dpo-offline).
 
 ARMS: tuple[Arm, ...] = (
     *(Arm(f"grpo-{g}", "grpo", group=g, summary=f"GRPO, {g} rollouts, population std") for g in SIZES),
@@ -135,8 +145,9 @@ ARMS: tuple[Arm, ...] = (
     Arm("ppo", "ppo", group=1, epochs=2, summary="learned critic (value head), GAE, one rollout, 2 epochs"),
     Arm("dpo-online", "dpo", _PAIRS, group=2, summary="DPO on fresh own pairs, reference the start"),
     Arm(
-        "dpo-offline", "dpo", group=2, store=1024, phases=(Phase("dpo", _PAIRS, source="stored", rate=0.1),),
-        summary="DPO on pairs of the start's rollouts, drawn once, at a tenth of the learning rate",
+        "dpo-offline", "dpo", group=2, store=4096,
+        phases=(Phase("dpo", {"beta": 0.5}, source="stored", informative=True),),
+        summary="DPO on the mixed ones of 4096 pairs of the start's rollouts, drawn once",
     ),
     Arm("dapo", "dapo", attempts=4, summary="clip-higher, token mean, equal groups replaced, up to 4 rounds"),
     Arm("gspo", "gspo", summary="one ratio per sequence"),
@@ -183,6 +194,7 @@ ARMS: tuple[Arm, ...] = (
         "baseline-weighted", "opo_leave_one_out", minibatches=1,
         summary="ablation: length-weighted, the optimal one if squared scores grow with length, 16 rollouts",
     ),
+    Arm("baseline-optimal", OPTIMAL, minibatches=1, summary="ablation: the variance-optimal baseline, 16 rollouts"),
     # the clip alone, with eight inner steps on every batch: far enough off policy for it to act
     *(
         Arm(f"clip-{name}", estimator, minibatches=4, epochs=2, summary=f"ablation: {what}, 8 inner steps")

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from gradvar.measure.side import score_squares
 from gradvar.train import critic as critics
 from gradvar.types import Batch, Estimator, Policy, Task
 
-SUPPLIED = ("logp_ref", "logp_sampler", "greedy_rewards", "values", "baseline")
+SUPPLIED = ("logp_ref", "logp_sampler", "greedy_rewards", "values", "baseline", "score_squares")
 """The optional fields of a batch that training can fill."""
 
 
@@ -183,4 +184,6 @@ def score(
         extras["values"] = critics.values(policy, critic, prompts, completions)
     if "baseline" in estimator.needs:
         extras["baseline"] = jnp.broadcast_to(baseline, rewards.shape[:1])
+    if "score_squares" in estimator.needs:
+        extras["score_squares"] = score_squares(policy, sampler, prompts, completions)
     return Batch(rewards, old, mask, **extras), cost

@@ -225,6 +225,7 @@ def test_the_exact_split_is_no_worse_than_any_other():
     assert best == pytest.approx(min(every))
 
 
+@pytest.mark.slow
 def test_a_summary_is_a_source_of_its_own(on_policy, tmp_path, capsys):
     summary = on_policy.summary()
     path = summary.save(tmp_path / "summary.safetensors")

@@ -86,6 +86,7 @@ def test_agrees_with_enumeration_off_policy_and_the_planted_error_is_seen():
         assert max(wrong) > LARGEST_Z
 
 
+@pytest.mark.slow
 def test_it_is_autodiff_of_the_objective_of_the_parameters():
     """One replicate by hand, batch-coupled and off policy: the pulled-back token weights equal jax.grad."""
     policy, params, task = scenes.tabular(3, binary=False, shared=True)
@@ -153,6 +154,7 @@ def test_a_reference_stands_in_for_the_true_gradient():
         assert abs(getattr(got, figure) - getattr(want, figure)) < 4 * got.se[figure], figure
 
 
+@pytest.mark.slow
 def test_the_signal_estimate_is_unbiased_where_the_squared_mean_is_not():
     """400 experiments of 32 replicates: the average of the estimates is the exact signal; the square's is far above."""
     policy, params, task = scenes.bandit(31, binary=True, prompts=2)

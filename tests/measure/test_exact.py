@@ -1,6 +1,7 @@
 """The enumeration engine against a literal one, route against route, and declared bias against enumerated bias."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
+from gradvar.composition import compose
 from gradvar.measure import TooLarge, exact, exact_from_tables, finite_tables
 from gradvar.measure.exact import is_separable, is_symmetric
+from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.types import Batch
 from tests.measure import scenes
 
@@ -132,6 +135,27 @@ def test_declared_bias_is_the_enumerated_bias(name):
     declared = {law: estimator.laws[law] for law in BIAS_LAWS if law in estimator.laws}
     assert declared
     assert declared == {law: holds[law] for law in declared}
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_optimal_baseline_is_unbiased_only_from_others(own):
+    """And its variance nears that of the best constant, which is given, as the group grows."""
+    policy, params, task = scenes.tabular(1, binary=False)
+    weighted = compose(
+        advantage=partial(advantage.score_weighted, own=own),
+        surrogate=surrogate.likelihood,
+        aggregate=aggregate.sequence_token_sum,
+    )
+    found = exact(weighted, policy, params, task, 4)
+    away = np.abs(found.mean - found.true_gradient).max() / np.abs(found.true_gradient).max()
+    assert away > 0.05 if own else away < 1e-12
+    best = catalogue.get("reinforce_best_constant")
+    excess = [
+        exact(weighted, policy, params, task, size).trace_cov
+        / exact(best, policy, params, task, size).trace_cov
+        for size in (3, 6, 12)
+    ]
+    assert 1 < excess[2] < excess[1] < excess[0] or own
 
 
 def test_order_dependence_and_coupling_are_found():

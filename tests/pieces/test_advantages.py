@@ -65,6 +65,8 @@ CASES = {
         lambda r, b, n: adv.length_weighted(r, n, own=False),
         opo_loop(REAL, LENGTHS, False),
     ),
+    "score_weighted": (lambda r, b, n: adv.score_weighted(r, n), opo_loop(REAL, LENGTHS, False)),
+    "score_weighted own": (lambda r, b, n: adv.score_weighted(r, n, own=True), opo_loop(REAL, LENGTHS, True)),
     "mixed_rescaled": (lambda r, b, n: adv.mixed_rescaled(b), CENTRED_BINARY * MIXED),
     "mixed_rescaled std": (
         lambda r, b, n: adv.mixed_rescaled(b, f_norm="std"),

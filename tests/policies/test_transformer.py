@@ -172,6 +172,7 @@ def test_greedy_takes_the_most_likely_token_at_every_step():
         assert row.tolist() == prefix + [TINY.stop] * (3 - len(prefix))
 
 
+@pytest.mark.slow
 def test_left_padding_changes_nothing():
     # 0 is padding on the left and a token like any other after that
     padded, plain = Transformer(dataclasses.replace(TINY, pad=0)), Transformer(TINY)

@@ -118,6 +118,7 @@ def test_the_arms_are_listed(capsys):
         assert name in listed
 
 
+@pytest.mark.slow
 def test_an_evaluation_has_every_figure(scene):
     """Every figure of an evaluation is finite."""
     figures = experiment.Trainer(

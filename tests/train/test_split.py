@@ -8,6 +8,7 @@ from gradvar.tasks import ModularAddition, Sorting
 from gradvar.train.split import Training, held_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task", [ModularAddition(digits=2), Sorting(length=6, values=10)], ids=lambda t: t.name
 )
@@ -22,6 +23,7 @@ def test_no_held_out_prompt_is_trained_on(task):
     assert abs(plain.mean() - 1 / 8) < 0.04
 
 
+@pytest.mark.slow
 def test_the_rest_is_like_the_task():
     task = ModularAddition(digits=2)
     sums = [

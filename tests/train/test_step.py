@@ -60,6 +60,15 @@ def named(phase):
     return phase.estimator
 
 
+def squares_by_hand(logp_of, params, mask):
+    """Rollout by rollout, the whole batch differentiated each time."""
+
+    def square(q, g):
+        return jnp.sum(flat(jax.grad(lambda p: jnp.sum(logp_of(p)[q, g], where=mask[q, g]))(params)) ** 2)
+
+    return jnp.asarray([[square(q, g) for g in range(mask.shape[1])] for q in range(mask.shape[0])])
+
+
 def gradient_by_hand(scene, estimator, params, reference, drawn):
     prompts, completions, rewards, mask = drawn
 
@@ -72,6 +81,7 @@ def gradient_by_hand(scene, estimator, params, reference, drawn):
             scene.policy, critic.init(scene.policy, params), prompts, completions
         ),
         "baseline": lambda: jnp.zeros(PROMPTS),
+        "score_squares": lambda: squares_by_hand(logp_of, params, mask),
     }
     batch = Batch(rewards, logp_of(params), mask, **{name: extras[name]() for name in estimator.needs})
     return jax.grad(lambda p: estimator(logp_of(p), batch))(params)
@@ -98,7 +108,9 @@ def first_gradient(scene, arm, *, moved=False):
             (PROMPTS,),
             jnp.float32,
         )
-        rows = jnp.minimum((uniform * PROMPTS).astype(int), PROMPTS - 1)
+        mixed = drawn[2].max(1) > drawn[2].min(1)
+        served = jnp.flatnonzero(mixed | (not phase.informative))
+        rows = served[jnp.minimum((uniform * len(served)).astype(int), len(served) - 1)]
         drawn = jax.tree.map(lambda x: x[rows], drawn)
     reference = params if stored else scene.params
     expected = gradient_by_hand(scene, named(phase), params, reference, drawn)
