@@ -48,6 +48,7 @@ def test_agrees_with_enumeration_off_policy(evaluation, tables, name, group):
     assert np.median(error) < 1.5  # its median is 0.67 for normal errors
 
 
+@pytest.mark.slow
 def test_batches_of_several_prompts(bank, tables):
     coupled, alone = catalogue.get("dapo"), catalogue.get("rloo")
     found = bank.evaluate([coupled, alone], [2], prompts=2)
@@ -85,6 +86,7 @@ def test_one_prompt_and_errors_over_rollouts():
             assert abs(z) < LIMIT, (name, group, figure, z)
 
 
+@pytest.mark.slow
 def test_naive_overlapping_groups_are_too_sure():
     """Groups that share rollouts are dependent: the variance over all of them is Var_G - Var_N, low by about
     G/N."""

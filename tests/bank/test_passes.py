@@ -160,6 +160,7 @@ def test_memory_is_predicted_before_anything_is_drawn(scene):
         )
 
 
+@pytest.mark.slow
 def test_tokens_serve_any_objective(scene):
     bank = record(
         scene.policy, scene.params, scene.task, jax.random.key(1), 8, 8, old_params=scene.old, map="tokens"

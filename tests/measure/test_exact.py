@@ -137,6 +137,7 @@ def test_declared_bias_is_the_enumerated_bias(name):
     assert declared == {law: holds[law] for law in declared}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True])
 def test_the_optimal_baseline_is_unbiased_only_from_others(own):
     """And its variance nears that of the best constant, which is given, as the group grows."""

@@ -38,6 +38,7 @@ def both_routes(name, tables, group_size, **settings):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", POLICIES)
 def test_leave_one_out_is_unbiased_and_the_group_mean_is_one_minus_one_over_g_of_it(seed):
     tables, _ = listed(seed, binary=False)

@@ -11,6 +11,7 @@ from tests.measure import scenes
 ROLLOUTS = 4096
 
 
+@pytest.mark.slow
 def test_the_pilot_is_near_the_tables_and_makes_only_what_is_needed():
     """Mean reward and best constant E[r ||s||^2] / E||s||^2 of one prompt, within 4.5 standard errors."""
     policy, params, task = scenes.tabular(12, binary=True, prompts=1)

@@ -140,6 +140,7 @@ def largest_z(policy, params, completions):
     return np.abs(z[prob * n > 5]).max()
 
 
+@pytest.mark.slow
 def test_samples_have_the_stated_probabilities():
     policy = Transformer(dataclasses.replace(TINY, temperature=0.8))
     params = perturbed(policy)

@@ -68,6 +68,7 @@ def text(task, row):
     return "".join(task.tokens[int(token)] for token in row)
 
 
+@pytest.mark.slow
 def test_verification_asks_and_judges():
     task = Verification(2)
     assert isinstance(task, Task)

@@ -20,7 +20,6 @@ from gradvar.types import Batch
 
 PROMPTS, SEED = 4, 3
 NAMES = tuple(name for name in arms.names() if name != "dpa")  # which has a task and a test of its own
-QUICK = ("grpo-2",)
 ALIKE = ("grpo-4", "grpo-8", "grpo-16-s", "grpo-16-n", "baseline")  # other advantages, the same program
 
 
@@ -118,9 +117,8 @@ def first_gradient(scene, arm, *, moved=False):
     return taken, flat(expected), drawn, shown
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_the_first_gradient_is_the_catalogued_objectives(exact_scene, name):
     arm = single(arms.get(name))
     taken, expected, drawn, shown = first_gradient(exact_scene, arm)

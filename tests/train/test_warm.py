@@ -155,6 +155,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path):
         store.write(tmp_path / "below" / "x", jnp.ones(2), {})
 
 
+@pytest.mark.slow
 def test_finite_policies_can_be_warmed_too():
     policy = Tabular(3, 2, num_prompts=4, stop=2)
     rewards = np.eye(4, len(policy.support()))
