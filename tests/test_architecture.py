@@ -13,20 +13,21 @@ PACKAGE = Path(__file__).parent.parent / "gradvar"
 ALLOWED = {
     "config": set(),
     "precision": set(),
+    "disk": set(),
     "types": set(),
     "testing": set(),
     "composition": {"types"},
     "pieces": {"types", "composition"},
     "policies": {"types"},
     "tasks": {"types"},
-    "measure": {"types", "precision"},
+    "measure": {"types", "precision", "disk"},
     # Proofs set their scenes with pieces, finite policies and the exact engine; never with an estimator.
     "symbolic": {"types", "composition", "pieces", "measure", "policies", "tasks"},
     "estimators": {"types", "composition", "pieces", "testing"},
     "catalogue": {"types", "estimators"},
     # Arms take one step further what no paper named: compositions of pieces, and sums of catalogued objectives.
-    "train": {"types", "composition", "pieces", "policies", "tasks", "catalogue", "measure", "config"},
-    "studies": {"types", "config", "catalogue", "measure", "policies", "tasks", "train", "report"},
+    "train": {"types", "composition", "pieces", "policies", "tasks", "catalogue", "measure", "config", "disk"},
+    "studies": {"types", "config", "disk", "catalogue", "measure", "policies", "tasks", "train", "report"},
     "report": {"types", "config", "studies", "measure"},
     "commands": {
         "types", "config", "catalogue", "composition", "measure", "policies", "tasks", "train", "report", "studies",

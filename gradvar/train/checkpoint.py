@@ -11,17 +11,20 @@ before. What was written after the last checkpoint is cut off when the run goes 
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
+
+from gradvar.disk import Lock as Lock
+from gradvar.disk import claim as claim
+from gradvar.disk import differing as differing
 
 Row = Mapping[str, Any]
 
@@ -34,63 +37,6 @@ def needed(module: str, package: str) -> Any:
         raise ValueError(
             f"train: {package} is not installed; pip install 'gradvar[train]', or keep nothing on disk (folder=None)"
         ) from None
-
-
-class Lock:
-    """Keeps a folder for one process; released by the system when that process ends, however it ends."""
-
-    def __init__(self, folder: Path) -> None:
-        """Raises ``ValueError`` where another process has the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[str] = (folder / ".lock").open("a")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise ValueError(
-                f"out: another run is writing to {folder}; wait for it, or give another folder"
-            ) from None
-
-    def release(self) -> None:
-        """Give the folder back."""
-        self._file.close()
-
-    def __enter__(self) -> Lock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-def claim(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Write what the run is to a new folder; raise ``ValueError`` where the folder holds another one."""
-    path, text = folder / "run.json", json.dumps(identity, sort_keys=True, indent=1)
-    if path.exists():
-        try:
-            found = json.loads(path.read_text())
-        except ValueError:
-            found = {}
-        difference = differing(found, json.loads(text))
-        if difference:
-            raise ValueError(
-                f"out: {folder} holds a run of other settings ({difference}); give another folder, or those settings"
-            )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(text + "\n")
-    temporary.replace(path)
-
-
-def differing(found: Any, asked: Any, name: str = "") -> str:
-    """The first place where two trees of plain values differ, in words; empty where they are equal."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for key in sorted(found.keys() | asked.keys()):
-            inside = differing(found.get(key), asked.get(key), f"{name}.{key}" if name else key)
-            if inside:
-                return inside
-        return ""
-    return "" if found == asked else f"{name}: {found} there, {asked} asked for"
 
 
 class Metrics:
