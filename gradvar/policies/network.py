@@ -1,4 +1,4 @@
-"""A decoder-only transformer of the Llama and Qwen2 family, as pure functions of a tree of arrays.
+"""A decoder-only transformer of the Llama, Qwen and SmolLM families, as pure functions of a tree of arrays.
 
 RMS norm (arXiv 1910.07467, Eq. 4), rotary embedding (arXiv 2104.09864, Eq. 34, with the pairs taken as the
 two halves of a head, as public checkpoints store them), grouped-query attention (arXiv 2305.13245) and SwiGLU
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from gradvar.policies.rope import Rope
 from gradvar.policies.transformer_config import TransformerConfig
 
 Params = dict[str, Any]
@@ -48,37 +49,44 @@ def precise(dtype: jnp.dtype) -> jnp.dtype:
     return jnp.promote_types(dtype, jnp.float32)
 
 
+def shapes(config: TransformerConfig) -> dict[str, Any]:
+    """The parameters' shapes, as a tree like that of the parameters."""
+    c = config
+    query, kv = c.heads * c.head_width, c.kv_heads * c.head_width
+    layer = {
+        "query": (c.width, query), "key": (c.width, kv), "value": (c.width, kv), "output": (query, c.width),
+        "gate": (c.width, c.hidden), "up": (c.width, c.hidden), "down": (c.hidden, c.width),
+        "attention_norm": (c.width,), "mlp_norm": (c.width,),
+    }  # fmt: skip
+    if c.qk_norm:
+        layer |= {"query_norm": (c.head_width,), "key_norm": (c.head_width,)}
+    if c.qkv_bias:
+        layer |= {"query_bias": (query,), "key_bias": (kv,), "value_bias": (kv,)}
+    head = {} if c.tied else {"head": (c.width, c.vocab)}
+    whole = {name: (c.layers, *shape) for name, shape in layer.items()}
+    return {"embed": (c.vocab, c.width), **head, "layers": whole, "norm": (c.width,)}
+
+
 def init(config: TransformerConfig, key: PRNGKeyArray, scale: float | Array) -> Params:
     """Normal weights of variance 1/fan-in, less where they end in a residual sum; zero biases, unit norms."""
-    c, dtype = config, jnp.dtype(config.dtype)
-    query, kv, residual = c.heads * c.head_width, c.kv_heads * c.head_width, (2 * c.layers) ** -0.5
-    matrices = {  # shape, and standard deviation times the root of the fan-in
-        "embed": ((c.vocab, c.width), scale if c.tied else 1.0),
-        "query": ((c.layers, c.width, query), 1.0),
-        "key": ((c.layers, c.width, kv), 1.0),
-        "value": ((c.layers, c.width, kv), 1.0),
-        "output": ((c.layers, query, c.width), residual),
-        "gate": ((c.layers, c.width, c.hidden), 1.0),
-        "up": ((c.layers, c.width, c.hidden), 1.0),
-        "down": ((c.layers, c.hidden, c.width), residual),
-    }
-    if not c.tied:
-        matrices["head"] = ((c.width, c.vocab), scale)
-    sizes = [math.prod(shape) for shape, _ in matrices.values()]
+    c, dtype, wanted = config, jnp.dtype(config.dtype), shapes(config)
+    residual = (2 * c.layers) ** -0.5
+    gains = {"embed": scale if c.tied else 1.0, "output": residual, "down": residual, "head": scale}
+    named = {**wanted, **wanted["layers"]}
+    order = ("embed", "query", "key", "value", "output", "gate", "up", "down", *(() if c.tied else ("head",)))
+    sizes = [math.prod(named[name]) for name in order]
     # one draw for all: compiling a random generator takes longer than running it
     flat = jnp.split(jax.random.normal(key, (sum(sizes),), precise(dtype)), np.cumsum(sizes)[:-1])
-    params: Params = {}
-    layers: dict[str, Array] = {}
-    for (name, (shape, gain)), numbers in zip(matrices.items(), flat, strict=True):
-        fan_in = c.width if name == "embed" else shape[-2]
-        where = layers if len(shape) == 3 else params
-        where[name] = (numbers.reshape(shape) * (gain / fan_in**0.5)).astype(dtype)
-    for name in ("attention_norm", "mlp_norm"):
-        layers[name] = jnp.ones((c.layers, c.width), dtype)
-    if c.qkv_bias:
-        for name, size in (("query", query), ("key", kv), ("value", kv)):
-            layers[f"{name}_bias"] = jnp.zeros((c.layers, size), dtype)
-    return params | {"layers": layers, "norm": jnp.ones((c.width,), dtype)}
+    drawn: dict[str, Array] = {}
+    for name, numbers in zip(order, flat, strict=True):
+        fan_in = c.width if name == "embed" else named[name][-2]
+        drawn[name] = (numbers.reshape(named[name]) * (gains.get(name, 1.0) / fan_in**0.5)).astype(dtype)
+
+    def fill(name: str, shape: tuple[int, ...]) -> Array:
+        return drawn[name] if name in drawn else jnp.full(shape, float(name.endswith("norm")), dtype)
+
+    layers = {name: fill(name, shape) for name, shape in wanted["layers"].items()}
+    return {name: layers if name == "layers" else fill(name, shape) for name, shape in wanted.items()}
 
 
 def linear(x: Float[Array, "*batch width"], weight: Float[Array, "width out"]) -> Array:
@@ -94,12 +102,15 @@ def rms_norm(x: Float[Array, "*batch width"], weight: Float[Array, " width"], ep
 
 
 def rotate(
-    x: Float[Array, "*batch token heads head"], positions: Int[Array, "*batch token"], theta: float
+    x: Float[Array, "*batch token heads head"], positions: Int[Array, "*batch token"], rope: Rope
 ) -> Float[Array, "*batch token heads head"]:
-    """Rotary embedding: features i and i + D/2 turn together, by ``position * theta^(-2i/D)``."""
-    half = x.shape[-1] // 2
-    angles = positions[..., None, None] * theta ** (-jnp.arange(half, dtype=precise(x.dtype)) / half)
-    cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
+    """Rotary embedding: features i and i + D/2 turn together, by ``position`` times the pair's frequency."""
+    half, wide = x.shape[-1] // 2, precise(x.dtype)
+    angles = positions[..., None, None] * jnp.asarray(rope.frequencies(x.shape[-1]), wide)
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    if rope.scale != 1:
+        cos, sin = rope.scale * cos, rope.scale * sin
+    cos, sin = cos.astype(x.dtype), sin.astype(x.dtype)
     first, second = x[..., :half], x[..., half:]
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
@@ -151,13 +162,18 @@ def forward(
     def project(layer: dict[str, Array], x: Array, name: str, heads: int) -> Array:
         y = linear(x, layer[name])
         y = y + layer[f"{name}_bias"] if c.qkv_bias else y
-        return y.reshape(*y.shape[:-1], heads, c.head_width)
+        y = y.reshape(*y.shape[:-1], heads, c.head_width)
+        return rms_norm(y, layer[f"{name}_norm"], c.norm_eps) if c.qk_norm and name != "value" else y
+
+    def turned(x: Array, rotary: Array | None) -> Array:
+        y = rotate(x, positions, c.positions)
+        return y if rotary is None else jnp.where(rotary, y, x)
 
     def block(x: Array, inputs: tuple) -> tuple[Array, tuple[Array, Array]]:
-        layer, past_keys, past_values, stored = inputs
+        layer, past_keys, past_values, stored, rotary = inputs
         h = rms_norm(x, layer["attention_norm"], c.norm_eps)
-        queries = rotate(project(layer, h, "query", c.heads), positions, c.rope_theta)
-        keys = rotate(project(layer, h, "key", c.kv_heads), positions, c.rope_theta)
+        queries = turned(project(layer, h, "query", c.heads), rotary)
+        keys = turned(project(layer, h, "key", c.kv_heads), rotary)
         values = project(layer, h, "value", c.kv_heads)
         if stored is not None:
             keys = jax.lax.dynamic_update_slice_in_dim(stored.keys, keys, at, axis=2)
@@ -170,7 +186,8 @@ def forward(
         return x, (keys, values)
 
     x = params["embed"][tokens]
-    inputs = (params["layers"], memory.keys, memory.values, cache)
+    rotary = None if c.rotary is None else jnp.asarray(c.rotary)
+    inputs = (params["layers"], memory.keys, memory.values, cache, rotary)
     few = c.layers <= _FEW_LAYERS
     # Products are kept for the backward pass, what lies between them is done again: a fifth less time, half the memory.
     # Not where layers are unrolled: what is done again there is rounded as the program around it has it, and results

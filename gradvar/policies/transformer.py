@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gradvar.policies import network
+from gradvar.policies.checkpoint import read_config, read_stop, read_weights
 from gradvar.policies.common import (
     check_completions,
     check_number,
@@ -21,7 +24,16 @@ from gradvar.policies.common import (
     stop_mask,
 )
 from gradvar.policies.network import Cache, Params
+from gradvar.policies.tokenizer import PAD, Tokenizer
 from gradvar.policies.transformer_config import TransformerConfig
+
+
+class Pretrained(NamedTuple):
+    """What a folder holds: the policy, its parameters, and its tokenizer where there is one."""
+
+    policy: Transformer
+    params: Params
+    tokenizer: Tokenizer | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,38 @@ class Transformer:
         theirs |= {"pad": getattr(task, "pad", None)}
         return cls(TransformerConfig(**(theirs | settings)))
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        completion_length: int = 64,
+        dtype: str = "float32",
+        stop: int | None = None,
+        temperature: float = 1.0,
+        max_length: int | None = None,
+    ) -> Pretrained:
+        """A local Hugging Face folder of the Llama, Qwen2, Qwen3 or SmolLM families: (policy, params, tokenizer).
+
+        ``config.json``, ``*.safetensors`` (one file, or several with an index) and ``tokenizer.json`` (the third
+        is None where there is none). Nothing is downloaded and nothing in the files is executed. ``stop``: the token
+        that ends a completion; by default the tokenizer's end-of-sequence token, or the configuration's first one.
+        Prompts are padded with ``tokenizer.PAD``. ``max_length``: at most, and by default, the model's own context.
+
+        Raises ``ValueError`` naming what is missing, damaged, or not supported.
+        """
+        folder = Path(folder).expanduser()
+        tokenizer = Tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
+        settings: dict[str, Any] = {"completion_length": completion_length, "dtype": dtype, "pad": PAD}
+        settings |= {"temperature": temperature} | ({"max_length": max_length} if max_length else {})
+        config = read_config(folder, **settings)
+        if stop is None:
+            stop = (
+                tokenizer.stop if tokenizer is not None and tokenizer.stop is not None else read_stop(folder)
+            )
+        policy = cls(replace(config, stop=stop))
+        return Pretrained(policy, read_weights(folder, policy.config), tokenizer)
+
     def init(self, key: PRNGKeyArray, scale: float = 1.0) -> Params:
         """Fresh parameters; the logits have a standard deviation of about ``scale``."""
         return self._init(key, scale)
@@ -53,8 +97,8 @@ class Transformer:
 
     def num_params(self) -> int:
         """How many numbers the parameters hold."""
-        shapes = jax.eval_shape(self.init, jax.random.key(0))
-        return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(shapes))
+        shapes = jax.tree.leaves(network.shapes(self.config), is_leaf=lambda x: isinstance(x, tuple))
+        return sum(math.prod(shape) for shape in shapes)
 
     @partial(jax.jit, static_argnums=0)
     def logits(self, params: Params, tokens: Int[Array, "row token"]) -> Float[Array, "row token vocab"]:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from gradvar.policies.common import check_number, check_stop
+from gradvar.policies.rope import Rope
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Settings of a Llama- or Qwen2-like decoder and of its completions.
+    """Settings of a Llama-, Qwen- or SmolLM-like decoder and of its completions.
 
     ``vocab`` tokens; completions of ``completion_length`` tokens that may end earlier with the token
     ``stop``. ``layers`` blocks of ``width``, with ``heads`` query heads in groups over ``kv_heads`` key-value
     heads of ``head_dim`` features (``width // heads`` unless given) and a SwiGLU of ``hidden`` features.
-    ``qkv_bias`` adds biases to queries, keys and values (Qwen2 has them, Llama not); ``tied`` reads the
-    logits off the embedding. ``max_length`` bounds prompt and completion together. ``pad`` is the token that
+    ``qkv_bias`` adds biases to queries, keys and values (Qwen2 has them, Llama not); ``qk_norm`` norms every head's
+    queries and keys (Qwen3). ``rope`` stretches the rotary embedding for longer contexts (then ``rope_theta`` is
+    its own); ``rotary`` says for each layer whether it has one (SmolLM3; None: all). ``tied`` reads the logits off
+    the embedding. ``max_length`` bounds prompt and completion together. ``pad`` is the token that
     fills prompts on the left (None: all prompts are full; it may lie outside the vocabulary). ``dtype`` is
     that of parameters and activations; norms, softmax and log-probabilities are computed in at least float32.
     ``temperature`` divides the logits: the policy that is sampled from, and whose log-probabilities are
@@ -36,7 +39,10 @@ class TransformerConfig:
     head_dim: int | None = None
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-6
+    rope: Rope | None = None
+    rotary: tuple[bool, ...] | None = None
     qkv_bias: bool = False
+    qk_norm: bool = False
     tied: bool = True
     max_length: int = 256
     dtype: str = "float32"
@@ -70,12 +76,21 @@ class TransformerConfig:
         for name in ("temperature", "rope_theta", "norm_eps"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}: {getattr(self, name)}; give a finite number above 0")
+        if self.rotary is not None and len(self.rotary) != self.layers:
+            raise ValueError(
+                f"rotary: {len(self.rotary)} entries for {self.layers} layers; give one for each"
+            )
         if self.dtype not in ("float64", "float32", "bfloat16", "float16"):
             raise ValueError(f"dtype: {self.dtype!r}; give 'float64', 'float32', 'bfloat16' or 'float16'")
         if self.dtype == "float64" and jnp.result_type(float) != jnp.float64:
             raise ValueError(
                 "dtype: 'float64' needs double precision; set JAX_ENABLE_X64=1, or give 'float32'"
             )
+
+    @property
+    def positions(self) -> Rope:
+        """How positions become angles."""
+        return Rope(self.rope_theta) if self.rope is None else self.rope
 
     @property
     def head_width(self) -> int:

@@ -12,12 +12,43 @@ def norm(x, weight, eps):
     return weight * x / np.sqrt(np.mean(x * x) + eps)
 
 
-def turn(vector, position, theta):
+def frequency(rope, pair, width):
+    """Radians per position of one feature pair, by cases; yarn's bounds as a count of pairs, one at a time."""
+    plain = rope.theta ** (-2 * pair / width)
+    turns = rope.trained * plain / (2 * np.pi)
+    slow = plain / rope.factor
+    if rope.kind == "linear":
+        return slow
+    if rope.kind == "llama3":
+        if turns <= rope.low:
+            return slow
+        if turns >= rope.high:
+            return plain
+        share = (turns - rope.low) / (rope.high - rope.low)
+        return share * plain + (1 - share) * slow
+    if rope.kind == "yarn":
+        # the index, not a whole number, at which a pair makes so many turns
+        at = {
+            n: width / 2 * np.log(rope.trained / (2 * np.pi * n)) / np.log(rope.theta)
+            for n in (rope.low, rope.high)
+        }
+        first, last = max(np.floor(at[rope.high]), 0), min(np.ceil(at[rope.low]), width - 1)
+        if pair <= first:
+            return plain
+        if pair >= last:
+            return slow
+        share = (pair - first) / (last - first)
+        return (1 - share) * plain + share * slow
+    return plain
+
+
+def turn(vector, position, rope):
     """Rotary embedding by complex numbers: feature i and feature i + D/2 are the parts of one number."""
     half = len(vector) // 2
     z = vector[:half] + 1j * vector[half:]
-    z = z * np.exp(1j * position * theta ** (-2 * np.arange(half) / len(vector)))
-    return np.concatenate([z.real, z.imag])
+    z = z * np.exp(1j * position * np.array([frequency(rope, i, len(vector)) for i in range(half)]))
+    gain = 1 + np.log(rope.factor) / 10 if rope.kind == "yarn" else 1.0
+    return gain * np.concatenate([z.real, z.imag])
 
 
 def next_token_logprobs(config, params, tokens):
@@ -32,14 +63,16 @@ def next_token_logprobs(config, params, tokens):
             bias = w.get(f"{name}_bias", 0.0)
             rows = [v @ w[name] + bias for v in normed]
             heads[name] = [r.reshape(-1, d) for r in rows]
+            if c.qk_norm and name != "value":
+                heads[name] = [[norm(h, w[f"{name}_norm"], c.norm_eps) for h in r] for r in heads[name]]
+            if name != "value" and (c.rotary is None or c.rotary[i]):
+                heads[name] = [[turn(h, s, c.positions) for h in r] for s, r in enumerate(heads[name])]
         for s in range(len(tokens)):
             out = []
             for h in range(c.heads):
                 n = h // (c.heads // c.kv_heads)
-                query = turn(heads["query"][s][h], s, c.rope_theta)
-                scores = [
-                    query @ turn(heads["key"][u][n], u, c.rope_theta) / np.sqrt(d) for u in range(s + 1)
-                ]
+                query = heads["query"][s][h]
+                scores = [query @ heads["key"][u][n] / np.sqrt(d) for u in range(s + 1)]
                 weights = np.exp(log_softmax(np.array(scores)))
                 out.append(sum(a * heads["value"][u][n] for u, a in enumerate(weights)))
             x[s] = x[s] + np.concatenate(out) @ w["output"]

@@ -1,76 +1,136 @@
-"""The transformer against the Llama and Qwen2 of the transformers library, where that is installed."""
+"""Folders saved by the transformers library, against its own PyTorch models, where that is installed."""
+
+import copy
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradvar.policies import Transformer, TransformerConfig
+from gradvar.policies import Transformer
 
 pytestmark = pytest.mark.slow
 
 SIZES = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3}
-SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5}
-OURS = {
-    "attention_norm": "input_layernorm.weight",
-    "mlp_norm": "post_attention_layernorm.weight",
-    "query": "self_attn.q_proj.weight",
-    "key": "self_attn.k_proj.weight",
-    "value": "self_attn.v_proj.weight",
-    "output": "self_attn.o_proj.weight",
-    "gate": "mlp.gate_proj.weight",
-    "up": "mlp.up_proj.weight",
-    "down": "mlp.down_proj.weight",
-    "query_bias": "self_attn.q_proj.bias",
-    "key_bias": "self_attn.k_proj.bias",
-    "value_bias": "self_attn.v_proj.bias",
+SIZES |= {
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-5,
+    "max_position_embeddings": 64,
+}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 5000.0}
+LLAMA3 = {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16, "rope_theta": 500000.0,
+}  # fmt: skip
+
+# family, and what its configuration has besides SIZES
+MODELS = {
+    "llama": ("Llama", {"tie_word_embeddings": False}),
+    "smollm: llama, tied, one key head": ("Llama", {"tie_word_embeddings": True, "num_key_value_heads": 1}),
+    "llama 3.1": ("Llama", {"rope_parameters": LLAMA3}),
+    "llama, linear": (
+        "Llama",
+        {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}},
+    ),
+    "llama, dynamic": (
+        "Llama",
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}},
+    ),
+    "qwen2": (
+        "Qwen2",
+        {"tie_word_embeddings": True, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
+    ),
+    "qwen2, yarn": ("Qwen2", {"rope_parameters": YARN}),
+    "qwen2, yarn untruncated": (
+        "Qwen2",
+        {"rope_parameters": YARN | {"truncate": False, "attention_factor": 1.3}},
+    ),
+    "qwen2, yarn mscale": ("Qwen2", {"rope_parameters": YARN | {"mscale": 0.7, "mscale_all_dim": 1.1}}),
+    "qwen3, wide heads": ("Qwen3", {"head_dim": 16, "tie_word_embeddings": True}),
+    "qwen3, yarn": ("Qwen3", {"head_dim": 8, "rope_parameters": YARN}),
+    "smollm3": ("SmolLM3", {"no_rope_layers": [1, 0, 1], "tie_word_embeddings": True, "pad_token_id": 0}),
+    "smollm3, default layers": ("SmolLM3", {"num_hidden_layers": 5, "pad_token_id": 0}),
 }
 
 
-def translated(state):
-    """Their weights in our tree: layers stacked, matrices as inputs by outputs."""
-    layers = {}
-    for name, theirs in OURS.items():
-        found = [state[key].T for i in range(3) if (key := f"model.layers.{i}.{theirs}") in state]
-        if found:
-            layers[name] = jnp.asarray(np.stack(found))
-    return {
-        "embed": jnp.asarray(state["model.embed_tokens.weight"]),
-        "norm": jnp.asarray(state["model.norm.weight"]),
-        "layers": layers,
-        "head": jnp.asarray(state["lm_head.weight"].T),
-    }
-
-
-@pytest.mark.parametrize(("family", "tied"), [("Llama", False), ("Llama", True), ("Qwen2", True)])
-def test_logits_are_those_of_the_public_implementation(family, tied):
+def saved(folder, name, *, dtype="float32", shard="1GB"):
+    """A random model of the family in ``folder``, and itself in double precision."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
+    family, more = MODELS[name]
     torch.manual_seed(0)
-    theirs = getattr(transformers, f"{family}Config")(**SIZES, tie_word_embeddings=tied)
-    model = getattr(transformers, f"{family}ForCausalLM")(theirs).double().eval()
-    tokens = torch.randint(0, 50, (3, 12))
-    filled = torch.cat([torch.zeros(3, 4, dtype=torch.long), tokens], dim=1)
-    valid = torch.cat([torch.zeros(3, 4, dtype=torch.long), torch.ones_like(tokens)], dim=1)
+    config = getattr(transformers, f"{family}Config")(
+        **(SIZES | {"bos_token_id": 1, "eos_token_id": 2} | more)
+    )
+    model = getattr(transformers, f"{family}ForCausalLM")(config)
+    stored = getattr(torch, dtype)
     with torch.no_grad():
-        for parameter in model.parameters():  # no zero bias, no unit norm
-            parameter.add_(0.2 * torch.randn_like(parameter))
-        plain = model(tokens).logits.numpy()
-        positions = (valid.cumsum(-1) - 1).clamp(min=0)
-        padded = model(filled, attention_mask=valid, position_ids=positions).logits.numpy()[:, 4:]
-    params = translated({key: value.numpy() for key, value in model.state_dict().items()})
-    if tied:
-        del params["head"]
-    config = TransformerConfig(
-        vocab=50, completion_length=4, layers=3, width=32, heads=4, kv_heads=2, hidden=48,
-        norm_eps=1e-5, qkv_bias=family == "Qwen2", tied=tied, dtype="float64", pad=-1,
-    )  # fmt: skip
-    policy = Transformer(config)
+        for parameter in model.parameters():  # no zero bias, no unit norm; numbers that are kept exactly
+            parameter.copy_((parameter + 0.2 * torch.randn_like(parameter)).to(stored))
+    copy.deepcopy(model).to(stored).save_pretrained(folder, max_shard_size=shard)
+    return torch, model.double().eval()  # converted as a whole, the angles would be rounded too
+
+
+def theirs_of(torch, model, tokens, left=0):
+    """Logits of the public implementation, with ``left`` tokens of padding before."""
+    tokens = torch.as_tensor(np.asarray(tokens), dtype=torch.long)
+    filled = torch.cat([torch.zeros(len(tokens), left, dtype=torch.long), tokens], dim=1)
+    valid = torch.cat([torch.zeros(len(tokens), left, dtype=torch.long), torch.ones_like(tokens)], dim=1)
+    positions = (valid.cumsum(-1) - 1).clamp(min=0)
+    with torch.no_grad():
+        return model(filled, attention_mask=valid, position_ids=positions).logits.numpy()[:, left:]
+
+
+TOKENS = np.random.default_rng(0).integers(0, 50, (3, 40))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_are_those_of_the_public_implementation(tmp_path, name):
+    torch, model = saved(tmp_path, name)
+    policy, params, tokenizer = Transformer.from_pretrained(tmp_path, dtype="float64", completion_length=8)
+    assert tokenizer is None
+    assert policy.config.stop == 2
     assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(policy.init, jax.random.key(0)))
-    # they compute angles in float32 also for double weights: 1e-7 per layer, times logits of about 4
-    ours = jnp.asarray(tokens.numpy())
-    np.testing.assert_allclose(policy.logits(params, ours), plain, atol=1e-5)
-    left = jnp.concatenate([jnp.full((3, 4), -1), ours], axis=1)
-    np.testing.assert_allclose(policy.logits(params, left)[:, 4:], padded, atol=1e-5)
+    # they compute angles in float32 also for double weights: 1e-7 per layer and position, times logits of about 4
+    plain = theirs_of(torch, model, TOKENS)
+    np.testing.assert_allclose(policy.logits(params, jnp.asarray(TOKENS)), plain, atol=3e-5)
+    left = jnp.concatenate([jnp.full((3, 4), -1), jnp.asarray(TOKENS)], axis=1)
+    padded = theirs_of(torch, model, TOKENS, left=4)
+    np.testing.assert_allclose(policy.logits(params, left)[:, 4:], padded, atol=3e-5)
     params["norm"] = params["norm"] * 1.001  # the planted violator
-    assert np.abs(np.asarray(policy.logits(params, ours)) - plain).max() > 1e-4
+    assert np.abs(np.asarray(policy.logits(params, jnp.asarray(TOKENS))) - plain).max() > 2e-4
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3, wide heads", "smollm3"])
+def test_in_single_precision_sharded_and_from_bfloat16(tmp_path, name):
+    torch, model = saved(tmp_path, name, dtype="bfloat16", shard="8KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    policy, params, _ = Transformer.from_pretrained(tmp_path, completion_length=8)
+    assert params["embed"].dtype == jnp.float32
+    ours = policy.logits(params, jnp.asarray(TOKENS))
+    np.testing.assert_allclose(
+        ours, theirs_of(torch, model, TOKENS), atol=1e-4
+    )  # 100 roundings of logits near 5
+    half, kept, _ = Transformer.from_pretrained(tmp_path, completion_length=8, dtype="bfloat16")
+    assert kept["embed"].dtype == jnp.bfloat16
+    assert np.abs(np.asarray(half.logits(kept, jnp.asarray(TOKENS))) - ours).max() < 0.5
+
+
+def test_samples_have_the_log_probabilities_of_the_public_implementation(tmp_path):
+    torch, model = saved(tmp_path, "qwen3, yarn")
+    policy, params, _ = Transformer.from_pretrained(
+        tmp_path, dtype="float64", completion_length=6, temperature=0.8
+    )
+    prompts = jnp.asarray([[-1, -1, 3, 4], [5, 6, 7, 8]])
+    completions, sampled = policy.sample_with_logprobs(params, jax.random.key(0), prompts, 3)
+    np.testing.assert_allclose(policy.logprobs(params, prompts, completions), sampled, atol=1e-12)
+    for row, start in ((0, 2), (1, 0)):
+        whole = np.concatenate(
+            [np.broadcast_to(prompts[row, start:], (3, 4 - start)), completions[row]], axis=1
+        )
+        logits = theirs_of(torch, model, whole)[:, 3 - start : -1] / 0.8
+        logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        chosen = np.take_along_axis(logp, np.asarray(completions[row])[..., None], -1)[..., 0]
+        mask = np.asarray(policy.mask(completions[row]))
+        np.testing.assert_allclose(np.where(mask, chosen, 0), sampled[row], atol=1e-5)

@@ -1,0 +1,90 @@
+"""Rotary frequencies, and the ways in which public models stretch them to longer contexts.
+
+Plain: feature pair i of a head turns by position * theta^(-2i/D) (arXiv 2104.09864, Eq. 15). ``linear``: positions
+divided by a factor (arXiv 2306.15595). ``yarn``: low frequencies divided, high ones kept, a ramp between, and cosine
+and sine scaled (arXiv 2309.00071, Sec. 3.2 to 3.4). ``llama3``: low divided, high kept, and an interpolation in the
+number of turns between (Llama 3.1's released code; arXiv 2407.21783 names the method only).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+Kind = Literal["plain", "linear", "yarn", "llama3"]
+
+
+@dataclass(frozen=True)
+class Rope:
+    """How positions become angles: hashable settings, from which the numbers follow.
+
+    ``theta``: the base. ``factor``: by how much the context is stretched; ``trained`` tokens is the context before
+    that. ``low`` and ``high`` bound the frequencies in between, in turns over the trained context: yarn's beta_slow
+    and beta_fast, llama3's low_freq_factor and high_freq_factor. ``gain`` multiplies cosine and sine (None: yarn's
+    0.1 ln(factor) + 1, otherwise 1). ``whole``: yarn's bounds are rounded outwards to whole feature pairs.
+    """
+
+    theta: float = 10_000.0
+    kind: Kind = "plain"
+    factor: float = 1.0
+    trained: int = 0
+    low: float = 1.0
+    high: float = 32.0
+    gain: float | None = None
+    whole: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("plain", "linear", "yarn", "llama3"):
+            raise ValueError(f"kind: {self.kind!r}; give 'plain', 'linear', 'yarn' or 'llama3'")
+        if not 1 < self.theta < math.inf:
+            raise ValueError(f"theta: {self.theta}; give a finite base above 1")
+        if not 1 <= self.factor < math.inf:
+            raise ValueError(f"factor: {self.factor}; give a finite number of 1 or more")
+        if self.kind in ("yarn", "llama3"):
+            if self.trained < 1:
+                raise ValueError(
+                    f"trained: {self.trained}; '{self.kind}' needs the context before stretching, in tokens"
+                )
+            if not 0 < self.low < self.high < math.inf:
+                raise ValueError(
+                    f"low, high: {self.low}, {self.high}; give two numbers above 0, the first smaller"
+                )
+        if self.gain is not None and not 0 < self.gain < math.inf:
+            raise ValueError(f"gain: {self.gain}; give a finite number above 0")
+
+    def frequencies(self, head_width: int) -> Float[np.ndarray, " pair"]:
+        """Radians per position of each of the ``head_width / 2`` feature pairs, in float64."""
+        plain = self.theta ** (-np.arange(0, head_width, 2) / head_width)
+        if self.kind == "linear":
+            return plain / self.factor
+        if self.kind == "llama3":
+            turns = self.trained * plain / (2 * math.pi)
+            kept = np.clip((turns - self.low) / (self.high - self.low), 0.0, 1.0)
+            return plain * (kept + (1 - kept) / self.factor)
+        if self.kind == "yarn":
+            return plain * (self._kept(head_width) + (1 - self._kept(head_width)) / self.factor)
+        return plain
+
+    @property
+    def scale(self) -> float:
+        """What cosine and sine are multiplied by."""
+        if self.gain is not None:
+            return self.gain
+        return 0.1 * math.log(self.factor) + 1.0 if self.kind == "yarn" else 1.0
+
+    def _kept(self, head_width: int) -> Float[np.ndarray, " pair"]:
+        """One for pairs that turn often over the trained context, zero for slow ones, a line in the index between."""
+
+        def pair(turns: float) -> float:  # the index at which so many turns are made
+            return head_width * math.log(self.trained / (turns * 2 * math.pi)) / (2 * math.log(self.theta))
+
+        first, last = pair(self.high), pair(self.low)
+        if self.whole:
+            first, last = math.floor(first), math.ceil(last)
+        first, last = max(first, 0), min(last, head_width - 1)
+        last = last if last > first else first + 1e-3
+        return 1.0 - np.clip((np.arange(head_width // 2) - first) / (last - first), 0.0, 1.0)
