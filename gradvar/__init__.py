@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gradvar import catalogue as catalogue
     from gradvar import measure as measure
+    from gradvar import plot as plot
     from gradvar import policies as policies
     from gradvar import symbolic as symbolic
     from gradvar import tasks as tasks
@@ -56,6 +57,8 @@ _MODULES = {
     "measure": "gradvar.measure",
     # what is trained with them
     "arms": "gradvar.train.arms",
+    # what is shown of it
+    "plot": "gradvar.plot",
     # what is proved and tested about them
     "symbolic": "gradvar.symbolic",
     "testing": "gradvar.testing",

@@ -64,6 +64,7 @@ def _commands() -> dict[str, tuple[type, str]]:
     """Every command's settings and the module in ``gradvar.commands`` that runs it."""
     from gradvar.commands.advise import Advise
     from gradvar.commands.check import Check
+    from gradvar.commands.cite import Cite
     from gradvar.commands.prove import Prove
     from gradvar.config import ListConfig, MeasureConfig
     from gradvar.train.config import TrainConfig
@@ -75,4 +76,5 @@ def _commands() -> dict[str, tuple[type, str]]:
         "advise": (Advise, "advise"),
         "train": (TrainConfig, "train"),
         "list": (ListConfig, "listing"),
+        "cite": (Cite, "cite"),
     }

@@ -28,7 +28,10 @@ ALLOWED = {
     # Arms take one step further what no paper named: compositions of pieces, and sums of catalogued objectives.
     "train": {"types", "composition", "pieces", "policies", "tasks", "catalogue", "measure", "config", "disk"},
     "studies": {"types", "config", "disk", "catalogue", "measure", "policies", "tasks", "train", "report"},
-    "report": {"types", "config", "studies", "measure"},
+    # Plots may ask the catalogue for an estimator by name, and a study for its exact bias curve.
+    "plot": {"types", "catalogue", "studies"},
+    # A proof run is shown with its formulas.
+    "report": {"types", "config", "studies", "measure", "catalogue", "plot", "symbolic", "testing"},
     "commands": {
         "types", "config", "catalogue", "composition", "measure", "policies", "tasks", "train", "report", "studies",
         "symbolic", "testing", "precision",

@@ -16,7 +16,7 @@ def provenance(config: dict[str, Any]) -> dict[str, Any]:
     import jax
 
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "device": f"{jax.devices()[0].device_kind} x {jax.device_count()} ({jax.default_backend()})",
         "machine": f"{platform.system()} {platform.machine()}",
         "command": [sys.argv[0].rsplit("/", 1)[-1], *sys.argv[1:]],
@@ -25,7 +25,8 @@ def provenance(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """The installed version of a package."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

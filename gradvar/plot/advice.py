@@ -1,0 +1,66 @@
+"""What equal variance costs at every group size: the answer of ``gv.measure.advise``, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from gradvar.plot.rows import number
+from gradvar.plot.style import axes_of, bars, colour, faint, group_sizes, legend, look, value_scale
+
+
+def cost(advice: Any, *, ax: Axes | None = None) -> Axes:
+    """The cost of equal variance against group size, with 95 % intervals; the best of the sizes asked for is ringed.
+
+    ``advice``: from ``gv.measure.advise`` (the band is the interval of the optimum over all group sizes), from
+    ``gv.measure.advise_rewards`` (which has no intervals: its costs hold under its hypothesis), or either as
+    ``gradvar advise --json`` wrote it.
+    """
+    content, own = _plain(advice), ax is None
+    points = content["curve"]
+    ax = axes_of(ax)
+    sizes = np.array([number(p["group_size"]) for p in points])
+    value, low, high = (np.array([_cost(p, end) for p in points]) for end in ("value", "low", "high"))
+    group_sizes(ax, list(sizes))
+    spread = bars(low, value, high)
+    known = "costs, with 95 % intervals" if spread is not None else "costs under the hypothesis"
+    ax.errorbar(sizes, value, spread, capsize=2, label=known, **look(ax, 0))
+    at = sizes == number(content["best"])
+    ax.plot(
+        sizes[at], value[at], "o", mfc="none", mec=colour(ax, 1), mew=1.8, ms=12,
+        label=f"best of those asked for, G = {number(content['best']):g}",
+    )  # fmt: skip
+    if isinstance(content.get("optimum"), Mapping):
+        _optimum(ax, content["optimum"])
+    ax.set_ylabel("cost of equal variance\n(cost of the best group size = 1)")
+    value_scale(ax, value)
+    legend(ax, own)
+    return ax
+
+
+def _optimum(ax: Axes, optimum: Mapping[str, Any]) -> None:
+    """The optimum and its interval; a missing upper end reaches to the edge of the axes."""
+    value, low, high = (number(optimum.get(k)) for k in ("value", "low", "high"))
+    left, right = ax.get_xlim()
+    high = right if not high <= right else high
+    ax.axvspan(low, high, color=colour(ax, 2), alpha=0.22, lw=0)
+    ax.axvline(value, color=colour(ax, 2), lw=1.3, ls="--", label=f"optimum {value:.1f}, 95 % interval")
+    ax.axhline(1.0, color=faint(ax), lw=0.8, zorder=0)
+    ax.set_xlim(left, right)
+
+
+def _plain(advice: Any) -> Mapping[str, Any]:
+    content = advice.as_json() if hasattr(advice, "as_json") else advice
+    if not (isinstance(content, Mapping) and content.get("curve") and "best" in content):
+        raise TypeError(
+            f"advice: {type(advice).__name__}; give what gv.measure.advise or advise_rewards returns, or its JSON"
+        )
+    return content
+
+
+def _cost(point: Mapping[str, Any], end: str) -> float:
+    found = point.get("cost", point.get("relative_cost"))
+    return number(found.get(end)) if isinstance(found, Mapping) else number(found)

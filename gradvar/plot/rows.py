@@ -1,0 +1,123 @@
+"""Figures as tidy rows, whatever they come from: a study, an evaluation of a bank, moments, or a file of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradvar.types import Moments
+
+Row = Mapping[str, Any]
+Series = dict[str, list[dict[str, Any]]]
+PANEL = ("policy", "task", "staleness")
+
+
+def tidy(source: Any) -> list[dict[str, Any]]:
+    """Rows with ``estimator``, ``group_size``, ``figure``, ``value``, ``low`` and ``high``; NaN where a value is
+    missing.
+
+    ``source``: a ``Study``, an ``Evaluation``, one or several ``Moments``, rows, or a mapping that holds ``rows``.
+    """
+    if isinstance(source, Moments):
+        source = [source]
+    if hasattr(source, "rows"):
+        source = source.rows()
+    elif isinstance(source, Mapping):
+        source = source.get("rows", ())
+    if not isinstance(source, Iterable) or isinstance(source, str):
+        raise TypeError(
+            f"source: {type(source).__name__}; give a study, an evaluation, moments or rows of them"
+        )
+    found: list[dict[str, Any]] = []
+    for item in source:
+        if isinstance(item, Moments):
+            found.extend(_moment_rows(item))
+        elif isinstance(item, Mapping) and {"estimator", "group_size", "figure", "value"} <= set(item):
+            found.append({**item, **{k: number(item.get(k)) for k in ("value", "low", "high")}})
+        else:
+            raise TypeError(
+                "source: a row without estimator, group_size, figure and value; give a study, an evaluation, "
+                "moments or rows of them"
+            )
+    return found
+
+
+def number(value: Any) -> float:
+    """A number as a float; NaN for anything else, null in a file included."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return math.nan
+    return float(value)
+
+
+def choose(
+    source: Any, figure: str, where: Mapping[str, Any], free: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The rows of one figure on one policy, task and staleness.
+
+    ``free``: columns that may vary all the same. Raises ``ValueError`` where nothing is left or a choice is open.
+    """
+    rows = tidy(source)
+    figures = list(dict.fromkeys(r["figure"] for r in rows))
+    rows = [r for r in rows if r["figure"] == figure and all(r.get(k) == v for k, v in where.items())]
+    if not rows:
+        asked = "".join(f", {k}={v!r}" for k, v in where.items())
+        raise ValueError(
+            f"figure: '{figure}'{asked} is not among what was measured; there are {', '.join(map(str, figures))}"
+        )
+    for column in PANEL:
+        values = list(dict.fromkeys(r[column] for r in rows if column in r))
+        if len(values) > 1 and column not in free:
+            listed = ", ".join(map(repr, values))
+            raise ValueError(f"{column}: measured at {listed}; choose one, such as {column}={values[0]!r}")
+    return rows
+
+
+def series(rows: Iterable[dict[str, Any]]) -> Series:
+    """Rows by estimator, and by clip range where that was swept."""
+    found: Series = {}
+    for row in rows:
+        clip = row.get("clip")
+        label = str(row["estimator"]) + ("" if clip is None else f", clip {clip:g}" if _real(clip) else "")
+        found.setdefault(label, []).append(row)
+    return found
+
+
+def panels(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows by policy, task and staleness, in words."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(panel(row), []).append(row)
+    return found
+
+
+def panel(row: Row) -> str:
+    """Where a row was measured, in words."""
+    steps = row.get("staleness")
+    age = "" if steps is None else "on policy" if steps == 0 else f"{steps} optimiser steps stale"
+    place = " on ".join(str(row[k]) for k in ("policy", "task") if row.get(k) is not None)
+    return ", ".join(part for part in (place, age) if part) or "as measured"
+
+
+def column(rows: Sequence[Row], name: str) -> np.ndarray:
+    """One column as floats [row]."""
+    return np.array([number(r.get(name)) for r in rows])
+
+
+def _real(value: Any) -> bool:
+    return not math.isnan(number(value))
+
+
+def _moment_rows(m: Moments) -> list[dict[str, Any]]:
+    found = []
+    for figure in (*m.se, "snr_per_rollout"):
+        low, high = m.interval(figure)
+        found.append(
+            {
+                "estimator": m.estimator, "group_size": m.group_size, "prompts": m.prompts, "rollouts": m.rollouts,
+                "figure": figure, "value": float(getattr(m, figure)), "low": low, "high": high,
+            }
+        )  # fmt: skip
+    return found
