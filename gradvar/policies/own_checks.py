@@ -1,0 +1,118 @@
+"""What is asked of a model before it is a policy: shape, finite logits, rows apart, and nothing seen ahead of time.
+
+Causality is tested, not believed: tokens after a place are exchanged for others and the logits up to there must stay
+as they are, for every place of a short row; then the row is cut short, and they must stay again. That is done at the
+given parameters and at perturbed ones, because a model whose last layer starts at zero shows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+_PAST = 4  # tokens of the probe's prompt
+_LONGEST = 32  # tokens of the probe
+_HELD = 1 << 24  # logits of a probe, as numbers: larger vocabularies get a shorter one
+_SAME = 16.0  # roundings of the largest logit by which the same program may differ between rows
+_NOISE = 0.1  # of a parameter array's root mean square, and a tenth of that at least
+
+
+def check_model(
+    logits: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    vocab: int,
+    completion_length: int,
+    max_length: int | None,
+) -> None:
+    """Raises ``TypeError`` or ``ValueError``, in one line, unless a small probe finds ``logits`` to be causal."""
+    _check_params(params)
+    length = min(_PAST + completion_length, _LONGEST, max_length or _LONGEST, max(4, _HELD // vocab))
+    tokens = np.random.default_rng(0).integers(0, vocab, (2, length)).astype(np.int32)
+    _check_shape(logits, params, tokens, vocab)
+    run = jax.jit(logits)
+    whole = np.asarray(run(params, tokens), np.float64)
+    if np.isnan(whole).any() or (whole == np.inf).any() or not np.isfinite(whole).any(-1).all():
+        row, at, entry = (int(i) for i in np.argwhere(~np.isfinite(whole))[0])
+        raise ValueError(
+            f"logits: {whole[row, at, entry]} after token {at} of a probe with tokens {tokens[row].tolist()}; "
+            "give finite logits (-inf only for tokens that are never drawn)"
+        )
+    for values in (params, _perturbed(params)):
+        _check_ahead(run, values, tokens, vocab)
+
+
+def _check_params(params: PyTree) -> None:
+    leaves = jax.tree.leaves(params)
+    if not leaves:
+        raise ValueError("params: no arrays in it; give the tree of arrays that logits(params, tokens) reads")
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            where = jax.tree_util.keystr(path) or "params"
+            raise TypeError(
+                f"params: {where} is a {type(leaf).__name__} of {dtype}, and gradients want floating arrays; "
+                "keep it inside logits, or split the model with from_equinox or from_nnx"
+            )
+
+
+def _check_shape(logits: Callable[..., Any], params: PyTree, tokens: np.ndarray, vocab: int) -> None:
+    found = jax.eval_shape(logits, params, jnp.asarray(tokens))
+    shape, wanted = getattr(found, "shape", None), (*tokens.shape, vocab)
+    if shape != wanted or not jnp.issubdtype(found.dtype, jnp.floating):
+        what = f"a {type(found).__name__}" if shape is None else f"{found.dtype} of shape {shape}"
+        raise ValueError(
+            f"logits: {what} for tokens {tokens.shape}; give floating logits {wanted}, [row, token, vocab]"
+        )
+
+
+def _perturbed(params: PyTree) -> PyTree:
+    rng = np.random.default_rng(1)
+
+    def noisy(leaf: Array) -> Array:
+        wide = np.asarray(leaf, np.float64)
+        size = _NOISE * max(float(np.sqrt(np.mean(wide**2))) if wide.size else 0.0, _NOISE)
+        return jnp.asarray(wide + size * rng.standard_normal(wide.shape), leaf.dtype)
+
+    return jax.tree.map(noisy, params)
+
+
+def _check_ahead(run: Callable[..., Array], params: PyTree, tokens: np.ndarray, vocab: int) -> None:
+    """Row 0 has its later tokens exchanged, row 1 is left alone; then both are cut short."""
+    first = run(params, tokens)
+    eps = float(jnp.finfo(first.dtype).eps)
+    whole = np.asarray(first, np.float64)
+    scale = max(1.0, float(np.abs(whole[np.isfinite(whole)]).max(initial=0.0)))
+    length = tokens.shape[1]
+    for at in range(1, length):
+        changed = tokens.copy()
+        changed[0, at:] = (changed[0, at:] + 1 + np.arange(at, length) % (vocab - 1)) % vocab
+        found = np.asarray(run(params, changed), np.float64)
+        if (gap := _gap(found[0, :at], whole[0, :at])) > _SAME * eps * scale:
+            raise ValueError(
+                f"logits: those after token {at - 1} move by {gap:.1e} when tokens from {at} on are exchanged; "
+                "give a causal model, whose logits depend on no later token"
+            )
+        if (gap := _gap(found[1], whole[1])) > _SAME * eps * scale:
+            raise ValueError(
+                f"logits: a row's move by {gap:.1e} when another row is exchanged; give a model that treats rows "
+                "apart (no batch statistics: set it to inference)"
+            )
+    short = max(1, length // 2)
+    found = np.asarray(run(params, tokens[:, :short]), np.float64)
+    if (gap := _gap(found, whole[:, :short])) > eps**0.5 * scale:
+        raise ValueError(
+            f"logits: they move by {gap:.1e} when a row of {length} tokens is cut to {short}; give a model whose "
+            "logits do not depend on how many tokens follow (count positions from the left)"
+        )
+
+
+def _gap(one: np.ndarray, two: np.ndarray) -> float:
+    """The largest difference; equal infinities are equal, and what perturbing made NaN says nothing."""
+    with np.errstate(invalid="ignore"):
+        gaps = np.where(one == two, 0.0, np.abs(one - two))
+    return float(np.nanmax(gaps, initial=0.0))
