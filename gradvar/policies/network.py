@@ -159,8 +159,14 @@ def forward(
     """
     c = config
 
-    def project(layer: dict[str, Array], x: Array, name: str, heads: int) -> Array:
+    def product(layer: dict[str, Array], x: Array, name: str) -> Array:
         y = linear(x, layer[name])
+        if f"{name}_in" in layer:  # a low-rank adapter beside the matrix (arXiv 2106.09685, Eq. 3)
+            y = y + c.adapter_scale * linear(linear(x, layer[f"{name}_in"]), layer[f"{name}_out"])
+        return y
+
+    def project(layer: dict[str, Array], x: Array, name: str, heads: int) -> Array:
+        y = product(layer, x, name)
         y = y + layer[f"{name}_bias"] if c.qkv_bias else y
         y = y.reshape(*y.shape[:-1], heads, c.head_width)
         return rms_norm(y, layer[f"{name}_norm"], c.norm_eps) if c.qk_norm and name != "value" else y
@@ -179,22 +185,28 @@ def forward(
             keys = jax.lax.dynamic_update_slice_in_dim(stored.keys, keys, at, axis=2)
             values = jax.lax.dynamic_update_slice_in_dim(stored.values, values, at, axis=2)
         mixed = attend(queries, (keys, values, allowed), (past_keys, past_values, memory.valid))
-        x = x + linear(mixed, layer["output"])
+        x = x + product(layer, mixed, "output")
         h = rms_norm(x, layer["mlp_norm"], c.norm_eps)
-        gated = jax.nn.silu(linear(h, layer["gate"])) * linear(h, layer["up"])
-        x = x + linear(gated, layer["down"])
+        gated = jax.nn.silu(product(layer, h, "gate")) * product(layer, h, "up")
+        x = x + product(layer, gated, "down")
         return x, (keys, values)
 
     x = params["embed"][tokens]
     rotary = None if c.rotary is None else jnp.asarray(c.rotary)
-    inputs = (params["layers"], memory.keys, memory.values, cache, rotary)
     few = c.layers <= _FEW_LAYERS
     # Products are kept for the backward pass, what lies between them is done again: a fifth less time, half the memory.
     # Not where layers are unrolled: what is done again there is rounded as the program around it has it, and results
     # would depend on the number of devices.
     kept = block if few else jax.checkpoint(block, policy=_DOTS, prevent_cse=False)
-    x, stored = jax.lax.scan(kept, x, inputs, unroll=c.layers if few else 1)
-    return rms_norm(x, params["norm"], c.norm_eps), Cache(*stored)
+    stacks = params["layers"] if isinstance(params["layers"], tuple) else (params["layers"],)
+    done, written = 0, []
+    for stack in stacks:  # more than one where some layers are frozen: no gradient runs through those before
+        there = slice(done, done := done + len(stack["attention_norm"]))
+        beside = jax.tree.map(lambda a, at=there: a[at], (memory.keys, memory.values, cache, rotary))
+        x, stored = jax.lax.scan(kept, x, (stack, *beside), unroll=c.layers if few else 1)
+        written.append(Cache(*stored))
+    cached = written[0] if len(written) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *written)
+    return rms_norm(x, params["norm"], c.norm_eps), cached
 
 
 def logits(

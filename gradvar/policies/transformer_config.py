@@ -24,7 +24,7 @@ class TransformerConfig:
     fills prompts on the left (None: all prompts are full; it may lie outside the vocabulary). ``dtype`` is
     that of parameters and activations; norms, softmax and log-probabilities are computed in at least float32.
     ``temperature`` divides the logits: the policy that is sampled from, and whose log-probabilities are
-    given, is the tempered one.
+    given, is the tempered one. ``adapter_scale`` multiplies the products of low-rank adapters, where there are any.
 
     The defaults are a model of about 100,000 parameters.
     """
@@ -49,6 +49,7 @@ class TransformerConfig:
     stop: int | None = None
     pad: int | None = None
     temperature: float = 1.0
+    adapter_scale: float = 1.0
 
     def __post_init__(self) -> None:
         check_number("vocab", self.vocab, 2)
