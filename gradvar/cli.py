@@ -63,6 +63,7 @@ def _one_line(box: str) -> str:
 def _commands() -> dict[str, tuple[type, str]]:
     """Every command's settings and the module in ``gradvar.commands`` that runs it."""
     from gradvar.commands.advise import Advise
+    from gradvar.commands.audit import AuditConfig
     from gradvar.commands.check import Check
     from gradvar.commands.cite import Cite
     from gradvar.commands.prove import Prove
@@ -74,6 +75,7 @@ def _commands() -> dict[str, tuple[type, str]]:
         "check": (Check, "check"),
         "prove": (Prove, "prove"),
         "advise": (Advise, "advise"),
+        "audit": (AuditConfig, "audit"),
         "train": (TrainConfig, "train"),
         "list": (ListConfig, "listing"),
         "cite": (Cite, "cite"),

@@ -1,0 +1,112 @@
+"""What follows from the figures, in sentences, each with its interval."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradvar.audit.cells import Cells
+from gradvar.audit.estimators import RATES, Estimate
+from gradvar.audit.figures import Prompts, Step
+from gradvar.audit.intervals import Share, share
+from gradvar.audit.sizes import Size
+
+
+def advice(
+    cells: Cells, overall: Step, prompts: Prompts, sizes: tuple[Size, ...], used: Estimate
+) -> tuple[str, ...]:
+    """Sentences, the most useful first."""
+    return tuple(
+        [
+            *_equal(overall),
+            *_prompts(prompts),
+            *_trend(cells),
+            *_weights(overall, used),
+            *_sizes(overall, sizes),
+        ]
+    )
+
+
+def _equal(overall: Step) -> list[str]:
+    equal, (times, low, high) = overall.equal, overall.refill
+    if overall.group_size < 2:
+        return [
+            "Groups have one rollout: nothing here says which prompts have a signal; draw several per prompt."
+        ]
+    text = (
+        f"{equal} of groups have equal rewards and nothing to compare: {100 * overall.solved.value:.1f} % solved, "
+        f"{100 * overall.hopeless.value:.1f} % without a success; {100 * overall.lost.value:.1f} % of the rollouts"
+    )
+    if overall.lost_tokens is not None:
+        text += f" and {100 * overall.lost_tokens:.1f} % of the tokens"
+    text += " are spent on them."
+    if np.isfinite(times):
+        end = f"{high:.2f}" if np.isfinite(high) else "no bound"
+        text += f" Drawing until a batch is full of others costs {times:.2f} times the rollouts ({low:.2f} to {end})."
+    return [text]
+
+
+def _prompts(prompts: Prompts) -> list[str]:
+    n, bound = prompts.rollouts, 100 * prompts.never_bound
+    if n < 2:
+        return []
+    found = [
+        f"Of {prompts.count} prompts, {prompts.mixed} have successes and failures and teach; {prompts.always} were "
+        f"always solved, {prompts.never} never. With {n} rollouts a prompt that was never solved may still be solved "
+        f"up to {bound:.0f} % of the time."
+    ]
+    again = prompts.recovered
+    if again.value > 0.2:
+        found.append(
+            f"{again} of the equal groups belong to prompts with successes and failures elsewhere in the dump: "
+            "bad luck, not hopeless or trivial prompts; larger groups, or another visit, would find their signal."
+        )
+    elif prompts.always.value > 0.1 or prompts.never.value > 0.1:
+        found.append(
+            "Leaving out prompts that are always or never solved would save their rollouts; --prompts FILE lists them."
+        )
+    return found
+
+
+def _trend(cells: Cells) -> list[str]:
+    """The share of equal groups in the first and the last quarter of the steps, where they clearly differ."""
+    groups = cells.groups
+    names = np.unique(groups.step)
+    if len(names) < 8:
+        return []
+    quarter = len(names) // 4
+    early, late = groups.step <= names[quarter - 1], groups.step >= names[-quarter]
+
+    def equal(which: np.ndarray) -> Share:
+        return share(groups.equal[which].astype(float), np.ones(int(which.sum())), groups.prompt[which])
+
+    one, two = equal(early), equal(late)
+    if one.high >= two.low and two.high >= one.low:
+        return []
+    way = "rises" if two.value > one.value else "falls"
+    return [
+        f"The share of equal groups {way} from {one} in the first quarter of the steps to {two} in the last."
+    ]
+
+
+def _weights(overall: Step, used: Estimate) -> list[str]:
+    if used.weights is None:
+        return []
+    rare, even = used.weights[RATES.index(0.05)], used.weights[RATES.index(0.5)]
+    often = used.weights[RATES.index(0.95)]
+    if max(abs(rare / even - 1), abs(often / even - 1)) < 0.005:
+        return [f"{used.name} weighs prompts of every success rate alike."]
+    return [
+        f"{used.name} in groups of {overall.group_size} puts {rare / even:.2f} times the weight on a prompt solved 5 % "
+        f"of the time that it puts on one solved half of the time, and {often / even:.2f} times on one solved 95 %."
+    ]
+
+
+def _sizes(overall: Step, sizes: tuple[Size, ...]) -> list[str]:
+    known = [s for s in sizes if np.isfinite(s.informative.value) and s.group_size < overall.group_size]
+    if not known:
+        return []
+    half = min(known, key=lambda s: abs(s.group_size - overall.group_size / 2))
+    return [
+        f"In groups of {half.group_size}, {half.informative} would have different rewards on these prompts, against "
+        f"{100 * (1 - overall.equal.value):.1f} % in groups of {overall.group_size}."
+    ]

@@ -1,0 +1,101 @@
+"""What the estimator in use, and others, make of the recorded rewards: weights, largest advantages, agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradvar.audit.cells import Cells
+from gradvar.audit.figures import Success
+from gradvar.audit.schemes import COMPARED, Rewards, prompt_weights, scheme
+
+RATES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+_QUANTILES = (0.5, 0.9, 0.99, 0.999)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One estimator on these rewards: ``weights`` at the success rates ``RATES`` for groups of the usual size (None
+    where rewards have more than two levels); ``largest`` advantage in absolute value; ``agreement``, the cosine of its
+    advantages with those of the estimator in use, over all rollouts."""
+
+    name: str
+    weights: tuple[float, ...] | None
+    largest: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """A reward of a group with a large advantage, and how many rollouts of the group have it."""
+
+    step: int
+    prompt: str
+    group_size: int
+    reward: float
+    advantage: float
+    rollouts: int
+
+
+@dataclass(frozen=True)
+class Advantages:
+    """Absolute advantages of the estimator in use over all rollouts: ``quantiles`` at 50, 90, 99 and 99.9 %, the
+    ``beyond_three`` share above 3, and the largest ones."""
+
+    estimator: str
+    quantiles: tuple[float, ...]
+    largest: float
+    beyond_three: float
+    outliers: tuple[Outlier, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**vars(self), "outliers": [vars(x) for x in self.outliers]}
+
+
+def compare(
+    cells: Cells, rewards: Rewards, rule: Success, used: str, group_size: int
+) -> tuple[Estimate, ...]:
+    """The estimator in use first, then others."""
+    own = scheme(used)(rewards)
+    found = []
+    for name in dict.fromkeys((used, *COMPARED)):
+        value = scheme(name)(rewards)
+        length = np.sqrt((cells.n * value**2).sum() * (cells.n * own**2).sum())
+        cosine = float((cells.n * value * own).sum() / length) if length > 0 else np.nan
+        weights = None
+        if rule.binary and group_size > 1:
+            found_weights = prompt_weights(name, group_size, np.array(RATES), *rule.levels)
+            weights = tuple(float(w) for w in found_weights)
+        found.append(Estimate(name, weights, float(np.abs(value).max()), cosine))
+    return tuple(found)
+
+
+def advantages(
+    cells: Cells, values: np.ndarray, used: str, labels: Sequence[str], shown: int = 5
+) -> Advantages:
+    """How large advantages get, and where."""
+    size = np.abs(values)
+    order = np.argsort(size, kind="stable")
+    below = np.cumsum(cells.n[order])
+    places = np.searchsorted(below, np.array(_QUANTILES) * below[-1])
+    top = order[::-1][:shown]
+    groups = cells.groups
+    outliers = tuple(
+        Outlier(
+            int(cells.step[i]), labels[cells.prompt[i]], int(groups.size[groups.of_cell[i]]), float(cells.reward[i]),
+            float(values[i]), int(cells.n[i]),
+        )
+        for i in top
+        if size[i] > 0
+    )  # fmt: skip
+    return Advantages(
+        used,
+        tuple(float(size[order[i]]) for i in places),
+        float(size.max()),
+        float((cells.n * (size > 3)).sum() / cells.n.sum()),
+        outliers,
+    )

@@ -1,0 +1,166 @@
+"""Advantages that the rewards of one group determine, over cells and in NumPy, and the prompt weights that they imply.
+
+The same numbers as the catalogue's pieces (a test compares every name here with the catalogue), in a form that neither
+loads JAX nor expands the counts: a dump of millions of rollouts has few distinct (group, reward) cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import gammaln, xlog1py, xlogy
+
+
+@dataclass(frozen=True, eq=False)
+class Rewards:
+    """Rewards of groups as cells: ``n`` rollouts with ``reward``, ascending in each group; cells of a group lie
+    together from ``start`` on."""
+
+    reward: Float[np.ndarray, " cell"]
+    n: Int[np.ndarray, " cell"]
+    start: Int[np.ndarray, " group"]
+    of_cell: Int[np.ndarray, " cell"]
+
+    @property
+    def size(self) -> Int[np.ndarray, " group"]:
+        """Rollouts of each group."""
+        return np.add.reduceat(self.n, self.start)
+
+    def spread(self, values: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " cell"]:
+        """The sum of ``values`` over the cell's group, at every cell of it."""
+        return np.add.reduceat(values, self.start)[self.of_cell]
+
+    @property
+    def sizes(self) -> Float[np.ndarray, " cell"]:
+        """The size of the cell's group, at every cell."""
+        return self.size[self.of_cell].astype(float)
+
+    @property
+    def centred(self) -> Float[np.ndarray, " cell"]:
+        """Rewards less their group's mean; exactly zero where all are equal."""
+        d = self.reward - self.reward[self.start][self.of_cell]
+        return d - self.spread(self.n * d) / self.sizes
+
+
+Scheme = Callable[[Rewards], Float[np.ndarray, " cell"]]
+
+
+def raw(rewards: Rewards) -> np.ndarray:
+    """The reward itself."""
+    return rewards.reward
+
+
+def group_mean(rewards: Rewards) -> np.ndarray:
+    """The reward less the group's mean."""
+    return rewards.centred
+
+
+def leave_one_out(rewards: Rewards) -> np.ndarray:
+    """The reward less the mean of the others; zero in a group of one."""
+    return rewards.centred * rewards.sizes / np.maximum(rewards.sizes - 1, 1)
+
+
+def standardised(rewards: Rewards, *, ddof: int = 0, eps: float = 1e-6) -> np.ndarray:
+    """The reward less the group's mean, over the group's standard deviation and ``eps``."""
+    centred = rewards.centred
+    std = np.sqrt(rewards.spread(rewards.n * centred**2) / np.maximum(rewards.sizes - ddof, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(std > 0, centred / (std + eps), 0.0)
+
+
+def over_mean(rewards: Rewards) -> np.ndarray:
+    """MaxRL: the reward less the group's mean, over the mean; zero where that is not positive."""
+    mean = rewards.spread(rewards.n * rewards.reward) / rewards.sizes
+    return np.where(mean > 0, rewards.centred / np.where(mean > 0, mean, 1.0), 0.0)
+
+
+def softmax(rewards: Rewards, *, temperature: float = 0.3) -> np.ndarray:
+    """SoftmaxGRPO: G softmax(r / temperature) - 1."""
+    last = np.append(rewards.start[1:], len(rewards.n)) - 1
+    top = rewards.reward[last][rewards.of_cell]
+    weights = np.exp((rewards.reward - top) / temperature)
+    return rewards.sizes * weights / rewards.spread(rewards.n * weights) - 1
+
+
+def best_of_two(rewards: Rewards) -> np.ndarray:
+    """pass@k at k = 2: (2/(G-1)) sum_j max(r_i - r_j, 0)."""
+    total, count = np.cumsum(rewards.n * rewards.reward), np.cumsum(rewards.n)
+    before = np.repeat(np.append(0.0, total[rewards.start[1:] - 1]), _lengths(rewards))
+    fewer = np.repeat(np.append(0, count[rewards.start[1:] - 1]), _lengths(rewards))
+    gain = (count - fewer) * rewards.reward - (total - before)
+    return 2 * np.maximum(gain, 0.0) / np.maximum(rewards.sizes - 1, 1)
+
+
+def _lengths(rewards: Rewards) -> np.ndarray:
+    return np.diff(np.append(rewards.start, len(rewards.n)))
+
+
+_SHARED = standardised, partial(standardised, ddof=1)
+SCHEMES: Mapping[str, Scheme] = {
+    "reinforce": raw,
+    "rloo": leave_one_out,
+    "dr_grpo": group_mean,
+    "grpo": _SHARED[0],
+    "grpo_sample_std": _SHARED[1],
+    "dapo": _SHARED[0],
+    "gspo": _SHARED[0],
+    "cispo": _SHARED[0],
+    "gmpo": _SHARED[0],
+    "sapo": _SHARED[0],
+    "maxrl": over_mean,
+    "softmax": softmax,
+    "pass_at_k": best_of_two,
+}
+"""Estimators of the catalogue, at their defaults, whose advantages need nothing but the rewards of one group."""
+
+COMPARED = ("rloo", "dr_grpo", "grpo", "grpo_sample_std", "maxrl", "softmax", "pass_at_k")
+
+
+def scheme(name: str) -> Scheme:
+    """The advantages of an estimator by its name in the catalogue; ``ValueError`` where rewards do not fix them."""
+    if name not in SCHEMES:
+        raise ValueError(
+            f"estimator: '{name}' has no advantages that the rewards of one group fix; give one of {', '.join(SCHEMES)}"
+        )
+    return SCHEMES[name]
+
+
+def binary_groups(group_size: int, low: float = 0.0, high: float = 1.0) -> Rewards:
+    """One group for each number of successes 0 to G, with two cells each but the first and the last."""
+    successes = np.arange(group_size + 1)
+    n = np.stack([group_size - successes, successes], 1)
+    reward = np.tile([low, high], (group_size + 1, 1))
+    of_cell = np.repeat(successes, 2).reshape(-1, 2)
+    keep = n > 0
+    start = np.flatnonzero(np.diff(of_cell[keep], prepend=-1))
+    return Rewards(reward[keep], n[keep], start, of_cell[keep])
+
+
+def prompt_weights(
+    name: str, group_size: int, p: Float[np.ndarray, " prompt"], low: float = 0.0, high: float = 1.0
+) -> Float[np.ndarray, " prompt"]:
+    """w_G(p): the factor that an estimator puts on the gradient of the mean reward of a prompt with success rate p.
+
+    For rewards of two levels, on policy and unclipped, E ghat = w_G(p) grad J (claims A11, B6). With a_k and b_k the
+    advantages of a success and of a failure among k successes,
+
+        w_G(p) = sum_{j=0}^{G-1} C(G-1, j) p^j (1-p)^(G-1-j) (a_{j+1} - b_j) / (high - low),
+
+    the four-number law's sum in a form that is finite at p = 0 and 1 too. Leave-one-out has 1 everywhere.
+    """
+    groups = binary_groups(group_size, low, high)
+    values = scheme(name)(groups)
+    failure = np.zeros(group_size + 1)
+    success = np.zeros(group_size + 1)
+    is_high = groups.reward == high
+    success[groups.of_cell[is_high]] = values[is_high]
+    failure[groups.of_cell[~is_high]] = values[~is_high]
+    gaps = (success[1:] - failure[:-1]) / (high - low)
+    j, p = np.arange(group_size), np.asarray(p, float)[:, None]
+    ways = gammaln(group_size) - gammaln(j + 1) - gammaln(group_size - j)
+    chance = np.exp(ways + xlogy(j, p) + xlog1py(group_size - 1 - j, -p))
+    return np.asarray(chance @ gaps)
