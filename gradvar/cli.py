@@ -67,6 +67,8 @@ def _commands() -> dict[str, tuple[type, str]]:
     from gradvar.commands.check import Check
     from gradvar.commands.cite import Cite
     from gradvar.commands.prove import Prove
+    from gradvar.commands.record import Record
+    from gradvar.commands.report import Report
     from gradvar.config import ListConfig, MeasureConfig
     from gradvar.train.config import TrainConfig
 
@@ -75,8 +77,10 @@ def _commands() -> dict[str, tuple[type, str]]:
         "check": (Check, "check"),
         "prove": (Prove, "prove"),
         "advise": (Advise, "advise"),
+        "record": (Record, "record"),
         "audit": (AuditConfig, "audit"),
         "train": (TrainConfig, "train"),
+        "report": (Report, "report"),
         "list": (ListConfig, "listing"),
         "cite": (Cite, "cite"),
     }

@@ -1,0 +1,88 @@
+"""Matplotlib's figures as SVG that stands inside a page: one drawing for light, dark and paper, with text as text.
+
+Colours become the page's own variables; text stays text, so that the reader's browser finds a glyph for every
+character, and search, copying and screen readers find the words. Names that come from files are drawn as they are:
+no dollar starts a formula.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.axes import Axes
+
+from gradvar.plot.style import COLOURS, FAINT, INK, settings
+from gradvar.report.html import Markup, Picture
+
+_SVG = "http://www.w3.org/2000/svg"
+_LINK = "http://www.w3.org/1999/xlink"
+# What the page calls the colours; see ``assets.STYLE``.
+VARIABLES = {
+    **{shade: f"var(--c{k})" for k, shade in enumerate(COLOURS["light"])},
+    INK["light"]: "var(--ink)",
+    FAINT["light"]: "var(--faint)",
+}
+_SHADE = re.compile("|".join(VARIABLES))
+_count = itertools.count(1)
+
+
+def drawn(draw: Callable[..., Axes], *arguments: Any, caption: str, **settings_of_plot: Any) -> Picture:
+    """The picture that ``draw(*arguments, **settings_of_plot)`` gives, with its caption."""
+    wanted: Any = {
+        **settings("light"), "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+        "text.parse_math": False, "svg.hashsalt": "gradvar",
+    }  # fmt: skip
+    file = io.BytesIO()
+    with matplotlib.rc_context(wanted), warnings.catch_warnings():
+        # What one font lacks only costs a guess at its width: the browser has other fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure: Any = draw(*arguments, **settings_of_plot).get_figure(root=True)
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return Picture(inline(file.getvalue(), caption), caption)
+
+
+def inline(svg: bytes, label: str) -> Markup:
+    """Matplotlib's SVG as an element of an HTML page, with ids of its own."""
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _LINK)
+    root = ElementTree.fromstring(svg)
+    mark = f"f{next(_count)}-"
+    for element in root.iter():
+        _drop(element)
+        for name, value in element.attrib.items():
+            element.set(name, _own(name, value, mark))
+    root.attrib.pop("height", None)
+    # As wide as its text is readable at, and never wider than the page.
+    width = float(root.attrib.pop("width").removesuffix("pt"))
+    root.set("style", f"max-width: {1.5 * width:.0f}px")
+    root.set("role", "img")
+    root.set("aria-label", label)
+    return Markup(ElementTree.tostring(root, encoding="unicode", short_empty_elements=False))
+
+
+def _drop(element: ElementTree.Element) -> None:
+    """Leave out what would reach beyond the drawing: its own style sheet, and metadata."""
+    metadata, style, defs = (f"{{{_SVG}}}{tag}" for tag in ("metadata", "style", "defs"))
+    for child in list(element):
+        if child.tag in (metadata, style) or (child.tag == defs and all(c.tag == style for c in child)):
+            element.remove(child)
+
+
+def _own(name: str, value: str, mark: str) -> str:
+    if name == "id":
+        return mark + value
+    if name == f"{{{_LINK}}}href":
+        return value.replace("#", f"#{mark}", 1)
+    return _SHADE.sub(lambda m: VARIABLES[m[0]], value.replace("url(#", f"url(#{mark}"))
+
+
+def variables(ground: Any) -> Iterator[str]:
+    """The page's definitions of the colours on one ground."""
+    return (f"--c{k}: {shade};" for k, shade in enumerate(COLOURS[ground]))
