@@ -23,6 +23,8 @@ ALLOWED = {
     "measure": {"types", "precision", "disk"},
     # Reads dumps with NumPy and Arrow; its formulas are its own, compared with the catalogue by its tests.
     "audit": set(),
+    # Rollouts of PyTorch models: what ``measure`` makes banks of, and nothing else.
+    "torch": {"types", "measure"},
     # Proofs set their scenes with pieces, finite policies and the exact engine; never with an estimator.
     "symbolic": {"types", "composition", "pieces", "measure", "policies", "tasks"},
     "estimators": {"types", "composition", "pieces", "testing"},

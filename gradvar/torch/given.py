@@ -1,0 +1,153 @@
+"""What a trainer has at hand, checked and laid out: rows of tokens that begin with the prompt's first token.
+
+Left padding is shifted away, and what fills a row up on the right is invisible to a causal model: no attention mask
+and no positions have to be given, and a padded prompt gets the results of the same prompt without padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+PADDING = -1  # what stands in a bank's prompts where there is no token
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Rollouts of Q prompts, N each, T tokens.
+
+    ``prompts`` [Q, L], with ``PADDING`` on the left; ``completions`` and ``mask`` [Q, N, T]; ``tokens`` [Q N, L + T]
+    and ``lengths`` [Q N], of prompts, are the rows that a model is given.
+    """
+
+    prompts: Int[np.ndarray, "prompt past"]
+    completions: Int[np.ndarray, "prompt rollout time"]
+    mask: Bool[np.ndarray, "prompt rollout time"]
+    tokens: Int[np.ndarray, "row token"]
+    lengths: Int[np.ndarray, " row"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(Q, N, T)."""
+        prompts, rollouts, time = self.completions.shape
+        return prompts, rollouts, time
+
+    def ends(self) -> Int[np.ndarray, " row"]:
+        """One more than where each row's last counted token is among the completion's; 1 where there is none."""
+        flat = self.mask.reshape(-1, self.shape[2])
+        return np.where(flat.any(1), flat.shape[1] - np.argmax(flat[:, ::-1], 1), 1)
+
+
+def arrange(
+    prompts: Any, completions: Any, prompt_mask: Any, mask: Any, stop: int | None, group: int | None
+) -> Given:
+    """Checked and laid out; ``prompts`` [Q, L] with ``completions`` [Q, N, T], or both by row with ``group`` rows of
+    each prompt one after another. Raises ``ValueError``, in one line, on what does not fit."""
+    listed, written = _tokens("prompts", prompts, 2), as_numpy(completions)
+    allowed = np.ones(listed.shape, bool) if prompt_mask is None else as_numpy(prompt_mask).astype(bool)
+    if allowed.shape != listed.shape:
+        raise ValueError(f"prompt_mask: shape {allowed.shape} for prompts {listed.shape}; give one per token")
+    listed = np.where(allowed, listed, PADDING)
+    if written.ndim == 2:
+        listed, written, mask = _by_group(listed, written, mask, group)
+    written = _tokens("completions", written, 3)
+    if len(written) != len(listed) or not written.size:
+        raise ValueError(
+            f"completions: shape {written.shape} for {len(listed)} prompts; give [prompt, rollout, time]"
+        )
+    counted = _mask(written, mask, stop)
+    _check_padding(listed, allowed=listed != PADDING)
+    negative = (written < 0) & (np.cumsum(counted[..., ::-1], -1)[..., ::-1] > 0)
+    if negative.any():
+        q, n, t = (int(i) for i in np.argwhere(negative)[0])
+        raise ValueError(
+            f"completions: token {written[q, n, t]} at prompt {q}, rollout {n}, place {t}; give token ids, also where "
+            "the mask leaves a token out before the last one that counts"
+        )
+    written = np.where(written < 0, 0, written)
+    return Given(listed, written, counted, *_shifted(listed, written))
+
+
+def by_rollout(name: str, values: Any, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    """Floats of ``shape`` from an array or tensor of that shape, or of the same with rows in one axis."""
+    found = as_numpy(values).astype(np.float64)
+    flat = (shape[0] * shape[1], *shape[2:]) if len(shape) > 1 else shape
+    if found.shape not in (shape, flat):
+        raise ValueError(f"{name}: shape {found.shape}; give {shape}")
+    return found.reshape(shape)
+
+
+def as_numpy(values: Any) -> np.ndarray:
+    """An array of what is an array, a nested list or a tensor on any device."""
+    detach = getattr(values, "detach", None)
+    if detach is None:
+        return np.asarray(values)
+    tensor = detach().cpu()
+    return tensor.float().numpy() if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
+
+
+def _tokens(name: str, values: Any, axes: int) -> np.ndarray:
+    found = as_numpy(values)
+    if found.ndim != axes or not np.issubdtype(found.dtype, np.integer):
+        wanted = "[prompt, past]" if axes == 2 else "[prompt, rollout, time], or [row, time] with group=..."
+        raise ValueError(f"{name}: shape {found.shape}, {found.dtype}; give integer token ids {wanted}")
+    return found.astype(np.int64)
+
+
+def _by_group(
+    listed: np.ndarray, written: np.ndarray, mask: Any, group: int | None
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Rows, a prompt's one after another, as prompts and rollouts."""
+    rows = len(written)
+    if group is None or group < 1 or rows % group or len(listed) != rows:
+        raise ValueError(
+            f"group: {group} with {rows} completions and {len(listed)} prompts by row; give how many rows in turn "
+            "belong to each prompt, and every row's prompt"
+        )
+    grouped = listed.reshape(rows // group, group, -1)
+    if (grouped != grouped[:, :1]).any():
+        row = int(np.argwhere((grouped != grouped[:, :1]).any(-1))[0] @ [group, 1])
+        raise ValueError(f"prompts: row {row} differs from its group's first of {group}; sort rows by prompt")
+    shape = (rows // group, group, -1)
+    return grouped[:, 0], written.reshape(shape), None if mask is None else as_numpy(mask).reshape(shape)
+
+
+def _mask(written: np.ndarray, mask: Any, stop: int | None) -> np.ndarray:
+    if mask is not None:
+        found = as_numpy(mask)
+        if found.shape != written.shape and found.size == written.size and found.ndim == 2:
+            found = found.reshape(written.shape)
+        if found.shape != written.shape:
+            raise ValueError(f"mask: shape {found.shape} for completions {written.shape}; give one per token")
+        return found.astype(bool)
+    if stop is None:
+        return np.ones(written.shape, bool)
+    stops = written == stop
+    return np.cumsum(stops, -1) - stops == 0
+
+
+def _check_padding(listed: np.ndarray, allowed: np.ndarray) -> None:
+    if not allowed.any(1).all():
+        row = int(np.argmin(allowed.any(1)))
+        raise ValueError(f"prompts: prompt {row} is all padding; give one token at least")
+    if (np.diff(allowed.astype(int), axis=1) < 0).any():
+        row = int(np.argmax((np.diff(allowed.astype(int), axis=1) < 0).any(1)))
+        raise ValueError(f"prompt_mask: prompt {row} has padding after a token; pad prompts on the left")
+    if (listed[allowed] < 0).any():
+        raise ValueError(
+            f"prompts: token {listed[allowed].min()}; give token ids, and a prompt_mask for padding"
+        )
+
+
+def _shifted(listed: np.ndarray, written: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Prompt and completion without the padding before them, [row, token], and the prompts' lengths."""
+    rollouts, time = written.shape[1:]
+    past = listed.shape[1]
+    rows = np.concatenate([np.repeat(listed, rollouts, axis=0), written.reshape(-1, time)], axis=1)
+    lengths = np.repeat((listed != PADDING).sum(1), rollouts)
+    place = np.arange(rows.shape[1]) + past - lengths[:, None]
+    shifted = np.take_along_axis(rows, np.minimum(place, rows.shape[1] - 1), axis=1)
+    return np.where(place < rows.shape[1], shifted, 0), lengths

@@ -1,0 +1,444 @@
+"""Banks of PyTorch models: against the JAX bank of the same weights and finite differences; and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+torch = pytest.importorskip("torch")
+
+import gradvar.torch  # noqa: E402
+from gradvar import catalogue  # noqa: E402
+from gradvar.measure.advise import advise  # noqa: E402
+from gradvar.measure.bank import ScoreBank  # noqa: E402
+from gradvar.measure.passes import Sketch, score  # noqa: E402
+from gradvar.measure.record import record  # noqa: E402
+from gradvar.policies import Transformer, TransformerConfig  # noqa: E402
+
+from . import models  # noqa: E402
+
+STOP = 6
+PROMPT_MASK = np.array([[0, 1, 1], [1, 1, 1], [0, 0, 1]], bool)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def rollouts():
+    """Three prompts, two of them padded; six rollouts of up to four tokens, off policy."""
+    rng = np.random.default_rng(0)
+    prompts, completions = rng.integers(0, 7, (3, 3)), rng.integers(0, 7, (3, 6, 4))
+    stops = completions == STOP
+    mask = np.cumsum(stops, -1) - stops == 0
+    assert (mask.sum(-1) < 4).any()
+    return {
+        "prompts": prompts, "completions": completions, "rewards": rng.random((3, 6)).round(1),
+        "prompt_mask": PROMPT_MASK, "mask": mask, "logp_old": -2 + 0.1 * rng.normal(size=completions.shape),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.Llama()
+
+
+@pytest.fixture(scope="module")
+def clipping():
+    return catalogue.get("dapo", clip_low=0.05, clip_high=0.05)
+
+
+@pytest.fixture(scope="module")
+def bank(model, rollouts, clipping):
+    return gradvar.torch.record(model, **rollouts, estimators=[clipping])
+
+
+def house(layers=1):
+    """The house's transformer of the same shape."""
+    return Transformer(
+        TransformerConfig(
+            vocab=7, completion_length=4, layers=layers, width=8, heads=2, kv_heads=1, hidden=12, qkv_bias=True,
+            stop=STOP, pad=-1, dtype="float64",
+        )
+    )  # fmt: skip
+
+
+def as_ours(model, vectors):
+    """Rows in PyTorch's order of parameters, as rows in the order of the house's transformer."""
+    sizes = {name: p.shape for name, p in model.named_parameters()}
+    edges = np.cumsum([0, *(int(np.prod(shape)) for shape in sizes.values())])
+    named = [
+        {
+            n: row[a:b].reshape(shape)
+            for (n, shape), a, b in zip(sizes.items(), edges, edges[1:], strict=False)
+        }
+        for row in vectors
+    ]
+    return np.stack([ravel_pytree(models.translated(x))[0] for x in named])
+
+
+def test_rows_are_those_of_the_house_transformer(model, bank, rollouts):
+    params = models.translated({n: p.detach().numpy() for n, p in model.named_parameters()})
+    policy = house()
+    given = jnp.where(rollouts["prompt_mask"], rollouts["prompts"], -1)
+    completions = jnp.asarray(rollouts["completions"])
+    np.testing.assert_array_equal(bank.pool.prompts, given)
+    assert bank.rows.basis.shape[2] > 1  # clips cut some rollouts in two
+    logp = np.asarray(policy.logprobs(params, given, completions))
+    np.testing.assert_allclose(bank.pool.logp, np.where(rollouts["mask"], logp, 0), rtol=0, atol=1e-12)
+    q, m = np.nonzero(bank.rows.real)
+    n, b = bank.rows.rollout[q, m], bank.rows.slot[q, m]
+    one = jax.jit(jax.vmap(lambda *row: score(policy, params, *row)))
+    expected = np.asarray(one(given[q], completions[q, n], jnp.asarray(bank.rows.basis[q, n, b])))
+    found = as_ours(model, bank.scores.vectors[q, m])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
+    assert np.abs(found - np.roll(expected, 1, axis=0)).max() > 0.1  # the planted violator: another row's
+
+
+@pytest.mark.slow
+def test_the_bank_is_the_jax_bank(model, clipping):
+    """Everything by JAX (sampling too, from older weights), then from its rollouts and weights by PyTorch."""
+    policy, rng = house(), np.random.default_rng(1)
+    params = models.translated({n: p.detach().numpy() for n, p in model.named_parameters()})
+    old = jax.tree.map(lambda x: x + 0.02 * rng.normal(size=x.shape), params)
+
+    class Digits:
+        def prompts(self, key, num):
+            return jax.random.randint(key, (num, 2), 0, 6)
+
+        def reward(self, prompts, completions):
+            return (completions.sum(-1) % 2).astype(float)
+
+    estimators = [catalogue.get("rloo"), catalogue.get("grpo"), clipping]
+    theirs = record(
+        policy,
+        params,
+        Digits(),
+        jax.random.key(0),
+        24,
+        8,
+        old_params=old,
+        ref_params=old,
+        estimators=estimators,
+    )
+    pool = theirs.pool
+    given = {
+        "mask": pool.mask,
+        "logp_old": pool.logp_old,
+        "logp_ref": pool.logp_ref,
+        "estimators": estimators,
+    }
+    ours = gradvar.torch.record(model, pool.prompts, pool.completions, pool.rewards, **given)
+    assert ours.rows.count == theirs.rows.count > 24 * 8
+    found, expected = (x.evaluate(estimators, (2, 4), seed=3) for x in (ours, theirs))
+    tilted = gradvar.torch.record(
+        model, pool.prompts, pool.completions, pool.rewards, **given, temperature=1.01
+    ).evaluate(estimators[:2], (2,), seed=3)  # the planted violator
+    for setting in expected.moments:
+        for figure in ("trace_cov", "between", "within", "signal", "bias_factor"):
+            values = [getattr(x.moments[setting], figure) for x in (found, expected)]
+            np.testing.assert_allclose(values[0], values[1], rtol=1e-7, atol=1e-12)
+    at = ("rloo", 2)
+    assert abs(tilted.moments[at].trace_cov / expected.moments[at].trace_cov - 1) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("make", "only", "way"),
+    [
+        (models.Llama, None, "vmap"),
+        (models.Llama, r"layers\.0\.mlp|norm", "loop"),
+        (models.adapted, "lora_", "factors"),
+    ],
+)
+def test_rows_are_directional_derivatives(make, only, way, rollouts, clipping):
+    """Central differences of each row's weighted log-probability along random directions; errors of order 1e-9."""
+    model = make()
+    bank = gradvar.torch.record(model, **rollouts, estimators=[clipping], only=only, way=way, temperature=0.8)
+    names, rng, step = bank.info["parameters"], np.random.default_rng(0), 1e-5
+    assert bank.info["way"].startswith(f"torch {way} on {len(names)} of")
+    assert (only is None) == ("only=" not in repr(bank))
+    parameters = dict(model.named_parameters())
+    given = {k: v for k, v in rollouts.items() if k not in ("rewards", "logp_old")} | {"temperature": 0.8}
+    q, m = np.nonzero(bank.rows.real)
+    basis = bank.rows.basis[q, bank.rows.rollout[q, m], bank.rows.slot[q, m]]
+
+    def moved(direction, size):
+        with torch.no_grad():
+            for name in names:
+                parameters[name].add_(size * torch.as_tensor(direction[name]))
+        found = gradvar.torch.logprobs(model, **given).numpy()[q, bank.rows.rollout[q, m]]
+        with torch.no_grad():
+            for name in names:
+                parameters[name].sub_(size * torch.as_tensor(direction[name]))
+        return (found * basis).sum(-1)
+
+    for _ in range(3):
+        direction = {name: rng.normal(size=parameters[name].shape) for name in names}
+        slope = (moved(direction, step) - moved(direction, -step)) / (2 * step)
+        along = bank.scores.vectors[q, m] @ np.concatenate([direction[name].ravel() for name in names])
+        np.testing.assert_allclose(along, slope, rtol=1e-6, atol=1e-7)
+        direction[names[0]] = 1.01 * direction[names[0]]  # the planted violator
+        assert np.abs(along - (moved(direction, step) - moved(direction, -step)) / (2 * step)).max() > 1e-4
+
+
+def test_ways_are_equal_and_auto_says_which(rollouts):
+    model = models.adapted()
+    banks = {
+        w: gradvar.torch.record(model, **rollouts, only="lora_", way=w) for w in ("loop", "vmap", "factors")
+    }
+    for bank in banks.values():
+        np.testing.assert_allclose(bank.scores.vectors, banks["loop"].scores.vectors, rtol=0, atol=1e-12)
+    small = gradvar.torch.record(model, **rollouts, only="lora_", chunk=1)
+    np.testing.assert_allclose(small.scores.vectors, banks["loop"].scores.vectors, rtol=0, atol=1e-12)
+    assert small.info["way"].startswith("torch factors on 12 of 38")
+    with pytest.raises(ValueError, match=r"^way: factors want parameters of linear layers"):
+        gradvar.torch.record(model, **rollouts, way="factors")
+
+
+def test_factors_that_miss_a_use_are_seen(rollouts):
+    class Twice(models.Llama):
+        def forward(self, input_ids):
+            favour = torch.linspace(0, 1, 7, dtype=torch.float64)
+            return super().forward(input_ids) + favour * self.model.layers[0].mlp.up_proj.weight.sum()
+
+    model = Twice()
+    with pytest.raises(ValueError, match=r"^way: factors miss a part of .*up_proj.weight's gradient"):
+        gradvar.torch.record(model, **rollouts, only="up_proj", way="factors")
+    bank = gradvar.torch.record(model, **rollouts, only="up_proj")
+    assert bank.info["way"].startswith("torch vmap")
+    assert "factors miss a part" in bank.info["passed_over"]["factors"]
+
+
+def test_a_model_that_cannot_be_vectorised_is_looped(model, bank, rollouts, clipping):
+    class Looking(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, input_ids):
+            assert float(self.inner(input_ids).sum().item()) < 1e9  # no vmap looks into values
+            return self.inner(input_ids)
+
+    found = gradvar.torch.record(Looking(), **rollouts, estimators=[clipping])
+    assert found.info["way"].startswith("torch loop")
+    np.testing.assert_allclose(found.scores.vectors, bank.scores.vectors, rtol=0, atol=1e-12)
+
+
+def test_log_probabilities_do_not_see_padding(model, rollouts):
+    given = {k: rollouts[k] for k in ("completions", "mask")}
+    found = gradvar.torch.logprobs(model, rollouts["prompts"], prompt_mask=PROMPT_MASK, chunk=4, **given)
+    assert found.shape == (3, 6, 4)
+    for q in range(3):
+        bare = torch.as_tensor(rollouts["prompts"][q, PROMPT_MASK[q]])
+        for n in (0, 3):
+            row = torch.cat([bare, torch.as_tensor(rollouts["completions"][q, n])])
+            model.eval()
+            table = torch.log_softmax(model(row[None])[0], -1)[len(bare) - 1 : -1]
+            expected = table[torch.arange(4), row[len(bare) :]] * torch.as_tensor(rollouts["mask"][q, n])
+            torch.testing.assert_close(found[q, n], expected.detach(), rtol=0, atol=1e-12)
+    unmasked = gradvar.torch.logprobs(model, rollouts["prompts"], **given)  # the planted violator
+    assert (found - unmasked)[0].abs().max() > 1e-3
+    warm = gradvar.torch.logprobs(model, rollouts["prompts"], temperature=2.0, **given)
+    assert warm.sum() != unmasked.sum()
+
+
+def test_maps_are_images_of_the_same_rows(model, bank, rollouts, clipping):
+    vectors = bank.scores.vectors
+    size, most, params = vectors.shape
+    flat = vectors.reshape(-1, params)
+
+    def kept(**settings):
+        return gradvar.torch.record(model, **rollouts, estimators=[clipping], **settings).scores
+
+    np.testing.assert_allclose(
+        kept(map="gram").cross, (flat @ flat.T).reshape(size, most, size, most), atol=1e-11
+    )
+    within = np.einsum("qmp,qnp->qmn", vectors, vectors)
+    np.testing.assert_allclose(kept(map="gram", cross=False).gram, within, atol=1e-11)
+    for name in ("hashed", "rademacher"):
+        image = np.asarray(Sketch(name, 16, 5)(jnp.asarray(flat))).reshape(size, most, 16)
+        np.testing.assert_allclose(kept(map=name, width=16, seed=5).vectors, image, atol=1e-11)
+        assert np.abs(kept(map=name, width=16, seed=6).vectors - image).max() > 0.1  # the planted violator
+
+
+def test_rows_as_trainers_keep_them(model, bank, rollouts, clipping):
+    by_row = {
+        k: torch.as_tensor(v).flatten(0, 1)
+        for k, v in rollouts.items()
+        if k not in ("prompts", "prompt_mask")
+    }
+    prompts, allowed = (
+        torch.as_tensor(rollouts[k]).repeat_interleave(6, 0) for k in ("prompts", "prompt_mask")
+    )
+    given = {"prompt_mask": allowed.long(), "estimators": [clipping]} | by_row
+    found = gradvar.torch.record(model, prompts, **given, group=6)
+    np.testing.assert_array_equal(found.scores.vectors, bank.scores.vectors)
+    np.testing.assert_array_equal(found.pool.rewards, bank.pool.rewards)
+    with pytest.raises(ValueError, match=r"^prompts: row 1 differs from its group's first of 6"):
+        gradvar.torch.record(model, prompts[[0, 6, *range(2, 18)]], **given, group=6)
+    with pytest.raises(ValueError, match=r"^group: None with 18 completions"):
+        gradvar.torch.record(model, prompts, **given)
+
+
+def test_the_bank_is_a_bank(bank, clipping, tmp_path):
+    found = bank.evaluate([catalogue.get("rloo"), clipping], (2,), over="rollouts", slices=3)
+    assert all(m.trace_cov > 0 for m in found.moments.values())
+    opened = ScoreBank.open(bank.save(tmp_path / "bank"))
+    again = opened.evaluate([catalogue.get("rloo"), clipping], (2,), over="rollouts", slices=3)
+    assert again.moments["rloo", 2].trace_cov == found.moments["rloo", 2].trace_cov
+    assert opened.info["only"] is None
+    assert repr(opened) == repr(bank)
+
+
+@pytest.mark.slow
+def test_advice_from_a_trainers_rollouts():
+    model, rng = models.Llama(), np.random.default_rng(2)
+    prompts, completions = rng.integers(0, 7, (40, 2)), rng.integers(0, 7, (40, 8, 3))
+    rewards = (rng.random((40, 8)) < rng.random((40, 1))).astype(float)
+    bank = gradvar.torch.record(model, prompts, completions, rewards)
+    assert advise(bank, cost_per_prompt=1.0).best >= 2
+
+
+def test_the_model_is_left_as_it_was(rollouts):
+    model = models.Llama()
+    model.train()
+    model.model.norm.eval()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    for parameter in list(model.parameters())[:3]:
+        parameter.requires_grad_(False)
+    bank = gradvar.torch.record(model, **rollouts, way="loop")
+    assert len(bank.info["parameters"]) == len(before) - 3  # what requires no gradient has no part
+    assert model.training
+    assert model.dropout.training
+    assert not model.model.norm.training
+    assert all(p.grad is None and torch.equal(p, before[n]) for n, p in model.named_parameters())
+    np.testing.assert_array_equal(
+        bank.pool.logp, gradvar.torch.record(model, **rollouts, way="loop").pool.logp
+    )  # dropout would differ
+
+
+class Bad(torch.nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.table, self.kind = torch.nn.Embedding(7, 7).double(), kind
+
+    def forward(self, tokens):
+        logits = self.table(tokens)
+        if self.kind == "around":
+            return logits + 1e-6 * logits.mean(1, keepdim=True)
+        return {
+            "flat": logits[..., 0],
+            "nan": logits * float("nan"),
+            "int": tokens[..., None].repeat(1, 1, 7),
+        }[self.kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("around", "give a causal model"),
+        ("flat", r"torch.float64 of shape \(2, 4\).*\[row, token, vocab\]"),
+        ("nan", "its logits are NaN"),
+        ("int", "torch.int64 of shape"),
+    ],
+)
+def test_bad_models_are_refused_in_one_line(kind, message, rollouts):
+    with pytest.raises(ValueError, match=f"^model: .*{message}") as caught:
+        gradvar.torch.record(Bad(kind), **rollouts)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"map": "tokens"}, "map: 'tokens' is not made from PyTorch models"),
+        ({"only": "absent"}, "only: 'absent' picks none of 14 parameters; their names are like 'model"),
+        ({"memory": 1e3, "map": "gram"}, "memory: .* GB for .* rows of 576 parameters with map='gram'"),
+        ({"temperature": 0}, "temperature: 0; give"),
+        ({"rewards": np.ones((3, 5))}, r"rewards: shape \(3, 5\); give \(3, 6\)"),
+        ({"rewards": np.full((3, 6), np.nan)}, r"rewards: nan at \[0, 0\]"),
+        ({"logp_old": np.zeros((3, 6, 3))}, r"logp_old: shape \(3, 6, 3\); give \(3, 6, 4\)"),
+        ({"prompt_mask": PROMPT_MASK[:, ::-1]}, "prompt_mask: prompt 0 has padding after a token"),
+        ({"prompt_mask": 0 * PROMPT_MASK}, "prompts: prompt 0 is all padding"),
+        ({"mask": np.ones((3, 6, 5))}, "mask: shape"),
+        ({"completions": np.full((3, 6, 4), 9)}, "completions, prompts: token 9 is not among 0..6"),
+        (
+            {"completions": np.full((3, 6, 4), -100)},
+            "completions: token -100 at prompt 0, rollout 0, place 0",
+        ),
+        ({"completions": np.ones((3, 6, 4))}, "completions: shape .* float64; give integer token ids"),
+        ({"completions": np.ones((2, 6, 4), int)}, r"completions: shape \(2, 6, 4\) for 3 prompts"),
+        (
+            {k: None for k in ("mask", "logp_old")} | {"completions": np.ones((3, 3, 4), int)},
+            "completions: 3 rollouts of each prompt; a bank needs at least 4",
+        ),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(change, message, model, rollouts):
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        gradvar.torch.record(model, **rollouts | change)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_lies_behind_the_mask_does_not_matter(model, bank, rollouts, clipping):
+    filled = np.where(rollouts["mask"], rollouts["completions"], -100)
+    found = gradvar.torch.record(model, **rollouts | {"completions": filled}, estimators=[clipping])
+    np.testing.assert_allclose(found.scores.vectors, bank.scores.vectors, rtol=0, atol=1e-12)
+    given = {k: v for k, v in rollouts.items() if k != "mask"}
+    stopped = gradvar.torch.record(model, **given, stop=STOP, estimators=[clipping])
+    np.testing.assert_array_equal(stopped.pool.mask, bank.pool.mask)
+    whole = gradvar.torch.record(model, **given)  # the planted violator: what follows the stop token counts
+    assert (whole.pool.mask != bank.pool.mask).any()
+
+
+@pytest.mark.parametrize("family", ["Qwen2", "Llama", "GPT2"])
+@pytest.mark.slow
+def test_hugging_face_models(family, rollouts):
+    """Log-probabilities as the library has them with left padding and positions; rows as plain autograd has them."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 7, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 2, "num_key_value_heads": 1}
+    if family == "GPT2":
+        sizes = {
+            "vocab_size": 7,
+            "n_embd": 16,
+            "n_layer": 2,
+            "n_head": 2,
+            "bos_token_id": 0,
+            "eos_token_id": 6,
+        }
+    model = getattr(transformers, f"{family}{'LMHeadModel' if family == 'GPT2' else 'ForCausalLM'}")(
+        getattr(transformers, f"{family}Config")(**sizes)
+    ).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    prompts, completions = (torch.as_tensor(rollouts[k]) for k in ("prompts", "completions"))
+    rows = torch.cat([prompts.repeat_interleave(6, 0), completions.flatten(0, 1)], 1)
+    allowed = torch.cat([torch.as_tensor(PROMPT_MASK).repeat_interleave(6, 0), torch.ones(18, 4).bool()], 1)
+    positions = (allowed.long().cumsum(-1) - 1).clamp(min=0)
+    logits = model(input_ids=rows, attention_mask=allowed.long(), position_ids=positions).logits
+    logp = torch.log_softmax(logits, -1)[:, 2:-1].gather(-1, rows[:, 3:, None])[..., 0].reshape(3, 6, 4)
+    counted = torch.as_tensor(rollouts["mask"])
+    given = {k: v for k, v in rollouts.items() if k not in ("rewards", "logp_old")}
+    found = gradvar.torch.logprobs(model, **given)
+    torch.testing.assert_close(found, torch.where(counted, logp, 0.0).detach(), rtol=0, atol=2e-5)
+    bank = gradvar.torch.record(model, **rollouts)
+    assert bank.info["way"].startswith("torch vmap")
+    vectors = bank.scores.vectors
+    for q, n in ((0, 0), (2, 5)):
+        weights = bank.rows.basis[q, n, 0]
+        slope = torch.autograd.grad(
+            (logp[q, n] * torch.as_tensor(weights)).sum(), list(model.parameters()), retain_graph=True
+        )
+        expected = torch.cat([g.flatten() for g in slope]).numpy()
+        row = int(np.flatnonzero(bank.rows.rollout[q] == n)[0])
+        np.testing.assert_allclose(vectors[q, row], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+        assert np.abs(vectors[q, row - 1] - expected).max() > 0.01  # the planted violator: another row's
