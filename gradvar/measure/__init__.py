@@ -23,3 +23,4 @@ from gradvar.measure.schemes import choose as choose
 from gradvar.measure.summary import Summary as Summary
 from gradvar.measure.trace import ScoreTrace as ScoreTrace
 from gradvar.measure.trace import score_trace as score_trace
+from gradvar.measure.verifier import Verifier as Verifier

@@ -8,7 +8,6 @@ rollouts the model is traced once for all group sizes and estimators.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -17,9 +16,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from gradvar.measure.devices import Devices, workers
 from gradvar.measure.exact import check_group_size
 from gradvar.measure.scene import Tables, tabulate
 from gradvar.measure.side import NAMES, Side, exact_side, pilot_side
+from gradvar.measure.stages import Sums, draw_of, fresh_of, pull_of, roll_of, sums_of, weights_of
 from gradvar.measure.statistics import FIGURES, BlockSums, figures
 from gradvar.types import (
     Batch,
@@ -31,7 +32,6 @@ from gradvar.types import (
     Policy,
     Task,
     as_estimator,
-    token_weights,
 )
 
 Progress = Callable[[int, int], None]
@@ -54,6 +54,7 @@ def direct(
     ref_params: PyTree | None = None,
     side: Side | None = None,
     chunk: int | None = None,
+    devices: Devices = "all",
 ) -> Moments:
     """Moments of ``estimator``'s gradient from ``replicates`` independent batches, with standard errors.
 
@@ -61,7 +62,7 @@ def direct(
     """
     return direct_many(
         [estimator], policy, params, task, group_size, key=key, replicates=replicates, prompts=prompts,
-        old_params=old_params, ref_params=ref_params, side=side, chunk=chunk,
+        old_params=old_params, ref_params=ref_params, side=side, chunk=chunk, devices=devices,
     )[0]  # fmt: skip
 
 
@@ -79,6 +80,7 @@ def direct_many(
     ref_params: PyTree | None = None,
     side: Side | None = None,
     chunk: int | None = None,
+    devices: Devices = "all",
     on_progress: Progress | None = None,
 ) -> list[Moments]:
     """Moments of several estimators on the same rollouts, in the order given.
@@ -89,13 +91,18 @@ def direct_many(
     policy), ``ref_params`` are the reference policy's (default ``old_params``). ``side`` supplies critics and
     baselines; the default is exact where policy and task can be listed, and from a pilot sample elsewhere. ``chunk`` is
     the number of pairs handled at a time (default: by memory); results do not depend on it beyond rounding.
+    ``devices``: who shares the chunks: "all" (of all processes, where ``jax.distributed`` runs), a number, or a list.
+    Each makes whole chunks, and the chunks' sums are added in their order, so results do not depend on them at all.
 
     grad J is exact where policy and task can be listed; elsewhere bias factor and cosine are taken against an unbiased
     reference, leave-one-out on rollouts of the same prompts under ``params``: the replicate's own rollouts on policy,
     fresh ones off policy.
-    Raises ``ValueError`` on a group size below an estimator's least, or replicates that are odd or below 16.
+    Raises ``ValueError`` on a group size below an estimator's least, on replicates that are odd or below 16, and where
+    a gradient is not finite.
     """
-    run = _Run(estimators, policy, params, task, group_size, prompts, old_params, ref_params, side, key)
+    run = _Run(
+        estimators, policy, params, task, group_size, prompts, old_params, ref_params, side, key, devices
+    )
     sums = run.accumulate(key, replicates, chunk, on_progress)
     return [run.moments(index, sums) for index in range(len(run.estimators))]
 
@@ -130,15 +137,6 @@ def reference(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Ar
 REFERENCE = Estimator("reference", reference)
 
 
-class _Sums(eqx.Module):
-    """Block sums of every estimator (E, the reference last where grad J is unknown)."""
-
-    gradients: Float[Array, "estimator block param"]
-    squares: Float[Array, "estimator block"]
-    pairs: Float[Array, "estimator block"]
-    count: Float[Array, " block"]
-
-
 class _Run:
     """One measurement: what is fixed over its replicates, and the jitted stages applied to them."""
 
@@ -154,7 +152,9 @@ class _Run:
         ref_params: PyTree | None,
         side: Side | None,
         key: PRNGKeyArray,
+        devices: Devices = 1,
     ) -> None:
+        self.workers = workers(devices)
         self.estimators = tuple(as_estimator(e) for e in estimators)
         if not self.estimators:
             raise ValueError("estimators: the list is empty; give at least one")
@@ -205,14 +205,15 @@ class _Run:
         self, key: PRNGKeyArray, pairs: Int[Array, " pair"]
     ) -> Float[Array, "pair 2 estimator param"]:
         """The gradients of every measured estimator for the pairs of these numbers."""
-        prompts, keys = _draw(self.task, self.fixed, key, pairs, self.size, self.group_size)
+        draw = eqx.Partial(draw_of, self.task, self.size, self.group_size)
+        prompts, keys = self.workers.over(draw, (self.fixed, key), (pairs,))
         # What is the same object is scored once: on policy that saves two passes in three.
         old = self.old if self.off_policy else None
         ref = None if self.ref is self.old else self.ref
         own = self._pulled(prompts, keys, old, ref, self.measured, self.side, self.needs)
         if self.tables is not None or not self.off_policy:
             return own
-        fresh = jax.vmap(jax.vmap(partial(jax.random.fold_in, data=1)))(keys)
+        fresh = self.workers.over(fresh_of, (), (keys,))
         truth = self._pulled(prompts, fresh, None, None, (REFERENCE,), None, ())
         return jnp.concatenate([own, truth], axis=2)
 
@@ -226,31 +227,54 @@ class _Run:
         side: Side | None,
         needs: tuple[str, ...],
     ) -> Float[Array, "pair 2 estimator param"]:
-        rollouts = _roll(self.policy, self.task, self.params, old, ref, prompts, keys, side, needs)
-        weights = _weights(estimators, rollouts, self.size, self.group_size)
-        return _pull(self.policy, self.params, prompts, rollouts["completions"], weights, self._vectorised())
+        over = self.workers.over
+        roll = eqx.Partial(roll_of, self.policy, self.task, needs)
+        rollouts = over(roll, (self.params, old, ref, side), (prompts, keys))
+        weights = over(eqx.Partial(weights_of, estimators, self.size, self.group_size), (), (rollouts,))
+        pull = eqx.Partial(pull_of, self.policy, self._vectorised())
+        return over(pull, (self.params,), (prompts, rollouts["completions"], weights))
 
     def accumulate(
         self, key: PRNGKeyArray, replicates: int, chunk: int | None, on_progress: Progress | None
-    ) -> _Sums:
+    ) -> Sums:
         """Block sums over all replicates, a chunk of pairs at a time."""
         number = _pairs(replicates)
         per_gradient = ravel_pytree(self.params)[0].nbytes * (len(self.estimators) + 1)
         blocks = int(min(BLOCKS, number, max(8, _MEMORY // per_gradient)))
         chunk = int(max(1, min(number, _MEMORY // (4 * per_gradient)))) if chunk is None else chunk
-        sums: _Sums | None = None
-        for start in range(0, number, chunk):
+        self.workers = self.workers.at_most(-(-number // chunk))
+        sums: Sums | None = None
+        for start in range(0, number, chunk * self.workers.size):
             # The last chunk is filled up with pairs of no weight: one shape, one trace.
-            pairs = jnp.arange(start, start + chunk)
+            pairs = jnp.arange(start, start + chunk * self.workers.size)
             gradients = self.gradients(key, pairs)
-            part = _block_sums(gradients, pairs * blocks // number, pairs < number, blocks)
-            sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
+            made = self.workers.over(eqx.Partial(sums_of, blocks), (number,), (gradients, pairs))
+            for part in self._parts(made):
+                sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
             if on_progress is not None:
-                on_progress(min(start + chunk, number) * 2, replicates)
+                on_progress(min(start + len(pairs), number) * 2, replicates)
         assert sums is not None
+        self._refuse_no_number(sums)
         return sums
 
-    def moments(self, index: int, sums: _Sums) -> Moments:
+    def _parts(self, made: Sums) -> list[Sums]:
+        """Every device's sums, in the order of their chunks."""
+        whole, size = self.workers.whole(made), self.workers.size
+        each = jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:]), whole) if size > 1 else whole
+        return (
+            [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), each) for i in range(size)]
+            if size > 1
+            else [whole]
+        )
+
+    def _refuse_no_number(self, sums: Sums) -> None:
+        for estimator, squares in zip(self.measured, np.asarray(sums.squares), strict=False):
+            if not np.isfinite(squares).all():
+                raise ValueError(
+                    f"params: a gradient of {estimator.name} is not finite; mend the model, the task or the estimator"
+                )
+
+    def moments(self, index: int, sums: Sums) -> Moments:
         """The figures of one estimator."""
         own = sums.gradients[index]
         count = np.asarray(sums.count, np.float64)
@@ -299,125 +323,3 @@ def _pairs(replicates: int) -> int:
     if replicates < 16 or replicates % 2:
         raise ValueError(f"replicates: {replicates}; give an even number of at least 16")
     return replicates // 2
-
-
-@eqx.filter_jit
-def _draw(
-    task: Task, fixed: Array | None, key: PRNGKeyArray, pairs: Int[Array, " pair"], size: int, group_size: int
-) -> tuple[PyTree, PRNGKeyArray]:
-    """Prompts of every pair, each repeated for its rollouts [pair, N, ...], and two sampling keys [pair, 2]."""
-
-    def one(pair: Array) -> tuple[PyTree, PRNGKeyArray]:
-        key_prompts, first, second = jax.random.split(jax.random.fold_in(key, pair), 3)
-        prompts = task.prompts(key_prompts, size) if fixed is None else fixed
-        return jax.tree.map(partial(jnp.repeat, repeats=group_size, axis=0), prompts), jnp.stack(
-            [first, second]
-        )
-
-    return jax.vmap(one)(pairs)
-
-
-@eqx.filter_jit
-def _roll(
-    policy: Policy,
-    task: Task,
-    params: PyTree,
-    old_params: PyTree | None,
-    ref_params: PyTree | None,
-    prompts: PyTree,
-    keys: PRNGKeyArray,
-    side: Side | None,
-    needs: tuple[str, ...],
-) -> dict[str, Array]:
-    """Sample and score flat rollouts [pair, 2, N, ...]; old parameters None: the current; reference None: the old."""
-
-    def one(prompts: PyTree, key: PRNGKeyArray) -> dict[str, Array]:
-        completions = policy.sample(params if old_params is None else old_params, key, prompts, 1)
-
-        def scored(values: PyTree | None, otherwise: Array) -> Array:
-            return otherwise if values is None else policy.logprobs(values, prompts, completions)[:, 0]
-
-        logp = policy.logprobs(params, prompts, completions)[:, 0]
-        logp_old = scored(old_params, logp)
-        found = {
-            "completions": completions[:, 0],
-            "rewards": task.reward(prompts, completions)[:, 0],
-            "mask": policy.mask(completions)[:, 0],
-            "logp": logp,
-            "logp_old": logp_old,
-            "logp_ref": scored(ref_params, logp_old),
-        }
-        return {**found, **(side(prompts, completions[:, 0], needs) if side is not None else {})}
-
-    return jax.vmap(lambda p, pair: jax.vmap(lambda k: one(p, k))(pair))(prompts, keys)
-
-
-@eqx.filter_jit
-def _weights(
-    estimators: tuple[Estimator, ...], rollouts: dict[str, Array], size: int, group_size: int
-) -> Float[Array, "pair 2 estimator rollout time"]:
-    """Token weights of every estimator on every replicate."""
-
-    def one(flat: dict[str, Array]) -> Float[Array, "estimator rollout time"]:
-        grouped = {name: x.reshape(size, group_size, *x.shape[1:]) for name, x in flat.items()}
-        greedy, baseline = (
-            grouped[n][:, 0] if n in grouped else None for n in ("greedy_rewards", "baseline")
-        )
-        batch = Batch(
-            grouped["rewards"].astype(grouped["logp"].dtype),
-            grouped["logp_old"],
-            grouped["mask"],
-            logp_ref=grouped["logp_ref"],
-            logp_sampler=grouped["logp_old"],
-            values=grouped.get("values"),
-            greedy_rewards=greedy,
-            baseline=baseline,
-        )
-        weights = jnp.stack([token_weights(e, grouped["logp"], batch) for e in estimators])
-        return weights.reshape(len(estimators), size * group_size, -1)
-
-    return jax.vmap(jax.vmap(one))({n: x for n, x in rollouts.items() if n != "completions"})
-
-
-@eqx.filter_jit
-def _pull(
-    policy: Policy,
-    params: PyTree,
-    prompts: PyTree,
-    completions: Int[Array, "pair 2 rollout time"],
-    weights: Float[Array, "pair 2 estimator rollout time"],
-    vectorised: int,
-) -> Float[Array, "pair 2 estimator param"]:
-    """Gradients in parameter space: one forward pass per replicate, one backward pass per estimator."""
-
-    def one(inputs: tuple[PyTree, Array, Array]) -> Float[Array, "estimator param"]:
-        prompt, completion, weight = inputs
-        _, pull = jax.vjp(lambda p: policy.logprobs(p, prompt, completion[:, None])[:, 0], params)
-        return jax.vmap(lambda w: ravel_pytree(pull(w)[0])[0])(weight)
-
-    both = jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), prompts)
-    flat = (both, *(x.reshape(-1, *x.shape[2:]) for x in (completions, weights)))
-    out = jax.lax.map(one, flat, batch_size=min(vectorised, flat[1].shape[0]))
-    return out.reshape(*weights.shape[:3], -1)
-
-
-@eqx.filter_jit
-def _block_sums(
-    gradients: Float[Array, "pair 2 estimator param"],
-    block: Int[Array, " pair"],
-    real: Array,
-    blocks: int,
-) -> _Sums:
-    """Sum a chunk's replicates into their blocks; pairs that are not ``real`` count for nothing."""
-    gradients = gradients * real[:, None, None, None]
-    first, second = gradients[:, 0], gradients[:, 1]
-
-    def into_blocks(x: Array) -> Array:
-        return jnp.moveaxis(jax.ops.segment_sum(x, block, blocks), 0, min(1, x.ndim - 1))
-
-    return _Sums(
-        gradients=into_blocks(first + second),
-        squares=into_blocks((gradients**2).sum((1, 3))),
-        pairs=into_blocks((first * second).sum(-1)),
-        count=into_blocks(2.0 * real),
-    )

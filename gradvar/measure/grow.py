@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
 from gradvar.measure.bank import Rows, ScoreBank, Scores
+from gradvar.measure.devices import Devices, workers
 from gradvar.measure.record import exact_truth, find_basis, on_policy, score_rows, side_for, with_truth
-from gradvar.measure.rollouts import Pool, draw_pool
+from gradvar.measure.rollouts import Draw, Pool
 from gradvar.measure.side import NAMES, Side
 from gradvar.types import Estimator, Objective, Policy, Task, as_estimator
 
@@ -31,6 +32,7 @@ def grow(
     ref_params: PyTree | None = None,
     side: Side | None = None,
     memory: float = 4e9,
+    devices: Devices = "all",
 ) -> ScoreBank:
     """The bank with ``prompts`` more prompts, or ``rollouts`` more rollouts of each prompt, and a basis for
     ``estimators`` too.
@@ -55,7 +57,7 @@ def grow(
         raise ValueError(
             "old_params: the bank was recorded differently (on or off policy); give what it was recorded with"
         )
-    served = tuple(as_estimator(e) for e in estimators)
+    served, who = tuple(as_estimator(e) for e in estimators), workers(devices)
     pool, size, count = bank.pool, *bank.pool.shape[:2]
     if prompts or rollouts:
         key_prompts, key_draw = jax.random.split(key)
@@ -64,7 +66,10 @@ def grow(
         needs = tuple(n for n in NAMES if n in pool.arrays())
         side = side or side_for(policy, task, old, tables, needs, key_draw)
         more = rollouts or count
-        new = draw_pool(policy, params, task, key_draw, listed, more, old, ref, side, needs, more)
+        sampler = None if old is params else old
+        reference = None if ref is old else ref
+        draw = Draw(policy, task, params, sampler, reference, key_draw, side, needs, more, who)
+        new = draw(listed, more)
         pool = pool.join(on_policy(new) if old_params is None else new, 0 if prompts else 1)
     else:
         truth = bank.scores.true_gradient
@@ -74,12 +79,13 @@ def grow(
     info["estimators"] = list(dict.fromkeys([*bank.info["estimators"], *(e.name for e in served)]))
     kept, settings = info["map"], (info["width"], info["seed"], info["cross"], memory, None)
     if bank.scores.vectors is None:
-        scores = score_rows(policy, params, pool, rows, kept, *settings, truth)
+        scores = score_rows(policy, params, pool, rows, kept, *settings, truth, devices=who)
     else:
         known = np.zeros((*pool.shape[:2], basis.shape[2]), bool)
         known[:size, :count, : bank.rows.basis.shape[2]] = np.any(bank.rows.basis != 0, -1)
         fresh = rows.real & ~known[np.arange(len(known))[:, None], rows.rollout, rows.slot]
-        made = score_rows(policy, params, pool, dataclasses.replace(rows, real=fresh), kept, *settings, truth)
+        new_rows = dataclasses.replace(rows, real=fresh)
+        made = score_rows(policy, params, pool, new_rows, kept, *settings, truth, devices=who)
         assert made.vectors is not None
         scores = Scores(vectors=_merged(bank, rows, fresh, made.vectors))
     if truth is not None:

@@ -25,6 +25,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from gradvar.measure.devices import ALONE, Workers, padded
 from gradvar.measure.ghost import scores, trace_policy
 from gradvar.measure.tapped import Tapped
 from gradvar.types import Policy
@@ -85,25 +86,51 @@ def row_images(
     sketch: Sketch,
     chunk: int,
     way: Way = "auto",
+    devices: Workers = ALONE,
 ) -> Iterator[Float[np.ndarray, "chunk image"]]:
     """Images of J^T cotangent for every row, a chunk at a time; ``prompts`` has one entry per row.
 
     Scores are made by one vectorised backward pass per chunk, or from its factors, as ``way`` says. The last
-    chunk is filled up: one trace."""
+    chunk is filled up: one trace. Each of ``devices`` makes a chunk at a time, in the passes that one device would
+    make, so that a row's score does not depend on their number. Raises ``ValueError`` for a score that is not finite.
+    """
     number = len(completions)
     way = FASTEST if way == "auto" else way
     tapped = trace_policy(policy, params, prompts, completions.shape[1]) if way == "factors" else None
     few = min(chunk, max(_FEWEST, _CACHE // sum(x.nbytes for x in jax.tree.leaves(params))))
     chunk = -(-chunk // few) * few
-    for start in range(0, number, chunk):
-        rows = np.minimum(np.arange(start, start + chunk), number - 1)
-        prompt, completion, cotangent = _take((prompts, completions, cotangents), rows)
-        images = _images(policy, tapped, params, prompt, completion, cotangent, few, sketch)
-        yield np.asarray(images)[: number - start]
+    workers = devices.at_most(-(-number // few))
+    each = min(chunk, -(-number // (few * workers.size)) * few) if workers.size > 1 else chunk
+    make = eqx.Partial(_images_of, policy, tapped, few, sketch)
+    for start in range(0, number, each * workers.size):
+        rows = np.minimum(np.arange(start, start + each * workers.size), number - 1)
+        found = workers.over(make, (params,), _take((prompts, completions, cotangents), rows))
+        images = np.asarray(workers.whole(found))[: number - start]
+        if not np.isfinite(images).all():
+            row = start + int(np.argmin(np.isfinite(images).all(1)))
+            raise ValueError(
+                f"params: the score of row {row} of {number} is not finite; mend the model first"
+            )
+        for at in range(0, len(images), chunk):  # pieces as one device makes them
+            yield images[at : at + chunk]
 
 
 def _take(tree: PyTree, rows: Int[np.ndarray, " row"]) -> PyTree:
     return jax.tree.map(lambda x: jnp.asarray(x[rows]), tree)
+
+
+def _images_of(
+    policy: Policy,
+    tapped: Tapped | None,
+    few: int,
+    sketch: Sketch,
+    at: Array | int,
+    params: PyTree,
+    prompts: PyTree,
+    completions: Array,
+    cotangents: Array,
+) -> Float[Array, "row image"]:
+    return _images(policy, tapped, params, prompts, completions, cotangents, few, sketch)
 
 
 @eqx.filter_jit
@@ -151,6 +178,7 @@ def token_images(
     prompts: PyTree,
     completions: Int[np.ndarray, "prompt rollout time"],
     sketch: Sketch,
+    devices: Workers = ALONE,
 ) -> Float[np.ndarray, "prompt rollout time image"]:
     """A sketch of every single token's score, in forward mode: one directional derivative per column.
 
@@ -158,7 +186,17 @@ def token_images(
     backward passes where a basis would have more than about K vectors per rollout."""
     if sketch.name not in ("rademacher", "gaussian"):
         raise ValueError(f"map: '{sketch.name}' has no forward mode; give rademacher or gaussian")
-    return np.asarray(_token_images(policy, params, prompts, jnp.asarray(completions), sketch))
+    size = len(completions)
+    workers = devices.at_most(size)
+    given = padded((prompts, jnp.asarray(completions)), workers.size)
+    found = workers.over(eqx.Partial(_token_images_of, policy, sketch), (params,), given)
+    return np.asarray(workers.whole(found))[:size]
+
+
+def _token_images_of(
+    policy: Policy, sketch: Sketch, at: Array | int, params: PyTree, prompts: PyTree, completions: Array
+) -> Float[Array, "prompt rollout time image"]:
+    return _token_images(policy, params, prompts, completions, sketch)
 
 
 @eqx.filter_jit

@@ -6,6 +6,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
@@ -17,9 +18,10 @@ from jaxtyping import Float, PRNGKeyArray, PyTree
 from gradvar.measure.bank import Rows, ScoreBank, Scores
 from gradvar.measure.basis import regions, span
 from gradvar.measure.contract import design, partition_weights
+from gradvar.measure.devices import ALONE, Devices, Workers, workers
 from gradvar.measure.parallel import side_by_side
 from gradvar.measure.passes import FASTEST, MapName, Sketch, Way, row_images, token_images
-from gradvar.measure.rollouts import Pool, draw_pool
+from gradvar.measure.rollouts import Draw, Pool
 from gradvar.measure.scene import tabulate
 from gradvar.measure.side import NAMES, Side, exact_side, pilot_side
 from gradvar.types import Estimator, FinitePolicy, FiniteTask, Objective, Policy, Task, as_estimator
@@ -51,6 +53,7 @@ def record(
     chunk: int | None = None,
     way: Way = "auto",
     tolerance: float | None = None,
+    devices: Devices = "all",
 ) -> ScoreBank:
     """Sample ``rollouts`` completions of each prompt from ``old_params`` and keep their scores at ``params``.
 
@@ -72,10 +75,119 @@ def record(
     ``ValueError`` says what to change. ``chunk``: rows per backward pass. ``way``: how scores are formed,
     "vmap" of the gradient or "factors" (activations and cotangents, see ``ghost``); "auto" chooses by
     measured cost; ``print(bank)`` says what was chosen. ``tolerance``: the relative residual of token weights
-    (default 1e-9 in float64, 2e-6 in float32)."""
-    started = time.perf_counter()
+    (default 1e-9 in float64, 2e-6 in float32).
+
+    ``devices``: who shares the prompts and the rows: "all" (of all processes, where ``jax.distributed`` runs; every
+    process then gets the bank), a number, or a list. A prompt's random keys do not depend on them, nor do the numbers,
+    to the last bit, where the policy multiplies no matrices; where it does, log-probabilities agree to rounding.
+
+    Raises ``ValueError`` where the model or the task gives a number that is not finite. For long work,
+    ``record_long`` keeps shards on disk."""
+    job = prepare(
+        policy, params, task, key, prompts, rollouts, old_params, ref_params, estimators, cuts, map, width, cross,
+        side, memory, chunk, way, tolerance, devices,
+    )  # fmt: skip
+    return job.make(job.listed)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is fixed over a recording, whichever prompts of it are recorded."""
+
+    draw: Draw
+    listed: PyTree
+    rollouts: int
+    drawn: bool
+    on_policy: bool
+    served: tuple[Estimator, ...]
+    cuts: tuple[float, ...]
+    map: Map
+    width: int
+    cross: bool
+    seed: int
+    memory: float
+    chunk: int | None
+    way: Way
+    tolerance: float | None
+    truth: Float[np.ndarray, " param"] | None
+
+    @property
+    def size(self) -> int:
+        """Q, of all prompts."""
+        return len(jax.tree.leaves(self.listed)[0])
+
+    @property
+    def params_bytes(self) -> int:
+        """Of one score."""
+        flat = jax.eval_shape(lambda p: ravel_pytree(p)[0], self.draw.params)
+        return int(flat.size * flat.dtype.itemsize)
+
+    def make(self, prompts: PyTree, first: int = 0) -> ScoreBank:
+        """The bank of these prompts, of which ``first`` is the number of the first one."""
+        started = time.perf_counter()
+        policy, params, workers = self.draw.policy, self.draw.params, self.draw.devices
+        pool = self.draw(prompts, self.rollouts, first)
+        if self.on_policy:
+            pool = on_policy(pool)
+        sampled = time.perf_counter()
+        tolerance = self.tolerance or (1e-9 if pool.logp.dtype == np.float64 else 2e-6)
+        if self.map == "tokens":
+            sketch = Sketch("rademacher", self.width, self.seed)
+            rows, scores, kept = _by_tokens(policy, params, pool, sketch, workers)
+        else:
+            basis = find_basis(pool, self.served, self.cuts, tolerance / 4)
+            rows = Rows.of(basis)
+            kept = _resolve(self.map, rows, self.params_bytes, self.width, self.memory, self.cross)
+            scores = score_rows(
+                policy, params, pool, rows, kept, self.width, self.seed, self.cross, self.memory, self.chunk,
+                self.truth, self.way, workers,
+            )  # fmt: skip
+        if self.truth is not None:
+            scores = with_truth(scores, self.truth, kept)
+        seconds = {"sample": sampled - started, "scores": time.perf_counter() - sampled}
+        return ScoreBank(pool, rows, scores, self.drawn, tolerance, self._info(rows, kept, seconds))
+
+    def _info(self, rows: Rows, kept: str, seconds: dict[str, float]) -> dict[str, Any]:
+        tokens, devices = self.map == "tokens", self.draw.devices.size
+        return {
+            "map": kept, "width": self.width, "seed": self.seed,
+            "params": sum(x.size for x in jax.tree.leaves(self.draw.params)), "rows": rows.count,
+            "basis": int(rows.basis.shape[2]), "cross": self.cross, "on_policy": self.on_policy,
+            "estimators": [e.name for e in self.served], "cuts": list(self.cuts),
+            "policy": repr(self.draw.policy), "task": type(self.draw.task).__name__, "seconds": seconds,
+            "way": "forward mode" if tokens else FASTEST if self.way == "auto" else self.way,
+            "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
+            "device": jax.devices()[0].device_kind, "devices": devices,
+        }  # fmt: skip
+
+
+def prepare(
+    policy: Policy,
+    params: PyTree,
+    task: Task,
+    key: PRNGKeyArray,
+    prompts: int | PyTree,
+    rollouts: int,
+    old_params: PyTree | None,
+    ref_params: PyTree | None,
+    estimators: Sequence[Estimator | Objective],
+    cuts: Sequence[float],
+    map: Map,
+    width: int,
+    cross: bool,
+    side: Side | None,
+    memory: float,
+    chunk: int | None,
+    way: Way,
+    tolerance: float | None,
+    devices: Devices,
+    at_once: int | None = None,
+) -> Job:
+    """Everything about ``record`` that is settled before a rollout is drawn; ``at_once``: prompts that are held at a
+    time (None: all)."""
     if rollouts < 4:
         raise ValueError(f"rollouts: {rollouts}; a bank needs at least 4 of each prompt, two groups of two")
+    who = workers(devices)
     key_prompts, key_draw, key_side, key_map = jax.random.split(key, 4)
     drawn = isinstance(prompts, int | np.integer)
     listed = task.prompts(key_prompts, int(prompts)) if drawn else prompts
@@ -85,39 +197,21 @@ def record(
     size = len(jax.tree.leaves(listed)[0])
     flat = jax.eval_shape(lambda p: ravel_pytree(p)[0], params)
     params_bytes = flat.size * flat.dtype.itemsize
-    _predict(size * rollouts, params_bytes, map, width, memory)
-
+    predict((at_once or size) * rollouts, params_bytes, map, width, memory)
+    group = int(max(1, min(rollouts, _CHUNK // (1 + params_bytes // 64) // size + 1)))
     needs = tuple(n for n in NAMES if any(n in e.needs for e in served))
     truth, tables = exact_truth(policy, params, task, old, ref, listed, drawn)
     side = side or side_for(policy, task, old, tables, needs, key_side)
-    group = int(max(1, min(rollouts, _CHUNK // (1 + params_bytes // 64) // size + 1)))
-    pool = draw_pool(policy, params, task, key_draw, listed, rollouts, old, ref, side, needs, group)
-    if old_params is None:
-        pool = on_policy(pool)
-    sampled = time.perf_counter()
-
-    tolerance = tolerance or (1e-9 if pool.logp.dtype == np.float64 else 2e-6)
+    # what is the same object is scored once: the same pass need not be run and compiled again
+    draw = Draw(
+        policy, task, params, None if old is params else old, None if ref is old else ref, key_draw, side, needs, group,
+        who,
+    )  # fmt: skip
     seed = int(jax.random.bits(key_map, dtype=jnp.uint32))
-    if map == "tokens":
-        rows, scores, kept = _by_tokens(policy, params, pool, Sketch("rademacher", width, seed))
-    else:
-        basis = find_basis(pool, served, cuts, tolerance / 4)
-        rows = Rows.of(basis)
-        kept = _resolve(map, rows, params_bytes, width, memory, cross)
-        scores = score_rows(policy, params, pool, rows, kept, width, seed, cross, memory, chunk, truth, way)
-    if truth is not None:
-        scores = with_truth(scores, truth, kept)
-    info = {
-        "map": kept, "width": width, "seed": seed, "params": flat.size, "rows": rows.count,
-        "basis": int(rows.basis.shape[2]), "cross": cross, "on_policy": old_params is None,
-        "estimators": [e.name for e in served], "cuts": list(cuts), "policy": repr(policy),
-        "task": type(task).__name__,
-        "seconds": {"sample": sampled - started, "scores": time.perf_counter() - sampled},
-        "way": "forward mode" if map == "tokens" else FASTEST if way == "auto" else way,
-        "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
-        "device": jax.devices()[0].device_kind,
-    }  # fmt: skip
-    return ScoreBank(pool, rows, scores, drawn, tolerance, info)
+    return Job(
+        draw, listed, rollouts, drawn, old_params is None, served, tuple(cuts), map, width, cross, seed, memory, chunk,
+        way, tolerance, truth,
+    )  # fmt: skip
 
 
 def find_basis(
@@ -203,6 +297,7 @@ def score_rows(
     chunk: int | None,
     truth: Float[np.ndarray, " param"] | None,
     way: Way = "auto",
+    devices: Workers = ALONE,
 ) -> Scores:
     """One backward pass per row, and the image ``kept`` of each."""
     names: dict[str, MapName] = {"identity": "identity", "gram": "identity"}
@@ -223,6 +318,7 @@ def score_rows(
         sketch,
         chunk,
         way,
+        devices,
     )
     if kept == "gram" and cross:
         found, along = _gram(list(images), truth)
@@ -275,13 +371,15 @@ def with_truth(scores: Scores, truth: Float[np.ndarray, " param"], kept: str) ->
     return Scores(scores.vectors, scores.gram, scores.cross, products, truth)
 
 
-def _by_tokens(policy: Policy, params: PyTree, pool: Pool, sketch: Sketch) -> tuple[Rows, Scores, str]:
+def _by_tokens(
+    policy: Policy, params: PyTree, pool: Pool, sketch: Sketch, devices: Workers
+) -> tuple[Rows, Scores, str]:
     """Every token is its own basis vector."""
     size, _, time_ = pool.shape
     basis = np.eye(time_, dtype=pool.logp.dtype) * pool.mask[..., None, :]
     rows = Rows.of(basis)
     prompts = jax.tree.map(jnp.asarray, pool.prompts)
-    images = token_images(policy, params, prompts, pool.completions, sketch)
+    images = token_images(policy, params, prompts, pool.completions, sketch, devices)
     picked = images[np.arange(size)[:, None], rows.rollout, rows.slot] * rows.real[..., None]
     return rows, Scores(vectors=picked), "sketch tokens"
 
@@ -305,7 +403,7 @@ def _resolve(kind: Map, rows: Rows, params_bytes: int, width: int, memory: float
     return kind if kind in ("identity", "gram") else f"sketch {kind}"
 
 
-def _predict(rollouts: int, params_bytes: int, kind: Map, width: int, memory: float) -> None:
+def predict(rollouts: int, params_bytes: int, kind: Map, width: int, memory: float) -> None:
     """Refuse, before anything is drawn, what cannot fit even with one row per rollout."""
     need = {"identity": rollouts * params_bytes, "gram": rollouts * params_bytes}.get(
         kind, rollouts * width * 4

@@ -4,6 +4,7 @@ prompt."""
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from gradvar.measure.devices import ALONE, Workers, agreed, padded
 from gradvar.measure.side import Side
+from gradvar.measure.verifier import Verifier
 from gradvar.types import Batch, Policy, Task
 
 PER_PROMPT = ("greedy_rewards", "baseline")
@@ -108,69 +111,145 @@ def batch_of(arrays: dict[str, Array]) -> tuple[Float[Array, "prompt group time"
     )
 
 
-def draw_pool(
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What is fixed about a pool, whichever prompts of it are drawn: who samples, who is differentiated, with what
+    beside, and how many rollouts at a time. ``old`` None: the same as ``params``; ``ref`` None: the same as ``old``.
+    """
+
+    policy: Policy
+    task: Task
+    params: PyTree
+    old: PyTree | None
+    ref: PyTree | None
+    key: PRNGKeyArray
+    side: Side | None
+    needs: tuple[str, ...]
+    chunk: int
+    devices: Workers = ALONE
+
+    def __call__(self, prompts: PyTree, rollouts: int, first: int = 0) -> Pool:
+        """``rollouts`` completions for every prompt, with their rewards and log-probabilities.
+
+        ``first``: the number of the first prompt, where these are a part of more; what is drawn for a prompt depends
+        on the key and on its number only. ``chunk`` rollouts of all prompts at a time; the last chunk is drawn in full
+        and cut, so that one trace serves all. Raises ``ValueError`` where the model or the task gives no number."""
+        size = len(jax.tree.leaves(prompts)[0])
+        numbered = _numbers_prompts(self.policy)
+        if first and not numbered:
+            raise ValueError(
+                f"policy: {type(self.policy).__name__}.sample takes no first_prompt, so the prompts from {first} on "
+                "cannot be drawn apart from the others; add it (see policies.common.rollout_keys)"
+            )
+        workers = self.devices.at_most(size) if numbered else ALONE
+        given = padded(prompts, workers.size)
+        parts = []
+        for start in range(0, rollouts, self.chunk):
+            key = jax.random.fold_in(self.key, start)
+            found = self._rollouts(workers, key, given, first, size)
+            parts.append({name: np.asarray(x)[:size, : rollouts - start] for name, x in found.items()})
+        whole = {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]}
+        for name in PER_PROMPT:
+            if name in whole:
+                whole[name] = whole[name][:, 0]
+        pool = Pool(prompts=jax.tree.map(np.asarray, prompts), **whole)
+        _refuse_no_number(pool, first)
+        return pool
+
+    def _rollouts(
+        self, workers: Workers, key: PRNGKeyArray, prompts: PyTree, first: int, size: int
+    ) -> dict[str, Array]:
+        """Small programs, each compiled once."""
+        sampling = self.params if self.old is None else self.old
+        offset = jnp.asarray(first, jnp.int32) if first or workers.size > 1 else None
+        completions = workers.over(
+            eqx.Partial(_sampled, self.policy, self.chunk), (sampling, key, offset), (prompts,)
+        )
+
+        def scored(params: PyTree) -> Array:
+            return workers.over(eqx.Partial(_scored, self.policy), (params,), (prompts, completions))
+
+        logp = scored(self.params)
+        logp_old = logp if self.old is None else scored(self.old)
+        found = self._judged(workers, prompts, completions, logp.dtype, size)
+        found |= {
+            "completions": completions,
+            "logp": logp,
+            "logp_old": logp_old,
+            "logp_ref": logp_old if self.ref is None else scored(self.ref),
+        }
+        if self.side is not None and self.needs:
+            beside = eqx.Partial(_besides, self.needs, logp.dtype)
+            found |= workers.over(beside, (self.side,), (prompts, completions))
+        return workers.whole(found)
+
+    def _judged(
+        self, workers: Workers, prompts: PyTree, completions: Array, dtype: np.dtype, size: int
+    ) -> dict[str, Array]:
+        """Rewards and masks; a verifier in Python sees the prompts that are asked about, and not what fills up."""
+        task = self.task
+        if not isinstance(task, Verifier):
+            return workers.over(eqx.Partial(_judged, self.policy, task, dtype), (), (prompts, completions))
+        tokens = np.asarray(workers.whole(completions))
+        asked, answers = jax.tree.map(lambda x: np.asarray(x)[:size], prompts), tokens[:size]
+        rewards = agreed(lambda: task.reward(asked, answers), np.zeros(answers.shape[:2]))
+        mask = self.policy.mask(jnp.asarray(tokens))
+        return {"rewards": padded(rewards.astype(dtype), len(tokens)), "mask": mask}
+
+
+def _numbers_prompts(policy: Policy) -> bool:
+    """Whether ``sample`` can be told the number of its first prompt."""
+    return "first_prompt" in inspect.signature(policy.sample).parameters
+
+
+def _refuse_no_number(pool: Pool, first: int) -> None:
+    for name in ("rewards", "logp", "logp_old"):
+        array = getattr(pool, name)
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            q, n = bad[0, :2]
+            raise ValueError(
+                f"{name}: {array[tuple(bad[0])]} for prompt {first + q}, rollout {n}; "
+                f"{'the task' if name == 'rewards' else 'the model'} gives no finite number there, mend it first"
+            )
+
+
+def _sampled(
     policy: Policy,
-    params: PyTree,
-    task: Task,
-    key: PRNGKeyArray,
-    prompts: PyTree,
-    rollouts: int,
-    old_params: PyTree,
-    ref_params: PyTree,
-    side: Side | None,
-    needs: tuple[str, ...],
-    chunk: int,
-) -> Pool:
-    """``rollouts`` completions for every prompt from ``old_params``, with their rewards and
-    log-probabilities.
-
-    ``chunk`` rollouts of all prompts at a time; the last chunk is drawn in full and cut, so that one trace
-    serves all."""
-    old = None if old_params is params else old_params  # the same pass need not be run and compiled again
-    ref = None if ref_params is old_params else ref_params
-    parts = []
-    for start in range(0, rollouts, chunk):
-        key_chunk = jax.random.fold_in(key, start)
-        found = _draw(policy, task, params, old, ref, prompts, key_chunk, chunk, side, needs)
-        parts.append({name: np.asarray(x)[:, : rollouts - start] for name, x in found.items()})
-    whole = {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]}
-    for name in PER_PROMPT:
-        if name in whole:
-            whole[name] = whole[name][:, 0]
-    return Pool(prompts=jax.tree.map(np.asarray, prompts), **whole)
-
-
-def _draw(
-    policy: Policy,
-    task: Task,
-    params: PyTree,
-    old: PyTree | None,
-    ref: PyTree | None,
-    prompts: PyTree,
-    key: PRNGKeyArray,
     group: int,
-    side: Side | None,
-    needs: tuple[str, ...],
+    at: Array | int,
+    params: PyTree,
+    key: Array,
+    first: Array | None,
+    prompts: PyTree,
+) -> Array:
+    return _sample(policy, params, key, prompts, group, None if first is None else first + at)
+
+
+def _scored(policy: Policy, at: Array | int, params: PyTree, prompts: PyTree, completions: Array) -> Array:
+    return _logprobs(policy, params, prompts, completions)
+
+
+def _judged(
+    policy: Policy, task: Task, dtype: np.dtype, at: Array | int, prompts: PyTree, completions: Array
 ) -> dict[str, Array]:
-    """``old`` None: the same as ``params``; ``ref`` None: the same as ``old``. Small programs, each compiled once."""
-    completions = _sample(policy, params if old is None else old, key, prompts, group)
-    logp = _logprobs(policy, params, prompts, completions)
-    logp_old = logp if old is None else _logprobs(policy, old, prompts, completions)
-    found = _verify(policy, task, prompts, completions, logp.dtype)
-    found |= {
-        "completions": completions,
-        "logp": logp,
-        "logp_old": logp_old,
-        "logp_ref": logp_old if ref is None else _logprobs(policy, ref, prompts, completions),
-    }
-    if side is not None and needs:
-        found |= _beside(side, prompts, completions, needs, logp.dtype)
-    return found
+    return _verify(policy, task, prompts, completions, dtype)
+
+
+def _besides(
+    needs: tuple[str, ...], dtype: np.dtype, at: Array | int, side: Side, prompts: PyTree, completions: Array
+) -> dict[str, Array]:
+    return _beside(side, prompts, completions, needs, dtype)
 
 
 @eqx.filter_jit
-def _sample(policy: Policy, params: PyTree, key: PRNGKeyArray, prompts: PyTree, group: int) -> Array:
-    return policy.sample(params, key, prompts, group)
+def _sample(
+    policy: Policy, params: PyTree, key: PRNGKeyArray, prompts: PyTree, group: int, first: Array | None
+) -> Array:
+    if first is None:
+        return policy.sample(params, key, prompts, group)
+    numbered: Any = policy.sample  # of those policies that number their prompts
+    return numbered(params, key, prompts, group, first_prompt=first)
 
 
 @eqx.filter_jit
@@ -182,7 +261,12 @@ def _logprobs(policy: Policy, params: PyTree, prompts: PyTree, completions: Arra
 def _verify(
     policy: Policy, task: Task, prompts: PyTree, completions: Array, dtype: np.dtype
 ) -> dict[str, Array]:
-    rewards = task.reward(prompts, completions).astype(dtype)
+    try:
+        rewards = task.reward(prompts, completions).astype(dtype)
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+        raise ValueError(
+            f"task: {type(task).__name__}.reward is not made of JAX operations; wrap it: gv.measure.Verifier(task)"
+        ) from None
     return {"rewards": rewards, "mask": policy.mask(completions)}
 
 

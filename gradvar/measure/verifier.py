@@ -1,0 +1,112 @@
+"""A verifier in Python: rewards that no device can compute, with a limit of time, and no failure passed over."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+
+class Judged(Protocol):
+    """Prompts, and a reward that is Python on NumPy arrays."""
+
+    def prompts(self, key: PRNGKeyArray, num: int) -> Any:
+        """``num`` prompts."""
+        ...
+
+    def reward(self, prompts: Any, completions: Any) -> Any:
+        """The reward of every completion, [prompt, group]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Verifier:
+    """A task whose ``reward`` is Python: parsers, interpreters, checkers of answers.
+
+    ``task.reward`` is called with NumPy arrays of one prompt [1, ...] and one completion [1, 1, T] at a time.
+    ``time_limit``: seconds that one call may take (None: any). ``otherwise``: the reward of a completion on which it
+    raises, takes longer, or gives no finite number; such completions are counted in a warning. Without it they are a
+    ``ValueError`` that names the prompt and the rollout.
+
+    Python cannot end a call that hangs: it is left to its thread, which ends with the process.
+    """
+
+    task: Judged
+    time_limit: float | None = None
+    otherwise: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ValueError(f"time_limit: {self.time_limit}; give seconds above 0, or None")
+        if self.otherwise is not None and not np.isfinite(self.otherwise):
+            raise ValueError(f"otherwise: {self.otherwise}; give a finite reward, or None")
+
+    def prompts(self, key: PRNGKeyArray, num: int) -> Any:
+        """Those of the task."""
+        return self.task.prompts(key, num)
+
+    def reward(
+        self, prompts: PyTree, completions: Int[Array, "prompt group time"] | np.ndarray
+    ) -> Float[Array, "prompt group"]:
+        """The reward of every completion; within compiled code by a callback to this process."""
+        given = (prompts, completions)
+        if not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(given)):
+            return jnp.asarray(self._all(prompts, completions))
+        shape = jax.ShapeDtypeStruct(completions.shape[:2], jnp.result_type(float))
+        return jax.pure_callback(
+            lambda p, c: self._all(p, c).astype(shape.dtype),
+            shape,
+            prompts,
+            completions,
+            vmap_method="sequential",
+        )
+
+    def _all(self, prompts: PyTree, completions: Any) -> np.ndarray:
+        asked, tokens = jax.tree.map(np.asarray, prompts), np.asarray(completions)
+        found, failures = np.zeros(tokens.shape[:2]), []
+        for q, n in np.ndindex(*found.shape):
+            prompt = jax.tree.map(lambda x, q=q: x[q : q + 1], asked)
+            value, wrong = self._one(prompt, tokens[q : q + 1, n : n + 1])
+            if wrong and self.otherwise is None:
+                raise ValueError(
+                    f"task: the verifier {wrong} on prompt {q}, rollout {n}; mend it, or give otherwise=0.0 to have "
+                    "such completions count as that"
+                )
+            if wrong:
+                failures.append(f"{wrong} on prompt {q}, rollout {n}")
+            found[q, n] = self.otherwise if wrong else value
+        if failures:
+            warnings.warn(
+                f"task: {len(failures)} of {found.size} completions count as {self.otherwise}, because the verifier "
+                f"failed on them; the first time it {failures[0]}",
+                stacklevel=2,
+            )
+        return found
+
+    def _one(self, prompt: PyTree, completion: np.ndarray) -> tuple[float, str]:
+        """A reward, and what went wrong in words (nothing: empty)."""
+        said: list[tuple[float, str]] = []
+
+        def call() -> None:
+            try:
+                value = float(np.asarray(self.task.reward(prompt, completion)).reshape(()))
+                said.append((value, "" if np.isfinite(value) else f"gave {value}"))
+            except Exception as error:
+                said.append((np.nan, f"raised {type(error).__name__} ({error})"))
+
+        if self.time_limit is None:
+            call()
+            return said[0]
+        thread, started = threading.Thread(target=call, daemon=True), time.perf_counter()
+        thread.start()
+        thread.join(self.time_limit)
+        if not said:
+            return np.nan, f"took more than {time.perf_counter() - started:.3g} s"
+        return said[0]
