@@ -1,0 +1,72 @@
+"""``gradvar record`` on a folder made by hand: one command from a model to advice, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gradvar.cli import run
+from gradvar.measure import ScoreBank
+
+from . import folders
+from .test_tokenizer import write as write_tokenizer
+
+NUMBERS = ["two", "and", "is", "four"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders.write(tmp_path / "model", "qwen2", vocab_size=10)
+    write_tokenizer(tmp_path / "model")
+    lines = [{"prompt": f"{a} {b}", "answer": b} for a in NUMBERS for b in NUMBERS[:2]]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "r.py").write_text("def long(prompt, text):\n    return float(len(text) % 2)\n"
+                                   "def fail(prompt, text):\n    return 1 / 0\n")  # fmt: skip
+    return tmp_path
+
+
+COMMON = ["record", "model", "q.jsonl", "--completion-length", "3", "--rollouts", "6", "--temperature", "3"]
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_advice(place, capsys):
+    assert run([*COMMON, "--reward", "r.py:long", "--out", "bank", "--json", "a.json"]) == 0
+    said = capsys.readouterr()
+    assert "8 prompts, 6 completions of each; scores of all" in said.err
+    assert "tr Cov of one group" in said.out
+    assert "Best of the group sizes asked for" in said.out
+    assert json.loads((place / "a.json").read_text())["curve"]
+    bank = ScoreBank.open("bank")
+    words = np.asarray(bank.pool.completions)  # the rewards once more, from the tokens
+    for q, n in np.ndindex(*bank.pool.rewards.shape):
+        text = ""
+        for token in words[q, n]:
+            if token == 2:
+                break
+            text += ["<unk>", "", "", "", "", "two", "and", "is", "four", "."][token]
+        assert bank.pool.rewards[q, n] == len(text) % 2
+    assert run([*COMMON, "--scores", "lora:1", "--out", "small", "--extract", "(two|and)"]) == 0
+    assert "adapters of rank 1 on query, value" in capsys.readouterr().err
+    small = ScoreBank.open("small")
+    assert small.info["params"] < bank.info["params"] / 4
+    np.testing.assert_array_equal(small.pool.completions, bank.pool.completions)
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["--rollouts", "3"], "rollouts: 3"),
+    (["--scores", "first:2"], "scores: 'first:2'"),
+    (["--scores", "last:3"], "layers: the last 3 of 2"),
+    (["--limit", "2"], "limit: 2 prompts"),
+    (["--reward", "r.py:gone"], "has no 'gone'"),
+    (["--reward", "r.py:long", "--extract", "x"], "extract: 'x'"),
+    (["--chat"], "no chat template"),
+    (["--estimators", "nothing"], "nothing"),
+    (["--completion-length", "100"], "100"),
+    (["--reward", "r.py:fail"], "ZeroDivisionError"),
+])  # fmt: skip
+def test_bad_input_is_one_clear_line(place, capsys, more, message):
+    assert run([*COMMON, *more]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("gradvar: error:")
+    assert message in last
