@@ -18,7 +18,8 @@ from jaxtyping import Array, PyTree
 _PAST = 4  # tokens of the probe's prompt
 _LONGEST = 32  # tokens of the probe
 _HELD = 1 << 24  # logits of a probe, as numbers: larger vocabularies get a shorter one
-_SAME = 16.0  # roundings of the largest logit by which the same program may differ between rows
+_ROUNDINGS = 1000.0  # of the largest logit, by which the same program may differ between rows
+_MOST = 0.05  # of the largest logit: in half precision a thousand roundings are more than the logit
 _NOISE = 0.1  # of a parameter array's root mean square, and a tenth of that at least
 
 
@@ -86,18 +87,19 @@ def _check_ahead(run: Callable[..., Array], params: PyTree, tokens: np.ndarray, 
     first = run(params, tokens)
     eps = float(jnp.finfo(first.dtype).eps)
     whole = np.asarray(first, np.float64)
+    same = min(_ROUNDINGS * eps, _MOST)
     scale = max(1.0, float(np.abs(whole[np.isfinite(whole)]).max(initial=0.0)))
     length = tokens.shape[1]
     for at in range(1, length):
         changed = tokens.copy()
         changed[0, at:] = (changed[0, at:] + 1 + np.arange(at, length) % (vocab - 1)) % vocab
         found = np.asarray(run(params, changed), np.float64)
-        if (gap := _gap(found[0, :at], whole[0, :at])) > _SAME * eps * scale:
+        if (gap := _gap(found[0, :at], whole[0, :at])) > same * scale:
             raise ValueError(
                 f"logits: those after token {at - 1} move by {gap:.1e} when tokens from {at} on are exchanged; "
                 "give a causal model, whose logits depend on no later token"
             )
-        if (gap := _gap(found[1], whole[1])) > _SAME * eps * scale:
+        if (gap := _gap(found[1], whole[1])) > same * scale:
             raise ValueError(
                 f"logits: a row's move by {gap:.1e} when another row is exchanged; give a model that treats rows "
                 "apart (no batch statistics: set it to inference)"

@@ -78,7 +78,7 @@ def of_tokens(
     temperature: float,
 ) -> torch.Tensor:
     """Log-probabilities [row, time] of completions, from the logits after every token; also under ``vmap``."""
-    logits = call(tokens)
+    logits = call(tokens).to(tokens.device)  # a model may end on another device than it begins
     place = lengths[:, None] - 1 + torch.arange(completions.shape[1], device=tokens.device)
     after = torch.take_along_dim(logits, place[..., None], dim=1)
     after = after.to(torch.promote_types(after.dtype, torch.float32)) / temperature

@@ -215,6 +215,26 @@ def test_factors_that_miss_a_use_are_seen(rollouts):
     assert "factors miss a part" in bank.info["passed_over"]["factors"]
 
 
+def test_layers_that_see_rows_elsewhere_are_not_taken_apart(rollouts):
+    class Turned(models.Llama):
+        def forward(self, input_ids):
+            x = self.model.embed_tokens(input_ids)
+            x = x + self.model.layers[0].self_attn.o_proj(x.transpose(0, 1)).transpose(
+                0, 1
+            )  # [token, row, feature]
+            return self.lm_head(x)
+
+    model = Turned()
+    only = {"only": "o_proj"}
+    expected = gradvar.torch.record(model, **rollouts, **only, way="loop").scores.vectors
+    for chunk in (5, 6):  # 6 rows of 6 tokens look like any others; their gradients do not
+        with pytest.raises(ValueError, match=r"^way: factors (want layers that see|miss a part)"):
+            gradvar.torch.record(model, **rollouts, **only, way="factors", chunk=chunk)
+    found = gradvar.torch.record(model, **rollouts, **only)
+    assert found.info["way"].startswith("torch vmap")
+    np.testing.assert_allclose(found.scores.vectors, expected, rtol=0, atol=1e-12)
+
+
 def test_a_model_that_cannot_be_vectorised_is_looped(model, bank, rollouts, clipping):
     class Looking(torch.nn.Module):
         def __init__(self):
