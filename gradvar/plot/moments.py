@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 
 from gradvar.plot.rows import Series, choose, column, number, series
 from gradvar.plot.style import (
+    SIZE,
     axes_of,
     bars,
     colour,
     faint,
     group_sizes,
+    ink,
     legend,
     log_axis,
     look,
@@ -90,7 +92,7 @@ def compare(source: Any, figure: str = "snr_per_rollout", *, ax: Axes | None = N
     rows = choose(source, figure, where)
     lines, own = series(rows), ax is None
     sizes = sorted({number(r["group_size"]) for r in rows})
-    ax = axes_of(ax, (4.4, 1.25 + 0.19 * len(lines) * (1 + 0.5 * len(sizes))))
+    ax = axes_of(ax, (SIZE[0], 1.25 + 0.19 * len(lines) * (1 + 0.5 * len(sizes))))
     values = column(rows, "value")
     for index, size in enumerate(sizes):
         picked = [
@@ -136,7 +138,7 @@ def split(source: Any, *, ax: Axes | None = None, **where: Any) -> Axes:
         ax.bar(at, 1 - share, 0.92 * width, bottom=share, color=shade, alpha=0.25)
         spread = bars(low, share, high)
         if spread is not None:
-            ax.errorbar(at, share, spread, fmt="none", ecolor=faint(ax), lw=1.2, capsize=2)
+            ax.errorbar(at, share, spread, fmt="none", ecolor=ink(ax), lw=1.1, capsize=2)
     ax.set_xticks(range(len(sizes)), [f"{s:g}" for s in sizes])
     ax.set_xlabel("group size G (rollouts per prompt)")
     ax.set_ylabel("share of tr Cov between prompts\n(pale: within groups)")

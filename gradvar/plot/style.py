@@ -29,7 +29,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.5, 1.4
 INK: dict[Ground, str] = {"light": "#1c1c1c", "dark": "#e4e4e0"}
 FAINT: dict[Ground, str] = {"light": "#767676", "dark": "#9a9a96"}
 PAPER: dict[Ground, str] = {"light": "#ffffff", "dark": "#16181b"}
-SIZE = (4.4, 3.3)  # inches; at this size text is as large as that of a page a telephone shows
+SIZE = (4.0, 3.1)  # inches; at this size text is as large as that of a page a telephone shows
 _LONGEST = 34  # characters of a name in a legend
 
 
@@ -109,6 +109,11 @@ def look(ax: Axes, index: int, dash: int | None = None) -> dict[str, Any]:
 def faint(ax: Axes) -> str:
     """For lines that are not data: where a figure would be one, say."""
     return FAINT[ground_of(ax)]
+
+
+def ink(ax: Axes) -> str:
+    """The colour of text, for bars of error across filled areas."""
+    return INK[ground_of(ax)]
 
 
 def bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> np.ndarray | None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from gradvar.plot.rows import column, number
-from gradvar.plot.style import axes_of, bars, faint, legend, look, name
+from gradvar.plot.style import SIZE, axes_of, bars, faint, legend, look, name
 
 COUNTED: Mapping[str, str] = {
     "steps": "training (optimiser steps)",
@@ -63,7 +64,8 @@ def training(
         if np.isfinite(half).any():
             ax.fill_between(at, middle - half, middle + half, color=line.get_color(), alpha=0.2, lw=0)
     seeds = {values.shape[1] for _, values in by_arm.values()}
-    ax.set_xlabel(COUNTED[x] + ("" if seeds == {1} else f"; bands: {100 * level:g} % over seeds"))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set_xlabel(COUNTED[x] + ("" if seeds == {1} else f"\n(bands: {100 * level:g} % interval over seeds)"))
     ax.set_ylabel(_CURVES.get(figure, f"held-out {figure}"))
     legend(ax, own)
     return ax
@@ -82,7 +84,7 @@ def retention(
     rows = [r for r in rows if r.get("arm") in arms] if arms else rows
     if not rows:
         raise ValueError("arms: none of the experiment's; name some of them, or leave it out for all")
-    ax = axes_of(ax, (4.4, 1.1 + 0.24 * len(rows)))
+    ax = axes_of(ax, (SIZE[0], 1.1 + 0.24 * len(rows)))
     at = np.arange(len(rows))
     value, low, high = (column(rows, figure + end) for end in ("", "_low", "_high"))
     ax.errorbar(value, at, xerr=bars(low, value, high), capsize=2.5, **{**look(ax, 0), "linestyle": "none"})

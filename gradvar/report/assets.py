@@ -28,7 +28,7 @@ h1 {{ font-size: 1.6rem; line-height: 1.25; margin: 1.6rem 0 .3rem; }}
 h2 {{ font-size: 1.25rem; line-height: 1.3; margin: 0 0 .4rem; }}
 h3 {{ font-size: 1rem; margin: 1.6rem 0 .4rem; }}
 section {{ border-top: 1px solid var(--line); margin-top: 2.2rem; padding-top: 1.4rem; }}
-p, li, dd, td, th, h1, h2, figcaption {{ overflow-wrap: anywhere; }}
+p, li, dd, h1, h2, figcaption {{ overflow-wrap: anywhere; }}
 p, li {{ max-width: 46rem; }}
 ul {{ padding-left: 1.2rem; margin: .4rem 0; }}
 li {{ margin: .3rem 0; }}
@@ -37,7 +37,10 @@ a {{ color: inherit; }}
 .findings li::marker {{ color: var(--c0); }}
 .unread {{ border-left: 3px solid var(--warn); padding-left: .8rem; }}
 .figures {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr));
-  gap: 1.4rem 2rem; align-items: start; margin: 1.2rem 0; }}
+  gap: 1.4rem 2rem; align-items: start; margin: .4rem 0 1.2rem; }}
+@media (min-width: 64rem) {{ .figures > .wide {{ grid-column: span 2; }} }}
+.told {{ min-width: 0; }}
+nav h2 {{ margin-top: 1.6rem; }}
 figure {{ margin: 0; max-width: 30rem; min-width: 0; break-inside: avoid; }}
 figure svg {{ display: block; width: 100%; height: auto; }}
 figure svg text {{ font-family: 'DejaVu Sans', Verdana, system-ui, sans-serif !important; }}
@@ -47,10 +50,12 @@ figcaption {{ font-size: .88rem; color: var(--quiet); margin-top: .3rem; }}
   border-radius: .3rem; width: fit-content; max-width: 100%; }}
 table {{ border-collapse: separate; border-spacing: 0; font-size: .86rem; }}
 caption {{ text-align: left; padding: .5rem .7rem; color: var(--quiet); position: sticky; left: 0; }}
-th, td {{ padding: .3rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }}
+caption span {{ display: inline-block; max-width: calc(100vw - 4.5rem); }}
+th, td {{ padding: .3rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }}
 tbody tr:last-child td {{ border-bottom: 0; }}
-td {{ min-width: 3rem; max-width: 30rem; }}
-td:has(.long) {{ min-width: 14rem; }}
+td {{ max-width: 30rem; }}
+td:first-child {{ white-space: nowrap; }}
+.long {{ display: block; min-width: 14rem; overflow-wrap: anywhere; }}
 thead th {{ position: sticky; top: 0; background: var(--box); white-space: nowrap; }}
 th button {{ all: unset; cursor: pointer; font-weight: 600; }}
 th button:focus-visible, 

@@ -22,7 +22,8 @@ def proofs(content: Sequence[Mapping[str, Any]]) -> Section:
     failed = [c for c in content if not c["holds"]]
     counts = Counter("fails" if c in failed else str(c["verdict"]) for c in content)
     tally = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-    findings: list[Any] = [f"{_counted(len(content), 'claim')}: {tally}."]
+    sound = "every verdict holds" if not failed else f"{_counted(len(failed), 'verdict')} not held up"
+    findings: list[Any] = [f"{tally}; {sound}."]
     findings += [
         Markup(
             f"{text(c['id'])} does not check: {text('; '.join(map(str, c.get('errors') or ['no reason given'])))}"
@@ -82,11 +83,8 @@ def check(content: Mapping[str, Any]) -> Section:
     laws = content["laws"]
     fails = [x for x in laws if x["status"] == "fails"]
     against = [x for x in laws if x.get("declared") is not None and x["declared"] != (x["status"] == "holds")]
-    # The file says whether the whole is sound, not which law decided: a declared one, or a universal one.
-    verdict = "passes" if content["ok"] else "does not pass"
-    findings: list[Any] = [
-        f"{content['target']} {verdict}: {_counted(len(fails), 'law')} of {len(laws)} fail."
-    ]
+    verdict = "Passes" if content["ok"] else "Does not pass"
+    findings: list[Any] = [f"{verdict}: {len(fails)} of {_counted(len(laws), 'law')} fail."]
     findings += [f"Not as declared: {x['name']} {x['status']}." for x in against]
     findings += [
         Markup(f"{_badge('fails')} {text(x['name'])}: {text(x.get('why') or LAWS.get(x['name'], ''))}")

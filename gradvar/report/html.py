@@ -10,9 +10,12 @@ from typing import Any
 
 
 class Markup(str):
-    """HTML already; everything else is text."""
+    """HTML already; everything else is text, and is escaped when it is added."""
 
     __slots__ = ()
+
+    def __add__(self, other: str) -> Markup:
+        return Markup(str.__add__(self, text(other)))
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,11 @@ class Estimate:
     value: float
     low: float = math.nan
     high: float = math.nan
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval with a width beyond rounding."""
+        return self.low < self.high and not abs(self.high - self.low) <= 1e-9 * abs(self.value)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,10 @@ def definitions(pairs: Mapping[str, Any]) -> Markup:
 
 def table(content: Table) -> Markup:
     """The table, in a box that scrolls by itself; every heading is a button that sorts by its column."""
+    kept = [k for k in range(len(content.columns)) if any(row[k] not in ("", None) for row in content.rows)]
+    content = Table(
+        content.caption, [content.columns[k] for k in kept], [[r[k] for k in kept] for r in content.rows]
+    )
     numeric = [
         all(_number(row[k]) is not None or row[k] in ("", None) for row in content.rows)
         if content.rows
@@ -87,17 +99,19 @@ def table(content: Table) -> Markup:
         element("tr", join(_cell(cell, numeric[k]) for k, cell in enumerate(row))) for row in content.rows
     )
     inner = (
-        element("caption", content.caption) + element("thead", element("tr", head)) + element("tbody", body)
+        element("caption", element("span", content.caption))
+        + element("thead", element("tr", head))
+        + element("tbody", body)
     )
     return element(
-        "div", element("table", Markup(inner)), class_="scroll", role="region", tabindex="0",
+        "div", element("table", inner), class_="scroll", role="region", tabindex="0",
         aria_label=f"Table: {content.caption}",
     )  # fmt: skip
 
 
 def picture(content: Picture) -> Markup:
     """The figure with its caption."""
-    return element("figure", Markup(content.svg + element("figcaption", content.caption)))
+    return element("figure", content.svg + element("figcaption", content.caption))
 
 
 def figure_text(value: float) -> str:
@@ -107,6 +121,17 @@ def figure_text(value: float) -> str:
     if value == 0 or 1e-3 <= abs(value) < 1e6:
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def figures(value: float, low: float, high: float) -> tuple[str, str, str]:
+    """A value and its interval with as many places as the interval bears: two digits of half its width."""
+    half = (high - low) / 2
+    if not (math.isfinite(half) and half > 0 and math.isfinite(value)):
+        return figure_text(value), figure_text(low), figure_text(high)
+    places = max(0, 1 - math.floor(math.log10(half)))
+    if places > 7 or max(map(abs, (value, low, high))) >= 1e6:
+        return figure_text(value), figure_text(low), figure_text(high)
+    return f"{value:,.{places}f}", f"{low:,.{places}f}", f"{high:,.{places}f}"
 
 
 def _cell(cell: Any, numeric: bool) -> Markup:
@@ -123,11 +148,10 @@ def _shown(cell: Any) -> Any:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, Estimate):
-        value = figure_text(cell.value)
-        if not cell.low < cell.high or abs(cell.high - cell.low) <= 1e-9 * abs(cell.value):
-            return value
-        low, high = figure_text(cell.low), figure_text(cell.high)
-        return Markup(f'{escape(value)} <span class="interval">[{escape(low)}, {escape(high)}]</span>')
+        if not cell.known:
+            return figure_text(cell.value)
+        value, low, high = figures(cell.value, cell.low, cell.high)
+        return Markup(f'{value} <span class="interval">[{low}, {high}]</span>')
     return figure_text(cell) if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else cell
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradvar import catalogue, plot
 from gradvar.plot.rows import number, panels, series, tidy
-from gradvar.report.html import Estimate, Picture, Table, figure_text
+from gradvar.report.html import Estimate, Picture, Table, figure_text, figures
 from gradvar.report.page import Section
 from gradvar.report.svg import drawn
 
@@ -108,7 +108,7 @@ def _ageing(rows: Rows) -> list[str]:
 
 
 def _pictures(rows: Rows, place: str) -> list[Picture]:
-    figures = {r["figure"] for r in rows}
+    there = {r["figure"] for r in rows}
     several = len({r["group_size"] for r in rows}) > 1
     wanted = [
         ("trace_cov", plot.variance, "Variance of the batch gradient against group size"),
@@ -121,12 +121,10 @@ def _pictures(rows: Rows, place: str) -> list[Picture]:
         return [
             drawn(plot.compare, rows, name, caption=f"{COLUMNS.get(name, name)}, {place}{note}.")
             for name, _, _ in wanted[:3]
-            if name in figures
+            if name in there
         ]
     return [
-        drawn(draw, rows, caption=f"{words}, {place}{note}.")
-        for name, draw, words in wanted
-        if name in figures
+        drawn(draw, rows, caption=f"{words}, {place}{note}.") for name, draw, words in wanted if name in there
     ]
 
 
@@ -166,7 +164,7 @@ def _table(rows: Rows, many: bool) -> Table:
     return Table(
         "All settings; brackets are 95 % intervals, figures without one are exact",
         [*kept(("measured on", "estimator", "clip", "G", "prompts", "by")), *shown.values()],
-        [[*kept(key), *(figures.get(name) for name in shown)] for key, figures in cells.items()],
+        [[*kept(key), *(found.get(name) for name in shown)] for key, found in cells.items()],
     )
 
 
@@ -227,10 +225,9 @@ def _setting(row: Mapping[str, Any]) -> str:
 
 
 def _estimate(row: Mapping[str, Any]) -> str:
-    value = figure_text(row["value"])
     if _exact(row) or math.isnan(row["low"]):
-        return value
-    return f"{value} (95 % interval {figure_text(row['low'])} to {figure_text(row['high'])})"
+        return figure_text(row["value"])
+    return "{} (95 % interval {} to {})".format(*figures(row["value"], row["low"], row["high"]))
 
 
 def _capital(sentence: str) -> str:

@@ -23,6 +23,8 @@ from gradvar.report.html import (
     text,
 )
 
+_FEW = 4  # sentences that one column of figures is as tall as
+
 
 @dataclass(frozen=True)
 class Section:
@@ -57,8 +59,8 @@ def page(title: str, sections: Sequence[Section], unread: Sequence[str], made: s
         + element("title", title)
         + f"<style>{STYLE}</style>"
     )
-    top = element("header", Markup(element("h1", title) + element("p", made, class_="meta")))
-    main = element("main", Markup(_overview(sections, names) + left_out + body + _citations(sections)))
+    top = element("header", element("h1", title) + element("p", made, class_="meta"))
+    main = element("main", _overview(sections, names) + left_out + body + _citations(sections))
     foot = element("footer", "Made by gradvar report. One file; nothing in it is loaded from elsewhere.")
     script = f"<script>{SCRIPT}</script>"
     return (
@@ -92,17 +94,18 @@ def _overview(sections: Sequence[Section], names: Sequence[str]) -> Markup:
 def _section(section: Section, name: str) -> Markup:
     source = f"{section.kind}, from {section.file}" if section.file else section.kind
     parts = [element("h2", section.title), element("p", source, class_="meta")]
-    parts.append(items(section.findings, class_="findings"))
-    if section.figures:
-        parts.append(element("div", join(map(picture, section.figures)), class_="figures"))
+    told, shown = items(section.findings, class_="findings"), join(map(picture, section.figures))
+    # The sentences stand in the figures' grid, so that a wide window is not left empty beside them.
+    wide = "told wide" if len(section.findings) > _FEW else "told"
+    grid = element("div", element("div", told, class_=wide) + shown, class_="figures")
+    parts.append(grid if shown else told)
     parts += [table(t) for t in section.tables]
     parts += [
-        element("details", Markup(element("summary", label) + content))
-        for label, content in section.more.items()
+        element("details", element("summary", label) + content) for label, content in section.more.items()
     ]
     if section.provenance:
         shown = definitions(provenance(section.provenance))
-        parts.append(element("details", Markup(element("summary", "Where these numbers come from") + shown)))
+        parts.append(element("details", element("summary", "Where these numbers come from") + shown))
     return element("section", join(parts), id=name)
 
 
@@ -140,4 +143,4 @@ def _citations(sections: Sequence[Section]) -> Markup:
         "p", "BibTeX of what was used here; authors are those that the catalogue states.", class_="meta"
     )
     box = element("pre", entries, tabindex="0", aria_label="BibTeX entries")
-    return element("section", Markup(element("h2", "To cite") + lead + box), id="citations")
+    return element("section", element("h2", "To cite") + lead + box, id="citations")

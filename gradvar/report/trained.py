@@ -8,7 +8,7 @@ from typing import Any
 
 from gradvar import plot
 from gradvar.plot.rows import number
-from gradvar.report.html import Estimate, Picture, Table, figure_text
+from gradvar.report.html import Estimate, Picture, Table, figure_text, figures
 from gradvar.report.page import Section
 from gradvar.report.svg import drawn
 
@@ -50,11 +50,12 @@ def _findings(rows: Sequence[Mapping[str, Any]], reference: str, config: Mapping
     else:
         chosen = others
     for row in chosen:
-        value, low, high = (number(row.get(f"retained_final{end}")) for end in ("", "_low", "_high"))
+        estimate = [number(row.get(f"retained_final{end}")) for end in ("", "_low", "_high")]
+        value, low, high = figures(*estimate)
         verdict = "above" if row in better else "below" if row in worse else "not told apart from"
-        known = "" if math.isnan(low) else f" (95 % interval {figure_text(low)} to {figure_text(high)})"
+        known = "" if math.isnan(estimate[1]) else f" (95 % interval {low} to {high})"
         found.append(
-            f"{row['arm']} ends {verdict} {reference}: it retains {figure_text(value)} of its held-out "
+            f"{row['arm']} ends {verdict} {reference}: it retains {value} of its held-out "
             f"reward{known}, {figure_text(number(row.get('final_reward')))} after "
             f"{figure_text(number(row.get('start_reward')))}."
         )
@@ -65,8 +66,9 @@ def _mechanism(content: Mapping[str, Any]) -> list[str]:
     found = content.get("mechanism") or {}
     return [
         f"Rank correlation over arms of the gain with the gradient's signal-to-noise ratio {when}: "
-        f"{figure_text(number(r.get('value')))} (95 % interval {figure_text(number(r.get('low')))} to "
-        f"{figure_text(number(r.get('high')))})."
+        + "{} (95 % interval {} to {}).".format(
+            *figures(*(number(r.get(k)) for k in ("value", "low", "high")))
+        )
         for when, r in found.items()
     ]
 
@@ -84,7 +86,11 @@ def _start(content: Mapping[str, Any]) -> list[str]:
 
 def _pictures(content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], reference: str) -> list[Picture]:
     arms = _shown(rows, reference)
-    which = "" if len(arms) == len(rows) else f" (the reference, the best and the worst of {len(rows)} arms)"
+    which = (
+        ""
+        if len(arms) == len(rows)
+        else f" (the reference, the two best and the two worst of {len(rows)} arms)"
+    )
     seeds = {int(number(r.get("seeds"))) for r in rows if math.isfinite(number(r.get("seeds")))}
     over = f"over {min(seeds)} seeds" if len(seeds) == 1 else "over seeds"
     found = [
@@ -99,7 +105,6 @@ def _pictures(content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], ref
             plot.profiles, content, arms=arms,
             caption=f"Performance profiles: the share of runs that end above a reward{which}.",
         ),
-        drawn(plot.retention, content, caption=f"What every arm retains of {reference}'s reward at the end."),
     ]  # fmt: skip
     if all(math.isfinite(number(r.get("start_snr"))) for r in rows):
         found.append(
@@ -108,11 +113,12 @@ def _pictures(content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], ref
                 caption=f"Signal-to-noise ratio of a step's gradient along the training{which}.",
             )
         )  # fmt: skip
-    return found
+    words = f"What every arm retains of {reference}'s reward at the end."
+    return [*found, drawn(plot.retention, content, caption=words)]
 
 
 def _shown(rows: Sequence[Mapping[str, Any]], reference: str) -> list[str]:
-    """All arms where they are few; else the reference, and the best and the worst by what they retain."""
+    """All arms where they are few; else the reference, and the two best and the two worst by what they retain."""
     names = [str(r["arm"]) for r in rows]
     if len(rows) <= _FEW:
         return names
