@@ -462,3 +462,22 @@ def test_hugging_face_models(family, rollouts):
         row = int(np.flatnonzero(bank.rows.rollout[q] == n)[0])
         np.testing.assert_allclose(vectors[q, row], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
         assert np.abs(vectors[q, row - 1] - expected).max() > 0.01  # the planted violator: another row's
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # between those two libraries
+@pytest.mark.slow
+def test_low_rank_adapters(rollouts):
+    """LoRA of the library that trainers use: what it marks as trainable, by factors, is what a loop finds."""
+    peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 7, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    base = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**sizes, num_attention_heads=2))
+    config = peft.LoraConfig(
+        r=2, target_modules=["q_proj", "down_proj"], lora_dropout=0.5, init_lora_weights=False
+    )
+    model = peft.get_peft_model(base, config)
+    banks = [gradvar.torch.record(model, **rollouts, way=way) for way in ("auto", "loop")]
+    assert banks[0].info["way"].startswith("torch factors on 8 of")
+    assert all("lora_" in name for name in banks[0].info["parameters"])
+    np.testing.assert_allclose(banks[0].scores.vectors, banks[1].scores.vectors, rtol=0, atol=1e-4)
+    assert np.abs(banks[0].scores.vectors).max() > 0.1
