@@ -100,10 +100,10 @@ def _parse(
     if table is not None:
         columns = {name: flat(table[name]) for name in layout.wanted}
         yield columns, np.arange(first, first + table.num_rows)
-    elif schema is None or len(data) <= SMALL:
+    elif schema is None or len(data) <= SMALL or len(pieces := list(_cut(data, len(data) // 16))) == 1:
         yield _slowly(data, first, layout, faults, file)
     else:
-        for piece in _cut(data, max(len(data) // 16, SMALL)):
+        for piece in pieces:
             yield from _parse(piece, first, schema, layout, faults, file)
             first += piece.count(b"\n")
 

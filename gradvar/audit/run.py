@@ -199,7 +199,7 @@ def _open(
             stream.seek(0)
             return gzip.open(stream) if zipped else stream  # type: ignore[return-value]
 
-        if _is_json(text()):
+        if _is_json(text(), path):
             kinds = jsonl.kinds_of(text())
             coarse = {n: "number" if k in ("whole", "truth") else k for n, k in kinds.items()}
             layout = detect(coarse, path, form, columns)
@@ -210,12 +210,14 @@ def _open(
         raise _NotReadable(one_line(error)) from None
 
 
-def _is_json(stream: IO[bytes]) -> bool:
-    """Whether the first thing in the file is a brace or a bracket."""
-    start = stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start[:1] == b"[":
+def _is_json(stream: IO[bytes], path: Path) -> bool:
+    """Whether a line at the beginning of the file begins with a brace. ``ValueError`` for an array of objects."""
+    lines = stream.read(1 << 16).removeprefix(b"\xef\xbb\xbf").splitlines()
+    starts = [line.lstrip()[:1] for line in lines if line.strip()]
+    named_csv = path.name.lower().removesuffix(".gz").endswith(".csv")
+    if starts[:1] == [b"["] and b"{" not in starts[1:2]:
         raise ValueError("a JSON array; write one object per line (JSONL)")
-    return start[:1] == b"{"
+    return starts[:1] == [b"{"] or (b"{" in starts and not named_csv)
 
 
 def _weights(given: Sequence[float] | None, layout: Layout) -> Sequence[float]:

@@ -108,6 +108,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "grpo_sample_std": _SHARED[1],
     "dapo": _SHARED[0],
     "gspo": _SHARED[0],
+    "gspo_token": _SHARED[0],
     "cispo": _SHARED[0],
     "gmpo": _SHARED[0],
     "sapo": _SHARED[0],

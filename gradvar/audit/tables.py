@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO
@@ -20,10 +22,42 @@ BLOCK = 1 << 22  # a CSV record longer than this ends the reading
 _LIMIT = 100_000_000  # bytes or entries that the metadata of a Parquet file may ask for at once
 
 
+def _spell_out(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "?" * (error.end - error.start), error.end
+
+
+codecs.register_error("gradvar-question-mark", _spell_out)
+
+
+class _Text(io.RawIOBase):
+    """A stream of bytes with a question mark for each that is not UTF-8.
+
+    Arrow's CSV reader hands rows of another length to Python as text, and loses those that are none.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")("gradvar-question-mark")
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes; empty at the end only."""
+        while True:
+            # Up to 3 bytes may have been held back, and no more than was asked for may be handed on.
+            data = self._stream.read(max(size - 3, 1) if size > 0 else size)
+            text = self._decoder.decode(data, final=not data).encode()
+            if text or not data:
+                return text
+
+
 def csv_columns(stream: IO[bytes], path: str) -> dict[str, str]:
     """The names in the header. A CSV has no types, so every column may hold numbers."""
     try:
-        with pa.csv.open_csv(stream, _csv_read(), _csv_parse(None)) as reader:
+        with pa.csv.open_csv(_Text(stream), _csv_read(), _csv_parse(None)) as reader:
             return dict.fromkeys(reader.schema.names, "number")
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ValueError(f"{path}: no CSV table ({one_line(error)}); a header and rows are needed") from None
@@ -58,7 +92,7 @@ def read_csv(
     )  # fmt: skip
     seen = used = 0
     try:
-        with pa.csv.open_csv(stream, _csv_read(), _csv_parse(skip), convert) as reader:
+        with pa.csv.open_csv(_Text(stream), _csv_read(), _csv_parse(skip), convert) as reader:
             for batch in reader:
                 numbers, seen, used = _around(batch.num_rows, skipped, seen, used)
                 found = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}

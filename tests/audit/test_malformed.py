@@ -1,0 +1,163 @@
+"""Rows that cannot be used: all are counted, the first are named by file, line and reason, and the rest is audited."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gradvar.audit import audit, jsonl
+from tests.audit import dumps
+
+GOOD = {"prompt": "a", "reward": 1.0, "step": 1}
+BAD_LINES = {
+    "not json": "no JSON object (Expecting value",
+    "[1, 2]": "no JSON object (a list is not an object)",
+    "null": "no JSON object (a NoneType is not an object)",
+    '{"prompt": "a", "reward": NaN, "step": 1}': "'reward' is not finite",
+    '{"prompt": "a", "reward": -Infinity, "step": 1}': "'reward' is not finite",
+    '{"prompt": "a", "reward": null, "step": 1}': "'reward' is missing",
+    '{"prompt": "a", "step": 1}': "'reward' is missing",
+    '{"prompt": "a", "reward": "good", "step": 1}': "'reward' is no number ('good')",
+    '{"prompt": "a", "reward": [1], "step": 1}': "'reward' is no number ([1])",
+    '{"prompt": "a", "reward": 1' + "0" * 400 + ', "step": 1}': "'reward' is not finite",
+    '{"reward": 1, "step": 1}': "'prompt' is missing",
+    '{"prompt": "a", "reward": 1}': "'step' is missing",
+    '{"prompt": "a", "reward": 1, "step": 1.5}': "'step' is no whole number",
+    '{"prompt": "a", "reward": 1, "step": 1': "no JSON object",
+    '{"prompt": "a", "reward": 1, "step": 1} {"prompt": "b", "reward": 1, "step": 1}': "no JSON object (Extra data",
+    '{"prompt": "a", "x": ' + "[" * 100_000 + ', "reward": 1, "step": 1}': "no JSON object",
+}
+
+
+def write(path, lines):
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("bad", BAD_LINES, ids=lambda text: text[:45])
+@pytest.mark.parametrize("place", [0, 3, 5])
+def test_a_bad_line_is_named_and_the_others_count(tmp_path, bad, place):
+    lines = [json.dumps(GOOD)] * 5
+    lines.insert(place, bad)
+    found = audit([write(tmp_path / "a.jsonl", lines)])
+    assert found.rows == 5
+    assert found.faults.count == 1
+    (fault,) = found.faults.first
+    assert str(fault).startswith(f"{tmp_path / 'a.jsonl'}, line {place + 1}: {BAD_LINES[bad]}")
+    assert sum(found.faults.reasons.values()) == 1
+    assert [f.kind for f in found.findings] == ["malformed"]
+
+
+def test_bad_lines_deep_in_a_large_file_are_named_by_their_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(jsonl, "BLOCK", 1 << 14)
+    monkeypatch.setattr(jsonl, "SMALL", 1 << 10)
+    lines = [json.dumps({**GOOD, "prompt": f"p{i % 50}", "reward": i % 3}) for i in range(5000)]
+    bad = {7: "{", 1234: '{"prompt": 1', 1235: "[]", 4999: '{"prompt": "a", "reward": NaN, "step": 1}'}
+    for place, text in bad.items():
+        lines[place] = text
+    found = audit([write(tmp_path / "a.jsonl", lines)])
+    assert found.rows == 4996
+    assert sorted(f.number for f in found.faults.first) == [p + 1 for p in bad]
+
+
+def test_empty_lines_are_no_rows_and_keep_the_count_of_lines(tmp_path):
+    found = audit([write(tmp_path / "a.jsonl", ["", json.dumps(GOOD), "", "oops", ""])])
+    assert (found.rows, found.faults.count, found.faults.first[0].place) == (1, 1, "line 4")
+
+
+def test_an_object_over_two_lines_is_no_row_and_takes_no_other_with_it(tmp_path):
+    found = audit(
+        [write(tmp_path / "a.jsonl", [json.dumps(GOOD), '{"prompt": "a",', '"reward": 1}', json.dumps(GOOD)])]
+    )
+    assert (found.rows, found.faults.count) == (2, 2)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(json.dumps(GOOD).encode() + b'\n{"prompt": "\xff\xfe", "reward": 1, "step": 1}\n')
+    found = audit([path])
+    assert (found.rows, found.faults.first[0].place) == (1, "line 2")
+
+
+def test_a_line_that_is_too_long_is_named_and_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(jsonl, "BLOCK", 1 << 10)
+    monkeypatch.setattr(jsonl, "LONGEST", 1 << 12)
+    lines = [json.dumps(GOOD), json.dumps({**GOOD, "x": "y" * 20_000}), json.dumps(GOOD), "oops"]
+    found = audit([write(tmp_path / "a.jsonl", lines)])
+    assert found.rows == 2
+    assert [f.place for f in found.faults.first] == ["line 2", "line 4"]
+
+
+def test_only_the_first_few_are_kept_and_all_are_counted(tmp_path):
+    lines = [json.dumps(GOOD)] + [f"bad {i}" for i in range(1000)]
+    found = audit([write(tmp_path / "a.jsonl", lines)])
+    assert found.faults.count == 1000
+    assert len(found.faults.first) == 5
+    assert len(found.faults.reasons) == 1
+
+
+def test_bad_rows_of_a_csv(tmp_path):
+    text = "step,prompt,reward\n1,a,1\n1,a\n1,a,good\n,a,1\n1,,1\n1,a,nan\n1,a,0\n1,a,1,1\nx,a,1\n"
+    (tmp_path / "a.csv").write_text(text)
+    found = audit([tmp_path / "a.csv"])
+    assert found.rows == 2
+    assert found.faults.count == 7
+    wanted = {
+        2: "wrong number of fields", 3: "'reward' is no number", 4: "'step' is missing", 5: "'prompt' is missing",
+        6: "'reward' is not finite", 8: "wrong number of fields", 9: "'step' is no whole number",
+    }  # fmt: skip
+    for fault in found.faults.first:
+        assert fault.reason.startswith(wanted[fault.number])
+    assert dict(found.faults.reasons) == {
+        "wrong number of fields": 2, "'reward' is no number": 1, "'step' is missing": 1, "'prompt' is missing": 1,
+        "'reward' is not finite": 1, "'step' is no whole number": 1,
+    }  # fmt: skip
+
+
+def test_bad_rows_of_a_parquet(tmp_path):
+    table = pa.table(
+        {"step": [1, 1, None, 1], "prompt": ["a", None, "a", "a"], "reward": [1.0, 1.0, 1.0, float("nan")]}
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = audit([tmp_path / "a.parquet"])
+    assert found.rows == 1
+    assert sorted((f.number, f.reason) for f in found.faults.first) == [
+        (2, "'prompt' is missing"), (3, "'step' is missing"), (4, "'reward' is not finite"),
+    ]  # fmt: skip
+
+
+def test_a_file_that_breaks_off_says_from_where_on_and_the_others_are_read(tmp_path):
+    good = dumps.write(tmp_path / "good.jsonl", dumps.rows(1))
+    whole = gzip.compress("".join(json.dumps({**GOOD, "x": str(i)}) + "\n" for i in range(50_000)).encode())
+    (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 and nothing more")
+    (tmp_path / "empty.jsonl").write_text("")
+    found = audit([good, *(tmp_path / n for n in ("cut.jsonl.gz", "cut.parquet", "empty.jsonl"))])
+    assert found.rows > 200
+    assert {f.file.rsplit("/", 1)[-1] for f in found.faults.unread} == {
+        "cut.jsonl.gz",
+        "cut.parquet",
+        "empty.jsonl",
+    }
+    (unread,) = [f for f in found.findings if f.kind == "unread"]
+    assert unread.count == 3
+
+
+def test_where_no_row_is_left_one_line_says_why(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a", "reward": null}\n')
+    with pytest.raises(
+        ValueError, match=r"files: no row can be used; .*a.jsonl, line 1: 'reward' is missing"
+    ):
+        audit([tmp_path / "a.jsonl"])
+    (tmp_path / "b.jsonl").write_text('[{"prompt": "a", "reward": 1}]\n')
+    with pytest.raises(ValueError, match="a JSON array; write one object per line"):
+        audit([tmp_path / "b.jsonl"])
+    with pytest.raises(ValueError, match=r"files: no file .*nowhere"):
+        audit([tmp_path / "nowhere"])
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ValueError, match=r"files: no .jsonl, .* in the folder"):
+        audit([tmp_path / "folder"])
+    with pytest.raises(ValueError, match="files: none"):
+        audit([])
