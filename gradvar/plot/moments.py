@@ -15,6 +15,7 @@ from gradvar.plot.style import (
     bars,
     colour,
     faint,
+    from_zero,
     group_sizes,
     ink,
     legend,
@@ -117,7 +118,7 @@ def compare(source: Any, figure: str = "snr_per_rollout", *, ax: Axes | None = N
         ax.set_xscale("log")
         log_axis(ax.xaxis)
     elif positive.size and positive.min() >= 0:
-        ax.set_xlim(left=0)
+        from_zero(ax, "x")
     legend(ax, own)
     return ax
 

@@ -43,6 +43,7 @@ def settings(ground: Ground) -> dict[str, Any]:
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
+        "axes.titlesize": "medium",
         "grid.alpha": 0.3,
         "grid.color": FAINT[ground],
         "grid.linewidth": 0.6,
@@ -157,7 +158,13 @@ def value_scale(ax: Axes, values: np.ndarray) -> None:
 
             ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     elif values.size and values.min() >= 0:
-        ax.set_ylim(bottom=0)
+        from_zero(ax, "y")
+
+
+def from_zero(ax: Axes, which: Literal["x", "y"]) -> None:
+    """An axis that begins at zero, and still grows with what is drawn later, here or on axes that share it."""
+    line = ax.axhline(0.0, linewidth=0) if which == "y" else ax.axvline(0.0, linewidth=0)
+    getattr(line.sticky_edges, which).append(0.0)
 
 
 def name(text: object) -> str:

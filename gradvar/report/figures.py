@@ -78,7 +78,7 @@ def _panels(study: Study, draw: Callable[..., Any], title: str) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (place, own) in zip(axes, every.items(), strict=False):
         draw(own, ax=axis)
-        axis.set_title(place)
+        axis.set_title(place if len(place) < 36 else place.replace(", ", ",\n"))
     for axis in axes[len(every) :]:
         axis.set_visible(False)
     figure.suptitle(title)
