@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import io
 import operator
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -40,10 +41,15 @@ def run(argv: Sequence[str]) -> int:
         raise
     module = next(module for configuration, module in commands.values() if isinstance(config, configuration))
     try:
-        return importlib.import_module(f"gradvar.commands.{module}").run(config)
+        code: int = importlib.import_module(f"gradvar.commands.{module}").run(config)
+        sys.stdout.flush()  # here, where a closed pipe is heard of
+        return code
     except ValueError as error:
         print(f"gradvar: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read has read enough, as `head` does; nothing more is to be flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("gradvar: interrupted", file=sys.stderr)
         return 130
