@@ -37,6 +37,7 @@ def nnx_case():
 cases = pytest.mark.parametrize("case", [equinox_case, nnx_case])
 
 
+@pytest.mark.slow
 @cases
 def test_log_probabilities_are_those_of_the_module_itself(case):
     policy, params, model = case()
@@ -114,7 +115,7 @@ def test_a_module_is_taught():
     assert jax.tree.structure(moved) == jax.tree.structure(params)
 
 
-def test_modules_that_are_not_causal_are_refused():
+def test_modules_that_are_not_causal_are_refused_and_others_are_called_as_asked():
     class Around(models.Recurrent):
         def __call__(self, tokens):
             return models.Recurrent.__call__(self, tokens[::-1])
@@ -122,8 +123,12 @@ def test_modules_that_are_not_causal_are_refused():
     with pytest.raises(ValueError, match="depend on no later token"):
         from_equinox(Around(jax.random.key(0)), **SETTINGS)
     batched = eqx.filter_jit(lambda model, tokens: jax.vmap(model)(tokens))
-    policy, params = from_equinox(models.Recurrent(jax.random.key(0)), call=batched, **SETTINGS)
-    assert policy.logprobs(params, PROMPTS, PROMPTS[:, None, :2] % 3).shape == (3, 1, 2)
+    model = models.Recurrent(jax.random.key(0))
+    policy, params = from_equinox(model, call=batched, **SETTINGS)
+    found = policy.logprobs(params, PROMPTS, jnp.array([[[1, 2]], [[0, 1]], [[2, 2]]]))
+    table = jax.nn.log_softmax(model(jnp.array([0, 2, 1])))  # the first prompt without its padding
+    np.testing.assert_allclose(found[0, 0], [table[1, 1], table[2, 2]], atol=1e-6)
+    assert abs(found[0, 0, 0] - table[0, 1]) > 1e-4  # the planted violator: a place too early
 
 
 def test_flax_is_asked_for_in_one_line(monkeypatch):

@@ -104,6 +104,7 @@ def test_samples_have_the_stated_probabilities(policy):
     assert largest_z(models.plain_params() | {"head": 1.1 * params["head"]}) > 4.5  # the planted violator
 
 
+@pytest.mark.slow
 def test_enumeration_of_a_table_is_that_of_the_bandit():
     rewards = np.array([[1.0, 0.0, 0.3], [0.0, 0.0, 1.0]])
     params = jax.random.normal(jax.random.key(0), (2, 3))

@@ -471,7 +471,8 @@ def test_low_rank_adapters(rollouts):
     peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
     torch.manual_seed(0)
     sizes = {"vocab_size": 7, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
-    base = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**sizes, num_attention_heads=2))
+    sizes |= {"num_attention_heads": 2, "num_key_value_heads": 1}
+    base = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**sizes))
     config = peft.LoraConfig(
         r=2, target_modules=["q_proj", "down_proj"], lora_dropout=0.5, init_lora_weights=False
     )
