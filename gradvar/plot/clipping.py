@@ -55,9 +55,12 @@ def weights(estimator: Estimator, ratios: Float[np.ndarray, " ratio"]) -> Float[
         logp = batch.logp_old.at[0, which, 0].add(shift)
         return token_weights(estimator, logp, batch)[0, which, 0]
 
-    shifts = jnp.log(jnp.asarray(ratios))
-    both = [jax.vmap(lambda s, i=i: weight(i, s))(shifts) / weight(i, jnp.zeros(())) for i in (0, 1)]
-    return jnp.stack(both)
+    @jax.jit
+    def both(shifts: Float[Array, " ratio"]) -> Float[Array, "2 ratio"]:
+        curves = [jax.vmap(lambda s, i=i: weight(i, s))(shifts) / weight(i, jnp.zeros(())) for i in (0, 1)]
+        return jnp.stack(curves)
+
+    return both(jnp.log(jnp.asarray(ratios)))
 
 
 def known(estimators: Sequence[str | Estimator]) -> list[Estimator]:

@@ -183,7 +183,7 @@ def _mean(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
 def _curve_rows(experiment: Any) -> list[Mapping[str, Any]]:
     rows = experiment.curve_rows() if hasattr(experiment, "curve_rows") else experiment
     rows = rows.get("curves") if isinstance(rows, Mapping) else rows
-    if not isinstance(rows, list) or not rows or not {"arm", "seed", "evaluation"} <= set(rows[0]):
+    if not _have(rows, "arm", "seed", "evaluation"):
         raise TypeError(
             f"experiment: {type(experiment).__name__} has no curves; give an Experiment, or what "
             "`gradvar train --json` wrote"
@@ -194,12 +194,17 @@ def _curve_rows(experiment: Any) -> list[Mapping[str, Any]]:
 def _rows(experiment: Any) -> list[Mapping[str, Any]]:
     rows = experiment.rows() if hasattr(experiment, "rows") else experiment
     rows = rows.get("rows") if isinstance(rows, Mapping) else rows
-    if not isinstance(rows, list) or not rows or "arm" not in rows[0]:
+    if not _have(rows, "arm"):
         raise TypeError(
             f"experiment: {type(experiment).__name__} has no arms; give an Experiment, or what "
             "`gradvar train --json` wrote"
         )
     return rows
+
+
+def _have(rows: Any, *columns: str) -> bool:
+    first = rows[0] if isinstance(rows, list) and rows else None
+    return isinstance(first, Mapping) and set(columns) <= set(first)
 
 
 def _reference(experiment: Any) -> str:

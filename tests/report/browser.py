@@ -65,7 +65,11 @@ class Browser:
     def open(self, path, width, height=900, dark=False, touch=False):
         """Load a file at a window's size, in light or in dark."""
         self.ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=touch,
         )
         self.ask(
             "Emulation.setEmulatedMedia",
@@ -73,7 +77,10 @@ class Browser:
         )
         self.ask("Page.navigate", url=Path(path).resolve().as_uri())
         ends = time.monotonic() + PATIENCE
-        while self.evaluate("document.readyState") != "complete" or self.evaluate("location.href") == "about:blank":
+        while (
+            self.evaluate("document.readyState") != "complete"
+            or self.evaluate("location.href") == "about:blank"
+        ):
             assert time.monotonic() < ends, f"{path} does not load"
             time.sleep(0.05)
 
@@ -128,5 +135,7 @@ class Browser:
             self.problems.append(json.dumps(params["args"])[:500])
         elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
             self.problems.append(params["entry"]["text"])
-        elif method == "Network.requestWillBeSent" and not params["request"]["url"].startswith(("file:", "data:")):
+        elif method == "Network.requestWillBeSent" and not params["request"]["url"].startswith(
+            ("file:", "data:")
+        ):
             self.problems.append(f"asks the network for {params['request']['url']}")

@@ -1,0 +1,169 @@
+"""Small results of every kind, as the commands write them, made without running one."""
+
+import numpy as np
+
+_WARNING = {"severity": "warning", "text": "W"}
+HOSTILE = '<script>alert("x")</script> & $\\frac$ _"\'</svg>'
+
+
+def rows(
+    staleness=(0, 4), names=("rloo", "grpo", "dapo"), sizes=(2, 4, 16), policies=("tabular",), exact=False
+):
+    """Tidy rows of a measurement; the intervals are lopsided, so that a mix-up of their ends is seen."""
+    found = []
+    rng = np.random.default_rng(0)
+    for policy in policies:
+        for steps in staleness:
+            for k, name in enumerate(names):
+                for size in sizes:
+                    for figure in (
+                        "trace_cov",
+                        "between",
+                        "within",
+                        "snr_per_rollout",
+                        "bias_factor",
+                        "cosine",
+                    ):
+                        value = {"cosine": 0.9 - 0.1 * k, "between": 0.3}.get(
+                            figure, (1 + k) * (1 + rng.random())
+                        )
+                        low, high = (value, value) if exact or name == "rloo" else (0.9 * value, 1.05 * value)
+                        found.append(
+                            {
+                                "policy": policy, "task": "binary", "staleness": steps, "clip": None,
+                                "estimator": name, "group_size": size, "prompts": 32 // size, "rollouts": 32,
+                                "route": "exact" if low == high else "direct", "replicates": 96, "figure": figure,
+                                "value": value, "se": (high - low) / 4, "low": low, "high": high,
+                            }
+                        )  # fmt: skip
+    return found
+
+
+def provenance(**config):
+    return {
+        "versions": {"python": "3.11.7", "gradvar": "0.1.0"}, "device": "cpu x 2", "machine": "Linux x86_64",
+        "command": ["gradvar", "measure", "--seed", "7"], "date": "2026-01-02T03:04:05+00:00",
+        "config": {"seed": 7, **config},
+    }  # fmt: skip
+
+
+def measurement(**settings):
+    return {"provenance": provenance(), "success": {"tabular, binary": 0.4}, "rows": rows(**settings)}
+
+
+def experiment(arms=("grpo-2", "grpo-16", "rloo-2"), seeds=6, evaluations=5):
+    rng = np.random.default_rng(1)
+    curves, finals = [], {}
+    for k, arm in enumerate(arms):
+        climb = 0.3 + 0.05 * (k + 1) * np.linspace(0, 1, evaluations)[:, None]
+        reward = climb + 0.02 * rng.standard_normal((evaluations, seeds))
+        finals[arm] = reward[-1].mean()
+        curves += [
+            {"arm": arm, "seed": s, "evaluation": e, "steps": 10 * e, "rollouts": 640 * e, "tokens": 2000 * e + k,
+             "reward": reward[e, s]}
+            for s in range(seeds) for e in range(evaluations)
+        ]  # fmt: skip
+    table = [
+        {
+            "arm": arm, "group": 2, "prompts_per_step": 32, "learning_rate": 3e-4, "seeds": seeds,
+            "start_reward": 0.3, "final_reward": finals[arm], "rollouts": 2560.0, "tokens": 8000.0, "seconds": 1.5,
+            **_estimate("retained_final", finals[arm] / finals[arms[0]]),
+            **_estimate("retained_gain", 1.2), **_estimate("difference", finals[arm] - finals[arms[0]]),
+            **_estimate("improvement", 0.7),
+        }
+        for arm in arms
+    ]  # fmt: skip
+    return {
+        "provenance": provenance(), "config": {"task": "addition", "seeds": seeds, "reference": arms[0],
+                                               "equal": "rollouts_per_step"},
+        "warm_start": {"success": 0.29, "standard_error": 0.014},
+        "plans": [{"arm": {"name": arm, "estimator": "grpo", "phases": []}} for arm in arms],
+        "rows": table, "mechanism": {}, "curves": curves,
+    }  # fmt: skip
+
+
+def advice(upper=5.0):
+    curve = [
+        {"group_size": g, "cost": _of(c), "variance": _of(c / g), "per_rollout": 0.1, "informative": 0.5}
+        for g, c in ((2, 1.4), (4, 1.0), (8, 1.2), (16, 1.9))
+    ]
+    return {
+        "best": 4, "optimum": {"value": 4.5, "se": 0.1, "low": 4.2, "high": upper, "dof": 9}, "curve": curve,
+        "prompts": 200, "rollouts": 32, "sentences": ["Best of the group sizes asked for: G=4."],
+    }  # fmt: skip
+
+
+def proofs():
+    common = {"source": "2402.03300v2, Section 4", "hypotheses": ["$p < 1$"], "scope": "every G", "seconds": 0.5,
+              "routes": ["sympy"], "steps": [{"name": "Sum", "route": "sympy", "shows": r"$\sum_i a_i = 0$"}],
+              "sabotages": ["a sign"], "counterexample": [{"text": "p = 1/2"}]}  # fmt: skip
+    return [
+        {**common, "id": "X1", "title": "Sums", "statement": "$a = b$", "verdict": "proved", "holds": True,
+         "finding": "", "errors": []},
+        {**common, "id": "X2", "title": "Bias", "statement": "$a < b$", "verdict": "refuted", "holds": True,
+         "finding": r"It is $\frac{1}{2}$ & not <1>.", "errors": []},
+        {**common, "id": "X3", "title": "Broken", "statement": "odd $ dollar", "verdict": "proved", "holds": False,
+         "finding": "", "errors": ["the step 'Sum' raised"]},
+    ]  # fmt: skip
+
+
+def check():
+    return {
+        "target": "trainer.py:mine", "ok": False,
+        "laws": [
+            {"name": "zero_sum", "status": "holds", "declared": None, "example": None, "why": ""},
+            {"name": "finite", "status": "fails", "declared": True, "why": "[1] -> [nan]",
+             "example": {"reproduce": "python -c 'print(1 < 2)'"}},
+        ],
+    }  # fmt: skip
+
+
+def analysis():
+    laws = [
+        {
+            "name": "zero_sum",
+            "statement": "they sum to zero",
+            "verdict": "proved",
+            "counterexample": None,
+            "note": "",
+        },
+        {
+            "name": "bounded",
+            "statement": "|A| <= 1",
+            "verdict": "refuted",
+            "counterexample": {"r": "2"},
+            "note": "r",
+        },
+    ]
+    regions = [{"conditions": ["r1 > r2"], "token_weights": ["1/2", "-1/2"]}]
+    return {
+        "target": "mine.py:objective",
+        "regions": regions,
+        "prompt_weight": {"2": "1"},
+        "laws": laws,
+        "notes": [],
+    }
+
+
+def audit():
+    return {
+        "title": "Audit of a dump", "findings": ["37 % of groups have no signal.", _WARNING],
+        "steps": [{"step": s, "informative": _of(0.5 + 0.1 * s), "rows": 64} for s in range(3)],
+        "provenance": {"date": "2026-01-02"},
+    }  # fmt: skip
+
+
+def every():
+    """All kinds by file name."""
+    return {
+        "measurement": measurement(), "experiment": experiment(), "advice": advice(), "proofs": proofs(),
+        "check": check(), "analysis": analysis(), "audit": audit(),
+    }  # fmt: skip
+
+
+def _of(value):
+    return {"value": value, "low": 0.9 * value, "high": 1.05 * value}
+
+
+def _estimate(name, value):
+    return {name: value, f"{name}_low": value - 0.03, f"{name}_high": value + 0.05}

@@ -1,0 +1,311 @@
+"""gv.plot: what is drawn is what was given, with units and intervals; colours are told apart; nothing is cut off."""
+
+import itertools
+
+import matplotlib.style
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy import stats
+
+import gradvar as gv
+from gradvar.plot.rows import tidy
+from gradvar.plot.style import COLOURS, PAPER, colour, ground_of
+from gradvar.plot.training import wilson
+
+from . import samples
+
+ROWS, RUNS, ADVICE = samples.rows(), samples.experiment(), samples.advice()
+PLOTS = {
+    "variance": lambda **k: gv.plot.variance(ROWS, staleness=0, **k),
+    "snr": lambda **k: gv.plot.snr(ROWS, staleness=4, **k),
+    "bias": lambda **k: gv.plot.bias(ROWS, staleness=4, **k),
+    "figure": lambda **k: gv.plot.figure(ROWS, "within", staleness=0, **k),
+    "staleness": lambda **k: gv.plot.staleness(ROWS, group_size=4, **k),
+    "compare": lambda **k: gv.plot.compare(ROWS, "bias_factor", staleness=0, **k),
+    "split": lambda **k: gv.plot.split(ROWS, staleness=0, **k),
+    "cost": lambda **k: gv.plot.cost(ADVICE, **k),
+    "training": lambda **k: gv.plot.training(RUNS, **k),
+    "retention": lambda **k: gv.plot.retention(RUNS, **k),
+    "profiles": lambda **k: gv.plot.profiles(RUNS, **k),
+}
+
+
+def test_every_plot_of_the_room_is_tested_here():
+    functions = {n for n in vars(gv.plot) if not n.startswith("_") and callable(getattr(gv.plot, n))}
+    assert functions == {*PLOTS, "prompt_weight", "clip", "theme"}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_plot_draws_on_the_axes_given_and_names_its_quantities(name):
+    mine = Figure().subplots()
+    assert PLOTS[name](ax=mine) is mine
+    fresh = PLOTS[name]()
+    assert isinstance(fresh, Axes)
+    assert fresh is not mine
+    labels = [axis.get_label_text() for axis in (fresh.xaxis, fresh.yaxis)]
+    if name in ("compare", "retention"):  # their vertical axis has names at its ticks
+        assert labels.pop() == ""
+        assert len(fresh.get_yticklabels()) == 3
+    assert all(any(mark in label for mark in "(⟨‖") or "cosine" in label for label in labels), labels
+
+
+@pytest.mark.parametrize("ground", ["light", "dark"])
+@pytest.mark.parametrize("name", PLOTS)
+def test_no_text_is_cut_off_and_no_ticks_collide(name, ground):
+    with gv.plot.theme(ground):
+        assert faults(PLOTS[name]()) == []
+
+
+def test_text_that_is_cut_off_or_collides_is_seen():
+    with gv.plot.theme():
+        ax = PLOTS["training"]()
+        ax.set_xlabel(
+            "a label that is far too long for a figure of this width, and then a little longer still"
+        )
+        assert faults(ax)
+        ax = PLOTS["training"]()
+        ax.set_xticks([0, 1, 2, 3], ["0", "1000000", "2000000", "3000000"])
+        assert faults(ax)
+
+
+def faults(ax):
+    """Texts that reach beyond the figure, and tick labels that overlap, after the layout has been made."""
+    figure = ax.get_figure()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    width, height = figure.bbox.width, figure.bbox.height
+    legend = ax.get_legend()
+    ticks = [seen(ax.xaxis), seen(ax.yaxis)]
+    texts = [
+        ax.xaxis.label,
+        ax.yaxis.label,
+        *(legend.get_texts() if legend else []),
+        *itertools.chain(*ticks),
+    ]
+    found = []
+    for text in (t for t in texts if t.get_text()):
+        box = text.get_window_extent(renderer)
+        if box.x0 < -1 or box.y0 < -1 or box.x1 > width + 1 or box.y1 > height + 1:
+            found.append(f"cut: {text.get_text()}")
+    for row in ticks:
+        boxes = [t.get_window_extent(renderer) for t in row]
+        found += [f"overlap: {a}" for a, b in itertools.pairwise(boxes) if a.overlaps(b)]
+    return found
+
+
+def seen(axis):
+    """The labels of the ticks within the axis; Matplotlib keeps some beyond its ends that it does not draw."""
+    low, high = sorted(axis.get_view_interval())
+    pad = 1e-9 * (high - low)
+    labels = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+    return [label for at, label in labels if low - pad <= at <= high + pad and label.get_text()]
+
+
+def test_intervals_are_drawn_as_they_were_given():
+    ax = gv.plot.variance(ROWS, staleness=0)
+    drawn = {c.get_label(): c for c in ax.containers}
+    wanted = [r for r in ROWS if r["figure"] == "trace_cov" and r["staleness"] == 0]
+    for name in ("grpo", "dapo"):
+        own = [r for r in wanted if r["estimator"] == name]
+        (bars,) = drawn[name].lines[2]
+        ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+        np.testing.assert_allclose(ends, [[r["low"], r["high"]] for r in own])
+        np.testing.assert_allclose(drawn[name].lines[0].get_ydata(), [r["value"] for r in own])
+    assert drawn["rloo"].lines[2] == ()  # exact: no interval, and none is made up
+
+
+@pytest.mark.slow
+def test_a_study_and_its_rows_draw_the_same():
+    study = gv.study(
+        policies=("bandit",),
+        estimators=("rloo", "grpo"),
+        group_sizes=(2, 4),
+        staleness=(0,),
+        rollouts=8,
+        quiet=True,
+    )
+    from_study, from_rows = (gv.plot.snr(source) for source in (study, study.rows()))
+    moments = gv.plot.snr([r.moments for r in study.results])
+    for ax in (from_rows, moments):
+        for one, other in zip(from_study.containers, ax.containers, strict=True):
+            np.testing.assert_array_equal(one.lines[0].get_ydata(), other.lines[0].get_ydata())
+
+
+def test_training_bands_are_students_intervals():
+    ax = gv.plot.training(RUNS, level=0.9)
+    band = ax.collections[1].get_paths()[0].vertices
+    rewards = {(r["evaluation"], r["seed"]): r["reward"] for r in RUNS["curves"] if r["arm"] == "grpo-16"}
+    for point in range(5):
+        values = [rewards[point, s] for s in range(6)]
+        low, high = stats.t.interval(0.9, 5, np.mean(values), stats.sem(values))
+        at = band[np.isclose(band[:, 0], 10 * point)][:, 1]
+        assert at.min() == pytest.approx(low)
+        assert at.max() == pytest.approx(high)
+
+
+def test_one_seed_has_no_band():
+    assert not gv.plot.training(samples.experiment(seeds=1)).collections
+
+
+@pytest.mark.parametrize("successes", [0, 3, 8])
+def test_wilsons_interval_is_scipys(successes):
+    low, high = wilson(np.array([successes / 8]), 8)
+    interval = stats.binomtest(successes, 8).proportion_ci(method="wilson")
+    assert (low[0], high[0]) == pytest.approx((interval.low, interval.high))
+
+
+def test_profiles_are_shares_of_runs():
+    ax = gv.plot.profiles(RUNS, thresholds=[0.0, 0.36, 1.0])
+    finals = [r["reward"] for r in RUNS["curves"] if r["arm"] == "grpo-2" and r["evaluation"] == 4]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [1.0, np.mean(np.array(finals) > 0.36), 0.0])
+
+
+def test_the_optimum_without_an_upper_end_reaches_to_the_edge():
+    bounded, open_ = (gv.plot.cost(samples.advice(upper)) for upper in (5.0, None))
+    ends = [ax.patches[0].get_extents().x1 for ax in (bounded, open_)]
+    edges = [ax.transData.transform((ax.get_xlim()[1], 0))[0] for ax in (bounded, open_)]
+    assert ends[0] < edges[0] - 50
+    assert ends[1] == pytest.approx(edges[1])
+
+
+def test_prompt_weights_are_the_sum_over_successes():
+    """w(p) = sum_k C(G, k) p^k (1-p)^(G-k) A_k (k/p - (G-k)/(1-p) times -1) / G, with NumPy and no engine."""
+    rates = np.array([0.1, 0.5, 0.8])
+    ax = gv.plot.prompt_weight(["rloo", "grpo"], 3, rates=rates)
+    curves = {line.get_label(): line.get_ydata() for line in ax.lines}
+    np.testing.assert_allclose(curves["rloo"], 1.0)
+    expected = np.zeros(3)
+    for k in (1, 2):
+        std = np.sqrt(k / 3 * (1 - k / 3)) + 1e-6
+        right, wrong = (1 - k / 3) / std, -(k / 3) / std
+        chance = stats.binom.pmf(k, 3, rates)
+        expected += chance * (right * k / rates - wrong * (3 - k) / (1 - rates)) / 3
+    np.testing.assert_allclose(curves["grpo"], expected, rtol=1e-9)
+
+
+def test_clips_take_the_weight_that_the_papers_take():
+    ratios = np.array([0.5, 0.79, 0.81, 1.0, 1.19, 1.21, 1.27, 1.29, 2.0])
+    ax = gv.plot.clip(["grpo", "dapo"], ratios=ratios)
+    right, wrong = ax.lines[0].get_ydata(), ax.lines[1].get_ydata()
+    np.testing.assert_allclose(right, np.where(ratios <= 1.2, ratios, 0))
+    np.testing.assert_allclose(wrong, np.where(ratios >= 0.8, ratios, 0))
+    assert ax.lines[2].get_ydata()[6] == pytest.approx(1.27)  # dapo's upper range is 0.28
+    assert ax.lines[2].get_ydata()[7] == 0
+
+
+# ---- colours
+
+SIGHT = {  # Machado, Oliveira and Fernandes 2009, severity 1
+    "normal": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.01182, 0.04294, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.3039],
+    ],
+}
+
+
+def linear(shade):
+    c = np.array(matplotlib.colors.to_rgb(shade))
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def oklab(rgb):
+    to_cones = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+                [0.0883024619, 0.2817188376, 0.6299787005]]  # fmt: skip
+    to_lab = [[0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099],
+              [0.0259040371, 0.7827717662, -0.808675766]]  # fmt: skip
+    return np.array(to_lab) @ np.cbrt(np.array(to_cones) @ np.clip(rgb, 0, 1))
+
+
+def nearest(shades, sight):
+    seen = [oklab(np.array(SIGHT[sight]) @ linear(s)) for s in shades]
+    return min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
+
+
+def contrast(one, other):
+    low, high = sorted(float(linear(s) @ [0.2126, 0.7152, 0.0722]) for s in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("ground", ["light", "dark"])
+def test_colours_are_told_apart_by_everybody(ground):
+    for sight in ("normal", "protanopia", "deuteranopia"):
+        assert nearest(COLOURS[ground], sight) > 0.105, sight
+    assert nearest(COLOURS[ground], "tritanopia") > 0.06
+    assert min(contrast(s, PAPER[ground]) for s in COLOURS[ground]) > (2.9 if ground == "light" else 4.5)
+
+
+def test_matplotlibs_own_colours_would_not_pass():
+    own = [f"C{k}" for k in range(8)]
+    assert nearest(own, "deuteranopia") < 0.105
+
+
+def test_the_ground_decides_the_colours_whoever_set_it():
+    assert ground_of(Figure().subplots()) == "light"
+    with gv.plot.theme("dark"):
+        assert colour(gv.plot.variance(ROWS, staleness=0), 0) == COLOURS["dark"][0]
+    with matplotlib.style.context("dark_background"):
+        assert ground_of(Figure().subplots()) == "dark"
+    with pytest.raises(ValueError, match="ground: 'sepia'"):
+        gv.plot.theme("sepia")
+
+
+# ---- input that makes no sense
+
+BAD = {
+    "figure: 'speed', staleness=0 is not among": lambda: gv.plot.figure(ROWS, "speed", staleness=0),
+    "staleness: measured at 0, 4; choose one": lambda: gv.plot.variance(ROWS),
+    "source: its rows have no staleness": lambda: gv.plot.staleness(
+        [{k: v for k, v in r.items() if k != "staleness"} for r in ROWS], group_size=4
+    ),
+    "figure: 'speed'; choose": lambda: gv.plot.retention(RUNS, "speed"),
+    "x: 'hours'; choose": lambda: gv.plot.training(RUNS, x="hours"),
+    "level: 95;": lambda: gv.plot.training(RUNS, level=95),
+    "arms: no 'absent'; choose grpo-2": lambda: gv.plot.training(RUNS, arms=("absent",)),
+    "arms: none of": lambda: gv.plot.retention(RUNS, arms=("absent",)),
+    "rates: between 0 and 1": lambda: gv.plot.prompt_weight("rloo", 4, rates=[0, 1]),
+    "group_sizes: nothing given": lambda: gv.plot.prompt_weight("rloo", ()),
+    "group_sizes: 1; rloo needs": lambda: gv.plot.prompt_weight("rloo", 1),
+    "estimators: 'ppo' needs values": lambda: gv.plot.clip("ppo"),
+    "estimators: nothing given": lambda: gv.plot.clip([]),
+    "ratios: the least is 0": lambda: gv.plot.clip("grpo", ratios=[0.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_input_is_one_clear_line(message):
+    with pytest.raises(ValueError, match=message) as caught:
+        BAD[message]()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [3, "rows", [{"estimator": "rloo"}], [None]])
+def test_a_source_of_another_kind_is_a_type_error(source):
+    with pytest.raises(TypeError, match="source: "):
+        tidy(source)
+    with pytest.raises(TypeError, match="advice: "):
+        gv.plot.cost(source)
+    with pytest.raises(TypeError, match="experiment: "):
+        gv.plot.training(source)
+
+
+def test_names_that_matplotlib_would_hide_or_parse_are_drawn():
+    rows = samples.rows(names=("_hidden", "a" * 60), staleness=(0,))
+    labels = [t.get_text() for t in gv.plot.variance(rows).get_legend().get_texts()]
+    assert labels[0].strip("\u200a") == "_hidden"
+    assert len(labels[1]) < 40
