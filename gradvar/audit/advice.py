@@ -7,7 +7,7 @@ import numpy as np
 from gradvar.audit.cells import Cells
 from gradvar.audit.estimators import RATES, Estimate
 from gradvar.audit.figures import Prompts, Step
-from gradvar.audit.intervals import Share, share
+from gradvar.audit.intervals import Clusters, Share
 from gradvar.audit.sizes import Size
 
 
@@ -77,7 +77,7 @@ def _trend(cells: Cells) -> list[str]:
     early, late = groups.step <= names[quarter - 1], groups.step >= names[-quarter]
 
     def equal(which: np.ndarray) -> Share:
-        return share(groups.equal[which].astype(float), np.ones(int(which.sum())), groups.prompt[which])
+        return Clusters(groups.prompt[which]).share(groups.equal[which].astype(float))
 
     one, two = equal(early), equal(late)
     if one.high >= two.low and two.high >= one.low:

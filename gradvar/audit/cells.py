@@ -36,17 +36,18 @@ class Tally:
         self.grouped |= rows.group is not None
         columns: dict[str, pa.Array] = {
             "step": pa.array(rows.step),
-            # Rollouts without a group of their own are grouped by their prompt.
-            "group": pa.array(rows.prompt if rows.group is None else rows.group),
             "prompt": pa.array(rows.prompt),
             "reward": pa.array(rows.reward),
             "n": pa.array(np.ones(len(rows.step), np.int64)),
         }
-        for role in ("advantage", "length", "logp"):
-            value = rows.optional.get(role, np.full(len(rows.step), np.nan))
-            known = pa.array(value, mask=np.isnan(value))
-            columns |= {role: known, f"{role}_n": pa.array((~np.isnan(value)).astype(np.int64))}
-        columns |= {"low": columns["advantage"], "high": columns["advantage"]}
+        if rows.group is not None:
+            columns["group"] = pa.array(rows.group)
+        for role, value in rows.optional.items():
+            lacking = np.isnan(value)
+            known = pa.array(value, mask=lacking)
+            columns |= {role: known, f"{role}_n": pa.array((~lacking).astype(np.int64))}
+            if role == "advantage":
+                columns |= {"low": known, "high": known}
         part = _added_up(pa.table(columns))
         self._waiting.append(part)
         self._count += part.num_rows
@@ -55,26 +56,46 @@ class Tally:
 
     def _merge(self) -> None:
         parts = [*([] if self._whole is None else [self._whole]), *self._waiting]
-        self._whole, self._waiting, self._count = _added_up(pa.concat_tables(parts)), [], 0
+        self._whole, self._waiting, self._count = None, [], 0
+        # Files may have different columns: what a part lacks is missing there, and adds nothing.
+        self._whole = _added_up(pa.concat_tables(parts, promote_options="default"))
 
     def cells(self) -> Cells:
-        """All that was added; ``ValueError`` if that is nothing."""
+        """All that was added, once; ``ValueError`` if that is nothing."""
         if self._waiting:
             self._merge()
         if self._whole is None:
             raise ValueError("rows: none")
-        arrays = {name: self._whole[name].to_numpy() for name in self._whole.column_names}
+        table, self._whole = self._whole, None
+        if self.grouped and table["group"].null_count:
+            raise ValueError(
+                "files: some have a column for the group and some do not; audit them apart, or give all --group prompt"
+            )
+        arrays = {name: table[name].to_numpy() for name in table.column_names}
+        if not self.grouped:  # rollouts without a group of their own are grouped by their prompt
+            arrays["group"] = arrays["prompt"]
         order = np.lexsort([arrays[k] for k in ("prompt", "reward", "group", "step")])
-        return Cells(**{name: value[order] for name, value in arrays.items()}, grouped=self.grouped)
+        none = np.broadcast_to(0, len(order))
+        sums = {name: arrays[name][order] if name in arrays else none for name in _SUMS}
+        sums = {name: np.nan_to_num(value) if value.dtype == float else value for name, value in sums.items()}
+        ends = {
+            name: arrays[name][order] if name in arrays else np.broadcast_to(np.nan, len(order))
+            for name in ("low", "high")
+        }
+        keys = {name: arrays[name][order] for name in ("step", "prompt", "reward")}
+        group = arrays["group"][order] if self.grouped else keys["prompt"]
+        return Cells(**keys, **sums, **ends, group=group, grouped=self.grouped)
 
 
+_KEYS = ("step", "group", "prompt", "reward")
 _SUMS = ("n", "advantage", "advantage_n", "length", "length_n", "logp", "logp_n")
 
 
 def _added_up(table: pa.Table) -> pa.Table:
-    keys = ["step", "group", "prompt", "reward"]
-    wanted = [*((name, "sum") for name in _SUMS), ("low", "min"), ("high", "max")]
-    found = table.group_by(keys, use_threads=False).aggregate(wanted)
+    have = table.column_names
+    wanted = [(name, "sum") for name in _SUMS if name in have]
+    wanted += [(name, how) for name, how in (("low", "min"), ("high", "max")) if name in have]
+    found = table.group_by([k for k in _KEYS if k in have], use_threads=False).aggregate(wanted)
     return found.rename_columns([name.removesuffix("_sum").removesuffix("_min").removesuffix("_max")
                                  for name in found.column_names])  # fmt: skip
 

@@ -22,25 +22,22 @@ _LABEL = 64  # a key up to this long is kept to be shown; of a longer one, its h
 
 
 class Names:
-    """Numbers 0, 1, ... for keys, by the 128 bits of a hash (BLAKE2b), so that prompts of any length cost the same.
+    """Numbers 0, 1, ... for keys. A key of up to 64 bytes is kept; of a longer one, 128 bits of a hash (BLAKE2b), so
+    that prompts of any length cost the same.
 
     Two of n different keys share a hash with a chance below n^2 / 2^129: 1e-21 for a thousand million keys.
     """
 
     def __init__(self) -> None:
-        self._known: dict[bytes, int] = {}
-        self._labels: list[str | None] = []
+        self._known: dict[bytes | str, int] = {}  # a short key as bytes, a hash as text: they are never equal
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self._known)
 
     def number(self, key: bytes) -> int:
         """The key's number; a new one for a new key."""
-        digest = hashlib.blake2b(key, digest_size=16).digest()
-        found = self._known.setdefault(digest, len(self._labels))
-        if found == len(self._labels):
-            self._labels.append(key.decode("utf-8", "replace") if len(key) <= _LABEL else None)
-        return found
+        short = key if len(key) <= _LABEL else hashlib.blake2b(key, digest_size=16).hexdigest()
+        return self._known.setdefault(short, len(self._known))
 
     def numbers(self, column: pa.Array) -> Int[np.ndarray, " row"]:
         """The number of every row's key; -1 where it has none."""
@@ -54,22 +51,30 @@ class Names:
         place = column.indices.fill_null(0).to_numpy(zero_copy_only=False)
         used = np.unique(place)
         table = np.full(int(used[-1]) + 1, -1, np.int64)
-        keys = column.dictionary.take(pa.array(used)).to_pylist()
-        table[used] = [-1 if key is None else self.number(_canonical(key) or b"") for key in keys]
+        keys = _as_bytes(column.dictionary.take(pa.array(used)))
+        table[used] = [-1 if key is None else self.number(key) for key in keys]
         found = table[place]
-        found[column.is_null().to_numpy(zero_copy_only=False)] = -1
+        if column.null_count:
+            found[column.is_null().to_numpy(zero_copy_only=False)] = -1
         return found
 
     def labels(self) -> list[str]:
-        """Every key as it is shown: itself if it is short, else the beginning of its hash."""
-        return [
-            label if label is not None else f"#{digest.hex()}"
-            for label, digest in zip(self._labels, self._known, strict=True)
-        ]
+        """Every key as it is shown: itself if it is short, else # and its hash."""
+        return [k.decode("utf-8", "replace") if isinstance(k, bytes) else f"#{k}" for k in self._known]
+
+
+def _as_bytes(keys: pa.Array) -> list[bytes | None]:
+    """Keys in one form for all formats: 5, 5.0 and "5" are the same prompt."""
+    if pa.types.is_integer(keys.type):
+        keys = keys.cast(pa.string())
+    if pa.types.is_string(keys.type) or pa.types.is_large_string(keys.type):
+        keys = keys.cast(pa.binary() if pa.types.is_string(keys.type) else pa.large_binary())
+    values = keys.to_pylist()
+    known = pa.types.is_binary(keys.type) or pa.types.is_large_binary(keys.type)
+    return values if known else [_canonical(value) for value in values]
 
 
 def _canonical(key: object) -> bytes | None:
-    """One form of a key for all formats: 5, 5.0 and "5" are the same prompt."""
     if key is None or isinstance(key, bytes):
         return key
     if isinstance(key, float) and key.is_integer():

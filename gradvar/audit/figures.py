@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradvar.audit.cells import Cells
-from gradvar.audit.intervals import Share, jeffreys, share, shares
+from gradvar.audit.intervals import Clusters, Share, jeffreys
 
 BINS = ("0 %", "below 20 %", "20 to 40 %", "40 to 60 %", "60 to 80 %", "80 % and more", "100 %")
 
@@ -106,12 +106,13 @@ def steps(cells: Cells, rule: Success, *, overall: bool = False) -> tuple[Step, 
     modes = _modes(groups.size, by, count)
     odd = np.bincount(by, groups.size != modes[by], count)
     reward = np.bincount(by, groups.size * groups.mean, count) / rollouts
+    clusters = Clusters(groups.prompt, by, count)
     tables = {
-        "success": shares(won, groups.size, groups.prompt, by, count),
-        "equal": shares(equal, ones, groups.prompt, by, count),
-        "solved": shares(solved, ones, groups.prompt, by, count),
-        "hopeless": shares(hopeless, ones, groups.prompt, by, count),
-        "lost": shares(equal * groups.size, groups.size, groups.prompt, by, count),
+        "success": clusters.shares(won, groups.size),
+        "equal": clusters.shares(equal, ones),
+        "solved": clusters.shares(solved, ones),
+        "hopeless": clusters.shares(hopeless, ones),
+        "lost": clusters.shares(equal * groups.size, groups.size),
     }
     tokens, counted = groups.sum(np.nan_to_num(cells.length)), groups.sum(cells.length_n)
     length = _quotient(np.bincount(by, tokens, count), np.bincount(by, counted, count))
@@ -167,11 +168,11 @@ def histogram(
     square = groups.sum(cells.n * centred**2)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = groups.sum(cells.n * advantages * centred) / square * (groups.size - 1) / groups.size
-    found = []
+    found, clusters = [], Clusters(groups.prompt)
     for i, name in enumerate(BINS):
         here = place == i
         some = here & ~groups.equal & (square > 0)
-        part = share(here.astype(float), np.ones(len(here)), groups.prompt)
+        part = clusters.share(here.astype(float))
         found.append(Bin(name, int(here.sum()), part, float(slope[some].mean()) if some.any() else np.nan))
     return tuple(found)
 
@@ -224,14 +225,14 @@ def prompt_table(cells: Cells, rule: Success) -> PromptTable:
 def prompts(cells: Cells, table: PromptTable) -> Prompts:
     """Which prompts teach."""
     groups = cells.groups
-    ones = np.ones(len(table.prompt))
+    each = Clusters(table.prompt)
     always, never = table.successes == table.rollouts, table.successes == 0
     mixed = ~always & ~never
     median = int(np.median(table.rollouts))
     bound = float(jeffreys(np.array([0]), np.array([median]))[1][0])
     again = mixed[np.searchsorted(table.prompt, groups.prompt)] & groups.equal
     return Prompts(
-        len(table.prompt), median, share(always.astype(float), ones, table.prompt),
-        share(never.astype(float), ones, table.prompt), share(mixed.astype(float), ones, table.prompt), bound,
-        share(again.astype(float), groups.equal.astype(float), groups.prompt),
+        len(table.prompt), median, each.share(always.astype(float)),
+        each.share(never.astype(float)), each.share(mixed.astype(float)), bound,
+        Clusters(groups.prompt).share(again.astype(float), groups.equal.astype(float)),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Intervals for shares and means over prompts: rollouts and groups of one prompt are not independent of each other, so
+"""Intervals for shares over prompts: rollouts and groups of one prompt are not independent of each other, so
 prompts are the unit that counts.
 
 A ratio R = sum_q y_q / sum_q x_q over prompts q has the linearised variance
@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.special import betaincinv, ndtri
 
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share or a mean with its 95 % interval, over ``prompts`` prompts. NaN where there is nothing to take it of."""
+    """A share with its 95 % interval, over ``prompts`` prompts. NaN where there is nothing to take it of."""
 
     value: float
     low: float
@@ -39,59 +39,51 @@ class Share:
         return dict(vars(self))
 
 
-def shares(
-    y: Float[np.ndarray, " item"],
-    x: Float[np.ndarray, " item"],
-    prompt: Int[np.ndarray, " item"],
-    by: Int[np.ndarray, " item"],
-    count: int,
-) -> list[Share]:
-    """The share sum y / sum x, 0 <= y <= x, for each of ``count`` parts that ``by`` numbers; clustered by prompt."""
-    total, value, variance, prompts = _ratio(y, x, prompt, by, count)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        size = np.where(variance > 0, value * (1 - value) / variance, prompts)
-    low, high = wilson(value, np.maximum(size, 1.0))
-    return [
-        Share(float(v), float(a), float(b), int(q)) if t > 0 else Share(np.nan, np.nan, np.nan, 0)
-        for v, a, b, q, t in zip(value, low, high, prompts, total, strict=True)
-    ]
+class Clusters:
+    """Items (groups, or prompts) by their prompt, within each of ``count`` parts (steps) that ``by`` numbers."""
+
+    def __init__(
+        self, prompt: Int[np.ndarray, " item"], by: Int[np.ndarray, " item"] | None = None, count: int = 1
+    ) -> None:
+        parts = np.zeros(len(prompt), np.int64) if by is None else by.astype(np.int64)
+        most = int(prompt.max(initial=0)) + 1
+        keys, self._place = np.unique(parts * most + prompt, return_inverse=True)
+        self._part = keys // most
+        self.count = count
+
+    def ratio(
+        self, y: Float[np.ndarray, " item"], x: Float[np.ndarray, " item"]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(sum x, sum y / sum x, its variance, prompts with x > 0) of every part: [part] each."""
+        ys = np.bincount(self._place, y, len(self._part))
+        xs = np.bincount(self._place, x, len(self._part))
+        total = np.bincount(self._part, xs, self.count)
+        prompts = np.bincount(self._part, xs > 0, self.count)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = np.bincount(self._part, ys, self.count) / total
+            squares = np.bincount(
+                self._part, np.where(xs > 0, ys - value[self._part] * xs, 0.0) ** 2, self.count
+            )
+            variance = prompts / (prompts - 1) * squares / total**2
+        return total, value, np.where(prompts > 1, variance, 0.0), prompts
+
+    def shares(self, y: Float[np.ndarray, " item"], x: Float[np.ndarray, " item"]) -> list[Share]:
+        """The share sum y / sum x, 0 <= y <= x, of every part."""
+        total, value, variance, prompts = self.ratio(y, x)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            size = np.where(variance > 0, value * (1 - value) / variance, prompts)
+        low, high = wilson(value, np.maximum(size, 1.0))
+        return [
+            Share(float(v), float(a), float(b), int(q)) if t > 0 else NOTHING
+            for v, a, b, q, t in zip(value, low, high, prompts, total, strict=True)
+        ]
+
+    def share(self, y: Float[np.ndarray, " item"], x: Float[np.ndarray, " item"] | None = None) -> Share:
+        """The share where there is one part; of the items themselves without ``x``."""
+        return self.shares(y, np.ones(len(y)) if x is None else x)[0]
 
 
-def share(
-    y: Float[np.ndarray, " item"], x: Float[np.ndarray, " item"], prompt: Int[np.ndarray, " item"]
-) -> Share:
-    """``shares`` with one part."""
-    return shares(y, x, prompt, np.zeros(len(y), np.int64), 1)[0]
-
-
-def mean(
-    y: Float[np.ndarray, " item"], x: Float[np.ndarray, " item"], prompt: Int[np.ndarray, " item"]
-) -> Share:
-    """The ratio sum y / sum x of any numbers, with Student's interval; clustered by prompt."""
-    total, value, variance, prompts = _ratio(y, x, prompt, np.zeros(len(y), np.int64), 1)
-    if not total[0] > 0:
-        return Share(np.nan, np.nan, np.nan, 0)
-    free = int(prompts[0]) - 1
-    half = float(stdtrit(free, 0.5 + LEVEL / 2) * np.sqrt(variance[0])) if free else np.nan
-    return Share(float(value[0]), float(value[0]) - half, float(value[0]) + half, int(prompts[0]))
-
-
-def _ratio(
-    y: np.ndarray, x: np.ndarray, prompt: np.ndarray, by: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(sum x, ratio, its variance, prompts) of every part."""
-    key = by.astype(np.int64) * (int(prompt.max(initial=0)) + 1) + prompt
-    clusters, place = np.unique(key, return_inverse=True)
-    part = clusters // (int(prompt.max(initial=0)) + 1)
-    ys, xs = np.bincount(place, y, len(clusters)), np.bincount(place, x, len(clusters))
-    part, ys, xs = part[xs > 0], ys[xs > 0], xs[xs > 0]
-    total = np.bincount(part, xs, count)
-    prompts = np.bincount(part, minlength=count)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.bincount(part, ys, count) / total
-        squares = np.bincount(part, (ys - value[part] * xs) ** 2, count)
-        variance = prompts / (prompts - 1) * squares / total**2
-    return total, value, np.where(prompts > 1, variance, 0.0), prompts
+NOTHING = Share(np.nan, np.nan, np.nan, 0)
 
 
 def wilson(

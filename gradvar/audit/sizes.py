@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from gradvar.audit.intervals import Share, share
+from gradvar.audit.intervals import NOTHING, Clusters, Share
 from gradvar.audit.schemes import Rewards
 
 GROUP_SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
@@ -33,30 +35,30 @@ class Size:
         }
 
 
-def informative(rewards: Rewards, group_size: int) -> np.ndarray:
-    """The chance that ``group_size`` rollouts, drawn from each group without replacement, have two different rewards:
-    [group]. Groups smaller than that have NaN."""
-    alike, size = np.ones(len(rewards.n)), rewards.sizes
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for taken in range(group_size):
-            alike *= np.maximum(rewards.n - taken, 0) / (size - taken)
-    found = 1 - np.add.reduceat(alike, rewards.start)
-    return np.where(rewards.size >= group_size, np.clip(found, 0.0, 1.0), np.nan)
+def informative(rewards: Rewards, sizes: Sequence[int]) -> Iterator[Float[np.ndarray, " group"]]:
+    """For each of ascending ``sizes``, the chance that so many rollouts, drawn from a group without replacement, have
+    two different rewards: [group]. Groups smaller than that have NaN."""
+    alike, count, have, taken = np.ones(len(rewards.n)), rewards.sizes, rewards.size, 0
+    for size in sizes:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for _ in range(taken, size):
+                alike *= np.maximum(rewards.n - taken, 0) / (count - taken)
+                taken += 1
+        found = 1 - np.add.reduceat(alike, rewards.start)
+        yield np.where(have >= size, np.clip(found, 0.0, 1.0), np.nan)
 
 
-def curve(rewards: Rewards, prompt: np.ndarray, recorded: int) -> tuple[Size, ...]:
+def curve(rewards: Rewards, prompt: Int[np.ndarray, " group"], recorded: int) -> tuple[Size, ...]:
     """Every size up to twice the recorded one."""
     wanted = sorted({g for g in (*GROUP_SIZES, recorded) if 2 <= g <= 2 * recorded})
-    found = []
-    for size in wanted:
-        chance = informative(rewards, size)
+    enough = [
+        g for g in wanted if (rewards.size >= g).mean() > 0.5
+    ]  # else it would speak of odd large groups only
+    clusters, shares = Clusters(prompt), {}
+    for size, chance in zip(enough, informative(rewards, enough), strict=True):
         known = np.isfinite(chance)
-        enough = known.mean() > 0.5  # else it would speak of the odd large group only
-        result = (
-            share(chance[known], np.ones(int(known.sum())), prompt[known])
-            if enough
-            else Share(np.nan, np.nan, np.nan, 0)
-        )
-        factor = size / (size - 1) / (recorded / (recorded - 1)) if recorded > 1 else np.nan
-        found.append(Size(size, result, factor))
-    return tuple(found)
+        shares[size] = clusters.share(np.where(known, chance, 0.0), known.astype(float))
+    return tuple(
+        Size(g, shares.get(g, NOTHING), g / (g - 1) / (recorded / (recorded - 1)) if recorded > 1 else np.nan)
+        for g in wanted
+    )

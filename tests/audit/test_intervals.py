@@ -1,10 +1,9 @@
 """Intervals: against other implementations, and whether they cover."""
 
 import numpy as np
-import pytest
 from scipy.stats import beta, binomtest
 
-from gradvar.audit.intervals import jeffreys, mean, share, wilson
+from gradvar.audit.intervals import Clusters, jeffreys, wilson
 
 REPLICATES = 600
 
@@ -46,7 +45,7 @@ def test_shares_cover_as_often_as_they_say_though_prompts_repeat():
     error = np.sqrt(0.95 * 0.05 / REPLICATES)
 
     def clustered(y, prompt):
-        found = share(y, np.ones(len(y)), prompt)
+        found = Clusters(prompt).share(y)
         return found.low, found.high
 
     assert abs(coverage(clustered) - 0.95) < 4 * error
@@ -62,16 +61,16 @@ def test_intervals_that_forget_the_prompts_are_seen():
     assert coverage(naive) < 0.95 - 4 * error
 
 
-def test_a_share_of_nothing_and_a_mean_of_one_prompt():
-    none = share(np.zeros(2), np.zeros(2), np.array([0, 1]))
-    assert np.isnan(none.value)
-    alone = mean(np.array([2.0]), np.ones(1), np.array([0]))
-    assert alone.value == 2.0
-    assert np.isnan(alone.low)
+def test_a_share_of_nothing_is_no_number():
+    none = Clusters(np.array([0, 1])).share(np.zeros(2), np.zeros(2))
+    assert np.isnan([none.value, none.low, none.high]).all()
 
 
-def test_a_mean_has_students_interval_over_prompts():
-    values = np.array([1.0, 2.0, 4.0, 9.0])
-    found = mean(values, np.ones(4), np.arange(4))
-    half = 3.182446305284263 * values.std(ddof=1) / 2  # the 97.5 % point of t with 3 degrees of freedom
-    assert (found.low, found.high) == pytest.approx((4 - half, 4 + half))
+def test_parts_are_apart():
+    """Each part's share is what it is alone."""
+    rng = np.random.default_rng(1)
+    y, prompt, part = rng.random(60), rng.integers(0, 9, 60), rng.integers(0, 3, 60)
+    together = Clusters(prompt, part, 4).shares(y, np.ones(60))
+    for i in range(3):
+        assert together[i] == Clusters(prompt[part == i]).share(y[part == i])
+    assert np.isnan(together[3].value)

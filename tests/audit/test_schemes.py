@@ -60,7 +60,7 @@ def test_every_estimator_whose_advantages_rewards_alone_fix_group_by_group_is_he
 @pytest.mark.parametrize(
     "name", ["rloo", "dr_grpo", "grpo", "grpo_sample_std", "maxrl", "softmax", "pass_at_k"]
 )
-@pytest.mark.parametrize("size", [2, 5, 16])
+@pytest.mark.parametrize("size", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 16))])
 def test_prompt_weights_are_the_four_number_laws(name, size):
     rates = np.array([0.01, 0.3, 0.5, 0.97])
     wanted = [
