@@ -47,7 +47,7 @@ def run(config: Report) -> int:
 
     sections, lines = read(place)
     for line in lines:
-        print(f"gradvar report: {line}; left out", file=sys.stderr)
+        print(f"gradvar report: {plain(line)}; left out", file=sys.stderr)
     if not sections:
         raise ValueError(
             f"folder: {place} holds no result; give a folder with what measure, train, prove, check or advise wrote "
@@ -58,7 +58,7 @@ def run(config: Report) -> int:
     html = page(title, sections, lines, made)
     write_whole(out, lambda path: path.write_text(html, encoding="utf-8"))
     for section in sections:
-        print(f"{section.file}: {section.title}")
+        print(plain(f"{section.file}: {section.title}"))
         for finding in section.findings[:3]:
             print(f"  {plain(finding)}")
     print(f"Written to {out}")

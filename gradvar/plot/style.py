@@ -168,8 +168,8 @@ def from_zero(ax: Axes, which: Literal["x", "y"]) -> None:
 
 
 def name(text: object) -> str:
-    """A name as it is drawn: not too long, and not one that Matplotlib takes for hidden (a leading underscore)."""
-    shown = " ".join(str(text).split()) or "?"
+    """A name as it is drawn: not too long, all printable, and not hidden, as Matplotlib takes a leading underscore."""
+    shown = "".join(c for c in " ".join(str(text).split()) if c.isprintable()) or "?"
     shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
     return f"\u200a{shown}" if shown.startswith("_") else shown
 

@@ -181,25 +181,25 @@ def _mean(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _curve_rows(experiment: Any) -> list[Mapping[str, Any]]:
-    rows = experiment.curve_rows() if hasattr(experiment, "curve_rows") else experiment
+    rows: Any = experiment.curve_rows() if hasattr(experiment, "curve_rows") else experiment
     rows = rows.get("curves") if isinstance(rows, Mapping) else rows
     if not _have(rows, "arm", "seed", "evaluation"):
         raise TypeError(
             f"experiment: {type(experiment).__name__} has no curves; give an Experiment, or what "
             "`gradvar train --json` wrote"
         )
-    return rows
+    return list(rows)
 
 
 def _rows(experiment: Any) -> list[Mapping[str, Any]]:
-    rows = experiment.rows() if hasattr(experiment, "rows") else experiment
+    rows: Any = experiment.rows() if hasattr(experiment, "rows") else experiment
     rows = rows.get("rows") if isinstance(rows, Mapping) else rows
     if not _have(rows, "arm"):
         raise TypeError(
             f"experiment: {type(experiment).__name__} has no arms; give an Experiment, or what "
             "`gradvar train --json` wrote"
         )
-    return rows
+    return list(rows)
 
 
 def _have(rows: Any, *columns: str) -> bool:

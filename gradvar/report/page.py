@@ -63,17 +63,23 @@ def page(title: str, sections: Sequence[Section], unread: Sequence[str], made: s
     main = element("main", _overview(sections, names) + left_out + body + _citations(sections))
     foot = element("footer", "Made by gradvar report. One file; nothing in it is loaded from elsewhere.")
     script = f"<script>{SCRIPT}</script>"
-    return (
+    html = (
         f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{top}{main}{foot}{script}</body></html>\n'
     )
+    return _printable(html)
 
 
 def plain(sentence: str) -> str:
     """A finding without its markup, for a terminal or a JSON file."""
     if not isinstance(sentence, Markup):
-        return sentence
+        return _printable(sentence)
     formulas = re.sub(r'<math alttext="([^"]*)".*?</math>', r"$\1$", sentence, flags=re.DOTALL)
-    return unescape(re.sub(r"<[^>]*>", "", formulas))
+    return _printable(unescape(re.sub(r"<[^>]*>", "", formulas)))
+
+
+def _printable(words: str) -> str:
+    """Half a surrogate pair, which JSON may hold, cannot be written; a question mark can."""
+    return words.encode("utf-8", "replace").decode()
 
 
 def _overview(sections: Sequence[Section], names: Sequence[str]) -> Markup:
