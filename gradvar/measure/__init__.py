@@ -18,6 +18,7 @@ from gradvar.measure.laws import four_number_law as four_number_law
 from gradvar.measure.laws import four_numbers as four_numbers
 from gradvar.measure.laws import ustatistic_law as ustatistic_law
 from gradvar.measure.laws import ustatistic_numbers as ustatistic_numbers
+from gradvar.measure.long import record_long as record_long
 from gradvar.measure.record import record as record
 from gradvar.measure.schemes import choose as choose
 from gradvar.measure.summary import Summary as Summary

@@ -1,0 +1,184 @@
+"""Recording that outlives its process: a score bank in shards, which goes on where it was after any end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray, PyTree
+
+from gradvar.disk import Lock, claim, remove_parts, writing
+from gradvar.measure.bank import ScoreBank
+from gradvar.measure.devices import Devices, agreed
+from gradvar.measure.passes import Way
+from gradvar.measure.record import Job, Map, prepare
+from gradvar.measure.shards import Layout, fingerprint
+from gradvar.measure.side import Side
+from gradvar.measure.store import load
+from gradvar.types import Estimator, Objective, Policy, Task
+
+_SHARD = 1 << 26  # bytes of whole scores in a shard
+_CHUNK = 1 << 27
+
+
+def record_long(
+    folder: str | Path,
+    policy: Policy,
+    params: PyTree,
+    task: Task,
+    key: PRNGKeyArray,
+    prompts: int | PyTree,
+    rollouts: int,
+    *,
+    shard: int | None = None,
+    old_params: PyTree | None = None,
+    ref_params: PyTree | None = None,
+    estimators: Sequence[Estimator | Objective] = (),
+    cuts: Sequence[float] = (),
+    map: Map = "auto",
+    width: int = 1024,
+    cross: bool = True,
+    side: Side | None = None,
+    memory: float = 4e9,
+    chunk: int | None = None,
+    way: Way = "auto",
+    tolerance: float | None = None,
+    devices: Devices = "all",
+    on_shard: Callable[[int, int], None] | None = None,
+) -> ScoreBank:
+    """``record``, in shards of ``shard`` prompts that are kept in ``folder`` as they are finished.
+
+    The same call goes on where an earlier one ended, however it ended: shards that are whole are kept, one that is
+    damaged is recorded again (a warning names it), and the numbers are those of a call that was never interrupted. A
+    prompt has the rollouts that ``record`` gives it with the same key, and estimators the same figures up to rounding;
+    each shard finds a basis of its own.
+    ``ScoreBank.open(folder)`` opens what is there at any time, as a bank of those prompts. Ctrl-C ends the call and
+    says what is kept.
+
+    ``map``: as in ``record``, but "auto" is identity where whole scores fit ``memory``, else hashed, and "gram" needs
+    ``cross=False``: products across shards would need every score again. ``shard``: by default as many prompts as make
+    64 MB of whole scores. ``on_shard(done, total)`` is called after each. In several processes
+    (``jax.distributed``), which need to see the same folder, the first one writes.
+
+    Raises ``ValueError`` where another process writes to the folder, where it holds a run of other settings, where the
+    disk is full, and as ``record`` does; what was finished before is kept.
+    """
+    place = Path(folder)
+    if shard is not None and shard < 1:
+        raise ValueError(f"shard: {shard} prompts; give 1 or more")
+    count = prompts if isinstance(prompts, int | np.integer) else len(jax.tree.leaves(prompts)[0])
+    row = sum(x.nbytes for x in jax.tree.leaves(params))
+    each = int(min(count, shard or max(1, _SHARD // (rollouts * row))))
+    kept = _map(map, cross, int(count) * rollouts * row, memory)
+    chunk = chunk or max(1, min(each * rollouts, _CHUNK // row))  # the same for all shards: one trace
+    job = prepare(
+        policy, params, task, key, prompts, rollouts, old_params, ref_params, estimators, cuts, kept, width, cross,
+        side, memory, chunk, way, tolerance, devices, at_once=each,
+    )  # fmt: skip
+    run = identity(job, key, each)
+    lies = Layout(place, int(count), each, fingerprint(run))
+    held: list[Lock] = []
+    try:
+        missing = agreed(lambda: _enter(lies, run, held), np.zeros(lies.count, bool))
+        for done, number in enumerate(np.flatnonzero(missing).tolist(), int((~missing).sum())):
+            with _telling(lies, done):
+                _shard(job, lies, number)
+            if on_shard is not None:
+                on_shard(done + 1, lies.count)
+        return load(place)
+    finally:
+        for lock in held:
+            lock.release()
+
+
+def _shard(job: Job, lies: Layout, number: int) -> None:
+    first, end = lies.range(number)
+    bank = job.make(jax.tree.map(lambda x: x[first:end], job.listed), first)
+
+    def keep() -> np.ndarray:
+        with writing(lies.folder, "folder"):
+            lies.keep(number, bank)
+        return np.zeros(())
+
+    agreed(keep, np.zeros(()))
+
+
+def _enter(lies: Layout, run: Mapping[str, Any], held: list[Lock]) -> np.ndarray:
+    """Take the folder, and find the shards that are missing; the damaged ones are removed."""
+    held.append(Lock(lies.folder, "folder"))
+    claim(lies.folder, run, "folder")
+    remove_parts(lies.folder)
+    missing = np.ones(lies.count, bool)
+    for number in lies.there():
+        try:
+            lies.read(number)
+        except ValueError as error:
+            warnings.warn(f"{str(error).rsplit(';', 1)[0]}; this shard is recorded again", stacklevel=4)
+            lies.remove(number)
+        else:
+            missing[number] = False
+    return missing
+
+
+@contextlib.contextmanager
+def _telling(lies: Layout, done: int) -> Iterator[None]:
+    """What ends a recording says what is kept of it."""
+    kept = (
+        f"{done} of {lies.count} shards are kept in {lies.folder}, which ScoreBank.open opens, and the same call "
+        "records the others"
+    )
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(kept) from None
+    except ValueError as error:
+        raise ValueError(f"{error}; {kept}") from error
+
+
+def _map(kind: Map, cross: bool, whole: int, memory: float) -> Map:
+    if kind == "gram" and cross:
+        raise ValueError(
+            "map: 'gram' across shards would need every score again; give cross=False, map='identity' or 'hashed'"
+        )
+    if kind != "auto":
+        return kind
+    return "identity" if whole <= memory else "hashed"
+
+
+def identity(job: Job, key: PRNGKeyArray, shard: int) -> dict[str, Any]:
+    """What a recording is, as plain values: all that its numbers depend on, as far as that can be told apart."""
+    draw = job.draw
+    return {
+        "prompts": job.size, "shard": shard, "rollouts": job.rollouts, "drawn": job.drawn,
+        "listed": digest_of(job.listed), "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
+        "params": digest_of(draw.params), "old": digest_of(draw.old), "ref": digest_of(draw.ref),
+        "policy": described(draw.policy), "task": described(draw.task), "side": described(draw.side),
+        "estimators": [described((e.name, e.objective, dict(e.parts))) for e in job.served],
+        "cuts": [float(x) for x in job.cuts], "map": job.map, "width": job.width, "cross": job.cross, "way": job.way,
+        "chunk": job.chunk, "tolerance": job.tolerance, "precision": jnp.result_type(float).name,
+        "versions": {"jax": jax.__version__, "numpy": np.__version__},
+    }  # fmt: skip
+
+
+def digest_of(tree: PyTree) -> str:
+    """A hash of arrays, their shapes and their names."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        array = np.asarray(leaf)
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
+
+
+def described(thing: Any) -> str:
+    """What a thing says of itself, without where it lies in memory; short, or a hash of it."""
+    text = re.sub(r" at 0x[0-9a-f]+", "", repr(thing))
+    return text if len(text) <= 200 else f"{text[:80]}... {hashlib.sha256(text.encode()).hexdigest()[:16]}"
