@@ -1,6 +1,6 @@
 """Rollouts to audit: binary rewards of prompts that differ in difficulty, in groups of 8, as Parquet and as JSON lines.
 
-    python -m benchmarks.audit.data FOLDER ROWS
+python -m benchmarks.audit.data FOLDER ROWS
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def table(rows: int, seed: int = 0) -> pa.Table:
     chance = rng.beta(0.6, 0.9, PROMPTS)
     groups = rows // GROUP
     step = np.arange(groups) // PER_STEP
-    prompt = np.concatenate(
-        [rng.choice(PROMPTS, PER_STEP, replace=False) for _ in range(int(step[-1]) + 1)]
-    )[:groups]
+    prompt = np.concatenate([rng.choice(PROMPTS, PER_STEP, replace=False) for _ in range(int(step[-1]) + 1)])[
+        :groups
+    ]
     step, prompt = np.repeat(step, GROUP), np.repeat(prompt, GROUP)
     order = np.lexsort([rng.random(len(step)), step])
     step, prompt = step[order], prompt[order]

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from gradvar.audit.clean import Rows
 
-_KEEP = 1 << 20  # rows that may wait before they are added up
+_KEEP = 1 << 19  # rows that may wait before they are added up
 
 
 class Tally:
@@ -59,6 +59,7 @@ class Tally:
         self._whole, self._waiting, self._count = None, [], 0
         # Files may have different columns: what a part lacks is missing there, and adds nothing.
         self._whole = _added_up(pa.concat_tables(parts, promote_options="default"))
+        pa.default_memory_pool().release_unused()
 
     def cells(self) -> Cells:
         """All that was added, once; ``ValueError`` if that is nothing."""

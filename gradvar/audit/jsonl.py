@@ -110,8 +110,10 @@ def _parse(
 
 def _fast(data: bytes, schema: pa.Schema) -> pa.Table | None:
     """The block by Arrow, or None where it is not one object on each line."""
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    if not data.startswith(b"{") or data.count(b"\n{") != lines - 1:
+    characters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(characters == ord("\n"))
+    begins = np.append(0, ends + 1 if ends.size and ends[-1] + 1 < len(data) else ends[:-1] + 1)
+    if not (characters[begins] == ord("{")).all():
         return None
     options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     how = pa.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
@@ -120,7 +122,7 @@ def _fast(data: bytes, schema: pa.Schema) -> pa.Table | None:
         table.validate(full=True)  # the parser lets bytes through that are not UTF-8
     except pa.ArrowException:
         return None
-    return table if table.num_rows == lines else None
+    return table if table.num_rows == len(begins) else None
 
 
 def _cut(data: bytes, size: int) -> Iterator[bytes]:
