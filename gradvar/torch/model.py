@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch.func import functional_call
 
 from gradvar.torch.given import Given, arrange
 
 Only = str | Callable[[str, torch.Tensor], bool] | None
 State = Mapping[str, torch.Tensor]
-_ROWS = 16  # of one pass, unless said otherwise
+_ROWS = 16  # of one pass at most, unless said otherwise
+_LOGITS = 1 << 27  # numbers that one pass may make of them, where that is more than one row
 
 
 def logprobs(
@@ -29,19 +31,20 @@ def logprobs(
     stop: int | None = None,
     group: int | None = None,
     temperature: float = 1.0,
-    chunk: int = _ROWS,
-) -> torch.Tensor:
+    chunk: int | None = None,
+) -> Float[torch.Tensor, "prompt rollout time"]:
     """Every completion token's log-probability (nats), [prompt, rollout, time]; zero where the mask is false.
 
     The arguments are those of ``record``. Computed in evaluation mode, without a gradient, in at least float32, with
-    the logits divided by ``temperature``; ``chunk`` rows a pass. The model may be any module that takes token ids
-    [row, token] and gives logits [row, token, vocab], as such or as ``.logits`` of its output.
+    the logits divided by ``temperature``; ``chunk`` rows a pass, by default as their logits allow. The model may be
+    any module that takes token ids [row, token] and gives logits [row, token, vocab], as such or as ``.logits``.
     """
     given = arrange(prompts, completions, prompt_mask, mask, stop, group)
     check_temperature(temperature)
     with evaluating(model), torch.no_grad():
-        check_model(model, given)
-        found = [x.cpu() for x in row_logprobs(model, given, temperature, chunk)]
+        vocab = check_model(model, given)
+        few = chunk or few_rows(given, vocab)
+        found = [x.cpu() for x in row_logprobs(model, given, temperature, few)]
     return torch.cat(found).reshape(given.shape)
 
 
@@ -132,8 +135,13 @@ def check_temperature(temperature: float) -> None:
         raise ValueError(f"temperature: {temperature}; give a finite number above 0")
 
 
-def check_model(model: torch.nn.Module, given: Given) -> None:
-    """Raises ``ValueError``, in one line, unless a probe on the longest row finds logits of a causal model."""
+def few_rows(given: Given, vocab: int) -> int:
+    """Rows of a pass whose logits are not too many."""
+    return max(1, min(_ROWS, _LOGITS // (given.tokens.shape[1] * vocab)))
+
+
+def check_model(model: torch.nn.Module, given: Given) -> int:
+    """The size of the vocabulary; raises ``ValueError``, in one line, unless a probe finds logits of a causal model."""
     row = int(np.argmax(given.lengths))
     shown = (
         given.tokens[row : row + 1, : max(2, int(given.lengths[row]) + 1)] % 2
@@ -160,6 +168,7 @@ def check_model(model: torch.nn.Module, given: Given) -> None:
         raise ValueError(
             f"model: earlier logits move by {gap:.1e} when the last token is exchanged; give a causal model"
         )
+    return int(shape[-1])
 
 
 def device_of(model: torch.nn.Module) -> torch.device:

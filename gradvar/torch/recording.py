@@ -19,7 +19,15 @@ from gradvar.measure.record import find_basis
 from gradvar.measure.rollouts import Pool
 from gradvar.torch import passes
 from gradvar.torch.given import Given, arrange, by_rollout
-from gradvar.torch.model import Only, check_model, check_temperature, chosen, evaluating, row_logprobs
+from gradvar.torch.model import (
+    Only,
+    check_model,
+    check_temperature,
+    chosen,
+    evaluating,
+    few_rows,
+    row_logprobs,
+)
 from gradvar.torch.passes import Way
 from gradvar.types import Estimator, Objective, as_estimator
 
@@ -27,7 +35,6 @@ Map = Literal["auto", "identity", "gram", "rademacher", "gaussian", "hashed"]
 _MAPS = ("auto", "identity", "gram", "rademacher", "gaussian", "hashed")
 _IDENTITY = 1 << 28  # bytes of whole scores below which they are simply kept
 _CHUNK = 1 << 27  # bytes of scores made at a time
-_FEW = 16  # rows made at a time, at most
 
 
 def record(
@@ -93,16 +100,17 @@ def record(
     parameters = chosen(model, only)
     served = tuple(as_estimator(e) for e in estimators)
     with evaluating(model):
-        check_model(model, given)
+        few = chunk or few_rows(given, check_model(model, given))
         extras = {"values": values, "greedy_rewards": greedy_rewards, "baseline": baseline}
-        pool = _pool(model, given, rewards, logp_old, logp_ref, extras, temperature)
+        pool = _pool(model, given, rewards, logp_old, logp_ref, extras, temperature, few)
         sampled = time.perf_counter()
         tolerance = tolerance or (1e-9 if pool.logp.dtype == np.float64 else 2e-6)
         rows = Rows.of(find_basis(pool, served, cuts, tolerance / 4))
         size = sum(p.numel() for p in parameters.values())
         kept = _resolve(map, rows, size, width, memory, cross)
         scores = passes.Scores(model, parameters, temperature, way)
-        held = _scores(scores, given, rows, kept, size, width, seed, cross, chunk)
+        few = chunk or max(1, min(few, _CHUNK // (size * rows.basis.dtype.itemsize)))
+        held = _scores(scores, given, rows, kept, size, width, seed, cross, few)
     info = {
         "map": kept, "width": width, "seed": seed, "params": size, "rows": rows.count,
         "basis": int(rows.basis.shape[2]), "cross": cross, "on_policy": logp_old is None,
@@ -123,7 +131,7 @@ def record(
 
 def _pool(
     model: torch.nn.Module, given: Given, rewards: Any, logp_old: Any, logp_ref: Any, extras: dict[str, Any],
-    temperature: float,
+    temperature: float, few: int,
 ) -> Pool:  # fmt: skip
     """Everything that objectives look at; log-probabilities in double precision where model and JAX have it."""
     shape, (size, rollouts, _) = given.shape, given.shape
@@ -139,7 +147,7 @@ def _pool(
             where = ", ".join(map(str, np.argwhere(~np.isfinite(array))[0]))
             raise ValueError(f"{name}: {array[~np.isfinite(array)][0]} at [{where}]; give finite numbers")
     with torch.no_grad():
-        found = torch.cat([x.cpu() for x in row_logprobs(model, given, temperature, _FEW)])
+        found = torch.cat([x.cpu() for x in row_logprobs(model, given, temperature, few)])
     logp = found.numpy().reshape(shape)
     logp = logp.astype(
         np.float64 if logp.dtype == np.float64 and jnp.result_type(float) == jnp.float64 else np.float32
@@ -170,14 +178,13 @@ def _resolve(kind: str, rows: Rows, size: int, width: int, memory: float, cross:
 
 def _scores(
     scores: passes.Scores, given: Given, rows: Rows, kept: str, size: int, width: int, seed: int, cross: bool,
-    chunk: int | None,
+    few: int,
 ) -> Scores:  # fmt: skip
     """Images of all rows, laid out by prompt."""
     dtype = rows.basis.dtype
     at_prompt, at_row = np.nonzero(rows.real)
     at_rollout, at_slot = rows.rollout[at_prompt, at_row], rows.slot[at_prompt, at_row]
     numbers = at_prompt * given.shape[1] + at_rollout
-    few = chunk or max(1, min(_FEW, _CHUNK // (size * dtype.itemsize)))
     image: Callable[[np.ndarray], np.ndarray] = np.asarray
     if kept.startswith("sketch"):
         sketch = Sketch(kept.removeprefix("sketch "), width, seed)  # type: ignore[arg-type]
