@@ -70,7 +70,7 @@ class Tally:
         table, self._whole = self._whole, None
         if self.grouped and table["group"].null_count:
             raise ValueError(
-                "files: some have a column for the group and some do not; audit them apart, or give all --group prompt"
+                "files: some have a column for the group and some have none; audit them apart, or name one with --group"
             )
         arrays = {name: table[name].to_numpy() for name in table.column_names}
         if not self.grouped:  # rollouts without a group of their own are grouped by their prompt

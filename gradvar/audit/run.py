@@ -231,7 +231,7 @@ def _weights(given: Sequence[float] | None, layout: Layout) -> Sequence[float]:
 
 
 def expand(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Files as they are, and of folders the dumps in them; ``ValueError`` where there is none."""
+    """Files as they are, and of folders the dumps in them, each once; ``ValueError`` where there is none."""
     found: list[Path] = []
     for path in map(Path, files):
         if path.is_dir():
@@ -245,4 +245,5 @@ def expand(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
             raise ValueError(f"files: no file {path}")
     if not found:
         raise ValueError("files: none; give files or folders of rollout dumps")
-    return found
+    # Twice the same file would double its groups.
+    return list({path.resolve(): path for path in reversed(found)}.values())[::-1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradvar.audit import audit, cells
+from gradvar.audit import audit, cells, intervals, schemes, sizes
 from tests.audit import dumps, reference
 
 CASES = {
@@ -37,6 +37,10 @@ def agree(found, wanted):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("seed", range(3))
 def test_every_step_and_all_of_them_agree_with_plain_python(tmp_path, case, seed):
+    every_step(tmp_path, case, seed)
+
+
+def every_step(tmp_path, case, seed):
     rows = dumps.rows(seed, **CASES[case])
     found = audited(tmp_path, rows)
     above = found.rule.above
@@ -78,6 +82,10 @@ def test_inexact_sums_neither_hide_equal_rewards_nor_make_them(tmp_path):
 
 @pytest.mark.parametrize("case", ["binary", "graded", "ragged"])
 def test_other_group_sizes_agree_with_a_list_of_all_subsets(tmp_path, case):
+    group_sizes(tmp_path, case)
+
+
+def group_sizes(tmp_path, case):
     rows = dumps.rows(5, **CASES[case])
     found = audited(tmp_path, rows)
     groups = reference.grouped(rows).values()
@@ -119,6 +127,10 @@ def test_prompts_are_classed_by_all_their_rollouts(tmp_path):
     "name", ["reinforce", "rloo", "dr_grpo", "grpo", "grpo_sample_std", "maxrl", "softmax", "pass_at_k"]
 )
 def test_advantages_agree_with_the_printed_formulas(tmp_path, name):
+    printed_formulas(tmp_path, name)
+
+
+def printed_formulas(tmp_path, name):
     rows = dumps.rows(11, levels=(0.0, 0.25, 1.0), ragged=True)
     found = audited(tmp_path, rows, estimator=name)
     every = [
@@ -146,6 +158,39 @@ def test_pull_is_one_for_leave_one_out_and_the_weight_of_the_others(tmp_path):
     assert np.nanmax(np.abs(np.array(pulls) - 1)) < 1e-12
     found = audited(tmp_path, rows, estimator="dr_grpo")
     assert np.nanmax(np.abs(np.array([b.pull for b in found.bins]) - 5 / 6)) < 1e-12
+
+
+def with_replacement(rewards, sizes):
+    for size in sizes:
+        yield 1 - np.add.reduceat((rewards.n / rewards.sizes) ** size, rewards.start)
+
+
+def without_clusters(self, prompt, by=None, count=1):
+    truly(self, np.arange(len(prompt)), by, count)
+
+
+truly = intervals.Clusters.__init__
+MUTANTS = {
+    "subsets with replacement": (sizes, "informative", with_replacement, lambda p: group_sizes(p, "binary")),
+    "intervals over groups": (intervals.Clusters, "__init__", without_clusters, lambda p: every_step(p, "binary", 0)),
+    "another std": (
+        schemes, "SCHEMES", {**schemes.SCHEMES, "grpo": schemes.SCHEMES["grpo_sample_std"]},
+        lambda p: printed_formulas(p, "grpo"),
+    ),
+    "no self left out": (
+        schemes, "SCHEMES", {**schemes.SCHEMES, "rloo": schemes.SCHEMES["dr_grpo"]},
+        lambda p: printed_formulas(p, "rloo"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_other_wrong_figures_are_seen(tmp_path, monkeypatch, mutant):
+    place, name, wrong, check = MUTANTS[mutant]
+    check(tmp_path)
+    monkeypatch.setattr(place, name, wrong)
+    with pytest.raises(AssertionError):
+        check(tmp_path)
 
 
 def test_length_and_surprise_are_means_over_rollouts_that_have_them(tmp_path):

@@ -194,3 +194,30 @@ def test_a_file_with_another_ending_is_read_by_what_it_holds(tmp_path):
     assert audit([tmp_path / "a.jsonl"]).overall == wanted
     (tmp_path / "b.txt").write_bytes(gzip.compress(dumps.write(tmp_path / "b.csv", rows).read_bytes()))
     assert audit([tmp_path / "b.txt"]).overall == wanted
+
+
+def test_a_csv_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfprompt,reward\na,1\na,0\n")
+    assert audit([tmp_path / "a.csv"]).rows == 2
+
+
+def test_a_file_given_twice_is_read_once(tmp_path):
+    path = dumps.write(tmp_path / "a.csv", dumps.rows(1))
+    found = audit([path, tmp_path, path])
+    assert (found.files, found.findings) == (1, ())
+
+
+def test_files_with_groups_and_files_without_are_not_mixed(tmp_path):
+    one = dumps.write(tmp_path / "a.jsonl", dumps.rows(1, group="whole"))
+    two = dumps.write(tmp_path / "b.jsonl", dumps.rows(1))
+    with pytest.raises(ValueError, match="files: some have a column for the group and some have none"):
+        audit([one, two])
+
+
+def test_files_with_advantages_and_files_without_are_mixed(tmp_path):
+    rows = dumps.with_advantages(dumps.rows(1), lambda rewards: [0.0] * len(rewards))
+    one = dumps.write(tmp_path / "a.jsonl", rows)
+    two = dumps.write(tmp_path / "b.csv", [{**r, "step": r["step"] + 9} for r in dumps.rows(2)])
+    found = audit([two, one])
+    assert found.rows == 2 * len(rows)
+    assert found.written.rollouts < len(rows)
