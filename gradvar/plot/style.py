@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -25,11 +26,12 @@ COLOURS: dict[Ground, tuple[str, ...]] = {
     "dark": ("#36c9ff", "#ff7016", "#37b374", "#fe90be", "#ffc453", "#b460ff", "#f6fcc8", "#7b8398"),
 }
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.4, 1.4)), (0, (6, 1.5, 1.4, 1.5)))
+DASHES: tuple[Any, ...] = ("-", (0, (3.4, 1.5)), (0, (1.4, 1.4)), (0, (5, 1.4, 1.3, 1.4)))
 INK: dict[Ground, str] = {"light": "#1c1c1c", "dark": "#e4e4e0"}
 FAINT: dict[Ground, str] = {"light": "#767676", "dark": "#9a9a96"}
 PAPER: dict[Ground, str] = {"light": "#ffffff", "dark": "#16181b"}
 SIZE = (4.0, 3.1)  # inches; at this size text is as large as that of a page a telephone shows
+_LEFT = 0.7  # inches that tick labels and an axis label of two lines may take at the left
 _LONGEST = 34  # characters of a name in a legend
 
 
@@ -122,8 +124,9 @@ def bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> np.ndarray | N
     low, high = (np.where(np.isfinite(x), x, value) for x in (low, high))
     lengths = np.array([np.maximum(value - low, 0), np.maximum(high - value, 0)])
     lengths = np.where(np.isfinite(lengths), lengths, 0.0)
-    # Beyond rounding: an exact figure has an interval of width zero, or nearly.
-    return lengths if (lengths > 1e-9 * np.abs(value)).any() else None
+    # An exact figure has an interval of no width, but for rounding: no bar, and no caps without one.
+    drawn = (lengths > 1e-9 * np.abs(value)).any(0)
+    return np.where(drawn, lengths, np.nan) if drawn.any() else None
 
 
 def log_axis(axis: Any, ticks: Sequence[float] | None = None) -> None:
@@ -186,9 +189,14 @@ def legend(ax: Axes, own: bool, *, fold: bool = True) -> None:
     if not own:
         ax.legend(handles, labels, fontsize="small")
         return
-    width = ax.get_figure(root=True).get_figwidth()  # type: ignore[union-attr]
-    columns = max(1, min(4, int(width * 13.5 / (max(map(len, labels)) + 6))))
-    ax.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize="small",
-        borderaxespad=0.2, columnspacing=1.2, handlelength=2.6,
-    )  # fmt: skip
+    # As many columns as the figure is wide for, from the axes' left edge on.
+    figure: Any = ax.get_figure(root=True)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    room = figure.bbox.width - _LEFT * figure.dpi
+    for columns in range(min(4, len(labels)), 0, -1):
+        made = ax.legend(
+            handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize="small",
+            borderaxespad=0.2, columnspacing=1.2, handlelength=3.2,
+        )  # fmt: skip
+        if made.get_window_extent(renderer).width <= room:
+            return

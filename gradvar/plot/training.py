@@ -117,7 +117,7 @@ def profiles(
     every = np.concatenate(list(finals.values()))
     pad = max(0.02, 0.15 * float(np.ptp(every)))
     at = (
-        np.linspace(every.min() - pad, every.max() + pad, 301)
+        np.linspace(every.min() - pad, every.max() + pad, 151)
         if thresholds is None
         else np.asarray(thresholds)
     )

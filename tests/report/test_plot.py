@@ -52,6 +52,19 @@ def test_a_plot_draws_on_the_axes_given_and_names_its_quantities(name):
     assert all(any(mark in label for mark in "(⟨‖") or "cosine" in label for label in labels), labels
 
 
+def test_legends_of_many_names_stay_within_the_figure(monkeypatch):
+    def curves(estimators, size, rates):
+        return {e.name: np.ones(len(rates)) for e in estimators}
+
+    monkeypatch.setattr("gradvar.plot.weight.bias_curve", curves)
+    with gv.plot.theme():
+        assert faults(gv.plot.prompt_weight(["rloo", "grpo", "grpo_sample_std"], (2, 8))) == []
+        assert (
+            faults(gv.plot.prompt_weight(["rloo", "reinforce_pp_baseline", "pass_at_k_standardised"], 2))
+            == []
+        )
+
+
 @pytest.mark.parametrize("ground", ["light", "dark"])
 @pytest.mark.parametrize("name", PLOTS)
 def test_no_text_is_cut_off_and_no_ticks_collide(name, ground):

@@ -1,0 +1,145 @@
+"""Make the gallery: the page ``docs/gallery.md`` and its pictures, from the very code that the page shows.
+
+    python docs/make_gallery.py
+
+Every picture is made twice, for light pages and for dark ones. The training results are those that
+``benchmarks/results`` holds.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from gradvar import plot
+
+HERE = Path(__file__).resolve().parent
+SETUP = """\
+import json
+import jax
+import gradvar as gv
+
+study = gv.study(
+    policies=("tabular",), estimators=("rloo", "grpo", "maxrl", "dapo"), group_sizes=(2, 4, 8), staleness=(0, 4),
+    rollouts=16,
+)
+policy = gv.policies.Bandit(8, num_prompts=12)
+params = policy.init(jax.random.key(0))
+task = gv.tasks.Bandit(jax.random.bernoulli(jax.random.key(2), 0.4, (12, 8)).astype(float))
+bank = gv.measure.record(policy, params, task, jax.random.key(1), prompts=100, rollouts=16)
+advice = gv.measure.advise(bank, cost_per_prompt=1.0)
+runs = json.load(open("benchmarks/results/train_noise.json"))
+few = ("grpo-16", "grpo-2", "rloo-2", "reinforce")
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture: the file's name, the heading, the code that makes ``ax``, and what is to be seen."""
+
+    name: str
+    heading: str
+    code: str
+    words: str
+
+
+ENTRIES = (
+    Entry(
+        "prompt_weight", "The weight that a prompt gets",
+        'ax = gv.plot.prompt_weight(["rloo", "grpo", "maxrl"], (2, 8))',
+        "A colour for each estimator, dashes for each group size. Exact: one prompt with two answers, on policy.",
+    ),
+    Entry(
+        "variance", "Variance against group size", "ax = gv.plot.variance(study, staleness=0)",
+        "tr Cov of the batch gradient at 16 rollouts per batch. Bars are 95 % intervals; what was enumerated has none.",
+    ),
+    Entry(
+        "snr", "What one rollout buys", "ax = gv.plot.snr(study, staleness=0)",
+        "The signal-to-noise ratio per rollout, which does not depend on the estimator's scale.",
+    ),
+    Entry(
+        "bias", "Bias factor against group size", "ax = gv.plot.bias(study, staleness=0)",
+        "The expected gradient's component along grad J, in units of grad J.",
+    ),
+    Entry(
+        "figure", "Any figure of the moments", 'ax = gv.plot.figure(study, "within", staleness=0)',
+        "The part of tr Cov that lies within groups.",
+    ),
+    Entry(
+        "compare", "Estimators beside each other", 'ax = gv.plot.compare(study, "cosine", staleness=4)',
+        "The direction of the expected gradient, four optimiser steps off policy.",
+    ),
+    Entry(
+        "split", "Between prompts and within groups", "ax = gv.plot.split(study, staleness=0)",
+        "Where the variance comes from: more rollouts per prompt lower the pale part only.",
+    ),
+    Entry(
+        "staleness", "What staleness costs", 'ax = gv.plot.staleness(study, "cosine", group_size=4)',
+        "The same batch, differentiated at parameters that have moved on.",
+    ),
+    Entry(
+        "clip", "What a clip leaves", 'ax = gv.plot.clip(["grpo", "dapo", "sapo"])',
+        "A token's weight against its probability ratio. Exact, from the code that ships.",
+    ),
+    Entry(
+        "cost", "Which group size to take", "ax = gv.plot.cost(advice)",
+        "The cost of equal variance, with the best of the sizes asked for and the optimum over all with its interval.",
+    ),
+    Entry(
+        "training", "Training curves", "ax = gv.plot.training(runs, arms=few)",
+        "The mean over eight paired seeds, with the mean's interval.",
+    ),
+    Entry(
+        "retention", "What an arm retains of another", 'ax = gv.plot.retention(runs, "retained_final")',
+        "Held-out reward at the end over the reference's, with bootstrap intervals over paired seeds.",
+    ),
+    Entry(
+        "profiles", "Performance profiles", "ax = gv.plot.profiles(runs, arms=few)",
+        "The share of runs that end above a reward, with Wilson's intervals.",
+    ),
+)  # fmt: skip
+
+
+def text() -> str:
+    """The page."""
+    parts = [
+        "# Gallery\n\nMade by `python docs/make_gallery.py`; a test runs it. Every function takes `ax=` and returns "
+        "the axes. `with gv.plot.theme(\"dark\"):` is for dark pages.\n\nThe pictures below begin with\n\n"
+        f"```python\n{SETUP}```\n"
+    ]  # fmt: skip
+    for e in ENTRIES:
+        parts.append(
+            f"## {e.heading}\n\n```python\n{e.code}\n```\n\n<picture>\n"
+            f'  <source media="(prefers-color-scheme: dark)" srcset="gallery/{e.name}-dark.svg">\n'
+            f'  <img alt="{e.heading}" src="gallery/{e.name}-light.svg">\n</picture>\n\n{e.words}\n'
+        )
+    return "\n".join(parts)
+
+
+def build(folder: Path) -> list[Path]:
+    """Write the page and the pictures to ``folder``; the files written. Runs from the repository's root."""
+    page = folder / "gallery.md"
+    (folder / "gallery").mkdir(parents=True, exist_ok=True)
+    page.write_text(text(), encoding="utf-8")
+    written, names = [page], dict[str, Any]()
+    exec(compile(SETUP, "gallery.md", "exec"), names)
+    for entry in ENTRIES:
+        for ground in ("light", "dark"):
+            # Glyphs as paths: a picture on somebody else's page cannot ask for a font.
+            with (
+                plot.theme(ground),
+                matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "gallery"}),
+            ):  # type: ignore[arg-type]
+                exec(compile(entry.code, entry.name, "exec"), names)
+                path = folder / "gallery" / f"{entry.name}-{ground}.svg"
+                names["ax"].figure.savefig(path, metadata={"Date": None})
+                written.append(path)
+    return written
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)
