@@ -156,7 +156,10 @@ def _advantages(wrote: Written, used: str | None) -> list[Finding]:
                              f"No formula gives the advantages in the dump; the closest, {best.formula}, explains "
                              f"{100 * best.explained:.1f} % of the rollouts. Are rewards weighted (--reward-weights), "
                              "shaped afterwards, or grouped otherwise?"))  # fmt: skip
-    elif wrote.formula and used and wrote.estimator != used and not _same(wrote.estimator, used):
+    found.append(Finding("advantages off", wrote.others,
+                         f"{wrote.others} rollouts have another advantage than '{wrote.formula}', which explains the "
+                         "others: rows of their groups are missing, or they were treated apart."))  # fmt: skip
+    if wrote.formula and used and wrote.estimator != used and not _same(wrote.estimator, used):
         found.append(Finding("another estimator", 1, f"The advantages in the dump are those of '{wrote.formula}', not "
                              f"of {used}."))  # fmt: skip
     return found

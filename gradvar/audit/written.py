@@ -13,6 +13,7 @@ from gradvar.audit.cells import Cells
 from gradvar.audit.schemes import Rewards, group_mean, leave_one_out, raw, standardised
 
 CLOSE = 0.01  # of the advantage; population and sample std differ by more up to groups of 50
+ENOUGH = 0.9  # of the rollouts that a formula must explain to be the trainer's
 NOISE = 1e-3  # an advantage of an equal group beyond this is no rounding of zero
 
 
@@ -32,11 +33,14 @@ class Fit:
 @dataclass(frozen=True)
 class Written:
     """The advantages that the trainer wrote. ``fits`` has the best formula first; ``formula`` is its name if it
-    explains 99 % of the rollouts. ``in_equal``: rollouts of equal groups with an advantage that is not zero, and
-    ``largest_in_equal`` the largest one. ``torn``: cells in which equal rewards of a group got different advantages."""
+    explains 90 % of the rollouts; ``others`` are the rollouts that it does not explain (all of a group's rollouts with
+    one reward count if one of them is off). ``in_equal``: rollouts of equal groups with an advantage that is not zero,
+    and ``largest_in_equal`` the largest one. ``torn``: cells in which equal rewards of a group got different
+    advantages."""
 
     rollouts: int
     formula: str | None
+    others: int
     fits: tuple[Fit, ...]
     in_equal: int
     largest_in_equal: float
@@ -75,10 +79,12 @@ def written(cells: Cells, rewards: Rewards) -> Written | None:
     fits = [_fit(name, formula(cells, rewards), cells, compared) for name, formula in FORMULAS.items()]
     if not compared.any():
         fits = []
-    fits.sort(key=lambda f: f.error if np.isfinite(f.error) else np.inf)
-    best = fits[0].formula if fits and fits[0].explained >= 0.99 else None
+    fits.sort(key=lambda f: (-round(f.explained, 3), f.error))
+    best = fits[0].formula if fits and fits[0].explained >= ENOUGH else None
+    rollouts = int(cells.advantage_n[compared].sum())
+    others = round((1 - fits[0].explained) * rollouts) if best else 0
     return Written(
-        int(cells.advantage_n[compared].sum()), best, tuple(fits), int(cells.advantage_n[noisy].sum()),
+        rollouts, best, others, tuple(fits), int(cells.advantage_n[noisy].sum()),
         float(size[noisy].max(initial=0.0)), int(torn.sum()),
     )  # fmt: skip
 

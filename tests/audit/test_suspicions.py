@@ -152,6 +152,18 @@ def test_advantages_of_no_formula_are_suspicious(tmp_path):
     assert found.written.formula is None
 
 
+def test_a_few_advantages_that_are_off_are_counted_and_do_not_hide_the_formula(tmp_path):
+    rows = dumps.with_advantages(clean_rows(), group_mean_over(0, 1e-6))
+    mixed = [g for g in reference.grouped(rows).values() if not reference.is_equal([r["reward"] for r in g])]
+    top = max(r["reward"] for r in mixed[0])
+    winners = [r for r in mixed[0] if r["reward"] == top]
+    for row in winners:
+        row["advantage"] = 5.0
+    found = audited(tmp_path, rows)
+    assert found.written.formula == "population std"
+    assert kinds(found) == {"advantages off": len(winners)}
+
+
 def test_equal_rewards_with_other_advantages_are_suspicious(tmp_path):
     rows = dumps.with_advantages(clean_rows(), group_mean_over(0, 1e-6))
     groups = [g for g in reference.grouped(rows).values() if reference.is_equal([r["reward"] for r in g])]
