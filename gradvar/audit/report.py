@@ -53,8 +53,12 @@ def _steps(audit: Audit) -> Iterator[str]:
     if len(audit.steps) > 1:
         yield from map(_step, shown)
     yield _step(audit.overall)
-    if len(shown) < len(audit.steps):
-        yield f"({len(shown)} of {len(audit.steps):,} steps shown; --json has all. Intervals are clustered by prompt.)"
+    cut = (
+        f"{len(shown)} of {len(audit.steps):,} steps shown, --json has all. "
+        if len(shown) < len(audit.steps)
+        else ""
+    )
+    yield f"({cut}95 % intervals, clustered by prompt: rollouts and groups of one prompt are not independent.)"
 
 
 def _step(step: Step) -> str:
