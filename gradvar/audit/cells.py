@@ -143,7 +143,13 @@ class Groups:
     high: Float[np.ndarray, " group"]
     mean: Float[np.ndarray, " group"]
 
-    @property
+    @cached_property
+    def steps(self) -> tuple[np.ndarray, np.ndarray]:
+        """The steps, ascending, and which of them each group is of; groups are sorted by step."""
+        fresh = np.diff(self.step, prepend=self.step[0] - 1) != 0
+        return self.step[fresh], np.cumsum(fresh) - 1
+
+    @cached_property
     def equal(self) -> np.ndarray:
         """Whether all rewards of the group are the same number, exactly: [group].
 
@@ -171,8 +177,8 @@ class Groups:
         mean = first + np.add.reduceat(cells.n * (cells.reward - first[of_cell]), start) / size
         prompts = np.ones(len(start), np.int64)
         if cells.grouped:
-            pairs = np.unique(np.stack([of_cell, cells.prompt]), axis=1)
-            prompts = np.bincount(pairs[0], minlength=len(start))
+            most = int(cells.prompt.max()) + 1
+            prompts = np.bincount(np.unique(of_cell * most + cells.prompt) // most, minlength=len(start))
         last = np.append(start[1:], len(fresh)) - 1
         return cls(
             start, of_cell, cells.step[start], cells.prompt[start], prompts, size,

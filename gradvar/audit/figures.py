@@ -94,7 +94,7 @@ def successes(cells: Cells, rule: Success) -> Int[np.ndarray, " group"]:
 def steps(cells: Cells, rule: Success, *, overall: bool = False) -> tuple[Step, ...]:
     """The figures of every step, or of all together as one."""
     groups = cells.groups
-    names, by = np.unique(groups.step, return_inverse=True)
+    names, by = groups.steps
     if overall:
         names, by = names[:1], np.zeros_like(by)
     count, ones = len(names), np.ones(len(by))
@@ -139,10 +139,11 @@ def _quotient(top: np.ndarray, bottom: np.ndarray) -> list[float | None]:
 
 def _modes(size: np.ndarray, by: np.ndarray, count: int) -> np.ndarray:
     """The most frequent size in each part, the larger one of a tie."""
-    pairs, times = np.unique(np.stack([by, size]), axis=1, return_counts=True)
-    order = np.lexsort([pairs[1], times])
+    most = int(size.max()) + 1
+    pairs, times = np.unique(by * most + size, return_counts=True)
+    order = np.lexsort([pairs % most, times])
     found = np.zeros(count, np.int64)
-    found[pairs[0][order]] = pairs[1][order]  # the last assignment, the most frequent, stays
+    found[pairs[order] // most] = pairs[order] % most  # the last assignment, the most frequent, stays
     return found
 
 

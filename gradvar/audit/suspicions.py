@@ -99,7 +99,7 @@ def _crossed(cells: Cells) -> list[Finding]:
 def _rewards(cells: Cells) -> list[Finding]:
     groups = cells.groups
     rounding = int(groups.by_rounding.sum())
-    steps, by = np.unique(groups.step, return_inverse=True)
+    steps, by = groups.steps
     dead = int((np.bincount(by, ~groups.equal, len(steps)) == 0).sum())
     found = [
         Finding("rounding", rounding,
