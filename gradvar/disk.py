@@ -137,6 +137,7 @@ def read_json(path: Path, argument: str, mend: str) -> dict[str, Any]:
         found = json.loads(path.read_text())
         if not isinstance(found, dict):
             raise ValueError(f"a {type(found).__name__}, no mapping")
+        json.dumps(found)  # what is nested too deeply to be written again is none of ours
     except (ValueError, RecursionError, OSError) as error:
         what = getattr(error, "msg", None) or getattr(error, "strerror", None) or str(error)
         raise ValueError(f"{argument}: {path} is damaged ({what}); {mend}") from None

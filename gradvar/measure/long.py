@@ -78,12 +78,12 @@ def record_long(
     row = sum(x.nbytes for x in jax.tree.leaves(params))
     each = int(min(count, shard or max(1, _SHARD // (rollouts * row))))
     kept = _map(map, cross, int(count) * rollouts * row, memory)
-    chunk = chunk or max(1, min(each * rollouts, _CHUNK // row))  # the same for all shards: one trace
+    pieces = chunk or max(1, min(each * rollouts, _CHUNK // row))  # the same for all shards: one trace
     job = prepare(
         policy, params, task, key, prompts, rollouts, old_params, ref_params, estimators, cuts, kept, width, cross,
-        side, memory, chunk, way, tolerance, devices, at_once=each,
+        side, memory, pieces, way, tolerance, devices, at_once=each,
     )  # fmt: skip
-    run = identity(job, key, each)
+    run = identity(job, key, each) | {"chunk": chunk}
     lies = Layout(place, int(count), each, fingerprint(run))
     held: list[Lock] = []
     try:
@@ -163,7 +163,7 @@ def identity(job: Job, key: PRNGKeyArray, shard: int) -> dict[str, Any]:
         "policy": described(draw.policy), "task": described(draw.task), "side": described(draw.side),
         "estimators": [described((e.name, e.objective, dict(e.parts))) for e in job.served],
         "cuts": [float(x) for x in job.cuts], "map": job.map, "width": job.width, "cross": job.cross, "way": job.way,
-        "chunk": job.chunk, "tolerance": job.tolerance, "precision": jnp.result_type(float).name,
+        "tolerance": job.tolerance, "precision": jnp.result_type(float).name,
         "versions": {"jax": jax.__version__, "numpy": np.__version__},
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ them takes no more memory than they are long, and ends with a bank or with one `
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ def save(bank: ScoreBank, folder: Path) -> Path:
             "shape": dict(zip(("prompts", "rollouts", "time"), bank.pool.shape, strict=True)),
             "sha256": {name: digest(_file(folder, name)) for name in _FILES},
         }
+        manifest["sha256_of_this"] = _sum(manifest)
         write_file(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
     return folder
 
@@ -116,6 +118,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"folder: {folder} has format {repr(found.get('format'))[:40]}, and this version reads {FORMAT}"
         )
+    if found.get("sha256_of_this", _sum(found)) != _sum(found):  # older banks have none
+        raise ValueError(f"folder: {path} is not what was written (checksum); copy it again or {_AGAIN}")
     shape, sums = found.get("shape"), found.get("sha256")
     fits = {
         "shape": isinstance(shape, dict)
@@ -128,6 +132,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if wrong := [name for name, fit in fits.items() if not fit]:
         raise ValueError(f"folder: {path} is damaged ({wrong[0]}: {str(found.get(wrong[0]))[:40]}); {_AGAIN}")
     return found
+
+
+def _sum(manifest: Mapping[str, Any]) -> str:
+    """Of a manifest's values, without the sum itself."""
+    plain = json.loads(json.dumps({n: x for n, x in manifest.items() if n != "sha256_of_this"}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _pool(arrays: dict[str, np.ndarray], sizes: Mapping[str, int], folder: Path) -> Pool:
