@@ -15,6 +15,8 @@ from gradvar.plot.moments import snr as snr
 from gradvar.plot.moments import split as split
 from gradvar.plot.moments import staleness as staleness
 from gradvar.plot.moments import variance as variance
+from gradvar.plot.signal import equal_groups as equal_groups
+from gradvar.plot.signal import informative as informative
 from gradvar.plot.style import theme as theme
 from gradvar.plot.training import profiles as profiles
 from gradvar.plot.training import retention as retention

@@ -79,7 +79,10 @@ footer {{ color: var(--quiet); font-size: .85rem; padding-top: 2rem; padding-bot
   :root {{ color-scheme: light; {_ground("light")} }}
   body {{ font-size: 10pt; }}
   .scroll {{ max-height: none; overflow: visible; border: 0; }}
-  thead th {{ position: static; }} td, th {{ white-space: normal; }}
+  table {{ font-size: 6.5pt; }}
+  thead th {{ position: static; }}
+  td, th, td:first-child, thead th, .number {{ white-space: normal; padding: .1rem .25rem; }}
+  .interval {{ display: block; }} .long {{ min-width: 0; }} .told {{ grid-column: 1 / -1; }}
   th button::after {{ content: none !important; }}
   .figures {{ grid-template-columns: 1fr 1fr; }}
   h2, h3, caption {{ break-after: avoid; }} tr {{ break-inside: avoid; }}

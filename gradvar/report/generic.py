@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradvar.report.html import Estimate, Table
+from gradvar.report.html import Estimate, Table, figure_text
 from gradvar.report.page import Section
 
-_SENTENCES = ("findings", "sentences", "warnings", "notes")
+_SENTENCES = ("findings", "sentences", "warnings", "advice", "notes")
 _MOST_ROWS = 2000
 
 
@@ -17,7 +17,7 @@ def section(content: Any, kind: str = "Results") -> Section | None:
     """The file's sentences, and a table for each list of rows in it, at any of its two upper levels; None where it
     has neither."""
     content = {"rows": content} if isinstance(content, list) else content
-    findings = [_sentence(f) for name in _SENTENCES for f in _listed(content.get(name))]
+    findings = [sentence(f) for name in _SENTENCES for f in _listed(content.get(name))]
     tables = []
     for name, value in content.items():
         if name not in (*_SENTENCES, "provenance"):
@@ -77,7 +77,7 @@ def _cell(row: Mapping[str, Any], name: str) -> Any:
     if isinstance(value, Mapping):
         return Estimate(*(_number(value.get(k)) for k in ("value", "low", "high")))
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(figure_text(x) if isinstance(x, float) else str(x) for x in value)
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     return (
         Estimate(_number(value), _number(low), _number(high))
@@ -86,7 +86,8 @@ def _cell(row: Mapping[str, Any], name: str) -> Any:
     )
 
 
-def _sentence(finding: Any) -> str:
+def sentence(finding: Any) -> str:
+    """One finding in words: a text, or a mapping that holds one with its severity."""
     if not isinstance(finding, Mapping):
         return str(finding)
     words = next(

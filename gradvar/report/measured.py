@@ -70,10 +70,10 @@ def _findings(rows: Rows, place: str) -> list[str]:
     scale = _of(rows, "bias_factor")
     if scale:
         found.append(_capital(f"{place}bias factor along ∇J: {_grouped(_ranges(scale))}."))
-    bent = [r for r in _of(rows, "cosine") if math.isfinite(r["value"]) and not _is_one(r)]
+    bent = [r for r in _of(rows, "cosine") if math.isfinite(r["value"]) and not _is_straight(r)]
     if bent:
         worst = min(bent, key=lambda r: r["value"])
-        straight = [n for n, g in series(_of(rows, "cosine")).items() if all(_is_one(r) for r in g)]
+        straight = [n for n, g in series(_of(rows, "cosine")).items() if all(_is_straight(r) for r in g)]
         tail = f"; along it: {_listed(straight)}" if straight else ""
         found.append(
             _capital(
@@ -205,6 +205,11 @@ def _grouped(values: Mapping[str, str]) -> str:
 
 def _is_one(row: Mapping[str, Any]) -> bool:
     return abs(row["value"] - 1) <= _ALIKE or row["low"] <= 1 <= row["high"]
+
+
+def _is_straight(row: Mapping[str, Any]) -> bool:
+    """A cosine that is one, within its interval or as it would be printed."""
+    return _is_one(row) or row["value"] > 0.9995
 
 
 def _exact(row: Mapping[str, Any]) -> bool:

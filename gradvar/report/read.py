@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gradvar.report import advised, checked, generic, measured, trained
+from gradvar.report import advised, audited, checked, generic, measured, trained
 from gradvar.report.page import Section
 
 _LARGEST = 256 * 2**20  # bytes
@@ -34,6 +34,11 @@ KINDS = (
         "advice",
         lambda c: _rows(c, "curve", "group_size") and "sentences" in c and "best" in c,
         advised.section,
+    ),
+    Kind(
+        "an audit",
+        lambda c: _rows(c, "steps", "equal") and _rows(c, "group_sizes", "group_size"),
+        audited.section,
     ),
     Kind("a proof run", lambda c: _rows({"": c}, "", "id", "verdict", "statement"), checked.proofs),
     Kind(

@@ -145,10 +145,28 @@ def analysis():
     }
 
 
-def audit():
+def audit(findings=()):
+    share = {"success": _of(0.4), "equal": _of(0.25), "solved": _of(0.1), "hopeless": _of(0.15)}
+    steps = [{"step": s, "rollouts": 64, **share, "refill": [1.3, 1.2, 1.45]} for s in range(4)]
+    sizes = [{"group_size": g, "informative": _of(1 - 0.6 ** (g - 1)), "relative_cost": 1.0} for g in (2, 4)]
+    beyond = {
+        "group_size": 16,
+        "informative": {"value": None, "low": None, "high": None},
+        "relative_cost": 0.9,
+    }
     return {
-        "title": "Audit of a dump", "findings": ["37 % of groups have no signal.", _WARNING],
-        "steps": [{"step": s, "informative": _of(0.5 + 0.1 * s), "rows": 64} for s in range(3)],
+        "files": 1, "notes": [], "rows": 256, "estimator": "grpo", "overall": {"step": None, **share},
+        "steps": steps, "group_sizes": [*sizes, beyond], "findings": list(findings),
+        "histogram": [{"name": "0 %", "groups": 16, "share": _of(0.13), "pull": None}],
+        "advice": ["23.3 % of groups have equal rewards."],
+    }  # fmt: skip
+
+
+def listed():
+    """A file of no kind that the house writes, with findings and rows all the same."""
+    return {
+        "title": "A list", "findings": ["37 % of groups have no signal.", _WARNING],
+        "parts": [{"step": s, "informative": _of(0.5 + 0.1 * s), "wide": [1, 0.12345678]} for s in range(3)],
         "provenance": {"date": "2026-01-02"},
     }  # fmt: skip
 
@@ -157,7 +175,7 @@ def every():
     """All kinds by file name."""
     return {
         "measurement": measurement(), "experiment": experiment(), "advice": advice(), "proofs": proofs(),
-        "check": check(), "analysis": analysis(), "audit": audit(),
+        "check": check(), "analysis": analysis(), "audit": audit(), "listed": listed(),
     }  # fmt: skip
 
 

@@ -134,3 +134,9 @@ def test_the_page_prints(chromium, report, tmp_path):
     assert chromium.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
     chromium.ask("Emulation.setEmulatedMedia", media="print")
     assert chromium.evaluate("getComputedStyle(document.body).backgroundColor") == rgb(PAPER["light"])
+    chromium.ask(
+        "Emulation.setDeviceMetricsOverride", width=720, height=1000, deviceScaleFactor=1, mobile=False
+    )
+    assert (
+        chromium.evaluate("document.documentElement.scrollWidth") == 720
+    )  # no table is cut at the paper's edge

@@ -52,7 +52,7 @@ class Outline(HTMLParser):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Sections without the time that drawing takes."""
-    for module in (reading.measured, reading.trained, reading.advised):
+    for module in (reading.measured, reading.trained, reading.advised, reading.audited):
         monkeypatch.setattr(
             module, "drawn", lambda *_, caption, **__: Picture(Markup("<svg></svg>"), caption)
         )
@@ -69,9 +69,10 @@ def test_every_kind_is_recognised(tmp_path, undrawn):
     assert lines == []
     assert {s.file.removesuffix(".json"): s.kind for s in sections} == {
         "measurement": "Measurement", "experiment": "Experiment", "advice": "Advice", "proofs": "Proof run",
-        "check": "Check of an advantage function or loss", "analysis": "Analysis of an objective", "audit": "Results",
+        "check": "Check of an advantage function or loss", "analysis": "Analysis of an objective",
+        "audit": "Audit", "listed": "Results",
     }  # fmt: skip
-    assert len(KINDS) == 7  # a new kind wants a sample
+    assert len(KINDS) == 8  # a new kind wants a sample
     for section in sections:
         assert section.findings
         assert section.tables
@@ -89,7 +90,15 @@ def test_findings_say_what_the_numbers_say(tmp_path, undrawn):
     assert any(r"$\frac{1}{2}$ & not <1>." in f for f in found["proofs.json"])
     assert found["check.json"][0] == "Does not pass: 1 of 2 laws fail."
     assert "Not as declared: finite fails." in found["check.json"]
-    assert found["audit.json"] == ["37 % of groups have no signal.", "warning: W"]
+    assert found["listed.json"] == ["37 % of groups have no signal.", "warning: W"]
+    quiet = "Nothing suspicious in how rollouts are grouped and rewarded."
+    assert found["audit.json"] == [quiet, *samples.audit()["advice"]]
+    save(
+        tmp_path, {"audit": samples.audit([{"kind": "sizes", "count": 2, "sentence": "Two groups are odd."}])}
+    )
+    assert [s.findings[0] for s in read(tmp_path)[0] if s.kind == "Audit"] == [
+        "Suspicious: Two groups are odd."
+    ]
     assert found["advice.json"] == samples.advice()["sentences"]
 
 
@@ -181,11 +190,11 @@ def test_nothing_to_report_is_exit_2(tmp_path, capsys, make, message):
 
 
 def test_the_command_writes_where_it_is_told(tmp_path, capsys):
-    save(tmp_path, {"audit": samples.audit()})
+    save(tmp_path, {"listed": samples.listed()})
     out, told = tmp_path / "new" / "page.html", tmp_path / "told.json"
     words = [
         "report",
-        str(tmp_path / "audit.json"),
+        str(tmp_path / "listed.json"),
         "--out",
         str(out),
         "--json",

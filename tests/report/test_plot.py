@@ -17,7 +17,7 @@ from gradvar.plot.training import wilson
 
 from . import samples
 
-ROWS, RUNS, ADVICE = samples.rows(), samples.experiment(), samples.advice()
+ROWS, RUNS, ADVICE, AUDIT = samples.rows(), samples.experiment(), samples.advice(), samples.audit()
 PLOTS = {
     "variance": lambda **k: gv.plot.variance(ROWS, staleness=0, **k),
     "snr": lambda **k: gv.plot.snr(ROWS, staleness=4, **k),
@@ -27,6 +27,8 @@ PLOTS = {
     "compare": lambda **k: gv.plot.compare(ROWS, "bias_factor", staleness=0, **k),
     "split": lambda **k: gv.plot.split(ROWS, staleness=0, **k),
     "cost": lambda **k: gv.plot.cost(ADVICE, **k),
+    "equal_groups": lambda **k: gv.plot.equal_groups(AUDIT, **k),
+    "informative": lambda **k: gv.plot.informative(AUDIT, **k),
     "training": lambda **k: gv.plot.training(RUNS, **k),
     "retention": lambda **k: gv.plot.retention(RUNS, **k),
     "profiles": lambda **k: gv.plot.profiles(RUNS, **k),
@@ -183,6 +185,24 @@ def test_the_optimum_without_an_upper_end_reaches_to_the_edge():
     edges = [ax.transData.transform((ax.get_xlim()[1], 0))[0] for ax in (bounded, open_)]
     assert ends[0] < edges[0] - 50
     assert ends[1] == pytest.approx(edges[1])
+
+
+def test_shares_of_groups_are_the_audits_with_their_intervals():
+    ax = gv.plot.informative(AUDIT)
+    (bars,) = ax.containers[0].lines[2]
+    ends = [s[:, 1].tolist() for s in bars.get_segments()]
+    known = [p["informative"] for p in AUDIT["group_sizes"] if p["informative"]["value"] is not None]
+    np.testing.assert_allclose(ends, [[p["low"], p["high"]] for p in known])
+    band = gv.plot.equal_groups(AUDIT).collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((0.9 * 0.25, 1.05 * 0.25))
+    logged = {"curve": [{"group_size": g, "informative": 0.5, "informative_se": 0.1} for g in (2, 4)]}
+    (bars,) = gv.plot.informative(logged).containers[0].lines[2]
+    np.testing.assert_allclose(bars.get_segments()[0][:, 1], [0.5 - 0.196, 0.5 + 0.196])
+    unknown = {"group_sizes": [{"group_size": 2, "informative": None}]}
+    with pytest.raises(ValueError, match="source: no group size has a known share"):
+        gv.plot.informative(unknown)
+    with pytest.raises(TypeError, match="audit: dict has no steps"):
+        gv.plot.equal_groups(unknown)
 
 
 def test_prompt_weights_are_the_sum_over_successes():
