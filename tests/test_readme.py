@@ -1,5 +1,6 @@
 """The README is true: its Python runs, its commands parse and the quick ones run, its tree is the tree."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -8,6 +9,9 @@ import jax
 import pytest
 
 from gradvar import cli
+from gradvar.testing import check_advantage
+from tests.policies import folders
+from tests.policies.test_tokenizer import write as write_tokenizer
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -104,6 +108,51 @@ def test_the_check_command_runs(tmp_path, capsys):
     words = [w.replace("path/to/trainer.py", str(trainer)) for w in shlex.split(command)[1:]]
     assert cli.run(words) in (0, 1)
     assert "zero_on_equal_rewards" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_record_command_runs(tmp_path, monkeypatch, capsys):
+    (command,) = [c for c in COMMANDS if c.startswith("gradvar record")]
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "path" / "to" / "model"
+    folders.write(folder, "qwen2", vocab_size=10)
+    write_tokenizer(folder)
+    lines = [{"prompt": text, "answer": "is"} for text in ("two", "and", "is", "four")]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert cli.run([*shlex.split(command)[1:], "--completion-length", "2", "--rollouts", "6"]) == 0
+    assert "tr Cov of one group" in capsys.readouterr().out
+    assert (tmp_path / "bank" / "manifest.json").exists()
+
+
+def test_the_audit_command_runs(tmp_path, monkeypatch, capsys):
+    (command,) = [c for c in COMMANDS if c.startswith("gradvar audit")]
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"q{i // 4}", "reward": float(i % 4 < i // 4)} for i in range(20)]
+    (tmp_path / "rollouts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert cli.run(shlex.split(command)[1:]) == 0
+    assert "20 rollouts, 5 groups of 4" in capsys.readouterr().out
+
+
+def test_the_report_and_cite_commands_run(tmp_path, monkeypatch, capsys):
+    report, cite = (
+        next(c for c in COMMANDS if c.startswith(f"gradvar {name}")) for name in ("report", "cite")
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    result = check_advantage(lambda rewards: rewards - rewards.mean(1, keepdims=True), examples=2).as_json()
+    (tmp_path / "results" / "check.json").write_text(json.dumps(result))
+    assert cli.run(shlex.split(report)[1:]) == 0
+    assert "<html" in (tmp_path / "results" / "report.html").read_text()
+    capsys.readouterr()
+    assert cli.run(shlex.split(cite)[1:]) == 0
+    assert "2402.03300" in capsys.readouterr().out
+
+
+def test_every_command_is_shown_and_every_link_leads_somewhere():
+    for name in cli._commands():
+        assert f"gradvar {name}" in TEXT, name
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
 def test_the_tree_is_the_tree():
