@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from gradvar import cli
+from gradvar.measure import ScoreBank
 from gradvar.testing import check_advantage
 from tests.policies import folders
 from tests.policies.test_tokenizer import write as write_tokenizer
@@ -121,7 +122,7 @@ def test_the_record_command_runs(tmp_path, monkeypatch, capsys):
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert cli.run([*shlex.split(command)[1:], "--completion-length", "2", "--rollouts", "6"]) == 0
     assert "tr Cov of one group" in capsys.readouterr().out
-    assert (tmp_path / "bank" / "manifest.json").exists()
+    assert ScoreBank.open(tmp_path / "bank").pool.rewards.shape == (4, 6)
 
 
 def test_the_audit_command_runs(tmp_path, monkeypatch, capsys):

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Record:
     """Record a score bank of a local Hugging Face model on your own prompts, and advise on the group size.
 
-    Nothing is downloaded. The bank is a folder that `gradvar advise --bank` and `gv.ScoreBank.open` read.
+    Nothing is downloaded. The bank is a folder that `gradvar advise --bank` and `gv.ScoreBank.open` read. Killed, it
+    goes on where it was when the same command is given again.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
@@ -48,8 +49,8 @@ class Record:
     """Names from `gradvar list` whose figures are printed; the bank serves these and every sequence-level one."""
     scores: str = "all"
     """Whose gradients: all parameters, last:K layers, or lora:RANK adapters on queries and values, at their start."""
-    map: Literal["auto", "identity", "gram", "rademacher", "gaussian", "hashed"] = "auto"
-    """How scores are kept; auto: exactly where that fits the memory."""
+    map: Literal["auto", "identity", "rademacher", "gaussian", "hashed"] = "auto"
+    """How scores are kept: whole (identity), or a sketch; auto: whole where that fits the memory, else hashed."""
     memory: float = 4.0
     """Gigabytes that the bank may take."""
     time_limit: float | None = None
@@ -66,6 +67,8 @@ class Record:
     """Of sampling."""
     out: Path = Path("gradvar-bank")
     """Folder for the bank."""
+    quiet: bool = False
+    """No progress bar."""
     json: Path | None = None
     """Write the advice and the figures to this file too."""
 
@@ -93,7 +96,8 @@ def run(config: Record) -> int:
     import jax
 
     from gradvar import catalogue
-    from gradvar.measure.record import record
+    from gradvar.commands.measure import Bars, _keep_compiled_programs
+    from gradvar.measure.long import record_long
     from gradvar.measure.verifier import Verifier
     from gradvar.policies import Transformer
     from gradvar.tasks.questions import read_questions
@@ -112,12 +116,23 @@ def run(config: Record) -> int:
         f"{len(questions.texts)} prompts, {config.rollouts} completions of each; {_says(policy)}",
         file=sys.stderr,
     )
-    bank = record(
-        policy, params, Verifier(questions, config.time_limit, config.otherwise), jax.random.key(config.seed),
-        jax.numpy.asarray(questions.tokens), config.rollouts, estimators=estimators, map=config.map,
-        memory=config.memory * 1e9,
-    )  # fmt: skip
-    bank.save(config.out)
+    _keep_compiled_programs()
+    bars = Bars(config.quiet or not sys.stderr.isatty())
+    total: list[int] = []
+
+    def tell(done: int, of: int) -> None:
+        if not total:
+            total.append(of)
+            bars.stage("shards of prompts", of)
+            bars.advance(done - 1)
+        bars.advance()
+
+    with bars:
+        bank = record_long(
+            config.out, policy, params, Verifier(questions, config.time_limit, config.otherwise),
+            jax.random.key(config.seed), jax.numpy.asarray(questions.tokens), config.rollouts, estimators=estimators,
+            map=config.map, memory=config.memory * 1e9, on_shard=tell,
+        )  # fmt: skip
     print(f"{bank}\n")
     _show(config, bank, estimators)
     return _advise(config, bank)

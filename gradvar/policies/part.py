@@ -6,6 +6,7 @@ or of the last layers say little about those of all. ``print(policy)``, and so a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gradvar.policies.common import check_number
@@ -85,7 +87,7 @@ def last_layers(policy: Transformer, params: Params, layers: int) -> tuple[Part,
         raise ValueError(f"layers: the last {layers} of {most}; give {most} or fewer")
     part = jax.tree.map(lambda x: x[most - layers :], params["layers"])
     frozen = params | {"layers": jax.tree.map(lambda x: x[: most - layers], params["layers"])}
-    return Part(policy, frozen, f"last {layers} of {most} layers, {_share(policy, part)}"), part
+    return Part(policy, frozen, f"last {layers} of {most} layers, {_share(policy, params, part)}"), part
 
 
 def lora(
@@ -122,7 +124,7 @@ def lora(
         part[f"{name}_in"] = drawn.astype(dtype)
         part[f"{name}_out"] = jnp.zeros((depth, rank, out), dtype)
     scaled = Transformer(replace(policy.config, adapter_scale=alpha / rank))
-    what = f"adapters of rank {rank} on {', '.join(sorted(targets))}, {_share(policy, part)}"
+    what = f"adapters of rank {rank} on {', '.join(sorted(targets))}, {_share(policy, params, part)}"
     return Part(scaled, params, what), part
 
 

@@ -5,6 +5,7 @@ The reward runs on the host, one completion at a time, on decoded text. Nothing 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -41,7 +42,7 @@ class Texts(Protocol):
 class Questions:
     """Prompts as text, each as likely as the others, and ``reward(prompt, completion) -> float``.
 
-    Hashes by identity. ``tokens`` [question, past]: all prompts, padded on the left.
+    ``tokens`` [question, past]: all prompts, padded on the left.
     """
 
     name: ClassVar[str] = "questions"
@@ -63,6 +64,12 @@ class Questions:
         asked = [tokenizer.chat(text) for text in self.texts] if chat else self.texts
         self.tokens = np.asarray(tokenizer.encode(list(asked), special=not chat), np.int32)
         self._number = {row.tobytes(): number for number, row in enumerate(self.tokens)}
+        self._about = (
+            f"{len(self.texts)} prompts, {_digest(self.texts)}, {getattr(reward, '__qualname__', reward)}"
+        )
+
+    def __repr__(self) -> str:
+        return f"Questions({self._about})"
 
     @classmethod
     def with_answers(
@@ -95,7 +102,9 @@ class Questions:
                 )
             return float(completion.strip() == right[prompt])
 
-        return cls(texts, tokenizer, reward, chat=chat)
+        task = cls(texts, tokenizer, reward, chat=chat)
+        task._about = f"{len(texts)} prompts with answers, {_digest([*texts, *answers])}, extract={extract!r}"
+        return task
 
     def prompts(self, key: PRNGKeyArray, num: int) -> Int[Array, "prompt past"]:
         """``num`` prompts, drawn uniformly and independently."""
@@ -135,6 +144,10 @@ class Questions:
         if not math.isfinite(value):
             raise ValueError(f"{at} it gave {value}; give finite numbers")
         return value
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
 
 
 def read_questions(path: Path) -> tuple[list[str], list[str] | None]:

@@ -45,6 +45,8 @@ def test_last_layers_have_their_part_of_the_scores(layers):
     )
     np.testing.assert_array_equal(policy.sample(part, jax.random.key(2), PROMPTS, 3), DONE)
     assert f"last {layers} of 2 layers" in repr(policy)
+    other = jax.tree.map(lambda x: x + 1e-6, PARAMS)
+    assert repr(last_layers(POLICY, other, layers)[0]) != repr(policy)
 
 
 @pytest.mark.slow

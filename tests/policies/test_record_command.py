@@ -49,6 +49,14 @@ def test_from_a_folder_to_advice(place, capsys):
     assert run([*COMMON, "--scores", "lora:1", "--out", "small", "--extract", "(two|and)"]) == 0
     assert "adapters of rank 1 on query, value" in capsys.readouterr().err
     small = ScoreBank.open("small")
+    assert (
+        run([*COMMON, "--reward", "r.py:long", "--out", "small"]) == 2
+    )  # another run's folder is left alone
+    assert "small" in capsys.readouterr().err
+    assert run([*COMMON, "--reward", "r.py:fail", "--out", "bank"]) == 2
+    assert (
+        run([*COMMON, "--reward", "r.py:long", "--out", "bank"]) == 0
+    )  # all is there: nothing is sampled again
     assert small.info["params"] < bank.info["params"] / 4
     np.testing.assert_array_equal(small.pool.completions, bank.pool.completions)
 
