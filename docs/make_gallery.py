@@ -20,8 +20,14 @@ from gradvar import plot
 HERE = Path(__file__).resolve().parent
 SETUP = """\
 import json
+import pathlib
+import tempfile
+
 import jax
+import numpy as np
+
 import gradvar as gv
+from gradvar.audit import audit
 
 study = gv.study(
     policies=("tabular",), estimators=("rloo", "grpo", "maxrl", "dapo"), group_sizes=(2, 4, 8), staleness=(0, 4),
@@ -33,6 +39,14 @@ task = gv.tasks.Bandit(jax.random.bernoulli(jax.random.key(2), 0.4, (12, 8)).ast
 bank = gv.measure.record(policy, params, task, jax.random.key(1), prompts=100, rollouts=16)
 advice = gv.measure.advise(bank, cost_per_prompt=1.0)
 runs = json.load(open("benchmarks/results/train_noise.json"))
+draws = np.random.default_rng(0)
+dump = [
+    {"step": step, "prompt": f"p{prompt}", "reward": float(draws.random() < prompt / 100 + 0.07 * step)}
+    for step in range(10) for prompt in range(80) for rollout in range(8)
+]
+file = pathlib.Path(tempfile.mkdtemp(), "dump.jsonl")
+file.write_text("\\n".join(map(json.dumps, dump)))
+found = audit([file])
 few = ("grpo-16", "grpo-2", "rloo-2", "reinforce")
 """
 
@@ -88,6 +102,18 @@ ENTRIES = (
     Entry(
         "cost", "Which group size to take", "ax = gv.plot.cost(advice)",
         "The cost of equal variance, with the best of the sizes asked for and the optimum over all with its interval.",
+    ),
+    Entry(
+        "informative",
+        "How many groups have something to compare",
+        "ax = gv.plot.informative(found)",
+        "From the rewards of a dump, by exact U-statistics, with intervals clustered by prompt.",
+    ),
+    Entry(
+        "equal_groups",
+        "Groups without a signal, along a run",
+        "ax = gv.plot.equal_groups(found)",
+        "The same dump, step by step: prompts here become easier with every step.",
     ),
     Entry(
         "training", "Training curves", "ax = gv.plot.training(runs, arms=few)",

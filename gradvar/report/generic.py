@@ -15,7 +15,7 @@ _MOST_ROWS = 2000
 
 def section(content: Any, kind: str = "Results") -> Section | None:
     """The file's sentences, and a table for each list of rows in it, at any of its two upper levels; None where it
-    has neither."""
+    has neither. The title is empty where the file gives none."""
     content = {"rows": content} if isinstance(content, list) else content
     findings = [sentence(f) for name in _SENTENCES for f in _listed(content.get(name))]
     tables = []
@@ -25,7 +25,7 @@ def section(content: Any, kind: str = "Results") -> Section | None:
     if not findings and not tables:
         return None
     return Section(
-        title=str(content.get("title") or content.get("target") or content.get("file") or kind),
+        title=str(content.get("title") or content.get("target") or content.get("file") or ""),
         kind=kind,
         findings=findings,
         tables=tables,

@@ -86,15 +86,16 @@ def _overview(sections: Sequence[Section], names: Sequence[str]) -> Markup:
     """What every part found, in a sentence each, where there are several parts."""
     if len(sections) < 2:
         return Markup("")
-    lines = [
-        Markup(
-            f'<a href="#{name}">{text(s.title)}</a>: {text(s.findings[0])}' if s.findings else text(s.title)
-        )
-        for s, name in zip(sections, names, strict=True)
-    ]
+    lines = [_line(s, name) for s, name in zip(sections, names, strict=True)]
     return element(
         "nav", Markup(element("h2", "In short") + items(lines, class_="findings")), aria_label="In short"
     )
+
+
+def _line(section: Section, name: str) -> Markup:
+    """A link to the section, the file it is from, and its first finding."""
+    link = element("a", section.title, href=f"#{name}") + (f" ({section.file})" if section.file else "")
+    return link + ": " + text(section.findings[0]) if section.findings else link
 
 
 def _section(section: Section, name: str) -> Markup:

@@ -26,9 +26,15 @@ class Kind:
 
 KINDS = (
     Kind("an experiment", lambda c: _rows(c, "rows", "arm") and "curves" in c, trained.section),
-    Kind("a measurement", lambda c: _rows(c, "rows", "figure", "estimator", "group_size"), measured.section),
     Kind(
-        "a measurement", lambda c: _rows({"": c}, "", "figure", "estimator", "group_size"), measured.section
+        "a measurement",
+        lambda c: _rows(c, "rows", "figure", "estimator", "group_size", "value"),
+        measured.section,
+    ),
+    Kind(
+        "a measurement",
+        lambda c: _rows({"": c}, "", "figure", "estimator", "group_size", "value"),
+        measured.section,
     ),
     Kind(
         "advice",
@@ -66,7 +72,8 @@ def read(place: Path) -> tuple[list[Section], list[str]]:
             if mark in seen:  # gradvar measure --json beside --out: the same twice
                 continue
             seen.add(mark)
-            sections.append(replace(_section(raw), file=name))
+            found = _section(raw)
+            sections.append(replace(found, file=name, title=found.title or file.stem))
         except _Unknown as error:
             if file.parent == place or place.is_file():
                 lines.append(f"{name}: {error}")

@@ -55,9 +55,8 @@ def _findings(rows: Sequence[Mapping[str, Any]], reference: str, config: Mapping
         verdict = "above" if row in better else "below" if row in worse else "not told apart from"
         known = "" if math.isnan(estimate[1]) else f" (95 % interval {low} to {high})"
         found.append(
-            f"{row['arm']} ends {verdict} {reference}: it retains {value} of its held-out "
-            f"reward{known}, {figure_text(number(row.get('final_reward')))} after "
-            f"{figure_text(number(row.get('start_reward')))}."
+            f"{row['arm']} ends {verdict} {reference}: it retains {value} of its held-out reward{known}; its own goes "
+            f"from {figure_text(number(row.get('start_reward')))} to {figure_text(number(row.get('final_reward')))}."
         )
     return found
 

@@ -149,7 +149,7 @@ def test_a_damaged_file_costs_one_line_and_stops_nothing(tmp_path, capsys):
     save(tmp_path, {name: text for name, (text, _) in BROKEN.items()})
     (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
     (tmp_path / "folder.json").mkdir()
-    save(tmp_path, {"check": samples.check()})
+    save(tmp_path, {"check": samples.check(), "untitled": {"rows": [{"x": 1}]}})
     assert cli.run(["report", str(tmp_path)]) == 0
     said = capsys.readouterr()
     lines = said.err.splitlines()
@@ -162,6 +162,7 @@ def test_a_damaged_file_costs_one_line_and_stops_nothing(tmp_path, capsys):
     html = (tmp_path / "report.html").read_text()
     assert "Does not pass: 1 of 2 laws fail." in html
     assert "half.json: is not JSON" in html
+    assert '<a href="#part-2">untitled</a> (untitled.json)' in html
 
 
 def test_folders_within_are_read_and_their_other_files_passed_over(tmp_path, undrawn):
