@@ -128,7 +128,10 @@ def lora(
     return Part(scaled, params, what), part
 
 
-def _share(policy: Transformer, part: Params) -> str:
-    return (
-        f"{sum(x.size for x in jax.tree.leaves(part)):,} parameters beside or among {policy.num_params():,}"
-    )
+def _share(policy: Transformer, params: Params, part: Params) -> str:
+    """How much of the whole it is, and of which whole: what is frozen is part of what a recording is."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        found.update(np.ascontiguousarray(leaf).tobytes())
+    size = sum(x.size for x in jax.tree.leaves(part))
+    return f"{size:,} parameters beside or among {policy.num_params():,} ({found.hexdigest()[:12]})"
