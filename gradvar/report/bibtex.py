@@ -19,6 +19,10 @@ from gradvar.types import Paper
 _ARXIV = re.compile(r"\b(\d{2})(\d{2})\.(\d{4,5})(v\d+)?\b")
 _NAME = r"(?:(?:[A-Z]\.(?:-[A-Z]\.)*\s)+(?:van\s|von\s|de\s)?[A-Z][\w'-]+|[A-Z][a-z]+[A-Z]\w*)"
 _AUTHORS = re.compile(rf"({_NAME}(?:,\s{_NAME})*(?:\set\sal\.)?),\s*$")
+_GRADVAR = (
+    "The gradvar authors",
+    "what group-relative policy-gradient estimators estimate, how noisy they are, and whether claims about them hold",
+)
 _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -48,12 +52,13 @@ def of_source(source: str) -> str | None:
 
 
 def of_gradvar() -> str:
-    """The entry of gradvar itself, at the version that is running."""
-    return _written(
-        "software", "gradvar",
-        {"title": "{gradvar}: bias, variance and proofs for group-relative policy-gradient estimators",
-         "version": version("gradvar")},
-    )  # fmt: skip
+    """The entry of gradvar itself, at the version that is running: what ``CITATION.cff`` says."""
+    fields = {
+        "author": f"{{{_GRADVAR[0]}}}",
+        "title": f"{{gradvar}}: {_GRADVAR[1]}",
+        "version": version("gradvar"),
+    }
+    return _written("software", "gradvar", fields)
 
 
 def bibliography(names: Iterable[str], sources: Iterable[str] = ()) -> str:

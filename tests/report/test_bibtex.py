@@ -4,11 +4,12 @@ import inspect
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from gradvar import catalogue, cli
-from gradvar.report.bibtex import authors, bibliography, entry, escape, of_estimator, of_source
+from gradvar.report.bibtex import authors, bibliography, entry, escape, of_estimator, of_gradvar, of_source
 from gradvar.types import Paper
 
 
@@ -86,6 +87,15 @@ def test_cite_prints_and_writes(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert [key for _, key, _ in parse(printed)] == ["gradvar", "ahmadian2024back"]
     assert json.loads(out.read_text())["bibtex"] == printed.rstrip("\n")
+
+
+def test_gradvars_own_entry_is_its_citation_file():
+    ((kind, _, fields),) = parse(of_gradvar())
+    stated = (Path(__file__).parent.parent.parent / "CITATION.cff").read_text()
+    assert kind == "software"
+    assert f'title: "{fields["title"].replace("{gradvar}", "gradvar")}"' in stated
+    assert f'name: "{fields["author"].strip("{}")}"' in stated
+    assert f"version: {fields['version']}" in stated
 
 
 def test_an_unknown_name_is_one_line(capsys):
