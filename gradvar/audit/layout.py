@@ -136,7 +136,7 @@ def _rewards(known: str, columns: Mapping[str, str], taken: set[str]) -> tuple[s
         return ("score",)
     if known == "trl":
         numbers = [n for n, kind in columns.items() if kind == "number" and n not in taken]
-        numbers = [n for n in numbers if not n.startswith("__")]
+        numbers = [n for n in numbers if n != "completion" and not n.startswith("__")]  # a CSV tells no kinds
         named = [n for n in numbers if "reward" in n.lower()]
         return tuple(named or numbers)
     return tuple(n for n in COMMON["reward"] if n in columns)[:1]

@@ -30,7 +30,7 @@ def _read(audit: Audit) -> Iterator[str]:
     o = audit.overall
     yield (
         f"{audit.rows:,} rollouts, {o.groups:,} groups of {o.group_size}, {o.prompts:,} prompts, "
-        f"{len(audit.steps):,} steps; {audit.files} file{'s' * (audit.files > 1)}"
+        f"{len(audit.steps):,} step{'s' * (len(audit.steps) > 1)}; {audit.files} file{'s' * (audit.files > 1)}"
     )
     for layout, count in audit.layouts.items():
         yield f"read as {layout}{f' ({count} files)' if count > 1 else ''}"

@@ -85,6 +85,17 @@ def test_trl_counts_rewards_that_do_not_apply_as_nothing(tmp_path):
     assert dict(found.faults.reasons) == {"every reward is missing": 1}
 
 
+def test_trl_rewards_without_the_word_in_their_name(tmp_path):
+    rows = dumps.rows(3)
+    for name in ("a.csv", "a.parquet"):
+        path = dumps.write(
+            tmp_path / name, trl(rows, accuracy=lambda r: r["reward"], advantage=lambda r: 0.0)
+        )
+        found = audit([path])
+        assert layout(found).endswith("reward 'accuracy'")
+        assert found.overall.mean_reward == pytest.approx(np.mean([r["reward"] for r in rows]))
+
+
 def test_openrlhf_scores(tmp_path):
     rows = [{"input": r["prompt"], "output": "o", "reward": r["reward"]} for r in dumps.rows(4)]
     found = audit([dumps.write(tmp_path / "scores.jsonl", rows)])
