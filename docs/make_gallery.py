@@ -38,7 +38,7 @@ params = policy.init(jax.random.key(0))
 task = gv.tasks.Bandit(jax.random.bernoulli(jax.random.key(2), 0.4, (12, 8)).astype(float))
 bank = gv.measure.record(policy, params, task, jax.random.key(1), prompts=100, rollouts=16)
 advice = gv.measure.advise(bank, cost_per_prompt=1.0)
-runs = json.load(open("benchmarks/results/train_noise.json"))
+runs = json.loads(pathlib.Path("benchmarks/results/train_noise.json").read_text())
 draws = np.random.default_rng(0)
 dump = [
     {"step": step, "prompt": f"p{prompt}", "reward": float(draws.random() < prompt / 100 + 0.07 * step)}
