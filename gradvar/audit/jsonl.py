@@ -62,10 +62,7 @@ class _Lines:
 def _blocks(stream: IO[bytes], faults: Faults, file: str) -> Iterator[_Lines]:
     held, line = b"", 1
     while True:
-        try:
-            more = stream.read(BLOCK)
-        except (OSError, EOFError, zlib.error) as error:  # a damaged .gz
-            raise Unreadable(f"from line {line} on", one_line(error)) from None
+        more = _more(stream, line)
         end = more.rfind(b"\n") + 1
         if not more or end:
             whole, held = held + (more[:end] if more else b""), more[end:]
@@ -80,17 +77,24 @@ def _blocks(stream: IO[bytes], faults: Faults, file: str) -> Iterator[_Lines]:
             held += more
         else:
             faults.add(file, "line", [line], f"a line longer than {LONGEST >> 20} MB")
-            held = _after_the_line(stream)
+            held = _after_the_line(stream, line)
             yield _Lines(b"", 1)
             line += 1
 
 
-def _after_the_line(stream: IO[bytes]) -> bytes:
-    while more := stream.read(BLOCK):
+def _after_the_line(stream: IO[bytes], line: int) -> bytes:
+    while more := _more(stream, line):
         end = more.find(b"\n") + 1
         if end:
             return more[end:]
     return b""
+
+
+def _more(stream: IO[bytes], line: int) -> bytes:
+    try:
+        return stream.read(BLOCK)
+    except (OSError, EOFError, zlib.error) as error:  # a damaged .gz
+        raise Unreadable(f"from line {line} on", one_line(error)) from None
 
 
 def _parse(
@@ -194,7 +198,10 @@ def kinds_of(stream: IO[bytes]) -> dict[str, str]:
     """The most frequent kind of every field among the first objects: whole, number, truth, text or other."""
     kinds: dict[str, Counter[str]] = {}
     for _ in range(SAMPLE):
-        line = stream.readline(LONGEST)
+        try:
+            line = stream.readline(LONGEST)
+        except (OSError, EOFError, zlib.error):  # reading will come to it, and say where
+            break
         if not line:
             break
         try:

@@ -134,8 +134,8 @@ def audit(
                         progress(str(path), block.done)
         except Unreadable as stop:
             faults.stop(str(path), stop.place, stop.reason)
-        except _NotReadable as error:
-            faults.stop(str(path), "", str(error))
+        except (_NotReadable, OSError) as error:
+            faults.stop(str(path), "", one_line(error))
         if progress:
             progress(str(path), 1.0)
     if not tally.rows:
@@ -212,7 +212,14 @@ def _open(
 
 def _is_json(stream: IO[bytes], path: Path) -> bool:
     """Whether a line at the beginning of the file begins with a brace. ``ValueError`` for an array of objects."""
-    lines = stream.read(1 << 16).removeprefix(b"\xef\xbb\xbf").splitlines()
+    head = b""
+    try:
+        while len(head) < 1 << 16 and (more := stream.read(1 << 12)):
+            head += more
+    except (EOFError, zlib.error):  # broken off early, but not before its first lines
+        if not head:
+            raise
+    lines = head.removeprefix(b"\xef\xbb\xbf").splitlines()
     starts = [line.lstrip()[:1] for line in lines if line.strip()]
     named_csv = path.name.lower().removesuffix(".gz").endswith(".csv")
     if starts[:1] == [b"["] and b"{" not in starts[1:2]:

@@ -17,7 +17,8 @@ from gradvar.audit.blocks import Block, Unreadable, flat
 from gradvar.audit.faults import Faults, one_line
 from gradvar.audit.layout import Layout
 
-BATCH = 1 << 16
+BATCH = 1 << 16  # rows at once, at most
+_BYTES = 1 << 24  # of a batch, about
 BLOCK = 1 << 22  # a CSV record longer than this ends the reading
 _LIMIT = 100_000_000  # bytes or entries that the metadata of a Parquet file may ask for at once
 
@@ -90,11 +91,11 @@ def read_csv(
         check_utf8=False, include_columns=list(columns), column_types=columns, strings_can_be_null=True,
         null_values=[""], quoted_strings_can_be_null=False,
     )  # fmt: skip
-    seen = used = 0
+    seen = 0
     try:
         with pa.csv.open_csv(_Text(stream), _csv_read(), _csv_parse(skip), convert) as reader:
             for batch in reader:
-                numbers, seen, used = _around(batch.num_rows, skipped, seen, used)
+                numbers, seen = _around(batch.num_rows, skipped, seen)
                 found = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
                 yield Block(found, numbers, "row", done())
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
@@ -109,14 +110,15 @@ def _csv_parse(skip: Callable[[pa.csv.InvalidRow], str] | None) -> pa.csv.ParseO
     return pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip or (lambda row: "skip"))
 
 
-def _around(rows: int, skipped: list[int], seen: int, used: int) -> tuple[np.ndarray, int, int]:
-    """The numbers of the next rows, passing over those that were skipped: (numbers, last number, skipped used)."""
-    end = seen + rows
-    gone = used
+def _around(rows: int, skipped: list[int], seen: int) -> tuple[np.ndarray, int]:
+    """The numbers of the next rows after ``seen``, passing over ``skipped`` ones, which are taken off the list; and the
+    last number."""
+    end, gone = seen + rows, 0
     while gone < len(skipped) and skipped[gone] <= end:
         gone, end = gone + 1, end + 1
-    numbers = np.setdiff1d(np.arange(seen + 1, end + 1), skipped[used:gone], assume_unique=True)
-    return numbers, end, gone
+    numbers = np.setdiff1d(np.arange(seen + 1, end + 1), skipped[:gone], assume_unique=True)
+    del skipped[:gone]
+    return numbers, end
 
 
 def open_parquet(stream: IO[bytes], path: str) -> pa.parquet.ParquetFile:
@@ -149,7 +151,8 @@ def read_parquet(file: pa.parquet.ParquetFile, layout: Layout) -> Iterator[Block
     """Every row of a Parquet file."""
     seen, total = 0, max(file.metadata.num_rows, 1)
     try:
-        for batch in file.iter_batches(BATCH, columns=list(layout.wanted), use_threads=False):
+        size = _rows_at_once(file, layout)
+        for batch in file.iter_batches(size, columns=list(layout.wanted), use_threads=False):
             found = {name: flat(batch.column(name)) for name in layout.wanted}
             for column in found.values():
                 column.validate(full=True)  # a damaged file may hold offsets that point anywhere
@@ -158,3 +161,10 @@ def read_parquet(file: pa.parquet.ParquetFile, layout: Layout) -> Iterator[Block
             yield Block(found, numbers, "row", seen / total)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise Unreadable(f"from row {seen + 1} on", one_line(error)) from None
+
+
+def _rows_at_once(file: pa.parquet.ParquetFile, layout: Layout) -> int:
+    """Rows of a batch of some 16 MB, by the first few: 65,536 prompts of 50,000 characters would take 3 GB."""
+    for batch in file.iter_batches(256, columns=list(layout.wanted), use_threads=False):
+        return int(min(max(_BYTES * batch.num_rows // max(batch.nbytes, 1), 64), BATCH))
+    return BATCH

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gradvar.audit import audit, jsonl
+from gradvar.audit import audit, faults, jsonl, tables
 from tests.audit import dumps
 
 GOOD = {"prompt": "a", "reward": 1.0, "step": 1}
@@ -143,6 +143,63 @@ def test_a_file_that_breaks_off_says_from_where_on_and_the_others_are_read(tmp_p
     }
     (unread,) = [f for f in found.findings if f.kind == "unread"]
     assert unread.count == 3
+
+
+def test_rows_of_a_csv_are_numbered_around_those_skipped_over_many_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK", 1 << 12)
+    lines = ["step,prompt,reward", *(f"1,p{i},{i % 2}" for i in range(4000))]
+    wrong = {3: "1,a", 4: "1,a", 1500: "1,a,1,1", 3999: "1"}
+    bad = {5: "1,a,no", 1501: "1,a,no", 4000: ",a,1"}
+    for number, text in (wrong | bad).items():
+        lines[number] = text
+    named = []
+
+    def add(self, file, unit, numbers, reason, detail=""):
+        named.extend(numbers)
+
+    monkeypatch.setattr(faults.Faults, "add", add)
+    found = audit([write(tmp_path / "a.csv", lines)])
+    assert sorted(named) == sorted({**wrong, **bad})
+    assert found.rows == 4000 - 7
+
+
+def test_a_csv_whose_quote_never_closes_stops_where_it_opens(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK", 1 << 12)
+    lines = ["step,prompt,reward", *["1,a,1"] * 2000, '1,"a,1', *["1,a,1"] * 4000]
+    found = audit([write(tmp_path / "a.csv", lines)])
+    assert 0 < found.rows <= 2000
+    (stop,) = found.faults.unread
+    assert stop.place == f"from row {found.rows + 1} on"
+
+
+def test_a_file_that_the_system_does_not_let_read_is_one_line(tmp_path, monkeypatch):
+    def refuse(self, mode):
+        raise PermissionError(13, "Permission denied")
+
+    path = write(tmp_path / "a.jsonl", [json.dumps(GOOD)])
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(ValueError, match="Permission denied"):
+        audit([path])
+
+
+def test_a_long_line_at_the_end_of_a_damaged_gz(tmp_path, monkeypatch):
+    monkeypatch.setattr(jsonl, "BLOCK", 1 << 10)
+    monkeypatch.setattr(jsonl, "LONGEST", 1 << 12)
+    text = json.dumps(GOOD) + "\n" + json.dumps({**GOOD, "x": [i * i for i in range(20_000)]}) + "\n"
+    whole = gzip.compress(text.encode())
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) - 1000])
+    found = audit([tmp_path / "a.jsonl.gz"])
+    assert (found.rows, found.faults.count, len(found.faults.unread)) == (1, 1, 1)
+
+
+def test_long_prompts_of_a_parquet_come_in_small_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_BYTES", 1 << 18)
+    rows = [{"step": 1, "prompt": f"{i // 8}" + "x" * 5000, "reward": float(i % 3 == 0)} for i in range(2000)]
+    path = dumps.write(tmp_path / "a.parquet", rows)
+    heard = []
+    found = audit([path], progress=lambda file, share: heard.append(share))
+    assert found.overall.groups == 250
+    assert len(heard) > 20
 
 
 def test_where_no_row_is_left_one_line_says_why(tmp_path):
