@@ -13,7 +13,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 Ground = Literal["light", "dark"]
@@ -85,10 +85,16 @@ def axes_of(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
     return Figure(figsize=size, layout="constrained").subplots()
 
 
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure that the axes lie in, also by way of subfigures."""
+    figure: Any = ax.figure
+    return figure.figure if isinstance(figure, SubFigure) else figure
+
+
 def ground_of(ax: Axes) -> Ground:
     """Whether what lies behind the axes is light or dark: colours follow that, whoever set it."""
-    for behind in (ax, ax.get_figure(root=True)):
-        *shade, opacity = to_rgba(behind.get_facecolor())  # type: ignore[union-attr]
+    for behind in (ax, figure_of(ax)):
+        *shade, opacity = to_rgba(behind.get_facecolor())
         if opacity > 0.5:
             return "dark" if float(np.dot(shade, (0.2126, 0.7152, 0.0722))) < 0.4 else "light"
     return "light"
@@ -190,7 +196,7 @@ def legend(ax: Axes, own: bool, *, fold: bool = True) -> None:
         ax.legend(handles, labels, fontsize="small")
         return
     # As many columns as the figure is wide for, from the axes' left edge on.
-    figure: Any = ax.get_figure(root=True)
+    figure = figure_of(ax)
     renderer = FigureCanvasAgg(figure).get_renderer()
     room = figure.bbox.width - _LEFT * figure.dpi
     for columns in range(min(4, len(labels)), 0, -1):

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.axes import Axes
 
-from gradvar.plot.style import COLOURS, FAINT, INK, settings
+from gradvar.plot.style import COLOURS, FAINT, INK, figure_of, settings
 from gradvar.report.html import Markup, Picture
 
 _SVG = "http://www.w3.org/2000/svg"
@@ -43,7 +43,7 @@ def drawn(draw: Callable[..., Axes], *arguments: Any, caption: str, **settings_o
     with matplotlib.rc_context(wanted), warnings.catch_warnings():
         # What one font lacks only costs a guess at its width: the browser has other fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure: Any = draw(*arguments, **settings_of_plot).get_figure(root=True)
+        figure = figure_of(draw(*arguments, **settings_of_plot))
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return Picture(inline(file.getvalue(), caption), caption)
 

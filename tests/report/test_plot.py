@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import matplotlib.style
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy import stats
 
 import gradvar as gv
 from gradvar.plot.rows import tidy
-from gradvar.plot.style import COLOURS, PAPER, colour, ground_of
+from gradvar.plot.style import COLOURS, PAPER, colour, figure_of, ground_of
 from gradvar.plot.training import wilson
 
 from . import samples
@@ -148,6 +149,35 @@ def test_a_study_and_its_rows_draw_the_same():
     for ax in (from_rows, moments):
         for one, other in zip(from_study.containers, ax.containers, strict=True):
             np.testing.assert_array_equal(one.lines[0].get_ydata(), other.lines[0].get_ydata())
+
+
+@pytest.mark.slow
+def test_an_experiment_and_what_is_saved_of_it_draw_the_same():
+    runs = gv.experiment(
+        arms=(gv.arms.get("grpo-2"), gv.arms.get("grpo-16")), reference="grpo-16", seeds=2, steps=2, evaluations=2,
+        rollouts_per_step=32, eval_prompts=16, eval_rollouts=4, keep=False, width=16, success=0.05,
+    )  # fmt: skip
+    for draw in (gv.plot.training, gv.plot.profiles, gv.plot.retention):
+        one, other = draw(runs), draw(runs.as_json())
+        assert one.get_xlabel() == other.get_xlabel()
+        for a, b in zip(one.lines, other.lines, strict=True):
+            np.testing.assert_array_equal(a.get_xydata(), b.get_xydata())
+
+
+@pytest.mark.slow
+def test_a_banks_evaluation_and_advice_are_drawn_with_their_intervals():
+    policy, task = gv.policies.Bandit(4, num_prompts=6), gv.tasks.Bandit(np.eye(6, 4) + np.eye(6, 4, -4))
+    bank = gv.measure.record(
+        policy, policy.init(jax.random.key(0)), task, jax.random.key(1), prompts=40, rollouts=8
+    )
+    found = bank.evaluate([gv.catalogue.get("rloo"), gv.catalogue.get("grpo")], group_sizes=(2, 4))
+    ax = gv.plot.figure(found, "variance_per_rollout")
+    ends = [s[:, 1] for s in ax.containers[0].lines[2][0].get_segments()]
+    wanted = [found.estimate(("rloo", g), "variance_per_rollout") for g in (2, 4)]
+    np.testing.assert_allclose(ends, [[e.low, e.high] for e in wanted])
+    advice = gv.measure.advise(bank)
+    drawn = gv.plot.cost(advice).containers[0].lines[0].get_ydata()
+    np.testing.assert_allclose(drawn, [p.cost.value for p in advice.curve])
 
 
 def test_training_bands_are_students_intervals():
@@ -292,6 +322,11 @@ def test_the_ground_decides_the_colours_whoever_set_it():
     assert ground_of(Figure().subplots()) == "light"
     with gv.plot.theme("dark"):
         assert colour(gv.plot.variance(ROWS, staleness=0), 0) == COLOURS["dark"][0]
+    whole = Figure(facecolor="black")
+    inner = whole.subfigures(1, 2)[0].subplots()
+    inner.set_facecolor("none")
+    assert figure_of(inner) is whole
+    assert ground_of(inner) == "dark"  # what is seen through the axes is the whole figure's ground
     with matplotlib.style.context("dark_background"):
         assert ground_of(Figure().subplots()) == "dark"
     with pytest.raises(ValueError, match="ground: 'sepia'"):
