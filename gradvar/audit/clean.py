@@ -18,6 +18,7 @@ from gradvar.audit.faults import Faults
 from gradvar.audit.layout import Layout
 
 _NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
+LARGEST = 1e100  # the squares of larger rewards overflow
 _LABEL = 64  # a key up to this long is kept to be shown; of a longer one, its hash
 
 
@@ -85,8 +86,8 @@ def _canonical(key: object) -> bytes | None:
 
 @dataclass(frozen=True)
 class Rows:
-    """Sound rows: ``step`` and ``prompt`` numbers, ``group`` where the dump has one, finite ``reward``; ``optional``
-    figures by role are NaN where they are missing."""
+    """Sound rows: ``step`` and ``prompt`` numbers, ``group`` where the dump has one, ``reward`` of a usual size;
+    ``optional`` figures by role are NaN where they are missing."""
 
     step: Int[np.ndarray, " row"]
     prompt: Int[np.ndarray, " row"]
@@ -133,7 +134,7 @@ def clean(
     for role in ("advantage", "length", "logp"):
         if role in layout.columns:
             value, _, _ = numbers(block.columns[layout.columns[role]])
-            value[~np.isfinite(value)] = np.nan
+            value[~(np.abs(value) <= LARGEST)] = np.nan
             lacking = int(np.isnan(value[~bad]).sum())
             if lacking:
                 faults.incomplete[layout.columns[role]] += lacking
@@ -165,7 +166,7 @@ def _reward(
         lacking,
         f"'{layout.rewards[0]}' is missing" if len(layout.rewards) == 1 else "every reward is missing",
     )
-    reject(~np.isfinite(total), "the sum of rewards is not finite")
+    reject(~(np.abs(total) <= LARGEST), f"the reward is beyond {LARGEST:g}")
     return total + 0.0  # -0.0 becomes 0.0: they are equal, but not to a hash
 
 

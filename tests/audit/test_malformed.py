@@ -17,6 +17,7 @@ BAD_LINES = {
     "null": "no JSON object (a NoneType is not an object)",
     '{"prompt": "a", "reward": NaN, "step": 1}': "'reward' is not finite",
     '{"prompt": "a", "reward": -Infinity, "step": 1}': "'reward' is not finite",
+    '{"prompt": "a", "reward": 1e101, "step": 1}': "the reward is beyond 1e+100",
     '{"prompt": "a", "reward": null, "step": 1}': "'reward' is missing",
     '{"prompt": "a", "step": 1}': "'reward' is missing",
     '{"prompt": "a", "reward": "good", "step": 1}': "'reward' is no number ('good')",
