@@ -108,7 +108,9 @@ def compare(source: Any, figure: str = "snr_per_rollout", *, ax: Axes | None = N
     ax.set_yticks(range(len(lines)), [name(label) for label in lines])
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel(LABELS.get(figure, figure))
+    ax.set_xlabel(
+        LABELS.get(figure, figure), loc="right"
+    )  # long names leave the axes less room than the label needs
     if figure in _IDEAL:
         ax.axvline(_IDEAL[figure], color=faint(ax), lw=1, zorder=0)
     positive = values[np.isfinite(values)]

@@ -198,7 +198,8 @@ def legend(ax: Axes, own: bool, *, fold: bool = True) -> None:
     # As many columns as the figure is wide for, from the axes' left edge on.
     figure = figure_of(ax)
     renderer = FigureCanvasAgg(figure).get_renderer()
-    room = figure.bbox.width - _LEFT * figure.dpi
+    names = [t.get_window_extent(renderer).width for t in ax.get_yticklabels()]
+    room = figure.bbox.width - max(_LEFT * figure.dpi, max(names, default=0.0) + 0.2 * figure.dpi)
     for columns in range(min(4, len(labels)), 0, -1):
         made = ax.legend(
             handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize="small",

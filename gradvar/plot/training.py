@@ -96,7 +96,8 @@ def retention(
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     words = f"{label.format(reference=name(_reference(experiment)))} (95 % intervals)"
-    ax.set_xlabel("\n".join(textwrap.wrap(words, 44)))
+    # From the right edge, for long names leave the axes less room than the label needs.
+    ax.set_xlabel("\n".join(textwrap.wrap(words, 44)), loc="right")
     legend(ax, own)
     return ax
 
@@ -130,6 +131,7 @@ def profiles(
         ax.plot(at, share, drawstyle="steps-mid", label=name(arm), markevery=(7 * index % 40, 40), **style)
         ax.fill_between(at, low, high, color=style["color"], alpha=0.13, lw=0, step="mid")
     ax.set_ylim(-0.03, 1.03)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel("held-out reward τ (mean per rollout)")
     ax.set_ylabel("share of runs that end above τ\n(bands: 95 %)")
     legend(ax, own)

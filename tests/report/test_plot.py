@@ -68,6 +68,16 @@ def test_legends_of_many_names_stay_within_the_figure(monkeypatch):
         )
 
 
+def test_long_names_leave_room_for_labels():
+    runs = samples.experiment(arms=["grpo-16-sample-std-clip-higher", "grpo-16"])
+    rows = samples.rows(names=("reinforce_pp_baseline", "pass_at_k_standardised"), staleness=(0,))
+    with gv.plot.theme():
+        for figure in ("retained_final", "retained_gain", "difference", "improvement"):
+            assert faults(gv.plot.retention(runs, figure)) == []
+        for figure in ("snr_per_rollout", "trace_cov", "bias_factor"):
+            assert faults(gv.plot.compare(rows, figure)) == []
+
+
 @pytest.mark.parametrize("ground", ["light", "dark"])
 @pytest.mark.parametrize("name", PLOTS)
 def test_no_text_is_cut_off_and_no_ticks_collide(name, ground):
