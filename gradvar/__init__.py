@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gradvar import audit as audit
     from gradvar import catalogue as catalogue
     from gradvar import measure as measure
     from gradvar import plot as plot
@@ -59,6 +60,8 @@ _MODULES = {
     "arms": "gradvar.train.arms",
     # what is shown of it
     "plot": "gradvar.plot",
+    # logs of other trainers
+    "audit": "gradvar.audit",
     # what is proved and tested about them
     "symbolic": "gradvar.symbolic",
     "testing": "gradvar.testing",

@@ -57,6 +57,7 @@ def test_rows_are_tidy_and_say_what_the_moments_say(study):
     assert row["se"] == 0
 
 
+@pytest.mark.slow
 def test_sampled_settings_carry_intervals():
     sampled = gv.study(**SMALL | {"estimators": ("reinforce_pp",), "group_sizes": (2,), "staleness": (0,)})
     (result,) = sampled.results

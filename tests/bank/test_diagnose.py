@@ -29,6 +29,7 @@ def test_noise_scale_splits_as_enumerated(bank, tables):
         assert abs(np.log(estimate.value / exact)) < 4.5 * estimate.se / estimate.value
 
 
+@pytest.mark.slow
 def test_layers_add_up_and_positions_are_parts(scene, bank):
     params = scene.params.size
     shares = variance_by_layer(

@@ -19,6 +19,8 @@ from gradvar.measure.statistics import FIGURES
 from gradvar.policies import Bandit
 from gradvar.tasks import Bandit as RewardTable
 
+pytestmark = pytest.mark.slow
+
 # Six figures of four estimators at two sizes, seeds fixed: |z| < 4.5 has probability above 0.9995 for all of them.
 LIMIT = 4.5
 
@@ -48,7 +50,6 @@ def test_agrees_with_enumeration_off_policy(evaluation, tables, name, group):
     assert np.median(error) < 1.5  # its median is 0.67 for normal errors
 
 
-@pytest.mark.slow
 def test_batches_of_several_prompts(bank, tables):
     coupled, alone = catalogue.get("dapo"), catalogue.get("rloo")
     found = bank.evaluate([coupled, alone], [2], prompts=2)
@@ -73,7 +74,6 @@ def test_rejects_a_wrong_estimator(bank, tables):
     assert abs(z["bias_factor"]) > 2 * LIMIT
 
 
-@pytest.mark.slow
 def test_one_prompt_and_errors_over_rollouts():
     policy, task = Bandit(4), RewardTable([1.0, 0.0, 0.5, 0.0])
     params = policy.init(jax.random.key(2))
@@ -86,7 +86,6 @@ def test_one_prompt_and_errors_over_rollouts():
             assert abs(z) < LIMIT, (name, group, figure, z)
 
 
-@pytest.mark.slow
 def test_naive_overlapping_groups_are_too_sure():
     """Groups that share rollouts are dependent: the variance over all of them is Var_G - Var_N, low by about
     G/N."""

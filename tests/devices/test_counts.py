@@ -40,6 +40,7 @@ def differing(one, two):
     }
 
 
+@pytest.mark.slow
 def test_four_devices_and_one_agree_to_the_last_bit(tmp_path):
     assert "devices 4" in finish(start(tmp_path, "quick", "1,4"))
     assert not differing(tmp_path / "1.npz", tmp_path / "4.npz")

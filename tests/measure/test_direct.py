@@ -69,6 +69,7 @@ def test_every_named_estimator_agrees_with_enumeration(scene, staleness):
     assert abs(scores[worst]) < LARGEST_Z, (worst, scores[worst])
 
 
+@pytest.mark.slow
 def test_agrees_with_enumeration_off_policy_and_the_planted_error_is_seen():
     policy, params, task = scenes.tabular(12, binary=True)
     old = scenes.moved(policy, params, 13, 0.4)

@@ -159,6 +159,7 @@ def test_the_optimal_baseline_is_unbiased_only_from_others(own):
     assert 1 < excess[2] < excess[1] < excess[0] or own
 
 
+@pytest.mark.slow
 def test_order_dependence_and_coupling_are_found():
     """Planted: an objective that weighs the first rollout more, and one whose prompts share a baseline."""
     policy, params, task = scenes.bandit(0, binary=False, prompts=3)
@@ -191,6 +192,7 @@ def test_a_batch_of_separate_prompts_divides_both_parts_of_the_variance():
     np.testing.assert_allclose(fixed.mean, one.mean, **CLOSE)
 
 
+@pytest.mark.slow
 def test_double_precision_whatever_the_default():
     policy, params, task = scenes.bandit(8, binary=True)
     with jax.enable_x64(False):

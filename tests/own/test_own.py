@@ -62,6 +62,7 @@ def test_log_probabilities_are_those_of_the_numpy_model(policy):
         assert np.abs(logp[q] - shifted).max() > 1e-3  # the planted violator: padding taken for a token
 
 
+@pytest.mark.slow
 def test_the_sampler_has_the_log_probabilities_of_the_full_pass(policy):
     params, key = models.plain_params(), jax.random.key(0)
     completions, logp = policy.sample_with_logprobs(params, key, PROMPTS, 20)

@@ -65,6 +65,7 @@ def test_bfloat16_weights_and_activations(tmp_path):
     assert 1e-4 < away.max() < 0.5
 
 
+@pytest.mark.slow
 def test_everything_else_works_on_it(tmp_path):
     folders.write(tmp_path, "smollm3")
     policy, params, _ = Transformer.from_pretrained(tmp_path, completion_length=5, dtype="float64", stop=3)

@@ -189,6 +189,7 @@ def test_left_padding_changes_nothing():
     assert np.abs(np.asarray(unaware) - np.asarray(right)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_gradient_agrees_with_finite_differences():
     # one prompt is padded, with something that is no token: its gradient must not be NaN
     policy = Transformer(dataclasses.replace(VARIANTS["qwen2: bias, untied, wide heads"], pad=-1))

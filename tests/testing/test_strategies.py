@@ -70,6 +70,7 @@ def test_groups_shrink_to_the_smallest_and_plainest():
     assert set(sum(reaches(gen.batches(), lambda b: len(b) == 3), ())) == {0.0}
 
 
+@pytest.mark.slow
 def test_batches_have_one_size_unless_ragged():
     with none():
         reaches(gen.batches(), lambda b: len({len(g) for g in b}) > 1)
@@ -114,6 +115,7 @@ def test_a_poisoned_group_names_a_row_of_it():
         assert found[:2] == ((0.0, 1.0), 0)
 
 
+@pytest.mark.slow
 def test_losses_shapes_and_masks():
     shape = reaches(gen.loss_shapes(), lambda s: True)
     assert (shape["group"], shape["steps"], len(shape["lengths"]), len(shape["advantages"])) == (2, 4, 2, 2)

@@ -33,6 +33,7 @@ def test_an_advantage_violator_is_caught(function, law, settings):
     _caught(check_advantage, function, law, settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "law", "settings"), LOSSES, ids=_ids(LOSSES))
 def test_a_loss_violator_is_caught(function, law, settings):
     _caught(check_loss, function, law, settings)

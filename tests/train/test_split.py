@@ -32,6 +32,7 @@ def test_the_rest_is_like_the_task():
     assert np.abs(sums[0] - sums[1]).max() < 4 * 2**0.5 * 28.9 / 8000**0.5
 
 
+@pytest.mark.slow
 def test_prompts_do_not_depend_on_how_many_are_drawn_at_a_time():
     made = Training(ModularAddition(digits=2))
     one = [made.prompts(jax.random.fold_in(jax.random.key(0), i), 1)[0] for i in range(5)]
