@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -19,6 +20,9 @@ from gradvar import catalogue
 from gradvar.config import MeasureConfig
 from gradvar.measure.direct import direct_many
 from gradvar.measure.exact import TooLarge, exact_from_tables, finite_tables
+from gradvar.measure.identity import described, digest_of
+from gradvar.measure.kept import Kept, Nothing, versions
+from gradvar.measure.scene import Tables
 from gradvar.measure.side import NAMES
 from gradvar.measure.statistics import FIGURES
 from gradvar.policies import Bandit
@@ -64,6 +68,8 @@ class Study:
     results: tuple[Result, ...]
     success: dict[str, float]
     """Mean reward of the sampling policy, by policy."""
+    reused: int = 0
+    """Settings that an earlier run had measured and kept."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: one per setting and figure, with its standard error and 95 % interval."""
@@ -107,20 +113,28 @@ class Study:
 
 
 def measure_study(
-    config: MeasureConfig | None = None, monitor: Monitor | None = None, **settings: Any
+    config: MeasureConfig | None = None,
+    monitor: Monitor | None = None,
+    keep: Path | None = None,
+    **settings: Any,
 ) -> Study:
-    """Run the measurement that ``config`` (or keyword ``settings`` of ``MeasureConfig``) describes."""
+    """Run the measurement that ``config`` (or keyword ``settings`` of ``MeasureConfig``) describes.
+
+    ``keep``: a folder where every setting is kept as soon as it is measured, and from which it is taken where the same
+    code measured it before, on the same parameters. One process at a time; ``ValueError`` for another.
+    """
     config = dataclasses.replace(config or MeasureConfig(), **settings)
     config.check()
     estimators = variants(config)
     monitor = monitor or Silent()
     results: list[Result] = []
     success: dict[str, float] = {}
-    for name in config.policies:
-        scene = _scene(name, config, monitor)
-        success[f"{name}, {scene.task_name}"] = scene.success
-        results.extend(_measure(scene, estimators, config, monitor))
-    return Study(config, tuple(results), success)
+    with Nothing() if keep is None else Kept(keep) as kept:
+        for name in config.policies:
+            scene = _scene(name, config, monitor)
+            success[f"{name}, {scene.task_name}"] = scene.success
+            results.extend(_measure(scene, estimators, config, monitor, kept))
+    return Study(config, tuple(results), success, kept.reused)
 
 
 def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:
@@ -156,6 +170,20 @@ class _Scene:
     task: Task
     params: dict[int, PyTree]
     success: float
+    made: dict[Any, Any] = dataclasses.field(default_factory=dict)
+
+    def tables(self, steps: int) -> Tables:
+        """Everything about a finite policy after ``steps``, listed once, when it is first asked for."""
+        if ("tables", steps) not in self.made:
+            now, old = self.params[steps], self.params[0]
+            self.made["tables", steps] = finite_tables(self.policy, now, self.task, old)  # type: ignore[arg-type]
+        return self.made["tables", steps]
+
+    def digests(self, steps: int) -> str:
+        """A hash of the parameters after ``steps``."""
+        if ("digest", steps) not in self.made:
+            self.made["digest", steps] = digest_of(self.params[steps])
+        return self.made["digest", steps]
 
 
 def _scene(name: str, config: MeasureConfig, monitor: Monitor) -> _Scene:
@@ -197,48 +225,92 @@ def _measure(
     estimators: Sequence[tuple[float | None, Estimator]],
     config: MeasureConfig,
     monitor: Monitor,
+    kept: Nothing,
 ) -> Iterator[Result]:
     monitor.stage(
         f"{scene.name}: measuring", len(config.staleness) * len(config.group_sizes) * len(estimators)
     )
     for steps in config.staleness:
-        now, old = scene.params[steps], scene.params[0]
-        tables = None if scene.name == "transformer" else finite_tables(scene.policy, now, scene.task, old)  # type: ignore[arg-type]
         for size in config.group_sizes:
             prompts = config.rollouts // size if config.budget == "rollouts" else config.prompts
+            setting = _Setting(scene, steps, size, prompts, config.replicates, config.seed)
             left = []
             for clip, estimator in estimators:
-                if tables is None:
-                    left.append((clip, estimator))
-                    continue
-                try:
-                    moments = exact_from_tables(estimator, tables, size, prompts=prompts)
-                except TooLarge:
+                moments = None if scene.name == "transformer" else setting.exact(estimator, kept)
+                if moments is None:
                     left.append((clip, estimator))
                     continue
                 monitor.advance(note=f"{estimator.name} G={size}")
                 yield Result(scene.name, scene.task_name, steps, clip, "exact", moments)
             if left:
-                names = ", ".join(e.name for _, e in left)
-
-                def tell(done: int, total: int, at: str = f"{names} G={size}") -> None:
-                    monitor.advance(0, note=f"{at}, batch {done} of {total}")
-
-                sampled = direct_many(
-                    [e for _, e in left],
-                    scene.policy,
-                    now,
-                    scene.task,
-                    size,
-                    key=jax.random.fold_in(jax.random.key(config.seed), 1000 * steps + size),
-                    replicates=config.replicates,
-                    prompts=prompts,
-                    old_params=None if steps == 0 else old,
-                    on_progress=tell,
-                )
+                sampled = setting.direct([e for _, e in left], kept, monitor)
                 for (clip, _), moments in zip(left, sampled, strict=True):
                     monitor.advance(note=f"{moments.estimator} G={size}")
                     yield Result(scene.name, scene.task_name, steps, clip, "direct", moments)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A group size at a staleness of one scene: measured, or taken from what is kept."""
+
+    scene: _Scene
+    steps: int
+    size: int
+    prompts: int
+    replicates: int
+    seed: int
+
+    def exact(self, estimator: Estimator, kept: Nothing) -> Moments | None:
+        """By enumeration; None where that is too large."""
+        identity = self._identity("exact", [estimator])
+        found = kept.get(identity)
+        if found is None:
+            try:
+                found = exact_from_tables(
+                    estimator, self.scene.tables(self.steps), self.size, prompts=self.prompts
+                )
+            except TooLarge:
+                return None
+            kept.put(identity, found)
+        return found
+
+    def direct(self, estimators: Sequence[Estimator], kept: Nothing, monitor: Monitor) -> list[Moments]:
+        """By Monte Carlo, all on the same rollouts."""
+        identity = self._identity("direct", estimators)
+        identity |= {"replicates": self.replicates, "seed": self.seed}
+        found = [kept.get(identity | {"which": i}) for i in range(len(estimators))]
+        if all(m is not None for m in found):
+            return [m for m in found if m is not None]
+        at = f"{', '.join(e.name for e in estimators)} G={self.size}"
+
+        def tell(done: int, total: int) -> None:
+            monitor.advance(0, note=f"{at}, batch {done} of {total}")
+
+        scene = self.scene
+        sampled = direct_many(
+            estimators,
+            scene.policy,
+            scene.params[self.steps],
+            scene.task,
+            self.size,
+            key=jax.random.fold_in(jax.random.key(self.seed), 1000 * self.steps + self.size),
+            replicates=self.replicates,
+            prompts=self.prompts,
+            old_params=None if self.steps == 0 else scene.params[0],
+            on_progress=tell,
+        )
+        for i, moments in enumerate(sampled):
+            kept.put(identity | {"which": i}, moments)
+        return sampled
+
+    def _identity(self, route: str, estimators: Sequence[Estimator]) -> dict[str, Any]:
+        scene = self.scene
+        return {
+            "route": route, "policy": described(scene.policy), "task": described(scene.task), "steps": self.steps,
+            "params": scene.digests(self.steps), "old": scene.digests(0), "group_size": self.size,
+            "prompts": self.prompts, "estimators": [described(e) for e in estimators],
+            "versions": versions(), "precision": jnp.result_type(float).name,
+        }  # fmt: skip
 
 
 def bias_curve(

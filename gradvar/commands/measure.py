@@ -46,7 +46,10 @@ class Bars:
 
 
 def run(config: MeasureConfig) -> int:
-    """Run the study that ``config`` describes: tables to the terminal, files to its folder. Returns the exit code."""
+    """Run the study that ``config`` describes: tables to the terminal, files to its folder. Returns the exit code.
+
+    Every setting is kept in the folder ``measured`` there as soon as it is done; a run that was stopped goes on.
+    """
     config.check()
     started = time.perf_counter()
     _keep_compiled_programs()
@@ -58,8 +61,17 @@ def run(config: MeasureConfig) -> int:
 
     variants(config)
     bars = Bars(config.quiet or not sys.stderr.isatty())
-    with bars, jax.enable_x64(config.precision == "float64"):
-        study = measure_study(config, bars)
+    kept = config.out / "measured"
+    try:
+        with bars, jax.enable_x64(config.precision == "float64"):
+            study = measure_study(config, bars, kept)
+    except KeyboardInterrupt:
+        if number := len(list(kept.glob("*.safetensors"))):
+            print(
+                f"gradvar: {number} settings are kept in {kept}; the same command goes on there",
+                file=sys.stderr,
+            )
+        raise
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in tables(study):
         console.print(table)
@@ -67,6 +79,8 @@ def run(config: MeasureConfig) -> int:
     console.print(
         "± is half a 95 % interval; 'exact' is by enumeration. Cosine and bias factor are against grad J."
     )
+    if study.reused:
+        console.print(f"{study.reused} of {len(study.results)} settings had been measured before, in {kept}.")
     try:
         written = study.save(config.out)
         if config.json is not None:

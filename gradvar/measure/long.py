@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +16,10 @@ from jaxtyping import PRNGKeyArray, PyTree
 from gradvar.disk import Lock, claim, remove_parts, writing
 from gradvar.measure.bank import ScoreBank
 from gradvar.measure.devices import Devices, agreed
+from gradvar.measure.identity import described, digest_of, fingerprint
 from gradvar.measure.passes import Way
 from gradvar.measure.record import Job, Map, prepare
-from gradvar.measure.shards import Layout, fingerprint
+from gradvar.measure.shards import Layout
 from gradvar.measure.side import Side
 from gradvar.measure.store import load
 from gradvar.types import Estimator, Objective, Policy, Task
@@ -161,24 +160,8 @@ def identity(job: Job, key: PRNGKeyArray, shard: int) -> dict[str, Any]:
         "listed": digest_of(job.listed), "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
         "params": digest_of(draw.params), "old": digest_of(draw.old), "ref": digest_of(draw.ref),
         "policy": described(draw.policy), "task": described(draw.task), "side": described(draw.side),
-        "estimators": [described((e.name, e.objective, dict(e.parts))) for e in job.served],
+        "estimators": [described(e) for e in job.served],
         "cuts": [float(x) for x in job.cuts], "map": job.map, "width": job.width, "cross": job.cross, "way": job.way,
         "tolerance": job.tolerance, "precision": jnp.result_type(float).name,
         "versions": {"jax": jax.__version__, "numpy": np.__version__},
     }  # fmt: skip
-
-
-def digest_of(tree: PyTree) -> str:
-    """A hash of arrays, their shapes and their names."""
-    found = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        array = np.asarray(leaf)
-        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
-
-
-def described(thing: Any) -> str:
-    """What a thing says of itself, without where it lies in memory; short, or a hash of it."""
-    text = re.sub(r" at 0x[0-9a-f]+", "", repr(thing))
-    return text if len(text) <= 200 else f"{text[:80]}... {hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -11,8 +11,6 @@ which prompts it is, so that one that was copied to another's place is noticed.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,7 @@ import numpy as np
 
 from gradvar.disk import read_json, write_folder
 from gradvar.measure.bank import Rows, ScoreBank, Scores
+from gradvar.measure.identity import fingerprint
 from gradvar.measure.rollouts import Pool
 from gradvar.measure.store import load, save, taken
 
@@ -79,11 +78,6 @@ class Layout:
     def remove(self, number: int) -> None:
         """Make room for a shard that was damaged."""
         shutil.rmtree(self.path(number), ignore_errors=True)
-
-
-def fingerprint(run: Mapping[str, Any]) -> str:
-    """A hash of plain values."""
-    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def layout(folder: Path) -> Layout:
