@@ -128,6 +128,61 @@ def test_the_first_gradient_is_the_catalogued_objectives(exact_scene, name):
     np.testing.assert_allclose(taken, expected, atol=1e-9 * max(size, 1))
 
 
+def dpo_weights(rewards, mask, values):
+    """Ledger, A3: beta sigmoid(0) (s_w - s_l) where rewards differ, the mean over prompts."""
+    sign = np.sign(rewards - rewards[:, ::-1])
+    return (0.1 / 2 * sign / len(rewards))[..., None] * mask
+
+
+def ppo_weights(rewards, mask, values):
+    """B29 at ratios of one, where no region clips: the advantage, r - V with gamma and lambda 1, a mean over tokens."""
+    return (rewards[..., None] - values) * mask / mask.sum()
+
+
+def lpo_forward_weights(rewards, mask, values):
+    """C2a: target less the group's own share, w_i - 1/G, with w = softmax(r / std)."""
+    std = rewards.std(1, keepdims=True)
+    target = np.exp(rewards / np.where(std > 0, std, 1))
+    target /= target.sum(1, keepdims=True)
+    return ((target - 1 / rewards.shape[1]) / len(rewards))[..., None] * mask
+
+
+def lpo_reverse_weights(rewards, mask, values):
+    """C1: GRPO's standardised advantage on whole rollouts."""
+    std = rewards.std(1, keepdims=True)
+    advantages = (rewards - rewards.mean(1, keepdims=True)) / np.where(std > 0, std, 1)
+    return (advantages / rewards.size)[..., None] * mask
+
+
+LEDGER = {
+    "dpo-online": dpo_weights, "ppo": ppo_weights,
+    "lpo-forward": lpo_forward_weights, "lpo-reverse": lpo_reverse_weights,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEDGER)
+def test_the_first_gradient_is_that_of_the_claims_ledger(exact_scene, name):
+    """Token weights by the ledger's closed form, in NumPy, times scores: no objective is differentiated."""
+    policy, params = exact_scene.policy, exact_scene.params
+    taken, _, (prompts, completions, rewards, mask), _ = first_gradient(exact_scene, single(arms.get(name)))
+    values = critic.values(policy, critic.init(policy, params), prompts, completions)
+    weights = LEDGER[name](*(np.asarray(x, float) for x in (rewards, mask, values)))
+
+    def pull(weights):
+        _, back = jax.vjp(lambda p: policy.logprobs(p, prompts, completions), params)
+        return flat(back(jnp.asarray(weights))[0])
+
+    size = np.abs(pull(weights)).max()
+    assert size > 1e-6
+    # an epsilon of 1e-6 beside the standard deviation
+    np.testing.assert_allclose(taken, pull(weights), atol=1e-5 * size)
+    wrong = weights * (
+        1 + 0.01 * (rewards == rewards.max())[..., None]
+    )  # the planted violator: 1 % on the best
+    assert np.abs(taken - pull(wrong)).max() > 1e-4 * size
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["grpo-16-kl", "dpo-online"])
 def test_the_reference_is_the_start_wherever_the_policy_has_gone(exact_scene, name):
