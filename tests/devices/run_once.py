@@ -29,13 +29,19 @@ from gradvar.tasks import Lookup, Sorting  # noqa: E402
 RLOO, GRPO, PPO = (gv.catalogue.get(name) for name in ("rloo", "grpo", "ppo"))
 
 
-def finite(devices, maps):
-    """Off policy, in float64: bases of several vectors, exact grad J. More chunks than devices, of uneven number."""
+def tabular():
+    """Policy, parameters, task and the parameters that sample."""
     policy = Tabular(2, 3, num_prompts=6, stop=1)
     params = policy.init(jax.random.key(0))
     old = params + 0.3 * jax.random.normal(jax.random.key(5), params.shape)
     support = policy.support()
     task = Lookup((np.random.default_rng(0).random((6, len(support))) < 0.4) * 1.0, support)
+    return policy, params, task, old
+
+
+def finite(devices, maps):
+    """Off policy, in float64: bases of several vectors, exact grad J. More chunks than devices, of uneven number."""
+    policy, params, task, old = tabular()
     for kept in maps:
         yield kept, gv.measure.record(
             policy, params, task, jax.random.key(1), 10, 8, old_params=old, estimators=[GRPO, PPO], map=kept, width=32,
@@ -45,6 +51,15 @@ def finite(devices, maps):
         [RLOO, GRPO], policy, params, task, 4, key=jax.random.key(3), old_params=old, replicates=54, prompts=3, chunk=3,
         devices=devices,
     )  # fmt: skip
+
+
+def in_shards(folder):
+    """On policy and without estimators, where a shard's basis is the whole's."""
+    policy, params, task, _ = tabular()
+    yield (
+        "shards",
+        gv.measure.record_long(folder, policy, params, task, jax.random.key(1), 10, 8, shard=3, chunk=5),
+    )
 
 
 def transformer(devices):
@@ -116,8 +131,14 @@ def arrays(made):
 
 out.mkdir(exist_ok=True)
 if len(sys.argv) > 4:
-    np.savez(out / f"{index}-of-{processes}.npz", **arrays(SCENES[scene]("all")))
+    made = [*SCENES[scene]("all"), *in_shards(out / f"shards-{processes}")]
+    np.savez(out / f"{index}-of-{processes}.npz", **arrays(made))
 else:
     for count in counts:
-        np.savez(out / f"{count}.npz", **arrays(SCENES[scene](count)))
+        made = [*SCENES[scene](count)]
+        if scene == "finite" and count == 1:
+            policy, params, task, _ = tabular()
+            whole = gv.measure.record(policy, params, task, jax.random.key(1), 10, 8, chunk=5, devices=1)
+            made.append(("shards", whole))
+        np.savez(out / f"{count}.npz", **arrays(made))
 print("devices", jax.device_count(), "of which here", jax.local_device_count(), flush=True)

@@ -214,6 +214,7 @@ def test_a_gradient_that_is_no_number_is_refused():
         )
 
 
+@pytest.mark.slow
 def test_a_score_that_is_no_number_is_refused():
     class Cusp(gv.policies.Bandit):
         """Finite values, of derivatives that are not: sqrt at zero."""

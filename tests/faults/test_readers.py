@@ -17,7 +17,7 @@ from gradvar.disk import digest, read_json
 from tests.faults.scenes import same, unsharded
 
 FILES = ("manifest.json", "pool.safetensors", "rows.safetensors", "scores.safetensors")
-MANY = settings(max_examples=300, deadline=None, database=None, derandomize=True,
+MANY = settings(max_examples=100, deadline=None, database=None, derandomize=True,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])  # fmt: skip
 
 

@@ -68,6 +68,7 @@ def test_a_stopped_sweep_goes_on(whole, tmp_path, monkeypatch):
         np.testing.assert_array_equal(one.moments.true_gradient, two.moments.true_gradient)
 
 
+@pytest.mark.slow
 def test_what_differs_is_measured(whole, tmp_path, monkeypatch):
     gv.study(**SMALL, keep=tmp_path)
     calls = stopping(monkeypatch, 0)
@@ -80,6 +81,7 @@ def test_what_differs_is_measured(whole, tmp_path, monkeypatch):
         assert gv.study(**SMALL, keep=tmp_path).reused == 0
 
 
+@pytest.mark.slow
 def test_sampled_settings_are_kept_too(tmp_path, monkeypatch):
     first = gv.study(**SAMPLED, keep=tmp_path)
     monkeypatch.setattr(studies, "direct_many", None)
