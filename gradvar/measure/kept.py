@@ -50,7 +50,7 @@ class Kept(Nothing):
 
     def __init__(self, folder: Path) -> None:
         """``folder`` is made when the lock is taken, as the context begins."""
-        self._folder = folder
+        self._folder = Path(folder)
 
     def __enter__(self) -> Kept:
         self._lock = Lock(self._folder)
