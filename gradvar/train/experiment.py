@@ -163,6 +163,10 @@ def run_experiment(
     chosen = [*arms, *(catalogue_of_arms.get(n) for n in config.arms if n not in {a.name for a in arms})]
     config = dataclasses.replace(config, arms=tuple(arm.name for arm in chosen))
     config.check()
+    if keep and jax.process_count() > 1:
+        raise ValueError(
+            f"out: {config.out} and {jax.process_count()} processes; give keep=False, and save the result"
+        )
     task = Training(TASKS[config.task]())
     policy = Transformer.for_task(
         task.task, dtype=config.precision, width=config.width, hidden=3 * config.width

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
+from gradvar.measure.devices import agreed
 from gradvar.train.checkpoint import Checkpoints, Metrics, claim
 from gradvar.train.config import Plan
 from gradvar.train.step import METRICS, Drawn, State
@@ -75,6 +77,11 @@ def train(
     log: Metrics | None = None
     found = None
     if folder is not None:
+        if jax.process_count() > 1:
+            raise ValueError(
+                f"folder: {folder} and {jax.process_count()} processes; runs are kept on disk by one process, "
+                "give folder=None"
+            )
         claim(folder, {"plan": trainer.plan.as_dict(), "seeds": list(seeds), **(identity or {})})
         keep = Checkpoints(folder)
         found = keep.restore(trainer.shapes(seeds, params))
@@ -136,7 +143,10 @@ def _finish(
             limits = trainer.limits(elapsed, point / evaluations, _most(trainer.plan, facts))
             began = time.perf_counter()
             states, shown = trainer.advance(states, limits)
-            facts["seconds"] += time.perf_counter() - began
+            taken = np.float64(time.perf_counter() - began)
+            facts["seconds"] += float(
+                agreed(partial(np.asarray, taken), np.zeros(()))
+            )  # one clock for all processes
             facts["chunk"] += 1
             paused = bool(shown["paused"].all())
             facts["step"] = int(np.asarray(states.step).max())

@@ -3,7 +3,8 @@
 Seeds are a leading axis that is cut over the devices; on a device they run one after another by default
 (``jax.lax.map``). Batched with ``jax.vmap`` instead, products of matrices could be summed in another order for
 another number of seeds, so results would depend on the number of devices, if only by rounding; and on CPU it is no
-faster. On an accelerator it is: ``vectorised=True``.
+faster. On an accelerator it is: ``vectorised=True``. Over the processes of ``jax.distributed`` the seeds are cut too;
+every process then gets all states.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
@@ -64,7 +66,7 @@ class Trainer:
 
     def start(self, seeds: Sequence[int], params: PyTree) -> State:
         """The states before the first step."""
-        return self._start(self.place(np.asarray(seeds, np.int32)), params)
+        return whole(self._start(self.place(np.asarray(seeds, np.int32)), _same(params)))
 
     def shapes(self, seeds: Sequence[int], params: PyTree) -> State:
         """What ``start`` gives, without computing it."""
@@ -89,22 +91,33 @@ class Trainer:
         Also gives the metrics [seed, step] and, for every seed, ``taken``, how many steps that were, ``paused``,
         whether it stands at the pause or at its end, and its ``progress``.
         """
-        states, shown = self._advance(self.place(states), limits)
-        return states, {name: np.asarray(value) for name, value in shown.items()}
+        states, shown = self._advance(self.place(states), _same(limits))
+        return whole(states), {name: np.asarray(value) for name, value in whole(shown).items()}
 
     def evaluate(self, states: State) -> dict[str, np.ndarray]:
         """Every figure of ``evaluate``, [seed]."""
-        shown = self._examine(self.place(states), self._examination)
-        return {name: np.asarray(value) for name, value in shown.items()}
+        shown = self._examine(self.place(states), _same(self._examination))
+        return {name: np.asarray(value) for name, value in whole(shown).items()}
 
     def place(self, states: PyTree) -> PyTree:
         """Arrays with a leading axis of seeds, cut over the devices."""
-        seeds = len(jax.tree.leaves(states)[0])
-        return jax.tree.map(lambda x: jax.device_put(x, NamedSharding(self._mesh(seeds), _CUT)), states)
+        cut = NamedSharding(self._mesh(len(jax.tree.leaves(states)[0])), _CUT)
+        if jax.process_count() == 1:
+            return jax.tree.map(lambda x: jax.device_put(x, cut), states)
+
+        def own(x: Any) -> Array:
+            host = np.asarray(x)
+            return jax.make_array_from_callback(host.shape, cut, lambda index: host[index])
+
+        return jax.tree.map(own, states)
 
     def _mesh(self, seeds: int) -> Mesh:
         # the most devices that share the seeds evenly
         count = max(n for n in range(1, len(self._devices) + 1) if seeds % n == 0)
+        if jax.process_count() > 1 and count < len(self._devices):
+            raise ValueError(
+                f"seeds: {seeds} for {len(self._devices)} devices of {jax.process_count()} processes; give a multiple"
+            )
         return Mesh(np.asarray(self._devices[:count]), ("seed",))
 
     def _chunk(self, state: State, limits: Limits) -> tuple[State, dict[str, Float[Array, "..."]]]:
@@ -147,6 +160,18 @@ class Trainer:
             return cut(states, shared)
 
         return everywhere
+
+
+def whole(tree: PyTree) -> PyTree:
+    """As it is in one process; in several, gathered into the memory of each."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), tree)
+
+
+def _same(tree: PyTree) -> PyTree:
+    """What is the same for all seeds; in several processes from the host of each, where it is equal."""
+    return tree if jax.process_count() == 1 else jax.tree.map(np.asarray, tree)
 
 
 _CUT = PartitionSpec("seed")
