@@ -1,5 +1,7 @@
 """Prompts and verifiers of one's own: what is compared, what is refused, and the same numbers inside compiled code."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -114,3 +116,33 @@ def test_files_of_questions(tmp_path):
         read_questions(path)
     with pytest.raises(ValueError, match="cannot be read"):
         read_questions(tmp_path / "gone.jsonl")
+
+
+@pytest.mark.slow
+def test_no_damage_of_a_file_gives_anything_but_a_clear_error(tmp_path):
+    """2,000 random damages: what is read is text, and what is refused is one line."""
+    path, rng, refused = tmp_path / "q.jsonl", np.random.default_rng(0), []
+    lines = [
+        json.dumps({"prompt": f"{i} + {i}", "answer": str(2 * i), "more": [1, {"a": None}]}) for i in range(8)
+    ]
+    whole = "\n".join(lines).encode()
+    for _ in range(2000):
+        data, at, size = bytearray(whole), int(rng.integers(len(whole))), int(rng.integers(1, 9))
+        kind = rng.integers(4)
+        if kind == 0:
+            data[at] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            del data[at : at + size]
+        elif kind == 2:
+            data[at:at] = data[at : at + size]
+        else:
+            data[at : at + size] = rng.bytes(size)
+        path.write_bytes(bytes(data))
+        try:
+            texts, answers = read_questions(path)
+        except ValueError as error:
+            refused.append(str(error))
+        else:
+            assert all(isinstance(x, str) for x in [*texts, *(answers or [])])
+    assert len(refused) > 400
+    assert all("\n" not in line and len(line) < 500 for line in refused)
