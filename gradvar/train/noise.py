@@ -16,17 +16,20 @@ from jaxtyping import Float, PyTree
 from scipy import stats
 
 from gradvar.measure.record import record
+from gradvar.measure.side import NAMES
 from gradvar.train.config import Plan
 from gradvar.train.retention import Estimate, bootstrap
 from gradvar.train.step import State, estimator_of
 from gradvar.types import Estimator, Policy, Task
 
 FIGURES = ("signal", "noise", "snr")
+_SERVED = {*NAMES, "logp_ref", "logp_sampler"}  # optional fields of a batch that a bank fills
 _STREAM = 0x4015E  # keys of the bank are apart from those of training
 
 
 class Probe:
-    """Measures ``FIGURES`` for every seed; NaN for an arm whose first phase draws no fresh rollouts.
+    """Measures ``FIGURES`` for every seed; NaN for an arm whose first phase draws no fresh rollouts, or whose estimator
+    needs what a bank does not hold (squared scores).
 
     ``prompts``: of the bank; it holds two groups of each. ``reference``: parameters of the reference policy.
     """
@@ -35,7 +38,9 @@ class Probe:
         self.policy, self.task, self.plan = policy, task, plan
         self.prompts, self.reference = prompts, reference
         phase = plan.arm.all_phases()[0]
-        self.estimator: Estimator | None = estimator_of(phase) if phase.source == "fresh" else None
+        estimator = estimator_of(phase)
+        served = set(estimator.needs) <= _SERVED and phase.source == "fresh"
+        self.estimator: Estimator | None = estimator if served else None
 
     def __call__(self, states: State) -> dict[str, Float[np.ndarray, " seed"]]:
         """The figures at the states' parameters, [seed]."""

@@ -46,8 +46,9 @@ def test_equal_to_drawing_gradients(scene, name):
 
 
 @pytest.mark.slow
-def test_an_arm_without_fresh_rollouts_has_none(scene):
-    plan = scene.plan(arms.get("dpo-offline"))
+@pytest.mark.parametrize("name", ["dpo-offline", "baseline-optimal"])
+def test_an_arm_whose_noise_no_bank_holds_has_none(scene, name):
+    plan = scene.plan(arms.get(name))
     found = Probe(scene.policy, scene.task, plan, 8, scene.params)(
         states_of(scene, scene.plan(arms.get("rloo-2")))
     )
