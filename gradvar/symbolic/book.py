@@ -47,7 +47,7 @@ def book(
         counts[_shown_verdict(report)] = counts.get(_shown_verdict(report), 0) + 1
     tally = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
     rows = "".join(_index_row(report) for report in reports)
-    sections = "".join(_section(report) for report in reports)
+    sections = "".join(section(report) for report in reports)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,'
@@ -64,7 +64,8 @@ def _shown_verdict(report: Report) -> str:
     return report.claim.verdict if report.holds else "fails"
 
 
-def _badge(report: Report) -> str:
+def badge(report: Report) -> str:
+    """The verdict as a coloured word; ``fails`` where a check did not pass."""
     verdict = _shown_verdict(report)
     return f'<span class="verdict {verdict}">{verdict}</span>'
 
@@ -74,14 +75,16 @@ def _index_row(report: Report) -> str:
     return (
         "<tr><td><a"
         f' href="#{escape(c.id)}">{escape(c.id)}</a><td>{text_to_html(c.title)}<td>{escape(str(c.source))}'
-        f"<td>{_badge(report)}<td>{escape(', '.join(report.routes))}<td>{report.seconds:.1f}</tr>"
+        f"<td>{badge(report)}<td>{escape(', '.join(report.routes))}<td>{report.seconds:.1f}</tr>"
     )
 
 
-def _section(report: Report) -> str:
+def section(report: Report, *, level: int = 2) -> str:
+    """A claim with its checks and their evidence, as HTML under a heading of this level."""
     c = report.claim
     by_name = {(o.kind, o.name): o for o in report.outcomes}
-    parts = [f'<h2 id="{escape(c.id)}">{escape(c.id)}. {text_to_html(c.title)} {_badge(report)}</h2>']
+    heading = f"{escape(c.id)}. {text_to_html(c.title)} {badge(report)}"
+    parts = [f'<h{level} id="{escape(c.id)}">{heading}</h{level}>']
     parts.append(
         f"<p class=meta>{'Our own. ' if c.own else ''}{escape(str(c.source))}. Scope:"
         f" {text_to_html(c.scope)}.</p>"

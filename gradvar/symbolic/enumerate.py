@@ -26,9 +26,8 @@ Weights = Callable[[tuple[Any, ...]], Sequence[Any]]
 class Bandit:
     """One prompt with K answers: exact probabilities and rewards, a softmax over logits.
 
-    ``scores`` [K][P] are the gradients of the answers' log-probabilities; left out, those of the logits
-    themselves:
-    e_k - pi.
+    ``scores``, P numbers for each answer, are the gradients of the answers' log-probabilities; left out,
+    those of the logits themselves: e_k - pi.
     """
 
     probabilities: tuple[sp.Expr, ...]

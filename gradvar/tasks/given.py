@@ -144,12 +144,7 @@ class Lookup(_Indexed):
                 f"completions: {completions.shape[-1]} tokens long; give the support's {len(self.support[0])}"
             )
 
-        def step(node: Array, token: Array) -> tuple[Array, None]:
-            known = (token >= 0) & (token < leads.shape[1])
-            return jnp.where(known, leads[node, jnp.where(known, token, 0)], len(place) - 1), None
-
-        root = jnp.zeros(completions.shape[:-1], jnp.int32)
-        return place[jax.lax.scan(step, root, jnp.moveaxis(completions, -1, 0))[0]]
+        return _walk(leads, place, completions)
 
     def reward(
         self, prompts: Array, completions: Int[Array, "prompt group time"]
@@ -165,3 +160,17 @@ class Lookup(_Indexed):
     def solution(self, prompts: Array) -> Int[Array, "prompt 1 time"]:
         """A completion with the highest reward."""
         return jnp.asarray(self.support, jnp.int32)[jnp.argmax(self._values()[prompts], axis=-1)][:, None, :]
+
+
+@jax.jit
+def _walk(
+    leads: Int[Array, "node token"], place: Int[Array, " node"], completions: Int[Array, "*batch time"]
+) -> Int[Array, "*batch"]:
+    """Where the trie's walk along each completion ends. Compiled once for a shape, whatever the trie holds."""
+
+    def step(node: Array, token: Array) -> tuple[Array, None]:
+        known = (token >= 0) & (token < leads.shape[1])
+        return jnp.where(known, leads[node, jnp.where(known, token, 0)], len(place) - 1), None
+
+    root = jnp.zeros(completions.shape[:-1], jnp.int32)
+    return place[jax.lax.scan(step, root, jnp.moveaxis(completions, -1, 0))[0]]

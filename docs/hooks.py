@@ -1,0 +1,50 @@
+"""What MkDocs adds to the written pages: notebooks, the book of theorems, the reference, and pages from elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
+from pages import book, library, notebooks
+
+_PAGES: dict[str, str] = {}  # the address of each made page, and its Markdown
+_BODIES: dict[str, str] = {}  # what takes the place of a mark in a page, after Markdown was read
+
+
+def on_config(config: Any) -> Any:
+    """Make the pages and put them into the navigation, in place of the entries ``made``."""
+    claims = book.pages()
+    _PAGES.update(claims.pages | library.pages())
+    _BODIES.update(claims.bodies)
+    made = {
+        "Notebooks": notebooks.navigation(),
+        "Theorems": claims.navigation,
+        "Reference": library.navigation(),
+    }
+    for entry in config.nav:
+        (title,) = entry
+        if entry[title] == "made":
+            entry[title] = made[title]
+    return config
+
+
+@event_priority(100)  # before the plugin that renders notebooks looks for them
+def on_files(files: Files, config: Any) -> Files:
+    """Add what was made."""
+    for address, text in _PAGES.items():
+        files.append(File.generated(config, address, content=text))
+    folder = str(notebooks.copies())
+    for path in notebooks.sources():  # as files of a folder: what renders them does not know of made ones
+        files.append(File(f"notebooks/{path.name}", folder, config.site_dir, config.use_directory_urls))
+    for address, path in library.ELSEWHERE.items():
+        files.append(File.generated(config, address, abs_src_path=str(library.ROOT / path)))
+    return files
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Put the bodies in, which are HTML that Markdown must not touch."""
+    for mark, body in _BODIES.items():
+        if mark in html:
+            html = html.replace(mark, body)
+    return html

@@ -1,0 +1,42 @@
+"""The notebooks as pages: as committed, outputs included, their formulas set as MathML so that no script has to run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+
+from gradvar.symbolic.mathml import to_mathml
+
+ROOT = Path(__file__).resolve().parents[2]
+_KEPT = ROOT / ".cache" / "docs"
+_FORMULA = re.compile(r"(\$\$?)([^$\n]+)\1")
+
+
+def sources() -> list[Path]:
+    """The committed notebooks in their order."""
+    return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def navigation() -> list[dict[str, str]]:
+    """Their titles, which are their first headings, and addresses."""
+    return [{_title(path): f"notebooks/{path.name}"} for path in sources()]
+
+
+def copies() -> Path:
+    """A folder that holds ``notebooks/`` with the formulas as MathML."""
+    kept = _KEPT / "notebooks"
+    kept.mkdir(parents=True, exist_ok=True)
+    for path in sources():
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = _FORMULA.sub(lambda m: to_mathml(m[2], block=m[1] == "$$"), cell.source)
+        nbformat.write(notebook, kept / path.name)
+    return _KEPT
+
+
+def _title(path: Path) -> str:
+    first = nbformat.read(path, as_version=4).cells[0].source
+    return first.split("\n")[0].removeprefix("# ")
