@@ -43,7 +43,7 @@ _ROLES: dict[str, str] = {
     "lengths": "lengths lens response_lengths completion_lengths seq_lens",
 }
 _TWO_AXES = re.compile(r"[\[(]\s*(Q|P|B|N|\w*prompts?|\w*batch\w*)\s*[,x]\s*\w+\s*[\])]|prompts? group", re.I)
-_ONE_AXIS = re.compile(r"[\[(]\s*(G|group|group_size)\s*,?\s*[\])]|[\"'\s]group[\"']|one group")
+_ONE_AXIS = re.compile(r"[\[(]\s*(G|group|group_size)\s*,?\s*[\])]|[\"'\s]group[\"'](?!\w)|one group")
 _BY_NAME = {name: role for role, names in _ROLES.items() for name in names.split()}
 
 

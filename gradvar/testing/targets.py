@@ -302,7 +302,7 @@ def advantage_target(
     name = settings.pop("name", None) or getattr(unwrapped(function), "__name__", "target")
     reasons = []
     for reading, lib in itertools.product(readings, names):
-        for kind in [reading.kind] if reading.kind else ["group", "grouped"]:
+        for kind in _kinds(reading.kind, signature):
             for ids_as, mask_as in itertools.product(_id_forms(function, reading, lib), _mask_forms(reading)):
                 target = AdvantageTarget(
                     function,
@@ -321,6 +321,13 @@ def advantage_target(
                 target.calls.clear()
                 return target if reading.kind else _tried(target)
     raise SignatureError(_nothing_worked(name, reasons))
+
+
+def _kinds(kind: str, said: str | None) -> Sequence[str]:
+    """The layouts to try: what the user said; else what was read first, since a docstring may mislead."""
+    if said is not None or kind not in ("", "group", "grouped"):
+        return [kind]
+    return ("grouped", "group") if kind == "grouped" else ("group", "grouped")
 
 
 def _nothing_worked(name: str, reasons: Sequence[str]) -> str:

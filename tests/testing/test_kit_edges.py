@@ -68,6 +68,21 @@ def test_what_cannot_be_called_is_said_in_one_line(function, word):
     assert str(caught.value).startswith("target: ")
 
 
+def test_a_docstring_may_mislead():
+    def said_of_its_own(rewards):
+        """The deviation from the group's mean."""
+        return rewards - rewards.mean(1, keepdims=True)
+
+    def said_of_one_group(rewards):
+        """Advantages of one group, of several in fact."""
+        return rewards - rewards.mean(1, keepdims=True)
+
+    assert advantage_target(said_of_its_own).kind == "grouped"
+    assert advantage_target(said_of_one_group).kind == "grouped"
+    with pytest.raises(SignatureError, match="group with numpy"):
+        advantage_target(said_of_one_group, signature="group")
+
+
 def test_a_count_with_a_default_may_be_a_setting():
     def with_setting(rewards, k=4):
         return rewards - rewards.mean(axis=1, keepdims=True)
