@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import jax
@@ -11,7 +12,7 @@ from gradvar import cli
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-HOWTO = sorted((DOCS / "howto").glob("*.md"))
+RUN = [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md"))]
 
 
 def blocks(page, language):
@@ -19,14 +20,21 @@ def blocks(page, language):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", HOWTO, ids=lambda page: page.stem)
-def test_the_python_runs(page, capsys, monkeypatch, tmp_path):
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+def test_the_code_runs_and_prints_what_is_shown(page, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(blocks(page, "python"))
-    assert code
-    with jax.enable_x64(False):  # as a reader has it
-        exec(compile(code, page.name, "exec"), {"__name__": "page"})
-    assert capsys.readouterr().out.strip()
+    parts = re.findall(r"```(python|sh|text)\n(.*?)```", page.read_text(), re.S)
+    assert any(language == "python" for language, _ in parts)
+    names = {"__name__": "page"}
+    for (language, code), (after, shown) in pairwise([*parts, ("", "")]):
+        if language == "python":
+            with jax.enable_x64(False):  # as a reader has it
+                exec(compile(code, page.name, "exec"), names)
+            printed = capsys.readouterr().out
+            assert after != "text" or printed == shown
+        elif language == "sh" and after == "text":
+            assert cli.run(shlex.split(code)[1:]) == 0
+            assert shown in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
