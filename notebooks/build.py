@@ -10,11 +10,34 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import jupytext
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def executed(source: Path) -> Any:
+    """The notebook of a text source, with its outputs as they are committed."""
+    notebook = jupytext.read(source)
+    where = {"metadata": {"path": str(source.parent)}}
+    # What a cell prints is one output, however the kernel happened to send it.
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources=where, coalesce_streams=True
+    ).execute()
+    return still(notebook)
+
+
+def still(notebook: Any) -> Any:
+    """Without what a page cannot use: sliders that no kernel answers, and when each cell ran."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+    return notebook
 
 
 def main() -> None:
@@ -27,12 +50,7 @@ def main() -> None:
         if asked.numbers and source.name[:2] not in asked.numbers:
             continue
         started = time.perf_counter()
-        notebook = jupytext.read(source)
-        NotebookClient(
-            notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}
-        ).execute()
-        for cell in notebook.cells:  # when it ran is no part of what it says
-            cell.metadata.pop("execution", None)
+        notebook = executed(source)
         if not asked.check:
             jupytext.write(notebook, source.with_suffix(".ipynb"))
         print(f"{source.name}: {time.perf_counter() - started:.0f} s")
