@@ -8,22 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.policies.common import (
-    check_completions,
-    check_number,
-    check_stop,
-    check_tokens,
-    draw,
-    rollout_keys,
-    stop_mask,
-)
+from gradvar.policies.autoregressive import Autoregressive, Form
+from gradvar.policies.common import check_number, check_stop, draw
 from gradvar.policies.own_checks import check_model
 
 Logits = Callable[[PyTree, Int[Array, "row token"]], Float[Array, "row token vocab"]]
@@ -31,7 +23,7 @@ _HELD = 1 << 26  # logits made at a time, as numbers: more rows are taken in tur
 _MOST_LISTED = 100_000
 
 
-class Own:
+class Own(Autoregressive):
     """A policy from ``logits(params, tokens [row, token]) -> [row, token, vocab]``, the logits after every token.
 
     ``params`` is any tree of floating arrays; it is looked at once, to check the model, and not kept. Completions have
@@ -80,9 +72,12 @@ class Own:
         check_model(logits, params, vocab, completion_length, max_length)
         self.causal = True
 
+    @property
+    def _form(self) -> Form:
+        return Form(self.vocab, self.completion_length, self.stop, self.pad, self.max_length)
+
     def _settings(self) -> tuple:
-        sizes = (self.vocab, self.completion_length, self.stop, self.pad, self.max_length, self.temperature)
-        return type(self), self.model, self.fresh, sizes
+        return type(self), self.model, self.fresh, self._form, self.temperature
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Own) and self._settings() == other._settings()
@@ -154,17 +149,9 @@ class Own:
         shifted = jnp.take_along_axis(rows, jnp.minimum(place, rows.shape[1] - 1), axis=1)
         return jnp.where(place < rows.shape[1], shifted, 0), lengths
 
-    def logprobs(
-        self, params: PyTree, prompts: Int[Array, "prompt past"], completions: Int[Array, "prompt group time"]
-    ) -> Float[Array, "prompt group time"]:
-        """Every token's log-probability (nats), by one full pass per rollout; zero after the stop token."""
-        prompts = self._check(prompts)
-        return self._logprobs(params, prompts, check_completions(completions, prompts.shape[0], self.vocab))
-
     def _generate(
         self, params: PyTree, prompts: Array, group: int, keys: Array | None
     ) -> tuple[Array, Array]:
-        """Tokens and their log-probabilities [Q, G, T]; the most likely ones where there are no keys."""
         time, q = self.completion_length, prompts.shape[0]
         empty = jnp.full((q * group, time), 0 if self.stop is None else self.stop, jnp.int32)
         rows, lengths = self._left(jnp.repeat(prompts, group, axis=0).astype(jnp.int32), empty)
@@ -198,69 +185,6 @@ class Own:
         )  # fmt: skip
         *_, tokens, logprobs = jax.lax.while_loop(going, step, start)
         return tokens.reshape(q, group, time), logprobs.reshape(q, group, time)
-
-    @partial(jax.jit, static_argnums=(0, 4))
-    def _sample(
-        self, params: PyTree, key: Array, prompts: Array, group: int, at: tuple
-    ) -> tuple[Array, Array]:
-        return self._generate(params, prompts, group, rollout_keys(key, prompts.shape[0], group, *at))
-
-    @partial(jax.jit, static_argnums=0)
-    def _greedy(self, params: PyTree, prompts: Array) -> Array:
-        return self._generate(params, prompts, 1, None)[0]
-
-    def sample_with_logprobs(
-        self,
-        params: PyTree,
-        key: PRNGKeyArray,
-        prompts: Int[Array, "prompt past"],
-        group: int,
-        *,
-        first_prompt: int | Int[Array, ""] = 0,
-        first_rollout: int | Int[Array, ""] = 0,
-    ) -> tuple[Int[Array, "prompt group time"], Float[Array, "prompt group time"]]:
-        """``group`` independent completions for every prompt, and their log-probabilities in the sampler.
-
-        Those equal ``logprobs`` up to rounding. Chunks of a batch say where they start and then draw what the whole
-        batch would have drawn, up to rounding of the logits.
-        """
-        prompts = self._check(prompts)
-        check_number("group", group, 1)
-        return self._sample(params, key, prompts, group, (first_prompt, first_rollout))
-
-    def sample(
-        self, params: PyTree, key: PRNGKeyArray, prompts: Int[Array, "prompt past"], group: int, **at: Any
-    ) -> Int[Array, "prompt group time"]:
-        """``group`` independent completions for every prompt, as in ``sample_with_logprobs``."""
-        return self.sample_with_logprobs(params, key, prompts, group, **at)[0]
-
-    def greedy(self, params: PyTree, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
-        """The completion that takes the most likely token at every step; the first of equals."""
-        return self._greedy(params, self._check(prompts))
-
-    def mask(self, completions: Int[Array, "*batch time"]) -> Bool[Array, "*batch time"]:
-        """True up to and including the stop token; all true without one."""
-        return stop_mask(jnp.asarray(completions), self.stop)
-
-    def _check(self, prompts: Array) -> Array:
-        prompts = jnp.asarray(prompts)
-        if prompts.ndim != 2 or not prompts.shape[1] or not jnp.issubdtype(prompts.dtype, jnp.integer):
-            raise ValueError(
-                f"prompts: shape {prompts.shape}, {prompts.dtype}; give integer tokens [prompt, past]"
-            )
-        if self.max_length is not None and prompts.shape[1] + self.completion_length > self.max_length:
-            raise ValueError(
-                f"prompts: {prompts.shape[1]} tokens and {self.completion_length} of completion exceed "
-                f"max_length = {self.max_length}; give shorter prompts, or a larger max_length"
-            )
-        if not isinstance(prompts, jax.core.Tracer):
-            tokens = np.asarray(prompts)
-            padding = np.zeros(tokens.shape, bool) if self.pad is None else tokens == self.pad
-            check_tokens("prompts", np.where(np.cumsum(~padding, axis=1) == 0, 0, tokens), self.vocab)
-            if padding.all(axis=1).any():
-                row = int(np.argmax(padding.all(axis=1)))
-                raise ValueError(f"prompts: prompt {row} is all padding; give one token at least")
-        return prompts
 
 
 class OwnFinite(Own):

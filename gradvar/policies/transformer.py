@@ -10,19 +10,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gradvar.policies import network
+from gradvar.policies.autoregressive import Autoregressive, Form
 from gradvar.policies.checkpoint import read_config, read_stop, read_weights
-from gradvar.policies.common import (
-    check_completions,
-    check_number,
-    check_tokens,
-    draw,
-    rollout_keys,
-    stop_mask,
-)
+from gradvar.policies.common import draw
 from gradvar.policies.network import Cache, Params
 from gradvar.policies.tokenizer import PAD, Tokenizer
 from gradvar.policies.transformer_config import TransformerConfig
@@ -37,7 +30,7 @@ class Pretrained(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Transformer:
+class Transformer(Autoregressive):
     """A decoder-only transformer: prompts are tokens [Q, L], completions [Q, G, T] with T as configured.
 
     After a stop token a completion holds stop tokens, which are masked and have log-probability zero.
@@ -47,6 +40,11 @@ class Transformer:
     config: TransformerConfig
     causal: ClassVar[bool] = True
     """Log-probabilities of tokens depend on nothing that comes later, nor on how much does."""
+
+    @property
+    def _form(self) -> Form:
+        c = self.config
+        return Form(c.vocab, c.completion_length, c.stop, c.pad, c.max_length)
 
     @classmethod
     def for_task(cls, task: Any, **settings: Any) -> Transformer:
@@ -108,6 +106,7 @@ class Transformer:
 
     @partial(jax.jit, static_argnums=0)
     def _logprobs(self, params: Params, prompts: Array, completions: Array) -> Array:
+        # a full pass over prompt and completions; the prompt's part is done once for the whole group
         c = self.config
         q, g, t = completions.shape
         fed = completions[..., :-1]  # the last token predicts nothing
@@ -125,22 +124,9 @@ class Transformer:
         chosen = jnp.take_along_axis(logp, completions[..., None], axis=-1)[..., 0]
         return jnp.where(self.mask(completions), chosen, 0.0)
 
-    def logprobs(
-        self, params: Params, prompts: Int[Array, "prompt past"], completions: Int[Array, "prompt group time"]
-    ) -> Float[Array, "prompt group time"]:
-        """Every token's log-probability (nats), in at least float32; zero after the stop token.
-
-        A full pass over prompt and completions; the prompt's part is done once for the whole group.
-        """
-        prompts = self._check(prompts)
-        return self._logprobs(
-            params, prompts, check_completions(completions, prompts.shape[0], self.config.vocab)
-        )
-
     def _generate(
         self, params: Params, prompts: Array, group: int, keys: Array | None
     ) -> tuple[Array, Array]:
-        """Tokens and their log-probabilities [Q, G, T]; the most likely ones where there are no keys."""
         c, shape = self.config, (prompts.shape[0], group)
         hidden, memory, lengths = network.prefill(c, params, prompts)
         first = network.logits(c, params, hidden[:, :, -1])
@@ -189,74 +175,3 @@ class Transformer:
         )
         *_, completions, logprobs = jax.lax.while_loop(going, step, start)
         return completions, logprobs
-
-    @partial(jax.jit, static_argnums=(0, 4))
-    def _sample(
-        self, params: Params, key: Array, prompts: Array, group: int, at: tuple
-    ) -> tuple[Array, Array]:
-        return self._generate(params, prompts, group, rollout_keys(key, prompts.shape[0], group, *at))
-
-    @partial(jax.jit, static_argnums=0)
-    def _greedy(self, params: Params, prompts: Array) -> Array:
-        return self._generate(params, prompts, 1, None)[0]
-
-    def sample_with_logprobs(
-        self,
-        params: Params,
-        key: PRNGKeyArray,
-        prompts: Int[Array, "prompt past"],
-        group: int,
-        *,
-        first_prompt: int | Int[Array, ""] = 0,
-        first_rollout: int | Int[Array, ""] = 0,
-    ) -> tuple[Int[Array, "prompt group time"], Float[Array, "prompt group time"]]:
-        """``group`` independent completions for every prompt, and their log-probabilities in the sampler.
-
-        Those equal ``logprobs`` up to rounding. Chunks of a batch say where they start (``first_prompt``,
-        ``first_rollout``) and then draw what the whole batch would have drawn, up to rounding of the logits.
-        """
-        prompts = self._check(prompts)
-        check_number("group", group, 1)
-        return self._sample(params, key, prompts, group, (first_prompt, first_rollout))
-
-    def sample(
-        self,
-        params: Params,
-        key: PRNGKeyArray,
-        prompts: Int[Array, "prompt past"],
-        group: int,
-        *,
-        first_prompt: int | Int[Array, ""] = 0,
-        first_rollout: int | Int[Array, ""] = 0,
-    ) -> Int[Array, "prompt group time"]:
-        """``group`` independent completions for every prompt, as in ``sample_with_logprobs``."""
-        at = {"first_prompt": first_prompt, "first_rollout": first_rollout}
-        return self.sample_with_logprobs(params, key, prompts, group, **at)[0]
-
-    def greedy(self, params: Params, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
-        """The completion that takes the most likely token at every step; the first of equals."""
-        return self._greedy(params, self._check(prompts))
-
-    def mask(self, completions: Int[Array, "*batch time"]) -> Bool[Array, "*batch time"]:
-        """True up to and including the stop token; all true without one."""
-        return stop_mask(jnp.asarray(completions), self.config.stop)
-
-    def _check(self, prompts: Array) -> Array:
-        c, prompts = self.config, jnp.asarray(prompts)
-        if prompts.ndim != 2 or not prompts.shape[1] or not jnp.issubdtype(prompts.dtype, jnp.integer):
-            raise ValueError(
-                f"prompts: shape {prompts.shape}, {prompts.dtype}; give integer tokens [prompt, past]"
-            )
-        if prompts.shape[1] + c.completion_length > c.max_length:
-            raise ValueError(
-                f"prompts: {prompts.shape[1]} tokens and {c.completion_length} of completion exceed "
-                f"max_length = {c.max_length}; give shorter prompts, or a larger max_length"
-            )
-        if not isinstance(prompts, jax.core.Tracer):
-            tokens = np.asarray(prompts)
-            padding = np.zeros(tokens.shape, bool) if c.pad is None else tokens == c.pad
-            check_tokens("prompts", np.where(padding, 0, tokens), c.vocab)
-            if padding.all(axis=1).any():
-                row = int(np.argmax(padding.all(axis=1)))
-                raise ValueError(f"prompts: prompt {row} is all padding; give one token at least")
-        return prompts

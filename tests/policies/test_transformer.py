@@ -249,6 +249,9 @@ def test_bad_arrays_are_refused():
         policy.greedy(params, jnp.array([[7]]))
     with pytest.raises(ValueError, match="prompts: prompt 1 is all padding"):
         policy.greedy(params, jnp.array([[-1, 0], [-1, -1]]))
+    # padding on the right is no padding, and would be looked up in the embedding
+    with pytest.raises(ValueError, match=r"prompts: token -1 is not among 0\.\.4"):
+        policy.greedy(params, jnp.array([[-1, 0, -1]]))
     with pytest.raises(ValueError, match="completions: shape"):
         policy.logprobs(params, PROMPTS, jnp.zeros((3, 1, 3), int))
     with pytest.raises(ValueError, match="group: 0; give 1 or more"):
