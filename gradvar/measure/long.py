@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,12 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from gradvar.disk import Lock, claim, remove_parts, writing
 from gradvar.measure.bank import ScoreBank
-from gradvar.measure.devices import Devices, agreed
+from gradvar.measure.devices import agreed
 from gradvar.measure.identity import described, digest_of, fingerprint
-from gradvar.measure.passes import Way
-from gradvar.measure.record import Job, Map, prepare
+from gradvar.measure.record import Job, Map, Settings, prepare
 from gradvar.measure.shards import Layout
-from gradvar.measure.side import Side
 from gradvar.measure.store import load
-from gradvar.types import Estimator, Objective, Policy, Task
+from gradvar.types import Policy, Task
 
 _SHARD = 1 << 26  # bytes of whole scores in a shard
 _CHUNK = 1 << 27
@@ -38,20 +37,8 @@ def record_long(
     rollouts: int,
     *,
     shard: int | None = None,
-    old_params: PyTree | None = None,
-    ref_params: PyTree | None = None,
-    estimators: Sequence[Estimator | Objective] = (),
-    cuts: Sequence[float] = (),
-    map: Map = "auto",
-    width: int = 1024,
-    cross: bool = True,
-    side: Side | None = None,
-    memory: float = 4e9,
-    chunk: int | None = None,
-    way: Way = "auto",
-    tolerance: float | None = None,
-    devices: Devices = "all",
     on_shard: Callable[[int, int], None] | None = None,
+    **settings: Any,
 ) -> ScoreBank:
     """``record``, in shards of ``shard`` prompts that are kept in ``folder`` as they are finished.
 
@@ -62,27 +49,26 @@ def record_long(
     ``ScoreBank.open(folder)`` opens what is there at any time, as a bank of those prompts. Ctrl-C ends the call and
     says what is kept.
 
-    ``map``: as in ``record``, but "auto" is identity where whole scores fit ``memory``, else hashed, and "gram" needs
-    ``cross=False``: products across shards would need every score again. ``shard``: by default as many prompts as make
-    64 MB of whole scores. ``on_shard(done, total)`` is called after each. In several processes
-    (``jax.distributed``), which need to see the same folder, the first one writes.
+    ``shard``: by default as many prompts as make 64 MB of whole scores. ``on_shard(done, total)`` is called after
+    each. ``settings``: all that ``record`` takes by name, with its defaults; but ``map="auto"`` is identity where whole
+    scores fit ``memory``, else hashed, and "gram" needs ``cross=False``: products across shards would need every score
+    again. In several processes (``jax.distributed``), which need to see the same folder, the first one writes.
 
     Raises ``ValueError`` where another process writes to the folder, where it holds a run of other settings, where the
-    disk is full, and as ``record`` does; what was finished before is kept.
+    disk is full, and as ``record`` does; what was finished before is kept. Raises ``TypeError`` for a setting that
+    ``record`` does not have.
     """
-    place = Path(folder)
+    given, place = _settings(settings), Path(folder)
     if shard is not None and shard < 1:
         raise ValueError(f"shard: {shard} prompts; give 1 or more")
     count = prompts if isinstance(prompts, int | np.integer) else len(jax.tree.leaves(prompts)[0])
     row = sum(x.nbytes for x in jax.tree.leaves(params))
     each = int(min(count, shard or max(1, _SHARD // (rollouts * row))))
-    kept = _map(map, cross, int(count) * rollouts * row, memory)
-    pieces = chunk or max(1, min(each * rollouts, _CHUNK // row))  # the same for all shards: one trace
-    job = prepare(
-        policy, params, task, key, prompts, rollouts, old_params, ref_params, estimators, cuts, kept, width, cross,
-        side, memory, pieces, way, tolerance, devices, at_once=each,
-    )  # fmt: skip
-    run = identity(job, key, each) | {"chunk": chunk}
+    kept = _map(given, int(count) * rollouts * row)
+    pieces = given.chunk or max(1, min(each * rollouts, _CHUNK // row))  # the same for all shards: one trace
+    resolved = replace(given, map=kept, chunk=pieces)
+    job = prepare(policy, params, task, key, prompts, rollouts, resolved, at_once=each)
+    run = identity(job, key, each) | {"chunk": given.chunk}
     lies = Layout(place, int(count), each, fingerprint(run))
     held: list[Lock] = []
     try:
@@ -142,26 +128,35 @@ def _telling(lies: Layout, done: int) -> Iterator[None]:
         raise ValueError(f"{error}; {kept}") from error
 
 
-def _map(kind: Map, cross: bool, whole: int, memory: float) -> Map:
-    if kind == "gram" and cross:
+def _settings(given: Mapping[str, Any]) -> Settings:
+    known = [f.name for f in fields(Settings)]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{name}: no setting of record_long; give shard, on_shard, {', '.join(known)}")
+    return Settings(**given)
+
+
+def _map(settings: Settings, whole: int) -> Map:
+    if settings.map == "gram" and settings.cross:
         raise ValueError(
             "map: 'gram' across shards would need every score again; give cross=False, map='identity' or 'hashed'"
         )
-    if kind != "auto":
-        return kind
-    return "identity" if whole <= memory else "hashed"
+    if settings.map != "auto":
+        return settings.map
+    return "identity" if whole <= settings.memory else "hashed"
 
 
 def identity(job: Job, key: PRNGKeyArray, shard: int) -> dict[str, Any]:
     """What a recording is, as plain values: all that its numbers depend on, as far as that can be told apart."""
-    draw = job.draw
+    draw, settings = job.draw, job.settings
     return {
         "prompts": job.size, "shard": shard, "rollouts": job.rollouts, "drawn": job.drawn,
         "listed": digest_of(job.listed), "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
         "params": digest_of(draw.params), "old": digest_of(draw.old), "ref": digest_of(draw.ref),
         "policy": described(draw.policy), "task": described(draw.task), "side": described(draw.side),
         "estimators": [described(e) for e in job.served],
-        "cuts": [float(x) for x in job.cuts], "map": job.map, "width": job.width, "cross": job.cross, "way": job.way,
-        "tolerance": job.tolerance, "precision": jnp.result_type(float).name,
+        "cuts": [float(x) for x in settings.cuts], "map": settings.map, "width": settings.width,
+        "cross": settings.cross, "way": settings.way, "tolerance": settings.tolerance,
+        "precision": jnp.result_type(float).name,
         "versions": {"jax": jax.__version__, "numpy": np.__version__},
     }  # fmt: skip

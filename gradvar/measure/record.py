@@ -83,11 +83,31 @@ def record(
 
     Raises ``ValueError`` where the model or the task gives a number that is not finite. For long work,
     ``record_long`` keeps shards on disk."""
-    job = prepare(
-        policy, params, task, key, prompts, rollouts, old_params, ref_params, estimators, cuts, map, width, cross,
-        side, memory, chunk, way, tolerance, devices,
+    settings = Settings(
+        old_params=old_params, ref_params=ref_params, estimators=estimators, cuts=cuts, map=map, width=width,
+        cross=cross, side=side, memory=memory, chunk=chunk, way=way, tolerance=tolerance, devices=devices,
     )  # fmt: skip
+    job = prepare(policy, params, task, key, prompts, rollouts, settings)
     return job.make(job.listed)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings:
+    """What may be chosen about a recording, in one piece or in shards; ``record`` says what each setting means."""
+
+    old_params: PyTree | None = None
+    ref_params: PyTree | None = None
+    estimators: Sequence[Estimator | Objective] = ()
+    cuts: Sequence[float] = ()
+    map: Map = "auto"
+    width: int = 1024
+    cross: bool = True
+    side: Side | None = None
+    memory: float = 4e9
+    chunk: int | None = None
+    way: Way = "auto"
+    tolerance: float | None = None
+    devices: Devices = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,17 +118,9 @@ class Job:
     listed: PyTree
     rollouts: int
     drawn: bool
-    on_policy: bool
+    settings: Settings
     served: tuple[Estimator, ...]
-    cuts: tuple[float, ...]
-    map: Map
-    width: int
-    cross: bool
     seed: int
-    memory: float
-    chunk: int | None
-    way: Way
-    tolerance: float | None
     truth: Float[np.ndarray, " param"] | None
 
     @property
@@ -122,25 +134,30 @@ class Job:
         flat = jax.eval_shape(lambda p: ravel_pytree(p)[0], self.draw.params)
         return int(flat.size * flat.dtype.itemsize)
 
+    @property
+    def on_policy(self) -> bool:
+        """Whether the same parameters sample and are differentiated."""
+        return self.settings.old_params is None
+
     def make(self, prompts: PyTree, first: int = 0) -> ScoreBank:
         """The bank of these prompts, of which ``first`` is the number of the first one."""
         started = time.perf_counter()
-        policy, params, workers = self.draw.policy, self.draw.params, self.draw.devices
+        policy, params, workers, s = self.draw.policy, self.draw.params, self.draw.devices, self.settings
         pool = self.draw(prompts, self.rollouts, first)
         if self.on_policy:
             pool = on_policy(pool)
         sampled = time.perf_counter()
-        tolerance = self.tolerance or (1e-9 if pool.logp.dtype == np.float64 else 2e-6)
-        if self.map == "tokens":
-            sketch = Sketch("rademacher", self.width, self.seed)
+        tolerance = s.tolerance or (1e-9 if pool.logp.dtype == np.float64 else 2e-6)
+        if s.map == "tokens":
+            sketch = Sketch("rademacher", s.width, self.seed)
             rows, scores, kept = _by_tokens(policy, params, pool, sketch, workers)
         else:
-            basis = find_basis(pool, self.served, self.cuts, tolerance / 4)
+            basis = find_basis(pool, self.served, s.cuts, tolerance / 4)
             rows = Rows.of(basis)
-            kept = _resolve(self.map, rows, self.params_bytes, self.width, self.memory, self.cross)
+            kept = _resolve(s.map, rows, self.params_bytes, s.width, s.memory, s.cross)
             scores = score_rows(
-                policy, params, pool, rows, kept, self.width, self.seed, self.cross, self.memory, self.chunk,
-                self.truth, self.way, workers,
+                policy, params, pool, rows, kept, s.width, self.seed, s.cross, s.memory, s.chunk, self.truth, s.way,
+                workers,
             )  # fmt: skip
         if self.truth is not None:
             scores = with_truth(scores, self.truth, kept)
@@ -148,14 +165,14 @@ class Job:
         return ScoreBank(pool, rows, scores, self.drawn, tolerance, self._info(rows, kept, seconds))
 
     def _info(self, rows: Rows, kept: str, seconds: dict[str, float]) -> dict[str, Any]:
-        tokens, devices = self.map == "tokens", self.draw.devices.size
+        s, devices = self.settings, self.draw.devices.size
         return {
-            "map": kept, "width": self.width, "seed": self.seed,
+            "map": kept, "width": s.width, "seed": self.seed,
             "params": sum(x.size for x in jax.tree.leaves(self.draw.params)), "rows": rows.count,
-            "basis": int(rows.basis.shape[2]), "cross": self.cross, "on_policy": self.on_policy,
-            "estimators": [e.name for e in self.served], "cuts": list(self.cuts),
+            "basis": int(rows.basis.shape[2]), "cross": s.cross, "on_policy": self.on_policy,
+            "estimators": [e.name for e in self.served], "cuts": list(s.cuts),
             "policy": repr(self.draw.policy), "task": type(self.draw.task).__name__, "seconds": seconds,
-            "way": "forward mode" if tokens else FASTEST if self.way == "auto" else self.way,
+            "way": "forward mode" if s.map == "tokens" else FASTEST if s.way == "auto" else s.way,
             "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
             "device": jax.devices()[0].device_kind, "devices": devices,
         }  # fmt: skip
@@ -168,50 +185,35 @@ def prepare(
     key: PRNGKeyArray,
     prompts: int | PyTree,
     rollouts: int,
-    old_params: PyTree | None,
-    ref_params: PyTree | None,
-    estimators: Sequence[Estimator | Objective],
-    cuts: Sequence[float],
-    map: Map,
-    width: int,
-    cross: bool,
-    side: Side | None,
-    memory: float,
-    chunk: int | None,
-    way: Way,
-    tolerance: float | None,
-    devices: Devices,
+    settings: Settings,
     at_once: int | None = None,
 ) -> Job:
     """Everything about ``record`` that is settled before a rollout is drawn; ``at_once``: prompts that are held at a
     time (None: all)."""
     if rollouts < 4:
         raise ValueError(f"rollouts: {rollouts}; a bank needs at least 4 of each prompt, two groups of two")
-    who = workers(devices)
+    who = workers(settings.devices)
     key_prompts, key_draw, key_side, key_map = jax.random.split(key, 4)
     drawn = isinstance(prompts, int | np.integer)
     listed = task.prompts(key_prompts, int(prompts)) if drawn else prompts
-    old = params if old_params is None else old_params
-    ref = old if ref_params is None else ref_params
-    served = tuple(as_estimator(e) for e in estimators)
+    old = params if settings.old_params is None else settings.old_params
+    ref = old if settings.ref_params is None else settings.ref_params
+    served = tuple(as_estimator(e) for e in settings.estimators)
     size = len(jax.tree.leaves(listed)[0])
     flat = jax.eval_shape(lambda p: ravel_pytree(p)[0], params)
     params_bytes = flat.size * flat.dtype.itemsize
-    predict((at_once or size) * rollouts, params_bytes, map, width, memory)
+    predict((at_once or size) * rollouts, params_bytes, settings.map, settings.width, settings.memory)
     group = int(max(1, min(rollouts, _CHUNK // (1 + params_bytes // 64) // size + 1)))
     needs = tuple(n for n in NAMES if any(n in e.needs for e in served))
     truth, tables = exact_truth(policy, params, task, old, ref, listed, drawn)
-    side = side or side_for(policy, task, old, tables, needs, key_side)
+    side = settings.side or side_for(policy, task, old, tables, needs, key_side)
     # what is the same object is scored once: the same pass need not be run and compiled again
     draw = Draw(
         policy, task, params, None if old is params else old, None if ref is old else ref, key_draw, side, needs, group,
         who,
     )  # fmt: skip
     seed = int(jax.random.bits(key_map, dtype=jnp.uint32))
-    return Job(
-        draw, listed, rollouts, drawn, old_params is None, served, tuple(cuts), map, width, cross, seed, memory, chunk,
-        way, tolerance, truth,
-    )  # fmt: skip
+    return Job(draw, listed, rollouts, drawn, settings, served, seed, truth)
 
 
 def find_basis(

@@ -1,6 +1,8 @@
 """Long recordings under faults: nothing is lost that was finished, and nothing wrong is reported."""
 
 import ctypes
+import dataclasses
+import inspect
 import os
 import resource
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 
 import gradvar as gv
 from gradvar.disk import Lock
+from gradvar.measure.record import Settings
 from gradvar.measure.shards import layout
 from tests.faults.scenes import POLICY, SHARDS, TASK, params, record, same, unsharded
 
@@ -38,6 +41,19 @@ def test_shards_together_are_the_bank_that_was_not_cut(whole):
     part = gv.ScoreBank.open(folder, prompts=slice(1, 5))
     assert np.array_equal(part.pool.completions, bank.pool.completions[1:5])
     assert np.array_equal(part.scores.vectors, bank.scores.vectors[1:5])
+
+
+def test_the_settings_are_those_of_record_with_its_defaults():
+    taken = inspect.signature(gv.measure.record, eval_str=True).parameters.values()
+    by_name = {x.name: (x.annotation, x.default) for x in taken if x.kind is inspect.Parameter.KEYWORD_ONLY}
+    types = inspect.get_annotations(Settings, eval_str=True)
+    assert by_name == {f.name: (types[f.name], f.default) for f in dataclasses.fields(Settings)}
+
+
+def test_an_unknown_setting_is_refused_by_name(tmp_path):
+    with pytest.raises(TypeError, match=r"widht: no setting of record_long; give .* width"):
+        record(tmp_path / "run", widht=3)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_finished_is_not_done_again(whole):
