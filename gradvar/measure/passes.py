@@ -53,13 +53,18 @@ class Sketch:
 
     def __call__(self, scores: Float[Array, "row param"]) -> Float[Array, "row image"]:
         """The image of every row."""
-        if self.name == "identity":
-            return scores
-        return _sketched(scores, jax.random.key(self.seed), self.name, self.width)
+        return _sketched(scores, self.key, self.name, self.width)
+
+    @property
+    def key(self) -> PRNGKeyArray:
+        """What it is drawn from, which programs take as an array: one is compiled for all seeds."""
+        return jax.random.key(self.seed)
 
 
 @partial(jax.jit, static_argnames=("name", "width"))
 def _sketched(scores: Array, key: PRNGKeyArray, name: str, width: int) -> Float[Array, "row image"]:
+    if name == "identity":
+        return scores
     number, params = scores.shape
     if name == "hashed":
         key_sign, key_bucket = jax.random.split(key)
@@ -101,10 +106,10 @@ def row_images(
     chunk = -(-chunk // few) * few
     workers = devices.at_most(-(-number // few))
     each = min(chunk, -(-number // (few * workers.size)) * few) if workers.size > 1 else chunk
-    make = eqx.Partial(_images_of, policy, tapped, few, sketch)
+    make = eqx.Partial(_images_of, policy, tapped, few, sketch.name, sketch.width)
     for start in range(0, number, each * workers.size):
         rows = np.minimum(np.arange(start, start + each * workers.size), number - 1)
-        found = workers.over(make, (params,), _take((prompts, completions, cotangents), rows))
+        found = workers.over(make, (params, sketch.key), _take((prompts, completions, cotangents), rows))
         images = np.asarray(workers.whole(found))[: number - start]
         if not np.isfinite(images).all():
             row = start + int(np.argmin(np.isfinite(images).all(1)))
@@ -123,14 +128,16 @@ def _images_of(
     policy: Policy,
     tapped: Tapped | None,
     few: int,
-    sketch: Sketch,
+    name: MapName,
+    width: int,
     at: Array | int,
     params: PyTree,
+    key: PRNGKeyArray,
     prompts: PyTree,
     completions: Array,
     cotangents: Array,
 ) -> Float[Array, "row image"]:
-    return _images(policy, tapped, params, prompts, completions, cotangents, few, sketch)
+    return _images(policy, tapped, params, prompts, completions, cotangents, few, key, name, width)
 
 
 @eqx.filter_jit
@@ -142,7 +149,9 @@ def _images(
     completions: Array,
     cotangents: Array,
     few: int,
-    sketch: Sketch,
+    key: PRNGKeyArray,
+    name: MapName,
+    width: int,
 ) -> Float[Array, "row image"]:
     """Of a chunk, ``few`` rows at a time: what a pass writes and reads again then stays near the processor."""
 
@@ -153,7 +162,7 @@ def _images(
 
     parts = jax.tree.map(lambda x: x.reshape(-1, few, *x.shape[1:]), (prompts, completions, cotangents))
     found = jax.lax.map(some, parts)
-    return sketch(found.reshape(-1, found.shape[-1]))
+    return _sketched(found.reshape(-1, found.shape[-1]), key, name, width)
 
 
 def score(
@@ -189,23 +198,37 @@ def token_images(
     size = len(completions)
     workers = devices.at_most(size)
     given = padded((prompts, jnp.asarray(completions)), workers.size)
-    found = workers.over(eqx.Partial(_token_images_of, policy, sketch), (params,), given)
+    make = eqx.Partial(_token_images_of, policy, sketch.name, sketch.width)
+    found = workers.over(make, (params, sketch.key), given)
     return np.asarray(workers.whole(found))[:size]
 
 
 def _token_images_of(
-    policy: Policy, sketch: Sketch, at: Array | int, params: PyTree, prompts: PyTree, completions: Array
+    policy: Policy,
+    name: MapName,
+    width: int,
+    at: Array | int,
+    params: PyTree,
+    key: PRNGKeyArray,
+    prompts: PyTree,
+    completions: Array,
 ) -> Float[Array, "prompt rollout time image"]:
-    return _token_images(policy, params, prompts, completions, sketch)
+    return _token_images(policy, params, prompts, completions, key, name, width)
 
 
 @eqx.filter_jit
 def _token_images(
-    policy: Policy, params: PyTree, prompts: PyTree, completions: Array, sketch: Sketch
+    policy: Policy,
+    params: PyTree,
+    prompts: PyTree,
+    completions: Array,
+    key: PRNGKeyArray,
+    name: MapName,
+    width: int,
 ) -> Float[Array, "prompt rollout time image"]:
     flat, unravel = ravel_pytree(params)
-    key = jax.random.fold_in(jax.random.key(sketch.seed), 0x5CE8)
-    draw = jax.random.rademacher if sketch.name == "rademacher" else jax.random.normal
+    key = jax.random.fold_in(key, 0x5CE8)
+    draw = jax.random.rademacher if name == "rademacher" else jax.random.normal
 
     def column(number: Array) -> Float[Array, "prompt rollout time"]:
         direction = unravel(draw(jax.random.fold_in(key, number), flat.shape, dtype=flat.dtype))
@@ -213,4 +236,4 @@ def _token_images(
             1
         ]
 
-    return jnp.moveaxis(jax.lax.map(column, jnp.arange(sketch.width)), 0, -1) / sketch.width**0.5
+    return jnp.moveaxis(jax.lax.map(column, jnp.arange(width)), 0, -1) / width**0.5

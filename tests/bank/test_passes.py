@@ -12,6 +12,9 @@ from gradvar import catalogue
 from gradvar.measure import ghost
 from gradvar.measure.passes import Sketch, row_images
 from gradvar.measure.record import record
+from gradvar.policies import Tabular
+from gradvar.tasks import Lookup
+from tests.compilations import compilations
 
 
 class TwoLayers:
@@ -243,3 +246,19 @@ def test_a_matrix_that_is_looked_up_only(network, way):
     np.testing.assert_allclose(norms, (plain**2).sum(1), rtol=1e-10)
     flat = np.concatenate([np.ravel(x) for x in total])
     np.testing.assert_allclose(flat, plain.sum(0), rtol=1e-9, atol=1e-12)
+
+
+def test_another_key_needs_no_program_of_its_own():
+    policy, task = Tabular(3, 2, num_prompts=3), Lookup(np.eye(3, 9), Tabular(3, 2).support())
+
+    def recorded(number, width=4):
+        params = policy.init(jax.random.key(number))
+        return record(policy, params, task, jax.random.key(10 + number), 6, 4, map="hashed", width=width)
+
+    first = recorded(1)
+    with compilations() as names:
+        second = recorded(2)
+        assert not names
+        recorded(2, width=5)  # the planted violator: another width is another program
+        assert "_images" in names
+    assert first.info["seed"] != second.info["seed"]
