@@ -30,6 +30,10 @@ def _table(rewards: ArrayLike) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in array.tolist())
 
 
+def _values(rewards: tuple[tuple[float, ...], ...]) -> Float[Array, "prompt answer"]:
+    return jnp.asarray(np.asarray(rewards), jnp.result_type(float))
+
+
 class _Indexed:
     """Prompts that are the indices 0..Q-1, each equally likely."""
 
@@ -56,9 +60,6 @@ class _Indexed:
             if outside.size:
                 raise ValueError(f"prompts: index {outside[0]}; the task has 0..{self.num_prompts - 1}")
 
-    def _values(self) -> Array:
-        return jnp.asarray(self.rewards, jnp.result_type(float))
-
 
 @dataclass(frozen=True, init=False)
 class Bandit(_Indexed):
@@ -78,11 +79,11 @@ class Bandit(_Indexed):
     ) -> Float[Array, "prompt group"]:
         """The table's entry for every answer."""
         self._check(prompts, completions)
-        return self._values()[prompts[:, None], completions[..., 0]]
+        return _entries(_values(self.rewards), prompts, completions[..., 0])
 
     def solution(self, prompts: Array) -> Int[Array, "prompt 1 1"]:
         """An answer with the highest reward."""
-        return jnp.argmax(self._values()[prompts], axis=-1).astype(jnp.int32)[:, None, None]
+        return jnp.argmax(_values(self.rewards)[prompts], axis=-1).astype(jnp.int32)[:, None, None]
 
 
 @dataclass(frozen=True, init=False)
@@ -151,15 +152,22 @@ class Lookup(_Indexed):
     ) -> Float[Array, "prompt group"]:
         """The table's entry for every completion."""
         self._check(prompts, completions)
-        values = self._values()[prompts]
-        values = jnp.concatenate(
-            [values, jnp.full((values.shape[0], 1), self.otherwise, values.dtype)], axis=-1
-        )
-        return jnp.take_along_axis(values, self.places(completions), axis=-1)
+        padded = tuple((*row, self.otherwise) for row in self.rewards)  # the last one for what is not listed
+        return _entries(_values(padded), prompts, self.places(completions))
 
     def solution(self, prompts: Array) -> Int[Array, "prompt 1 time"]:
         """A completion with the highest reward."""
-        return jnp.asarray(self.support, jnp.int32)[jnp.argmax(self._values()[prompts], axis=-1)][:, None, :]
+        return jnp.asarray(self.support, jnp.int32)[jnp.argmax(_values(self.rewards)[prompts], axis=-1)][
+            :, None, :
+        ]
+
+
+@jax.jit
+def _entries(
+    values: Float[Array, "prompt answer"], prompts: Int[Array, " row"], answers: Int[Array, "row group"]
+) -> Float[Array, "row group"]:
+    """A table's entries. One program, where an index outside of one is made of a dozen small ones."""
+    return values[prompts[:, None], answers]
 
 
 @jax.jit
