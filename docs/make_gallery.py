@@ -24,6 +24,7 @@ import pathlib
 import tempfile
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 
 import gradvar as gv
@@ -38,7 +39,9 @@ params = policy.init(jax.random.key(0))
 task = gv.tasks.Bandit(jax.random.bernoulli(jax.random.key(2), 0.4, (12, 8)).astype(float))
 bank = gv.measure.record(policy, params, task, jax.random.key(1), prompts=100, rollouts=16)
 advice = gv.measure.advise(bank, cost_per_prompt=1.0)
-runs = json.loads(pathlib.Path("benchmarks/results/train_noise.json").read_text())
+results = pathlib.Path("benchmarks/results")
+runs = json.loads((results / "train_noise.json").read_text())
+settled = json.loads((results / "train_paper_tuned.json").read_text())
 draws = np.random.default_rng(0)
 dump = [
     {"step": step, "prompt": f"p{prompt}", "reward": float(draws.random() < prompt / 100 + 0.07 * step)}
@@ -62,6 +65,16 @@ class Entry:
 
 
 ENTRIES = (
+    Entry(
+        "front", "Three questions in one figure",
+        """fig, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+gv.plot.prompt_weight(["rloo", "grpo"], (2, 16), ax=axes[0]).set_title("What does it estimate?")
+gv.plot.cost(advice, ax=axes[1]).set(title="How noisy is it?", ylim=(0, 4.2))
+ax = gv.plot.training(settled, x="rollouts", arms=("grpo-2", "grpo-16"), ax=axes[2])
+title = ax.set_title("Do two rollouts do the work of sixteen?")""",
+        "The weight that easy and hard prompts get; the rollouts that equal variance costs, in groups of G; and two "
+        "rollouts per prompt against sixteen on the same prompts, each at its own tuned learning rate.",
+    ),
     Entry(
         "prompt_weight", "The weight that a prompt gets",
         'ax = gv.plot.prompt_weight(["rloo", "grpo", "maxrl"], (2, 8))',

@@ -10,6 +10,7 @@ import pytest
 
 from gradvar import cli
 from gradvar.measure import ScoreBank
+from gradvar.symbolic import load, proofs_folder
 from gradvar.testing import check_advantage
 from tests.policies import folders
 from tests.policies.test_tokenizer import write as write_tokenizer
@@ -18,9 +19,19 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
-
-
+SHOWN = {  # what the page shows below a command
+    command.split()[1]: text.splitlines()
+    for command, text in re.findall(r"```sh\n(gradvar [^\n]*)\n```\n\n```text\n(.*?)```", TEXT, re.S)
+}
 BANK = next(code for code in PYTHON if "bank.save" in code)
+
+
+def assert_shown(command, printed):
+    """Every line that the page shows below the command stands in what was printed, in that order."""
+    place = 0
+    for line in SHOWN[command]:
+        assert line in printed[place:], line
+        place = printed.index(line, place) + len(line)
 
 
 def run(code):
@@ -75,7 +86,9 @@ def test_the_measure_command_runs(tmp_path, monkeypatch, capsys):
         "snr.svg",
         "split.svg",
     } <= files
-    assert "Written to results" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Written to results" in printed
+    assert_shown("measure", printed)
 
 
 @pytest.mark.slow
@@ -95,20 +108,18 @@ def test_the_train_command_runs(tmp_path, monkeypatch, capsys):
 def test_the_prove_command_runs(capsys):
     (command,) = [c for c in COMMANDS if c.startswith("gradvar prove")]
     assert cli.run(shlex.split(command)[1:]) == 0
-    assert "A1" in capsys.readouterr().out
+    assert_shown("prove", capsys.readouterr().out)
 
 
-def test_the_check_command_runs(tmp_path, capsys):
+def test_the_number_of_claims_is_right():
+    assert f"{len(load(proofs_folder()))} claims of the literature" in TEXT
+
+
+def test_the_check_command_finds_what_is_shown(monkeypatch, capsys):
     (command,) = [c for c in COMMANDS if c.startswith("gradvar check")]
-    trainer = tmp_path / "trainer.py"
-    trainer.write_text(
-        "import numpy as np\n\n\ndef my_advantages(rewards):\n"
-        "    r = np.asarray(rewards, dtype=np.result_type(rewards, np.float32))\n"
-        "    return r - r.mean(axis=1, keepdims=True)\n"
-    )
-    words = [w.replace("path/to/trainer.py", str(trainer)) for w in shlex.split(command)[1:]]
-    assert cli.run(words) in (0, 1)
-    assert "zero_on_equal_rewards" in capsys.readouterr().out
+    monkeypatch.chdir(ROOT)
+    assert cli.run(shlex.split(command)[1:]) == 1
+    assert_shown("check", capsys.readouterr().out)
 
 
 @pytest.mark.slow
@@ -125,13 +136,11 @@ def test_the_record_command_runs(tmp_path, monkeypatch, capsys):
     assert ScoreBank.open(tmp_path / "bank").pool.rewards.shape == (4, 6)
 
 
-def test_the_audit_command_runs(tmp_path, monkeypatch, capsys):
+def test_the_audit_command_says_what_is_shown(monkeypatch, capsys):
     (command,) = [c for c in COMMANDS if c.startswith("gradvar audit")]
-    monkeypatch.chdir(tmp_path)
-    rows = [{"prompt": f"q{i // 4}", "reward": float(i % 4 < i // 4)} for i in range(20)]
-    (tmp_path / "rollouts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.chdir(ROOT)
     assert cli.run(shlex.split(command)[1:]) == 0
-    assert "20 rollouts, 5 groups of 4" in capsys.readouterr().out
+    assert_shown("audit", capsys.readouterr().out)
 
 
 def test_the_report_and_cite_commands_run(tmp_path, monkeypatch, capsys):
@@ -159,8 +168,14 @@ def test_every_command_is_shown_and_every_link_leads_somewhere():
 def test_the_tree_is_the_tree():
     tree = re.search(r"```\n(gradvar/\n.*?)```", TEXT, re.S)
     assert tree is not None
-    folder = ROOT
+    folder, told = ROOT, {"gradvar": set(), "": set()}
     for line in tree.group(1).splitlines():
-        name = line.split()[0]
+        name, words = line.split(maxsplit=1) if line != "gradvar/" else (line, "the package")
         folder = ROOT / "gradvar" if line.startswith("  ") else ROOT
         assert (folder / name).exists(), name
+        assert words
+        told["gradvar" if line.startswith("  ") else ""].add(name.strip("/"))
+    known = {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
+    assert {path.name for path in (ROOT / "gradvar").iterdir()} - known == told["gradvar"]
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))}
+    assert folders & told[""] == folders - {"build", "dist", "site", "results", "outputs", "gradvar.egg-info"}

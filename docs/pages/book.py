@@ -65,7 +65,7 @@ def _index(reports: list[Report]) -> str:
     for report in reports:
         claim = report.claim
         rows.append(
-            f'<tr><td><a href="{claim.id}/">{claim.id}</a></td><td>{text_to_html(claim.title)}</td>'
+            f'<tr><td><a href="{claim.id}.html">{claim.id}</a></td><td>{text_to_html(claim.title)}</td>'
             f"<td>{claim.source}</td><td>{badge(report)}</td><td>{', '.join(report.routes)}</td></tr>"
         )
     head = "<tr><th>Claim</th><th>What is claimed</th><th>Source</th><th>Verdict</th><th>Routes</th></tr>"

@@ -218,7 +218,7 @@ ARMS: tuple[Arm, ...] = (
 
 
 def names() -> tuple[str, ...]:
-    """Every arm's name."""
+    """The name of every arm, as ``get`` takes it."""
     return tuple(arm.name for arm in ARMS)
 
 

@@ -1,0 +1,140 @@
+"""Every public name is documented, and the site that shows it has no dead link and asks no other host for anything."""
+
+import inspect
+import os
+import subprocess
+import sys
+import zlib
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
+from pages import library  # noqa: E402
+
+PUBLIC = [*library.top(), *(public for part in library.PARTS for public in library.members(part))]
+LEAST = 20  # characters; less says nothing
+
+
+def undocumented(public):
+    """The names, of this one and of its public members, that have no docstring of their own or of a base of ours."""
+    value = public.value
+    if not (inspect.isclass(value) or inspect.isfunction(value) or inspect.ismodule(value)):
+        return []
+    found = [] if len(inspect.getdoc(value) or "") >= LEAST else [public.name]
+    if inspect.isclass(value) and value.__doc__ in {base.__doc__ for base in value.__mro__[1:]}:
+        found.append(public.name)  # a docstring that was merely handed down
+    for name, member in inspect.getmembers(value) if inspect.isclass(value) else ():
+        member = getattr(member, "__wrapped__", member)
+        if isinstance(member, property):
+            member = member.fget
+        own = (getattr(member, "__module__", None) or "").startswith("gradvar")
+        if not name.startswith("_") and own and callable(member) and not inspect.getdoc(member):
+            found.append(f"{public.name}.{name}")
+    return found
+
+
+@pytest.mark.parametrize("public", PUBLIC, ids=lambda public: public.name)
+def test_every_public_name_is_documented(public):
+    assert not undocumented(public)
+
+
+def test_a_name_without_a_docstring_is_found():
+    class Bare:
+        __module__ = "gradvar.bare"
+
+        def method(self):
+            pass
+
+    Bare.method.__module__ = "gradvar.bare"
+    assert undocumented(library.Public("gradvar.Bare", "", Bare)) == ["gradvar.Bare", "gradvar.Bare.method"]
+
+
+def test_the_public_names_are_those_of_the_package():
+    import gradvar
+
+    named = {public.name.removeprefix("gradvar.") for public in PUBLIC} | set(library.PARTS)
+    assert set(gradvar.__all__) - named == {"__version__", "ScoreBank"}  # the bank is shown where it is made
+    assert "measure.ScoreBank" in named
+    assert len(PUBLIC) > 150
+
+
+class Links(HTMLParser):
+    """What a page points to, what it loads, and the places in it that can be pointed to."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.links, self.loads, self.places = [], [], set()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        have = dict(attrs)
+        self.places |= {have[name] for name in ("id", "name") if have.get(name)}
+        if tag == "a" and have.get("href"):
+            self.links.append(have["href"])
+        if tag in ("img", "script", "source") or (
+            tag == "link" and have.get("rel") in ("stylesheet", "icon")
+        ):
+            self.loads += [have[name] for name in ("src", "srcset", "href") if have.get(name)]
+
+
+def faults(folder):
+    """``(page, link)`` for every link of a built site that leads nowhere, and for what is loaded from elsewhere."""
+    pages = {page: Links(page) for page in folder.rglob("*.html") if page.name != "404.html"}
+    found = []
+    for page, here in pages.items():
+        for link in here.links + here.loads:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                dead = link in here.loads and parts.scheme != "data"
+            else:
+                target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+                target = target / "index.html" if target.is_dir() else target
+                lost = target in pages and unquote(parts.fragment) not in pages[target].places
+                dead = not target.exists() or bool(parts.fragment and lost)
+            if dead:
+                found.append((str(page.relative_to(folder)), link))
+    return found
+
+
+def test_a_dead_link_a_dead_anchor_and_a_foreign_script_are_found(tmp_path):
+    (tmp_path / "other.html").write_text('<p id="here">')
+    (tmp_path / "page.html").write_text(
+        '<a href="other.html#here"></a><a href="#top" id="top"></a><a href="https://example.org"></a>'
+        '<a href="none.html"></a><a href="other.html#there"></a><script src="https://example.org/x.js"></script>'
+    )
+    links = [link for _, link in faults(tmp_path)]
+    assert links == ["none.html", "other.html#there", "https://example.org/x.js"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    pytest.importorskip("mkdocs")
+    folder = tmp_path_factory.mktemp("site")
+    subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"GRADVAR_DOCS_CLAIMS": "A6 A7", "NO_MKDOCS_2_WARNING": "1"},
+        check=True,
+        timeout=600,
+    )
+    return folder
+
+
+@pytest.mark.slow
+def test_the_reference_has_every_public_name(site):
+    inventory = zlib.decompress((site / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode()
+    listed = {line.split(" ")[0] for line in inventory.splitlines()}
+    constants = {"gradvar.testing.names.LAWS", "gradvar.audit.layout.FORMATS"}
+    assert not {public.home for public in PUBLIC} - listed - constants
+    text = (site / "reference" / "policies.html").read_text()
+    assert "Transformer.sample" in text  # a method that it has from a base
+
+
+@pytest.mark.slow
+def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
+    assert len(list(site.rglob("*.html"))) > 40
+    assert not faults(site)
