@@ -1,7 +1,5 @@
 """An advantage function as trainers write it, for `gradvar check examples/trainer.py:advantages`."""
 
-import numpy as np
-
 
 def advantages(rewards):
     """GRPO's, [prompt, group] to [prompt, group]."""

@@ -114,6 +114,7 @@ def test_a_lost_use_is_noticed(network, plain):
     assert not np.allclose((found**2).sum(1), (plain**2).sum(1), rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rademacher", "gaussian", "hashed"])
 def test_sketches_are_unbiased_with_the_variance_they_claim(name):
     """256 independent sketches of two fixed vectors; |z| < 4.5 for the mean, the variance within 4.5 of its
