@@ -21,19 +21,32 @@ import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from kit import explore, look, row
 
 import gradvar as gv
 
+look()
 results = Path("../benchmarks/results")
 read = {
     name: json.loads((results / f"train_{name}.json").read_text())
     for name in ("paper", "paper_tuned", "larger", "larger_rollouts")
 }
-for name, found in read.items():
-    row = next(r for r in found["rows"] if r["arm"] == "grpo-2")
-    print(
-        f"{name:<16} retained {row['retained_final']:.2f} [{row['retained_final_low']:.2f}, {row['retained_final_high']:.2f}]"
-    )
+pairs = {name: next(r for r in found["rows"] if r["arm"] == "grpo-2") for name, found in read.items()}
+(ax,) = row(1, width=6.4, height=2.5)
+for line, (name, arm) in enumerate(pairs.items()):
+    value, low, high = (arm["retained_final" + end] for end in ("", "_low", "_high"))
+    print(f"{name:<16} retained {value:.2f} [{low:.2f}, {high:.2f}]")
+    ax.errorbar(value, line, xerr=[[value - low], [high - value]], fmt="o", color="C0", capsize=3)
+ax.axvline(0.976, ls="--", color="C1", label="claimed: 0.976")
+ax.axvline(1, color="grey", lw=0.8)
+ax.set_yticks(range(len(pairs)), pairs)
+ax.set_ylim(len(pairs) - 0.5, -0.5)
+ax.set_xlim(left=0)
+ax.set_xlabel(
+    "held-out reward of grpo-2 at the end, over that of grpo-16\n(95 % intervals over eight paired seeds)"
+)
+ax.legend(loc="lower left")
+plt.show()
 
 # %% [markdown]
 # - `paper`: equal prompts, so an eighth of the rollouts, and the eightfold learning rate. Under Adam it destroys the policy here.
@@ -42,20 +55,33 @@ for name, found in read.items():
 # - `larger_rollouts`: equal rollouts per step instead. Now two rollouts are **ahead**.
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(10.4, 3.8), layout="constrained", sharey=True)
+axes = row(2, width=4.9, height=3.8, sharey=True)
 gv.plot.training(read["larger"], ax=axes[0])
 gv.plot.training(read["larger_rollouts"], ax=axes[1])
-axes[0].set_title("equal prompts", fontsize=10)
-axes[1].set_title("equal rollouts per step", fontsize=10)
-axes[0].legend(frameon=False)
+axes[0].set_title("equal prompts")
+axes[1].set_title("equal rollouts per step")
 plt.show()
+
+# %% [markdown]
+# What is held equal decides who is ahead, and so does what is counted. The same runs with equal prompts, against steps, rollouts and
+# generated tokens; with a kernel, the slider chooses.
+
+
+# %%
+def counted(ax, what):
+    gv.plot.training(read["larger"], x=what, ax=ax)
+    ax.set_xscale("linear" if what == "steps" else "log")
+    ax.set_xlabel(f"training ({what}), equal prompts\n(bands: 95 % interval over seeds)")
+
+
+explore(counted, "counted", values=["steps", "rollouts", "tokens"], shown=["steps", "rollouts", "tokens"])
 
 # %% [markdown]
 # ## Every arm
 
 # %%
 every = json.loads((results / "train_every_arm.json").read_text())
-fig, ax = plt.subplots(figsize=(7.0, 8.6), layout="constrained")
+(ax,) = row(1, width=6.4, height=8.6)
 gv.plot.retention(every, ax=ax)
 plt.show()
 
@@ -73,11 +99,11 @@ small = gv.experiment(
     evaluations=4,
     keep=False,
 )
-for row in small.rows():
+for arm in small.rows():
     print(
-        row["arm"],
-        round(row["retained_final"], 2),
-        [round(row["retained_final_low"], 2), round(row["retained_final_high"], 2)],
+        arm["arm"],
+        round(arm["retained_final"], 2),
+        [round(arm["retained_final_low"], 2), round(arm["retained_final_high"], 2)],
     )
 
 # %% [markdown]

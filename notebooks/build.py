@@ -8,6 +8,7 @@ python notebooks/build.py --check       # execute, write nothing
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
+STILL = "GRADVAR_NOTEBOOKS_STILL"  # read by kit.explore
 
 
 def executed(source: Path) -> Any:
     """The notebook of a text source, with its outputs as they are committed."""
     notebook = jupytext.read(source)
+    os.environ[STILL] = "1"  # the kernel inherits it: nobody is there to move a slider
     where = {"metadata": {"path": str(source.parent)}}
     # What a cell prints is one output, however the kernel happened to send it.
     NotebookClient(

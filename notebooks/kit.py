@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,14 +38,16 @@ def explore(
 ) -> None:
     """``draw(ax, value)`` for each of ``shown``, as a picture; below it, with a kernel, a slider of ``values``.
 
-    Without ipywidgets there is the picture alone. ``build.py`` keeps the picture and leaves the slider out of what is
-    committed: on a page nobody could move it.
+    Without ipywidgets there is the picture alone, and where ``build.py`` executes the notebook: on a page nobody could
+    move the slider.
     """
     for ax, value in zip(row(len(shown), width=width, sharey=True), shown, strict=True):
         draw(ax, value)
-        ax.set_title(f"{name}: {value:g}")
+        ax.set_title(f"{name}: {value}")
         ax.label_outer(remove_inner_ticks=False)
     plt.show()
+    if os.environ.get("GRADVAR_NOTEBOOKS_STILL"):
+        return
     try:
         from ipywidgets import SelectionSlider, interact
     except ImportError:

@@ -99,6 +99,7 @@ def drawn(monkeypatch):
     import matplotlib.pyplot as plt
 
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    monkeypatch.delenv("GRADVAR_NOTEBOOKS_STILL", raising=False)
     calls = []
     return calls, lambda ax, value: calls.append((len(ax.figure.axes), value)), module("kit")
 
@@ -115,6 +116,15 @@ def test_explore_draws_the_picture_and_then_what_the_slider_asks_for(drawn, monk
     for value in slider.options:
         one(value)
     assert calls[2:] == [(1, 2), (1, 4), (1, 8)]
+
+
+def test_explore_shows_no_slider_where_a_page_is_built(drawn, monkeypatch):
+    widgets = pytest.importorskip("ipywidgets")
+    calls, draw, kit = drawn
+    monkeypatch.setenv(module("build").STILL, "1")
+    monkeypatch.setattr(widgets, "interact", lambda *_, **__: pytest.fail("a slider"))
+    kit.explore(draw, "G", [2, 4], [2, 4])
+    assert calls == [(2, 2), (2, 4)]
 
 
 def test_explore_without_sliders_draws_the_picture(drawn, monkeypatch, capsys):
