@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
-# Most of the time of the suite is compilation, and with these two it takes less than half as long. XLA ends the process on
-# a flag that it does not know, so only versions that do get them. To test what users run: XLA_FLAGS= pytest
+# Most of the suite's time is compilation, and with these two it takes less than half as long. XLA ends the process on a
+# flag that it does not know, so only versions that do get them. To test what users run: XLA_FLAGS= pytest
 _QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 if jax.__version_info__ < (0, 12):
     os.environ.setdefault("XLA_FLAGS", _QUICK_TO_COMPILE)

@@ -196,9 +196,27 @@ class _Parser:
             return f"<mi>{token}</mi>"
         if token.startswith("\\"):
             return self.command(token[1:])
+        if token == "(" and self._is_closed():
+            body = self.row((")",))
+            self.take(")")
+            return f"<mrow><mo>(</mo>{body}<mo>)</mo></mrow>"
         if token in "&":
             raise ValueError(f"latex: & outside an environment in {self.latex!r}")
         return f"<mo>{escape({'-': '−'}.get(token, token))}</mo>"
+
+    def _is_closed(self) -> bool:
+        """Whether the parenthesis just taken is closed in its group: then both grow alike, and share their script."""
+        depth, inside, before = 1, 0, ""
+        for token in self.tokens[self.at :]:
+            inside += {"{": 1, "\\left": 1, "\\begin": 1, "}": -1, "\\right": -1, "\\end": -1}.get(token, 0)
+            if inside < 0 or (inside == 0 and token in ("&", "\\\\")):
+                return False
+            if inside == 0 and before != "\\right":  # what stands after it is its own delimiter
+                depth += {"(": 1, ")": -1}.get(token, 0)
+            if depth == 0:
+                return True
+            before = token
+        return False
 
     def command(self, name: str) -> str:
         if name in LETTERS:

@@ -1,5 +1,6 @@
 """LaTeX to MathML: well-formed, nothing dropped in silence."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -74,6 +75,14 @@ def test_functions_keep_their_distance_from_letters_and_not_from_brackets():
     assert spaces(r"\log(x)") == spaces(r"\exp\left(x\right)") == spaces(r"- \log") == 0
     assert spaces(r"A \min(x, y)") == 1
     assert spaces(r"\max_T r") == 1
+
+
+def test_a_closed_parenthesis_is_one_base_and_an_open_interval_is_none():
+    whole = to_mathml(r"(c - V_-)^2")
+    assert re.search(r"<msup><mrow><mo>\(</mo>.*<mo>\)</mo></mrow><mrow><mn>2</mn></mrow></msup>", whole)
+    for open_one in (r"[0, 1)", r"(0, 1]", r"(\left(x\right)", r"\frac{(a}{b}"):
+        assert not re.search(r"<mo>\(</mo>.*<mo>\)</mo>", to_mathml(open_one))
+    assert to_mathml(r"(\left(x\right))^2").count("<msup>") == 1
 
 
 def test_a_space_inside_a_word_is_a_space():
