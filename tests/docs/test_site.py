@@ -15,6 +15,8 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 from pages import library  # noqa: E402
 
+from tests.report import browser  # noqa: E402
+
 PUBLIC = [*library.top(), *(public for part in library.PARTS for public in library.members(part))]
 LEAST = 20  # characters; less says nothing
 
@@ -138,3 +140,39 @@ def test_the_reference_has_every_public_name(site):
 def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
     assert len(list(site.rglob("*.html"))) > 40
     assert not faults(site)
+
+
+SEEN = (
+    "index.html", "tutorial.html", "gallery.html", "theorems/index.html", "theorems/A7a.html",
+    "notebooks/07_errors_in_the_literature.html", "reference/measure.html", "reference/commands.html",
+)  # fmt: skip
+# What a reader would trip over, as a list of sentences.
+TRIPS = """
+(() => {
+  const wrong = [], wide = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth > wide) wrong.push("the page scrolls sideways");
+  if (!document.querySelector("h1").innerText.trim()) wrong.push("no heading");
+  for (const image of document.querySelectorAll("article img"))
+    if (!image.naturalWidth || image.getBoundingClientRect().width > wide) wrong.push(`no picture: ${image.src}`);
+  for (const formula of document.querySelectorAll("math"))
+    if (!formula.getClientRects().length && formula.checkVisibility()) wrong.push("a formula is not set");
+  return wrong;
+})()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.find() is None, reason="no Chromium or Chrome on this machine")
+def test_pages_are_whole_and_quiet_in_a_browser(site, tmp_path):
+    with browser.Browser(browser.find()) as running:
+        for page in SEEN:
+            for width in (360, 1400):
+                running.open(site / page, width, touch=width == 360)
+                assert running.evaluate(TRIPS) == [], (page, width)
+        assert running.problems == []
+        broken = tmp_path / "broken.html"
+        broken.write_text(
+            '<h1>x</h1><article><img src="none.png"></article><div style="width: 3000px">wide</div>'
+        )
+        running.open(broken, 360)
+        assert len(running.evaluate(TRIPS)) == 2
