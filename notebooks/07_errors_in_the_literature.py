@@ -21,7 +21,6 @@
 # %%
 import functools
 import itertools
-from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 from kit import look, row
+from panels import answers, claimed, degrees_off, found, logits_of, panel, short_or_long, shown
 
 import gradvar as gv
 from gradvar.symbolic import load, proofs_folder
@@ -36,69 +36,17 @@ from gradvar.symbolic import load, proofs_folder
 jax.config.update("jax_enable_x64", True)
 look()
 claims = {claim.id: claim for claim in load(proofs_folder())}
-print(dict(Counter(claim.verdict for claim in claims.values())))
 for claim in claims.values():
     if claim.verdict == "refuted":
         print(f"{claim.id:<5} {claim.source.arxiv}  {claim.title}")
 
 # %% [markdown]
-# Two small policies serve for all of it: a softmax over a few answers, and rollouts of one or two tokens (go on with chance a,
-# then a last token, the first kind with chance b). `measure` enumerates all groups.
+# Two small policies serve for all of it (`panels.py`): `answers`, a softmax over a few answers, and `short_or_long`, rollouts of one or two
+# tokens (go on with chance a, then a last token, the first kind with chance b). `gv.measure.exact` enumerates all groups.
 
 # %%
 GRPO, RLOO = gv.catalogue.get("grpo", eps=0.0), gv.catalogue.get("rloo")
 plain = functools.partial(gv.compose, surrogate=gv.surrogates.likelihood, min_group=1)
-
-
-def answers(chances, rewards, size, estimator):
-    """One prompt with these chances and rewards of its answers."""
-    policy = gv.policies.Bandit(len(chances))
-    logits = jnp.log(jnp.array(chances))[None]
-    return gv.measure.exact(estimator, policy, logits, gv.tasks.Bandit(rewards), group_size=size)
-
-
-def logits_of(a, b):
-    a, b = np.broadcast_arrays(a, b)
-    return np.log(np.stack([np.stack([a, 1 - a], -1), np.stack([b, 1 - b], -1)], -2))
-
-
-def short_or_long(a, b, rewards, size, estimator, ref=None):
-    """E g and grad J [case, logit] for each pair of chances; rewards of (go, first kind), (go, other kind), (stop)."""
-    logits = logits_of(a, b)
-    cases = len(logits)
-    policy = gv.policies.Tabular(2, 2, num_prompts=cases, stop=1)
-    task = gv.tasks.Lookup(np.tile(np.array(rewards, float), (cases, 1)), policy.support())
-    found = gv.measure.exact(estimator, policy, jnp.array(logits), task, group_size=size, ref_params=ref)
-    # Each case is a prompt with parameters of its own, so one enumeration holds them all.
-    return [cases * np.reshape(x, (cases, 4)) for x in (found.mean, found.true_gradient)]
-
-
-def degrees_off(first, second):
-    """Angles between rows."""
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return np.degrees(np.arccos(np.clip((first * second).sum(1) / norms, -1, 1)))
-
-
-shown = set()
-
-
-def panel(ax, claim, x, y, bottom=None, top=None, **legend):
-    """Title, names of the axes and legend; the claim counts as drawn."""
-    shown.add(claim)
-    ax.set_title(claim, loc="left", fontweight="bold")
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
-    ax.set_ylim(bottom, top)
-    ax.legend(fontsize="small", **legend)
-
-
-def claimed(ax, x, y, label="claimed"):
-    ax.plot(x, y, "--", color="C1", lw=2, label=label, zorder=3)
-
-
-def found(ax, x, y, label="found", style="-", **more):
-    ax.plot(x, y, style, **{"color": "C0", "lw": 2, "label": label} | more)
-
 
 # %% [markdown]
 # ## What a pair is
@@ -111,12 +59,9 @@ def found(ax, x, y, label="found", style="-", **more):
 first, second, third = row(3)
 constant = plain(advantage=gv.advantages.given, aggregate=gv.aggregates.sequence_token_sum)
 b = np.linspace(0.01, 0.99, 15)
+none = jnp.zeros((15, 1, 1))  # fifteen prompts with a single rollout each
 one = [
-    [
-        gv.token_weights(constant, jnp.zeros((1, 1, 1)), gv.Batch([[r]], jnp.zeros((1, 1, 1)), baseline=[x]))
-        for x in b
-    ]
-    for r in (1.0, 0.0)
+    15 * gv.token_weights(constant, none, gv.Batch(np.full((15, 1), r), none, baseline=b)) for r in (1.0, 0.0)
 ]
 found(first, b, np.ravel(one[0]), "a right rollout is pulled up")
 found(first, b, np.ravel(one[1]), "a wrong one pushed down", ":")
@@ -140,8 +85,7 @@ plt.show()
 # %% [markdown]
 # ## What group size does
 #
-# - **A11b** "Across prompts, two rollouts estimate the direction that sixteen do." Sixteen weigh hard and easy prompts up to
-#   twice as much as middling ones.
+# - **A11b** "Across prompts, two rollouts estimate the direction that sixteen do." Sixteen weigh hard and easy prompts up to twice as much as middling ones.
 # - **A11c** "For one prompt and any rewards all group sizes point along $\nabla J$." Rewards 0, 1, 10 with chances 1/2, 1/3, 1/6.
 # - **A12** "B rollouts have variance Var(g)/B, whatever the group size." Here one prompt with p = 1/2; B = 16.
 
@@ -179,8 +123,7 @@ plt.show()
 # ## Groups without a signal
 #
 # - **A13b** "Pairs find a group with a signal at least as often as one large group." Strictly less often, at equal rollouts.
-# - **A14** "With mean reward r, a share $1 - r^2 - (1 - r)^2$ of pairs is discarded." That share is *kept*, and only if all
-#   prompts are equally difficult. Here r = 1/2.
+# - **A14** "With mean reward r, a share $1 - r^2 - (1 - r)^2$ of pairs is discarded." That share is *kept*, and only if all prompts are equally difficult. Here r = 1/2.
 # - **A15b** "Retrying until the pair is mixed keeps the direction." It divides each prompt's weight by $2p(1-p)$.
 
 # %%
@@ -206,8 +149,7 @@ plt.show()
 # %% [markdown]
 # ## Objectives and baselines
 #
-# - **A16** "For any rewards the two-rollout update has an objective." Rewards 0, 1, 2: the work along a closed loop of logits
-#   is not zero, so there is nothing that it climbs. (The mean-centred pair has one: its work is zero.)
+# - **A16** "For any rewards the two-rollout update has an objective." Rewards 0, 1, 2: the work along a closed loop of logits is not zero, so there is nothing that it climbs. (The mean-centred pair has one: its work is zero.)
 # - **A17b** "With the group's mean as baseline the gradient is unbiased at any G." It is $(G-1)/G$ of it.
 # - **A18b** "At n = 2 the baseline's error alters the expected gradient." The error is as large as said and changes no mean.
 
@@ -260,22 +202,16 @@ plt.show()
 # %% [markdown]
 # ## Clips and lengths
 #
-# - **A19b** "Clipped, the gradient stays one factor times the difference of the two log-probabilities' gradients." Beyond the
-#   clip only the wrong rollout is pushed.
+# - **A19b** "Clipped, the gradient stays one factor times the difference of the two log-probabilities' gradients." Beyond the clip only the wrong rollout is pushed.
 # - **A20** "The length-normalised score has mean zero." It is the slope of $\mathrm{E}[1/|o|]$, and lengths depend on the policy.
-# - **B2b** (2503.20783, read further than it says) "Without $1/|o|$ per rollout any aggregation is free of length bias."
-#   Dividing by all tokens of the group is not. Rewards 0, 2 for two tokens, 1 for stopping.
+# - **B2b** (2503.20783, read further than it says) "Without $1/|o|$ per rollout any aggregation is free of length bias." Dividing by all tokens of the group is not. Rewards 0, 2 for two tokens, 1 for stopping.
 
 # %%
 first, second, third = row(3)
 moved = np.exp(np.linspace(np.log(0.6), np.log(1.6), 81))
 batch = gv.Batch([[1.0, 0.0]], jnp.full((1, 2, 1), jnp.log(0.25)))
-weights = np.array(
-    [
-        gv.token_weights(gv.catalogue.get("grpo"), batch.logp_old.at[0, 0, 0].add(np.log(m)), batch)[0, :, 0]
-        for m in moved
-    ]
-)
+near = [batch.logp_old.at[0, 0, 0].add(np.log(ratio)) for ratio in moved]
+weights = np.array([gv.token_weights(gv.catalogue.get("grpo"), logp, batch)[0, :, 0] for logp in near])
 found(first, moved, weights[:, 0], "pull on the right one")
 claimed(first, moved, -weights[:, 1], "push on the wrong one,\nclaimed equal")
 panel(first, "A19b", "ratio π / π_old of the right rollout", "token weight", -0.05, 1.1, loc="upper left")
@@ -311,8 +247,7 @@ plt.show()
 # ## More on lengths
 #
 # - **B17c** (2505.23585) "OPO's length-weighted baseline leaves the gradient unbiased." Not with the own rollout in it.
-# - **B20** (2507.18071) "GSPO's sequence ratio is an importance weight." A weight has mean 1; the root of a product of ratios
-#   has less (Jensen). From the sampling policy (step 0) to one that goes on with 5/8 and then draws the first kind with 1/10
+# - **B20** (2507.18071) "GSPO's sequence ratio is an importance weight." A weight has mean 1; the root of a product of ratios has less (Jensen). From the sampling policy (step 0) to one that goes on with 5/8 and then draws the first kind with 1/10
 #   (step 1), and beyond.
 # - **B24b** (2506.09477) "As a token loss, $k_2$ has the gradient of the KL of sequences." It never pulls on the first token for
 #   what comes after it. The reference goes on with 1/2, then the first kind with 2/3; the policy differs in the latter only.
@@ -554,9 +489,6 @@ panel(
     second, "C4b", "steps down the term (rate 0.2)", "chance of the first action", 0.5, 1.15, loc="upper left"
 )
 plt.show()
-
-# %% [markdown]
-# Every refuted claim has had its picture:
 
 # %%
 missing = {claim.id for claim in claims.values() if claim.verdict == "refuted"} ^ shown
