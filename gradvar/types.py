@@ -344,5 +344,5 @@ def interval(
     if not logarithmic:
         return linear
     clear = value > 2 * se
-    factor = np.exp(half / np.where(clear, value, 1.0))
+    factor = np.exp(np.where(clear, half, 0.0) / np.where(clear, value, 1.0))
     return np.where(clear, value / factor, linear[0]), np.where(clear, value * factor, linear[1])

@@ -12,7 +12,7 @@ from gradvar.composition import compose
 from gradvar.measure import direct, direct_many, exact_from_tables, finite_tables
 from gradvar.measure.direct import samples
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Batch
+from gradvar.types import Batch, interval
 from tests.measure import scenes
 
 FIGURES = ("bias_factor", "trace_cov", "signal", "between", "within", "snr")
@@ -227,3 +227,10 @@ def test_what_nothing_supplies_is_named():
     assert advantage.group_mean(jnp.ones((1, 2))).shape == (1, 2)
     with pytest.raises(ValueError, match="reward_parts"):
         direct(needy, *scenes.bandit(0, binary=True), 2, key=jax.random.key(0), replicates=16)
+
+
+def test_an_interval_of_what_is_mostly_noise_is_wide_and_quiet():
+    low, high = interval([1e9, 4.0], [1e12, 1.0], dof=10, logarithmic=True)
+    np.testing.assert_allclose((low[0] + high[0]) / 2, 1e9, rtol=1e-6)
+    assert high[0] > 1e12
+    np.testing.assert_allclose(low[1] * high[1], 16.0)
