@@ -1,6 +1,7 @@
 """The compiled programs: none is compiled twice, seeds do not see each other, and budgets are equal as planned."""
 
 import dataclasses
+import os
 
 import jax
 import numpy as np
@@ -72,6 +73,10 @@ def test_pauses_change_nothing(trainer, scene):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "optimization_level=0" in os.environ.get("XLA_FLAGS", ""),
+    reason="equal to the last bit as users compile, which CI does for this file: XLA_FLAGS= pytest -m slow",
+)
 def test_seeds_do_not_see_each_other(trainer, scene):
     together = finish(trainer, [4, 5, 6], scene.params)
     alone = finish(trainer, [5], scene.params)
