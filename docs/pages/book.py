@@ -23,7 +23,12 @@ from gradvar.symbolic.mathml import text_to_html
 from gradvar.symbolic.runner import verify_all
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = {"A": "It Takes Two", "B": "Its neighbours", "C": "Our own"}
+FAMILIES = {
+    "A": "It Takes Two",
+    "B": "Estimators and their properties",
+    "C": "Work that builds on it",
+    "N": "Our own theorems",
+}
 _KEPT = ROOT / ".cache" / "docs" / "claims.pickle"
 
 

@@ -13,8 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
-from pages import library  # noqa: E402
+from pages import book, library  # noqa: E402
 
+from gradvar.symbolic import load, proofs_folder  # noqa: E402
 from tests.report import browser  # noqa: E402
 
 PUBLIC = [*library.top(), *(public for part in library.PARTS for public in library.members(part))]
@@ -62,6 +63,10 @@ def test_the_public_names_are_those_of_the_package():
     assert set(gradvar.__all__) - named == {"__version__", "ScoreBank"}  # the bank is shown where it is made
     assert "measure.ScoreBank" in named
     assert len(PUBLIC) > 150
+
+
+def test_every_claim_has_a_family_in_the_book():
+    assert {claim.id[0] for claim in load(proofs_folder())} == set(book.FAMILIES)
 
 
 class Links(HTMLParser):
