@@ -10,14 +10,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from pages import book, library
+
+from gradvar.symbolic import load, proofs_folder
+from tests.report import browser
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "docs"))
-from pages import book, library  # noqa: E402
-
-from gradvar.symbolic import load, proofs_folder  # noqa: E402
-from tests.report import browser  # noqa: E402
-
 PUBLIC = [*library.top(), *(public for part in library.PARTS for public in library.members(part))]
 LEAST = 20  # characters; less says nothing
 
