@@ -46,7 +46,6 @@ def book(
     for report in reports:
         counts[_shown_verdict(report)] = counts.get(_shown_verdict(report), 0) + 1
     tally = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-    rows = "".join(_index_row(report) for report in reports)
     sections = "".join(section(report) for report in reports)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -55,8 +54,7 @@ def book(
         f"<h1>{escape(title)}</h1><p class=meta>{len(reports)} claims: {tally}. Every verdict rests on the"
         " routes named "
         "beside its steps; every sabotage listed was rejected by the same checks.</p>"
-        "<table><thead><tr><th>Claim<th>Title<th>Source<th>Verdict<th>Routes<th>Seconds</tr></thead>"
-        f"<tbody>{rows}</tbody></table>{sections}</body></html>\n"
+        f"{index(reports)}{sections}</body></html>\n"
     )
 
 
@@ -64,18 +62,23 @@ def _shown_verdict(report: Report) -> str:
     return report.claim.verdict if report.holds else "fails"
 
 
-def badge(report: Report) -> str:
-    """The verdict as a coloured word; ``fails`` where a check did not pass."""
+def _badge(report: Report) -> str:
     verdict = _shown_verdict(report)
     return f'<span class="verdict {verdict}">{verdict}</span>'
 
 
-def _index_row(report: Report) -> str:
+def index(reports: Sequence[Report], address: str = "#{}") -> str:
+    """The claims as a table; ``address`` says where each one's section lies, with its id for the braces."""
+    rows = "".join(_index_row(report, address.format(escape(report.claim.id))) for report in reports)
+    head = "<tr><th>Claim<th>Title<th>Source<th>Verdict<th>Routes<th>Seconds</tr>"
+    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+def _index_row(report: Report, address: str) -> str:
     c = report.claim
     return (
-        "<tr><td><a"
-        f' href="#{escape(c.id)}">{escape(c.id)}</a><td>{text_to_html(c.title)}<td>{escape(str(c.source))}'
-        f"<td>{badge(report)}<td>{escape(', '.join(report.routes))}<td>{report.seconds:.1f}</tr>"
+        f'<tr><td><a href="{address}">{escape(c.id)}</a><td>{text_to_html(c.title)}<td>{escape(str(c.source))}'
+        f"<td>{_badge(report)}<td>{escape(', '.join(report.routes))}<td>{report.seconds:.1f}</tr>"
     )
 
 
@@ -83,7 +86,7 @@ def section(report: Report, *, level: int = 2) -> str:
     """A claim with its checks and their evidence, as HTML under a heading of this level."""
     c = report.claim
     by_name = {(o.kind, o.name): o for o in report.outcomes}
-    heading = f"{escape(c.id)}. {text_to_html(c.title)} {badge(report)}"
+    heading = f"{escape(c.id)}. {text_to_html(c.title)} {_badge(report)}"
     parts = [f'<h{level} id="{escape(c.id)}">{heading}</h{level}>']
     parts.append(
         f"<p class=meta>{'Our own. ' if c.own else ''}{escape(str(c.source))}. Scope:"

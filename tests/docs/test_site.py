@@ -23,7 +23,7 @@ LEAST = 20  # characters; less says nothing
 def undocumented(public):
     """The names, of this one and of its public members, that have no docstring of their own or of a base of ours."""
     value = public.value
-    if not (inspect.isclass(value) or inspect.isfunction(value) or inspect.ismodule(value)):
+    if not (callable(value) or inspect.ismodule(value)):
         return []
     found = [] if len(inspect.getdoc(value) or "") >= LEAST else [public.name]
     if inspect.isclass(value) and value.__doc__ in {base.__doc__ for base in value.__mro__[1:]}:
