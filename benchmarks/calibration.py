@@ -25,14 +25,15 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 from gradvar import catalogue  # noqa: E402
+from gradvar.core.moments import LOGARITHMIC  # noqa: E402
+from gradvar.files.tables import write_json  # noqa: E402
 from gradvar.measure.direct import BLOCKS, samples  # noqa: E402
-from gradvar.measure.exact import exact_from_tables, finite_tables  # noqa: E402
-from gradvar.measure.statistics import BlockSums, figures  # noqa: E402
+from gradvar.measure.exact.enumerate import exact_from_tables, finite_tables  # noqa: E402
 from gradvar.policies import Bandit, Tabular  # noqa: E402
-from gradvar.report.files import write_json  # noqa: E402
+from gradvar.stats.figures import BlockSums, figures  # noqa: E402
+from gradvar.stats.intervals import interval  # noqa: E402
 from gradvar.tasks import Bandit as Rewards  # noqa: E402
 from gradvar.tasks import Lookup  # noqa: E402
-from gradvar.types import LOGARITHMIC, interval  # noqa: E402
 
 BAND = (0.93, 0.97)
 JUDGED = ("bias_factor", "trace_cov", "signal")

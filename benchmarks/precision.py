@@ -30,12 +30,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from gradvar import catalogue
+from gradvar.core.batch import Batch
+from gradvar.core.estimator import token_weights
+from gradvar.files.provenance import provenance
+from gradvar.files.tables import write_json
 from gradvar.policies import Transformer
-from gradvar.report.files import write_json
-from gradvar.report.provenance import provenance
 from gradvar.tasks import ModularAddition, Sorting
-from gradvar.train.warm import warm_start
-from gradvar.types import Batch, token_weights
+from gradvar.train.warm_start import warm_start
 
 ESTIMATORS = ("grpo", "cispo", "gspo", "gspo_token")
 WAYS = ("stored", "engine", "sampler", "trainer")

@@ -23,8 +23,8 @@ from benchmarks.bank.scene import provenance
 from gradvar.policies import Transformer
 from gradvar.tasks import ModularAddition
 from gradvar.train import arms
-from gradvar.train.config import TrainConfig, plan
-from gradvar.train.split import Training
+from gradvar.train.held_out import Training
+from gradvar.train.plan import TrainConfig, plan
 from gradvar.train.timing import shares
 from gradvar.train.trainer import Trainer
 

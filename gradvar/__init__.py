@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from gradvar import symbolic as symbolic
     from gradvar import tasks as tasks
     from gradvar import testing as testing
-    from gradvar.composition import compose as compose
-    from gradvar.config import MeasureConfig as MeasureConfig
-    from gradvar.measure.bank import ScoreBank as ScoreBank
+    from gradvar.core.batch import Batch as Batch
+    from gradvar.core.compose import compose as compose
+    from gradvar.core.estimator import Estimator as Estimator
+    from gradvar.core.estimator import Paper as Paper
+    from gradvar.core.estimator import token_weights as token_weights
+    from gradvar.core.moments import Moments as Moments
+    from gradvar.measure.bank.bank import ScoreBank as ScoreBank
     from gradvar.pieces import advantage as advantages
     from gradvar.pieces import aggregate as aggregates
     from gradvar.pieces import penalty as penalties
     from gradvar.pieces import select as selections
     from gradvar.pieces import surrogate as surrogates
-    from gradvar.studies import Study as Study
-    from gradvar.studies import measure_study as study
+    from gradvar.studies.config import MeasureConfig as MeasureConfig
+    from gradvar.studies.study import Study as Study
+    from gradvar.studies.study import measure_study as study
     from gradvar.train import arms as arms
-    from gradvar.train.config import Arm as Arm
-    from gradvar.train.config import Phase as Phase
-    from gradvar.train.config import TrainConfig as TrainConfig
     from gradvar.train.drift import drift as drift
     from gradvar.train.experiment import Experiment as Experiment
     from gradvar.train.experiment import run_experiment as experiment
-    from gradvar.train.warm import warm_start as warm_start
-    from gradvar.types import Batch as Batch
-    from gradvar.types import Estimator as Estimator
-    from gradvar.types import Moments as Moments
-    from gradvar.types import Paper as Paper
-    from gradvar.types import token_weights as token_weights
+    from gradvar.train.plan import Arm as Arm
+    from gradvar.train.plan import Phase as Phase
+    from gradvar.train.plan import TrainConfig as TrainConfig
+    from gradvar.train.warm_start import warm_start as warm_start
 
 _MODULES = {
     # estimators and what they are made of
@@ -67,21 +67,21 @@ _MODULES = {
     "testing": "gradvar.testing",
 }
 _NAMES = {
-    "Batch": "gradvar.types",
-    "Estimator": "gradvar.types",
-    "Moments": "gradvar.types",
-    "Paper": "gradvar.types",
-    "token_weights": "gradvar.types",
-    "compose": "gradvar.composition",
-    "ScoreBank": "gradvar.measure.bank",
-    "MeasureConfig": "gradvar.config",
-    "Study": "gradvar.studies",
-    "study": "gradvar.studies:measure_study",
-    "warm_start": "gradvar.train.warm",
+    "Batch": "gradvar.core.batch",
+    "Estimator": "gradvar.core.estimator",
+    "Moments": "gradvar.core.moments",
+    "Paper": "gradvar.core.estimator",
+    "token_weights": "gradvar.core.estimator",
+    "compose": "gradvar.core.compose",
+    "ScoreBank": "gradvar.measure.bank.bank",
+    "MeasureConfig": "gradvar.studies.config",
+    "Study": "gradvar.studies.study",
+    "study": "gradvar.studies.study:measure_study",
+    "warm_start": "gradvar.train.warm_start",
     "drift": "gradvar.train.drift",
-    "Arm": "gradvar.train.config",
-    "Phase": "gradvar.train.config",
-    "TrainConfig": "gradvar.train.config",
+    "Arm": "gradvar.train.plan",
+    "Phase": "gradvar.train.plan",
+    "TrainConfig": "gradvar.train.plan",
     "Experiment": "gradvar.train.experiment",
     "experiment": "gradvar.train.experiment:run_experiment",
 }

@@ -1,5 +1,5 @@
 """``python -m gradvar`` is ``gradvar``."""
 
-from gradvar.cli import main
+from gradvar.cli.main import main
 
 main()

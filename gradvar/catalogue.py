@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators.bnpo import bnpo
 from gradvar.estimators.cispo import cispo
 from gradvar.estimators.dapo import dapo
@@ -41,7 +42,6 @@ from gradvar.estimators.sapo import sapo
 from gradvar.estimators.softmax_grpo import softmax
 from gradvar.estimators.spo import spo
 from gradvar.estimators.two_grpo import grpo_contrastive, grpo_pair
-from gradvar.types import Estimator, Paper
 
 Factory = Callable[..., Estimator]
 

@@ -25,7 +25,7 @@ import numpy as np
 from kit import explore, look, row
 
 import gradvar as gv
-from gradvar.measure import laws
+from gradvar.measure.exact import closed_forms as laws
 
 look()
 

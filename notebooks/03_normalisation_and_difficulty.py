@@ -25,7 +25,7 @@ from kit import explore, look, row
 from scipy.stats import binom
 
 import gradvar as gv
-from gradvar.studies import bias_curve
+from gradvar.studies.study import bias_curve
 
 look()
 

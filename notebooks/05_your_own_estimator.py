@@ -27,7 +27,7 @@ from kit import look, row
 
 import gradvar as gv
 from gradvar.symbolic import Witness, trace
-from gradvar.symbolic.own import analyse
+from gradvar.symbolic.analyse.objective import analyse
 from gradvar.testing import check_advantage
 
 look()

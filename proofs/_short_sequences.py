@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
+from gradvar.core.moments import Moments
 from gradvar.symbolic import Bandit, ExactMoments, require, symbolic_batch, trace
-from gradvar.types import Moments
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def stopping_engine(
     estimator: Any, policy: Stopping, size: int, *, old: Stopping | None = None, **options: Any
 ) -> Moments:
     """``gradvar.measure.exact`` on the same policy, a table of logits with a stop token; ``old`` samples."""
-    from gradvar.measure.exact import exact
+    from gradvar.measure.exact.enumerate import exact
     from gradvar.policies import Tabular
     from gradvar.tasks import Lookup
 

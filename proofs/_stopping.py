@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import sympy as sp
 
-from gradvar.measure.exact import exact
+from gradvar.core.estimator import Estimator
+from gradvar.core.moments import Moments
+from gradvar.measure.exact.enumerate import exact
 from gradvar.policies import Tabular
 from gradvar.symbolic import Bandit, group_scene
 from gradvar.tasks import Lookup
-from gradvar.types import Estimator, Moments
 
 LENGTHS = (1, 2, 2)
 

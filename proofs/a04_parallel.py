@@ -5,7 +5,7 @@ import numpy as np
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,

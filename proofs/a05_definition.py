@@ -4,7 +4,7 @@ baseline."""
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import Bandit, Claim, Source, engine, equal, group_scene, require, smt_valid, symbols
 

@@ -3,7 +3,7 @@
 import numpy as np
 import sympy as sp
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,
@@ -101,7 +101,7 @@ def engine_mean(rule):
     import jax
     import jax.numpy as jnp
 
-    from gradvar.measure.exact import exact
+    from gradvar.measure.exact.enumerate import exact
     from gradvar.policies import Tabular
     from gradvar.tasks import Lookup
 

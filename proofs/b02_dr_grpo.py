@@ -4,7 +4,7 @@ import sympy as sp
 from _stopping import completions, sequence_engine, sequence_weights
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,

@@ -213,7 +213,7 @@ def cycle(other=sp.Rational(4, 5)):
     p="4/5",
 )
 def stationary(chance=sp.Rational(4, 5)):
-    from gradvar.composition import compose
+    from gradvar.core.compose import compose
     from gradvar.pieces import aggregate, surrogate
 
     now, strength, odds = sp.Rational(1, 10), 5 / (6 * sp.log(36)), sp.Rational(1, 419904)

@@ -4,7 +4,7 @@ import sympy as sp
 from _binary import standardised
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
 from gradvar.symbolic import (
     Bandit,

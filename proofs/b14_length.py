@@ -5,7 +5,7 @@ import itertools
 import sympy as sp
 from _stopping import LENGTHS, completions, sequence_engine
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, surrogate
 from gradvar.symbolic import (
     Claim,

@@ -80,8 +80,8 @@ def prefix_gradient(rewards, lengths, name="grpo"):
     import jax.numpy as jnp
     import numpy as np
 
+    from gradvar.core.batch import Batch
     from gradvar.policies import Tabular
-    from gradvar.types import Batch
 
     # Vocabulary 0 (stop), 1, 2: all rollouts start with 1; those of one more token stop after it, the others go on.
     policy = Tabular(3, 3, stop=0)

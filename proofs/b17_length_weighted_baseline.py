@@ -4,7 +4,7 @@ import sympy as sp
 from _short_sequences import less, parallel_defect, stopping, stopping_engine, token_moments
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,

@@ -5,7 +5,7 @@ import sympy as sp
 from _short_sequences import batch_moments, mean_agrees, parallel_defect, squared_sine
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,

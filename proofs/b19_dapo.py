@@ -6,7 +6,7 @@ import sympy as sp
 from _short_sequences import mean_agrees, mixed_only, parallel_defect, stopping, stopping_engine
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import (
     Bandit,

@@ -6,7 +6,7 @@ import sympy as sp
 from _short_sequences import mean_agrees, parallel_defect, stopping, stopping_engine
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import Claim, Exhibit, Source, Witness, equal, group_scene, require, smt_valid
 

@@ -4,7 +4,7 @@ import jax
 import sympy as sp
 from _short_sequences import mean_agrees, stopping, stopping_engine
 
-from gradvar.composition import compose, no_penalty
+from gradvar.core.compose import compose, no_penalty
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
 from gradvar.symbolic import Claim, Exhibit, Source, equal, require, symbols, trace, vanishes
 

@@ -6,7 +6,7 @@ from typing import Any
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import (
     Claim,

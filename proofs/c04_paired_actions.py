@@ -4,7 +4,7 @@ import sympy as sp
 from _short_sequences import mean_agrees, parallel_defect
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import aggregate, penalty, surrogate
 from gradvar.symbolic import Bandit, Claim, Exhibit, Source, engine, equal, group_scene, require, smt_valid
 

@@ -3,7 +3,7 @@
 import sympy as sp
 from _short_sequences import mean_agrees, stopping, stopping_engine, token_moments
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import aggregate, surrogate
 from gradvar.symbolic import Claim, Exhibit, Source, equal, over_binomial_symbolic, over_rollouts
 

@@ -96,7 +96,7 @@ def loaded_by(code: str) -> set[str]:
         ("import gradvar", {"jax", "sympy", "hypothesis", "matplotlib", "numpy"}),
         ("import gradvar.testing", {"jax", "sympy", "torch", "equinox"}),
         ("import gradvar.testing.plugin", {"jax", "sympy", "torch", "numpy", "hypothesis"}),
-        ("import gradvar.cli; gradvar.cli._commands()", {"jax", "sympy", "matplotlib", "scipy"}),
+        ("import gradvar.cli.main; gradvar.cli.main._commands()", {"jax", "sympy", "matplotlib", "scipy"}),
         ("from gradvar import catalogue", {"sympy", "hypothesis", "matplotlib"}),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
     ("arguments", "code"), [(["cite", "grpo"], 141), (["list"], 1)]
 )  # Rich has a code of its own
 def test_a_closed_pipe_is_no_crash(arguments, code):
-    command = [sys.executable, "-c", "from gradvar.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from gradvar.cli.main import main; main()", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         said = process.stderr.read()

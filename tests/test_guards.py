@@ -44,7 +44,7 @@ def test_the_linter_sees_a_planted_fault(folder):
 def test_the_type_checker_sees_a_planted_fault(tmp_path):
     pytest.importorskip("mypy", reason="the dev extra is not installed")
     bad = tmp_path / "planted.py"
-    bad.write_text("from gradvar.config import MeasureConfig\nx: int = MeasureConfig().out\n")
+    bad.write_text("from gradvar.studies.config import MeasureConfig\nx: int = MeasureConfig().out\n")
     done = run("mypy", "--config-file", "pyproject.toml", str(bad))
     assert done.returncode == 1, done.stdout
     assert "Incompatible types in assignment" in done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from gradvar import cli
+from gradvar.cli import main as cli
 from gradvar.measure import ScoreBank
 from gradvar.symbolic import load, proofs_folder
 from gradvar.testing import check_advantage

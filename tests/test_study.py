@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import gradvar as gv
-from gradvar import cli, config
-from gradvar.config import MeasureConfig
-from gradvar.studies import bias_curve, variants
+from gradvar.cli import main as cli
+from gradvar.studies import config
+from gradvar.studies.config import MeasureConfig
+from gradvar.studies.study import bias_curve, variants
 
 SMALL = {
     "policies": ("bandit",),
@@ -205,7 +206,7 @@ def _refuse(*_, **__):
 
 
 def test_a_disk_that_fills_up_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("gradvar.studies.write_csv", _refuse)
+    monkeypatch.setattr("gradvar.studies.study.write_csv", _refuse)
     assert cli.run(["measure", *ARGUMENTS, "--rollouts", "8", "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr()
     assert "could not be written (Permission denied)" in said.err
@@ -217,14 +218,14 @@ def test_an_interrupt_is_one_line_and_writes_nothing(tmp_path, capsys, monkeypat
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gradvar.studies.measure_study", interrupt)
+    monkeypatch.setattr("gradvar.studies.study.measure_study", interrupt)
     assert cli.run(["measure", *ARGUMENTS, "--rollouts", "8", "--out", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err == "gradvar: interrupted\n"
     assert not (tmp_path / "out").exists()
 
 
 def test_a_failed_write_leaves_nothing_half_written(study, tmp_path, monkeypatch):
-    from gradvar.report import files
+    from gradvar.files import tables as files
 
     monkeypatch.setattr(
         files.csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(OSError("disk full"))

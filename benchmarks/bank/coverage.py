@@ -22,16 +22,16 @@ from scipy.stats import t as student
 
 from benchmarks.bank.scene import provenance
 from gradvar import catalogue
-from gradvar.measure.contract import design
-from gradvar.measure.evaluation import POSITIVE
-from gradvar.measure.exact import exact_from_tables, finite_tables
-from gradvar.measure.intervals import jackknife_error, leave_one_out
-from gradvar.measure.record import record
-from gradvar.measure.statistics import BlockSums, figures
+from gradvar.measure.bank.evaluate import POSITIVE
+from gradvar.measure.bank.partition import design
+from gradvar.measure.bank.record import record
+from gradvar.measure.exact.enumerate import exact_from_tables, finite_tables
 from gradvar.policies import Bandit, Tabular
+from gradvar.stats.figures import BlockSums, figures
+from gradvar.stats.intervals import interval
+from gradvar.stats.leave_one_out import jackknife_error, leave_one_out
 from gradvar.tasks import Bandit as RewardTable
 from gradvar.tasks import Lookup
-from gradvar.types import interval
 
 NAMES = ("rloo", "dr_grpo", "grpo", "dapo", "gspo", "cispo", "opo", "ppo")
 GROUPS = (2, 3, 4, 8)

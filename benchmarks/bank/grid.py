@@ -32,10 +32,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.bank.scene import GROUP_SIZES, Containing, grid, moved, provenance, transformer
-from gradvar.measure.bank import ScoreBank
-from gradvar.measure.contract import design, quadratics
-from gradvar.measure.record import record, score_rows
-from gradvar.measure.rollouts import batch_of
+from gradvar.measure.bank.bank import ScoreBank
+from gradvar.measure.bank.partition import design, quadratics
+from gradvar.measure.bank.record import record, score_rows
+from gradvar.measure.bank.sample import batch_of
 
 REPLICATES = 200
 

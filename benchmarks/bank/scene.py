@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from gradvar import catalogue
-from gradvar.policies.transformer import Transformer
-from gradvar.policies.transformer_config import TransformerConfig
-from gradvar.types import Estimator
+from gradvar.core.estimator import Estimator
+from gradvar.policies.transformer.config import TransformerConfig
+from gradvar.policies.transformer.policy import Transformer
 
 CLIPS = (0.1, 0.2, 0.3)
 GROUP_SIZES = (2, 4, 8, 16, 32)

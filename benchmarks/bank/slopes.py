@@ -25,10 +25,10 @@ import numpy as np
 
 from benchmarks.bank.scene import Containing, moved, provenance, transformer
 from gradvar import catalogue
-from gradvar.measure.bank import ScoreBank
-from gradvar.measure.passes import Sketch, row_images
-from gradvar.measure.record import record
-from gradvar.policies.transformer import Transformer
+from gradvar.gradients.per_rollout import Sketch, row_images
+from gradvar.measure.bank.bank import ScoreBank
+from gradvar.measure.bank.record import record
+from gradvar.policies.transformer.policy import Transformer
 
 PROMPTS = 8
 NAMES = ("rloo", "grpo", "dapo", "gspo")

@@ -29,10 +29,11 @@ jax.config.update("jax_enable_x64", True)
 import numpy as np  # noqa: E402
 
 from gradvar import catalogue  # noqa: E402
-from gradvar.composition import compose  # noqa: E402
+from gradvar.core.batch import Batch  # noqa: E402
+from gradvar.core.compose import compose  # noqa: E402
+from gradvar.core.estimator import token_weights  # noqa: E402
 from gradvar.pieces import advantage, aggregate, surrogate  # noqa: E402
 from gradvar.testing import LossBatch, LossTarget, advantage_target, loss_target  # noqa: E402
-from gradvar.types import Batch, token_weights  # noqa: E402
 
 PROMPTS, GROUP, TIME, BATCHES = 3, 4, 5, 40
 TOLERANCE = 1e-6  # both sides in float64, except where a trainer casts to float32: then 1e-5

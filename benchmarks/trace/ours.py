@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from benchmarks.bank.scene import transformer
-from gradvar.measure.passes import score
-from gradvar.measure.trace import score_trace
-from gradvar.policies.transformer import Transformer
+from gradvar.gradients.per_rollout import score
+from gradvar.gradients.score_trace import score_trace
+from gradvar.policies.transformer.policy import Transformer
 
 PAST = 6
 SIZES = {"small": (512, 32), "large": (64, 64)}

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradvar.commands.prove import select
+from gradvar.cli.prove import select
 from gradvar.symbolic import load
 from gradvar.symbolic.book import index, section
-from gradvar.symbolic.claim import Report
-from gradvar.symbolic.runner import verify_all
+from gradvar.symbolic.claims.claim import Report
+from gradvar.symbolic.claims.run import verify_all
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = {

@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 import gradvar
-from gradvar import catalogue, cli
+from gradvar import catalogue
+from gradvar.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = {  # pages that live beside what they are about

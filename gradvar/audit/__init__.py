@@ -1,7 +1,7 @@
 """Audit: what the rewards of rollout dumps show, read from what trainers write. NumPy and Arrow only; no JAX."""
 
-from gradvar.audit.layout import FORMATS as FORMATS
-from gradvar.audit.layout import Columns as Columns
+from gradvar.audit.columns import FORMATS as FORMATS
+from gradvar.audit.columns import Columns as Columns
 
 try:
     import pyarrow as _pyarrow  # noqa: F401
@@ -10,6 +10,6 @@ except ImportError:
         "pyarrow: not installed, and dumps are read with it; pip install 'gradvar[parquet]'"
     ) from None
 
-from gradvar.audit.report import write_prompts as write_prompts
 from gradvar.audit.run import Audit as Audit
 from gradvar.audit.run import audit as audit
+from gradvar.audit.text import write_prompts as write_prompts

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradvar.audit.cells import Cells
 from gradvar.audit.estimators import RATES, Estimate
-from gradvar.audit.figures import Prompts, Step
-from gradvar.audit.intervals import Clusters, Share
-from gradvar.audit.sizes import Size
+from gradvar.audit.group_sizes import Size
+from gradvar.audit.reward_counts import Cells
+from gradvar.audit.statistics import Prompts, Step
+from gradvar.stats.shares import Clusters, Share
 
 
 def advice(

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
 from gradvar.audit.blocks import Block
-from gradvar.audit.faults import Faults
-from gradvar.audit.layout import Layout
+from gradvar.audit.columns import Layout
+from gradvar.audit.malformed import Faults
 
 _NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 LARGEST = 1e100  # the squares of larger rewards overflow

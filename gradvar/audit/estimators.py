@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradvar.audit.cells import Cells
-from gradvar.audit.figures import Success
+from gradvar.audit.reward_counts import Cells
 from gradvar.audit.schemes import COMPARED, Rewards, prompt_weights, scheme
+from gradvar.audit.statistics import Success
 
 RATES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 _QUANTILES = (0.5, 0.9, 0.99, 0.999)

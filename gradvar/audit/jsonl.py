@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.json
 
 from gradvar.audit.blocks import Block, Unreadable, flat
-from gradvar.audit.faults import Faults, one_line
-from gradvar.audit.layout import Layout
+from gradvar.audit.columns import Layout
+from gradvar.audit.malformed import Faults, one_line
 
 BLOCK = 1 << 22
 LONGEST = 1 << 26  # a longer line is named, not read

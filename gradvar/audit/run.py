@@ -14,11 +14,16 @@ from typing import IO, Any
 from gradvar.audit import jsonl, tables
 from gradvar.audit.advice import advice
 from gradvar.audit.blocks import Block, Unreadable
-from gradvar.audit.cells import Cells, Tally
 from gradvar.audit.clean import Names, clean
+from gradvar.audit.columns import FORMATS, Columns, Layout, detect
 from gradvar.audit.estimators import Advantages, Estimate, advantages, compare
-from gradvar.audit.faults import Faults, one_line
-from gradvar.audit.figures import (
+from gradvar.audit.findings import Finding, suspicions
+from gradvar.audit.group_sizes import Size, curve
+from gradvar.audit.logged_advantages import Written, written
+from gradvar.audit.malformed import Faults, one_line
+from gradvar.audit.reward_counts import Cells, Tally
+from gradvar.audit.schemes import Rewards, scheme
+from gradvar.audit.statistics import (
     Bin,
     Prompts,
     PromptTable,
@@ -30,11 +35,6 @@ from gradvar.audit.figures import (
     steps,
     success,
 )
-from gradvar.audit.layout import FORMATS, Columns, Layout, detect
-from gradvar.audit.schemes import Rewards, scheme
-from gradvar.audit.sizes import Size, curve
-from gradvar.audit.suspicions import Finding, suspicions
-from gradvar.audit.written import Written, written
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet", ".jsonl.gz", ".ndjson.gz", ".csv.gz")
 Progress = Callable[[str, float], object]
@@ -75,7 +75,7 @@ class Audit:
         return bool(self.findings)
 
     def __str__(self) -> str:
-        from gradvar.audit.report import text
+        from gradvar.audit.text import text
 
         return text(self)
 

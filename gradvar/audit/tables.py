@@ -14,8 +14,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from gradvar.audit.blocks import Block, Unreadable, flat
-from gradvar.audit.faults import Faults, one_line
-from gradvar.audit.layout import Layout
+from gradvar.audit.columns import Layout
+from gradvar.audit.malformed import Faults, one_line
 
 BATCH = 1 << 16  # rows at once, at most
 _BYTES = 1 << 24  # of a batch, about

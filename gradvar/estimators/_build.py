@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gradvar.composition import no_penalty
+from gradvar.core.compose import no_penalty
 from gradvar.pieces import penalty
 from gradvar.pieces._wrap import Piece
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradvar.types import Batch
+from gradvar.core.batch import Batch
 
 PairValues = Float[Array, "prompt group group"]
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, nonnegative
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Estimator, Paper
 
 
 def cispo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 1.0, clip_high: float = 4.0) -> Estimator:

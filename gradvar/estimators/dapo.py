@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from gradvar.composition import compose, everything
+from gradvar.core.compose import compose, everything
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, nonnegative
 from gradvar.pieces import advantage, aggregate, select, surrogate
-from gradvar.types import Estimator, Paper
 
 
 def dapo(

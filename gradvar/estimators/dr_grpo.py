@@ -7,11 +7,11 @@ Z. Liu et al., "Understanding R1-Zero-like training: A critical perspective", ar
 
 from __future__ import annotations
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, k3_loss
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Estimator, Paper
 
 
 def dr_grpo(*, clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0) -> Estimator:

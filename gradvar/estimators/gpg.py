@@ -12,11 +12,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import nonnegative
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Estimator, Paper
 
 
 def gpg(*, f_norm: Literal["none", "std"] = "none", ddof: int = 1, eps: float = 1e-6) -> Estimator:

@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, k3_loss, nonnegative
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Estimator, Paper
 
 PAPER = Paper(
     "DeepSeekMath: Pushing the limits of mathematical reasoning in open language models",

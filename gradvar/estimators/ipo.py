@@ -11,11 +11,12 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradvar.composition import batch_arrays
+from gradvar.core.batch import Batch
+from gradvar.core.compose import batch_arrays
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import positive
 from gradvar.estimators._pairs import gaps, mean_over_pairs, sequence_log_ratio
-from gradvar.types import Batch, Estimator, Paper
 
 
 def ipo(*, beta: float = 0.1) -> Estimator:

@@ -19,12 +19,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradvar.composition import batch_arrays
+from gradvar.core.batch import Batch
+from gradvar.core.compose import batch_arrays
+from gradvar.core.estimator import Estimator, Objective, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import positive
 from gradvar.estimators._pairs import sequence_log_ratio
 from gradvar.pieces import advantage
-from gradvar.types import Batch, Estimator, Objective, Paper
 
 _TITLE = "Listwise policy optimization: Group-based RLVR as target-projection on the LLM response simplex"
 PerRollout = Float[Array, "prompt group"]

@@ -13,10 +13,10 @@ Weaver, N. Tao (UAI 2001).
 
 from __future__ import annotations
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Estimator, Paper
 
 
 def reinforce() -> Estimator:

@@ -13,11 +13,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from gradvar.composition import compose, no_penalty
+from gradvar.core.compose import compose, no_penalty
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, nonnegative
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
-from gradvar.types import Estimator, Paper
 
 Over = Literal["rollouts", "tokens"]
 _TITLE = "REINFORCE++: Stabilizing critic-free policy optimization with global normalization"

@@ -10,10 +10,10 @@ Given the parameters the greedy rollout is a constant of the prompt, so ghat is 
 
 from __future__ import annotations
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Estimator, Paper
 
 
 def remax() -> Estimator:

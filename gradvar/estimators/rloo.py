@@ -11,10 +11,10 @@ The baseline of rollout i is independent of it, so ghat is unbiased for any rewa
 
 from __future__ import annotations
 
-from gradvar.composition import compose
+from gradvar.core.compose import compose
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Estimator, Paper
 
 
 def rloo() -> Estimator:

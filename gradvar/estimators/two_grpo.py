@@ -18,11 +18,12 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradvar.composition import batch_arrays
+from gradvar.core.batch import Batch
+from gradvar.core.compose import batch_arrays
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clip_range, nonnegative
 from gradvar.estimators._pairs import gaps, mean_over_pairs
-from gradvar.types import Batch, Estimator, Paper
 
 _TITLE = "It takes two: Your GRPO is secretly DPO"
 PerRollout = Float[Array, "prompt group"]

@@ -3,25 +3,25 @@
 None of them knows which estimator it measures: they receive an objective.
 """
 
-from gradvar.measure.advise import advise as advise
-from gradvar.measure.advise_rewards import advise_rewards as advise_rewards
-from gradvar.measure.bank import ScoreBank as ScoreBank
+from gradvar.gradients.score_trace import ScoreTrace as ScoreTrace
+from gradvar.gradients.score_trace import score_trace as score_trace
+from gradvar.measure.advise.estimator_choice import choose as choose
+from gradvar.measure.advise.from_rewards import advise_rewards as advise_rewards
+from gradvar.measure.advise.group_size import advise as advise
+from gradvar.measure.bank.bank import ScoreBank as ScoreBank
+from gradvar.measure.bank.long import record_long as record_long
+from gradvar.measure.bank.record import record as record
+from gradvar.measure.bank.summary import Summary as Summary
 from gradvar.measure.direct import direct as direct
 from gradvar.measure.direct import direct_many as direct_many
-from gradvar.measure.exact import TooLarge as TooLarge
-from gradvar.measure.exact import exact as exact
-from gradvar.measure.exact import exact_from_tables as exact_from_tables
-from gradvar.measure.exact import finite_tables as finite_tables
-from gradvar.measure.laws import FourNumbers as FourNumbers
-from gradvar.measure.laws import UStatisticNumbers as UStatisticNumbers
-from gradvar.measure.laws import four_number_law as four_number_law
-from gradvar.measure.laws import four_numbers as four_numbers
-from gradvar.measure.laws import ustatistic_law as ustatistic_law
-from gradvar.measure.laws import ustatistic_numbers as ustatistic_numbers
-from gradvar.measure.long import record_long as record_long
-from gradvar.measure.record import record as record
-from gradvar.measure.schemes import choose as choose
-from gradvar.measure.summary import Summary as Summary
-from gradvar.measure.trace import ScoreTrace as ScoreTrace
-from gradvar.measure.trace import score_trace as score_trace
-from gradvar.measure.verifier import Verifier as Verifier
+from gradvar.measure.exact.closed_forms import FourNumbers as FourNumbers
+from gradvar.measure.exact.closed_forms import UStatisticNumbers as UStatisticNumbers
+from gradvar.measure.exact.closed_forms import four_number_law as four_number_law
+from gradvar.measure.exact.closed_forms import four_numbers as four_numbers
+from gradvar.measure.exact.closed_forms import ustatistic_law as ustatistic_law
+from gradvar.measure.exact.closed_forms import ustatistic_numbers as ustatistic_numbers
+from gradvar.measure.exact.enumerate import TooLarge as TooLarge
+from gradvar.measure.exact.enumerate import exact as exact
+from gradvar.measure.exact.enumerate import exact_from_tables as exact_from_tables
+from gradvar.measure.exact.enumerate import finite_tables as finite_tables
+from gradvar.tasks.verifier import Verifier as Verifier

@@ -16,23 +16,16 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.measure.devices import Devices, workers
-from gradvar.measure.exact import check_group_size
-from gradvar.measure.scene import Tables, tabulate
-from gradvar.measure.side import NAMES, Side, exact_side, pilot_side
-from gradvar.measure.stages import Sums, draw_of, fresh_of, pull_of, roll_of, sums_of, weights_of
-from gradvar.measure.statistics import FIGURES, BlockSums, figures
-from gradvar.types import (
-    Batch,
-    Estimator,
-    FinitePolicy,
-    FiniteTask,
-    Moments,
-    Objective,
-    Policy,
-    Task,
-    as_estimator,
-)
+from gradvar.core.batch import Batch
+from gradvar.core.devices import Devices, workers
+from gradvar.core.estimator import Estimator, Objective, as_estimator
+from gradvar.core.moments import Moments
+from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
+from gradvar.measure.baselines import NAMES, Side, exact_side, pilot_side
+from gradvar.measure.direct_stages import Sums, draw_of, fresh_of, pull_of, roll_of, sums_of, weights_of
+from gradvar.measure.exact.enumerate import check_group_size
+from gradvar.measure.exact.tables import Tables, tabulate
+from gradvar.stats.figures import FIGURES, BlockSums, figures
 
 Progress = Callable[[int, int], None]
 

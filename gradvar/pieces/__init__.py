@@ -1,1 +1,1 @@
-"""What estimators are made of: pure functions of arrays, put together by ``gradvar.composition``."""
+"""What estimators are made of: pure functions of arrays, put together by ``gradvar.core.compose``."""

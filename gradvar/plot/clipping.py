@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
 from gradvar import catalogue
+from gradvar.core.batch import Batch
+from gradvar.core.estimator import Estimator, token_weights
 from gradvar.plot.style import axes_of, colour, faint, legend, name
-from gradvar.types import Batch, Estimator, token_weights
 
 RATIOS = np.exp(np.linspace(np.log(0.4), np.log(2.5), 421))
 

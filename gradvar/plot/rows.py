@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradvar.types import Moments
+from gradvar.core.moments import Moments
 
 Row = Mapping[str, Any]
 Series = dict[str, list[dict[str, Any]]]

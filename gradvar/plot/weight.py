@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from gradvar.core.estimator import Estimator
 from gradvar.plot.clipping import known
 from gradvar.plot.style import DASHES, MARKERS, axes_of, colour, faint, legend, name, value_scale
-from gradvar.studies import bias_curve
-from gradvar.types import Estimator
+from gradvar.studies.study import bias_curve
 
 RATES = np.concatenate([[0.005, 0.01, 0.02], np.linspace(0.04, 0.96, 24), [0.98, 0.99, 0.995]])
 

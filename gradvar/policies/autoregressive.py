@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.policies.common import check_completions, check_number, check_tokens, rollout_keys, stop_mask
+from gradvar.policies.sampler import check_completions, check_number, check_tokens, rollout_keys, stop_mask
 
 
 class Form(NamedTuple):

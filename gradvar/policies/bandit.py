@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from gradvar.policies.common import check_completions, check_indices, check_number, draw, rollout_keys
+from gradvar.policies.sampler import check_completions, check_indices, check_number, draw, rollout_keys
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.policies.common import (
+from gradvar.policies.sampler import (
     check_completions,
     check_indices,
     check_number,

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterable
 
 from gradvar import catalogue
-from gradvar.report.provenance import version
-from gradvar.types import Paper
+from gradvar.core.estimator import Paper
+from gradvar.files.provenance import version
 
 _ARXIV = re.compile(r"\b(\d{2})(\d{2})\.(\d{4,5})(v\d+)?\b")
 _NAME = r"(?:(?:[A-Z]\.(?:-[A-Z]\.)*\s)+(?:van\s|von\s|de\s)?[A-Z][\w'-]+|[A-Z][a-z]+[A-Z]\w*)"

@@ -10,9 +10,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gradvar import plot
+from gradvar.files.tables import write_whole
 from gradvar.plot.rows import panels
-from gradvar.report.files import write_whole
-from gradvar.studies import Study, variants
+from gradvar.studies.study import Study, variants
 
 _BARS = "(bars are 95 % intervals; points without one are exact)"
 

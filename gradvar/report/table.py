@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from gradvar.studies import Result, Study
+from gradvar.studies.study import Result, Study
 
 COLUMNS = {
     "bias_factor": "bias factor",

@@ -1,8 +1,10 @@
 """Proofs about the code that ships: tracing, exact checks, claims."""
 
-from gradvar.symbolic.claim import Claim, Exhibit, Report, Source, verify
-from gradvar.symbolic.enumerate import Bandit, ExactMoments, group_moments, mixture, weights_of
-from gradvar.symbolic.expectation import (
+from gradvar.symbolic.claims.claim import Claim, Exhibit, Report, Source, verify
+from gradvar.symbolic.claims.ledger import load, proofs_folder
+from gradvar.symbolic.decide.enumerate import Bandit, ExactMoments, group_moments, mixture, weights_of
+from gradvar.symbolic.decide.equality import Rejected, enumerate_rationals, equal, identity, require, vanishes
+from gradvar.symbolic.decide.expectation import (
     centred_score_moments,
     falling,
     over_binomial,
@@ -10,14 +12,12 @@ from gradvar.symbolic.expectation import (
     over_rollouts,
     prompt_weight,
 )
-from gradvar.symbolic.library import load, proofs_folder
-from gradvar.symbolic.numbers import Undecided, exact_sign, rational
-from gradvar.symbolic.regions import Region, explore
-from gradvar.symbolic.rules import Unreadable
-from gradvar.symbolic.scenes import Scene, engine, engines_agree, group_scene
-from gradvar.symbolic.smt import find_point, smt_valid
-from gradvar.symbolic.trace import Witness, jaxpr_text, symbolic_batch, symbols, trace
-from gradvar.symbolic.verify import Rejected, enumerate_rationals, equal, identity, require, vanishes
+from gradvar.symbolic.decide.numbers import Undecided, exact_sign, rational
+from gradvar.symbolic.decide.regions import Region, explore
+from gradvar.symbolic.decide.smt import find_point, smt_valid
+from gradvar.symbolic.group import Scene, engine, engines_agree, group_scene
+from gradvar.symbolic.read.elementwise import Unreadable
+from gradvar.symbolic.read.trace import Witness, jaxpr_text, symbolic_batch, symbols, trace
 
 __all__ = [
     "Bandit",

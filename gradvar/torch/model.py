@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch.func import functional_call
 
-from gradvar.torch.given import Given, arrange
+from gradvar.torch.arrays import Given, arrange
 
 Only = str | Callable[[str, torch.Tensor], bool] | None
 State = Mapping[str, torch.Tensor]

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from gradvar.measure.bank import Rows, ScoreBank, Scores
-from gradvar.measure.passes import Sketch
-from gradvar.measure.record import find_basis
-from gradvar.measure.rollouts import Pool
-from gradvar.torch import passes
-from gradvar.torch.given import Given, arrange, by_rollout
+from gradvar.core.estimator import Estimator, Objective, as_estimator
+from gradvar.gradients.per_rollout import Sketch
+from gradvar.measure.bank.bank import Rows, ScoreBank, Scores
+from gradvar.measure.bank.record import find_basis
+from gradvar.measure.bank.sample import Pool
+from gradvar.torch import gradients as passes
+from gradvar.torch.arrays import Given, arrange, by_rollout
+from gradvar.torch.gradients import Way
 from gradvar.torch.model import (
     Only,
     check_model,
@@ -28,8 +30,6 @@ from gradvar.torch.model import (
     few_rows,
     row_logprobs,
 )
-from gradvar.torch.passes import Way
-from gradvar.types import Estimator, Objective, as_estimator
 
 Map = Literal["auto", "identity", "gram", "rademacher", "gaussian", "hashed"]
 _MAPS = ("auto", "identity", "gram", "rademacher", "gaussian", "hashed")
@@ -84,7 +84,7 @@ def record(
 
     ``estimators``, ``cuts``, ``map``, ``width``, ``cross``, ``memory`` (bytes), ``tolerance``: as in
     ``gradvar.measure.record``. ``chunk``: rows of a pass. ``way``: how per-row gradients are formed, see
-    ``gradvar.torch.passes``. Gradients are in the precision of the weights: for figures that are meant to be exact
+    ``gradvar.torch.gradients``. Gradients are in the precision of the weights: for figures that are meant to be exact
     give ``model.float()`` or ``model.double()``, not half precision. The model is run in evaluation mode and left as
     it was. Raises ``ValueError``, in one line, on what does not fit, before gradients are taken where possible.
     """

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradvar import catalogue
-from gradvar.composition import batch_arrays, compose
+from gradvar.core.batch import Batch
+from gradvar.core.compose import batch_arrays, compose
+from gradvar.core.estimator import Estimator, Paper
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
-from gradvar.train.config import Arm, Phase
-from gradvar.types import Batch, Estimator, Paper
+from gradvar.train.plan import Arm, Phase
 
 SIZES = (2, 4, 8, 16)
 

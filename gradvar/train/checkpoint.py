@@ -22,9 +22,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from gradvar.disk import Lock as Lock
-from gradvar.disk import claim as claim
-from gradvar.disk import differing as differing
+from gradvar.files.atomic import Lock as Lock
+from gradvar.files.atomic import claim as claim
+from gradvar.files.atomic import differing as differing
 
 Row = Mapping[str, Any]
 

@@ -11,8 +11,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from gradvar.policies import Transformer, network
-from gradvar.types import Batch, Estimator
+from gradvar.core.batch import Batch
+from gradvar.core.estimator import Estimator
+from gradvar.policies import Transformer
+from gradvar.policies.transformer import network
 
 
 def init(policy: Any, params: PyTree) -> PyTree:

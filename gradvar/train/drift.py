@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from gradvar.types import Batch, Estimator, Policy, Task
+from gradvar.core.batch import Batch
+from gradvar.core.estimator import Estimator
+from gradvar.core.protocols import Policy, Task
 
 _MADE = ("logp_ref", "logp_sampler", "greedy_rewards")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.types import Policy, Task
+from gradvar.core.protocols import Policy, Task
 
 _RIGHT = 1 - 1e-6  # a graded reward counts as a pass where all of it is earned
 

@@ -14,19 +14,19 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradvar.core.progress import Monitor, Silent
 from gradvar.policies import Transformer
+from gradvar.stats.bootstrap import Comparison, Estimate, bootstrap, compare, interquartile_mean, profile
 from gradvar.tasks import Countdown, ModularAddition, PartialAddition, Sorting, Verification
 from gradvar.train import arms as catalogue_of_arms
 from gradvar.train.checkpoint import Lock
-from gradvar.train.config import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
+from gradvar.train.gradient_noise import Probe, rank_correlation
+from gradvar.train.held_out import Training
 from gradvar.train.loop import Run, train
-from gradvar.train.monitor import Monitor, Silent
-from gradvar.train.noise import Probe, rank_correlation
-from gradvar.train.retention import Comparison, Estimate, bootstrap, compare, interquartile_mean, profile
-from gradvar.train.split import Training
+from gradvar.train.plan import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
 from gradvar.train.step import Stepper
 from gradvar.train.trainer import Trainer
-from gradvar.train.warm import WarmStart, warm_start
+from gradvar.train.warm_start import WarmStart, warm_start
 
 TASKS: dict[str, Callable[[], Any]] = {
     "addition": lambda: ModularAddition(digits=2),

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
-from gradvar.measure.devices import agreed
+from gradvar.core.devices import agreed
 from gradvar.train.checkpoint import Checkpoints, Metrics, claim
-from gradvar.train.config import Plan
+from gradvar.train.plan import Plan
 from gradvar.train.step import METRICS, Drawn, State
 from gradvar.train.trainer import CHUNK, Trainer
 

@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.measure.side import score_squares
+from gradvar.core.batch import Batch
+from gradvar.core.estimator import Estimator
+from gradvar.core.protocols import Policy, Task
+from gradvar.measure.baselines import score_squares
 from gradvar.train import critic as critics
-from gradvar.types import Batch, Estimator, Policy, Task
 
 SUPPLIED = ("logp_ref", "logp_sampler", "greedy_rewards", "values", "baseline", "score_squares")
 """The optional fields of a batch that training can fill."""

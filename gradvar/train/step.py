@@ -15,8 +15,11 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar import catalogue
+from gradvar.core.batch import Batch
+from gradvar.core.estimator import Estimator
+from gradvar.core.protocols import Policy, Task
 from gradvar.train import critic as critics
-from gradvar.train.config import Arm, Phase, Plan
+from gradvar.train.plan import Arm, Phase, Plan
 from gradvar.train.rollouts import (
     SUPPLIED,
     Decision,
@@ -30,7 +33,6 @@ from gradvar.train.rollouts import (
     nothing,
     score,
 )
-from gradvar.types import Batch, Estimator, Policy, Task
 
 METRICS = ("reward", "equal", "length", "objective", "grad_norm", "log_ratio", "critic_loss", "learning_rate")
 _MEMORY = 0.9  # of the running mean reward that serves as a constant baseline

@@ -20,10 +20,10 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
-from gradvar.train.config import Plan
+from gradvar.core.protocols import Policy, Task
 from gradvar.train.evaluate import evaluate
+from gradvar.train.plan import Plan
 from gradvar.train.step import METRICS, Limits, State, Stepper, streams
-from gradvar.types import Policy, Task
 
 CHUNK = 50
 """Steps of one call at most: what a progress bar and a limit of time can see."""

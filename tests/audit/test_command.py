@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from gradvar import cli
-from gradvar.audit.intervals import jeffreys
+from gradvar.cli import main as cli
+from gradvar.stats.shares import jeffreys
 from tests.audit import dumps
 
 

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from gradvar.audit import audit, cells, intervals, schemes, sizes
+from gradvar.audit import audit, schemes
+from gradvar.audit import group_sizes as sizes
+from gradvar.audit import reward_counts as cells
+from gradvar.stats import shares as intervals
 from tests.audit import dumps, reference
 
 CASES = {

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import beta, binomtest
 
-from gradvar.audit.intervals import Clusters, jeffreys, wilson
+from gradvar.stats.shares import Clusters, jeffreys, wilson
 
 REPLICATES = 600
 

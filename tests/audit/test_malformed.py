@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gradvar.audit import audit, faults, jsonl, tables
+from gradvar.audit import audit, jsonl, tables
+from gradvar.audit import malformed as faults
 from tests.audit import dumps
 
 GOOD = {"prompt": "a", "reward": 1.0, "step": 1}

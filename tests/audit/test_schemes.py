@@ -6,12 +6,12 @@ import pytest
 
 from gradvar import catalogue
 from gradvar.audit import schemes
+from gradvar.audit.group_sizes import curve
 from gradvar.audit.schemes import Rewards
-from gradvar.audit.sizes import curve
-from gradvar.composition import required
+from gradvar.core.compose import required
 from gradvar.measure import advise_rewards
-from gradvar.measure.advise_rewards import informative
-from gradvar.measure.summary import prompt_weight
+from gradvar.measure.advise.from_rewards import informative
+from gradvar.measure.bank.summary import prompt_weight
 
 
 def piece(name):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.measure.exact import finite_tables
-from gradvar.measure.record import record
+from gradvar.measure.bank.record import record
+from gradvar.measure.exact.enumerate import finite_tables
 from gradvar.policies import Tabular
 from gradvar.tasks import Lookup
 

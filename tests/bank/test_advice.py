@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.commands.advise import Advise, run
-from gradvar.composition import compose
-from gradvar.measure.advise import _sizes, _within, advise
-from gradvar.measure.advise_rewards import advise_rewards, informative
-from gradvar.measure.exact import exact_from_tables, finite_tables
-from gradvar.measure.intervals import jackknife_error
-from gradvar.measure.laws import four_numbers, ustatistic_law, ustatistic_numbers
-from gradvar.measure.record import record
-from gradvar.measure.schemes import _progress, by_successes, choose
-from gradvar.measure.summary import Summary, prompt_numbers
+from gradvar.cli.advise import Advise, run
+from gradvar.core.compose import compose
+from gradvar.measure.advise.estimator_choice import _progress, by_successes, choose
+from gradvar.measure.advise.from_rewards import advise_rewards, informative
+from gradvar.measure.advise.group_size import _sizes, _within, advise
+from gradvar.measure.bank.record import record
+from gradvar.measure.bank.summary import Summary, prompt_numbers
+from gradvar.measure.exact.closed_forms import four_numbers, ustatistic_law, ustatistic_numbers
+from gradvar.measure.exact.enumerate import exact_from_tables, finite_tables
 from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.stats.leave_one_out import jackknife_error
 
 
 @pytest.fixture(scope="module")

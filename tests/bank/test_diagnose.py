@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.measure.diagnose import (
+from gradvar.measure.bank.diagnose import (
     contribution,
     effective_groups,
     noise_scale,
     variance_by_layer,
     variance_by_position,
 )
-from gradvar.measure.exact import exact_from_tables
-from gradvar.measure.record import record
+from gradvar.measure.bank.record import record
+from gradvar.measure.exact.enumerate import exact_from_tables
 
 
 def test_noise_scale_splits_as_enumerated(bank, tables):

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.composition import compose
-from gradvar.measure import contract
-from gradvar.measure.contract import design, large_quadratics, quadratics
-from gradvar.measure.exact import exact, exact_from_tables, finite_tables
-from gradvar.measure.laws import ustatistic_law, ustatistic_numbers
-from gradvar.measure.record import record
-from gradvar.measure.rollouts import batch_of
-from gradvar.measure.statistics import FIGURES
+from gradvar.core.compose import compose
+from gradvar.measure.bank import partition as contract
+from gradvar.measure.bank.partition import design, large_quadratics, quadratics
+from gradvar.measure.bank.record import record
+from gradvar.measure.bank.sample import batch_of
+from gradvar.measure.exact.closed_forms import ustatistic_law, ustatistic_numbers
+from gradvar.measure.exact.enumerate import exact, exact_from_tables, finite_tables
 from gradvar.policies import Bandit
+from gradvar.stats.figures import FIGURES
 from gradvar.tasks import Bandit as RewardTable
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.measure import ghost
-from gradvar.measure.passes import Sketch, row_images
-from gradvar.measure.record import record
+from gradvar.gradients import ghost_norms as ghost
+from gradvar.gradients.per_rollout import Sketch, row_images
+from gradvar.measure.bank.record import record
 from gradvar.policies import Tabular
 from gradvar.tasks import Lookup
 from tests.compilations import compilations

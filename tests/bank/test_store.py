@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.measure.bank import ScoreBank
-from gradvar.measure.grow import grow
-from gradvar.measure.record import record
+from gradvar.measure.bank.bank import ScoreBank
+from gradvar.measure.bank.extend import grow
+from gradvar.measure.bank.record import record
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ def test_grows_by_rollouts_prompts_and_estimators(scene, kind):
 
 
 def _recorded_again(scene, bank, kind):
-    from gradvar.measure.bank import Rows
-    from gradvar.measure.record import find_basis, score_rows, with_truth
+    from gradvar.measure.bank.bank import Rows
+    from gradvar.measure.bank.record import find_basis, score_rows, with_truth
 
     rows = Rows.of(find_basis(bank.pool, [GRPO, catalogue.get("cispo")], (), 1e-10))
     truth = bank.scores.true_gradient

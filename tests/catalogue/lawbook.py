@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradvar import catalogue
-from gradvar.composition import compose, required
+from gradvar.core.batch import Batch
+from gradvar.core.compose import compose, required
 from gradvar.pieces import surrogate
-from gradvar.types import Batch
 
 ROW_FIELDS = ("rewards", "lengths", "mask", "logp", "logp_old", "logp_ref", "values", "reward_parts")
 PROMPT_FIELDS = ("greedy_rewards", "baseline")

@@ -10,7 +10,8 @@ import pytest
 
 import gradvar.estimators
 from gradvar import catalogue
-from gradvar.types import Batch, Estimator
+from gradvar.core.batch import Batch
+from gradvar.core.estimator import Estimator
 
 WANTED = [
     "reinforce", "reinforce_best_constant", "remax", "rloo", "dr_grpo", "grpo", "grpo_sample_std",

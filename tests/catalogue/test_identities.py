@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 
 from .lawbook import close, take, value_and_weights

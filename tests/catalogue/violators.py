@@ -5,7 +5,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
-from gradvar.composition import batch_arrays, compose
+from gradvar.core.compose import batch_arrays, compose
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gradvar as gv
-from gradvar.measure.devices import ALONE, Spread, padded, workers
+from gradvar.core.devices import ALONE, Spread, padded, workers
 
 ROOT = Path(__file__).parent.parent.parent
 LOGP = 1e-5  # float32: eight roundings of numbers below ten
@@ -121,7 +121,7 @@ def test_devices_get_rows_of_their_own_and_their_first_number():
 
 
 def test_a_policy_that_does_not_number_its_prompts_is_drawn_on_one_device():
-    from gradvar.measure.rollouts import Draw
+    from gradvar.measure.bank.sample import Draw
 
     class Plain(gv.policies.Bandit):
         def sample(self, params, key, prompts, group):

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 import gradvar as gv
-from gradvar.measure import ghost
-from gradvar.measure.devices import Spread
-from gradvar.measure.ghost import trace_policy
-from gradvar.measure.passes import Sketch
+from gradvar.core.devices import Spread
+from gradvar.gradients import ghost_norms as ghost
+from gradvar.gradients.ghost_norms import trace_policy
+from gradvar.gradients.per_rollout import Sketch
 
 PLATFORMS = ("cuda", "tpu")
 MEASURE = Path(gv.__file__).parent / "measure"
@@ -136,8 +136,8 @@ def test_every_jitted_function_of_the_engines_lowers(single):
 @pytest.mark.slow
 def test_the_training_step_lowers(single):
     from gradvar.train import arms
-    from gradvar.train.config import Plan
-    from gradvar.train.split import Training
+    from gradvar.train.held_out import Training
+    from gradvar.train.plan import Plan
     from gradvar.train.trainer import Trainer
 
     task = Training(gv.tasks.ModularAddition(digits=1))

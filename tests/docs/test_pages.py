@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from gradvar import cli
+from gradvar.cli import main as cli
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))

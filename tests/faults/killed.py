@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from gradvar.disk import digest, read_json
+from gradvar.files.atomic import digest, read_json
 from tests.faults.scenes import SHARDS, arrays, record
 
 folder, seed, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import gradvar as gv
-from gradvar.disk import Lock
-from gradvar.measure.record import Settings
-from gradvar.measure.shards import layout
+from gradvar.files.atomic import Lock
+from gradvar.measure.bank.record import Settings
+from gradvar.measure.bank.shards import layout
 from tests.faults.scenes import POLICY, SHARDS, TASK, params, record, same, unsharded
 
 ROOT = Path(__file__).parent.parent.parent
@@ -71,7 +71,7 @@ def test_an_interrupt_leaves_a_smaller_bank(whole, tmp_path):
     def interrupt(done, total):
         heard.append((done, total))
 
-    from gradvar.measure.record import Job
+    from gradvar.measure.bank.record import Job
 
     made, calls = Job.make, []
 

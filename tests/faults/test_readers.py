@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from safetensors.numpy import load_file, save_file
 
 import gradvar as gv
-from gradvar.disk import digest, read_json
+from gradvar.files.atomic import digest, read_json
 from tests.faults.scenes import same, unsharded
 
 FILES = ("manifest.json", "pool.safetensors", "rows.safetensors", "scores.safetensors")

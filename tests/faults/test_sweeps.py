@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import gradvar as gv
-from gradvar import cli, studies
-from gradvar.disk import Lock
-from gradvar.measure.kept import Kept
+from gradvar.cli import main as cli
+from gradvar.files.atomic import Lock
+from gradvar.files.cache import Kept
+from gradvar.studies import study as studies
 
 SMALL = {
     "policies": ("bandit",),

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.batch import Batch
+from gradvar.core.compose import compose
 from gradvar.measure import direct, direct_many, exact_from_tables, finite_tables
 from gradvar.measure.direct import samples
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Batch, interval
+from gradvar.stats.intervals import interval
 from tests.measure import scenes
 
 FIGURES = ("bias_factor", "trace_cov", "signal", "between", "within", "snr")
@@ -161,7 +162,7 @@ def test_the_signal_estimate_is_unbiased_where_the_squared_mean_is_not():
     policy, params, task = scenes.bandit(31, binary=True, prompts=2)
     estimator = catalogue.get("rloo")
     want = exact_from_tables(estimator, finite_tables(policy, params, task), 2)
-    from gradvar.measure.statistics import BlockSums, figures
+    from gradvar.stats.figures import BlockSums, figures
 
     gradients = samples([estimator], policy, params, task, 2, key=jax.random.key(2), replicates=400 * 32)[
         :, 0

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.composition import compose
+from gradvar.core.batch import Batch
+from gradvar.core.compose import compose
 from gradvar.measure import TooLarge, exact, exact_from_tables, finite_tables
-from gradvar.measure.exact import is_separable, is_symmetric
+from gradvar.measure.exact.enumerate import is_separable, is_symmetric
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.types import Batch
 from tests.measure import scenes
 
 BIAS_LAWS = ("unbiased", "unbiased_up_to_constant", "prompt_weighted")
@@ -171,7 +171,7 @@ def test_order_dependence_and_coupling_are_found():
     def coupled(logp, batch):
         return (logp[..., 0] * jax.lax.stop_gradient(batch.rewards - batch.rewards.mean())).mean()
 
-    from gradvar.types import as_estimator
+    from gradvar.core.estimator import as_estimator
 
     assert not is_symmetric(as_estimator(ordered), tables, 3)
     assert is_symmetric(as_estimator(coupled), tables, 3)

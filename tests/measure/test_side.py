@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gradvar.measure import finite_tables
-from gradvar.measure.side import pilot_side
+from gradvar.measure.baselines import pilot_side
 from tests.measure import scenes
 
 ROLLOUTS = 4096

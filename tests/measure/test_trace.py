@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from gradvar.measure import score_trace, trace
-from gradvar.measure.passes import Sketch, row_images
+from gradvar.gradients import score_trace as trace
+from gradvar.gradients.per_rollout import Sketch, row_images
+from gradvar.measure import score_trace
 from gradvar.policies import Transformer, TransformerConfig
 from tests.compilations import compilations
 

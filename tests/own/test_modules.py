@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
+from gradvar.gradients.score_trace import score_trace
+from gradvar.measure.bank.record import record
 from gradvar.measure.direct import direct
-from gradvar.measure.exact import exact
-from gradvar.measure.record import record
-from gradvar.measure.trace import score_trace
+from gradvar.measure.exact.enumerate import exact
 from gradvar.policies import OwnFinite, from_equinox, from_nnx
 from gradvar.tasks import Sorting
 from gradvar.train.drift import drift
-from gradvar.train.warm import warm_start
+from gradvar.train.warm_start import warm_start
 
 from . import models
 from .models import PAD, STOP, VOCAB

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
-from gradvar.measure.exact import exact
-from gradvar.measure.record import record
-from gradvar.measure.trace import score_trace
+from gradvar.core.protocols import FinitePolicy, Policy
+from gradvar.gradients.score_trace import score_trace
+from gradvar.measure.bank.record import record
+from gradvar.measure.exact.enumerate import exact
 from gradvar.policies import Bandit, Own, OwnFinite, Transformer
-from gradvar.policies.common import stop_mask
+from gradvar.policies.sampler import stop_mask
 from gradvar.tasks import Bandit as Rewards
 from gradvar.tasks import Sorting
-from gradvar.types import FinitePolicy, Policy
 
 from . import models
 from .models import PAD, STOP, VOCAB
@@ -82,7 +82,7 @@ def test_the_sampler_has_the_log_probabilities_of_the_full_pass(policy):
 def test_rows_taken_in_turn_are_rows_taken_together(policy, monkeypatch):
     params, key = models.plain_params(1), jax.random.key(0)
     tokens, logp = policy.sample_with_logprobs(params, key, PROMPTS, 5)
-    monkeypatch.setattr("gradvar.policies.own._HELD", 1)
+    monkeypatch.setattr("gradvar.policies.from_logits.policy._HELD", 1)
     other = Own(lambda *given: models.plain(*given), params, **SETTINGS)
     found, turned = other.sample_with_logprobs(params, key, PROMPTS, 5)
     np.testing.assert_array_equal(found, tokens)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradvar.composition import required
+from gradvar.core.compose import required
 from gradvar.pieces import advantage, penalty
 
 LOGITS = jnp.asarray([0.3, -0.7, 1.1, 0.0, -0.2])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradvar.composition import required
+from gradvar.core.compose import required
 from gradvar.pieces import surrogate
 
 RATIOS = np.array([0.3, 0.7, 0.79, 0.81, 1.0, 1.19, 1.21, 1.27, 1.29, 2.5, 3.5, 4.9, 5.1])

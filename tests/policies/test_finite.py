@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradvar.core.protocols import FinitePolicy
 from gradvar.policies import Bandit, Tabular
-from gradvar.types import FinitePolicy
 
 POLICIES = [
     Bandit(4, num_prompts=3),

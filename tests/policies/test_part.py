@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from gradvar import catalogue
 from gradvar.measure import record
 from gradvar.policies import Transformer, TransformerConfig
-from gradvar.policies.part import last_layers, lora
+from gradvar.policies.transformer.adapters import last_layers, lora
 from gradvar.tasks import Sorting
 
 TASK = Sorting(3, 4)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gradvar.policies import Transformer
-from gradvar.policies.rope import Rope
+from gradvar.policies.transformer.rope import Rope
 
 from . import folders
 from .reference import frequency, next_token_logprobs

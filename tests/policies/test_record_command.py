@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gradvar.cli import run
+from gradvar.cli.main import run
 from gradvar.measure import ScoreBank
 
 from . import folders

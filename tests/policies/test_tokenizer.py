@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gradvar.policies.tokenizer import PAD, Tokenizer
+from gradvar.policies.transformer.tokenizer import PAD, Tokenizer
 
 tokenizers = pytest.importorskip("tokenizers")
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradvar.core.protocols import Policy
 from gradvar.policies import Transformer, TransformerConfig
-from gradvar.types import Policy
 
 from ..compilations import compilations
 from .reference import completion_logprobs, next_token_logprobs

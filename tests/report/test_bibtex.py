@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gradvar import catalogue, cli
+from gradvar import catalogue
+from gradvar.cli import main as cli
+from gradvar.core.estimator import Paper
 from gradvar.report.bibtex import authors, bibliography, entry, escape, of_estimator, of_gradvar, of_source
-from gradvar.types import Paper
 
 
 def parse(text):

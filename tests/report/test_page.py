@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gradvar import cli
+from gradvar.cli import main as cli
 from gradvar.report import read as reading
 from gradvar.report.assets import POLICY, SCRIPT
 from gradvar.report.html import Estimate, Markup, Picture, Table, element, figures, table

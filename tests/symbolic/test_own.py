@@ -4,8 +4,8 @@ import pytest
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic.own import analyse, load_objective, prompt_weight_of
-from gradvar.symbolic.own_display import merged
+from gradvar.symbolic.analyse.display import merged
+from gradvar.symbolic.analyse.objective import analyse, load_objective, prompt_weight_of
 
 SOURCE = """
 import jax.numpy as jnp

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gradvar.commands.prove import Prove, run
+from gradvar.cli.prove import Prove, run
 from gradvar.symbolic.mathml import to_mathml
 
 GOOD = """
@@ -182,8 +182,8 @@ def test_two_claims_of_one_id_are_refused(folder, capsys):
 
 @pytest.mark.slow
 def test_several_processes_give_the_same(folder):
-    from gradvar.symbolic.library import load
-    from gradvar.symbolic.runner import verify_all
+    from gradvar.symbolic.claims.ledger import load
+    from gradvar.symbolic.claims.run import verify_all
 
     for i in range(2, 8):
         (folder / f"t{i}.py").write_text(

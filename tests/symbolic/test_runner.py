@@ -1,7 +1,7 @@
 """The order in which parts are run is the order in which they are named."""
 
 from gradvar.symbolic import load, verify
-from gradvar.symbolic.runner import names_of
+from gradvar.symbolic.claims.run import names_of
 
 SOURCE = """
 from gradvar.symbolic import Claim, Source, require

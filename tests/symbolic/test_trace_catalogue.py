@@ -10,8 +10,8 @@ import pytest
 import sympy as sp
 
 from gradvar import catalogue
+from gradvar.core.batch import Batch
 from gradvar.symbolic import Witness, symbolic_batch, symbols, trace
-from gradvar.types import Batch
 
 BELOW, INSIDE, ABOVE = (
     (60, 79),

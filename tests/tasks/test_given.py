@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradvar.core.protocols import FiniteTask
 from gradvar.policies import Tabular
 from gradvar.tasks import Bandit, Lookup
-from gradvar.types import FiniteTask
 
 REWARDS = [[0.0, -1.5, 2.0], [1.0, 1.0, 0.25]]
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradvar.core.protocols import Task
 from gradvar.tasks import Countdown, Verification
-from gradvar.types import Task
 
 
 def value(expression):

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradvar.core.protocols import FiniteTask, Task
 from gradvar.tasks import ModularAddition, PartialAddition, PartialSorting, Sorting
 from gradvar.tasks.matching import exact_match, fraction_right
-from gradvar.types import FiniteTask, Task
 
 STOP = 9
 

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradvar import catalogue
-from gradvar.composition import compose, everything, required
+from gradvar.core.batch import Batch
+from gradvar.core.compose import compose, everything, required
+from gradvar.core.estimator import token_weights
 from gradvar.pieces import advantage
 from gradvar.testing import AdvantageTarget, LossBatch, LossTarget
 from gradvar.testing.arrays import library
 from gradvar.testing.laws.exact import BINARY, GRADED, World
 from gradvar.testing.signatures import Signature
-from gradvar.types import Batch, token_weights
 
 TIME = 3
 # Laws are declared for any real rewards; an entry here would narrow what an estimator is tried on.

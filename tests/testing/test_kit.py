@@ -10,7 +10,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from gradvar.commands.check import Check, run
+from gradvar.cli.check import Check, run
 from gradvar.testing import (
     SignatureError,
     advantage_laws,
@@ -184,7 +184,7 @@ def test_the_command_and_its_exit_codes(planted, tmp_path, capsys):
 
 def test_the_reproduction_line_runs(planted):
     line = check_advantage(
-        __import__("gradvar.commands.check", fromlist=["load"]).load(f"{planted}:bad")[0],
+        __import__("gradvar.cli.check", fromlist=["load"]).load(f"{planted}:bad")[0],
         origin=f"{planted}:bad",
         laws=["no_amplification"],
     )["no_amplification"].reproduce

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gradvar import cli
-from gradvar.commands.check import Check, load, run
+from gradvar.cli import main as cli
+from gradvar.cli.check import Check, load, run
 from gradvar.testing import (
     SignatureError,
     advantage_laws,

@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 
 import gradvar.torch  # noqa: E402
 from gradvar import catalogue  # noqa: E402
-from gradvar.measure.advise import advise  # noqa: E402
-from gradvar.measure.bank import ScoreBank  # noqa: E402
-from gradvar.measure.passes import Sketch, score  # noqa: E402
-from gradvar.measure.record import record  # noqa: E402
+from gradvar.gradients.per_rollout import Sketch, score  # noqa: E402
+from gradvar.measure.advise.group_size import advise  # noqa: E402
+from gradvar.measure.bank.bank import ScoreBank  # noqa: E402
+from gradvar.measure.bank.record import record  # noqa: E402
 from gradvar.policies import Transformer, TransformerConfig  # noqa: E402
 
 from . import models  # noqa: E402

@@ -7,9 +7,9 @@ import pytest
 
 from gradvar.policies import Transformer
 from gradvar.tasks import ModularAddition
-from gradvar.train.config import Plan
-from gradvar.train.split import Training
-from gradvar.train.warm import warm_start
+from gradvar.train.held_out import Training
+from gradvar.train.plan import Plan
+from gradvar.train.warm_start import warm_start
 
 
 class Scene(NamedTuple):

@@ -8,11 +8,11 @@ import numpy as np
 import optax
 import pytest
 
+from gradvar.core.estimator import Estimator
 from gradvar.policies import Bandit, Tabular, Transformer
 from gradvar.tasks import Bandit as Rewards
 from gradvar.tasks import Lookup, Sorting
 from gradvar.train.drift import drift
-from gradvar.types import Estimator
 from tests.compilations import compilations
 
 PULL = Estimator(

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from gradvar import cli
+from gradvar.cli import main as cli
 from gradvar.tasks import ModularAddition
 from gradvar.train import experiment
-from gradvar.train.config import TUNING_OFFSET, Arm, TrainConfig
 from gradvar.train.experiment import run_experiment
+from gradvar.train.plan import TUNING_OFFSET, Arm, TrainConfig
 
 SMALL = {
     "seeds": 2, "steps": 4, "rollouts_per_step": 8, "evaluations": 2, "eval_prompts": 16, "eval_rollouts": 4,

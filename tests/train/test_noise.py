@@ -7,9 +7,9 @@ from scipy import stats
 
 from gradvar.measure import direct
 from gradvar.train import arms
-from gradvar.train.config import TrainConfig
 from gradvar.train.experiment import run_experiment
-from gradvar.train.noise import FIGURES, Probe, rank_correlation
+from gradvar.train.gradient_noise import FIGURES, Probe, rank_correlation
+from gradvar.train.plan import TrainConfig
 from gradvar.train.step import estimator_of
 from gradvar.train.trainer import Trainer
 

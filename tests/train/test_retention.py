@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gradvar.train.evaluate import ks, pass_at_k
-from gradvar.train.retention import (
+from gradvar.stats.bootstrap import (
     bootstrap,
     compare,
     improvement,
@@ -16,6 +15,7 @@ from gradvar.train.retention import (
     profile,
     ratio_of_means,
 )
+from gradvar.train.evaluate import ks, pass_at_k
 
 
 def test_pass_at_k_is_the_share_of_subsets_with_a_success():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gradvar.tasks import ModularAddition, Sorting
-from gradvar.train.split import Training, held_out
+from gradvar.train.held_out import Training, held_out
 
 
 @pytest.mark.slow

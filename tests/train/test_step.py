@@ -9,14 +9,14 @@ import optax
 import pytest
 
 from gradvar import catalogue
+from gradvar.core.batch import Batch
 from gradvar.policies import Transformer
 from gradvar.tasks import Verification
 from gradvar.train import arms, critic
-from gradvar.train.config import Arm, Phase
+from gradvar.train.held_out import Training
+from gradvar.train.plan import Arm, Phase
 from gradvar.train.rollouts import draw, draw_mixed
-from gradvar.train.split import Training
 from gradvar.train.step import METRICS, Limits, Stepper, streams
-from gradvar.types import Batch
 
 PROMPTS, SEED = 4, 3
 NAMES = tuple(name for name in arms.names() if name != "dpa")  # which has a task and a test of its own

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gradvar.train import arms
-from gradvar.train.config import Arm, TrainConfig, plan
 from gradvar.train.experiment import at_rate
 from gradvar.train.loop import train
+from gradvar.train.plan import Arm, TrainConfig, plan
 from gradvar.train.timing import shares
 from gradvar.train.trainer import Trainer
 from tests.compilations import compilations

@@ -10,7 +10,7 @@ import pytest
 from gradvar.policies import Tabular, Transformer
 from gradvar.tasks import Lookup, ModularAddition, PartialSorting, Sorting
 from gradvar.train import store
-from gradvar.train.warm import warm_start
+from gradvar.train.warm_start import warm_start
 
 TASK = Sorting(3, 4, shortest=1)
 SMALL = {"layers": 1, "width": 16, "heads": 2, "kv_heads": 1, "hidden": 32}

@@ -1,0 +1,239 @@
+"""The figures of a dump, per step and over all steps: equal groups, success rates, prompts that teach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gradvar.audit.reward_counts import Cells
+from gradvar.stats.shares import Clusters, Share, jeffreys
+
+BINS = ("0 %", "below 20 %", "20 to 40 %", "40 to 60 %", "60 to 80 %", "80 % and more", "100 %")
+
+
+@dataclass(frozen=True)
+class Success:
+    """What counts as a success: a reward above ``above``. ``levels`` are the distinct rewards of the dump if they are
+    two at most, else none."""
+
+    above: float
+    levels: tuple[float, ...]
+    note: str
+
+    @property
+    def binary(self) -> bool:
+        """Whether rewards take exactly two values."""
+        return len(self.levels) == 2
+
+
+def success(cells: Cells, above: float | None) -> Success:
+    """The rule given, or the higher of two rewards, or above the middle of the range."""
+    levels = np.unique(cells.reward)
+    low, high = float(levels[0]), float(levels[-1])
+    few = tuple(float(x) for x in levels) if len(levels) <= 2 else ()
+    if above is not None:
+        return Success(above, few, f"a reward above {above:g}, as asked")
+    if len(levels) == 1:
+        return Success(0.0, few, f"a reward above 0; every reward is {low:g}")
+    if len(levels) == 2:
+        return Success(low / 2 + high / 2, few, f"a reward of {high:g}; the other one is {low:g}")
+    middle = low / 2 + high / 2
+    return Success(
+        middle, few, f"a reward above {middle:g}, the middle of {len(levels)} rewards from {low:g} to {high:g}; "
+        "set --success-above for another rule",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, or all of them (``step`` None). Shares have 95 % intervals, clustered by prompt.
+
+    ``equal``: groups whose rewards are all the same number; ``solved`` and ``hopeless`` are those of them in which all
+    or no rollouts succeed. ``lost``: rollouts in equal groups, and ``lost_tokens`` the tokens (None without lengths).
+    ``success``: rollouts that succeed. ``group_size``: the most frequent; ``unequal_sizes``: groups of another size.
+    ``length``: tokens per rollout; ``surprise``: minus the mean log-probability of a rollout (nats), an unbiased
+    estimate of the sampling policy's entropy.
+    """
+
+    step: int | None
+    rollouts: int
+    groups: int
+    prompts: int
+    group_size: int
+    unequal_sizes: int
+    mean_reward: float
+    success: Share
+    equal: Share
+    solved: Share
+    hopeless: Share
+    lost: Share
+    lost_tokens: float | None
+    length: float | None
+    surprise: float | None
+
+    @property
+    def refill(self) -> tuple[float, float, float]:
+        """Groups to draw per group with different rewards, with its interval: the price of dynamic sampling."""
+        ends = (1 - np.array([self.equal.value, self.equal.low, self.equal.high])).tolist()
+        return tuple(1 / x if x > 0 else np.inf for x in ends)  # type: ignore[return-value]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        plain = {k: v.as_json() if isinstance(v, Share) else v for k, v in vars(self).items()}
+        return {**plain, "refill": list(self.refill)}
+
+
+def successes(cells: Cells, rule: Success) -> Int[np.ndarray, " group"]:
+    """Successes of every group."""
+    return np.asarray(cells.groups.sum(cells.n * (cells.reward > rule.above)))
+
+
+def steps(cells: Cells, rule: Success, *, overall: bool = False) -> tuple[Step, ...]:
+    """The figures of every step, or of all together as one."""
+    groups = cells.groups
+    names, by = groups.steps
+    if overall:
+        names, by = names[:1], np.zeros_like(by)
+    count, ones = len(names), np.ones(len(by))
+    number = np.bincount(by, minlength=count)
+    won = successes(cells, rule)
+    equal = groups.equal.astype(float)
+    solved, hopeless = equal * (won == groups.size), equal * (won == 0)
+    rollouts = np.bincount(by, groups.size, count)
+    modes = _modes(groups.size, by, count)
+    odd = np.bincount(by, groups.size != modes[by], count)
+    reward = np.bincount(by, groups.size * groups.mean, count) / rollouts
+    clusters = Clusters(groups.prompt, by, count)
+    tables = {
+        "success": clusters.shares(won, groups.size),
+        "equal": clusters.shares(equal, ones),
+        "solved": clusters.shares(solved, ones),
+        "hopeless": clusters.shares(hopeless, ones),
+        "lost": clusters.shares(equal * groups.size, groups.size),
+    }
+    tokens, counted = groups.sum(np.nan_to_num(cells.length)), groups.sum(cells.length_n)
+    length = _quotient(np.bincount(by, tokens, count), np.bincount(by, counted, count))
+    wasted = np.bincount(by, tokens * groups.equal, count)
+    lost_tokens = _quotient(wasted, np.bincount(by, tokens, count))
+    logp = _quotient(
+        -np.bincount(by, groups.sum(np.nan_to_num(cells.logp)), count),
+        np.bincount(by, groups.sum(cells.logp_n), count),
+    )
+    return tuple(
+        Step(
+            step=None if overall else int(names[i]), rollouts=int(rollouts[i]), groups=int(number[i]),
+            prompts=tables["equal"][i].prompts, group_size=int(modes[i]), unequal_sizes=int(odd[i]),
+            mean_reward=float(reward[i]), lost_tokens=lost_tokens[i], length=length[i], surprise=logp[i],
+            **{name: found[i] for name, found in tables.items()},
+        )
+        for i in range(count)
+    )  # fmt: skip
+
+
+def _quotient(top: np.ndarray, bottom: np.ndarray) -> list[float | None]:
+    return [float(a / b) if b > 0 else None for a, b in zip(top, bottom, strict=True)]
+
+
+def _modes(size: np.ndarray, by: np.ndarray, count: int) -> np.ndarray:
+    """The most frequent size in each part, the larger one of a tie."""
+    most = int(size.max()) + 1
+    pairs, times = np.unique(by * most + size, return_counts=True)
+    order = np.lexsort([pairs % most, times])
+    found = np.zeros(count, np.int64)
+    found[pairs[order] // most] = pairs[order] % most  # the last assignment, the most frequent, stays
+    return found
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Groups by their success rate: ``share`` of all; ``pull``, the mean factor of the estimator on the difference of
+    a reward from its group's mean, where leave-one-out has 1 (NaN without a group of different rewards)."""
+
+    name: str
+    groups: int
+    share: Share
+    pull: float
+
+
+def histogram(
+    cells: Cells, rule: Success, advantages: Float[np.ndarray, " cell"], centred: np.ndarray
+) -> tuple[Bin, ...]:
+    """Groups by success rate: none, five equal intervals, all."""
+    groups = cells.groups
+    won = successes(cells, rule)
+    inside = (won > 0) & (won < groups.size)
+    place = np.where(inside, 1 + 5 * won // groups.size, np.where(won == 0, 0, 6))
+    square = groups.sum(cells.n * centred**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = groups.sum(cells.n * advantages * centred) / square * (groups.size - 1) / groups.size
+    found, clusters = [], Clusters(groups.prompt)
+    for i, name in enumerate(BINS):
+        here = place == i
+        some = here & ~groups.equal & (square > 0)
+        part = clusters.share(here.astype(float))
+        found.append(Bin(name, int(here.sum()), part, float(slope[some].mean()) if some.any() else np.nan))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts by all their rollouts: ``always`` solved, ``never`` solved, ``mixed``, as shares of the prompts.
+    ``rollouts``: the median per prompt. ``never_bound``: a prompt never solved in that many may still have a success
+    rate up to this (Jeffreys, 95 %); one always solved may have one down to 1 minus this. ``recovered``: of the equal
+    groups, the share whose prompt has both successes and failures elsewhere in the dump."""
+
+    count: int
+    rollouts: int
+    always: Share
+    never: Share
+    mixed: Share
+    never_bound: float
+    recovered: Share
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {k: v.as_json() if isinstance(v, Share) else v for k, v in vars(self).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class PromptTable:
+    """Every prompt: its number, rollouts, successes, success rate with Jeffreys' interval, and class."""
+
+    prompt: Int[np.ndarray, " prompt"]
+    rollouts: Int[np.ndarray, " prompt"]
+    successes: Int[np.ndarray, " prompt"]
+    low: Float[np.ndarray, " prompt"]
+    high: Float[np.ndarray, " prompt"]
+
+    @property
+    def kinds(self) -> np.ndarray:
+        """always, never or mixed."""
+        some = np.where(self.successes == self.rollouts, "always", "mixed")
+        return np.where(self.successes == 0, "never", some)
+
+
+def prompt_table(cells: Cells, rule: Success) -> PromptTable:
+    """Prompts with all their rollouts in the dump."""
+    prompt, place = np.unique(cells.prompt, return_inverse=True)
+    rollouts = np.bincount(place, cells.n).astype(np.int64)
+    won = np.bincount(place, cells.n * (cells.reward > rule.above)).astype(np.int64)
+    return PromptTable(prompt, rollouts, won, *jeffreys(won, rollouts))
+
+
+def prompts(cells: Cells, table: PromptTable) -> Prompts:
+    """Which prompts teach."""
+    groups = cells.groups
+    each = Clusters(table.prompt)
+    always, never = table.successes == table.rollouts, table.successes == 0
+    mixed = ~always & ~never
+    median = int(np.median(table.rollouts))
+    bound = float(jeffreys(np.array([0]), np.array([median]))[1][0])
+    again = mixed[np.searchsorted(table.prompt, groups.prompt)] & groups.equal
+    return Prompts(
+        len(table.prompt), median, each.share(always.astype(float)),
+        each.share(never.astype(float)), each.share(mixed.astype(float)), bound,
+        Clusters(groups.prompt).share(again.astype(float), groups.equal.astype(float)),
+    )  # fmt: skip

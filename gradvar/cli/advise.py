@@ -1,0 +1,167 @@
+"""``gradvar advise``: the best group size for recorded prompts, or what logged rewards alone can say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gradvar.measure.bank.summary import Summary
+
+
+@dataclass(frozen=True)
+class Advise:
+    """Which group size buys the most signal at your costs.
+
+    From a saved score bank the answer has intervals. From logged rewards alone it says what they determine:
+    how many groups have a signal, and the leave-one-out variance for scores of equal size and small signal.
+    """
+
+    bank: Path | None = None
+    """Folder of a saved score bank."""
+    summary: Path | None = None
+    """Or a saved summary of one, a single file (`bank.summary().save(FILE)`)."""
+    rewards: Path | None = None
+    """Or logged rewards: a .npy, .csv or .json file, one row per prompt, one number per rollout."""
+    cost_per_prompt: float = 0.0
+    """Cost of a prompt (prefill), in any unit."""
+    cost_per_rollout: float = 1.0
+    """Cost of a rollout (generation), in the same unit."""
+    cost_per_update: float = 0.0
+    """Cost of a rollout's update (backward pass), in the same unit."""
+    group_sizes: tuple[int, ...] = (2, 3, 4, 6, 8, 12, 16, 24, 32)
+    """Group sizes to compare."""
+    estimators: tuple[str, ...] = ("rloo", "dr_grpo", "grpo", "maxrl", "softmax", "pass_at_k")
+    """Estimators to compare by the four-number law, from a bank with binary rewards; names from `gradvar list`."""
+    json: Path | None = None
+    """Write the advice to this file too."""
+    seed: int = 0
+    """Accepted like everywhere; advice has nothing random."""
+
+
+def run(config: Advise) -> int:
+    """Print the advice; the exit code."""
+    if sum(x is not None for x in (config.bank, config.summary, config.rewards)) != 1:
+        raise ValueError(
+            "bank: give a saved score bank with --bank, its summary with --summary, or logged rewards with "
+            "--rewards, one of them"
+        )
+    if config.rewards is None:
+        from gradvar.measure.advise.group_size import advise
+        from gradvar.measure.bank.bank import ScoreBank
+        from gradvar.measure.bank.summary import Summary
+
+        if config.summary is not None:
+            summary = Summary.open(config.summary)
+        else:
+            assert config.bank is not None
+            summary = ScoreBank.open(config.bank).summary()
+        found = advise(
+            summary,
+            config.cost_per_prompt,
+            config.cost_per_rollout,
+            cost_per_update=config.cost_per_update,
+            group_sizes=config.group_sizes,
+        )
+        print("    G   cost of equal variance   informative groups")
+        for point in found.curve:
+            mark = "*" if point.group_size == found.best else " "
+            share = f"{100 * point.informative:.0f} %" if point.informative == point.informative else "-"
+            print(
+                f"{mark}{point.group_size:>4}   {point.cost.value:6.2f} "
+                f"[{point.cost.low:.2f}, {point.cost.high:.2f}]    {share:>8}"
+            )
+        print(found)
+        content: dict[str, Any] = found.as_json()
+        if summary.binary and summary.on_policy and len(summary.p) >= 4 and config.estimators:
+            content["estimators"] = _compare(config, summary)
+    else:
+        from gradvar.measure.advise.from_rewards import advise_rewards
+
+        assert config.rewards is not None
+        logged = advise_rewards(
+            _read_rewards(config.rewards),
+            config.cost_per_prompt,
+            config.cost_per_rollout,
+            cost_per_update=config.cost_per_update,
+            group_sizes=config.group_sizes,
+        )
+        print(logged)
+        content = logged.as_json()
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(content, indent=1, default=float) + "\n")
+    return 0
+
+
+def _compare(config: Advise, summary: Summary) -> list[dict[str, Any]]:
+    """Print which estimator buys the most, by the four-number law; the same as plain values."""
+    from functools import lru_cache, partial
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from gradvar import catalogue
+    from gradvar.core.compose import required
+    from gradvar.measure.advise.estimator_choice import choose
+
+    pieces: dict[str, Callable[..., Any]] = {}
+    least: dict[str, int] = {}
+    for name in config.estimators:
+        estimator = catalogue.get(name)
+        piece = estimator.parts.get("advantage") if estimator.parts else None
+        if piece is None or set(required(piece)) != {"rewards"}:
+            raise ValueError(
+                f"estimators: '{name}' has no advantages that rewards alone determine; leave it out here, "
+                "and measure it with bank.evaluate"
+            )
+        pieces[name], least[name] = piece, max(2, estimator.min_group)
+
+    @lru_cache
+    def tables(size: int) -> dict[str, np.ndarray]:
+        """Every estimator's advantages for 0 to ``size`` successes [size + 1, size], in one compiled program."""
+        fitting = {name: piece for name, piece in pieces.items() if least[name] <= size}
+        every = jax.jit(
+            jax.vmap(lambda row: {name: piece(rewards=row[None])[0] for name, piece in fitting.items()})
+        )
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, every(jnp.tri(size + 1, size, -1)))
+
+    def scheme(name: str, rewards: np.ndarray) -> np.ndarray:
+        return tables(rewards.size)[name][int(rewards.sum())][None]
+
+    schemes = {name: partial(scheme, name) for name in pieces}
+    choices = choose(
+        summary, schemes, config.group_sizes, config.cost_per_prompt, config.cost_per_rollout,
+        cost_per_update=config.cost_per_update, least=least,
+    )  # fmt: skip
+    print(f"\n{choices}")
+    return choices.as_json()
+
+
+def _read_rewards(path: Path) -> np.ndarray:
+    """Rewards [prompt, rollout] from a file."""
+    import numpy as np
+
+    readers = {
+        ".npy": lambda: np.load(path, allow_pickle=False),
+        ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=2),
+        ".json": lambda: np.asarray(json.loads(path.read_text()), float),
+    }
+    if path.suffix not in readers:
+        raise ValueError(f"rewards: {path}; give a .npy, .csv or .json file")
+    if not path.is_file():
+        raise ValueError(f"rewards: no file {path}")
+    try:
+        return np.asarray(readers[path.suffix](), float)
+    except (ValueError, OSError) as error:
+        line = str(error).splitlines()[0]
+        raise ValueError(
+            f"rewards: {path} cannot be read ({line}); one row per prompt, one number per rollout"
+        ) from None

@@ -1,0 +1,112 @@
+"""``gradvar audit FILE...``: what the rewards in rollout dumps show, per training step and overall."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from gradvar.audit.run import Progress
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """Say what the rewards of rollout dumps show: equal groups, prompts that teach, weights, suspicious groupings.
+
+    Exit code 0: nothing suspicious. 1: something is (malformed rows, odd groups, advantages that do not fit; with
+    --no-strict 0 then too). 2: bad input.
+    """
+
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Dumps, or folders of them: JSONL, CSV (either may be .gz) or Parquet."""
+    format: Literal["auto", "verl", "trl", "openrlhf", "table"] = "auto"
+    """Whose dump it is. Default: found by its columns."""
+    estimator: str | None = None
+    """The estimator in use, as in `gradvar list`. Default: the one whose advantages the dump has, else grpo."""
+    prompt: str = ""
+    """Column of the prompt, its text or its id. Default: a common name."""
+    reward: tuple[str, ...] = ()
+    """Column of the reward, or several, which are added up. Default: a common name; of TRL every reward."""
+    reward_weights: tuple[float, ...] = ()
+    """Weights of several rewards. Default: 1 each."""
+    group: str = ""
+    """Column of the group. Default: a common name, else the rollouts of one prompt in one step."""
+    step: str = ""
+    """Column of the training step. Default: a common name, else the file's name where trainers put it there."""
+    advantage: str = ""
+    """Column of the advantage that the trainer used. Default: a common name."""
+    length: str = ""
+    """Column of the rollout's length in tokens. Default: a common name."""
+    logp: str = ""
+    """Column of the rollout's log-probability, summed over tokens. Default: a common name."""
+    success_above: float | None = None
+    """A reward above this is a success. Default: the higher of two rewards, else above the middle of the range."""
+    prompts: Path | None = None
+    """Write every prompt with its success rate, interval and class to this CSV file."""
+    json: Path | None = None
+    """Write every figure to this file too."""
+    strict: bool = True
+    """Exit with 1 when something is suspicious."""
+    quiet: bool = False
+    """No report and no progress bar; the files and the exit code remain."""
+    seed: int = 0
+    """Accepted like everywhere; an audit has nothing random."""
+
+
+def run(config: AuditConfig) -> int:
+    """Audit, print the report, write the files; the exit code."""
+    from gradvar.audit import Columns, audit, write_prompts
+    from gradvar.files.tables import write_json, write_whole
+
+    columns = Columns(
+        config.prompt, config.reward, config.group, config.step, config.advantage, config.length, config.logp
+    )
+    with _Bar(config.files, config.quiet) as progress:
+        found = audit(
+            config.files,
+            format=config.format,
+            estimator=config.estimator,
+            columns=columns,
+            reward_weights=config.reward_weights or None,
+            success_above=config.success_above,
+            progress=progress,
+        )
+    if not config.quiet:
+        print(found)
+    try:
+        if config.json is not None:
+            write_json(config.json, found.as_json())
+        if config.prompts is not None:
+            write_whole(config.prompts, lambda path: write_prompts(found, path))
+    except OSError as error:
+        raise ValueError(f"json or prompts: {error.filename}: {error.strerror}; give another path") from None
+    return int(found.suspicious and config.strict)
+
+
+class _Bar:
+    """A progress bar on the standard error, where that is a terminal."""
+
+    def __init__(self, files: tuple[Path, ...], quiet: bool) -> None:
+        from gradvar.audit.run import expand
+
+        self._wanted = not quiet and sys.stderr.isatty()
+        self._files = {str(p): i for i, p in enumerate(expand(files))} if self._wanted else {}
+
+    def __enter__(self) -> Progress | None:
+        if not self._wanted:
+            return None
+        from rich.console import Console
+        from rich.progress import Progress as Shown
+
+        self._shown = Shown(console=Console(stderr=True), transient=True)
+        self._shown.start()
+        task = self._shown.add_task("reading", total=len(self._files))
+        return lambda file, share: self._shown.update(task, completed=self._files[file] + share)
+
+    def __exit__(self, *error: object) -> None:
+        if self._wanted:
+            self._shown.stop()

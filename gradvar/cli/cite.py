@@ -1,0 +1,62 @@
+"""``gradvar cite``: BibTeX of estimators, of claims' sources, and of gradvar itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Cite:
+    """Print BibTeX of what you used: estimators and claims by name, and always gradvar itself.
+
+    Title, number and authors are those that the catalogue and its files state; nothing is looked up.
+    """
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Estimators of `gradvar list`, and claims of `gradvar prove`, such as A1 or B13a."""
+    json: Path | None = None
+    """Write the entries to this file too, as {"bibtex": ...}."""
+    seed: int = 0
+    """Accepted like everywhere; a citation has nothing random."""
+
+
+def run(config: Cite) -> int:
+    """Print the entries; the exit code."""
+    from gradvar import catalogue
+    from gradvar.files.tables import write_json
+    from gradvar.report.bibtex import bibliography
+    from gradvar.studies.config import check_file
+
+    if config.json is not None:
+        check_file(config.json, "json")
+    known = set(catalogue.names())
+    claims = [n for n in config.names if n not in known and re.fullmatch(r"[A-Za-z]\d+[a-h]?", n)]
+    for name in config.names:
+        if name not in known and name not in claims:
+            catalogue.get(name)  # says which names are near
+    entries = bibliography([n for n in config.names if n in known], _sources(claims))
+    print(entries)
+    if config.json is not None:
+        write_json(config.json, {"bibtex": entries})
+    return 0
+
+
+def _sources(wanted: list[str]) -> list[str]:
+    if not wanted:
+        return []
+    try:
+        from gradvar.cli.prove import select
+        from gradvar.symbolic.claims.ledger import load, proofs_folder
+    except ImportError as error:
+        raise ValueError(
+            f"names: {wanted[0]} is a claim, and claims need {error.name}; pip install 'gradvar[prove]'"
+        ) from None
+    try:
+        return [str(claim.source) for claim in select(load(proofs_folder()), tuple(wanted))]
+    except ValueError as error:
+        raise ValueError(str(error).replace("only: no claim", "names: no claim", 1)) from None

@@ -1,0 +1,246 @@
+"""``gradvar prove``: run the claims, or say what can be proved about a user's own objective."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gradvar.symbolic.claims.claim import Claim, Report
+
+_WIDTH = 160  # of a table that goes to a file or a pipe, where no terminal says how wide it is
+
+
+@dataclass(frozen=True)
+class Prove:
+    """Prove or refute what is claimed about the estimators: the bundled claims, your own, or an objective of
+    yours."""
+
+    target: Annotated[str | None, tyro.conf.Positional] = None
+    """A folder or file of claims, or an objective: path/to/file.py:function or module:function. Default:
+    bundled claims."""
+    only: tuple[str, ...] = ()
+    """Run these claims only, such as A1 or A11a; A11 means all its parts."""
+    json: Path | None = None
+    """Write the results to this file."""
+    html: Path | None = None
+    """Write the book of theorems to this file: one page that reads offline."""
+    jobs: int = 2
+    """Processes; claims do not depend on each other."""
+    verbose: bool = False
+    """Show every step with its evidence."""
+    quiet: bool = False
+    """No progress bar."""
+    seed: int = 0
+    """Accepted like everywhere; proofs draw nothing at random."""
+
+
+def run(config: Prove) -> int:
+    """Run it; 0 if every verdict holds, 1 if one does not, 2 on bad usage."""
+    try:
+        _check_outputs(config)
+        if config.target is not None and ":" in Path(config.target).name:
+            return _own(config)
+        return _claims(config)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"gradvar: error: {_first_line(error)}", file=sys.stderr)
+        return 2
+
+
+def _check_outputs(config: Prove) -> None:
+    """Refuse a file that cannot be written before minutes are spent on what it would hold."""
+    for name, path in (("json", config.json), ("html", config.html)):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise ValueError(f"{name}: {path} is a folder; give a file")
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise ValueError(f"{name}: {path} cannot be written, {above} is a file; give another place")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)
+
+
+def _claims(config: Prove) -> int:
+    from gradvar.symbolic.claims.ledger import load, proofs_folder
+
+    if config.jobs < 1:
+        raise ValueError(f"jobs: {config.jobs}; give at least 1")
+    if config.target is not None and not Path(config.target).exists():
+        raise FileNotFoundError(
+            f"target: {config.target} does not exist; give a folder of claims, or file.py:objective"
+        )
+    claims = select(_load(config.target) if config.target else load(proofs_folder()), config.only)
+    reports = _with_progress(claims, config.quiet, config.jobs)
+    console = _console()
+    console.print(table(reports))
+    for report in reports:
+        for line in details(report, everything=config.verbose):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(tally(reports), markup=False, highlight=False)
+    _write(config, [report.as_dict() for report in reports], reports)
+    failed = [report.claim.id for report in reports if not report.holds]
+    if failed:
+        console.print(
+            f"{len(failed)} of {len(reports)} verdicts do not hold: {', '.join(failed)}", markup=False
+        )
+    return 1 if failed else 0
+
+
+def _load(target: str) -> list[Claim]:
+    from gradvar.symbolic.claims.ledger import load
+
+    try:
+        return load(target)
+    except ValueError as error:
+        raise ValueError(f"target: {error}") from error
+
+
+def tally(reports: list[Report]) -> str:
+    """How many claims have which verdict: ``3 claims: 2 proved, 1 refuted``."""
+    counts = Counter(report.claim.verdict if report.holds else "fails" for report in reports)
+    number = "1 claim" if len(reports) == 1 else f"{len(reports)} claims"
+    return f"{number}: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}"
+
+
+def select(claims: list[Claim], only: tuple[str, ...]) -> list[Claim]:
+    """The claims with these ids; an id without its letter means all its parts. Raises ``ValueError`` on an
+    unknown id."""
+    if not only:
+        return claims
+    for wanted in only:
+        if not any(_is(claim.id, wanted) for claim in claims):
+            raise ValueError(f"only: no claim {wanted or repr(wanted)}; there are {_families(claims)}")
+    return [claim for claim in claims if any(_is(claim.id, wanted) for wanted in only)]
+
+
+def _families(claims: list[Claim]) -> str:
+    """The ids in short, first to last of each letter: ``A1a to A22b, B1 to B30``."""
+    families: dict[str, list[str]] = {}
+    for claim in claims:
+        families.setdefault(claim.id.rstrip("abcdefgh").rstrip("0123456789"), []).append(claim.id)
+    return ", ".join(ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}" for ids in families.values())
+
+
+def _is(identifier: str, wanted: str) -> bool:
+    same = identifier.lower() == wanted.lower()
+    return same or (wanted[-1:].isdigit() and identifier.lower().rstrip("abcdefgh") == wanted.lower())
+
+
+def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from gradvar.symbolic.claims.run import verify_all
+
+    columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+        task = progress.add_task("", total=len(claims))
+
+        def done(claim: Claim) -> None:
+            progress.update(task, description=claim.id, advance=1)
+
+        return verify_all(claims, jobs=jobs, done=done)
+
+
+def table(reports: list[Report]) -> Any:
+    """The verdicts as a rich table."""
+    from rich.table import Table
+
+    colours = {"proved": "green", "refuted": "red", "conditional": "yellow", "open": "blue"}
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("", "claim", "source", "verdict", "routes"):
+        shown.add_column(name)
+    shown.add_column("s", justify="right")
+    for report in reports:
+        c = report.claim
+        verdict = (
+            f"[{colours[c.verdict]}]{c.verdict}[/]"
+            if report.holds
+            else f"[bold magenta]{c.verdict}: FAILS[/]"
+        )
+        title = c.title.replace("$", "").replace("\\", "").replace("[", r"\[")
+        shown.add_row(c.id, title, str(c.source), verdict, ", ".join(report.routes), f"{report.seconds:.1f}")
+    return shown
+
+
+def details(report: Report, *, everything: bool) -> list[str]:
+    """What failed, and with ``everything`` how each step went."""
+    lines = [f"{report.claim.id}: {complaint}" for complaint in report.complaints]
+    for o in report.outcomes:
+        if not o.holds:
+            lines.append(f"{report.claim.id}: {o.kind} '{o.name}': {o.error}")
+        elif everything:
+            evidence = "" if o.evidence is None else f": {o.evidence}"
+            lines.append(f"{report.claim.id}: {o.kind} '{o.name}' holds ({o.seconds:.2f} s){evidence[:400]}")
+    return lines
+
+
+def _own(config: Prove) -> int:
+    from gradvar.symbolic.analyse.display import render
+    from gradvar.symbolic.analyse.objective import analyse, load_objective
+
+    if config.only:
+        raise ValueError(
+            f"only: {' '.join(config.only)} chooses among claims, and an objective has none; leave it out"
+        )
+    if config.html is not None:
+        raise ValueError(
+            f"html: {config.html} would be a book of claims; give --json for an objective's analysis"
+        )
+    target = str(config.target)
+    try:
+        analysis = analyse(load_objective(target), target)
+    except Exception as error:  # whatever a user's function raises, it is the target that is to be named
+        if config.verbose:
+            traceback.print_exc()
+        said = _first_line(error)
+        raise ValueError(said if said.startswith("target:") else _unusable(target, error)) from error
+    console = _console()
+    for line in render(analysis):
+        if isinstance(line, str):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            console.print(line)
+    _write(config, analysis.as_dict(), None)
+    return 0
+
+
+def _unusable(target: str, error: Exception) -> str:
+    return (
+        f"target: {target} could not be read, {type(error).__name__}: {_first_line(error).rstrip('.')}; "
+        "an objective is a JAX function (logp, batch) -> scalar (--verbose shows where)"
+    )
+
+
+def _write(config: Prove, data: Any, reports: list[Report] | None) -> None:
+    from gradvar.files.tables import write_json, write_whole
+
+    if config.json is not None:
+        write_json(config.json, data)
+    if config.html is not None:
+        from gradvar.symbolic.book import book
+
+        page = book(reports or [])
+
+        def write(path: Path) -> None:
+            path.write_text(page, encoding="utf-8")
+
+        write_whole(config.html, write)

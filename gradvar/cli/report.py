@@ -1,0 +1,71 @@
+"""``gradvar report``: one HTML file of the results in a folder."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Report:
+    """Make one self-contained HTML file of the results in a folder: findings, figures, tables, where the numbers come
+    from, and what to cite.
+
+    Reads what measure, train, prove, check, advise and audit wrote as JSON. A file that is damaged or unknown is
+    named in one line, and the others are reported all the same.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of results (its JSON files, and those of the folders in it), or one JSON file."""
+    out: Path | None = None
+    """The HTML file. Default: report.html in the folder, or beside the file."""
+    title: str = ""
+    """The page's title. Default: the folder's name."""
+    json: Path | None = None
+    """Write the findings to this file too."""
+    seed: int = 0
+    """Accepted like everywhere; a report draws nothing at random."""
+
+
+def run(config: Report) -> int:
+    """Write the report; the exit code."""
+    from gradvar.studies.config import check_file
+
+    place = config.folder
+    out = config.out or (place.parent if place.is_file() else place) / "report.html"
+    for name, file in (("out", out), ("json", config.json)):
+        if file is not None and place.exists():
+            check_file(file, name)
+    from gradvar.files.tables import write_json, write_whole
+    from gradvar.report.page import page, plain
+    from gradvar.report.read import read
+
+    sections, lines = read(place)
+    for line in lines:
+        print(f"gradvar report: {plain(line)}; left out", file=sys.stderr)
+    if not sections:
+        raise ValueError(
+            f"folder: {place} holds no result; give a folder with what measure, train, prove, check or advise wrote "
+            "as JSON"
+        )
+    title = config.title or f"Results of {place.resolve().stem if place.is_file() else place.resolve().name}"
+    made = f"{datetime.datetime.now(datetime.UTC):%d %B %Y, %H:%M} UTC"
+    html = page(title, sections, lines, made)
+    write_whole(out, lambda path: path.write_text(html, encoding="utf-8"))
+    for section in sections:
+        print(plain(f"{section.file}: {section.title}"))
+        for finding in section.findings[:3]:
+            print(f"  {plain(finding)}")
+    print(f"Written to {out}")
+    if config.json is not None:
+        content = [
+            {"file": s.file, "kind": s.kind, "title": s.title, "findings": [plain(f) for f in s.findings]}
+            for s in sections
+        ]
+        write_json(config.json, {"sections": content, "left_out": lines})
+    return 0

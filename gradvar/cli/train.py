@@ -1,0 +1,134 @@
+"""``gradvar train``: run the experiment, or go on with it; show it, save it."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gradvar.cli.measure import Bars, _keep_compiled_programs
+from gradvar.train.plan import TrainConfig
+
+if TYPE_CHECKING:
+    from gradvar.train.experiment import Experiment
+
+
+def run(config: TrainConfig) -> int:
+    """Run the experiment that ``config`` describes: a table to the terminal, files to its folder. The exit code."""
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    if config.list:
+        console.print(_arms())
+        return 0
+    if config.reference not in config.arms:  # a name that does not exist at all is the better thing to say
+        from gradvar.train.arms import get
+
+        for name in config.arms:
+            get(name)
+    config.check()
+    started = time.perf_counter()
+    _keep_compiled_programs()
+    import jax
+
+    from gradvar.files.provenance import provenance
+    from gradvar.files.tables import write_csv, write_json
+    from gradvar.train.experiment import run_experiment, use_all_cores
+
+    use_all_cores()
+    bars = Bars(config.quiet or not sys.stderr.isatty())
+    with bars, jax.enable_x64(config.precision == "float64"):
+        experiment = run_experiment(config, bars)
+    console.print(table(experiment))
+    console.print(_footnote(experiment))
+    content = {"provenance": provenance(config.as_dict()), **experiment.as_json()}
+    written = [config.out / name for name in ("results.json", "results.csv", "curves.csv")]
+    try:
+        write_json(written[0], content)
+        write_csv(written[1], experiment.rows())
+        write_csv(written[2], experiment.curve_rows())
+        if config.json is not None:
+            write_json(config.json, content)
+            written.append(config.json)
+    except OSError as error:  # a disk that filled up meanwhile; the table above is not lost
+        raise ValueError(
+            f"out: {config.out} could not be written ({error.strerror or error}); give another folder"
+        ) from None
+    console.print(
+        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in written)}"
+    )
+    return 0
+
+
+def table(experiment: Experiment) -> Table:
+    """Retention, rollouts and wall time, a row per arm."""
+    config = experiment.config
+    shown = Table(
+        title=f"{config.task}, {config.seeds} paired seeds, equal {config.equal.replace('_', ' ')}, "
+        f"learning rate {config.rate}; warm start {experiment.start.success_rate:.2f}",
+        title_justify="left",
+        pad_edge=False,
+    )
+    shown.add_column("arm")
+    for name in (
+        "rate", "held out before", "after", "retained", "of the gain", "better than reference", "rollouts", "tokens",
+        "s",
+    ):  # fmt: skip
+        shown.add_column(name, justify="right")
+    measured = bool(config.noise)
+    if measured:
+        shown.add_column("signal to noise", justify="right")
+    for row in experiment.rows():
+        shown.add_row(
+            row["arm"],
+            f"{row['learning_rate']:.2g}",
+            f"{row['start_reward']:.3f}",
+            f"{row['final_reward']:.3f}",
+            _estimate(row, "retained_final"),
+            _estimate(row, "retained_gain"),
+            _estimate(row, "improvement"),
+            f"{row['rollouts']:,.0f}",
+            f"{row['tokens']:,.0f}",
+            f"{row['seconds']:.1f}",
+            *([f"{row['start_snr']:.3g} to {row['final_snr']:.3g}"] if measured else []),
+        )
+    return shown
+
+
+def _estimate(row: dict[str, Any], name: str) -> str:
+    value, low, high = (row[name + end] for end in ("", "_low", "_high"))
+    if math.isnan(value):
+        return "n/a"
+    return f"{value:.2f}" if math.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _footnote(experiment: Experiment) -> str:
+    config = experiment.config
+    lines = [
+        f"Retained: mean held-out reward over that of {config.reference}, at the end and as a gain over the warm "
+        "start; brackets are 95 % bootstrap intervals over paired seeds. Rollouts and tokens are per seed, seconds "
+        "for all seeds, without compiling and evaluating."
+    ]
+    lines += [
+        f"Rank correlation over arms of the gain with the gradient's signal-to-noise ratio {when}: "
+        f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]."
+        for when, found in experiment.mechanism().items()
+    ]
+    lines += [f"{t.arm}: tried {t.learning_rate:.2g}, reward {t.reward:.3f}" for t in experiment.tried]
+    return "\n".join(lines)
+
+
+def _arms() -> Table:
+    from gradvar.train.arms import ARMS
+
+    shown = Table(title=f"{len(ARMS)} arms", title_justify="left", pad_edge=False)
+    for name in ("arm", "what it is", "group", "inner steps", "objective"):
+        shown.add_column(name, overflow="fold")
+    for arm in ARMS:
+        objectives = ", ".join(
+            dict.fromkeys(str(getattr(p.estimator, "name", p.estimator)) for p in arm.all_phases())
+        )
+        shown.add_row(arm.name, arm.summary, str(arm.group), f"{arm.epochs} x {arm.minibatches}", objectives)
+    return shown

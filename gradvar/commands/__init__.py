@@ -1,1 +1,0 @@
-"""The commands, one file each: a typed configuration and ``run(config) -> exit code``."""

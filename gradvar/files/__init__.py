@@ -1,0 +1,1 @@
+"""The disk: files that are whole or not there, fingerprints, caches, tables."""

@@ -1,0 +1,1 @@
+"""Derivatives of a policy's log-probabilities, rollout by rollout."""

@@ -1,0 +1,1 @@
+"""Advice from measurements: group size, estimator, allocation."""

@@ -1,0 +1,167 @@
+"""Which scheme of advantages, at which group size, buys the most progress: the four-number law over recorded prompts.
+
+A step along ghat on a smooth objective gains, at the best step size, (grad J . E ghat)^2 / (2 L E||ghat||^2). Where
+noise dominates that is proportional to the number of batches times
+
+    useful signal = (grad J . E ghat)^2 / (||grad J||^2 tr Cov ghat) = snr cosine^2,
+
+so a scheme that weights prompts unevenly is paid for its variance and charged for the direction it loses. Everything
+comes from the numbers of each prompt (``Summary``), by the four-number law: binary rewards, on policy, no clipping in
+force, token sums per rollout. All settings are evaluated on the same prompts, so comparisons between them are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from gradvar.measure.advise.group_size import check_costs
+from gradvar.measure.bank.evaluate import Estimate, estimate_of
+from gradvar.measure.bank.summary import Summary, across, mean_over
+
+Scheme = Callable[[np.ndarray], np.ndarray]
+"""Rewards [1, G] to advantages [1, G]; equal rewards of a group get equal advantages."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One scheme at one group size.
+
+    ``weights``: the least and the largest factor that it puts on the gradient of a prompt with a mixed record,
+    relative to their mean over such prompts (1 and 1: none is favoured). ``cosine``: of its expected update with
+    grad J. ``cost``: of the useful signal that the best setting buys at cost 1.
+    """
+
+    scheme: str
+    group_size: int
+    weights: tuple[float, float]
+    cosine: Estimate
+    cost: Estimate
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Every setting that was asked for, the cheapest first."""
+
+    found: tuple[Choice, ...]
+
+    @property
+    def best(self) -> Choice:
+        """The setting that buys the most useful signal for its cost."""
+        return self.found[0]
+
+    def of(self, scheme: str) -> Choice:
+        """The scheme at its own best group size."""
+        return next(c for c in self.found if c.scheme == scheme)
+
+    def __str__(self) -> str:
+        lines = ["estimator                 best G   weight on prompts   cosine   cost of equal progress"]
+        for name in dict.fromkeys(c.scheme for c in self.found):
+            c = self.of(name)
+            cost = "1" if c is self.best else f"{c.cost.value:.2f} [{c.cost.low:.2f}, {c.cost.high:.2f}]"
+            low, high = c.weights
+            lines.append(
+                f"{name:<24} {c.group_size:>7}   {f'{low:.2f} to {high:.2f}':>17}   {c.cosine.value:6.3f}   {cost}"
+            )
+        # One that differs by a constant factor only, as the group mean from leave-one-out, is no rival.
+        rival = next((c for c in self.found if c.scheme != self.best.scheme and c.cost.se > 1e-9), None)
+        if rival is not None:
+            clear = "excludes 1" if rival.cost.excludes else "includes 1"
+            lines.append(
+                f"Most progress for its cost: {self.best.scheme} at G={self.best.group_size}. {rival.scheme} "
+                f"at its best (G={rival.group_size}) needs {rival.cost.value:.2f}x as much "
+                f"(95 % interval {rival.cost.low:.2f} to {rival.cost.high:.2f}; it {clear})."
+            )
+        return "\n".join(lines)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Plain values."""
+        return [{**vars(c), "cosine": vars(c.cosine), "cost": vars(c.cost)} for c in self.found]
+
+
+def choose(
+    summary: Summary,
+    schemes: Mapping[str, Scheme],
+    group_sizes: Sequence[int],
+    cost_per_prompt: float = 0.0,
+    cost_per_rollout: float = 1.0,
+    *,
+    cost_per_update: float = 0.0,
+    least: Mapping[str, int] | None = None,
+    level: float = 0.95,
+) -> Choices:
+    """Compare ``schemes`` at ``group_sizes`` on recorded prompts, at costs in any one unit.
+
+    ``least``: the smallest group of a scheme that needs more than 2. Prompts without a success, or without a
+    failure, among their recorded rollouts are taken at p = 0 or 1. Raises ``ValueError`` where rewards are not
+    binary, fewer than 4 prompts were recorded, or no scheme fits any of the sizes.
+    """
+    if len(summary.p) < 4:
+        raise ValueError(f"prompts: {len(summary.p)}; comparing estimators needs at least 4")
+    check_costs(cost_per_prompt, cost_per_rollout, cost_per_update)
+    each = cost_per_rollout + cost_per_update
+    mixed = (summary.p > 0) & (summary.p < 1)
+    if not mixed.any():
+        raise ValueError("rewards: every prompt's are all equal; no group estimator has a gradient here")
+    rows = []
+    for name, scheme in schemes.items():
+        for size in sorted({int(g) for g in group_sizes}):
+            if size < (least or {}).get(name, 2):
+                continue
+            law = summary.forecast(by_successes(scheme, size), size)
+            cosine, useful = _progress(law.weight, law.spread, summary.gradients)
+            weights = law.weight[mixed] / law.weight[mixed].mean()
+            cost = cost_per_prompt + each * size
+            rows.append((name, size, (float(weights.min()), float(weights.max())), cosine, useful / cost))
+    if not rows:
+        raise ValueError(
+            f"group_sizes: {tuple(group_sizes)} are below the least of every estimator; give larger ones"
+        )
+    # What does not climb grad J at all is the dearest of all.
+    rows.sort(key=lambda row: -row[4][0] if np.isfinite(row[4][0]) else np.inf)
+    best = rows[0][4]
+    return Choices(
+        tuple(
+            Choice(name, size, weights, estimate_of(cosine[0], cosine[1:], level), _ratio(best, gain, level))
+            for name, size, weights, cosine, gain in rows
+        )
+    )
+
+
+def by_successes(scheme: Scheme, group_size: int) -> Scheme:
+    """``scheme`` called once for each number of successes, whatever the number of prompts."""
+    known: dict[int, np.ndarray] = {}
+
+    def remembered(rewards: np.ndarray) -> np.ndarray:
+        successes = int(rewards.sum())
+        if successes not in known:
+            known[successes] = np.asarray(scheme(rewards), float)
+        return known[successes]
+
+    return remembered
+
+
+def _progress(
+    weight: Float[np.ndarray, " prompt"],
+    within: Float[np.ndarray, " prompt"],
+    gradients: Float[np.ndarray, "prompt prompt"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine and useful signal, [1 + Q] each: over all prompts, then with each prompt left out."""
+    signal, truth = across(weight[:, None] * weight * gradients), across(gradients)
+    aligned = across(0.5 * (weight[:, None] + weight) * gradients)
+    variance = mean_over(weight**2 * np.diag(gradients)) - signal + mean_over(within)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return aligned / np.sqrt(signal * truth), np.maximum(aligned, 0) ** 2 / (truth * variance)
+
+
+def _ratio(best: np.ndarray, other: np.ndarray, level: float) -> Estimate:
+    """Cost of one setting over another's, paired, with an interval on the log scale."""
+    if other is best:
+        return Estimate(1.0, 0.0, 1.0, 1.0, len(best) - 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = best / other
+        return estimate_of(float(ratio[0]), np.log(ratio[1:]), level, np.exp)

@@ -1,0 +1,1 @@
+"""The score bank: record rollouts once, evaluate any estimator."""

@@ -1,0 +1,288 @@
+"""What closed-form laws need to know about prompts, estimated without bias from recorded rollouts.
+
+For each prompt: p = P(r=1), ||grad J||^2, v1 = E[||s||^2 | r=1], v0 = E[||s||^2 | r=0] for binary rewards,
+and for any rewards zeta1, zeta2 of the pair kernel h_ij = (1/2)(r_i - r_j)(s_i - s_j). All of them are
+U-statistics in the Gram matrix of sequence scores, so they cost nothing beyond the bank. Write H_i = sum_j
+h_ij; as a combination of scores it is (1/2)[(N r_i - R) e_i - r_i 1 + r], so all sums over pairs and triples
+of distinct rollouts are quadratic forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors.numpy
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+
+from gradvar.measure.exact.closed_forms import FourNumbers, four_number_law
+from gradvar.stats.leave_one_out import jackknife_error
+
+if TYPE_CHECKING:
+    from gradvar.measure.bank.bank import ScoreBank
+
+_BLOCKS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Numbers of Q prompts, each with N rollouts; ``se`` [Q] by name, jackknifed over the rollouts of the
+    prompt.
+
+    ``rewards`` [Q, N]. ``gradients`` [Q, Q]: unbiased products of the prompts' gradients (the diagonal is
+    ``signal``). ``length``: mean tokens. ``halves``: the same numbers from each half of the rollouts, for
+    cross-fitting. ``v1`` and ``v0`` are NaN where a prompt has no success or no failure among its rollouts,
+    or where rewards are not binary. ``on_policy`` is a hypothesis of every law."""
+
+    rewards: Float[np.ndarray, "prompt rollout"]
+    p: Float[np.ndarray, " prompt"]
+    signal: Float[np.ndarray, " prompt"]
+    v1: Float[np.ndarray, " prompt"]
+    v0: Float[np.ndarray, " prompt"]
+    zeta1: Float[np.ndarray, " prompt"]
+    zeta2: Float[np.ndarray, " prompt"]
+    length: Float[np.ndarray, " prompt"]
+    gradients: Float[np.ndarray, "prompt prompt"]
+    se: dict[str, Float[np.ndarray, " prompt"]]
+    on_policy: bool
+    halves: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
+
+    @property
+    def binary(self) -> bool:
+        """Whether all rewards are 0 or 1."""
+        return bool(np.isin(self.rewards, (0.0, 1.0)).all())
+
+    def budget(self) -> tuple[Budget, Budget]:
+        """(sigma_b^2, sigma_o^2, Delta) of leave-one-out over these prompts, and their leave-one-out values
+        [Q] each."""
+        if len(self.p) < 3:
+            raise ValueError(f"prompts: {len(self.p)}; the spread between prompts needs at least 3")
+        own = [self.signal, 4 * self.zeta1, 2 * self.zeta2 - 4 * self.zeta1]
+        (signal, alone, pair), shared = (mean_over(x) for x in own), across(self.gradients)
+        parts = list(zip(signal - shared, alone, pair, shared, strict=True))
+        return Budget(*map(float, parts[0])), Budget(*np.array(parts[1:]).T)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the numbers to one safetensors file: all that advice needs, and no rollout."""
+        arrays = {n: x for n, x in vars(self).items() if isinstance(x, np.ndarray)}
+        arrays |= {f"se.{n}": x for n, x in self.se.items()}
+        for half, numbers in enumerate(self.halves or ()):
+            arrays |= {f"half{half}.{n}": x for n, x in numbers.items()}
+        metadata = {"gradvar": "summary", "on_policy": str(self.on_policy)}
+        Path(path).write_bytes(
+            safetensors.numpy.save({n: np.ascontiguousarray(x) for n, x in arrays.items()}, metadata)
+        )
+        return Path(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Summary:
+        """Read what ``save`` wrote; ``ValueError`` where the file is something else, or damaged."""
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"summary: {path} cannot be read ({reason}); give what Summary.save wrote"
+            ) from None
+        if metadata.get("gradvar") != "summary":
+            raise ValueError(f"summary: {path} is no summary; give what Summary.save wrote")
+
+        def under(prefix: str) -> dict[str, np.ndarray]:
+            return {n.removeprefix(prefix): x for n, x in found.items() if n.startswith(prefix)}
+
+        halves = under("half0."), under("half1.")
+        return cls(
+            **{n: x for n, x in found.items() if "." not in n},
+            se=under("se."),
+            on_policy=metadata.get("on_policy") == "True",
+            halves=halves if halves[0] else None,
+        )
+
+    def forecast(self, advantage: Callable[[np.ndarray], np.ndarray], group_size: int) -> Forecast:
+        """The four-number law over these prompts, for one prompt per batch: no simulation.
+
+        ``advantage`` maps rewards [1, G] to advantages [1, G] and treats equal rewards of a group equally.
+        Prompts whose rollouts all had the same reward are taken at p = 0 or 1, where a group estimator that
+        is zero on equal rewards has no gradient. The numbers are plugged in, so that their errors enter at
+        order 1/N."""
+        if not self.binary:
+            raise ValueError("rewards: not all 0 or 1; the four-number law is about binary rewards")
+        laws = [
+            _prompt_law(FourNumbers(*x), group_size, advantage)
+            for x in zip(self.p, self.signal, self.v1, self.v0, strict=True)
+        ]
+        weight, within = np.array([x[0] for x in laws]), np.array([x[1] for x in laws])
+        products = weight[:, None] * weight[None] * self.gradients
+        size = len(weight)
+        shared = (
+            (products.sum() - np.trace(products)) / (size * (size - 1)) if size > 1 else float(products[0, 0])
+        )
+        between = float(np.trace(products) / size - shared)
+        return Forecast(group_size, weight, within, between, float(within.mean()), float(shared))
+
+    def informative(self, group_size: int) -> Float[np.ndarray, " prompt"]:
+        """Each prompt's probability that a group has two different rewards, unbiased: the fraction of the
+        pool's own groups of that size that do (drawn without replacement)."""
+        count = self.rewards.shape[1]
+        if group_size > count:
+            raise ValueError(
+                f"group_size: {group_size} with {count} recorded rollouts per prompt; record more"
+            )
+        found = np.ones(len(self.p))
+        for q, rewards in enumerate(self.rewards):
+            for value in np.unique(rewards):
+                found[q] -= chance_all(int((rewards == value).sum()), count, group_size)
+        return found
+
+
+def mean_over(values: Float[np.ndarray, " prompt"]) -> Float[np.ndarray, " 1+prompt"]:
+    """The mean over all prompts, then with each prompt left out."""
+    return np.r_[values.mean(), (values.sum() - values) / (len(values) - 1)]
+
+
+def across(products: Float[np.ndarray, "prompt prompt"]) -> Float[np.ndarray, " 1+prompt"]:
+    """The mean product of different prompts, over all of them, then with each prompt left out."""
+    size = len(products)
+    off = products - np.diag(np.diag(products))
+    everything, rows = off.sum(), off.sum(0) + off.sum(1)
+    return np.r_[everything / (size * (size - 1)), (everything - rows) / ((size - 1) * (size - 2))]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Leave-one-out with one prompt and G rollouts has variance ``between`` + ``own`` / G + ``pair`` / (G (G
+    - 1)): sigma_b^2, sigma_o^2 and Delta. ``signal`` is ||E grad J||^2 over prompts. Floats, or arrays of
+    them."""
+
+    between: float | np.ndarray
+    own: float | np.ndarray
+    pair: float | np.ndarray
+    signal: float | np.ndarray
+
+    def variance(self, group_size: float | np.ndarray) -> np.ndarray:
+        """tr Cov of one prompt's gradient; divide by the number of prompts in a batch."""
+        g = np.asarray(group_size, float)
+        return np.asarray(self.between + self.own / g + self.pair / (g * (g - 1)))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A law's moments for one prompt per batch: ``weight`` [Q], the factor that each prompt's gradient gets;
+    ``spread`` [Q], tr Cov within each prompt."""
+
+    group_size: int
+    weight: Float[np.ndarray, " prompt"]
+    spread: Float[np.ndarray, " prompt"]
+    between: float
+    within: float
+    signal: float
+
+    @property
+    def trace_cov(self) -> float:
+        """``between`` + ``within``."""
+        return self.between + self.within
+
+
+def summarise(bank: ScoreBank) -> Summary:
+    """The summary of a bank; sequence scores are the combination of rows with weight one on every token."""
+    if bank.pool.shape[1] < 4:
+        raise ValueError(f"rollouts: {bank.pool.shape[1]} per prompt; the numbers need at least 4")
+    coefs = sequence_rows(bank)
+    rewards = np.asarray(bank.pool.rewards, np.float64)
+    gram = np.asarray(bank.scores.set_gram(1), np.float64)
+    seq = np.einsum("qnm,qmk,qlk->qnl", coefs, gram, coefs, optimize=True)
+    numbers = prompt_numbers(rewards, seq)
+    count = rewards.shape[1]
+    blocks = np.array_split(np.arange(count), min(_BLOCKS, count // 4) if count >= 16 else count)
+    parts = []
+    for block in blocks:
+        keep = np.setdiff1d(np.arange(count), block)
+        if len(keep) >= 4:
+            parts.append(prompt_numbers(rewards[:, keep], seq[:, keep][:, :, keep]))
+    se = {n: jackknife_error(np.stack([x[n] for x in parts], -1)) for n in numbers} if len(parts) > 1 else {}
+    # The leave-one-out gradient of every prompt, as a combination of rows.
+    own = np.einsum("qn,qnm->qm", (rewards - rewards.mean(1, keepdims=True)) / (count - 1), coefs)
+    gradients = np.array(bank.scores.by_prompt(own, own), np.float64)
+    np.fill_diagonal(gradients, numbers["signal"])
+    return Summary(
+        rewards=rewards,
+        length=bank.pool.lengths.mean(1).astype(float),
+        gradients=gradients,
+        se=se,
+        on_policy=bank.pool.on_policy,
+        halves=_halves(rewards, seq),
+        **numbers,
+    )
+
+
+def _halves(
+    rewards: np.ndarray, seq: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
+    count = rewards.shape[1]
+    if count < 8:
+        return None
+    one, two = (prompt_numbers(rewards[:, k::2], seq[:, k::2, k::2]) for k in (0, 1))
+    return one, two
+
+
+def sequence_rows(bank: ScoreBank) -> Float[np.ndarray, "prompt rollout row"]:
+    """Each rollout's sequence score as a combination of its prompt's rows."""
+    dense = np.einsum("qnt,qnbt->qnb", bank.pool.mask.astype(float), bank.rows.basis.astype(float))
+    size, count, _ = dense.shape
+    rows = bank.rows
+    found = np.zeros((size, count, rows.rollout.shape[1]))
+    q, m = np.nonzero(rows.real)
+    found[q, rows.rollout[q, m], m] = dense[q, rows.rollout[q, m], rows.slot[q, m]]
+    return found
+
+
+def prompt_numbers(
+    rewards: Float[np.ndarray, "prompt rollout"], seq: Float[np.ndarray, "prompt rollout rollout"]
+) -> dict[str, Float[np.ndarray, " prompt"]]:
+    """p, signal, v1, v0, zeta1 and zeta2 of every prompt from rewards and inner products of sequence
+    scores."""
+    n = rewards.shape[1]
+    norms = np.einsum("qnn->qn", seq)
+    total = rewards.sum(1)
+    gaps = rewards[:, :, None] - rewards[:, None]
+    pair = 0.25 * gaps**2 * (norms[:, :, None] + norms[:, None] - 2 * seq)  # ||h_ij||^2
+    coef = 0.5 * (
+        (n * rewards - total[:, None])[:, :, None] * np.eye(n) - rewards[:, :, None] + rewards[:, None]
+    )
+    centred = np.einsum("qim,qmk,qik->qi", coef, seq, coef, optimize=True)  # ||H_i||^2
+    triples = centred.sum(1) - pair.sum((1, 2))
+    every = 0.5 * coef.sum(1)
+    pairs = 0.5 * pair.sum((1, 2))
+    disjoint = np.einsum("qm,qmk,qk->q", every, seq, every, optimize=True) - pairs - triples
+    signal = disjoint / (n * (n - 1) * (n - 2) * (n - 3) / 4)
+    zeta1 = triples / (n * (n - 1) * (n - 2)) - signal
+    zeta2 = pairs / (n * (n - 1) / 2) - signal
+    binary = np.isin(rewards, (0.0, 1.0)).all()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        v1 = (norms * rewards).sum(1) / total if binary else np.full(len(total), np.nan)
+        v0 = (norms * (1 - rewards)).sum(1) / (n - total) if binary else np.full(len(total), np.nan)
+    return {"p": total / n, "signal": signal, "v1": v1, "v0": v0, "zeta1": zeta1, "zeta2": zeta2}
+
+
+def _prompt_law(
+    numbers: FourNumbers, group_size: int, advantage: Callable[[np.ndarray], np.ndarray]
+) -> tuple[float, float]:
+    if not 0 < numbers.p < 1:
+        return 0.0, 0.0
+    found = four_number_law(numbers, group_size, advantage)
+    return found.bias_factor, found.trace_cov
+
+
+def chance_all(k: int, n: int, g: int) -> float:
+    """The chance that g of n, drawn without replacement, are all among given k."""
+    return float(np.prod([(k - i) / (n - i) for i in range(g)])) if k >= g else 0.0
+
+
+def prompt_weight(scheme: Callable[[np.ndarray], np.ndarray], group_size: int, p: float) -> float:
+    """The factor w_G(p) that a scheme of advantages puts on grad p of a prompt with success probability p."""
+    return four_number_law(FourNumbers(p, 0.0, 1.0, 1.0), group_size, scheme).bias_factor

@@ -1,0 +1,1 @@
+"""Exact moments by enumeration, and closed forms."""

@@ -1,0 +1,1 @@
+"""Policies made from your own model's logits."""

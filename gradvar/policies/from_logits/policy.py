@@ -1,0 +1,205 @@
+"""A model of your own as a policy: all it has to give is the logits after every token.
+
+Log-probabilities come from one full pass over prompt and completion, samples from a full pass per token: correct for
+every causal model, and slower than a cache of keys and values by about the number of tokens drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from gradvar.policies.autoregressive import Autoregressive, Form
+from gradvar.policies.from_logits.probe import check_model
+from gradvar.policies.sampler import check_number, check_stop, draw
+
+Logits = Callable[[PyTree, Int[Array, "row token"]], Float[Array, "row token vocab"]]
+_HELD = 1 << 26  # logits made at a time, as numbers: more rows are taken in turn
+_MOST_LISTED = 100_000
+
+
+class Own(Autoregressive):
+    """A policy from ``logits(params, tokens [row, token]) -> [row, token, vocab]``, the logits after every token.
+
+    ``params`` is any tree of floating arrays; it is looked at once, to check the model, and not kept. Completions have
+    ``completion_length`` tokens and may end earlier with the token ``stop``; ``pad`` fills prompts on the left (None:
+    all prompts are full; it may lie outside the vocabulary). The model never sees padding: rows are shifted so that
+    every prompt begins at the first position, and what fills them up on the right is invisible to a causal model, so
+    a padded prompt gets the results of the same prompt without padding, whatever the model does about positions.
+    ``max_length`` bounds prompt and completion together, for models with a table of positions. ``temperature``
+    divides the logits: the policy that is sampled from and differentiated is the tempered one. ``init(key)`` gives
+    fresh parameters, for ``warm_start``; without it ``Own.init`` says that it is missing.
+
+    Log-probabilities are computed in at least float32. Instances hash and compare by ``logits`` (the same object) and
+    settings. Raises ``ValueError`` with one line on a model whose logits have another shape, are NaN, or depend on
+    later tokens, on how many there are, or on other rows: ``causal`` is true because that was checked.
+    """
+
+    causal: bool
+
+    def __init__(
+        self,
+        logits: Logits,
+        params: PyTree,
+        *,
+        vocab: int,
+        completion_length: int,
+        stop: int | None = None,
+        pad: int | None = None,
+        max_length: int | None = None,
+        temperature: float = 1.0,
+        init: Callable[[PRNGKeyArray], PyTree] | None = None,
+        name: str | None = None,
+    ) -> None:
+        check_number("vocab", vocab, 2)
+        check_number("completion_length", completion_length, 1)
+        check_stop(stop, vocab)
+        if max_length is not None:
+            check_number("max_length", max_length, completion_length + 1)
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature: {temperature}; give a finite number above 0")
+        if not callable(logits):
+            raise TypeError(f"logits: {logits!r} is not callable; give a function (params, tokens) -> logits")
+        self.model, self.vocab, self.completion_length = logits, vocab, completion_length
+        self.stop, self.pad, self.max_length, self.temperature = stop, pad, max_length, temperature
+        self.fresh = init
+        self.name = name or getattr(logits, "__qualname__", type(logits).__name__)
+        check_model(logits, params, vocab, completion_length, max_length)
+        self.causal = True
+
+    @property
+    def _form(self) -> Form:
+        return Form(self.vocab, self.completion_length, self.stop, self.pad, self.max_length)
+
+    def _settings(self) -> tuple:
+        return type(self), self.model, self.fresh, self._form, self.temperature
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Own) and self._settings() == other._settings()
+
+    def __hash__(self) -> int:
+        return hash(self._settings())
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.name}, vocab={self.vocab}, completion_length={self.completion_length}, "
+            f"stop={self.stop}, pad={self.pad}, temperature={self.temperature})"
+        )
+
+    def init(self, key: PRNGKeyArray) -> PyTree:
+        """Fresh parameters, as the given ``init`` makes them."""
+        if self.fresh is None:
+            raise ValueError(
+                "init: not given, so there are no fresh parameters; give Own(..., init=function of a key)"
+            )
+        return self.fresh(key)
+
+    def logits(self, params: PyTree, tokens: Int[Array, "row token"]) -> Float[Array, "row token vocab"]:
+        """The model's logits over the temperature, in at least float32."""
+        found = self.model(params, tokens)
+        return found.astype(jnp.promote_types(found.dtype, jnp.float32)) / self.temperature
+
+    def _turns(self, function: Callable[[tuple], Array], rows: tuple[Array, ...], length: int) -> Array:
+        """``function`` of rows, all at once or, where their logits would be many, some at a time."""
+        most = max(1, _HELD // (length * self.vocab))
+        if rows[0].shape[0] <= most:
+            return function(rows)
+        return jax.lax.map(
+            lambda row: function(jax.tree.map(lambda x: x[None], row))[0], rows, batch_size=most
+        )
+
+    @partial(jax.jit, static_argnums=0)
+    def _logprobs(self, params: PyTree, prompts: Array, completions: Array) -> Array:
+        q, g, time = completions.shape
+        tokens, lengths = self._left(jnp.repeat(prompts, g, axis=0), completions.reshape(q * g, time)[:, :-1])
+
+        def chosen(rows: tuple) -> Array:
+            tokens, lengths, completion = rows
+            after = self.logits(params, tokens)
+            if (
+                self.pad is None
+            ):  # every prompt is as long: a plain slice, which is also cheaper to differentiate
+                after = after[:, prompts.shape[1] - 1 :]
+            else:
+                after = jnp.take_along_axis(
+                    after, (lengths[:, None] - 1 + jnp.arange(time))[..., None], axis=1
+                )
+            logp = jax.nn.log_softmax(after, axis=-1)
+            return jnp.take_along_axis(logp, completion[..., None], axis=-1)[..., 0]
+
+        flat = (tokens, lengths, completions.reshape(q * g, time))
+        found = self._turns(chosen, flat, tokens.shape[1]).reshape(q, g, time)
+        return jnp.where(self.mask(completions), found, 0.0)
+
+    def _left(self, prompts: Array, rest: Array) -> tuple[Array, Int[Array, " row"]]:
+        """Rows of prompt and ``rest`` that begin with the prompt's first token, and the prompts' lengths.
+
+        What fills a row up on the right is token 0."""
+        past = prompts.shape[1]
+        rows = jnp.concatenate([prompts, rest], axis=1)
+        if self.pad is None:
+            return rows, jnp.full(prompts.shape[:1], past, jnp.int32)
+        lengths = jnp.sum(jnp.cumsum(prompts != self.pad, axis=1) > 0, axis=1)
+        place = jnp.arange(rows.shape[1]) + past - lengths[:, None]
+        shifted = jnp.take_along_axis(rows, jnp.minimum(place, rows.shape[1] - 1), axis=1)
+        return jnp.where(place < rows.shape[1], shifted, 0), lengths
+
+    def _generate(
+        self, params: PyTree, prompts: Array, group: int, keys: Array | None
+    ) -> tuple[Array, Array]:
+        time, q = self.completion_length, prompts.shape[0]
+        empty = jnp.full((q * group, time), 0 if self.stop is None else self.stop, jnp.int32)
+        rows, lengths = self._left(jnp.repeat(prompts, group, axis=0).astype(jnp.int32), empty)
+        flat_keys = None if keys is None else keys.reshape(q * group)
+        each = jnp.arange(q * group)
+
+        def next_logits(rows: tuple) -> Array:
+            tokens, at = rows
+            return jnp.take_along_axis(self.logits(params, tokens), at[:, None, None], axis=1)[:, 0]
+
+        def step(state: tuple) -> tuple:
+            at, rows, done, tokens, logprobs = state
+            logits = self._turns(next_logits, (rows, lengths + at - 1), rows.shape[1])
+            if flat_keys is None:
+                new = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+            else:
+                new = jax.vmap(partial(draw, time=at))(flat_keys, logits)
+            logp = jnp.take_along_axis(jax.nn.log_softmax(logits, axis=-1), new[:, None], axis=-1)[:, 0]
+            if self.stop is not None:
+                new, logp = jnp.where(done, self.stop, new), jnp.where(done, 0.0, logp)
+                done = new == self.stop
+            rows = rows.at[each, lengths + at].set(new)
+            return at + 1, rows, done, tokens.at[:, at].set(new), logprobs.at[:, at].set(logp)
+
+        def going(state: tuple) -> Array:
+            return (state[0] < time) & ~jnp.all(state[2])
+
+        shape = jax.eval_shape(self.logits, params, rows)
+        start = (
+            jnp.zeros((), jnp.int32), rows, jnp.zeros(q * group, bool), empty, jnp.zeros(empty.shape, shape.dtype),
+        )  # fmt: skip
+        *_, tokens, logprobs = jax.lax.while_loop(going, step, start)
+        return tokens.reshape(q, group, time), logprobs.reshape(q, group, time)
+
+
+class OwnFinite(Own):
+    """An ``Own`` policy whose completions are few enough to be listed, for exact enumeration."""
+
+    def support(self) -> Int[Array, "completion time"]:
+        """Every completion once: in lexical order, those that have stopped padded with the stop token."""
+        if self.vocab**self.completion_length > _MOST_LISTED:
+            raise ValueError(
+                f"completion_length: {self.vocab}^{self.completion_length} completions are too many to list; "
+                f"give an Own policy, or fewer than {_MOST_LISTED}"
+            )
+        rows = np.indices((self.vocab,) * self.completion_length, np.int32)
+        rows = rows.reshape(self.completion_length, -1).T
+        if self.stop is not None:
+            stopped = np.cumsum(rows == self.stop, axis=-1) > 0
+            rows = rows[np.all(~stopped | (rows == self.stop), axis=-1)]
+        return jnp.asarray(rows)

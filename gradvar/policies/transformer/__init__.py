@@ -1,0 +1,1 @@
+"""Decoder-only transformers: configuration, network, checkpoints, tokenizer, adapters."""

@@ -1,0 +1,137 @@
+"""A part of a transformer's parameters, the rest frozen: scores, and all that follows from them, of that part alone.
+
+What a trainer trains is what a bank should measure: tr Cov and signal are sums over parameters, and those of adapters
+or of the last layers say little about those of all. ``print(policy)``, and so a bank's record, says which part it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from gradvar.policies.sampler import check_number
+from gradvar.policies.transformer.network import Params
+from gradvar.policies.transformer.policy import Transformer
+
+MATRICES = ("query", "key", "value", "output", "gate", "up", "down")
+
+
+class Part(eqx.Module):
+    """A policy whose parameters are a part of a transformer's; made by ``last_layers`` and ``lora``.
+
+    For measuring: the frozen arrays are leaves of it, so it cannot be a static argument, as training wants one.
+    """
+
+    whole: Transformer = eqx.field(static=True)
+    frozen: Params
+    what: str = eqx.field(static=True)
+
+    def merge(self, params: Params) -> Params:
+        """All parameters, as the transformer takes them."""
+        layers = self.frozen["layers"]
+        first = next(iter(params))
+        rest = layers | params if first not in layers else (layers, params) if len(layers[first]) else params
+        return self.frozen | {"layers": rest}
+
+    @property
+    def causal(self) -> bool:
+        """As the transformer's."""
+        return self.whole.causal
+
+    def init(self, key: PRNGKeyArray) -> Params:
+        """Not to be had: a part starts from its transformer's parameters."""
+        raise ValueError(
+            "init: a part has no fresh parameters; use those that last_layers or lora gave with it"
+        )
+
+    def logprobs(
+        self, params: Params, prompts: Int[Array, "prompt past"], completions: Int[Array, "prompt group time"]
+    ) -> Float[Array, "prompt group time"]:
+        """As the transformer's, with the frozen parameters beside."""
+        return self.whole.logprobs(self.merge(params), prompts, completions)
+
+    def sample(
+        self, params: Params, key: PRNGKeyArray, prompts: Int[Array, "prompt past"], group: int, **at: Any
+    ) -> Int[Array, "prompt group time"]:
+        """As the transformer's."""
+        return self.whole.sample(self.merge(params), key, prompts, group, **at)
+
+    def greedy(self, params: Params, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
+        """As the transformer's."""
+        return self.whole.greedy(self.merge(params), prompts)
+
+    def mask(self, completions: Int[Array, "*batch time"]) -> Bool[Array, "*batch time"]:
+        """As the transformer's."""
+        return self.whole.mask(completions)
+
+    def __repr__(self) -> str:
+        return f"Part({self.what}, of {self.whole!r})"
+
+
+def last_layers(policy: Transformer, params: Params, layers: int) -> tuple[Part, Params]:
+    """The last ``layers`` blocks alone; embedding, head, last norm and the blocks before are frozen.
+
+    Raises ``ValueError`` where there are not so many.
+    """
+    check_number("layers", layers, 1)
+    most = policy.config.layers
+    if layers > most:
+        raise ValueError(f"layers: the last {layers} of {most}; give {most} or fewer")
+    part = jax.tree.map(lambda x: x[most - layers :], params["layers"])
+    frozen = params | {"layers": jax.tree.map(lambda x: x[: most - layers], params["layers"])}
+    return Part(policy, frozen, f"last {layers} of {most} layers, {_share(policy, params, part)}"), part
+
+
+def lora(
+    policy: Transformer,
+    params: Params,
+    rank: int,
+    key: PRNGKeyArray,
+    *,
+    targets: Sequence[str] = ("query", "value"),
+    alpha: float | None = None,
+) -> tuple[Part, Params]:
+    """Low-rank adapters alone: W x + (alpha / rank) B A x with all W frozen (LoRA, arXiv 2106.09685, Eq. 3).
+
+    ``targets``: among query, key, value, output, gate, up and down, in every layer. ``alpha``: twice the rank unless
+    given. As there, A is drawn (variance 1/fan-in) and B is zero, so the policy starts as it was. Parameters are
+    ``{target}_in`` [layer, in, rank] and ``{target}_out`` [layer, rank, out].
+    """
+    check_number("rank", rank, 1)
+    alpha = 2.0 * rank if alpha is None else alpha
+    if (
+        not targets
+        or (unknown := [t for t in targets if t not in MATRICES])
+        or len(set(targets)) != len(targets)
+    ):
+        raise ValueError(f"targets: {tuple(targets) if not targets or not unknown else unknown[0]!r}; "
+                         f"give some of {', '.join(MATRICES)}, each once")  # fmt: skip
+    part: Params = {}
+    for number, name in enumerate(sorted(targets)):
+        depth, size, out = params["layers"][name].shape
+        dtype = params["layers"][name].dtype
+        drawn = (
+            jax.random.normal(jax.random.fold_in(key, number), (depth, size, rank), jnp.float32) / size**0.5
+        )
+        part[f"{name}_in"] = drawn.astype(dtype)
+        part[f"{name}_out"] = jnp.zeros((depth, rank, out), dtype)
+    scaled = Transformer(replace(policy.config, adapter_scale=alpha / rank))
+    what = f"adapters of rank {rank} on {', '.join(sorted(targets))}, {_share(policy, params, part)}"
+    return Part(scaled, params, what), part
+
+
+def _share(policy: Transformer, params: Params, part: Params) -> str:
+    """How much of the whole it is, and of which whole: what is frozen is part of what a recording is."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        found.update(np.ascontiguousarray(leaf).tobytes())
+    size = sum(x.size for x in jax.tree.leaves(part))
+    return f"{size:,} parameters beside or among {policy.num_params():,} ({found.hexdigest()[:12]})"

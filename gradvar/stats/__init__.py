@@ -1,0 +1,1 @@
+"""Statistics without a word of estimators: intervals, block sums, the bootstrap. NumPy and SciPy only."""

@@ -1,0 +1,1 @@
+"""Studies: estimators measured over policies, group sizes and staleness."""

@@ -1,0 +1,1 @@
+"""A user's own objective: which laws it obeys, and in which regions."""

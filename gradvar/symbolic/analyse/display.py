@@ -1,0 +1,100 @@
+"""An analysis of a user's own objective on a terminal: regions put together, conditions made readable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import sympy as sp
+
+from gradvar.symbolic.analyse.objective import Analysis, pair
+from gradvar.symbolic.decide.numbers import Undecided
+from gradvar.symbolic.decide.regions import Region, relation
+from gradvar.symbolic.decide.smt import smt_valid
+
+
+def merged(regions: tuple[Region, ...]) -> list[tuple[list[str], list[sp.Expr]]]:
+    """Regions with one formula put together: (alternatives, weights); one alternative where z3 shows that it
+    is enough."""
+    groups: dict[tuple[sp.Expr, ...], list[Region]] = {}
+    for region in regions:
+        groups.setdefault(tuple(pair(region)), []).append(region)
+    rows = []
+    for weights, members in groups.items():
+        conditions = [[relation(d) for d in m.decisions] for m in members]
+        alternatives = [_without_implied(c) for c in conditions]
+        try:
+            every = dict.fromkeys(d for m in members for d in m.decisions)
+            shared = [d for d in every if all(smt_valid(c, relation(d), total=True) for c in conditions)]
+            # Off the boundaries, which no region holds, what is shared must imply one of the members.
+            inside = [sp.Ne(e, 0) for e in dict.fromkeys(e for m in members for e, _ in m.decisions)]
+            if smt_valid(
+                [*map(relation, shared), *inside], sp.Or(*[sp.And(*c) for c in conditions]), total=True
+            ):
+                alternatives = [_without_implied([relation(d) for d in shared])]
+        except Undecided:
+            pass
+        rows.append(([", ".join(map(readable, a)) or "everywhere" for a in alternatives], list(weights)))
+    return rows
+
+
+def _without_implied(conditions: list[Any]) -> list[Any]:
+    kept = list(conditions)
+    for condition in reversed(conditions):
+        rest = [c for c in kept if c is not condition]
+        try:
+            if smt_valid(rest, condition, total=True):
+                kept = rest
+        except Undecided:
+            continue
+    return kept
+
+
+def readable(condition: Any) -> str:
+    """``5*rho1 - 4 > 0`` as ``rho1 > 4/5``, where it is linear in one symbol; ``r1 - r2 < 0`` as ``r1 <
+    r2``."""
+    free = sorted(condition.free_symbols, key=str)
+    e = condition.lhs - condition.rhs
+    if free and e.is_polynomial(free[0]) and sp.degree(e, free[0]) == 1:
+        slope = sp.diff(e, free[0])
+        if slope.is_number:
+            flip = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "="}
+            sign = condition.rel_op if slope > 0 else flip[condition.rel_op]
+            return f"{free[0]} {sign} {sp.factor(free[0] - e / slope)}"
+    return str(condition)
+
+
+def render(analysis: Analysis) -> Iterator[Any]:
+    """The analysis for a terminal: rich tables and lines."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    yield (
+        f"{analysis.target}: token weights at G = 2, one token each (rho: new over old probability, r:"
+        " reward)"
+    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("region", "weight of rollout 1", "weight of rollout 2"):
+        table.add_column(title)
+    for alternatives, (first, second) in merged(analysis.regions):
+        table.add_row(*map(escape, (" or\n".join(alternatives), str(first), str(second))))
+    yield table
+    for note in analysis.notes:
+        yield f"note: {note}"
+    if analysis.weights:
+        yield "Expected gradient on policy, binary rewards: w(p) grad p with"
+    for group, weight in analysis.weights.items():
+        yield f"  G = {group}: w(p) = {weight}"
+    laws = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("law", "verdict", "counterexample", "checked"):
+        laws.add_column(title, no_wrap=title in ("law", "verdict"))
+    colours = {"proved": "green", "refuted": "red", "undecided": "yellow"}
+    for law in analysis.laws:
+        shown = (
+            ""
+            if law.counterexample is None
+            else ", ".join(f"{k} = {v}" for k, v in law.counterexample.items())
+        )
+        verdict = f"[{colours[law.verdict]}]{law.verdict}[/]"
+        laws.add_row(law.name, verdict, escape(shown), escape(law.note))
+    yield laws

@@ -1,0 +1,1 @@
+"""Claims of the literature and our own: what they state, and how they are checked."""

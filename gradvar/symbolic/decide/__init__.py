@@ -1,0 +1,1 @@
+"""Decisions about formulas: equality, solvers, regions, enumeration."""

@@ -1,0 +1,102 @@
+"""Every region of a piecewise function, found and proved complete.
+
+A trace under a ``Witness`` gives one smooth formula and the decisions it rests on. ``explore`` turns each
+decision around in turn, asks z3 for a point on the other side, and traces again, until no other side has a
+point. What comes back is the whole function: one formula per open region, and the regions fill the space up
+to their boundaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import sympy as sp
+
+from gradvar.symbolic.decide.smt import find_point
+from gradvar.symbolic.read.trace import Witness, trace
+
+Decision = tuple[sp.Expr, int]
+
+
+@dataclass(frozen=True)
+class Region:
+    """One open region: its decisions (expression, sign), the function's formula there, and a point inside."""
+
+    decisions: tuple[Decision, ...]
+    value: Any
+    point: dict[sp.Symbol, sp.Expr]
+
+    @property
+    def conditions(self) -> list[Any]:
+        """The decisions as relations."""
+        return [relation(d) for d in self.decisions]
+
+
+def relation(decision: Decision) -> Any:
+    """A decision as a SymPy relation."""
+    expression, sign = decision
+    return {1: sp.Gt, 0: sp.Eq, -1: sp.Lt}[sign](expression, 0)
+
+
+def explore(fn: Callable[..., Any], *args: Any, given: Iterable[Any] = (), limit: int = 2000) -> list[Region]:
+    """All open regions of ``fn`` at symbolic ``args``, under the relations ``given``.
+
+    Decisions must be algebraic (polynomials, quotients, square roots of the symbols): enter ratios as
+    positive symbols (log-probabilities as their logarithms) when the function compares ratios. Boundaries,
+    where a decision is an equality, are left out unless ``given`` forces them. Raises ``ValueError`` beyond
+    ``limit`` regions.
+    """
+    given = list(given)
+    free = _free_symbols(args)
+    found: list[Region] = []
+    stack: list[tuple[Decision, ...]] = [()]
+    while stack:
+        prefix = stack.pop()
+        point = find_point([*given, *map(relation, prefix)])
+        if point is None:
+            continue
+        point = {symbol: point.get(symbol, sp.Integer(1)) for symbol in free}
+        witness = Witness(point)
+        value = trace(fn, *args, assume=witness)
+        path = tuple(witness.signs.items())
+        boundary, sides = _split_boundary(path, len(prefix), given)
+        stack.extend(sides)
+        # Up to the boundary (or the end) the decisions of this path stand; the other side of each is still to
+        # be seen.
+        for i in range(boundary - 1, len(prefix) - 1, -1):
+            expression, sign = path[i]
+            if sign:
+                stack.append((*path[:i], (expression, -sign)))
+        if not sides:
+            found.append(Region(path, value, point))
+            if len(found) > limit:
+                raise ValueError(
+                    f"limit: more than {limit} regions; assume more (given=), or use fewer tokens"
+                )
+    return found
+
+
+def _split_boundary(
+    path: tuple[Decision, ...], known: int, given: list[Any]
+) -> tuple[int, list[tuple[Decision, ...]]]:
+    """Where the path first meets a boundary that is not forced, and the prefixes on both sides of it."""
+    for i, (expression, sign) in enumerate(path):
+        if sign == 0 and i >= known:
+            sides = [(*path[:i], (expression, other)) for other in (1, -1)]
+            open_sides = [side for side in sides if find_point([*given, *map(relation, side)]) is not None]
+            if open_sides:
+                return i, open_sides
+    return len(path), []
+
+
+def _free_symbols(args: Any) -> list[sp.Symbol]:
+    free: set[sp.Symbol] = set()
+    for leaf in jax.tree.leaves(args):
+        for value in np.asarray(leaf, object).flat:
+            if isinstance(value, sp.Basic):
+                free |= value.free_symbols
+    return sorted(free, key=str)

@@ -1,0 +1,91 @@
+"""Ready-made symbolic batches, and the bridge from an exact bandit to the library's own engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy as sp
+
+from gradvar.core.batch import Batch
+from gradvar.core.estimator import Estimator
+from gradvar.core.moments import Moments
+from gradvar.symbolic.decide.enumerate import Bandit, ExactMoments
+from gradvar.symbolic.decide.equality import require
+from gradvar.symbolic.decide.regions import Region, explore
+from gradvar.symbolic.read.trace import symbolic_batch, symbols, trace
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One prompt with G rollouts in symbols: ratios rho > 0 [1, G, T], rewards [1, G], and what an objective
+    takes."""
+
+    logp: np.ndarray
+    batch: Batch
+    rho: np.ndarray
+    rewards: np.ndarray
+
+    def weights(self, objective: Any, assume: Any = None) -> np.ndarray:
+        """The traced token weights [1, G, T]: the derivative of the objective by each log-probability."""
+        return trace(jax.grad(objective), self.logp, self.batch, assume=assume)
+
+    def regions(self, objective: Any, given: Sequence[Any] = ()) -> list[Region]:
+        """The token weights in every open region of ratios and rewards (see ``explore``)."""
+        return explore(jax.grad(objective), self.logp, self.batch, given=given)
+
+    def value(self, objective: Any, assume: Any = None) -> sp.Expr:
+        """The traced value of the objective."""
+        return trace(objective, self.logp, self.batch, assume=assume)
+
+
+def group_scene(
+    group: int,
+    lengths: Sequence[int] | None = None,
+    *,
+    rewards: Any = None,
+    on_policy: bool = False,
+    **fields: Any,
+) -> Scene:
+    """A scene of one prompt. ``lengths`` are the rollouts' tokens (default one each); ``rewards`` fixes them
+    exactly.
+
+    The old log-probabilities are free symbols a, the new ones a + log(rho); on policy, rho = 1. ``fields``
+    are further fields of the batch.
+    """
+    lengths = [1] * group if lengths is None else list(lengths)
+    shape = (1, group, max(lengths))
+    mask = np.arange(shape[2])[None, None, :] < np.asarray(lengths)[None, :, None]
+    rho = np.full(shape, sp.Integer(1), object) if on_policy else symbols("rho", shape, positive=True)
+    old = symbols("a", shape)
+    logp = np.frompyfunc(lambda x, y: sp.log(x) + y, 2, 1)(rho, old)
+    r = symbols("r", (1, group)) if rewards is None else np.asarray([list(rewards)], object)
+    return Scene(logp, symbolic_batch(r, old, mask, **fields), rho, r)
+
+
+def engine(estimator: Estimator, bandits: Bandit | Sequence[Bandit], group: int, **options: Any) -> Moments:
+    """``gradvar.measure.exact`` on the same policy and rewards: one prompt per bandit, a logit per prompt and
+    answer."""
+    from gradvar.measure.exact.enumerate import exact
+    from gradvar.policies import Bandit as Policy
+    from gradvar.tasks import Bandit as Task
+
+    listed = [bandits] if isinstance(bandits, Bandit) else list(bandits)
+    with jax.enable_x64(True):
+        logits = jnp.asarray([[float(sp.log(x)) for x in b.probabilities] for b in listed])
+        rewards = np.asarray([[float(x) for x in b.rewards] for b in listed])
+        policy = Policy(logits.shape[1], num_prompts=len(listed))
+        return exact(estimator, policy, logits, Task(rewards), group, **options)
+
+
+def engines_agree(moments: Moments, exact: ExactMoments, what: str, *, tolerance: float = 1e-11) -> None:
+    """Require the engine's floats to be the exact numbers, mean and trace of the covariance."""
+    mean = np.asarray([float(m) for m in exact.mean])
+    gap = float(np.max(np.abs(np.asarray(moments.mean).reshape(-1) - mean)))
+    require(gap < tolerance, f"{what}: the exact engine's mean differs by {gap:.2e}")
+    spread = abs(float(moments.trace_cov) - float(exact.trace_cov))
+    require(spread < tolerance, f"{what}: the exact engine's trace of the covariance differs by {spread:.2e}")

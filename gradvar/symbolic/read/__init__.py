@@ -1,0 +1,1 @@
+"""Programs as formulas: a jaxpr read into SymPy."""

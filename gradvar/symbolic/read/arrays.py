@@ -1,0 +1,244 @@
+"""Primitives that move values without changing them, products, and control flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from jax import lax
+
+
+def elementwise(step: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
+    """Apply ``step`` to corresponding elements; scalars broadcast."""
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    full = [np.broadcast_to(a, shape) for a in arrays]
+    out = np.empty(shape, object)
+    for index in np.ndindex(shape):
+        out[index] = step(*(a[index] for a in full))
+    return out
+
+
+def cumulative(x: np.ndarray, axis: int, reverse: bool, combine: Callable[[list[Any]], Any]) -> np.ndarray:
+    """Combine all values up to each position along one axis."""
+    out = np.empty(x.shape, object)
+    for index in np.ndindex(x.shape):
+        here = index[axis]
+        line = [*index]
+        line[axis] = slice(here, None) if reverse else slice(0, here + 1)
+        values = list(x[tuple(line)])
+        out[index] = combine(values[::-1] if reverse else values)
+    return out
+
+
+def sort(
+    operands: list[np.ndarray], params: Any, order: Callable[[list[Any]], list[int]]
+) -> list[np.ndarray]:
+    """Sort all operands along one axis by the first of them (further keys break no ties here: the sort is
+    stable)."""
+    axis = params["dimension"]
+    keys = np.moveaxis(operands[0], axis, -1)
+    moved = [np.moveaxis(x, axis, -1) for x in operands]
+    results = [np.empty(keys.shape, object) for _ in operands]
+    for index in np.ndindex(keys.shape[:-1]):
+        places = order(list(keys[index]))
+        for result, source in zip(results, moved, strict=True):
+            result[index] = source[index][places]
+    return [np.moveaxis(result, -1, axis) for result in results]
+
+
+def _broadcast_in_dim(params: Any, x: np.ndarray, *_: Any) -> np.ndarray:
+    shape = tuple(int(n) for n in params["shape"])
+    spread = [1] * len(shape)
+    for source, target in enumerate(params["broadcast_dimensions"]):
+        spread[int(target)] = x.shape[source]
+    return np.broadcast_to(x.reshape(spread), shape)
+
+
+def _pad(params: Any, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
+    config = [tuple(int(n) for n in row) for row in params["padding_config"]]
+    shape = [
+        lo + hi + max(n + (n - 1) * inner, 0) for n, (lo, hi, inner) in zip(x.shape, config, strict=True)
+    ]
+    out = np.empty(shape, object)
+    out[...] = fill.item()
+    for index in np.ndindex(x.shape):
+        place = tuple(lo + i * (inner + 1) for i, (lo, _, inner) in zip(index, config, strict=True))
+        if all(0 <= p < n for p, n in zip(place, shape, strict=True)):
+            out[place] = x[index]
+    return out
+
+
+def _slice(params: Any, x: np.ndarray) -> np.ndarray:
+    strides = params["strides"] or (1,) * x.ndim
+    bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
+    return x[tuple(slice(int(a), int(b), int(s)) for a, b, s in bounds)]
+
+
+def _split(params: Any, x: np.ndarray) -> list[np.ndarray]:
+    return np.split(x, np.cumsum([int(n) for n in params["sizes"]])[:-1], axis=params["axis"])
+
+
+def _iota(params: Any, *_: Any) -> np.ndarray:
+    shape, dimension = tuple(int(n) for n in params["shape"]), params["dimension"]
+    out = np.empty(shape, object)
+    for index in np.ndindex(shape):
+        out[index] = sp.Integer(index[dimension])
+    return out
+
+
+def _dot_general(params: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    (contract_a, contract_b), (batch_a, batch_b) = params["dimension_numbers"]
+    names_a = list(range(a.ndim))
+    names_b = [a.ndim + i for i in range(b.ndim)]
+    for i, j in [*zip(contract_a, contract_b, strict=True), *zip(batch_a, batch_b, strict=True)]:
+        names_b[j] = names_a[i]
+    batch = [names_a[i] for i in batch_a]
+    shared = {names_a[i] for i in contract_a} | set(batch)
+    out = batch + [n for n in names_a if n not in shared] + [n for n in names_b if n not in shared]
+    return np.asarray(np.einsum(a, names_a, b, names_b, out), object)
+
+
+def _concrete(x: np.ndarray) -> np.ndarray:
+    if not all(isinstance(v, bool) or v.is_Integer for v in x.flat):
+        from gradvar.symbolic.read.elementwise import Unreadable
+
+        raise Unreadable("indexing by a symbolic value: indices must be concrete")
+    return np.asarray([int(v) for v in x.flat], np.int64).reshape(x.shape)
+
+
+def _by_labels(move: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
+    """Let JAX itself move integer labels of the values, then put the values in; a negative label is the fill
+    value."""
+    labels: list[np.ndarray] = []
+    pool: list[Any] = []
+    start = 0
+    for x in arrays:
+        labels.append(np.arange(start, start + x.size, dtype=np.int64).reshape(x.shape))
+        start += x.size
+        pool.extend(x.flat)
+    moved = np.asarray(move(*labels))
+    out = np.empty(moved.shape, object)
+    for index in np.ndindex(moved.shape):
+        out[index] = pool[moved[index]] if moved[index] >= 0 else sp.nan
+    return out
+
+
+def _gather(params: Any, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    keep = {k: v for k, v in params.items() if k != "fill_value"}
+    where = _concrete(indices)
+    return _by_labels(lambda labels: lax.gather_p.bind(labels, where, fill_value=-1, **keep), x)
+
+
+def _dynamic_slice(params: Any, x: np.ndarray, *starts: np.ndarray) -> np.ndarray:
+    where = [int(_concrete(s)) for s in starts]
+    return _by_labels(lambda labels: lax.dynamic_slice(labels, where, params["slice_sizes"]), x)
+
+
+def _dynamic_update_slice(params: Any, x: np.ndarray, update: np.ndarray, *starts: np.ndarray) -> np.ndarray:
+    where = [int(_concrete(s)) for s in starts]
+    return _by_labels(lambda a, b: lax.dynamic_update_slice(a, b, where), x, update)
+
+
+def _scatter_add(params: Any, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
+    """Scatter is linear in the updates: learn its 0/1 matrix from unit vectors, then apply it."""
+    where = _concrete(indices)
+    units = np.eye(updates.size).reshape(updates.size, *updates.shape)
+    zeros = np.zeros(x.shape)
+    placed = [np.asarray(lax.scatter_add_p.bind(zeros, where, unit, **params)) for unit in units]
+    out = x.copy()
+    for value, spread in zip(updates.flat, placed, strict=True):
+        for index in np.argwhere(spread):
+            out[tuple(index)] = out[tuple(index)] + value
+    return out
+
+
+def _scatter(params: Any, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
+    where = _concrete(indices)
+    return _by_labels(lambda a, b: lax.scatter_p.bind(a, where, b, **params), x, updates)
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    "broadcast_in_dim": _broadcast_in_dim,
+    "reshape": lambda params, x: x.reshape([int(n) for n in params["new_sizes"]]),
+    "transpose": lambda params, x: np.transpose(x, params["permutation"]),
+    "squeeze": lambda params, x: np.squeeze(x, tuple(int(n) for n in params["dimensions"])),
+    "expand_dims": lambda params, x: np.expand_dims(x, params["dimensions"]),
+    "rev": lambda params, x: np.flip(x, params["dimensions"]),
+    "concatenate": lambda params, *xs: np.concatenate(xs, axis=params["dimension"]),
+    "stack": lambda params, *xs: np.stack(xs, axis=params["axis"]),
+    "unstack": lambda params, x: [np.asarray(row, object) for row in np.moveaxis(x, params["axis"], 0)],
+    "pad": _pad,
+    "slice": _slice,
+    "split": _split,
+    "iota": _iota,
+    "dot_general": _dot_general,
+    "gather": _gather,
+    "dynamic_slice": _dynamic_slice,
+    "dynamic_update_slice": _dynamic_update_slice,
+    "scatter": _scatter,
+    "scatter-add": _scatter_add,
+    "scatter_add": _scatter_add,
+}
+
+_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+_MOST_ROUNDS = 10_000
+
+
+def control_flow(
+    name: str,
+    params: Any,
+    operands: list[np.ndarray],
+    reader: Any,
+    read: Callable[..., Any],
+    choose: Callable[..., Any],
+) -> list[np.ndarray] | None:
+    """Calls (jit, custom derivatives, remat), scan, while and cond; None for anything else."""
+    if name == "scan":
+        return _scan(params, operands, reader, read)
+    if name == "while":
+        return _while(params, operands, reader, read)
+    if name == "cond":
+        index, *rest = operands
+        which = index.item()
+        if isinstance(which, bool) or getattr(which, "is_Integer", False):
+            return read(params["branches"][int(which)], rest, reader)
+        branches = [read(branch, rest, reader) for branch in params["branches"]]
+        return [elementwise(lambda *xs: choose(which, xs), *outs) for outs in zip(*branches, strict=True)]
+    for key in _CALLS:
+        if key in params and not isinstance(params[key], (int, str)):
+            return read(params[key], operands, reader)
+    return None
+
+
+def _scan(params: Any, operands: list[np.ndarray], reader: Any, read: Callable[..., Any]) -> list[np.ndarray]:
+    consts, carries = params["num_consts"], params["num_carry"]
+    fixed, carry, rows = operands[:consts], operands[consts : consts + carries], operands[consts + carries :]
+    steps: list[Any] = [None] * params["length"]
+    order = range(params["length"])
+    for t in reversed(order) if params["reverse"] else order:
+        outs = read(params["jaxpr"], [*fixed, *carry, *(np.asarray(x[t], object) for x in rows)], reader)
+        carry, steps[t] = outs[:carries], outs[carries:]
+    return [*carry, *(np.stack(column) for column in zip(*steps, strict=True))]
+
+
+def _while(
+    params: Any, operands: list[np.ndarray], reader: Any, read: Callable[..., Any]
+) -> list[np.ndarray]:
+    tests, bodies = params["cond_nconsts"], params["body_nconsts"]
+    test_fixed, body_fixed, carry = (
+        operands[:tests],
+        operands[tests : tests + bodies],
+        operands[tests + bodies :],
+    )
+    for _ in range(_MOST_ROUNDS):
+        go = read(params["cond_jaxpr"], [*test_fixed, *carry], reader)[0].item()
+        if not isinstance(go, bool):
+            from gradvar.symbolic.read.elementwise import Unreadable
+
+            raise Unreadable("a while loop whose end depends on a symbolic value: trace under an assumption")
+        if not go:
+            return carry
+        carry = read(params["body_jaxpr"], [*body_fixed, *carry], reader)
+    raise RuntimeError(f"a while loop ran {_MOST_ROUNDS} rounds without end")

@@ -1,0 +1,208 @@
+"""The code that ships as a formula: the jaxpr of a JAX function, read with SymPy.
+
+``trace(fn, *args)`` runs ``fn`` on exact values instead of floats. Arrays become NumPy object arrays of SymPy
+expressions; constants become exact rationals; what is concrete (a mask, say) folds away. Whatever JAX does,
+its rule for the gradient of a maximum at a tie included, is in the jaxpr and so in the formula.
+
+Comparisons are where formulas grow. Left alone they give ``Max``, ``Min`` and ``Piecewise``. Under an
+assumption (``assume=``) every comparison is decided as it is met, and the formula stays small: a ``Witness``
+decides by a rational point and keeps the list of decisions, so that the result holds on the whole region
+where they all come out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+import sympy as sp
+from jax.extend import core as jex_core
+
+from gradvar.core.batch import Batch
+from gradvar.symbolic.decide.numbers import exact, exact_sign
+from gradvar.symbolic.read import elementwise as rules
+
+Assumption = Callable[[sp.Expr], int | None]
+"""Takes a real expression, says its sign (-1, 0, 1), or None to leave it open."""
+
+
+_KEPT = 8  # traces of one recording; a proof may make hundreds
+_recording: ContextVar[list[tuple[Any, list[np.ndarray]]] | None] = ContextVar("recording", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[list[tuple[Any, list[np.ndarray]]]]:
+    """Meanwhile the first traces are kept: a list of (jaxpr, results), for showing the code beside the formula."""
+    kept: list[tuple[Any, list[np.ndarray]]] = []
+    token = _recording.set(kept)
+    try:
+        yield kept
+    finally:
+        _recording.reset(token)
+
+
+class Witness:
+    """Decides every comparison by its value at one rational point, and remembers the decisions.
+
+    ``point`` maps every symbol to an exact number. After a trace, ``conditions`` is the list of relations
+    (such as ``rho1 - 6/5 > 0``) under which the traced formula is the function, and ``signs`` maps each
+    expression to its sign.
+    """
+
+    def __init__(self, point: Mapping[sp.Symbol, Any]) -> None:
+        self.point = {symbol: exact(value) for symbol, value in point.items()}
+        self.signs: dict[sp.Expr, int] = {}
+
+    def __call__(self, expression: sp.Expr) -> int:
+        """The sign of a product of factors; each factor that is not known to be positive is a decision."""
+        sign = 1
+        for factor, power in sign_factors(expression):
+            sign *= self._decide(factor) ** (1 if power % 2 else 2)
+        return sign
+
+    def _decide(self, factor: sp.Expr) -> int:
+        if factor.is_number:
+            return exact_sign(factor)
+        if factor.is_positive:
+            return 1
+        if factor not in self.signs:
+            missing = factor.free_symbols - self.point.keys()
+            if missing:
+                raise ValueError(
+                    f"point: no value for {sorted(map(str, missing))}; the witness needs every symbol"
+                )
+            self.signs[factor] = exact_sign(factor.subs(self.point))
+        return self.signs[factor]
+
+    @property
+    def conditions(self) -> list[sp.Basic]:
+        """The decisions as relations, in the order in which they were met."""
+        relation = {1: sp.StrictGreaterThan, 0: sp.Eq, -1: sp.StrictLessThan}
+        return [relation[sign](expression, 0) for expression, sign in self.signs.items()]
+
+
+@lru_cache(maxsize=20_000)
+def sign_factors(expression: sp.Expr) -> tuple[tuple[sp.Expr, int], ...]:
+    """Factors with integer powers whose product has the sign of ``expression``, each in one fixed
+    orientation."""
+    if rules.is_nested(expression):
+        return ((expression, 1),)
+    numerator, denominator = sp.fraction(sp.factor(sp.together(expression)))
+    found: dict[sp.Expr, int] = {}
+    for part in (numerator, denominator):
+        for factor in sp.Mul.make_args(part):
+            base, power = factor.as_base_exp()
+            if not (power.is_Integer and power > 0):
+                base, power = factor, sp.Integer(1)
+            content, base = base.as_content_primitive()
+            if base.could_extract_minus_sign():
+                content, base = -content, -base
+            for piece in (content, base):
+                if piece != 1:
+                    found[piece] = found.get(piece, 0) + int(power)
+    return tuple(found.items())
+
+
+def trace(fn: Callable[..., Any], *args: Any, assume: Assumption | None = None) -> Any:
+    """What ``fn(*args)`` computes, exactly: the same pytree, its arrays holding SymPy expressions.
+
+    ``args`` are pytrees whose leaves are SymPy expressions, object arrays of them, or concrete numbers and
+    arrays. Object arrays enter as float64; concrete arrays keep their dtype and stay concrete. ``assume``
+    decides comparisons (see ``Witness``). A scalar result comes back as an expression, not as an array.
+
+    Raises ``Unreadable`` naming the first primitive that the reader does not know.
+    """
+    leaves, treedef = jax.tree.flatten(args)
+    with jax.enable_x64(True):
+        shaped = jax.tree.unflatten(treedef, [_abstract(leaf) for leaf in leaves])
+        closed, out_shape = jax.make_jaxpr(fn, return_shape=True)(*shaped)
+        reader = rules.Reader(assume)
+        results = read(closed, [_symbolic(leaf) for leaf in leaves], reader)
+    if (kept := _recording.get()) is not None and len(kept) < _KEPT:
+        kept.append((closed, results))
+    values = [result.item() if result.ndim == 0 else result for result in results]
+    return jax.tree.unflatten(jax.tree.structure(out_shape), values)
+
+
+def read(closed: Any, inputs: list[np.ndarray], reader: rules.Reader) -> list[np.ndarray]:
+    """Interpret a jaxpr (closed, or open without constants) on object arrays."""
+    jaxpr, constants = (closed.jaxpr, closed.consts) if hasattr(closed, "consts") else (closed, ())
+    values: dict[Any, np.ndarray] = {}
+    values.update(zip(jaxpr.constvars, map(_symbolic, constants), strict=True))
+    values.update(zip(jaxpr.invars, inputs, strict=True))
+
+    def value(atom: Any) -> np.ndarray:
+        return _symbolic(atom.val) if isinstance(atom, jex_core.Literal) else values[atom]
+
+    for equation in jaxpr.eqns:
+        outputs = rules.apply(equation, [value(atom) for atom in equation.invars], reader, read)
+        values.update(zip(equation.outvars, outputs, strict=True))
+    return [value(atom) for atom in jaxpr.outvars]
+
+
+def jaxpr_text(fn: Callable[..., Any], *args: Any) -> str:
+    """The jaxpr of ``fn`` at these arguments, as JAX prints it: the traced code, for display."""
+    leaves, treedef = jax.tree.flatten(args)
+    with jax.enable_x64(True):
+        return str(jax.make_jaxpr(fn)(*jax.tree.unflatten(treedef, [_abstract(leaf) for leaf in leaves])))
+
+
+def symbols(name: str, shape: tuple[int, ...], **assumptions: bool) -> np.ndarray:
+    """An object array of real symbols ``name1, name2, ...`` (indices from 1, run together: ``r12`` is row 1,
+    column 2).
+
+    Axes of length one get no index.
+    """
+    assumptions.setdefault("real", True)
+    array = np.empty(shape, object)
+    for index in np.ndindex(shape):
+        label = "".join(str(i + 1) for i, n in zip(index, shape, strict=True) if n > 1)
+        array[index] = sp.Symbol(name + label, **assumptions)
+    return array
+
+
+def symbolic_batch(rewards: Any, logp_old: Any, mask: Any = None, **optional: Any) -> Batch:
+    """A ``Batch`` whose arrays hold SymPy expressions or exact numbers: arguments as those of ``Batch``.
+
+    ``mask`` is concrete; everything else may be symbolic. Shapes are checked as ``Batch`` checks them.
+    """
+    given = {"rewards": rewards, "logp_old": logp_old, **optional}
+    arrays = {name: _as_objects(value) for name, value in given.items() if value is not None}
+    mask = np.ones(arrays["logp_old"].shape, bool) if mask is None else np.asarray(mask, bool)
+    with jax.enable_x64(True):
+        blank = Batch(**{k: np.zeros(v.shape) for k, v in arrays.items()}, mask=mask, allow_empty=True)
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(blank)
+    filled = [mask if path[0].name == "mask" else arrays[path[0].name] for path, _ in leaves]
+    return jax.tree_util.tree_unflatten(treedef, filled)
+
+
+def _as_objects(value: Any) -> np.ndarray:
+    source = np.asarray(value, object)
+    array = np.empty(source.shape, object)
+    for index in np.ndindex(source.shape):
+        array[index] = exact(source[index])
+    return array
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    if isinstance(leaf, sp.Basic):
+        return jax.ShapeDtypeStruct((), np.float64)
+    array = np.asarray(leaf)
+    return jax.ShapeDtypeStruct(array.shape, np.float64 if array.dtype == object else array.dtype)
+
+
+def _symbolic(leaf: Any) -> np.ndarray:
+    """Any leaf as an object array: booleans stay Python booleans, numbers become exact."""
+    array = np.asarray(leaf)
+    if array.dtype == object:
+        return array
+    out = np.empty(array.shape, object)
+    boolean = array.dtype == bool
+    for index in np.ndindex(array.shape):
+        out[index] = bool(array[index]) if boolean else exact(array[index])
+    return out

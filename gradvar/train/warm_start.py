@@ -1,0 +1,264 @@
+"""A warm start: supervised steps on a task's solutions, up to a chosen success rate.
+
+Group-relative estimators have no signal where every rollout fails or every one succeeds, so what is measured
+at a random initialisation says little. A short supervised phase puts the policy where training happens.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from gradvar.core.protocols import Policy, Task
+from gradvar.train import store
+
+_FORMAT = 1  # raise when training changes what the same settings give
+
+OnStep = Callable[[int, float, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class WarmStart:
+    """A warm-started policy and how well it does.
+
+    ``success_rate`` is the mean reward (for binary rewards, the share of completions that are right) on
+    prompts and rollouts drawn after training, with its ``standard_error`` over prompts; ``prompt_rates``
+    [prompt] are the means for each of those prompts. ``between_prompts`` is the standard deviation of the
+    true rates between prompts: that of ``prompt_rates``, less what chance within a prompt puts in. ``loss``
+    is the last step's, in nats per token. ``reached`` is false where ``max_steps`` were not enough;
+    ``cached`` is true where the parameters come from disk.
+    """
+
+    params: PyTree
+    success_rate: float
+    standard_error: float
+    prompt_rates: Float[np.ndarray, " prompt"]
+    between_prompts: float
+    steps: int
+    loss: float
+    reached: bool
+    cached: bool
+
+
+@dataclass(frozen=True)
+class _Settings:
+    target: float
+    batch: int
+    learning_rate: float
+    max_steps: int
+    check_every: int
+    num_prompts: int
+    group: int
+
+
+def warm_start(
+    policy: Policy,
+    task: Task,
+    key: PRNGKeyArray,
+    target: float = 0.4,
+    *,
+    batch: int = 256,
+    learning_rate: float = 3e-3,
+    max_steps: int = 4000,
+    check_every: int = 20,
+    num_prompts: int = 256,
+    group: int = 16,
+    cache: bool = True,
+    folder: Path | str | None = None,
+    on_step: OnStep | None = None,
+) -> WarmStart:
+    """Trains on the task's solutions until the sampled success rate reaches ``target``, and stops near it.
+
+    Adam at ``learning_rate`` on ``batch`` fresh prompts a step, the loss being the mean negative
+    log-likelihood of the solutions' tokens. Every ``check_every`` steps the mean reward of ``group`` rollouts
+    on each of ``num_prompts`` prompts is compared with the target; once it is passed, the last steps are
+    taken again by bisection, so that it is passed by little more than a standard error. Checks use the same
+    prompts each time, drawn independently of the training prompts from the task's own distribution (a small
+    task's prompts can be among both); the figures reported use new ones.
+
+    ``on_step(step, loss, success)`` hears about every check. The result is kept in ``folder`` (default
+    ``store.cache_folder()``), named by the policy, the task, the key and the settings, unless ``cache`` is
+    false.
+
+    Raises ``ValueError`` on settings out of range, ``TypeError`` for a task without ``solution``; warns where
+    ``max_steps`` do not reach the target.
+    """
+    settings = _Settings(target, batch, learning_rate, max_steps, check_every, num_prompts, group)
+    _check(policy, task, settings)
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    if not cache:
+        return _train(policy, task, key, settings, on_step)
+    identity = {
+        "format": _FORMAT,
+        "version": importlib.metadata.version("gradvar"),
+        "policy": store.describe("policy", policy),
+        "task": store.describe("task", task),
+        "settings": store.describe("settings", settings),
+        "key": [str(jax.random.key_impl(key)), *np.asarray(jax.random.key_data(key)).tolist()],
+        "float": str(jnp.result_type(float)),
+    }
+    name = f"{getattr(task, 'name', 'task')}-{store.fingerprint(identity)[:24]}.safetensors"
+    path = (store.cache_folder() if folder is None else Path(folder)) / "warm" / name
+    shapes = jax.eval_shape(policy.init, key)
+    found = store.read(path, shapes)
+    if found is not None:
+        params, facts = found
+        return WarmStart(params, cached=True, prompt_rates=np.array(facts.pop("prompt_rates")), **facts)
+    warm = _train(policy, task, key, settings, on_step)
+    facts = {name: getattr(warm, name) for name in _FACTS} | {"prompt_rates": warm.prompt_rates.tolist()}
+    store.write(path, warm.params, facts)
+    return warm
+
+
+_FACTS = ("success_rate", "standard_error", "between_prompts", "steps", "loss", "reached")
+
+
+def _check(policy: Policy, task: Task, settings: _Settings) -> None:
+    if not 0 < settings.target < 1:
+        raise ValueError(f"target: {settings.target}; give a success rate between 0 and 1")
+    if not settings.learning_rate > 0:
+        raise ValueError(f"learning_rate: {settings.learning_rate}; give a number above 0")
+    least = {"batch": 1, "max_steps": 1, "check_every": 1, "num_prompts": 2, "group": 2}
+    for name, value in least.items():
+        if getattr(settings, name) < value:
+            raise ValueError(f"{name}: {getattr(settings, name)}; give {value} or more")
+    if not hasattr(task, "solution"):
+        raise TypeError(
+            f"task: {type(task).__name__} has no solution(prompts), so it cannot be taught; add one"
+        )
+    # a dry run that computes nothing, with real tokens: what does not fit is said now and not as a NaN later
+    prompts, solution = jax.jit(lambda key: _lesson(task, key, 2))(jax.random.key(0))
+    params = jax.eval_shape(policy.init, jax.random.key(0))
+    jax.eval_shape(lambda p: policy.logprobs(p, prompts, solution), params)
+    written = jax.eval_shape(lambda p: policy.sample(p, jax.random.key(0), prompts, 1), params).shape[-1]
+    if written < solution.shape[-1]:
+        raise ValueError(
+            f"policy: it writes {written} tokens and the task's solutions have {solution.shape[-1]}; "
+            f"give completion_length={solution.shape[-1]} or more"
+        )
+
+
+_RULE = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
+_RISE = 50  # steps in which the learning rate rises to its full value
+
+
+def _lesson(task: Any, key: Array, num: int) -> tuple[Array, Array]:
+    prompts = task.prompts(key, num)
+    return prompts, task.solution(prompts)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _learn(
+    policy: Policy,
+    task: Any,
+    batch: int,
+    state: tuple[PyTree, Any],
+    key: Array,
+    learning_rate: Array,
+    first: Array,
+    num: Array,
+) -> tuple[tuple[PyTree, Any], Array]:
+    """``num`` supervised steps from step ``first``; what a step sees depends on its number only."""
+
+    def step(index: Array, carry: tuple) -> tuple:
+        params, memory, _ = carry
+        prompts, solution = _lesson(task, jax.random.fold_in(key, index), batch)
+        mask = policy.mask(solution)
+
+        def loss(params: PyTree) -> Array:
+            logp = policy.logprobs(params, prompts, solution)
+            return -jnp.sum(jnp.where(mask, logp, 0.0)) / jnp.sum(mask)
+
+        value, slope = jax.value_and_grad(loss)(params)
+        updates, memory = _RULE.update(slope, memory, params)
+        rate = learning_rate * jnp.minimum((index + 1) / _RISE, 1.0)
+        params = optax.apply_updates(params, jax.tree.map(lambda u: -rate * u, updates))
+        return params, memory, value.astype(float)
+
+    params, memory, loss = jax.lax.fori_loop(first, first + num, step, (*state, jnp.zeros((), float)))
+    return (params, memory), loss
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _rewards(policy: Policy, task: Task, num: int, group: int, params: PyTree, key: Array) -> Array:
+    key_prompts, key_rollouts = jax.random.split(key)
+    prompts = task.prompts(key_prompts, num)
+    return task.reward(prompts, policy.sample(params, key_rollouts, prompts, group))
+
+
+def _train(policy: Policy, task: Task, key: Array, settings: _Settings, on_step: OnStep | None) -> WarmStart:
+    key_init, key_learn, key_check, key_report = jax.random.split(key, 4)
+    params = policy.init(key_init)
+    low, low_step = (params, _RULE.init(params)), 0
+    loss = float("nan")
+
+    def rewards(state: tuple[PyTree, Any], key: Array) -> Float[np.ndarray, "prompt group"]:
+        sizes = (settings.num_prompts, settings.group)
+        return np.asarray(_rewards(policy, task, *sizes, state[0], key), np.float64)
+
+    def rate(state: tuple[PyTree, Any], step: int, loss: float) -> tuple[float, float]:
+        means = rewards(state, key_check).mean(axis=-1)
+        success = float(means.mean())
+        if on_step is not None:
+            on_step(step, loss, success)
+        return success, float(means.std(ddof=1) / len(means) ** 0.5)
+
+    def learn(state: tuple[PyTree, Any], first: int, num: int) -> tuple[tuple[PyTree, Any], float]:
+        speed = settings.learning_rate
+        state, value = _learn(policy, task, settings.batch, state, key_learn, speed, first, num)
+        if not np.isfinite(value):
+            raise ValueError(
+                f"learning_rate: the loss became {float(value)} before step {first + num} "
+                f"at {settings.learning_rate}; give a smaller one"
+            )
+        return state, float(value)
+
+    success, error = rate(low, 0, loss)
+    high, high_step = low, 0
+    while success < settings.target and low_step < settings.max_steps:
+        low, low_step = high, high_step
+        num = min(settings.check_every, settings.max_steps - low_step)
+        if not num:
+            break
+        (high, loss), high_step = learn(low, low_step, num), low_step + num
+        success, error = rate(high, high_step, loss)
+    reached = success >= settings.target
+    while reached and high_step - low_step > 1 and success > settings.target + error:
+        middle = (low_step + high_step) // 2
+        state, middle_loss = learn(low, low_step, middle - low_step)
+        middle_success, middle_error = rate(state, middle, middle_loss)
+        if middle_success < settings.target:
+            low, low_step = state, middle
+        else:
+            high, high_step, loss, success, error = state, middle, middle_loss, middle_success, middle_error
+    if not reached:
+        warnings.warn(
+            f"warm start: success rate {success:.3f} after {high_step} steps, short of {settings.target}; "
+            "give more max_steps, or an easier task",
+            stacklevel=3,
+        )
+    final = rewards(high, key_report)
+    rates, chance = final.mean(axis=-1), final.var(axis=-1, ddof=1).mean() / settings.group
+    return WarmStart(
+        params=high[0],
+        success_rate=float(rates.mean()),
+        standard_error=float(rates.std(ddof=1) / len(rates) ** 0.5),
+        prompt_rates=rates,
+        between_prompts=float(max(0.0, rates.var(ddof=1) - chance) ** 0.5),
+        steps=high_step,
+        loss=loss,
+        reached=reached,
+        cached=False,
+    )
