@@ -81,7 +81,7 @@ def test_the_list_of_prompts_can_be_filtered_by(sound, tmp_path):
 
 def test_no_jax_is_loaded(sound):
     script = (
-        f"import sys; from gradvar import cli; cli.run(['audit', {str(sound)!r}]); "
+        f"import sys; from gradvar.cli import main as cli; cli.run(['audit', {str(sound)!r}]); "
         "assert not {'jax', 'equinox', 'sympy', 'matplotlib', 'pandas'} & set(sys.modules), sorted(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from gradvar.symbolic.claims.claim import Claim
 
 def proofs_folder() -> Path:
     """The bundled claims: ``gradvar/_proofs`` in a wheel, ``proofs/`` beside the package in a checkout."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     for folder in (package / "_proofs", package.parent / "proofs"):
         if folder.is_dir() and any(folder.glob("*.py")):
             return folder
