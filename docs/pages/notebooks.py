@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-from gradvar.symbolic.mathml import to_mathml
+from gradvar.symbolic.claims.formula import to_mathml
 
 ROOT = Path(__file__).resolve().parents[2]
 _KEPT = ROOT / ".cache" / "docs"

@@ -121,7 +121,7 @@ def formulas(sentence: Any) -> Markup:
 
 
 def _formula(latex: str) -> str:
-    from gradvar.symbolic.mathml import to_mathml
+    from gradvar.symbolic.claims.formula import to_mathml
 
     return to_mathml(latex).replace("<math ", f'<math alttext="{escape(latex)}" ', 1)
 

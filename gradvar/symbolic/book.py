@@ -11,7 +11,7 @@ from typing import Any
 import sympy as sp
 
 from gradvar.symbolic.claims.claim import Exhibit, Outcome, Report
-from gradvar.symbolic.mathml import text_to_html, to_mathml
+from gradvar.symbolic.claims.formula import text_to_html, to_mathml
 
 _LONGEST_REASON = 240
 

@@ -57,7 +57,7 @@ def test_the_committed_notebook_is_for_a_page(source):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_it_can_be_set_as_a_page(source):
     """Each opens with its numbered title, and its formulas are such as the site's converter knows."""
-    from gradvar.symbolic.mathml import to_mathml
+    from gradvar.symbolic.claims.formula import to_mathml
 
     cells = [c for c in jupytext.read(source).cells if c.cell_type == "markdown"]
     assert re.match(rf"# {int(source.name[:2])}\. \S", cells[0].source)

@@ -7,7 +7,7 @@ import pytest
 
 from gradvar.symbolic import load, verify
 from gradvar.symbolic.book import book
-from gradvar.symbolic.mathml import text_to_html
+from gradvar.symbolic.claims.formula import text_to_html
 
 FOLDER = Path(__file__).parents[2] / "proofs"
 CLAIMS = load(FOLDER)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gradvar.cli.prove import Prove, run
-from gradvar.symbolic.mathml import to_mathml
+from gradvar.symbolic.claims.formula import to_mathml
 
 GOOD = """
 import sympy as sp

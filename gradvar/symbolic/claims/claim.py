@@ -24,8 +24,8 @@ from typing import Any, Literal, get_args
 
 import sympy as sp
 
+from gradvar.symbolic.claims.formula import to_mathml
 from gradvar.symbolic.decide.equality import Rejected, require
-from gradvar.symbolic.mathml import to_mathml
 from gradvar.symbolic.read.trace import recording
 
 _MOST_VALUES = 8
