@@ -6,11 +6,16 @@ parameters, flattened). Objectives are maximised.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
+
+PER_PROMPT = ("greedy_rewards", "baseline")
+"""Fields of a batch that have one value for each prompt."""
 
 
 class Batch(eqx.Module):
@@ -66,6 +71,25 @@ class Batch(eqx.Module):
         self.score_squares = None if score_squares is None else _floating(score_squares)
         self._check_shapes()
         self._check_values(allow_empty)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, ArrayLike], *, allow_empty: bool = False) -> Batch:
+        """Make a batch of the arrays that a policy, a task and a baseline source supply, by the names of the fields.
+
+        ``logp_sampler`` is ``logp_old`` where it is not given: one policy samples and scores. A field of one value per
+        prompt (``PER_PROMPT``) may come repeated for every rollout, [Q, G]. Names that are no field (``logp``,
+        ``completions``) are left out.
+
+        >>> arrays = {"rewards": [[1.0, 0.0]], "logp_old": [[[-1.0], [-2.0]]], "baseline": [[0.5, 0.5]]}
+        >>> batch = Batch.from_arrays(arrays)
+        >>> batch.baseline.tolist(), batch.logp_sampler[0, 1].tolist(), batch.values
+        ([0.5], [-2.0], None)
+        """
+        fields = {name: array for name, array in arrays.items() if name in cls.__dataclass_fields__}
+        for name in PER_PROMPT:
+            if name in fields and np.ndim(fields[name]) == 2:
+                fields[name] = jnp.asarray(fields[name])[:, 0]  # [prompt, group] -> [prompt]
+        return cls(**{"logp_sampler": fields["logp_old"]} | fields, allow_empty=allow_empty)
 
     @property
     def lengths(self) -> Float[Array, "prompt group"]:

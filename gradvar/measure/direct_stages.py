@@ -132,19 +132,8 @@ def _weights(
 
     def one(flat: dict[str, Array]) -> Float[Array, "estimator rollout time"]:
         grouped = {name: x.reshape(size, group_size, *x.shape[1:]) for name, x in flat.items()}
-        greedy, baseline = (
-            grouped[n][:, 0] if n in grouped else None for n in ("greedy_rewards", "baseline")
-        )
-        batch = Batch(
-            grouped["rewards"].astype(grouped["logp"].dtype),
-            grouped["logp_old"],
-            grouped["mask"],
-            logp_ref=grouped["logp_ref"],
-            logp_sampler=grouped["logp_old"],
-            values=grouped.get("values"),
-            greedy_rewards=greedy,
-            baseline=baseline,
-        )
+        rewards = grouped["rewards"].astype(grouped["logp"].dtype)
+        batch = Batch.from_arrays(grouped | {"rewards": rewards})
         weights = jnp.stack([token_weights(e, grouped["logp"], batch) for e in estimators])
         return weights.reshape(len(estimators), size * group_size, -1)
 

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gradvar.core.batch import PER_PROMPT
 from gradvar.core.estimator import Estimator, token_weights
-from gradvar.measure.bank.sample import PER_PROMPT, Pool, batch_of
+from gradvar.measure.bank.sample import Pool, batch_of
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import Rows

@@ -14,13 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.core.batch import Batch
+from gradvar.core.batch import PER_PROMPT, Batch
 from gradvar.core.devices import ALONE, Workers, agreed, padded
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.baselines import Side
 from gradvar.tasks.verifier import Verifier
-
-PER_PROMPT = ("greedy_rewards", "baseline")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,17 +97,7 @@ class Pool:
 
 def batch_of(arrays: dict[str, Array]) -> tuple[Float[Array, "prompt group time"], Batch]:
     """``(logp, batch)`` from arrays that already have the batch's shape."""
-    return arrays["logp"], Batch(
-        arrays["rewards"],
-        arrays["logp_old"],
-        arrays["mask"],
-        logp_ref=arrays["logp_ref"],
-        logp_sampler=arrays["logp_old"],
-        values=arrays.get("values"),
-        greedy_rewards=arrays.get("greedy_rewards"),
-        baseline=arrays.get("baseline"),
-        allow_empty=True,
-    )
+    return arrays["logp"], Batch.from_arrays(arrays, allow_empty=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from gradvar.core.batch import Batch
+from gradvar.core.batch import PER_PROMPT, Batch
 from gradvar.core.protocols import FinitePolicy, FiniteTask
 
 
@@ -49,17 +49,10 @@ class Tables(eqx.Module):
     ) -> tuple[Float[Array, "prompt group time"], Batch]:
         """``(logp, batch)`` of the completions ``picks`` [Q, G] (rows of the support) of ``prompts`` [Q]."""
         rows = prompts[:, None]
-        return self.logp[rows, picks], Batch(
-            self.rewards[rows, picks],
-            self.logp_old[rows, picks],
-            self.mask[picks],
-            logp_ref=self.logp_ref[rows, picks],
-            logp_sampler=self.logp_old[rows, picks],
-            values=self.values[rows, picks],
-            greedy_rewards=self.greedy_rewards[prompts],
-            baseline=self.baseline[prompts],
-            score_squares=self.score_squares[rows, picks],
-        )
+        by_rollout = ("rewards", "logp_old", "logp_ref", "values", "score_squares")
+        arrays = {name: getattr(self, name)[rows, picks] for name in by_rollout}  # [prompt, group, ...]
+        arrays |= {name: getattr(self, name)[prompts] for name in PER_PROMPT}  # [prompt]
+        return self.logp[rows, picks], Batch.from_arrays(arrays | {"mask": self.mask[picks]})
 
 
 def require_finite(policy: object, task: object) -> None:
