@@ -10,8 +10,10 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gradvar.core.estimator import Estimator, Paper
@@ -44,6 +46,8 @@ from gradvar.estimators.spo import spo
 from gradvar.estimators.two_grpo import grpo_contrastive, grpo_pair
 
 Factory = Callable[..., Estimator]
+# What ``gradvar list`` and ``gradvar cite`` read, as they need neither JAX nor three seconds. A test holds it equal.
+TABLE = Path(__file__).with_suffix(".json")
 
 ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("reinforce", reinforce),
@@ -136,6 +140,23 @@ def entries() -> tuple[Description, ...]:
     return tuple(describe(name) for name in names())
 
 
+def rows() -> list[dict[str, Any]]:
+    """Every entry as plain values."""
+    return [
+        {
+            "name": entry.name,
+            "summary": entry.summary,
+            "title": entry.paper.title,
+            "arxiv": entry.paper.arxiv,
+            "equation": entry.paper.equation,
+            "settings": dict(entry.settings),
+            "needs": list(entry.needs),
+            "min_group": entry.min_group,
+        }
+        for entry in entries()
+    ]
+
+
 @functools.cache
 def _build(name: str, settings: tuple[tuple[str, Any], ...]) -> Estimator:
     return _factory(name)(**dict(settings))
@@ -151,3 +172,7 @@ def _factory(name: str) -> Factory:
 
 def _settings(factory: Factory) -> dict[str, Any]:
     return {p.name: p.default for p in inspect.signature(factory).parameters.values()}
+
+
+if __name__ == "__main__":  # python -m gradvar.catalogue: write the table anew
+    TABLE.write_text(json.dumps(rows(), indent=1) + "\n")

@@ -9,37 +9,36 @@ from typing import Annotated
 
 import tyro
 
+from gradvar.files.tables import write_json
+from gradvar.studies.config import check_file
+
 
 @dataclass(frozen=True)
 class Cite:
     """Print BibTeX of what you used: estimators and claims by name, and always gradvar itself.
 
-    Title, number and authors are those that the catalogue and its files state; nothing is looked up.
+    The entries are those of a file that comes with gradvar; nothing is looked up elsewhere.
     """
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Estimators of `gradvar list`, and claims of `gradvar prove`, such as A1 or B13a."""
     json: Path | None = None
     """Write the entries to this file too, as {"bibtex": ...}."""
-    seed: int = 0
-    """Accepted like everywhere; a citation has nothing random."""
 
 
 def run(config: Cite) -> int:
     """Print the entries; the exit code."""
-    from gradvar import catalogue
-    from gradvar.files.tables import write_json
-    from gradvar.report.bibtex import bibliography
-    from gradvar.studies.config import check_file
+    from gradvar.report.citations import bibliography, estimators
 
     if config.json is not None:
         check_file(config.json, "json")
-    known = set(catalogue.names())
-    claims = [n for n in config.names if n not in known and re.fullmatch(r"[A-Za-z]\d+[a-h]?", n)]
+    claims = [n for n in config.names if n not in estimators() and re.fullmatch(r"[A-Za-z]\d+[a-h]?", n)]
     for name in config.names:
-        if name not in known and name not in claims:
-            catalogue.get(name)  # says which names are near
-    entries = bibliography([n for n in config.names if n in known], _sources(claims))
+        if name not in estimators() and name not in claims:
+            from gradvar import catalogue
+
+            catalogue.get(name)  # raises, and names the nearest
+    entries = bibliography(config.names, _sources(claims))
     print(entries)
     if config.json is not None:
         write_json(config.json, {"bibtex": entries})

@@ -9,7 +9,7 @@ from html import unescape
 from typing import Any
 
 from gradvar.report.assets import POLICY, SCRIPT, STYLE
-from gradvar.report.bibtex import bibliography
+from gradvar.report.citations import bibliography
 from gradvar.report.html import (
     Markup,
     Picture,
