@@ -1,75 +1,84 @@
-"""Work that is cut over devices and processes, so that the numbers do not depend on how many there are.
+"""Cut work over devices, processes and threads, so that the numbers do not depend on how many there are.
 
-What is cut are rows (prompts, rows to be scored, chunks of replicates), each with the random keys of its global number;
-every device runs the program that one device runs on its rows, and sums are taken of gathered parts in their order.
-``Alone`` is one device, and calls what it is given as it is; ``Spread`` is a mesh (``jax.shard_map``), which may span
-the processes of ``jax.distributed``. There every process runs the same program and gets all results.
+Rows are cut (prompts, rows to be scored, chunks of replicates), each with the random keys of its global number. Every
+device runs the program that one device would run on its rows, and sums are taken of gathered parts in their order.
+``SingleDevice`` calls a function as it is. ``DeviceMesh`` uses ``jax.shard_map`` and may span the processes of
+``jax.distributed``, where every process runs the same program and gets all results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
-Devices = Literal["all"] | int | Sequence[jax.Device]
-"""All, so many of those of this process, or just these."""
+DeviceChoice = Literal["all"] | int | Sequence[jax.Device]
+"""All devices, the first so many, or a list of them."""
 
 _ROW = "row"
-_CUT, _SAME = PartitionSpec(_ROW), PartitionSpec()
+_SHARDED, _REPLICATED = PartitionSpec(_ROW), PartitionSpec()
+_MAX_THREADS = 4  # each holds the coefficients of its batches
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-class Workers(Protocol):
-    """Who shares the rows."""
+class Devices(Protocol):
+    """The devices that share the rows of some work."""
 
     @property
     def size(self) -> int:
-        """How many devices."""
+        """The number of devices."""
         ...
 
-    def at_most(self, units: int) -> Workers:
-        """No more of them than there are units of work."""
+    def at_most(self, units: int) -> Devices:
+        """Return no more of them than there are units of work."""
         ...
 
     def over(self, function: Callable[..., PyTree], shared: tuple, rows: tuple) -> PyTree:
-        """``function(first, *shared, *rows)``; ``rows`` have a leading axis that is a multiple of ``size``, as have the
-        results. ``first`` is the number of the first row that a device is given."""
+        """Return ``function(*shared, *rows)``, with each device given its part of the rows.
+
+        ``rows`` have a leading axis that is a multiple of ``size``, and so have the results.
+        """
         ...
 
-    def whole(self, found: PyTree) -> PyTree:
-        """Results as arrays that hold all rows, on every process."""
+    def gather(self, results: PyTree) -> PyTree:
+        """Return arrays that hold all rows, on every process."""
         ...
 
 
-class Alone:
-    """One device."""
+class SingleDevice:
+    """One device, the one where JAX puts arrays anyway."""
 
     size = 1
 
-    def at_most(self, units: int) -> Workers:
-        """The same."""
+    def at_most(self, units: int) -> Devices:
+        """Return this device."""
         return self
 
     def over(self, function: Callable[..., PyTree], shared: tuple, rows: tuple) -> PyTree:
-        """All rows at once."""
-        return function(0, *shared, *rows)
+        """Call ``function`` with all rows at once."""
+        return function(*shared, *rows)
 
-    def whole(self, found: PyTree) -> PyTree:
-        """As they are."""
-        return found
-
-
-ALONE = Alone()
+    def gather(self, results: PyTree) -> PyTree:
+        """Return the results unchanged."""
+        return results
 
 
-class Spread:
+SINGLE = SingleDevice()
+
+
+class DeviceMesh:
     """Several devices, of this process or of all."""
 
     def __init__(self, devices: Sequence[jax.Device]) -> None:
@@ -77,40 +86,40 @@ class Spread:
 
     @property
     def size(self) -> int:
-        """How many devices."""
+        """The number of devices."""
         return int(self._mesh.devices.size)
 
-    def at_most(self, units: int) -> Workers:
-        """No more of them than there are units; across processes all take part, some for nothing."""
+    def at_most(self, units: int) -> Devices:
+        """Return no more devices than units; across processes all take part, some without work."""
         if units >= self.size or jax.process_count() > 1:
             return self
-        return workers(list(self._mesh.devices.flat[: max(1, units)]))
+        return choose_devices(list(self._mesh.devices.flat[: max(1, units)]))
 
     def over(self, function: Callable[..., PyTree], shared: tuple, rows: tuple) -> PyTree:
-        """Each device calls ``function`` with its rows."""
-        call, same = self._place((function, shared), _SAME)
-        return _cut_over(self._mesh, call, same, self._place(rows, _CUT))
+        """Call ``function`` on each device with its rows."""
+        placed_function, placed_shared = self._place((function, shared), _REPLICATED)
+        return _sharded_call(self._mesh, placed_function, placed_shared, self._place(rows, _SHARDED))
 
-    def whole(self, found: PyTree) -> PyTree:
-        """In the memory of every process."""
-        gather = partial(multihost_utils.process_allgather, tiled=True)
-        return jax.tree.map(lambda x: np.asarray(x) if _here(x) else gather(x), found)
+    def gather(self, results: PyTree) -> PyTree:
+        """Copy the results into the memory of every process."""
+        collect = partial(multihost_utils.process_allgather, tiled=True)
+        return jax.tree.map(lambda x: np.asarray(x) if _is_local(x) else collect(x), results)
 
     def _place(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
         sharding = NamedSharding(self._mesh, spec)
         return jax.tree.map(lambda x: _placed(x, sharding) if eqx.is_array_like(x) else x, tree)
 
 
-def _here(x: Any) -> bool:
-    """Whether this process holds all of an array."""
+def _is_local(x: Any) -> bool:
+    """Return True if this process holds all of an array."""
     return not isinstance(x, jax.Array) or x.is_fully_addressable
 
 
 def _placed(x: Any, sharding: NamedSharding) -> Any:
-    """An array on the mesh; every process holds all of ``x``, or it is on the mesh already."""
+    """Put an array on the mesh; every process holds all of ``x``, or it is on the mesh already."""
     if isinstance(x, bool | int | float | complex):  # static, as in a program for one device
         return x
-    if isinstance(x, jax.Array) and (x.sharding == sharding or not _here(x)):
+    if isinstance(x, jax.Array) and (x.sharding == sharding or not _is_local(x)):
         return x
     if jax.process_count() == 1:
         return jax.device_put(x, sharding)
@@ -122,35 +131,36 @@ def _placed(x: Any, sharding: NamedSharding) -> Any:
 
 
 @eqx.filter_jit
-def _cut_over(mesh: Mesh, function: Callable[..., PyTree], shared: tuple, rows: tuple) -> PyTree:
-    arrays, rest = eqx.partition((function, shared, rows), eqx.is_array)
-    each = len(jax.tree.leaves(rows)[0]) // mesh.devices.size
+def _sharded_call(mesh: Mesh, function: Callable[..., PyTree], shared: tuple, rows: tuple) -> PyTree:
+    arrays, static = eqx.partition((function, shared, rows), eqx.is_array)
 
     def local(*arrays: Any) -> PyTree:
-        first = jax.lax.axis_index(_ROW) * each
-        call, same, cut = eqx.combine(arrays, rest)
-        return call(first, *same, *cut)
+        call, local_shared, local_rows = eqx.combine(arrays, static)
+        return call(*local_shared, *local_rows)
 
-    specs = (_SAME, _SAME, _CUT)
-    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=_CUT, check_vma=False)(*arrays)
+    specs = (_REPLICATED, _REPLICATED, _SHARDED)
+    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=_SHARDED, check_vma=False)(*arrays)
 
 
-def workers(devices: Devices = "all") -> Workers:
-    """Who does the work. Raises ``ValueError`` for devices that are not there, or not of all processes."""
-    everything = list(jax.devices())
+def choose_devices(devices: DeviceChoice = "all") -> Devices:
+    """The devices that do the work.
+
+    Raises ``ValueError`` for devices that do not exist, or that are not of all processes.
+    """
+    visible = list(jax.devices())
     if isinstance(devices, str):
         if devices != "all":
             raise ValueError(
                 f"devices: '{devices}'; give 'all', a number, or a list such as jax.devices()[:2]"
             )
-        meant = getattr(jax.config, "jax_default_device", None)  # who set a default device meant it
-        chosen = everything if meant is None else [meant]
+        default = getattr(jax.config, "jax_default_device", None)  # a default device is a choice as well
+        chosen = visible if default is None else [default]
     elif isinstance(devices, int | np.integer):
-        if not 1 <= devices <= len(everything):
+        if not 1 <= devices <= len(visible):
             raise ValueError(
-                f"devices: {devices}, and JAX sees {len(everything)}; give 1 to {len(everything)}, or 'all'"
+                f"devices: {devices}, and JAX sees {len(visible)}; give 1 to {len(visible)}, or 'all'"
             )
-        chosen = list(everything[:devices])
+        chosen = list(visible[:devices])
     else:
         chosen = list(devices)
         if not chosen:
@@ -159,34 +169,55 @@ def workers(devices: Devices = "all") -> Workers:
         raise ValueError(
             f"devices: {len(chosen)} that are not of all {jax.process_count()} processes; give devices='all'"
         )
-    if len(chosen) == 1 and (chosen[0] == everything[0] or devices == "all"):
-        return ALONE  # where JAX puts things anyway
-    return Spread(chosen)
+    if len(chosen) == 1 and (chosen[0] == visible[0] or devices == "all"):
+        return SINGLE
+    return DeviceMesh(chosen)
 
 
 def padded(rows: PyTree, multiple: int) -> PyTree:
-    """Rows filled up to a multiple with copies of the last one."""
+    """Fill rows up to a multiple with copies of the last one."""
     size = len(jax.tree.leaves(rows)[0])
-    at = np.minimum(np.arange(-(-size // multiple) * multiple), size - 1)
-    return rows if len(at) == size else jax.tree.map(lambda x: x[at], rows)
+    row_index = np.minimum(np.arange(-(-size // multiple) * multiple), size - 1)
+    return rows if len(row_index) == size else jax.tree.map(lambda x: x[row_index], rows)
 
 
-def agreed(call: Callable[[], Array | np.ndarray], like: np.ndarray) -> np.ndarray:
-    """What the first process finds, on all of them: for what is not the same twice, such as a verifier with a limit of
-    time, or a disk. ``like`` has the result's shape and dtype. What it raises there is a ``ValueError`` on the others.
+def from_first_process(call: Callable[[], Array | np.ndarray], like: np.ndarray) -> np.ndarray:
+    """Call a function on the first process only, and give its result to all.
+
+    For results that differ from one call to the next, such as those of a verifier with a time limit, or of a disk.
+    ``like`` has the result's shape and dtype. An error there is a ``ValueError`` on the other processes.
     """
     if jax.process_count() == 1:
         return np.asarray(call())
     error: Exception | None = None
-    found = like
+    result = like
     if jax.process_index() == 0:
         try:
-            found = np.asarray(call(), like.dtype)
-        except Exception as raised:  # told to the others first: they wait
+            result = np.asarray(call(), like.dtype)
+        except Exception as raised:  # the others wait for the broadcast: send it before raising
             error = raised
     failed = multihost_utils.broadcast_one_to_all(np.asarray(error is not None))
     if error is not None:
         raise error
     if failed:
         raise ValueError("processes: the first one failed; its message says why")
-    return np.asarray(multihost_utils.broadcast_one_to_all(found))
+    return np.asarray(multihost_utils.broadcast_one_to_all(result))
+
+
+def map_threads(call: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """Return ``[call(x) for x in items]``, computed in a few threads.
+
+    Compiling takes one core, and so does most of what NumPy does. The first error, in the items' order, is raised.
+    """
+    double = jnp.result_type(float) == jnp.float64  # the precision may be set for this thread only
+
+    def run(item: _Item) -> _Result:
+        with jax.enable_x64(double):
+            return call(item)
+
+    work = list(items)
+    size = min(len(work), os.cpu_count() or 1, _MAX_THREADS)
+    if size < 2:
+        return [call(item) for item in work]
+    with ThreadPoolExecutor(size) as threads:
+        return list(threads.map(run, work))

@@ -25,7 +25,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.core.devices import ALONE, Workers, padded
+from gradvar.core.devices import SINGLE, Devices, padded
 from gradvar.core.protocols import Policy
 from gradvar.gradients.factors import Tapped
 from gradvar.gradients.ghost_norms import scores, trace_policy
@@ -91,7 +91,7 @@ def row_images(
     sketch: Sketch,
     chunk: int,
     way: Way = "auto",
-    devices: Workers = ALONE,
+    devices: Devices = SINGLE,
 ) -> Iterator[Float[np.ndarray, "chunk image"]]:
     """Images of J^T cotangent for every row, a chunk at a time; ``prompts`` has one entry per row.
 
@@ -110,7 +110,7 @@ def row_images(
     for start in range(0, number, each * workers.size):
         rows = np.minimum(np.arange(start, start + each * workers.size), number - 1)
         found = workers.over(make, (params, sketch.key), _take((prompts, completions, cotangents), rows))
-        images = np.asarray(workers.whole(found))[: number - start]
+        images = np.asarray(workers.gather(found))[: number - start]
         if not np.isfinite(images).all():
             row = start + int(np.argmin(np.isfinite(images).all(1)))
             raise ValueError(
@@ -130,7 +130,6 @@ def _images_of(
     few: int,
     name: MapName,
     width: int,
-    at: Array | int,
     params: PyTree,
     key: PRNGKeyArray,
     prompts: PyTree,
@@ -187,7 +186,7 @@ def token_images(
     prompts: PyTree,
     completions: Int[np.ndarray, "prompt rollout time"],
     sketch: Sketch,
-    devices: Workers = ALONE,
+    devices: Devices = SINGLE,
 ) -> Float[np.ndarray, "prompt rollout time image"]:
     """A sketch of every single token's score, in forward mode: one directional derivative per column.
 
@@ -200,14 +199,13 @@ def token_images(
     given = padded((prompts, jnp.asarray(completions)), workers.size)
     make = eqx.Partial(_token_images_of, policy, sketch.name, sketch.width)
     found = workers.over(make, (params, sketch.key), given)
-    return np.asarray(workers.whole(found))[:size]
+    return np.asarray(workers.gather(found))[:size]
 
 
 def _token_images_of(
     policy: Policy,
     name: MapName,
     width: int,
-    at: Array | int,
     params: PyTree,
     key: PRNGKeyArray,
     prompts: PyTree,

@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import Batch
-from gradvar.core.devices import Devices, workers
+from gradvar.core.devices import DeviceChoice, choose_devices
 from gradvar.core.estimator import Estimator, Objective, as_estimator
 from gradvar.core.moments import Moments
 from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
@@ -47,7 +47,7 @@ def direct(
     ref_params: PyTree | None = None,
     side: Side | None = None,
     chunk: int | None = None,
-    devices: Devices = "all",
+    devices: DeviceChoice = "all",
 ) -> Moments:
     """Moments of ``estimator``'s gradient from ``replicates`` independent batches, with standard errors.
 
@@ -73,7 +73,7 @@ def direct_many(
     ref_params: PyTree | None = None,
     side: Side | None = None,
     chunk: int | None = None,
-    devices: Devices = "all",
+    devices: DeviceChoice = "all",
     on_progress: Progress | None = None,
 ) -> list[Moments]:
     """Moments of several estimators on the same rollouts, in the order given.
@@ -145,9 +145,9 @@ class _Run:
         ref_params: PyTree | None,
         side: Side | None,
         key: PRNGKeyArray,
-        devices: Devices = 1,
+        devices: DeviceChoice = 1,
     ) -> None:
-        self.workers = workers(devices)
+        self.workers = choose_devices(devices)
         self.estimators = tuple(as_estimator(e) for e in estimators)
         if not self.estimators:
             raise ValueError("estimators: the list is empty; give at least one")
@@ -252,7 +252,7 @@ class _Run:
 
     def _parts(self, made: Sums) -> list[Sums]:
         """Every device's sums, in the order of their chunks."""
-        whole, size = self.workers.whole(made), self.workers.size
+        whole, size = self.workers.gather(made), self.workers.size
         each = jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:]), whole) if size > 1 else whole
         return (
             [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), each) for i in range(size)]

@@ -1,7 +1,7 @@
 """The compiled stages of direct Monte Carlo: prompts, rollouts, token weights, gradients, sums over blocks.
 
 Each is a program of its own, and the functions that end in ``_of`` take a stage's settings first,
-then what ``devices.Workers.over`` gives. The number of a device's first row is of no use: pairs carry their own.
+then what ``Devices.over`` gives.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Sums(eqx.Module):
     count: Float[Array, " block"]
 
 
-def draw_of(task: Task, size: int, group_size: int, at: Any, fixed: Any, key: Any, pairs: Any) -> Any:
+def draw_of(task: Task, size: int, group_size: int, fixed: Any, key: Any, pairs: Any) -> Any:
     """Prompts of every pair, and its sampling keys."""
     return _draw(task, fixed, key, pairs, size, group_size)
 
@@ -39,7 +39,6 @@ def roll_of(
     policy: Policy,
     task: Task,
     needs: tuple[str, ...],
-    at: Any,
     params: Any,
     old: Any,
     ref: Any,
@@ -51,24 +50,24 @@ def roll_of(
     return _roll(policy, task, params, old, ref, prompts, keys, side, needs)
 
 
-def weights_of(estimators: tuple[Estimator, ...], size: int, group_size: int, at: Any, rollouts: Any) -> Any:
+def weights_of(estimators: tuple[Estimator, ...], size: int, group_size: int, rollouts: Any) -> Any:
     """Token weights of every estimator."""
     return _weights(estimators, rollouts, size, group_size)
 
 
 def pull_of(
-    policy: Policy, vectorised: int, at: Any, params: Any, prompts: Any, completions: Any, weights: Any
+    policy: Policy, vectorised: int, params: Any, prompts: Any, completions: Any, weights: Any
 ) -> Any:
     """Gradients in parameter space."""
     return _pull(policy, params, prompts, completions, weights, vectorised)
 
 
-def sums_of(blocks: int, at: Any, number: int, gradients: Any, pairs: Any) -> Any:
+def sums_of(blocks: int, number: int, gradients: Any, pairs: Any) -> Any:
     """Sums over blocks of the first ``number`` pairs."""
     return _block_sums(gradients, pairs * blocks // number, pairs < number, blocks)
 
 
-def fresh_of(at: Any, keys: PRNGKeyArray) -> PRNGKeyArray:
+def fresh_of(keys: PRNGKeyArray) -> PRNGKeyArray:
     """Other sampling keys, for rollouts of the same prompts."""
     return jax.vmap(jax.vmap(partial(jax.random.fold_in, data=1)))(keys)
 

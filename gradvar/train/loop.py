@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
-from gradvar.core.devices import agreed
+from gradvar.core.devices import from_first_process
 from gradvar.train.checkpoint import Checkpoints, Metrics, claim
 from gradvar.train.plan import Plan
 from gradvar.train.step import METRICS, Drawn, State
@@ -145,7 +145,7 @@ def _finish(
             states, shown = trainer.advance(states, limits)
             taken = np.float64(time.perf_counter() - began)
             facts["seconds"] += float(
-                agreed(partial(np.asarray, taken), np.zeros(()))
+                from_first_process(partial(np.asarray, taken), np.zeros(()))
             )  # one clock for all processes
             facts["chunk"] += 1
             paused = bool(shown["paused"].all())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gradvar as gv
-from gradvar.core.devices import ALONE, Spread, padded, workers
+from gradvar.core.devices import SINGLE, DeviceMesh, choose_devices, padded
 
 ROOT = Path(__file__).parent.parent.parent
 LOGP = 1e-5  # float32: eight roundings of numbers below ten
@@ -89,15 +89,15 @@ def test_a_transformer_agrees_to_rounding(tmp_path):
 
 
 def test_who_does_the_work():
-    assert workers() is ALONE  # a suite runs on one device
-    assert workers(1) is ALONE
+    assert choose_devices() is SINGLE  # a suite runs on one device
+    assert choose_devices(1) is SINGLE
     for wrong, message in (
         (2, "devices: 2, and JAX sees 1"),
         ("every", "devices: 'every'"),
         ([], "is empty"),
     ):
         with pytest.raises(ValueError, match=message):
-            workers(wrong)
+            choose_devices(wrong)
 
 
 def test_rows_are_filled_up_with_the_last():
@@ -106,17 +106,17 @@ def test_rows_are_filled_up_with_the_last():
     assert found[1][-1].tolist() == [8, 9]
 
 
-def test_devices_get_rows_of_their_own_and_their_first_number():
+def test_devices_get_rows_of_their_own():
     import jax
     import jax.numpy as jnp
 
-    spread = Spread(jax.devices())
+    spread = DeviceMesh(jax.devices())
 
-    def call(first, shared, rows):
-        return rows * shared + first
+    def call(shared, rows):
+        return rows * shared
 
     np.testing.assert_array_equal(
-        spread.whole(spread.over(call, (jnp.float64(2),), (jnp.arange(4.0),))), 2 * np.arange(4.0)
+        spread.gather(spread.over(call, (jnp.float64(2),), (jnp.arange(4.0),))), 2 * np.arange(4.0)
     )
 
 

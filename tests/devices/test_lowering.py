@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import gradvar as gv
-from gradvar.core.devices import Spread
+from gradvar.core.devices import DeviceMesh
 from gradvar.gradients import ghost_norms as ghost
 from gradvar.gradients.ghost_norms import trace_policy
 from gradvar.gradients.per_rollout import Sketch
@@ -118,7 +118,7 @@ def test_every_jitted_function_of_the_engines_lowers(single):
             policy, params, prompts, policy.sample(params, jax.random.key(2), prompts, 1)[:, 0]
         )
         # several devices share the work in a program of its own
-        Spread(jax.devices()).over(lambda first, rows: rows + first, (), (jnp.arange(4.0),))
+        DeviceMesh(jax.devices()).over(lambda rows: rows + 1, (), (jnp.arange(4.0),))
         # what the programs above hold inside, on its own
         Sketch("rademacher", 16, 0)(jnp.ones((2, 40)))
         rows = (prompts, policy.sample(params, jax.random.key(2), prompts, 1)[:, 0])

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from gradvar.core.devices import map_threads
 from gradvar.core.estimator import Estimator, Objective, as_estimator
 from gradvar.core.moments import Moments
-from gradvar.core.threads import side_by_side
 from gradvar.measure.bank.evaluate import Evaluation, Setting
 from gradvar.measure.bank.partition import Design, coefficients, design, large_quadratics, quadratics
 from gradvar.measure.bank.sample import Pool
@@ -236,7 +236,7 @@ class ScoreBank:
                 plan = design(rng, self.pool, group_size, prompts, replicates)
                 self._measure(coupled, plan, prompts, found)
 
-        side_by_side(at, map(int, group_sizes))
+        map_threads(at, map(int, group_sizes))
         if few:
             warnings.warn(
                 f"group_sizes: {max(few)} with {self.pool.shape[1]} rollouts of each prompt and slices="

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
-from gradvar.core.devices import Devices, workers
+from gradvar.core.devices import DeviceChoice, choose_devices
 from gradvar.core.estimator import Estimator, Objective, as_estimator
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.bank.bank import Rows, ScoreBank, Scores
@@ -40,7 +40,7 @@ def grow(
     ref_params: PyTree | None = None,
     side: Side | None = None,
     memory: float = 4e9,
-    devices: Devices = "all",
+    devices: DeviceChoice = "all",
 ) -> ScoreBank:
     """The bank with ``prompts`` more prompts, or ``rollouts`` more rollouts of each prompt, and a basis for
     ``estimators`` too.
@@ -65,7 +65,7 @@ def grow(
         raise ValueError(
             "old_params: the bank was recorded differently (on or off policy); give what it was recorded with"
         )
-    served, who = tuple(as_estimator(e) for e in estimators), workers(devices)
+    served, who = tuple(as_estimator(e) for e in estimators), choose_devices(devices)
     pool, size, count = bank.pool, *bank.pool.shape[:2]
     if prompts or rollouts:
         key_prompts, key_draw = jax.random.split(key)

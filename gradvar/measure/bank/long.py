@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
-from gradvar.core.devices import agreed
+from gradvar.core.devices import from_first_process
 from gradvar.core.protocols import Policy, Task
 from gradvar.files.atomic import Lock, claim, remove_parts, writing
 from gradvar.files.fingerprint import described, digest_of, fingerprint
@@ -72,7 +72,7 @@ def record_long(
     lies = Layout(place, int(count), each, fingerprint(run))
     held: list[Lock] = []
     try:
-        missing = agreed(lambda: _enter(lies, run, held), np.zeros(lies.count, bool))
+        missing = from_first_process(lambda: _enter(lies, run, held), np.zeros(lies.count, bool))
         for done, number in enumerate(np.flatnonzero(missing).tolist(), int((~missing).sum())):
             with _telling(lies, done):
                 _shard(job, lies, number)
@@ -93,7 +93,7 @@ def _shard(job: Job, lies: Layout, number: int) -> None:
             lies.keep(number, bank)
         return np.zeros(())
 
-    agreed(keep, np.zeros(()))
+    from_first_process(keep, np.zeros(()))
 
 
 def _enter(lies: Layout, run: Mapping[str, Any], held: list[Lock]) -> np.ndarray:

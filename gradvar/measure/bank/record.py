@@ -15,10 +15,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, PRNGKeyArray, PyTree
 
-from gradvar.core.devices import ALONE, Devices, Workers, workers
+from gradvar.core.devices import SINGLE, DeviceChoice, Devices, choose_devices, map_threads
 from gradvar.core.estimator import Estimator, Objective, as_estimator
 from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
-from gradvar.core.threads import side_by_side
 from gradvar.gradients.per_rollout import FASTEST, MapName, Sketch, Way, row_images, token_images
 from gradvar.measure.bank.bank import Rows, ScoreBank, Scores
 from gradvar.measure.bank.basis import regions, span
@@ -54,7 +53,7 @@ def record(
     chunk: int | None = None,
     way: Way = "auto",
     tolerance: float | None = None,
-    devices: Devices = "all",
+    devices: DeviceChoice = "all",
 ) -> ScoreBank:
     """Sample ``rollouts`` completions of each prompt from ``old_params`` and keep their scores at ``params``.
 
@@ -108,7 +107,7 @@ class Settings:
     chunk: int | None = None
     way: Way = "auto"
     tolerance: float | None = None
-    devices: Devices = "all"
+    devices: DeviceChoice = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +192,7 @@ def prepare(
     time (None: all)."""
     if rollouts < 4:
         raise ValueError(f"rollouts: {rollouts}; a bank needs at least 4 of each prompt, two groups of two")
-    who = workers(settings.devices)
+    who = choose_devices(settings.devices)
     key_prompts, key_draw, key_side, key_map = jax.random.split(key, 4)
     drawn = isinstance(prompts, int | np.integer)
     listed = task.prompts(key_prompts, int(prompts)) if drawn else prompts
@@ -251,7 +250,7 @@ def find_basis(
             found.append(np.where(keep[:, :, None], weights, 0.0))
         return found
 
-    taken = [weights for found in side_by_side(take, pilots) for weights in found]
+    taken = [weights for found in map_threads(take, pilots) for weights in found]
     bases = []
     for q in range(size):
         stacks = [x[q] for x in fixed] + [np.moveaxis(x[:, q], 0, 1) for x in taken]
@@ -300,7 +299,7 @@ def score_rows(
     chunk: int | None,
     truth: Float[np.ndarray, " param"] | None,
     way: Way = "auto",
-    devices: Workers = ALONE,
+    devices: Devices = SINGLE,
 ) -> Scores:
     """One backward pass per row, and the image ``kept`` of each."""
     names: dict[str, MapName] = {"identity": "identity", "gram": "identity"}
@@ -375,7 +374,7 @@ def with_truth(scores: Scores, truth: Float[np.ndarray, " param"], kept: str) ->
 
 
 def _by_tokens(
-    policy: Policy, params: PyTree, pool: Pool, sketch: Sketch, devices: Workers
+    policy: Policy, params: PyTree, pool: Pool, sketch: Sketch, devices: Devices
 ) -> tuple[Rows, Scores, str]:
     """Every token is its own basis vector."""
     size, _, time_ = pool.shape

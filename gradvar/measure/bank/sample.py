@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import PER_PROMPT, Batch
-from gradvar.core.devices import ALONE, Workers, agreed, padded
+from gradvar.core.devices import SINGLE, Devices, from_first_process, padded
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.baselines import Side
 from gradvar.tasks.verifier import Verifier
@@ -115,7 +115,7 @@ class Draw:
     side: Side | None
     needs: tuple[str, ...]
     chunk: int
-    devices: Workers = ALONE
+    devices: Devices = SINGLE
 
     def __call__(self, prompts: PyTree, rollouts: int, first: int = 0) -> Pool:
         """``rollouts`` completions for every prompt, with their rewards and log-probabilities.
@@ -130,7 +130,7 @@ class Draw:
                 f"policy: {type(self.policy).__name__}.sample takes no first_prompt, so the prompts from {first} on "
                 "cannot be drawn apart from the others; add it (see policies.common.rollout_keys)"
             )
-        workers = self.devices.at_most(size) if numbered else ALONE
+        workers = self.devices.at_most(size) if numbered else SINGLE
         given = padded(prompts, workers.size)
         parts = []
         for start in range(0, rollouts, self.chunk):
@@ -146,13 +146,16 @@ class Draw:
         return pool
 
     def _rollouts(
-        self, workers: Workers, key: PRNGKeyArray, prompts: PyTree, first: int, size: int
+        self, workers: Devices, key: PRNGKeyArray, prompts: PyTree, first: int, size: int
     ) -> dict[str, Array]:
         """Small programs, each compiled once."""
         sampling = self.params if self.old is None else self.old
-        offset = jnp.asarray(first, jnp.int32) if first or workers.size > 1 else None
+        # The keys of a row depend on its global number; one device that begins at prompt 0 numbers them itself.
+        numbers = None
+        if first or workers.size > 1:
+            numbers = first + np.arange(len(jax.tree.leaves(prompts)[0]), dtype=np.int32)
         completions = workers.over(
-            eqx.Partial(_sampled, self.policy, self.chunk), (sampling, key, offset), (prompts,)
+            eqx.Partial(_sampled, self.policy, self.chunk), (sampling, key), (prompts, numbers)
         )
 
         def scored(params: PyTree) -> Array:
@@ -170,18 +173,18 @@ class Draw:
         if self.side is not None and self.needs:
             beside = eqx.Partial(_besides, self.needs, logp.dtype)
             found |= workers.over(beside, (self.side,), (prompts, completions))
-        return workers.whole(found)
+        return workers.gather(found)
 
     def _judged(
-        self, workers: Workers, prompts: PyTree, completions: Array, dtype: np.dtype, size: int
+        self, workers: Devices, prompts: PyTree, completions: Array, dtype: np.dtype, size: int
     ) -> dict[str, Array]:
         """Rewards and masks; a verifier in Python sees the prompts that are asked about, and not what fills up."""
         task = self.task
         if not isinstance(task, Verifier):
             return workers.over(eqx.Partial(_judged, self.policy, task, dtype), (), (prompts, completions))
-        tokens = np.asarray(workers.whole(completions))
+        tokens = np.asarray(workers.gather(completions))
         asked, answers = jax.tree.map(lambda x: np.asarray(x)[:size], prompts), tokens[:size]
-        rewards = agreed(lambda: task.reward(asked, answers), np.zeros(answers.shape[:2]))
+        rewards = from_first_process(lambda: task.reward(asked, answers), np.zeros(answers.shape[:2]))
         mask = self.policy.mask(jnp.asarray(tokens))
         return {"rewards": padded(rewards.astype(dtype), len(tokens)), "mask": mask}
 
@@ -206,27 +209,26 @@ def _refuse_no_number(pool: Pool, first: int) -> None:
 def _sampled(
     policy: Policy,
     group: int,
-    at: Array | int,
     params: PyTree,
     key: Array,
-    first: Array | None,
     prompts: PyTree,
+    numbers: Array | None,
 ) -> Array:
-    return _sample(policy, params, key, prompts, group, None if first is None else first + at)
+    return _sample(policy, params, key, prompts, group, None if numbers is None else jnp.asarray(numbers)[0])
 
 
-def _scored(policy: Policy, at: Array | int, params: PyTree, prompts: PyTree, completions: Array) -> Array:
+def _scored(policy: Policy, params: PyTree, prompts: PyTree, completions: Array) -> Array:
     return _logprobs(policy, params, prompts, completions)
 
 
 def _judged(
-    policy: Policy, task: Task, dtype: np.dtype, at: Array | int, prompts: PyTree, completions: Array
+    policy: Policy, task: Task, dtype: np.dtype, prompts: PyTree, completions: Array
 ) -> dict[str, Array]:
     return _verify(policy, task, prompts, completions, dtype)
 
 
 def _besides(
-    needs: tuple[str, ...], dtype: np.dtype, at: Array | int, side: Side, prompts: PyTree, completions: Array
+    needs: tuple[str, ...], dtype: np.dtype, side: Side, prompts: PyTree, completions: Array
 ) -> dict[str, Array]:
     return _beside(side, prompts, completions, needs, dtype)
 
