@@ -27,9 +27,8 @@ from gradvar.measure.bank.partition import design
 from gradvar.measure.bank.record import record
 from gradvar.measure.exact.enumerate import exact_from_tables, finite_tables
 from gradvar.policies import Bandit, Tabular
-from gradvar.stats.figures import BlockSums, figures
+from gradvar.stats.figures import BlockSums, figures, jackknife_error, leave_one_out
 from gradvar.stats.intervals import interval
-from gradvar.stats.leave_one_out import jackknife_error, leave_one_out
 from gradvar.tasks import Bandit as RewardTable
 from gradvar.tasks import Lookup
 

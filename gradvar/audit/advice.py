@@ -8,7 +8,8 @@ from gradvar.audit.estimators import RATES, Estimate
 from gradvar.audit.group_sizes import Size
 from gradvar.audit.reward_counts import Cells
 from gradvar.audit.statistics import Prompts, Step
-from gradvar.stats.shares import Clusters, Share
+from gradvar.stats.clusters import Clusters
+from gradvar.stats.intervals import Interval
 
 
 def advice(
@@ -76,7 +77,7 @@ def _trend(cells: Cells) -> list[str]:
     quarter = len(names) // 4
     early, late = groups.step <= names[quarter - 1], groups.step >= names[-quarter]
 
-    def equal(which: np.ndarray) -> Share:
+    def equal(which: np.ndarray) -> Interval:
         return Clusters(groups.prompt[which]).share(groups.equal[which].astype(float))
 
     one, two = equal(early), equal(late)
@@ -107,6 +108,6 @@ def _sizes(overall: Step, sizes: tuple[Size, ...]) -> list[str]:
         return []
     half = min(known, key=lambda s: abs(s.group_size - overall.group_size / 2))
     return [
-        f"In groups of {half.group_size}, {half.informative} would have different rewards on these prompts, against "
-        f"{100 * (1 - overall.equal.value):.1f} % in groups of {overall.group_size}."
+        f"In groups of {half.group_size}, {half.informative.percent()} would have different rewards on these prompts, "
+        f"against {100 * (1 - overall.equal.value):.1f} % in groups of {overall.group_size}."
     ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from gradvar.audit.schemes import Rewards
-from gradvar.stats.shares import NOTHING, Clusters, Share
+from gradvar.stats.clusters import NO_SHARE, Clusters
+from gradvar.stats.groups import unequal_share_of_counts
+from gradvar.stats.intervals import Interval
 
 GROUP_SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 
@@ -23,29 +24,16 @@ class Size:
     depend on its reward)."""
 
     group_size: int
-    informative: Share
+    informative: Interval
     relative_cost: float
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "group_size": self.group_size,
-            "informative": self.informative.as_json(),
+            "informative": vars(self.informative),
             "relative_cost": self.relative_cost,
         }
-
-
-def informative(rewards: Rewards, sizes: Sequence[int]) -> Iterator[Float[np.ndarray, " group"]]:
-    """For each of ascending ``sizes``, the chance that so many rollouts, drawn from a group without replacement, have
-    two different rewards: [group]. Groups smaller than that have NaN."""
-    alike, count, have, taken = np.ones(len(rewards.n)), rewards.sizes, rewards.size, 0
-    for size in sizes:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for _ in range(taken, size):
-                alike *= np.maximum(rewards.n - taken, 0) / (count - taken)
-                taken += 1
-        found = 1 - np.add.reduceat(alike, rewards.start)
-        yield np.where(have >= size, np.clip(found, 0.0, 1.0), np.nan)
 
 
 def curve(rewards: Rewards, prompt: Int[np.ndarray, " group"], recorded: int) -> tuple[Size, ...]:
@@ -55,10 +43,13 @@ def curve(rewards: Rewards, prompt: Int[np.ndarray, " group"], recorded: int) ->
         g for g in wanted if (rewards.size >= g).mean() > 0.5
     ]  # else it would speak of odd large groups only
     clusters, shares = Clusters(prompt), {}
-    for size, chance in zip(enough, informative(rewards, enough), strict=True):
+    for size in enough:
+        chance = unequal_share_of_counts(rewards.n, rewards.start, size)
         known = np.isfinite(chance)
         shares[size] = clusters.share(np.where(known, chance, 0.0), known.astype(float))
     return tuple(
-        Size(g, shares.get(g, NOTHING), g / (g - 1) / (recorded / (recorded - 1)) if recorded > 1 else np.nan)
+        Size(
+            g, shares.get(g, NO_SHARE), g / (g - 1) / (recorded / (recorded - 1)) if recorded > 1 else np.nan
+        )
         for g in wanted
     )

@@ -86,7 +86,7 @@ class Audit:
             "malformed": self.faults.as_json(), "success": vars(self.rule),
             "estimator": self.estimator, "estimator_source": self.source,
             "overall": self.overall.as_json(), "steps": [s.as_json() for s in self.steps],
-            "histogram": [{**vars(b), "share": b.share.as_json()} for b in self.bins],
+            "histogram": [{**vars(b), "share": vars(b.share)} for b in self.bins],
             "prompts": self.prompts.as_json(), "group_sizes": [s.as_json() for s in self.sizes],
             "estimators": [vars(e) for e in self.estimators], "advantages": self.advantages.as_json(),
             "written": self.written.as_json() if self.written else None,

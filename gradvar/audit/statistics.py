@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradvar.audit.reward_counts import Cells
-from gradvar.stats.shares import Clusters, Share, jeffreys
+from gradvar.stats.clusters import Clusters
+from gradvar.stats.intervals import Interval, jeffreys
 
 BINS = ("0 %", "below 20 %", "20 to 40 %", "40 to 60 %", "60 to 80 %", "80 % and more", "100 %")
 
@@ -65,11 +66,11 @@ class Step:
     group_size: int
     unequal_sizes: int
     mean_reward: float
-    success: Share
-    equal: Share
-    solved: Share
-    hopeless: Share
-    lost: Share
+    success: Interval
+    equal: Interval
+    solved: Interval
+    hopeless: Interval
+    lost: Interval
     lost_tokens: float | None
     length: float | None
     surprise: float | None
@@ -82,7 +83,7 @@ class Step:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        plain = {k: v.as_json() if isinstance(v, Share) else v for k, v in vars(self).items()}
+        plain = {k: vars(v) if isinstance(v, Interval) else v for k, v in vars(self).items()}
         return {**plain, "refill": list(self.refill)}
 
 
@@ -125,7 +126,7 @@ def steps(cells: Cells, rule: Success, *, overall: bool = False) -> tuple[Step, 
     return tuple(
         Step(
             step=None if overall else int(names[i]), rollouts=int(rollouts[i]), groups=int(number[i]),
-            prompts=tables["equal"][i].prompts, group_size=int(modes[i]), unequal_sizes=int(odd[i]),
+            prompts=int(tables["equal"][i].dof) + 1, group_size=int(modes[i]), unequal_sizes=int(odd[i]),
             mean_reward=float(reward[i]), lost_tokens=lost_tokens[i], length=length[i], surprise=logp[i],
             **{name: found[i] for name, found in tables.items()},
         )
@@ -154,7 +155,7 @@ class Bin:
 
     name: str
     groups: int
-    share: Share
+    share: Interval
     pull: float
 
 
@@ -187,15 +188,15 @@ class Prompts:
 
     count: int
     rollouts: int
-    always: Share
-    never: Share
-    mixed: Share
+    always: Interval
+    never: Interval
+    mixed: Interval
     never_bound: float
-    recovered: Share
+    recovered: Interval
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {k: v.as_json() if isinstance(v, Share) else v for k, v in vars(self).items()}
+        return {k: vars(v) if isinstance(v, Interval) else v for k, v in vars(self).items()}
 
 
 @dataclass(frozen=True, eq=False)

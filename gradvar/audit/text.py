@@ -11,7 +11,7 @@ import numpy as np
 
 from gradvar.audit.estimators import RATES
 from gradvar.audit.statistics import Step
-from gradvar.stats.shares import Share
+from gradvar.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from gradvar.audit.run import Audit
@@ -69,7 +69,7 @@ def _step(step: Step) -> str:
     )
 
 
-def _percent(share: Share) -> str:
+def _percent(share: Interval) -> str:
     return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 

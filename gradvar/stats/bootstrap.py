@@ -1,4 +1,4 @@
-"""What an arm retains of another: statistics over seeds that are paired, with intervals.
+"""Statistics over paired seeds, with percentile bootstraps: what one arm retains of another.
 
 After R. Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", arXiv 2108.13264:
 interquartile means, probability of improvement and performance profiles, with percentile bootstraps over runs. Run i of
@@ -14,17 +14,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from gradvar.stats.intervals import Interval
+
 RESAMPLES = 10_000
-Scores = Float[np.ndarray, " seed"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with a 95 % interval; the interval is NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
+SeedScores = Float[np.ndarray, " seed"]
 
 
 def interquartile_mean(scores: Float[np.ndarray, "*batch seed"]) -> Float[np.ndarray, "*batch"]:
@@ -44,13 +37,14 @@ def ratio_of_means(
     first: Float[np.ndarray, "*batch seed"], second: Float[np.ndarray, "*batch seed"]
 ) -> Float[np.ndarray, "*batch"]:
     """The quotient of the means; NaN where the second is not above zero, for then nothing is retained of it."""
-    below = second.mean(-1)
-    return np.where(below > 0, first.mean(-1) / np.where(below > 0, below, 1.0), np.nan)
+    denominator = second.mean(-1)
+    positive = denominator > 0
+    return np.where(positive, first.mean(-1) / np.where(positive, denominator, 1.0), np.nan)
 
 
 def bootstrap(
-    statistic: Callable[..., np.ndarray], *scores: Scores, seed: int = 0, level: float = 0.95
-) -> Estimate:
+    statistic: Callable[..., np.ndarray], *scores: SeedScores, seed: int = 0, level: float = 0.95
+) -> Interval:
     """The statistic with a percentile interval over runs; all arrays are resampled with the same indices.
 
     The interval is NaN for fewer than two runs, and where more than half a tail's share of the resamples has no
@@ -61,23 +55,25 @@ def bootstrap(
         raise ValueError(f"scores: {[len(x) for x in scores]} runs; give the same number, paired by seed")
     value = float(statistic(*(np.asarray(x, np.float64) for x in scores)))
     if runs < 2:
-        return Estimate(value, np.nan, np.nan)
-    rows = np.random.default_rng(seed).integers(0, runs, (RESAMPLES, runs))
-    drawn = statistic(*(np.asarray(x, np.float64)[rows] for x in scores))
+        return Interval(value, np.nan, np.nan)
+    resamples = np.random.default_rng(seed).integers(0, runs, (RESAMPLES, runs))
+    values = statistic(*(np.asarray(x, np.float64)[resamples] for x in scores))  # [resample]
     tail = (1 - level) / 2
-    if np.isnan(drawn).mean() > tail / 2:
-        return Estimate(value, np.nan, np.nan)
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
-    return Estimate(value, float(low), float(high))
+    if np.isnan(values).mean() > tail / 2:
+        return Interval(value, np.nan, np.nan)
+    low, high = np.nanquantile(values, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
 
 
-def profile(scores: Scores, thresholds: Float[np.ndarray, " threshold"]) -> Float[np.ndarray, " threshold"]:
+def profile(
+    scores: SeedScores, thresholds: Float[np.ndarray, " threshold"]
+) -> Float[np.ndarray, " threshold"]:
     """The performance profile: the share of runs that score above each threshold."""
     return np.mean(np.asarray(scores)[:, None] > thresholds, axis=0)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """An arm against a reference arm, over paired seeds.
 
     ``final`` and ``gain``: the quotients of mean final rewards, and of mean gains over the warm start.
@@ -85,15 +81,17 @@ class Comparison:
     higher than one of the reference.
     """
 
-    final: Estimate
-    gain: Estimate
-    difference: Estimate
-    improvement: Estimate
+    final: Interval
+    gain: Interval
+    difference: Interval
+    improvement: Interval
 
 
-def compare(start: Scores, final: Scores, reference_start: Scores, reference_final: Scores) -> Comparison:
+def compare(
+    start: SeedScores, final: SeedScores, reference_start: SeedScores, reference_final: SeedScores
+) -> PairedComparison:
     """Compare an arm's runs with the reference's, run by run."""
-    return Comparison(
+    return PairedComparison(
         final=bootstrap(ratio_of_means, final, reference_final),
         gain=bootstrap(ratio_of_means, final - start, reference_final - reference_start),
         difference=bootstrap(lambda x, y: (x - y).mean(-1), final, reference_final),

@@ -45,46 +45,60 @@ class Figures(NamedTuple):
 
 
 def figures(sums: BlockSums) -> Figures:
-    """Every figure of ``Moments`` with its standard error, jackknifed over blocks (Efron and Tibshirani 1993, 11).
+    """Every figure of ``FIGURES`` with its standard error, jackknifed over blocks (Efron and Tibshirani 1993, 11).
 
     The ratios (``RATIOS``) are also corrected for their bias of order 1/B; without that a cosine of one is estimated
     above one by about as much as its whole standard error. A cosine that still comes out beyond one is set to one: the
     interval around it, as wide as before, then holds every possible cosine that it held, and more.
     """
-    whole, without = _figures(sums, leave_out=False), _figures(sums, leave_out=True)
+    full, without = _evaluate(sums, leave_out=False), leave_one_out(sums)
     blocks = sums.count.shape[-1]
     values, errors = {}, {}
     for name, parts in without.items():
-        middle = parts.mean(-1, keepdims=True)
-        values[name] = whole[name][..., 0]
+        values[name] = full[name][..., 0]
         if name in RATIOS:
-            values[name] = blocks * values[name] - (blocks - 1) * middle[..., 0]
+            values[name] = blocks * values[name] - (blocks - 1) * parts.mean(-1)
         if name == "cosine":
             values[name] = np.clip(values[name], -1.0, 1.0)
-        errors[name] = np.sqrt((blocks - 1) / blocks * ((parts - middle) ** 2).sum(-1))
+        errors[name] = jackknife_error(parts)
     return Figures(values, errors)
 
 
-def _figures(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:
+def leave_one_out(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experiment block"]]:
+    """Every figure with each block left out, by name: for comparisons of figures that share their blocks."""
+    return _evaluate(sums, leave_out=True)
+
+
+def jackknife_error(parts: Float[np.ndarray, "*experiment block"]) -> Float[np.ndarray, "*experiment"]:
+    """The standard error of a figure from its leave-one-out values [..., B].
+
+    >>> float(jackknife_error(np.array([1.0, 2.0, 3.0])))  # the values of a mean of three blocks
+    1.1547005383792515
+    """
+    blocks = parts.shape[-1]
+    squares = ((parts - parts.mean(-1, keepdims=True)) ** 2).sum(-1)
+    return np.sqrt((blocks - 1) / blocks * squares)
+
+
+def _evaluate(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:
     """The figures with all blocks (last axis 1) or with each block left out (last axis B)."""
 
     def total(x: np.ndarray) -> np.ndarray:
-        whole = x.sum(-1, keepdims=True)
-        return whole - x if leave_out else whole
+        full = x.sum(-1, keepdims=True)  # [..., 1]
+        return full - x if leave_out else full
 
     def across(gram: np.ndarray) -> np.ndarray:
         """The mean product of replicates of different blocks."""
-        own = np.diagonal(gram, axis1=-2, axis2=-1)
-        rows = gram.sum(-1) + gram.sum(-2) - 2 * own
-        everything = rows.sum(-1, keepdims=True) / 2
-        number = total(sums.count) ** 2 - total(sums.count**2)
-        return (everything - rows if leave_out else everything) / number
+        diagonal = np.diagonal(gram, axis1=-2, axis2=-1)  # [..., block]
+        rows = gram.sum(-1) + gram.sum(-2) - 2 * diagonal  # all products with a block but its square
+        products = rows.sum(-1, keepdims=True) / 2  # [..., 1]
+        pairs = total(sums.count) ** 2 - total(sums.count**2)
+        return (products - rows if leave_out else products) / pairs
 
     replicates = total(sums.count)
     signal = across(sums.gram)
     second = total(sums.squares) / replicates
-    nothing = np.zeros_like(second)
-    between = nothing if sums.pairs is None else total(sums.pairs) / (replicates / 2) - signal
+    between = np.zeros_like(second) if sums.pairs is None else total(sums.pairs) / (replicates / 2) - signal
     if sums.truth_known:
         aligned = total(sums.aligned) / replicates
         truth = np.broadcast_to(np.asarray(sums.truth)[..., None], aligned.shape)

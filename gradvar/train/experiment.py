@@ -16,7 +16,8 @@ import numpy as np
 
 from gradvar.core.progress import Monitor, Silent
 from gradvar.policies import Transformer
-from gradvar.stats.bootstrap import Comparison, Estimate, bootstrap, compare, interquartile_mean, profile
+from gradvar.stats.bootstrap import PairedComparison, bootstrap, compare, interquartile_mean, profile
+from gradvar.stats.intervals import Interval
 from gradvar.tasks import Countdown, ModularAddition, PartialAddition, Sorting, Verification
 from gradvar.train import arms as catalogue_of_arms
 from gradvar.train.checkpoint import Lock
@@ -64,7 +65,7 @@ class Experiment:
                 return run
         raise ValueError(f"arm: no '{arm}'; choose {', '.join(r.plan.arm.name for r in self.runs)}")
 
-    def compare(self, arm: str) -> Comparison:
+    def compare(self, arm: str) -> PairedComparison:
         """An arm against the reference arm."""
         run, reference = self.run(arm), self.run(self.config.reference)
         rewards = run.curves["reward"], reference.curves["reward"]
@@ -104,7 +105,7 @@ class Experiment:
             for run in self.runs for s, seed in enumerate(run.seeds) for point in range(len(run.steps))
         ]  # fmt: skip
 
-    def mechanism(self) -> dict[str, Estimate]:
+    def mechanism(self) -> dict[str, Interval]:
         """Does less noise predict more learning? Spearman's correlation over arms, with intervals over seeds.
 
         Of the gain in held-out reward with the signal-to-noise ratio of a step's gradient, ``at the start`` (where
@@ -267,5 +268,5 @@ def _mean(table: np.ndarray) -> float:
     return float(table[-1].mean())
 
 
-def _add(row: dict[str, Any], name: str, estimate: Estimate) -> None:
+def _add(row: dict[str, Any], name: str, estimate: Interval) -> None:
     row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

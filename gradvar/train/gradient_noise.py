@@ -19,7 +19,8 @@ from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.bank.record import record
 from gradvar.measure.baselines import NAMES
-from gradvar.stats.bootstrap import Estimate, bootstrap
+from gradvar.stats.bootstrap import bootstrap
+from gradvar.stats.intervals import Interval
 from gradvar.train.plan import Plan
 from gradvar.train.step import State, estimator_of
 
@@ -70,14 +71,14 @@ class Probe:
 
 def rank_correlation(
     first: Sequence[Float[np.ndarray, " seed"]], second: Sequence[Float[np.ndarray, " seed"]]
-) -> Estimate:
+) -> Interval:
     """Spearman's correlation over arms of the seeds' means of two figures, with a bootstrap interval over seeds.
 
     ``first`` and ``second``: a row of seeds for every arm, paired. NaN with fewer than three arms.
     """
     arms = len(first)
     if arms < 3:
-        return Estimate(np.nan, np.nan, np.nan)
+        return Interval(np.nan, np.nan, np.nan)
 
     def spearman(*rows: Float[np.ndarray, "*batch seed"]) -> np.ndarray:
         means = np.stack([row.mean(-1) for row in rows], -1)  # [*batch, 2 arms]

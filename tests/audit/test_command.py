@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gradvar.cli import main as cli
-from gradvar.stats.shares import jeffreys
+from gradvar.stats.intervals import jeffreys
 from tests.audit import dumps
 
 

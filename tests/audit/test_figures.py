@@ -6,7 +6,7 @@ import pytest
 from gradvar.audit import audit, schemes
 from gradvar.audit import group_sizes as sizes
 from gradvar.audit import reward_counts as cells
-from gradvar.stats import shares as intervals
+from gradvar.stats import clusters
 from tests.audit import dumps, reference
 
 CASES = {
@@ -163,19 +163,23 @@ def test_pull_is_one_for_leave_one_out_and_the_weight_of_the_others(tmp_path):
     assert np.nanmax(np.abs(np.array([b.pull for b in found.bins]) - 5 / 6)) < 1e-12
 
 
-def with_replacement(rewards, sizes):
-    for size in sizes:
-        yield 1 - np.add.reduceat((rewards.n / rewards.sizes) ** size, rewards.start)
+def with_replacement(counts, starts, size):
+    total = np.repeat(np.add.reduceat(counts, starts), np.diff(np.append(starts, len(counts))))
+    return np.where(
+        np.add.reduceat(counts, starts) >= size, 1 - np.add.reduceat((counts / total) ** size, starts), np.nan
+    )
 
 
 def without_clusters(self, prompt, by=None, count=1):
     truly(self, np.arange(len(prompt)), by, count)
 
 
-truly = intervals.Clusters.__init__
+truly = clusters.Clusters.__init__
 MUTANTS = {
-    "subsets with replacement": (sizes, "informative", with_replacement, lambda p: group_sizes(p, "binary")),
-    "intervals over groups": (intervals.Clusters, "__init__", without_clusters, lambda p: every_step(p, "binary", 0)),
+    "subsets with replacement": (
+        sizes, "unequal_share_of_counts", with_replacement, lambda p: group_sizes(p, "binary"),
+    ),
+    "intervals over groups": (clusters.Clusters, "__init__", without_clusters, lambda p: every_step(p, "binary", 0)),
     "another std": (
         schemes, "SCHEMES", {**schemes.SCHEMES, "grpo": schemes.SCHEMES["grpo_sample_std"]},
         lambda p: printed_formulas(p, "grpo"),

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy.stats import beta, binomtest
 
-from gradvar.stats.shares import Clusters, jeffreys, wilson
+from gradvar.stats.clusters import Clusters
+from gradvar.stats.intervals import jeffreys, wilson
 
 REPLICATES = 600
 

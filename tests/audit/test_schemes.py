@@ -10,8 +10,8 @@ from gradvar.audit.group_sizes import curve
 from gradvar.audit.schemes import Rewards
 from gradvar.core.compose import required
 from gradvar.measure import advise_rewards
-from gradvar.measure.advise.from_rewards import informative
 from gradvar.measure.bank.summary import prompt_weight
+from gradvar.stats.groups import unequal_share
 
 
 def piece(name):
@@ -98,6 +98,6 @@ def test_group_sizes_are_those_of_advise_rewards():
     for size, own in found.items():
         if size <= 8:
             assert own.informative.value == pytest.approx(advised[size].informative, abs=1e-12)
-            np.testing.assert_allclose(informative(rewards, size).mean(), own.informative.value)
+            np.testing.assert_allclose(unequal_share(rewards, size).mean(), own.informative.value)
         ratio = advised[size].relative_cost / advised[8].relative_cost
         assert own.relative_cost == pytest.approx(ratio)

@@ -14,14 +14,15 @@ from gradvar import catalogue
 from gradvar.cli.advise import Advise, run
 from gradvar.core.compose import compose
 from gradvar.measure.advise.estimator_choice import _progress, by_successes, choose
-from gradvar.measure.advise.from_rewards import advise_rewards, informative
+from gradvar.measure.advise.from_rewards import advise_rewards
 from gradvar.measure.advise.group_size import _sizes, _within, advise
 from gradvar.measure.bank.record import record
 from gradvar.measure.bank.summary import Summary, prompt_numbers
 from gradvar.measure.exact.closed_forms import four_numbers, ustatistic_law, ustatistic_numbers
 from gradvar.measure.exact.enumerate import exact_from_tables, finite_tables
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.stats.leave_one_out import jackknife_error
+from gradvar.stats.figures import jackknife_error
+from gradvar.stats.groups import unequal_share
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_choices_are_ordered_and_paired(on_policy):
 
 def test_informative_share_without_replacement():
     rewards = np.array([[1, 1, 0, 0.0], [1, 1, 1, 1], [0, 0, 0, 1]])
-    np.testing.assert_allclose(informative(rewards, 2), [4 / 6, 0, 3 / 6])
+    np.testing.assert_allclose(unequal_share(rewards, 2), [4 / 6, 0, 3 / 6])
     found = advise_rewards(rewards, cost_per_prompt=1.0, group_sizes=[2, 4, 8])
     assert np.isnan(found.curve[-1].informative)
     assert found.solved == pytest.approx(1 / 3)

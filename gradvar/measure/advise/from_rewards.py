@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gradvar.measure.advise.group_size import GROUP_SIZES, check_costs
-from gradvar.measure.bank.summary import chance_all
+from gradvar.stats.groups import unequal_share
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def advise_rewards(
     best = min(sizes, key=cost.__getitem__)
     points = []
     for g in sizes:
-        share = informative(rewards, g) if g <= count else np.full(len(rewards), np.nan)
+        share = unequal_share(rewards, g)
         error = float(share.std(ddof=1) / np.sqrt(len(share))) if len(share) > 1 else np.nan
         points.append(RewardPoint(g, float(share.mean()), error, cost[g] / cost[best]))
     lowest, highest = (rewards == rewards.min()).all(1), (rewards == rewards.max()).all(1)
@@ -108,16 +108,3 @@ def advise_rewards(
     mean = float(rewards.mean())
     hopeless, solved = float(lowest.mean()), float((highest & ~lowest).mean())
     return RewardAdvice(len(rewards), count, mean, hopeless, solved, best, tuple(points), tuple(sentences))
-
-
-def informative(
-    rewards: Float[np.ndarray, "prompt rollout"], group_size: int
-) -> Float[np.ndarray, " prompt"]:
-    """Each prompt's share of groups, drawn from its logged rollouts without replacement, with two different
-    rewards."""
-    count = rewards.shape[1]
-    found = np.ones(len(rewards))
-    for q, row in enumerate(rewards):
-        for value in np.unique(row):
-            found[q] -= chance_all(int((row == value).sum()), count, group_size)
-    return found

@@ -18,7 +18,7 @@ from scipy.stats import t as student
 
 from gradvar.measure.bank.evaluate import Estimate, estimate_of
 from gradvar.measure.bank.summary import Budget, Summary
-from gradvar.stats.leave_one_out import jackknife_error
+from gradvar.stats.figures import jackknife_error
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank

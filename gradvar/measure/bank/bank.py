@@ -27,8 +27,7 @@ from gradvar.measure.bank.sample import Pool
 from gradvar.measure.direct import REFERENCE
 from gradvar.measure.exact.enumerate import check_group_size
 from gradvar.measure.separability import separable
-from gradvar.stats.figures import FIGURES, BlockSums, figures
-from gradvar.stats.leave_one_out import leave_one_out
+from gradvar.stats.figures import FIGURES, BlockSums, figures, leave_one_out
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.summary import Summary

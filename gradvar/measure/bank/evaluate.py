@@ -11,9 +11,8 @@ import numpy as np
 from scipy.stats import t as student
 
 from gradvar.core.moments import LOGARITHMIC, Moments
-from gradvar.stats.figures import FIGURES
+from gradvar.stats.figures import FIGURES, jackknife_error
 from gradvar.stats.intervals import interval
-from gradvar.stats.leave_one_out import jackknife_error
 
 Setting = tuple[str, int]
 POSITIVE = (*LOGARITHMIC, "variance_per_rollout")

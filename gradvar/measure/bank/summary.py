@@ -19,7 +19,8 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
 from gradvar.measure.exact.closed_forms import FourNumbers, four_number_law
-from gradvar.stats.leave_one_out import jackknife_error
+from gradvar.stats.figures import jackknife_error
+from gradvar.stats.groups import unequal_share
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
@@ -133,11 +134,7 @@ class Summary:
             raise ValueError(
                 f"group_size: {group_size} with {count} recorded rollouts per prompt; record more"
             )
-        found = np.ones(len(self.p))
-        for q, rewards in enumerate(self.rewards):
-            for value in np.unique(rewards):
-                found[q] -= chance_all(int((rewards == value).sum()), count, group_size)
-        return found
+        return unequal_share(self.rewards, group_size)
 
 
 def mean_over(values: Float[np.ndarray, " prompt"]) -> Float[np.ndarray, " 1+prompt"]:
@@ -276,11 +273,6 @@ def _prompt_law(
         return 0.0, 0.0
     found = four_number_law(numbers, group_size, advantage)
     return found.bias_factor, found.trace_cov
-
-
-def chance_all(k: int, n: int, g: int) -> float:
-    """The chance that g of n, drawn without replacement, are all among given k."""
-    return float(np.prod([(k - i) / (n - i) for i in range(g)])) if k >= g else 0.0
 
 
 def prompt_weight(scheme: Callable[[np.ndarray], np.ndarray], group_size: int, p: float) -> float:

@@ -1,0 +1,60 @@
+"""Groups of G rollouts, drawn without replacement from the rollouts of a prompt: how often their rewards differ.
+
+A group all of whose rewards are equal teaches a group-relative estimator nothing. The shares are exact U-statistics of
+the rewards at hand, hence unbiased for fresh groups.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def chance_all(
+    successes: Int[np.ndarray, "*n"] | int, total: Int[np.ndarray, "*n"] | int, group_size: int
+) -> Float[np.ndarray, "*n"]:
+    """The chance that all of a group are among the ``successes`` of ``total`` rollouts; NaN in too few rollouts.
+
+    >>> float(chance_all(3, 4, 2))
+    0.5
+    """
+    successes, total = np.broadcast_arrays(np.asarray(successes), np.asarray(total))
+    chance = np.ones(successes.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for taken in range(group_size):
+            chance *= np.maximum(successes - taken, 0) / (total - taken)
+    return np.where(total >= group_size, chance, np.nan)
+
+
+def unequal_share_of_counts(
+    counts: Int[np.ndarray, " cell"], starts: Int[np.ndarray, " prompt"], group_size: int
+) -> Float[np.ndarray, " prompt"]:
+    """The share of groups with two different rewards, from how often each reward of a prompt occurs.
+
+    ``counts`` has a cell for each distinct reward of a prompt; a prompt's cells begin at its entry of ``starts``. NaN
+    for prompts of fewer rollouts than ``group_size``.
+
+    >>> unequal_share_of_counts(np.array([3, 1, 4]), np.array([0, 2]), 2).tolist()
+    [0.5, 0.0]
+    """
+    total = np.add.reduceat(counts, starts)  # [prompt]
+    cells = np.diff(np.append(starts, len(counts)))  # [prompt]
+    equal = chance_all(counts, np.repeat(total, cells), group_size)  # [cell]
+    return np.clip(1 - np.add.reduceat(equal, starts), 0.0, 1.0)
+
+
+def unequal_share(
+    rewards: Float[np.ndarray, "prompt rollout"], group_size: int
+) -> Float[np.ndarray, " prompt"]:
+    """The share of groups with two different rewards, for every prompt.
+
+    >>> unequal_share(np.array([[0.0, 1.0, 1.0, 1.0]]), 2).tolist()
+    [0.5]
+    """
+    ordered = np.sort(rewards, axis=1)
+    fresh = np.ones(ordered.shape, bool)  # a reward that differs from the one before it begins a cell
+    fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    cells = np.flatnonzero(fresh)  # [cell]
+    counts = np.diff(np.append(cells, ordered.size))
+    starts = np.cumsum(fresh.sum(1)) - fresh.sum(1)  # [prompt]
+    return unequal_share_of_counts(counts, starts, group_size)
