@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from gradvar.pieces import surrogate as surrogates
     from gradvar.studies.config import MeasureConfig as MeasureConfig
     from gradvar.studies.study import Study as Study
-    from gradvar.studies.study import measure_study as study
+    from gradvar.studies.study import study as study
     from gradvar.train import arms as arms
     from gradvar.train.drift import drift as drift
     from gradvar.train.experiment import Experiment as Experiment
-    from gradvar.train.experiment import run_experiment as experiment
+    from gradvar.train.experiment import experiment as experiment
     from gradvar.train.plan import Arm as Arm
     from gradvar.train.plan import Phase as Phase
     from gradvar.train.plan import TrainConfig as TrainConfig
@@ -76,14 +76,14 @@ _NAMES = {
     "ScoreBank": "gradvar.measure.bank.bank",
     "MeasureConfig": "gradvar.studies.config",
     "Study": "gradvar.studies.study",
-    "study": "gradvar.studies.study:measure_study",
+    "study": "gradvar.studies.study",
     "warm_start": "gradvar.train.warm_start",
     "drift": "gradvar.train.drift",
     "Arm": "gradvar.train.plan",
     "Phase": "gradvar.train.plan",
     "TrainConfig": "gradvar.train.plan",
     "Experiment": "gradvar.train.experiment",
-    "experiment": "gradvar.train.experiment:run_experiment",
+    "experiment": "gradvar.train.experiment",
 }
 
 __all__ = ["__version__", *sorted(_MODULES), *sorted(_NAMES)]

@@ -96,7 +96,11 @@ def loaded_by(code: str) -> set[str]:
         ("import gradvar", {"jax", "sympy", "hypothesis", "matplotlib", "numpy"}),
         ("import gradvar.testing", {"jax", "sympy", "torch", "equinox"}),
         ("import gradvar.testing.plugin", {"jax", "sympy", "torch", "numpy", "hypothesis"}),
-        ("import gradvar.cli.main; gradvar.cli.main._commands()", {"jax", "sympy", "matplotlib", "scipy"}),
+        (
+            "from gradvar.cli import main; list(map(main.configuration, main.COMMANDS))",
+            {"jax", "sympy", "matplotlib", "scipy"},
+        ),
+        ("from gradvar.cli import main; main.run(['--help'])", {"jax", "numpy", "tyro", "rich"}),
         ("from gradvar import catalogue", {"sympy", "hypothesis", "matplotlib"}),
     ],
 )

@@ -1,9 +1,15 @@
-"""The command line's edge: a reader that has read enough, as `head` has, is no crash."""
+"""The command line's edge: what starts at once, what is unknown, and a reader that stops early, as `head` does."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import gradvar
+from gradvar.cli import main as cli
+
+HELPERS = {"__init__", "main", "progress", "results"}  # files of the room that are no command
 
 
 @pytest.mark.parametrize(
@@ -16,3 +22,30 @@ def test_a_closed_pipe_is_no_crash(arguments, code):
         said = process.stderr.read()
     assert process.returncode == code
     assert not said
+
+
+def test_every_file_is_a_command_with_its_settings():
+    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - HELPERS
+    assert {cli.command(name).__name__.rpartition(".")[2] for name in cli.COMMANDS} == files
+    for name in cli.COMMANDS:
+        assert cli.configuration(name).__dataclass_fields__, name
+
+
+def test_the_version_is_the_packages(capsys):
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"gradvar {gradvar.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_the_help_names_every_command(arguments, capsys):
+    assert cli.run(arguments) == 0
+    printed = capsys.readouterr().out
+    for name, summary in cli.COMMANDS.items():
+        assert f"  {name} " in printed
+        assert summary in printed
+
+
+def test_an_unknown_command_is_one_line_with_the_nearest(capsys):
+    assert cli.run(["mesure"]) == 2
+    error = capsys.readouterr().err
+    assert error == "gradvar: error: no command 'mesure'; give measure; see gradvar --help\n"

@@ -159,7 +159,7 @@ def test_the_report_and_cite_commands_run(tmp_path, monkeypatch, capsys):
 
 
 def test_every_command_is_shown_and_every_link_leads_somewhere():
-    for name in cli._commands():
+    for name in cli.COMMANDS:
         assert f"gradvar {name}" in TEXT, name
     for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert link.startswith("https://") or (ROOT / link).exists(), link

@@ -154,7 +154,7 @@ def _estimators() -> str:
 
 def _commands() -> str:
     blocks = ["# Commands", "", "Exit codes: 0 all holds, 1 a law or claim fails, 2 bad usage or input.", ""]
-    for name in cli._commands():
+    for name in cli.COMMANDS:
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             cli.run([name, "--help"])

@@ -40,8 +40,6 @@ class Advise:
     """Estimators to compare by the four-number law, from a bank with binary rewards; names from `gradvar list`."""
     json: Path | None = None
     """Write the advice to this file too."""
-    seed: int = 0
-    """Accepted like everywhere; advice has nothing random."""
 
 
 def run(config: Advise) -> int:

@@ -53,8 +53,6 @@ class AuditConfig:
     """Exit with 1 when something is suspicious."""
     quiet: bool = False
     """No report and no progress bar; the files and the exit code remain."""
-    seed: int = 0
-    """Accepted like everywhere; an audit has nothing random."""
 
 
 def run(config: AuditConfig) -> int:

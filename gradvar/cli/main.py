@@ -1,21 +1,37 @@
-"""The command line: parses, dispatches and turns errors into one clear line. Loads JAX only when there is work to do.
+"""The command line: chooses the command, reads its arguments, and turns errors into one line.
 
-Exit codes: 0 all holds, 1 a law or claim fails, 2 bad usage or input.
+Only the module of the given command is imported. Exit codes: 0 all holds, 1 a law or claim fails, 2 bad usage or input.
 """
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import io
-import operator
 import os
 import re
 import sys
+import typing
 from collections.abc import Sequence
-from typing import Annotated, Any
+from types import ModuleType
+from typing import Any
 
-import tyro
+from gradvar import __version__
+
+COMMANDS = {
+    "measure": "what estimators estimate and how noisy they are",
+    "check": "which laws an advantage function or a loss obeys",
+    "prove": "proofs of what is claimed about estimators, or about your objective",
+    "advise": "which group size buys the most signal at your costs",
+    "record": "a score bank of a local model on your prompts",
+    "audit": "what the rewards in rollout dumps show",
+    "train": "arms trained side by side, and what a small group retains of a large one",
+    "report": "one HTML file of the results in a folder",
+    "list": "the estimators of the catalogue",
+    "cite": "BibTeX of estimators, of claims' sources, and of gradvar",
+}
+"""Each command with one line about it, in the order of the help."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,30 +40,32 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run ``gradvar`` with these arguments; the exit code."""
-    commands = _commands()
-    union: Any = None
-    for name, (configuration, _) in commands.items():
-        command = operator.getitem(Annotated, (configuration, tyro.conf.subcommand(name)))
-        union = command if union is None else union | command
-    description = (__doc__ or "").split("\n")[0]
-    said = io.StringIO()
+    """Run ``gradvar`` with these arguments and return the exit code.
+
+    Raises ``SystemExit`` where a command's help is asked for, or its arguments cannot be read.
+    """
+    name, *arguments = argv or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name == "--version":
+        print(f"gradvar {__version__}")
+        return 0
+    if name not in COMMANDS:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1) or COMMANDS
+        print(
+            f"gradvar: error: no command '{name}'; give {', '.join(nearest)}; see gradvar --help",
+            file=sys.stderr,
+        )
+        return 2
     try:
-        with contextlib.redirect_stderr(said):
-            config: Any = tyro.cli(union, prog="gradvar", args=list(argv), description=description)
-    except SystemExit as stop:
-        if stop.code:
-            print(f"gradvar: error: {_one_line(said.getvalue())}", file=sys.stderr)
-        raise
-    module = next(module for configuration, module in commands.values() if isinstance(config, configuration))
-    try:
-        code: int = importlib.import_module(f"gradvar.cli.{module}").run(config)
-        sys.stdout.flush()  # here, where a closed pipe is heard of
+        code: int = command(name).run(_parse(name, arguments))
+        sys.stdout.flush()  # here, where the error of a closed pipe is caught
         return code
     except ValueError as error:
         print(f"gradvar: error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read has read enough, as `head` does; nothing more is to be flushed
+    except BrokenPipeError:  # the reader has stopped, as `head` does; nothing more is to be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
@@ -55,38 +73,51 @@ def run(argv: Sequence[str]) -> int:
         return 130
 
 
+def command(name: str) -> ModuleType:
+    """Import the module of a command; its ``run`` takes the command's configuration."""
+    return importlib.import_module(f"gradvar.cli.{'listing' if name == 'list' else name}")
+
+
+def configuration(name: str) -> type:
+    """Return the class of a command's settings: the type of the argument of its ``run``."""
+    settings: type = typing.get_type_hints(command(name).run)["config"]
+    return settings
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "usage: gradvar COMMAND [arguments]",
+            "",
+            "The toolkit for the theory of group-relative policy gradients.",
+            "",
+            *(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()),
+            "",
+            "gradvar COMMAND --help shows a command's arguments; gradvar --version, the version.",
+        ]
+    )
+
+
+def _parse(name: str, arguments: Sequence[str]) -> Any:
+    import tyro
+
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(configuration(name), prog=f"gradvar {name}", args=list(arguments))
+    except SystemExit as stop:
+        if stop.code:
+            print(f"gradvar: error: {_one_line(printed.getvalue())}", file=sys.stderr)
+        raise
+
+
 def _one_line(box: str) -> str:
-    """What is wrong with the arguments, out of the parser's box: title, rule, text, rule, where help is."""
-    bare = [line.strip(" │╭╮╰╯") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
-    lines = [line for line in bare if line]
+    """Return the parser's complaint out of its box: title, rule, text, rule, where help is."""
+    stripped = [line.strip(" │╭╮╰╯") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    lines = [line for line in stripped if line]
     rules = [i for i, line in enumerate(lines) if set(line) <= set("─-")]
     begin = rules[0] + 1 if rules and rules[0] <= 1 else 1  # the title may stand in the frame itself
     end = next((i for i in rules if i >= begin), len(lines))
-    found = re.search(r"gradvar[ a-z]* --help", " ".join(lines))
-    return f"{' '.join(lines[begin:end]).rstrip('.')}; see {found.group() if found else 'gradvar --help'}"
-
-
-def _commands() -> dict[str, tuple[type, str]]:
-    """Every command's settings and the module in ``gradvar.cli`` that runs it."""
-    from gradvar.cli.advise import Advise
-    from gradvar.cli.audit import AuditConfig
-    from gradvar.cli.check import Check
-    from gradvar.cli.cite import Cite
-    from gradvar.cli.prove import Prove
-    from gradvar.cli.record import Record
-    from gradvar.cli.report import Report
-    from gradvar.studies.config import ListConfig, MeasureConfig
-    from gradvar.train.plan import TrainConfig
-
-    return {
-        "measure": (MeasureConfig, "measure"),
-        "check": (Check, "check"),
-        "prove": (Prove, "prove"),
-        "advise": (Advise, "advise"),
-        "record": (Record, "record"),
-        "audit": (AuditConfig, "audit"),
-        "train": (TrainConfig, "train"),
-        "report": (Report, "report"),
-        "list": (ListConfig, "listing"),
-        "cite": (Cite, "cite"),
-    }
+    hint = re.search(r"gradvar[ a-z]* --help", " ".join(lines))
+    return f"{' '.join(lines[begin:end]).rstrip('.')}; see {hint.group() if hint else 'gradvar --help'}"

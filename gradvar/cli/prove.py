@@ -39,8 +39,6 @@ class Prove:
     """Show every step with its evidence."""
     quiet: bool = False
     """No progress bar."""
-    seed: int = 0
-    """Accepted like everywhere; proofs draw nothing at random."""
 
 
 def run(config: Prove) -> int:

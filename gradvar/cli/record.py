@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from gradvar.cli.progress import Bars
+from gradvar.cli.results import keep_compiled_programs
 from gradvar.studies.config import check_file, check_writable
 
 if TYPE_CHECKING:
@@ -96,7 +98,6 @@ def run(config: Record) -> int:
     import jax
 
     from gradvar import catalogue
-    from gradvar.cli.measure import Bars, _keep_compiled_programs
     from gradvar.measure.bank.long import record_long
     from gradvar.policies import Transformer
     from gradvar.tasks.questions import read_questions
@@ -113,29 +114,34 @@ def run(config: Record) -> int:
     questions = _questions(config, opened, texts[: config.limit], answers)
     policy, params = _scored(config, opened)
     print(
-        f"{len(questions.texts)} prompts, {config.rollouts} completions of each; {_says(policy)}",
+        f"{len(questions.texts)} prompts, {config.rollouts} completions of each; {_scores_line(policy)}",
         file=sys.stderr,
     )
-    _keep_compiled_programs()
-    bars = Bars(config.quiet or not sys.stderr.isatty())
-    total: list[int] = []
-
-    def tell(done: int, of: int) -> None:
-        if not total:
-            total.append(of)
-            bars.stage("shards of prompts", of)
-            bars.advance(done - 1)
-        bars.advance()
-
-    with bars:
+    keep_compiled_programs()
+    with Bars(config.quiet) as bars:
         bank = record_long(
             config.out, policy, params, Verifier(questions, config.time_limit, config.otherwise),
             jax.random.key(config.seed), jax.numpy.asarray(questions.tokens), config.rollouts, estimators=estimators,
-            map=config.map, memory=config.memory * 1e9, on_shard=tell,
+            map=config.map, memory=config.memory * 1e9, on_shard=_on_shard(bars),
         )  # fmt: skip
     print(f"{bank}\n")
     _show(config, bank, estimators)
     return _advise(config, bank)
+
+
+def _on_shard(bars: Bars) -> Callable[[int, int], None]:
+    """Return the callback that shows shards; those that an earlier run has finished are in the first call."""
+    begun = False
+
+    def show(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            bars.stage("shards of prompts", total)
+            bars.advance(done - 1)
+        bars.advance()
+
+    return show
 
 
 def _questions(config: Record, opened: Pretrained, texts: list[str], answers: list[str] | None) -> Questions:
@@ -198,8 +204,8 @@ def _show(config: Record, bank: ScoreBank, estimators: list[Any]) -> None:
         f"mean reward {rewards.mean():.3f}; {100 * equal:.0f} % of prompts have equal rewards in all completions"
     )
     print("\nestimator         G   tr Cov of one group [95 %]            signal to noise [95 %]")
-    found = bank.evaluate(estimators, sorted({2, config.rollouts // 3}))
-    for (name, size), moments in found.items():
+    settings = bank.evaluate(estimators, sorted({2, config.rollouts // 3}))
+    for (name, size), moments in settings.items():
         cells = [
             f"{getattr(moments, figure):.3g} [{low:.3g}, {high:.3g}]"
             for figure in ("trace_cov", "snr")
@@ -209,8 +215,7 @@ def _show(config: Record, bank: ScoreBank, estimators: list[Any]) -> None:
 
 
 def _advise(config: Record, bank: ScoreBank) -> int:
-    from gradvar.cli.advise import Advise
-    from gradvar.cli.advise import run as advise
+    from gradvar.cli import advise
 
     rewards = bank.pool.rewards
     if (rewards.max(1) == rewards.min(1)).all():
@@ -219,8 +224,8 @@ def _advise(config: Record, bank: ScoreBank) -> int:
         )
         return 0
     print()
-    return advise(
-        Advise(
+    return advise.run(
+        advise.Advise(
             bank=config.out, cost_per_prompt=config.cost_per_prompt, cost_per_rollout=config.cost_per_rollout,
             json=config.json, estimators=(),
         )

@@ -28,8 +28,6 @@ class Report:
     """The page's title. Default: the folder's name."""
     json: Path | None = None
     """Write the findings to this file too."""
-    seed: int = 0
-    """Accepted like everywhere; a report draws nothing at random."""
 
 
 def run(config: Report) -> int:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from gradvar.cli.measure import Bars, _keep_compiled_programs
+from gradvar.cli.progress import Bars
+from gradvar.cli.results import keep_compiled_programs, save
 from gradvar.train.plan import TrainConfig
 
 if TYPE_CHECKING:
@@ -18,52 +19,37 @@ if TYPE_CHECKING:
 
 
 def run(config: TrainConfig) -> int:
-    """Run the experiment that ``config`` describes: a table to the terminal, files to its folder. The exit code."""
+    """Run the experiment that ``config`` describes: a table to the terminal, files to its folder."""
     console = Console(width=None if sys.stdout.isatty() else 150)
     if config.list:
         console.print(_arms())
         return 0
-    if config.reference not in config.arms:  # a name that does not exist at all is the better thing to say
+    if config.reference not in config.arms:  # an unknown name is the more helpful error
         from gradvar.train.arms import get
 
         for name in config.arms:
             get(name)
     config.check()
     started = time.perf_counter()
-    _keep_compiled_programs()
+    keep_compiled_programs()
     import jax
 
-    from gradvar.files.provenance import provenance
-    from gradvar.files.tables import write_csv, write_json
-    from gradvar.train.experiment import run_experiment, use_all_cores
+    from gradvar.train.experiment import experiment, use_all_cores
 
     use_all_cores()
-    bars = Bars(config.quiet or not sys.stderr.isatty())
-    with bars, jax.enable_x64(config.precision == "float64"):
-        experiment = run_experiment(config, bars)
-    console.print(table(experiment))
-    console.print(_footnote(experiment))
-    content = {"provenance": provenance(config.as_dict()), **experiment.as_json()}
-    written = [config.out / name for name in ("results.json", "results.csv", "curves.csv")]
-    try:
-        write_json(written[0], content)
-        write_csv(written[1], experiment.rows())
-        write_csv(written[2], experiment.curve_rows())
-        if config.json is not None:
-            write_json(config.json, content)
-            written.append(config.json)
-    except OSError as error:  # a disk that filled up meanwhile; the table above is not lost
-        raise ValueError(
-            f"out: {config.out} could not be written ({error.strerror or error}); give another folder"
-        ) from None
+    with Bars(config.quiet) as bars, jax.enable_x64(config.precision == "float64"):
+        results = experiment(config, bars)
+    console.print(table(results))
+    console.print(_footnote(results))
+    files = save(results, config.out, config.json)
     console.print(
-        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in written)}"
+        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}"
     )
     return 0
 
 
 def table(experiment: Experiment) -> Table:
-    """Retention, rollouts and wall time, a row per arm."""
+    """Return the table of an experiment: retention, rollouts and wall time, a row per arm."""
     config = experiment.config
     shown = Table(
         title=f"{config.task}, {config.seeds} paired seeds, equal {config.equal.replace('_', ' ')}, "

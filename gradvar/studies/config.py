@@ -114,8 +114,6 @@ class ListConfig:
 
     json: Path | None = None
     """Write the list to this file too."""
-    seed: int = 0
-    """Accepted like everywhere; a list has nothing random."""
 
 
 def check_writable(folder: Path, argument: str = "out") -> None:

@@ -114,7 +114,7 @@ class Study:
         return {"provenance": provenance(self.config.as_dict()), "success": self.success, "rows": self.rows()}
 
 
-def measure_study(
+def study(
     config: MeasureConfig | None = None,
     monitor: Monitor | None = None,
     keep: Path | None = None,

@@ -15,6 +15,8 @@ import jax
 import numpy as np
 
 from gradvar.core.progress import Monitor, Silent
+from gradvar.files.provenance import provenance
+from gradvar.files.tables import write_csv, write_json
 from gradvar.policies import Transformer
 from gradvar.stats.bootstrap import PairedComparison, bootstrap, compare, interquartile_mean, profile
 from gradvar.stats.intervals import Interval
@@ -128,10 +130,20 @@ class Experiment:
         shares = {run.plan.arm.name: profile(run.final(), at).tolist() for run in self.runs}
         return {"thresholds": at.tolist(), "share_above": shares}
 
+    def save(self, folder: Path) -> list[Path]:
+        """Write the results as JSON, and the arms and their curves as CSV, to ``folder``; return the files."""
+        files = [folder / name for name in ("results.json", "results.csv", "curves.csv")]
+        write_json(files[0], self.as_json())
+        write_csv(files[1], self.rows())
+        write_csv(files[2], self.curve_rows())
+        return files
+
     def as_json(self) -> dict[str, Any]:
         """Everything but the parameters, as plain values."""
         warm = self.start
         return {
+            "kind": "training",
+            "provenance": provenance(self.config.as_dict()),
             "config": self.config.as_dict(),
             "warm_start": {
                 "success": warm.success_rate, "standard_error": warm.standard_error, "steps": warm.steps,
@@ -146,7 +158,7 @@ class Experiment:
         }  # fmt: skip
 
 
-def run_experiment(
+def experiment(
     config: TrainConfig | None = None,
     monitor: Monitor | None = None,
     *,

@@ -10,8 +10,8 @@ import pytest
 
 from gradvar.cli import main as cli
 from gradvar.tasks import ModularAddition
-from gradvar.train import experiment
-from gradvar.train.experiment import run_experiment
+from gradvar.train import experiment as module
+from gradvar.train.experiment import experiment
 from gradvar.train.plan import TUNING_OFFSET, Arm, TrainConfig
 
 SMALL = {
@@ -22,7 +22,7 @@ SMALL = {
 
 @pytest.fixture(autouse=True)
 def small_task(monkeypatch, tmp_path):
-    monkeypatch.setitem(experiment.TASKS, "addition", lambda: ModularAddition(digits=1))
+    monkeypatch.setitem(module.TASKS, "addition", lambda: ModularAddition(digits=1))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -36,7 +36,7 @@ def refused(capsys, *arguments):
 @pytest.mark.slow
 def test_arms_start_alike_and_spend_alike(tmp_path):
     copied = Arm("mine", "rloo", group=2)
-    result = run_experiment(TrainConfig(out=tmp_path / "out", **SMALL), arms=[copied])
+    result = experiment(TrainConfig(out=tmp_path / "out", **SMALL), arms=[copied])
     assert [run.plan.arm.name for run in result.runs] == ["mine", "grpo-2", "grpo-4"]
     rows = result.rows()
     assert {row["rollouts"] for row in rows} == {32}
@@ -48,16 +48,16 @@ def test_arms_start_alike_and_spend_alike(tmp_path):
     assert len(curves) == 3 * 2 * 3
     assert [row["steps"] for row in curves[:3]] == [0, 2, 4]
     assert json.loads(json.dumps(result.as_json()))["plans"][0]["arm"]["estimator"] == "rloo"
-    again = run_experiment(TrainConfig(out=tmp_path / "out", **SMALL), arms=[copied])
+    again = experiment(TrainConfig(out=tmp_path / "out", **SMALL), arms=[copied])
     assert repr(again.rows()) == repr(rows)  # seconds too: nothing ran
     with pytest.raises(ValueError, match=r"other settings \(eval_prompts: 16 there, 8 asked for\)"):
-        run_experiment(TrainConfig(out=tmp_path / "out", **(SMALL | {"eval_prompts": 8})), arms=[copied])
+        experiment(TrainConfig(out=tmp_path / "out", **(SMALL | {"eval_prompts": 8})), arms=[copied])
 
 
 @pytest.mark.slow
 def test_tuning_has_seeds_of_its_own_and_is_reported():
     settings = SMALL | {"arms": ("grpo-4",), "rate": "tuned", "grid": (0.5, 2.0), "tuning_seeds": 1}
-    result = run_experiment(TrainConfig(**settings), keep=False)
+    result = experiment(TrainConfig(**settings), keep=False)
     assert [t.learning_rate for t in result.tried] == pytest.approx([1.5e-4, 6e-4])
     best = max(result.tried, key=lambda t: t.reward)
     assert result.runs[0].plan.learning_rate == best.learning_rate
@@ -66,10 +66,10 @@ def test_tuning_has_seeds_of_its_own_and_is_reported():
 
 @pytest.mark.slow
 def test_an_arm_learns(monkeypatch):
-    monkeypatch.setitem(experiment.TASKS, "addition", lambda: ModularAddition(digits=2))
+    monkeypatch.setitem(module.TASKS, "addition", lambda: ModularAddition(digits=2))
     settings = SMALL | {"steps": 60, "seeds": 4, "rollouts_per_step": 64, "success": 0.3, "width": 48}
     settings |= {"arms": ("grpo-4",), "eval_prompts": 128, "eval_rollouts": 16}
-    gain = run_experiment(TrainConfig(**settings), keep=False).runs[0].gain()
+    gain = experiment(TrainConfig(**settings), keep=False).runs[0].gain()
     assert gain.mean() > 3 * gain.std(ddof=1) / len(gain) ** 0.5
     assert gain.mean() > 0.02
 
@@ -121,7 +121,7 @@ def test_the_arms_are_listed(capsys):
 @pytest.mark.slow
 def test_an_evaluation_has_every_figure(scene):
     """Every figure of an evaluation is finite."""
-    figures = experiment.Trainer(
+    figures = module.Trainer(
         scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=2)), scene.examination, 4
     ).evaluate(_states(scene))
     assert set(figures) == {"reward", "pass@1", "pass@2", "pass@4", "greedy"}
@@ -130,7 +130,7 @@ def test_an_evaluation_has_every_figure(scene):
 
 
 def _states(scene):
-    trainer = experiment.Trainer(
+    trainer = module.Trainer(
         scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=2)), scene.examination, 4
     )
     return jax.tree.map(np.asarray, trainer.start([0], scene.params))

@@ -1,0 +1,57 @@
+"""Progress bars on the standard error: the only file that knows of rich's."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class Bars:
+    """A ``Monitor`` that shows a bar for each stage; it shows none where ``quiet``, or where no terminal reads.
+
+    ``transient`` bars are removed at the end.
+    """
+
+    def __init__(self, quiet: bool, *, transient: bool = False) -> None:
+        self._silent = quiet or not sys.stderr.isatty()
+        self._transient = transient
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Bars:
+        if self._silent:
+            return self
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+            transient=self._transient,
+        )
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def stage(self, name: str, total: int) -> None:
+        """Show a new bar below the others."""
+        if self._progress is not None:
+            self._task = self._progress.add_task(name, total=total, note="")
+
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        """Move the newest bar, and show a note beside it."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, advance=steps, note=note)
