@@ -16,7 +16,7 @@ from typing import Any
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic import weights_of
+from gradvar import symbolic as sy
 
 p = sp.Symbol("p", positive=True)
 Advantages = Callable[[int], tuple[Any, Any]]
@@ -24,7 +24,7 @@ Advantages = Callable[[int], tuple[Any, Any]]
 
 def shipped(name: str, size: int, **settings: Any) -> Advantages:
     """k -> (a_k, b_k) of a catalogued estimator, traced with exact rewards; zero where there is no such rollout."""
-    weights = weights_of(catalogue.get(name, **settings))
+    weights = sy.weights_of(catalogue.get(name, **settings))
 
     def advantages(k: int) -> tuple[Any, Any]:
         row = weights(tuple([sp.Integer(1)] * k + [sp.Integer(0)] * (size - k)))

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
+from gradvar import symbolic as sy
 from gradvar.core.moments import Moments
-from gradvar.symbolic import Bandit, ExactMoments, require, symbolic_batch, trace
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class Stopping:
         return [[go, zero], [go, one], [stop]]
 
     @property
-    def bandit(self) -> Bandit:
+    def bandit(self) -> sy.SymbolicBandit:
         """The completions as answers, their scores summed over tokens."""
         sums = [[sp.Add(*column) for column in zip(*tokens, strict=True)] for tokens in self.token_scores]
-        return Bandit(self.probabilities, self.rewards, sums)
+        return sy.SymbolicBandit(self.probabilities, self.rewards, sums)
 
 
 def stopping(a: Any, b: Any, rewards: Sequence[Any]) -> Stopping:
@@ -63,7 +63,7 @@ def stopping(a: Any, b: Any, rewards: Sequence[Any]) -> Stopping:
 
 def token_moments(
     policy: Stopping, size: int, estimator: Any, **fields: Callable[[tuple[int, ...]], Any]
-) -> ExactMoments:
+) -> sy.ExactMoments:
     """Mean and second moment of sum_it w_it s_it over all groups of ``size``, weights traced from the code.
 
     ``fields`` are further fields of the batch, each as a function of the group's completions.
@@ -82,7 +82,7 @@ def token_moments(
         chance = sp.Mul(*[chances[k] for k in picks])
         mean = [m + chance * u for m, u in zip(mean, update, strict=True)]
         second += chance * sp.Add(*[u * u for u in update])
-    return ExactMoments([sp.expand(m) for m in mean], sp.expand(second))
+    return sy.ExactMoments([sp.expand(m) for m in mean], sp.expand(second))
 
 
 @lru_cache(maxsize=4096)
@@ -93,8 +93,8 @@ def traced_weights(
     kept = np.asarray([mask])
     zeros = np.full(kept.shape, sp.Integer(0), object)
     extra = {name: np.asarray(value, object)[None] for name, value in fields.items()}
-    batch = symbolic_batch(np.asarray([list(rewards)], object), zeros, kept, **extra)
-    return trace(jax.grad(estimator), zeros, batch)[0]
+    batch = sy.symbolic_batch(np.asarray([list(rewards)], object), zeros, kept, **extra)
+    return sy.trace(jax.grad(estimator), zeros, batch)[0]
 
 
 def stopping_engine(
@@ -118,7 +118,9 @@ def stopping_engine(
         return exact(estimator, shipped, logits(policy), task, size, **options)
 
 
-def batch_moments(bandits: Sequence[Bandit], prompts: int, size: int, estimator: Any) -> ExactMoments:
+def batch_moments(
+    bandits: Sequence[sy.SymbolicBandit], prompts: int, size: int, estimator: Any
+) -> sy.ExactMoments:
     """Moments of the update of a batch of ``prompts`` groups of ``size``: all prompts drawn, all rollouts.
 
     Prompts are drawn evenly and independently. Every prompt has its own parameters; all are in one row.
@@ -143,7 +145,7 @@ def batch_moments(bandits: Sequence[Bandit], prompts: int, size: int, estimator:
                         update[q * width + j] += weight * bandits[q].scores[k][j]
             mean = [m + chance * u for m, u in zip(mean, update, strict=True)]
             second += chance * sp.Add(*[u * u for u in update])
-    return ExactMoments([sp.expand(m) for m in mean], sp.expand(second))
+    return sy.ExactMoments([sp.expand(m) for m in mean], sp.expand(second))
 
 
 @lru_cache(maxsize=4096)
@@ -151,7 +153,7 @@ def batch_weights(estimator: Any, rewards: tuple[tuple[Any, ...], ...]) -> Any:
     """On-policy sequence weights [prompt][group] of an objective that ships, one token per rollout."""
     array = np.asarray([list(row) for row in rewards], object)
     zeros = np.full((*array.shape, 1), sp.Integer(0), object)
-    return trace(jax.grad(estimator), zeros, symbolic_batch(array, zeros))[:, :, 0]
+    return sy.trace(jax.grad(estimator), zeros, sy.symbolic_batch(array, zeros))[:, :, 0]
 
 
 def less(baseline: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
@@ -167,7 +169,7 @@ def mixed_only(weights: Callable[..., Sequence[Any]]) -> Callable[[tuple[Any, ..
 def mean_agrees(moments: Moments, mean: Sequence[Any], what: str) -> None:
     """Require the engine's mean to be these exact numbers."""
     gap = np.max(np.abs(np.asarray(moments.mean).reshape(-1) - np.asarray([float(x) for x in mean])))
-    require(float(gap) < 1e-11, f"{what}: the exact engine's mean differs by {float(gap):.2e}")
+    sy.require(float(gap) < 1e-11, f"{what}: the exact engine's mean differs by {float(gap):.2e}")
 
 
 def parallel_defect(a: Sequence[Any], b: Sequence[Any]) -> sp.Expr:

@@ -14,22 +14,22 @@ import jax
 import jax.numpy as jnp
 import sympy as sp
 
+from gradvar import symbolic as sy
 from gradvar.core.estimator import Estimator
 from gradvar.core.moments import Moments
 from gradvar.measure.exact.enumerate import exact
 from gradvar.policies import Tabular
-from gradvar.symbolic import Bandit, group_scene
 from gradvar.tasks import Lookup
 
 LENGTHS = (1, 2, 2)
 
 
-def completions(a: Any, b: Any, rewards: Sequence[Any]) -> Bandit:
+def completions(a: Any, b: Any, rewards: Sequence[Any]) -> sy.SymbolicBandit:
     """The three completions with their chances, rewards and scores in the four logits."""
     a, b = sp.Rational(a), sp.Rational(b)
     stop, go = [1 - a, a - 1], [-a, a]
     scores = [[*stop, 0, 0], [*go, 1 - b, b - 1], [*go, -b, b]]
-    return Bandit([a, (1 - a) * b, (1 - a) * (1 - b)], rewards, scores=scores)
+    return sy.SymbolicBandit([a, (1 - a) * b, (1 - a) * (1 - b)], rewards, scores=scores)
 
 
 def sequence_weights(estimator: Estimator, rewards: Sequence[Any], lengths: Sequence[int] = LENGTHS) -> Any:
@@ -38,10 +38,10 @@ def sequence_weights(estimator: Estimator, rewards: Sequence[Any], lengths: Sequ
     @cache
     def weights(answers: tuple[int, ...]) -> list[sp.Expr]:
         exact_rewards = [sp.sympify(rewards[k]) for k in answers]
-        scene = group_scene(
+        rollouts = sy.symbolic_group(
             len(answers), [lengths[k] for k in answers], rewards=exact_rewards, on_policy=True
         )
-        return list(scene.weights(estimator)[0, :, 0])
+        return list(rollouts.weights(estimator)[0, :, 0])
 
     return weights
 

@@ -18,7 +18,7 @@ from typing import Any
 from gradvar.cli.prove import select
 from gradvar.symbolic import load
 from gradvar.symbolic.book import index, section
-from gradvar.symbolic.claims.claim import Report
+from gradvar.symbolic.claims.claim import ClaimReport
 from gradvar.symbolic.claims.run import verify_all
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +64,7 @@ def _mark(name: str) -> str:
     return f"<!-- claim {name} -->"
 
 
-def _index(reports: list[Report]) -> str:
+def _index(reports: list[ClaimReport]) -> str:
     return (
         "<p>Titles say what is claimed, verdicts what became of it. Every verdict rests on two independent routes at"
         " least, and every check rejected a false statement planted for it. <code>gradvar prove</code> runs them again;"
@@ -72,14 +72,14 @@ def _index(reports: list[Report]) -> str:
     )
 
 
-def _reports() -> list[Report]:
+def _reports() -> list[ClaimReport]:
     wanted = os.environ.get("GRADVAR_DOCS_CLAIMS", "").split()
     claims = select(load(ROOT / "proofs"), tuple(wanted))
     stamp = _stamp()
     if not wanted and _KEPT.exists():
         kept_stamp, outcomes = pickle.loads(_KEPT.read_bytes())
         if kept_stamp == stamp:
-            return [Report(claim, *outcomes[claim.id]) for claim in claims]
+            return [ClaimReport(claim, *outcomes[claim.id]) for claim in claims]
     reports = verify_all(claims, jobs=2)
     failed = [report.claim.id for report in reports if not report.holds]
     if failed:
@@ -89,7 +89,7 @@ def _reports() -> list[Report]:
     return reports
 
 
-def _keep(stamp: str, reports: list[Report]) -> None:
+def _keep(stamp: str, reports: list[ClaimReport]) -> None:
     outcomes = {report.claim.id: (report.outcomes, report.complaints, report.seconds) for report in reports}
     _KEPT.parent.mkdir(parents=True, exist_ok=True)
     _KEPT.write_bytes(pickle.dumps((stamp, outcomes)))

@@ -14,7 +14,7 @@ import tyro
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gradvar.symbolic.claims.claim import Claim, Report
+    from gradvar.symbolic.claims.claim import Claim, ClaimReport
 
 _WIDTH = 160  # of a table that goes to a file or a pipe, where no terminal says how wide it is
 
@@ -111,7 +111,7 @@ def _load(target: str) -> list[Claim]:
         raise ValueError(f"target: {error}") from error
 
 
-def tally(reports: list[Report]) -> str:
+def tally(reports: list[ClaimReport]) -> str:
     """How many claims have which verdict: ``3 claims: 2 proved, 1 refuted``."""
     counts = Counter(report.claim.verdict if report.holds else "fails" for report in reports)
     number = "1 claim" if len(reports) == 1 else f"{len(reports)} claims"
@@ -142,7 +142,7 @@ def _is(identifier: str, wanted: str) -> bool:
     return same or (wanted[-1:].isdigit() and identifier.lower().rstrip("abcdefgh") == wanted.lower())
 
 
-def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[Report]:
+def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[ClaimReport]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -158,7 +158,7 @@ def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[Report]:
         return verify_all(claims, jobs=jobs, done=done)
 
 
-def table(reports: list[Report]) -> Any:
+def table(reports: list[ClaimReport]) -> Any:
     """The verdicts as a rich table."""
     from rich.table import Table
 
@@ -179,7 +179,7 @@ def table(reports: list[Report]) -> Any:
     return shown
 
 
-def details(report: Report, *, everything: bool) -> list[str]:
+def details(report: ClaimReport, *, everything: bool) -> list[str]:
     """What failed, and with ``everything`` how each step went."""
     lines = [f"{report.claim.id}: {complaint}" for complaint in report.complaints]
     for o in report.outcomes:
@@ -228,7 +228,7 @@ def _unusable(target: str, error: Exception) -> str:
     )
 
 
-def _write(config: Prove, data: Any, reports: list[Report] | None) -> None:
+def _write(config: Prove, data: Any, reports: list[ClaimReport] | None) -> None:
     from gradvar.files.tables import write_json, write_whole
 
     if config.json is not None:

@@ -1,8 +1,8 @@
 """Proofs about the code that ships: tracing, exact checks, claims."""
 
-from gradvar.symbolic.claims.claim import Claim, Exhibit, Report, Source, verify
+from gradvar.symbolic.claims.claim import Claim, ClaimReport, Exhibit, Source, verify
 from gradvar.symbolic.claims.ledger import load, proofs_folder
-from gradvar.symbolic.decide.enumerate import Bandit, ExactMoments, group_moments, mixture, weights_of
+from gradvar.symbolic.decide.enumerate import ExactMoments, SymbolicBandit, group_moments, mixture, weights_of
 from gradvar.symbolic.decide.equality import Rejected, enumerate_rationals, equal, identity, require, vanishes
 from gradvar.symbolic.decide.expectation import (
     centred_score_moments,
@@ -15,20 +15,20 @@ from gradvar.symbolic.decide.expectation import (
 from gradvar.symbolic.decide.numbers import Undecided, exact_sign, rational
 from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.decide.smt import find_point, smt_valid
-from gradvar.symbolic.group import Scene, engine, engines_agree, group_scene
+from gradvar.symbolic.group import SymbolicGroup, engine, engines_agree, symbolic_group
 from gradvar.symbolic.read.elementwise import Unreadable
 from gradvar.symbolic.read.trace import Witness, jaxpr_text, symbolic_batch, symbols, trace
 
 __all__ = [
-    "Bandit",
     "Claim",
+    "ClaimReport",
     "ExactMoments",
     "Exhibit",
     "Region",
     "Rejected",
-    "Report",
-    "Scene",
     "Source",
+    "SymbolicBandit",
+    "SymbolicGroup",
     "Undecided",
     "Unreadable",
     "Witness",
@@ -42,7 +42,6 @@ __all__ = [
     "falling",
     "find_point",
     "group_moments",
-    "group_scene",
     "identity",
     "jaxpr_text",
     "load",
@@ -56,6 +55,7 @@ __all__ = [
     "require",
     "smt_valid",
     "symbolic_batch",
+    "symbolic_group",
     "symbols",
     "trace",
     "vanishes",

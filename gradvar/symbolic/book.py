@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy as sp
 
-from gradvar.symbolic.claims.claim import Exhibit, Outcome, Report
+from gradvar.symbolic.claims.claim import ClaimReport, Exhibit, Outcome
 from gradvar.symbolic.claims.formula import text_to_html, to_mathml
 
 _LONGEST_REASON = 240
@@ -39,7 +39,7 @@ border-left: 3px solid var(--line); padding-left: 1rem; } li { margin: .35rem 0;
 
 
 def book(
-    reports: Sequence[Report], title: str = "Claims about group-relative policy gradients, checked"
+    reports: Sequence[ClaimReport], title: str = "Claims about group-relative policy gradients, checked"
 ) -> str:
     """The whole page as HTML."""
     counts: dict[str, int] = {}
@@ -58,23 +58,23 @@ def book(
     )
 
 
-def _shown_verdict(report: Report) -> str:
+def _shown_verdict(report: ClaimReport) -> str:
     return report.claim.verdict if report.holds else "fails"
 
 
-def _badge(report: Report) -> str:
+def _badge(report: ClaimReport) -> str:
     verdict = _shown_verdict(report)
     return f'<span class="verdict {verdict}">{verdict}</span>'
 
 
-def index(reports: Sequence[Report], address: str = "#{}") -> str:
+def index(reports: Sequence[ClaimReport], address: str = "#{}") -> str:
     """The claims as a table; ``address`` says where each one's section lies, with its id for the braces."""
     rows = "".join(_index_row(report, address.format(escape(report.claim.id))) for report in reports)
     head = "<tr><th>Claim<th>Title<th>Source<th>Verdict<th>Routes<th>Seconds</tr>"
     return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
-def _index_row(report: Report, address: str) -> str:
+def _index_row(report: ClaimReport, address: str) -> str:
     c = report.claim
     return (
         f'<tr><td><a href="{address}">{escape(c.id)}</a><td>{text_to_html(c.title)}<td>{escape(str(c.source))}'
@@ -82,14 +82,14 @@ def _index_row(report: Report, address: str) -> str:
     )
 
 
-def section(report: Report, *, level: int = 2) -> str:
+def section(report: ClaimReport, *, level: int = 2) -> str:
     """A claim with its checks and their evidence, as HTML under a heading of this level."""
     c = report.claim
     by_name = {(o.kind, o.name): o for o in report.outcomes}
     heading = f"{escape(c.id)}. {text_to_html(c.title)} {_badge(report)}"
     parts = [f'<h{level} id="{escape(c.id)}">{heading}</h{level}>']
     parts.append(
-        f"<p class=meta>{'Our own. ' if c.own else ''}{escape(str(c.source))}. Scope:"
+        f"<p class=meta>{'Our own. ' if c.ours else ''}{escape(str(c.source))}. Scope:"
         f" {text_to_html(c.scope)}.</p>"
     )
     parts.append(f"<p class=statement>{text_to_html(c.statement)}</p>")

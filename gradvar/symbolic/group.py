@@ -14,14 +14,14 @@ import sympy as sp
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator
 from gradvar.core.moments import Moments
-from gradvar.symbolic.decide.enumerate import Bandit, ExactMoments
+from gradvar.symbolic.decide.enumerate import ExactMoments, SymbolicBandit
 from gradvar.symbolic.decide.equality import require
 from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.read.trace import symbolic_batch, symbols, trace
 
 
 @dataclass(frozen=True)
-class Scene:
+class SymbolicGroup:
     """One prompt with G rollouts in symbols: ratios rho > 0 [1, G, T], rewards [1, G], and what an objective
     takes."""
 
@@ -43,15 +43,15 @@ class Scene:
         return trace(objective, self.logp, self.batch, assume=assume)
 
 
-def group_scene(
+def symbolic_group(
     group: int,
     lengths: Sequence[int] | None = None,
     *,
     rewards: Any = None,
     on_policy: bool = False,
     **fields: Any,
-) -> Scene:
-    """A scene of one prompt. ``lengths`` are the rollouts' tokens (default one each); ``rewards`` fixes them
+) -> SymbolicGroup:
+    """A group of one prompt. ``lengths`` are the rollouts' tokens (default one each); ``rewards`` fixes them
     exactly.
 
     The old log-probabilities are free symbols a, the new ones a + log(rho); on policy, rho = 1. ``fields``
@@ -64,17 +64,19 @@ def group_scene(
     old = symbols("a", shape)
     logp = np.frompyfunc(lambda x, y: sp.log(x) + y, 2, 1)(rho, old)
     r = symbols("r", (1, group)) if rewards is None else np.asarray([list(rewards)], object)
-    return Scene(logp, symbolic_batch(r, old, mask, **fields), rho, r)
+    return SymbolicGroup(logp, symbolic_batch(r, old, mask, **fields), rho, r)
 
 
-def engine(estimator: Estimator, bandits: Bandit | Sequence[Bandit], group: int, **options: Any) -> Moments:
+def engine(
+    estimator: Estimator, bandits: SymbolicBandit | Sequence[SymbolicBandit], group: int, **options: Any
+) -> Moments:
     """``gradvar.measure.exact`` on the same policy and rewards: one prompt per bandit, a logit per prompt and
     answer."""
     from gradvar.measure.exact.enumerate import exact
     from gradvar.policies import Bandit as Policy
     from gradvar.tasks import Bandit as Task
 
-    listed = [bandits] if isinstance(bandits, Bandit) else list(bandits)
+    listed = [bandits] if isinstance(bandits, SymbolicBandit) else list(bandits)
     with jax.enable_x64(True):
         logits = jnp.asarray([[float(sp.log(x)) for x in b.probabilities] for b in listed])
         rewards = np.asarray([[float(x) for x in b.rewards] for b in listed])

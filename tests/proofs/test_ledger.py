@@ -42,7 +42,7 @@ def test_the_header_is_complete_and_can_be_set(claim):
     assert claim.title
     assert claim.statement
     assert claim.scope
-    assert claim.own or claim.source.arxiv
+    assert claim.ours or claim.source.arxiv
     texts = [claim.title, claim.statement, claim.scope, claim.finding, *claim.hypotheses]
     texts += (
         [s.name for s in claim.steps] + [s.shows for s in claim.steps] + [s.name for s in claim.sabotages]

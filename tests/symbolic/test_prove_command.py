@@ -197,3 +197,15 @@ def test_several_processes_give_the_same(folder):
     assert [(r.claim.id, r.holds, r.routes) for r in many] == [
         (r.claim.id, r.holds, r.routes) for r in verify_all(claims)
     ]
+
+
+def test_claims_in_folders_share_a_helper_above(tmp_path, capsys):
+    (tmp_path / "_shared_square.py").write_text("CROSS = 2\n")
+    deep = GOOD.replace("import sympy as sp", "import sympy as sp\nfrom _shared_square import CROSS")
+    for place, name in (("first", "T1"), ("second", "T3"), (".hidden", "T4"), ("package", "T5")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "t.py").write_text(deep.replace('"T1"', f'"{name}"'))
+    (tmp_path / "package" / "__init__.py").touch()
+    assert run(Prove(str(tmp_path), quiet=True)) == 0
+    assert "2 claims: 2 proved" in capsys.readouterr().out
+    assert run(Prove(str(tmp_path / "second" / "t.py"), quiet=True)) == 0

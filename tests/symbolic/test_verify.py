@@ -8,8 +8,8 @@ import pytest
 import sympy as sp
 
 from gradvar.symbolic import (
-    Bandit,
     Rejected,
+    SymbolicBandit,
     Undecided,
     centred_score_moments,
     enumerate_rationals,
@@ -123,7 +123,7 @@ def test_binomial_expectations():
 
 
 def test_over_rollouts_agrees_with_enumeration():
-    bandit = Bandit(["1/4", "3/4"], [1, 0], scores=[[sp.Rational(3, 4)], [-sp.Rational(1, 4)]])
+    bandit = SymbolicBandit(["1/4", "3/4"], [1, 0], scores=[[sp.Rational(3, 4)], [-sp.Rational(1, 4)]])
     q, g = bandit.value, bandit.gradient[0]
     moment = centred_score_moments(q, g, sp.Rational(9, 16), sp.Rational(1, 16))
     R, S, RS = sp.symbols("R S RS")
@@ -136,7 +136,7 @@ def test_over_rollouts_agrees_with_enumeration():
 
 
 def test_prompt_weight_agrees_with_enumeration():
-    bandit = Bandit(["1/3", "1/2", "1/6"], [1, 0, 0])
+    bandit = SymbolicBandit(["1/3", "1/2", "1/6"], [1, 0, 0])
     advantages = lambda j: (sp.Integer(2) - j, sp.Rational(-j, 3))  # noqa: E731
     w = prompt_weight(advantages, 3, p).subs(p, sp.Rational(1, 3))
     moments = group_moments(bandit, 3, lambda r: [advantages(int(sp.Add(*r)))[0 if v else 1] / 3 for v in r])
@@ -146,7 +146,7 @@ def test_prompt_weight_agrees_with_enumeration():
 def test_mixture_has_the_law_of_total_variance():
     parts = [
         group_moments(
-            Bandit([q, 1 - sp.Rational(q)], [1, 0], scores=[[1 - sp.Rational(q)], [-sp.Rational(q)]]),
+            SymbolicBandit([q, 1 - sp.Rational(q)], [1, 0], scores=[[1 - sp.Rational(q)], [-sp.Rational(q)]]),
             1,
             lambda r: r,
         )
@@ -158,7 +158,7 @@ def test_mixture_has_the_law_of_total_variance():
 
 def test_probabilities_must_sum_to_one():
     with pytest.raises(ValueError, match="sum to"):
-        Bandit(["1/2", "1/3"], [1, 0])
+        SymbolicBandit(["1/2", "1/3"], [1, 0])
 
 
 def test_enumeration_names_the_case_that_fails():

@@ -19,12 +19,12 @@ import sympy as sp
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, Objective
 from gradvar.symbolic.claims.ledger import import_file
-from gradvar.symbolic.decide.enumerate import Bandit
+from gradvar.symbolic.decide.enumerate import SymbolicBandit
 from gradvar.symbolic.decide.equality import vanishes
 from gradvar.symbolic.decide.numbers import Undecided
 from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.decide.smt import smt_valid
-from gradvar.symbolic.group import engine, group_scene
+from gradvar.symbolic.group import engine, symbolic_group
 from gradvar.symbolic.read.elementwise import Unreadable
 from gradvar.symbolic.read.trace import symbols
 
@@ -32,7 +32,7 @@ LARGEST_GROUP = 4
 
 
 @dataclass(frozen=True)
-class Law:
+class ProvedLaw:
     """A standard identity: whether it holds for all on-policy inputs, a point where it fails, what was
     checked."""
 
@@ -55,7 +55,7 @@ class Analysis:
     target: str
     regions: tuple[Region, ...]
     weights: dict[int, sp.Expr]
-    laws: tuple[Law, ...]
+    laws: tuple[ProvedLaw, ...]
     notes: tuple[str, ...] = field(default=())
 
     def as_dict(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _engine_note(objective: Objective, weight: sp.Expr) -> list[str]:
     p = sp.Symbol("p", positive=True)
     if not weight.free_symbols <= {p}:
         return ["the exact engine was not asked: w(p) depends on more than p"]
-    bandit = Bandit(["1/3", "2/3"], [1, 0])
+    bandit = SymbolicBandit(["1/3", "2/3"], [1, 0])
     mean = np.asarray(engine(Estimator("own", objective), bandit, 2).mean).reshape(-1)
     gap = max(
         abs(float(weight.subs(p, sp.Rational(1, 3)) * g) - m)
@@ -169,14 +169,14 @@ def _engine_note(objective: Objective, weight: sp.Expr) -> list[str]:
 
 def _regions(objective: Objective, notes: list[str]) -> list[Region]:
     fields: dict[str, Any] = _fields(2)
-    scene = group_scene(2, **fields)
+    rollouts = symbolic_group(2, **fields)
     try:
-        return scene.regions(objective)
+        return rollouts.regions(objective)
     except (Undecided, TypeError, ValueError) as error:
         notes.append(
             f"off policy: the regions were not all found ({str(error).splitlines()[0]}); shown on policy"
         )
-        on_policy = group_scene(2, on_policy=True)
+        on_policy = symbolic_group(2, on_policy=True)
         batch = _on_policy_batch(on_policy.rewards, on_policy.batch.logp_old)
         return explore(jax.grad(objective), on_policy.logp, batch)
 
@@ -253,7 +253,7 @@ def _side(group: int) -> dict[str, np.ndarray]:
     }
 
 
-def _algebraic(objective: Objective) -> Iterator[Law]:
+def _algebraic(objective: Objective) -> Iterator[ProvedLaw]:
     """Zero sum, shift and scale behaviour at G = 2 and 3, for all real rewards."""
     w = lambda r, side: _gradient(objective, r, side)  # noqa: E731
     c, k = sp.Symbol("c", real=True), sp.Symbol("k", positive=True)
@@ -283,7 +283,7 @@ def _algebraic(objective: Objective) -> Iterator[Law]:
     )
 
 
-def _lengths(objective: Objective) -> Law:
+def _lengths(objective: Objective) -> ProvedLaw:
     """Whether a token's weight depends on how long the rollouts are: 1 and 2 tokens against one token each.
 
     Where it does, as with a mean over a rollout's tokens, what holds for one token each need not hold for texts.
@@ -304,16 +304,16 @@ def _lengths(objective: Objective) -> Law:
     try:
         point = _nonzero_point(zero, (symbols("r", (2,)), symbols("a", (1, 2, 2)), _side(2)))
     except (Undecided, Unreadable, TypeError, ValueError) as error:
-        return Law(name, statement, None, note=str(error).splitlines()[0])
+        return ProvedLaw(name, statement, None, note=str(error).splitlines()[0])
     note = "G = 2, rollouts of 1 and 2 tokens against one token each, on policy"
     if point is None:
-        return Law(name, statement, True, note=note)
+        return ProvedLaw(name, statement, True, note=note)
     where = {str(s): str(v) for s, v in sorted(point.items(), key=lambda item: str(item[0]))}
     warning = "; what is said below for one token need not hold for rollouts of unequal length"
-    return Law(name, statement, False, where, note=note + warning)
+    return ProvedLaw(name, statement, False, where, note=note + warning)
 
 
-def _law(name: str, statement: str, zero: Callable[..., Any], *extra: sp.Symbol) -> Law:
+def _law(name: str, statement: str, zero: Callable[..., Any], *extra: sp.Symbol) -> ProvedLaw:
     """A law as a function that should vanish everywhere; G = 2, then G = 3."""
     note = "all real rewards, off the boundaries of the regions; G = 2 and 3"
     for group in (2, 3):
@@ -321,11 +321,11 @@ def _law(name: str, statement: str, zero: Callable[..., Any], *extra: sp.Symbol)
         try:
             point = _nonzero_point(zero, (rewards, _side(group), *extra))
         except (Undecided, Unreadable, TypeError) as error:
-            return Law(name, statement, None, note=f"G = {group}: {str(error).splitlines()[0]}")
+            return ProvedLaw(name, statement, None, note=f"G = {group}: {str(error).splitlines()[0]}")
         if point is not None:
             where = {str(s): str(v) for s, v in sorted(point.items(), key=lambda item: str(item[0]))}
-            return Law(name, statement, False, where, note=f"G = {group}; JAX in float64 agrees")
-    return Law(name, statement, True, note=note)
+            return ProvedLaw(name, statement, False, where, note=f"G = {group}; JAX in float64 agrees")
+    return ProvedLaw(name, statement, True, note=note)
 
 
 def _nonzero_point(zero: Callable[..., Any], args: tuple[Any, ...]) -> dict[sp.Symbol, sp.Expr] | None:
@@ -366,7 +366,7 @@ def _symbols_of(args: Any) -> set[sp.Symbol]:
     return set().union(*(v.free_symbols for v in values))
 
 
-def _unbiased(objective: Objective) -> Law:
+def _unbiased(objective: Objective) -> ProvedLaw:
     """Unbiased for every reward law at G = 2.
 
     E[w_1 s_1 + w_2 s_2] = E[s h(r)], h(r) the mean over r' of W(r, r') = w_1(r, r') + w_2(r', r). It is grad
@@ -390,20 +390,20 @@ def _unbiased(objective: Objective) -> Law:
         try:
             point = _nonzero_point(zero, args)
         except (Undecided, Unreadable, TypeError) as error:
-            return Law(name, statement, None, note=str(error).splitlines()[0])
+            return ProvedLaw(name, statement, None, note=str(error).splitlines()[0])
         if point is not None:
             where = {str(s): str(v) for s, v in sorted(point.items(), key=lambda item: str(item[0]))}
-            return Law(
+            return ProvedLaw(
                 name,
                 statement,
                 False,
                 where,
                 note=f"W(r, x) - W(q, x) is not r - q, {label}; JAX in float64 agrees",
             )
-    return Law(name, statement, True, note="one token per rollout, on policy; rewards of any law")
+    return ProvedLaw(name, statement, True, note="one token per rollout, on policy; rewards of any law")
 
 
-def _binary(weights: dict[int, sp.Expr]) -> Iterator[Law]:
+def _binary(weights: dict[int, sp.Expr]) -> Iterator[ProvedLaw]:
     """What the prompt weights w(p) say, for binary rewards, at each G."""
     p = sp.Symbol("p", positive=True)
     one, tenth = sp.Rational(1, 2), sp.Rational(1, 10)
@@ -411,7 +411,7 @@ def _binary(weights: dict[int, sp.Expr]) -> Iterator[Law]:
     note = "binary rewards, one token, on policy; G = " + ", ".join(map(str, known))
     off = next((g for g, w in known.items() if not vanishes(w - 1)), None)
     where = None if off is None else {"G": str(off), "p": "1/2", "w(p)": _short(known[off].subs(p, one))}
-    yield Law(
+    yield ProvedLaw(
         "unbiased_binary",
         "w(p) = 1: the expected gradient is grad p.",
         None if not known else off is None,
@@ -423,14 +423,14 @@ def _binary(weights: dict[int, sp.Expr]) -> Iterator[Law]:
     if bent is not None:
         w = known[bent]
         values = {"G": str(bent), "w(1/2)": _short(w.subs(p, one)), "w(1/10)": _short(w.subs(p, tenth))}
-    yield Law(
+    yield ProvedLaw(
         "unbiased_up_to_constant",
         "w(p) does not depend on p: right up to a factor, on all prompts.",
         None if not known else bent is None,
         values,
         note,
     )
-    yield Law(
+    yield ProvedLaw(
         "direction_biased_across_prompts",
         "w(p) depends on p: prompts of different difficulty are weighed differently, the direction of grad "
         "J is lost.",

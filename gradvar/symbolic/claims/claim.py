@@ -48,7 +48,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Step:
+class ProofStep:
     """One checked step: what it shows (text with LaTeX between dollars), by which route, and the check."""
 
     name: str
@@ -91,7 +91,7 @@ class Exhibit:
 class Claim:
     """One row of the ledger. ``statement``, ``hypotheses``, ``finding`` are text with LaTeX between dollars.
 
-    ``own`` marks a theorem of this project; ``path`` is set by the loader.
+    ``ours`` marks a theorem of this project; ``path`` is set by the loader.
     """
 
     id: str
@@ -102,9 +102,9 @@ class Claim:
     scope: str
     hypotheses: tuple[str, ...] = ()
     finding: str = ""
-    own: bool = False
+    ours: bool = False
     path: str = ""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[ProofStep] = field(default_factory=list)
     sabotages: list[Sabotage] = field(default_factory=list)
     counterexamples: list[Counterexample] = field(default_factory=list)
 
@@ -120,7 +120,7 @@ class Claim:
             raise ValueError(f"route: {route!r}; give one of {', '.join(get_args(Route))}")
 
         def add(check: Callable[..., Any]) -> Callable[..., Any]:
-            self.steps.append(Step(name, shows, route, check))
+            self.steps.append(ProofStep(name, shows, route, check))
             return check
 
         return add
@@ -163,7 +163,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Report:
+class ClaimReport:
     """The outcome of one claim. ``holds`` only if everything that the verdict needs was found."""
 
     claim: Claim
@@ -207,14 +207,16 @@ class Report:
         }
 
 
-def verify(claim: Claim) -> Report:
+def verify(claim: Claim) -> ClaimReport:
     """Run every step, counterexample and sabotage of a claim. Never raises for a claim that fails: it
     reports."""
     start = time.perf_counter()
     outcomes = [_run("step", s.name, s.check, {}) for s in claim.steps]
     outcomes += [_run("counterexample", c.text, c.check, {}) for c in claim.counterexamples]
     outcomes += [_run_sabotage(s) for s in claim.sabotages]
-    return Report(claim, tuple(outcomes), tuple(_complaints(claim, outcomes)), time.perf_counter() - start)
+    return ClaimReport(
+        claim, tuple(outcomes), tuple(_complaints(claim, outcomes)), time.perf_counter() - start
+    )
 
 
 def _run(kind: Any, name: str, check: Callable[..., Any], changes: dict[str, Any]) -> Outcome:
@@ -289,11 +291,11 @@ def _complaints(claim: Claim, outcomes: Iterable[Outcome]) -> list[str]:
 
 __all__ = [
     "Claim",
+    "ClaimReport",
     "Counterexample",
     "Exhibit",
     "Outcome",
     "Rejected",
-    "Report",
     "Source",
     "require",
     "verify",

@@ -9,14 +9,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import cache
 
-from gradvar.symbolic.claims.claim import Claim, Outcome, Report, verify
+from gradvar.symbolic.claims.claim import Claim, ClaimReport, Outcome, verify
 
 _WORTH_A_PROCESS = 6  # a fresh process spends some seconds on loading JAX and SymPy
 
 
 def verify_all(
     claims: Sequence[Claim], *, jobs: int = 1, done: Callable[[Claim], None] | None = None
-) -> list[Report]:
+) -> list[ClaimReport]:
     """Verify claims (as ``load`` returns them); reports in the same order. ``done`` is called after each.
 
     With ``jobs`` above one the claims are loaded and run afresh in that many processes.
@@ -28,7 +28,7 @@ def verify_all(
             reports.append(verify(claim))
             report_done(claim)
         return reports
-    found: dict[str, Report] = {}
+    found: dict[str, ClaimReport] = {}
     # JAX runs threads, so a fork of this process could hang: start fresh ones.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         pending = {pool.submit(_verify_by_name, claim.path, claim.id): claim for claim in claims}
@@ -37,7 +37,7 @@ def verify_all(
             outcomes, complaints, seconds = future.result()
             if [o.name for o in outcomes] != names_of(claim):
                 raise ValueError(f"{claim.path}: it changed while claim {claim.id} ran; run again")
-            found[claim.id] = Report(claim, outcomes, complaints, seconds)
+            found[claim.id] = ClaimReport(claim, outcomes, complaints, seconds)
             report_done(claim)
     return [found[claim.id] for claim in claims]
 

@@ -23,7 +23,7 @@ Weights = Callable[[tuple[Any, ...]], Sequence[Any]]
 
 
 @dataclass(frozen=True)
-class Bandit:
+class SymbolicBandit:
     """One prompt with K answers: exact probabilities and rewards, a softmax over logits.
 
     ``scores``, P numbers for each answer, are the gradients of the answers' log-probabilities; left out,
@@ -71,7 +71,9 @@ class ExactMoments:
         return sp.expand(self.second - sp.Add(*[m * m for m in self.mean]))
 
 
-def group_moments(bandit: Bandit, size: int, weights: Weights, *, by_answer: bool = False) -> ExactMoments:
+def group_moments(
+    bandit: SymbolicBandit, size: int, weights: Weights, *, by_answer: bool = False
+) -> ExactMoments:
     """Mean and second moment of sum_i w_i s_i over all K^size groups; ``weights(rewards)`` gives the w_i.
 
     The weights of a mean over the group contain its 1/G. Numbers stay exact: rationals, or roots where
