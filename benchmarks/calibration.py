@@ -28,7 +28,8 @@ from gradvar import catalogue  # noqa: E402
 from gradvar.core.moments import LOGARITHMIC  # noqa: E402
 from gradvar.files.tables import write_json  # noqa: E402
 from gradvar.measure.direct import BLOCKS, samples  # noqa: E402
-from gradvar.measure.exact.enumerate import exact_from_tables, finite_tables  # noqa: E402
+from gradvar.measure.exact.enumerate import exact  # noqa: E402
+from gradvar.measure.exact.tables import exact_tables  # noqa: E402
 from gradvar.policies import Bandit, Tabular  # noqa: E402
 from gradvar.stats.figures import BlockSums, figures  # noqa: E402
 from gradvar.stats.intervals import interval  # noqa: E402
@@ -107,7 +108,7 @@ def main() -> None:
     started, rows = time.time(), []
     print(f"{'setting':<28}{'G':>3}  {'estimator':<10}" + "".join(f"{name:>12}" for name in COVERED))
     for name, policy, params, old, task in settings(arguments.seed):
-        tables = finite_tables(policy, params, task, old)
+        tables = exact_tables(policy, params, task, old)
         for group_size in arguments.group_sizes:
             estimators = [catalogue.get(n) for n in ESTIMATORS]
             shape = {"prompts": arguments.prompts, "old_params": old}
@@ -119,7 +120,9 @@ def main() -> None:
                 for part in range(PARTS)
             ]  # fmt: skip
             for index, estimator in enumerate(estimators):
-                exact_moments = exact_from_tables(estimator, tables, group_size, prompts=arguments.prompts)
+                exact_moments = exact(
+                    estimator, tables=tables, group_size=group_size, prompts=arguments.prompts
+                )
                 covered = [
                     coverage(part[:, index], exact_moments, arguments.experiments // PARTS) for part in drawn
                 ]

@@ -25,7 +25,8 @@ from gradvar import catalogue
 from gradvar.measure.bank.evaluate import POSITIVE
 from gradvar.measure.bank.partition import design
 from gradvar.measure.bank.record import record
-from gradvar.measure.exact.enumerate import exact_from_tables, finite_tables
+from gradvar.measure.exact.enumerate import exact
+from gradvar.measure.exact.tables import exact_tables
 from gradvar.policies import Bandit, Tabular
 from gradvar.stats.figures import BlockSums, figures, jackknife_error, leave_one_out
 from gradvar.stats.intervals import interval
@@ -80,8 +81,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     started = time.process_time()
     for scene, (policy, task, params, old) in scenes().items():
-        tables = finite_tables(policy, params, task, old)
-        truth = {(n, g): exact_from_tables(e, tables, g) for n, e in estimators.items() for g in GROUPS}
+        tables = exact_tables(policy, params, task, old)
+        truth = {(n, g): exact(e, tables=tables, group_size=g) for n, e in estimators.items() for g in GROUPS}
         inside: dict[tuple[int, str], list[np.ndarray]] = {}
         for chunk in range(-(-options.pools // AT_ONCE)):
             key = jax.random.fold_in(jax.random.key(11), chunk)

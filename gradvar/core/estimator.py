@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from gradvar.core.batch import Batch
@@ -57,6 +58,17 @@ def as_estimator(estimator: Estimator | Objective) -> Estimator:
             f"estimator: {estimator!r} is not callable; give gv.catalogue.get(name) or an objective(logp, batch)"
         )
     return Estimator(name=getattr(estimator, "__name__", "objective"), objective=estimator, min_group=1)
+
+
+def check_group_size(estimator: Estimator, group_size: Any) -> int:
+    """Return the group size; ``ValueError`` if it is no whole number, or below the estimator's least."""
+    if isinstance(group_size, bool) or not isinstance(group_size, int | np.integer):
+        raise ValueError(f"group_size: {group_size!r} is not a whole number; give an int such as 4")
+    if group_size < estimator.min_group:
+        raise ValueError(
+            f"group_size: {group_size}; {estimator.name} needs at least {estimator.min_group} rollouts of a prompt"
+        )
+    return int(group_size)
 
 
 def token_weights(

@@ -22,6 +22,5 @@ from gradvar.measure.exact.closed_forms import ustatistic_law as ustatistic_law
 from gradvar.measure.exact.closed_forms import ustatistic_numbers as ustatistic_numbers
 from gradvar.measure.exact.enumerate import TooLarge as TooLarge
 from gradvar.measure.exact.enumerate import exact as exact
-from gradvar.measure.exact.enumerate import exact_from_tables as exact_from_tables
-from gradvar.measure.exact.enumerate import finite_tables as finite_tables
+from gradvar.measure.exact.tables import exact_tables as exact_tables
 from gradvar.tasks.verifier import Verifier as Verifier

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
-from gradvar.measure.exact.tables import Tables
+from gradvar.measure.exact.tables import ExactTables
 
 NAMES = ("values", "greedy_rewards", "baseline")
 
@@ -32,7 +32,7 @@ class Side(Protocol):
 class ExactSide(eqx.Module):
     """From the tables of a finite policy: exact state values and the exactly best constant per prompt."""
 
-    tables: Tables
+    tables: ExactTables
     support: Int[Array, "completion time"]
     listed: Array
 
@@ -81,7 +81,7 @@ class PilotSide(eqx.Module):
         return found
 
 
-def exact_side(policy: FinitePolicy, task: FiniteTask, tables: Tables) -> ExactSide:
+def exact_side(policy: FinitePolicy, task: FiniteTask, tables: ExactTables) -> ExactSide:
     """Side information of a finite policy from its tables."""
     return ExactSide(tables, policy.support(), task.all_prompts())
 

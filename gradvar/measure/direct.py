@@ -18,13 +18,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import Batch
 from gradvar.core.devices import DeviceChoice, choose_devices
-from gradvar.core.estimator import Estimator, Objective, as_estimator
+from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
 from gradvar.core.moments import Moments
 from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
 from gradvar.measure.baselines import NAMES, Side, exact_side, pilot_side
 from gradvar.measure.direct_stages import Sums, draw_of, fresh_of, pull_of, roll_of, sums_of, weights_of
-from gradvar.measure.exact.enumerate import check_group_size
-from gradvar.measure.exact.tables import Tables, tabulate
+from gradvar.measure.exact.tables import ExactTables, tabulate
 from gradvar.stats.figures import FIGURES, BlockSums, figures
 
 Progress = Callable[[int, int], None]
@@ -179,7 +178,7 @@ class _Run:
             if not self.off_policy:
                 self.measured = (*self.estimators, REFERENCE)
 
-    def _tables(self) -> Tables | None:
+    def _tables(self) -> ExactTables | None:
         if isinstance(self.policy, FinitePolicy) and isinstance(self.task, FiniteTask):
             return tabulate(self.policy, self.params, self.task, self.old, self.ref)
         return None

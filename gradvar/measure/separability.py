@@ -1,45 +1,69 @@
-"""Which estimators couple the prompts of a batch, and so need batches of the size that is asked about."""
+"""``is_separable``: which objectives are the mean of their prompts' objectives, so that one prompt at a time will do.
+
+An estimator that couples the prompts of a batch (a batch-wide standard deviation, a token mean over the batch) has to
+be measured on batches of the size that is asked about. ``batch_weights``: the token weights that decide it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, token_weights
-from gradvar.measure.bank.sample import Pool, batch_of
+
+Fields = Mapping[str, Array | np.ndarray]
+"""``logp`` and the fields of ``Batch`` by name, of many batches: [batch, prompt, group, time], or fewer axes."""
+
+# These programs run for milliseconds: what is worth saving is the time that LLVM takes to optimise them.
+_QUICK_TO_COMPILE = {"xla_backend_optimization_level": 0}
+
+_TOLERANCES = {"float64": (1e-9, 1e-12), "float32": (1e-5, 1e-6)}
+"""By precision: how far two weights may differ, relative to the weight and to the estimator's largest one."""
 
 
-def separable(estimators: Sequence[Estimator], pool: Pool, group_size: int, trials: int = 8) -> np.ndarray:
-    """For each estimator, whether a batch's objective is the mean of its prompts' own, on random pairs of
-    prompts."""
-    size, rollouts, _ = pool.shape
-    if size < 2:
-        return np.ones(len(estimators), bool)
-    rng = np.random.default_rng(group_size)
-    rows = np.stack([rng.choice(size, 2, replace=False) for _ in range(trials)])
-    picks = np.stack([rng.choice(rollouts, group_size, replace=False) for _ in range(2 * trials)])
-    picks = picks.reshape(trials, 2, group_size)
-    arrays = {
-        n: x[rows] if x.ndim == 1 else x[rows[..., None], picks] for n, x in pool.objective_arrays().items()
-    }
-    joint, alone = (np.asarray(x, np.float64) for x in _joint_and_alone(tuple(estimators), arrays))
-    largest = np.abs(alone).max(axis=(0, 2, 3, 4), keepdims=True)
-    return (np.abs(joint - alone) <= 1e-5 * np.abs(alone) + 1e-6 * largest).all(axis=(0, 2, 3, 4))
+@partial(jax.jit, static_argnames="estimators", compiler_options=_QUICK_TO_COMPILE)
+def batch_weights(
+    estimators: tuple[Estimator, ...], fields: Fields
+) -> Float[Array, "batch estimator prompt group time"]:
+    """Compute the token weights of every estimator on many batches."""
+
+    def weigh(arrays: dict[str, Array]) -> Float[Array, "estimator prompt group time"]:
+        batch = Batch.from_arrays(arrays, allow_empty=True)
+        return jnp.stack([token_weights(e, arrays["logp"], batch) for e in estimators])
+
+    return jax.vmap(weigh)(dict(fields))
 
 
-@partial(jax.jit, static_argnames=("estimators",))
-def _joint_and_alone(estimators: tuple[Estimator, ...], arrays: dict[str, Array]) -> tuple[Array, Array]:
-    def weigh(batch: dict[str, Array]) -> Float[Array, "estimator prompt group time"]:
-        return jnp.stack([token_weights(e, *batch_of(batch)) for e in estimators])
+def is_separable(
+    estimators: tuple[Estimator, ...],
+    fields: Fields,
+    weigh: Callable[[tuple[Estimator, ...], Fields], Array | np.ndarray] = batch_weights,
+) -> Bool[np.ndarray, " estimator"]:
+    """Return, for each estimator, if its weights on these batches are the mean of those on their prompts alone.
 
-    each = jax.tree.map(lambda x: x.reshape(-1, 1, *x.shape[2:]), arrays)
-    joint = jax.vmap(weigh)(arrays)
-    alone = jnp.swapaxes(
-        jax.vmap(weigh)(each)[:, :, 0].reshape(joint.shape[0], 2, *joint.shape[1:2], *joint.shape[3:]), 1, 2
-    )
-    return joint, alone / 2
+    ``weigh`` computes the weights: ``batch_weights``, or a caller's version of it that reuses a compiled program.
+    """
+    joint = np.asarray(weigh(estimators, fields))  # [batch, estimator, prompt, group, time]
+    batches, _, prompts = joint.shape[:3]
+    # [batch, prompt, ...] -> [batch * prompt, 1, ...]: every prompt is a batch
+    single = {name: x.reshape(-1, 1, *x.shape[2:]) for name, x in fields.items()}
+    alone = np.asarray(weigh(estimators, single))
+    alone = np.moveaxis(alone.reshape(batches, prompts, *alone.shape[1:])[:, :, :, 0], 1, 2) / prompts
+    return close(joint, alone, estimator_axis=1)
+
+
+def close(
+    first: Float[np.ndarray, "..."], second: Float[np.ndarray, "..."], estimator_axis: int
+) -> Bool[np.ndarray, " estimator"]:
+    """Return, for each estimator, if two arrays of its weights are equal up to rounding."""
+    relative, absolute = _TOLERANCES[np.result_type(first).name]
+    first, second = (np.asarray(x, np.float64) for x in (first, second))
+    others = tuple(axis for axis in range(second.ndim) if axis != estimator_axis)
+    largest = np.abs(second).max(axis=others, keepdims=True, initial=0)
+    return (np.abs(first - second) <= relative * np.abs(second) + absolute * largest).all(axis=others)

@@ -27,8 +27,8 @@ from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json, write_parquet
 from gradvar.measure.baselines import NAMES
 from gradvar.measure.direct import direct_many
-from gradvar.measure.exact.enumerate import TooLarge, exact_from_tables, finite_tables
-from gradvar.measure.exact.tables import Tables
+from gradvar.measure.exact.enumerate import TooLarge, exact
+from gradvar.measure.exact.tables import ExactTables, exact_tables
 from gradvar.policies import Bandit
 from gradvar.stats.figures import FIGURES
 from gradvar.studies.config import MeasureConfig
@@ -174,11 +174,11 @@ class _Scene:
     success: float
     made: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
-    def tables(self, steps: int) -> Tables:
+    def tables(self, steps: int) -> ExactTables:
         """Everything about a finite policy after ``steps``, listed once, when it is first asked for."""
         if ("tables", steps) not in self.made:
             now, old = self.params[steps], self.params[0]
-            self.made["tables", steps] = finite_tables(self.policy, now, self.task, old)  # type: ignore[arg-type]
+            self.made["tables", steps] = exact_tables(self.policy, now, self.task, old)  # type: ignore[arg-type]
         return self.made["tables", steps]
 
     def digests(self, steps: int) -> str:
@@ -206,7 +206,7 @@ def _scene(name: str, config: MeasureConfig, monitor: Monitor) -> _Scene:
     else:
         task_name = "binary" if task_name == "auto" else task_name
         policy, task, params = finite_scene(name, task_name, config.seed)
-        tables = finite_tables(policy, params, task)
+        tables = exact_tables(policy, params, task)
         success = float((np.asarray(tables.probs) * np.asarray(tables.rewards)).sum(-1).mean())
     stale = sorted(set(config.staleness) - {0})
     versions = {0: params}
@@ -268,8 +268,11 @@ class _Setting:
         found = kept.get(identity)
         if found is None:
             try:
-                found = exact_from_tables(
-                    estimator, self.scene.tables(self.steps), self.size, prompts=self.prompts
+                found = exact(
+                    estimator,
+                    tables=self.scene.tables(self.steps),
+                    group_size=self.size,
+                    prompts=self.prompts,
                 )
             except TooLarge:
                 return None
@@ -323,13 +326,13 @@ def bias_curve(
     policy = Bandit(2, num_prompts=len(rates))
     task = RewardTable(np.tile([1.0, 0.0], (len(rates), 1)))
     logits = np.stack([np.log(rates / (1 - rates)), np.zeros_like(rates)], -1)
-    tables = finite_tables(policy, logits, task)
+    tables = exact_tables(policy, logits, task)
     own = np.asarray(tables.gradients).reshape(len(rates), len(rates), 2)
     truth = own[np.arange(len(rates)), np.arange(len(rates))]
     curves = {}
     for estimator in estimators:
         # Every prompt has logits of its own, so one enumeration over all of them holds every prompt's own mean.
-        mean = exact_from_tables(estimator, tables, group_size).mean.reshape(-1, 2) * len(rates)
+        mean = exact(estimator, tables=tables, group_size=group_size).mean.reshape(-1, 2) * len(rates)
         curves[estimator.name] = (mean * truth).sum(-1) / (truth**2).sum(-1)
     return curves
 

@@ -10,7 +10,7 @@ import pytest
 
 from gradvar import catalogue
 from gradvar.measure.bank.record import record
-from gradvar.measure.exact.enumerate import finite_tables
+from gradvar.measure.exact.tables import exact_tables
 from gradvar.policies import Tabular
 from gradvar.tasks import Lookup
 
@@ -52,4 +52,4 @@ def bank(scene, estimators):
 
 @pytest.fixture(scope="session")
 def tables(scene):
-    return finite_tables(scene.policy, scene.params, scene.task, scene.old)
+    return exact_tables(scene.policy, scene.params, scene.task, scene.old)

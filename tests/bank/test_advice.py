@@ -19,7 +19,8 @@ from gradvar.measure.advise.group_size import _sizes, _within, advise
 from gradvar.measure.bank.record import record
 from gradvar.measure.bank.summary import Summary, prompt_numbers
 from gradvar.measure.exact.closed_forms import four_numbers, ustatistic_law, ustatistic_numbers
-from gradvar.measure.exact.enumerate import exact_from_tables, finite_tables
+from gradvar.measure.exact.enumerate import exact
+from gradvar.measure.exact.tables import exact_tables
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.stats.figures import jackknife_error
 from gradvar.stats.groups import unequal_share
@@ -33,7 +34,7 @@ def on_policy(scene):
 @pytest.fixture(scope="module")
 def listed(scene):
     """For each of the six prompts: probabilities, rewards, sequence scores; exact."""
-    tables = finite_tables(scene.policy, scene.params, scene.task)
+    tables = exact_tables(scene.policy, scene.params, scene.task)
     return tables, [
         (np.asarray(tables.probs[q]), np.asarray(tables.rewards[q]), np.asarray(tables.scores[q].sum(1)))
         for q in range(6)
@@ -85,7 +86,7 @@ def test_budget_law_gives_enumerated_variances(on_policy, listed):
     whole, without = on_policy.summary().budget()
     tables, parts = listed
     for group in (2, 3):
-        truth = exact_from_tables(catalogue.get("rloo"), tables, group).trace_cov
+        truth = exact(catalogue.get("rloo"), tables=tables, group_size=group).trace_cov
         values = without.variance(group)
         error = np.sqrt((len(values) - 1) / len(values) * ((values - values.mean()) ** 2).sum())
         assert abs(float(whole.variance(group)) - truth) < 4.5 * error
@@ -139,7 +140,7 @@ def test_useful_signal_is_the_enumerated_one(on_policy, listed, group):
         estimator = compose(
             advantage=piece, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum
         )
-        truth = exact_from_tables(estimator, tables, group)
+        truth = exact(estimator, tables=tables, group_size=group)
         law = summary.forecast(by_successes(scheme, group), group)
         cosine, useful = _progress(law.weight, law.spread, summary.gradients)
         want = truth.cosine**2 * truth.snr

@@ -15,18 +15,18 @@ from gradvar.measure.bank.diagnose import (
     variance_by_position,
 )
 from gradvar.measure.bank.record import record
-from gradvar.measure.exact.enumerate import exact_from_tables
+from gradvar.measure.exact.enumerate import exact
 
 
 def test_noise_scale_splits_as_enumerated(bank, tables):
     grpo = catalogue.get("grpo")
-    found, truth = noise_scale(bank, grpo, 2), exact_from_tables(grpo, tables, 2)
-    for estimate, exact in (
+    found, truth = noise_scale(bank, grpo, 2), exact(grpo, tables=tables, group_size=2)
+    for estimate, right in (
         (found.prompts, truth.between / truth.signal),
         (found.rollouts, 2 * truth.within / truth.signal),
         (found.total, truth.trace_cov / truth.signal),
     ):
-        assert abs(np.log(estimate.value / exact)) < 4.5 * estimate.se / estimate.value
+        assert abs(np.log(estimate.value / right)) < 4.5 * estimate.se / estimate.value
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from gradvar.measure.bank.partition import design, large_quadratics, quadratics
 from gradvar.measure.bank.record import record
 from gradvar.measure.bank.sample import batch_of
 from gradvar.measure.exact.closed_forms import ustatistic_law, ustatistic_numbers
-from gradvar.measure.exact.enumerate import exact, exact_from_tables, finite_tables
+from gradvar.measure.exact.enumerate import exact
+from gradvar.measure.exact.tables import exact_tables
 from gradvar.policies import Bandit
 from gradvar.stats.figures import FIGURES
 from gradvar.tasks import Bandit as RewardTable
@@ -41,7 +42,7 @@ def evaluation(bank, estimators):
 @pytest.mark.parametrize("group", [2, 3])
 @pytest.mark.parametrize("name", ["rloo", "grpo", "dapo", "ppo"])
 def test_agrees_with_enumeration_off_policy(evaluation, tables, name, group):
-    truth = exact_from_tables(catalogue.get(name), tables, group)
+    truth = exact(catalogue.get(name), tables=tables, group_size=group)
     for figure, z in z_scores(evaluation[name, group], truth).items():
         assert abs(z) < LIMIT, (figure, z)
     error = np.abs(evaluation[name, group].mean - truth.mean) / np.maximum(
@@ -54,7 +55,7 @@ def test_batches_of_several_prompts(bank, tables):
     coupled, alone = catalogue.get("dapo"), catalogue.get("rloo")
     found = bank.evaluate([coupled, alone], [2], prompts=2)
     for estimator in (coupled, alone):
-        truth = exact_from_tables(estimator, tables, 2, prompts=2)
+        truth = exact(estimator, tables=tables, group_size=2, prompts=2)
         for figure, z in z_scores(found[estimator.name, 2], truth).items():
             assert abs(z) < LIMIT, (estimator.name, figure, z)
     # Prompts that do not touch each other are counted one by one: as many blocks as prompts, not as batches.
@@ -69,7 +70,7 @@ def test_rejects_a_wrong_estimator(bank, tables):
         **{**right.parts, "advantage": catalogue.get("dr_grpo").parts["advantage"]}, name="forgotten"
     )
     found = bank.evaluate([wrong], [2])["forgotten", 2]
-    z = z_scores(found, exact_from_tables(right, tables, 2))
+    z = z_scores(found, exact(right, tables=tables, group_size=2))
     assert abs(z["trace_cov"]) > 2 * LIMIT
     assert abs(z["bias_factor"]) > 2 * LIMIT
 
@@ -106,7 +107,7 @@ def test_naive_overlapping_groups_are_too_sure():
     error = np.std(ours, ddof=1) / np.sqrt(len(ours))
     assert abs(np.mean(ours) - truth) < LIMIT * error
     assert np.mean(naive) < truth - LIMIT * error
-    tables = finite_tables(policy, params, task)
+    tables = exact_tables(policy, params, task)
     numbers = ustatistic_numbers(
         *(np.asarray(x[0]) for x in (tables.probs, tables.rewards, tables.scores.sum(2)))
     )

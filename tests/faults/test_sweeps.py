@@ -36,7 +36,7 @@ def rows(study):
 
 def stopping(patch, after, error=KeyboardInterrupt):
     """Enumeration that is interrupted before its ``after``-th result."""
-    made, calls = studies.exact_from_tables, []
+    made, calls = studies.exact, []
 
     def measure(*args, **named):
         calls.append(args[0].name)
@@ -44,7 +44,7 @@ def stopping(patch, after, error=KeyboardInterrupt):
             raise error
         return made(*args, **named)
 
-    patch.setattr(studies, "exact_from_tables", measure)
+    patch.setattr(studies, "exact", measure)
     return calls
 
 

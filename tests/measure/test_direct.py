@@ -10,7 +10,7 @@ import pytest
 from gradvar import catalogue
 from gradvar.core.batch import Batch
 from gradvar.core.compose import compose
-from gradvar.measure import direct, direct_many, exact_from_tables, finite_tables
+from gradvar.measure import direct, direct_many, exact, exact_tables
 from gradvar.measure.direct import samples
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.stats.intervals import interval
@@ -29,14 +29,14 @@ def enumerable():
 
 def z_scores(estimators, policy, params, task, group_size, old, seed, prompts=1):
     """{(estimator, figure): z} and the largest |z| over the components of the means."""
-    tables = finite_tables(policy, params, task, old)
+    tables = exact_tables(policy, params, task, old)
     sampled = direct_many(
         estimators, policy, params, task, group_size,
         key=jax.random.key(seed), replicates=REPLICATES, prompts=prompts, old_params=old,
     )  # fmt: skip
     scores = {}
     for estimator, got in zip(estimators, sampled, strict=True):
-        want = exact_from_tables(estimator, tables, group_size, prompts=prompts)
+        want = exact(estimator, tables=tables, group_size=group_size, prompts=prompts)
         for figure in FIGURES:
             gap = getattr(got, figure) - getattr(want, figure)
             if got.se[figure] > 1e-12:
@@ -78,12 +78,12 @@ def test_agrees_with_enumeration_off_policy_and_the_planted_error_is_seen():
     scores = z_scores(estimators, policy, params, task, 2, old, 14)
     assert max(abs(z) for z in scores.values()) < LARGEST_Z
     # Planted: the same estimators said to be sampled on policy; the ratios are then all one.
-    tables = finite_tables(policy, params, task)
+    tables = exact_tables(policy, params, task)
     sampled = direct_many(
         estimators, policy, params, task, 2, key=jax.random.key(14), replicates=REPLICATES, old_params=old
     )
     for estimator, got in zip(estimators, sampled, strict=True):
-        want = exact_from_tables(estimator, tables, 2)
+        want = exact(estimator, tables=tables, group_size=2)
         wrong = [abs(getattr(got, f) - getattr(want, f)) / got.se[f] for f in FIGURES]
         assert max(wrong) > LARGEST_Z
 
@@ -149,7 +149,9 @@ def test_a_reference_stands_in_for_the_true_gradient():
         prompts=prompts,
         old_params=old,
     )
-    want = exact_from_tables(estimator, finite_tables(policy, params, task, old), 3, prompts=np.array([0, 1]))
+    want = exact(
+        estimator, tables=exact_tables(policy, params, task, old), group_size=3, prompts=np.array([0, 1])
+    )
     assert got.true_gradient is None
     assert (got.between, got.se["between"]) == (0, 0)
     for figure in ("bias_factor", "cosine", "true_signal", "trace_cov"):
@@ -161,7 +163,7 @@ def test_the_signal_estimate_is_unbiased_where_the_squared_mean_is_not():
     """400 experiments of 32 replicates: the average of the estimates is the exact signal; the square's is far above."""
     policy, params, task = scenes.bandit(31, binary=True, prompts=2)
     estimator = catalogue.get("rloo")
-    want = exact_from_tables(estimator, finite_tables(policy, params, task), 2)
+    want = exact(estimator, tables=exact_tables(policy, params, task), group_size=2)
     from gradvar.stats.figures import BlockSums, figures
 
     gradients = samples([estimator], policy, params, task, 2, key=jax.random.key(2), replicates=400 * 32)[

@@ -11,8 +11,8 @@ import pytest
 from gradvar import catalogue
 from gradvar.core.batch import Batch
 from gradvar.core.compose import compose
-from gradvar.measure import TooLarge, exact, exact_from_tables, finite_tables
-from gradvar.measure.exact.enumerate import is_separable, is_symmetric
+from gradvar.measure import TooLarge, exact, exact_tables
+from gradvar.measure.exact.enumerate import is_symmetric, splits_by_prompt
 from gradvar.pieces import advantage, aggregate, surrogate
 from tests.measure import scenes
 
@@ -82,12 +82,14 @@ def check_both_routes(name):
     old = scenes.moved(policy, params, 5, 0.4)
     estimator = catalogue.get(name)
     for old_params in (params, old):
-        tables = finite_tables(policy, params, task, old_params, old)
+        tables = exact_tables(policy, params, task, old_params, old)
         if not is_symmetric(estimator, tables, 3):
             with pytest.raises(ValueError, match="depends on the order"):
-                exact_from_tables(estimator, tables, 3, route="multisets")
+                exact(estimator, tables=tables, group_size=3, route="multisets")
             continue
-        a, b = (exact_from_tables(estimator, tables, 3, route=route) for route in ("groups", "multisets"))
+        a, b = (
+            exact(estimator, tables=tables, group_size=3, route=route) for route in ("groups", "multisets")
+        )
         np.testing.assert_allclose(a.mean, b.mean, **CLOSE)
         np.testing.assert_allclose(a.trace_cov, b.trace_cov, **CLOSE)
         np.testing.assert_allclose(a.between, b.between, **CLOSE)
@@ -121,10 +123,10 @@ def test_declared_bias_is_the_enumerated_bias(name):
     for seed in range(5):
         for binary in (True, False):
             policy, params, task = scenes.tabular(seed, binary=binary)
-            tables = finite_tables(
+            tables = exact_tables(
                 policy, params, task, ref_params=scenes.moved(policy, params, seed + 50, 0.5)
             )
-            mean = exact_from_tables(estimator, tables, max(estimator.min_group, 3)).mean.reshape(2, -1)
+            mean = exact(estimator, tables=tables, group_size=max(estimator.min_group, 3)).mean.reshape(2, -1)
             truth = np.asarray(tables.gradients).reshape(2, 2, -1)[[0, 1], [0, 1]] / 2
             factors = (mean * truth).sum(-1) / (truth**2).sum(-1)
             parallel = np.allclose(mean, factors[:, None] * truth, rtol=1e-6, atol=1e-9)
@@ -163,7 +165,7 @@ def test_the_optimal_baseline_is_unbiased_only_from_others(own):
 def test_order_dependence_and_coupling_are_found():
     """Planted: an objective that weighs the first rollout more, and one whose prompts share a baseline."""
     policy, params, task = scenes.bandit(0, binary=False, prompts=3)
-    tables = finite_tables(policy, params, task)
+    tables = exact_tables(policy, params, task)
 
     def ordered(logp, batch):
         return (logp[..., 0] * batch.rewards * jnp.arange(1.0, 1 + logp.shape[1])).mean()
@@ -175,19 +177,19 @@ def test_order_dependence_and_coupling_are_found():
 
     assert not is_symmetric(as_estimator(ordered), tables, 3)
     assert is_symmetric(as_estimator(coupled), tables, 3)
-    assert not is_separable(as_estimator(coupled), tables, 2, 2)
-    assert is_separable(as_estimator(ordered), tables, 2, 2)
+    assert not splits_by_prompt(as_estimator(coupled), tables, 2, 2)
+    assert splits_by_prompt(as_estimator(ordered), tables, 2, 2)
     # And the automatic route is right for both: the ordered one needs all groups.
-    auto, groups = (exact_from_tables(ordered, tables, 3, route=r) for r in ("auto", "groups"))
+    auto, groups = (exact(ordered, tables=tables, group_size=3, route=r) for r in ("auto", "groups"))
     np.testing.assert_allclose(auto.mean, groups.mean, **CLOSE)
 
 
 def test_a_batch_of_separate_prompts_divides_both_parts_of_the_variance():
-    tables = finite_tables(*scenes.bandit(7, binary=False, prompts=3))
-    one, four = (exact_from_tables(catalogue.get("rloo"), tables, 2, prompts=q) for q in (1, 4))
+    tables = exact_tables(*scenes.bandit(7, binary=False, prompts=3))
+    one, four = (exact(catalogue.get("rloo"), tables=tables, group_size=2, prompts=q) for q in (1, 4))
     np.testing.assert_allclose([four.between, four.within], [one.between / 4, one.within / 4], **CLOSE)
     np.testing.assert_allclose(four.snr_per_rollout, one.snr_per_rollout, **CLOSE)
-    fixed = exact_from_tables(catalogue.get("rloo"), tables, 2, prompts=np.array([0, 1, 2]))
+    fixed = exact(catalogue.get("rloo"), tables=tables, group_size=2, prompts=np.array([0, 1, 2]))
     assert fixed.between == 0
     np.testing.assert_allclose(fixed.mean, one.mean, **CLOSE)
 

@@ -7,8 +7,8 @@ import pytest
 
 from gradvar import catalogue
 from gradvar.measure import (
-    exact_from_tables,
-    finite_tables,
+    exact,
+    exact_tables,
     four_number_law,
     four_numbers,
     ustatistic_law,
@@ -23,7 +23,7 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
 def listed(seed, *, binary):
     """Tables of one prompt, and (probs, rewards, sequence scores) for the laws."""
-    tables = finite_tables(*scenes.bandit(seed, binary=binary))
+    tables = exact_tables(*scenes.bandit(seed, binary=binary))
     return tables, (
         np.asarray(tables.probs[0]),
         np.asarray(tables.rewards[0]),
@@ -34,7 +34,8 @@ def listed(seed, *, binary):
 def both_routes(name, tables, group_size, **settings):
     estimator = catalogue.get(name, **settings)
     return [
-        exact_from_tables(estimator, tables, group_size, route=route) for route in ("groups", "multisets")
+        exact(estimator, tables=tables, group_size=group_size, route=route)
+        for route in ("groups", "multisets")
     ]
 
 
@@ -44,8 +45,8 @@ def test_leave_one_out_is_unbiased_and_the_group_mean_is_one_minus_one_over_g_of
     tables, _ = listed(seed, binary=False)
     group_size = 2 + seed % 3
     for route in ("groups", "multisets"):
-        loo = exact_from_tables(catalogue.get("rloo"), tables, group_size, route=route)
-        mean = exact_from_tables(catalogue.get("dr_grpo"), tables, group_size, route=route)
+        loo = exact(catalogue.get("rloo"), tables=tables, group_size=group_size, route=route)
+        mean = exact(catalogue.get("dr_grpo"), tables=tables, group_size=group_size, route=route)
         np.testing.assert_allclose(loo.mean, loo.true_gradient, **CLOSE)
         np.testing.assert_allclose(mean.mean, (1 - 1 / group_size) * loo.mean, **CLOSE)
         np.testing.assert_allclose(mean.trace_cov, (1 - 1 / group_size) ** 2 * loo.trace_cov, **CLOSE)
@@ -84,7 +85,7 @@ def test_four_number_law_equals_both_enumerations(seed):
 def test_the_laws_are_not_vacuous():
     """A law for another group size, or with one number perturbed, is rejected."""
     tables, distribution = listed(3, binary=True)
-    exact = exact_from_tables(catalogue.get("rloo"), tables, 3)
+    truth = exact(catalogue.get("rloo"), tables=tables, group_size=3)
     numbers = four_numbers(*distribution)
     wrong = [
         ustatistic_law(ustatistic_numbers(*distribution), 4),
@@ -93,7 +94,7 @@ def test_the_laws_are_not_vacuous():
         four_number_law(numbers, 3, advantage.group_mean),
     ]
     for law in wrong:
-        assert abs(law.trace_cov - exact.trace_cov) > 1e-6
+        assert abs(law.trace_cov - truth.trace_cov) > 1e-6
 
 
 def test_four_numbers_refuse_what_the_law_is_not_about():

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gradvar.measure import finite_tables
+from gradvar.measure import exact_tables
 from gradvar.measure.baselines import pilot_side
 from tests.measure import scenes
 
@@ -15,7 +15,7 @@ ROLLOUTS = 4096
 def test_the_pilot_is_near_the_tables_and_makes_only_what_is_needed():
     """Mean reward and best constant E[r ||s||^2] / E||s||^2 of one prompt, within 4.5 standard errors."""
     policy, params, task = scenes.tabular(12, binary=True, prompts=1)
-    tables = finite_tables(policy, params, task)
+    tables = exact_tables(policy, params, task)
     pi, rewards = np.asarray(tables.probs[0]), np.asarray(tables.rewards[0])
     norms = (np.asarray(tables.scores[0]).sum(1) ** 2).sum(-1)
     side = pilot_side(policy, params, task, jax.random.key(0), ROLLOUTS)

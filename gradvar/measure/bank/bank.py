@@ -19,14 +19,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradvar.core.devices import map_threads
-from gradvar.core.estimator import Estimator, Objective, as_estimator
+from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
 from gradvar.core.moments import Moments
 from gradvar.measure.bank.evaluate import Evaluation, Setting
 from gradvar.measure.bank.partition import Design, coefficients, design, large_quadratics, quadratics
-from gradvar.measure.bank.sample import Pool
+from gradvar.measure.bank.sample import Pool, separable
 from gradvar.measure.direct import REFERENCE
-from gradvar.measure.exact.enumerate import check_group_size
-from gradvar.measure.separability import separable
 from gradvar.stats.figures import FIGURES, BlockSums, figures, leave_one_out
 
 if TYPE_CHECKING:

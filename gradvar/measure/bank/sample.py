@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import PER_PROMPT, Batch
 from gradvar.core.devices import SINGLE, Devices, from_first_process, padded
+from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.baselines import Side
+from gradvar.measure.separability import is_separable
 from gradvar.tasks.verifier import Verifier
 
 
@@ -98,6 +101,27 @@ class Pool:
 def batch_of(arrays: dict[str, Array]) -> tuple[Float[Array, "prompt group time"], Batch]:
     """``(logp, batch)`` from arrays that already have the batch's shape."""
     return arrays["logp"], Batch.from_arrays(arrays, allow_empty=True)
+
+
+def separable(estimators: Sequence[Estimator], pool: Pool, group_size: int, trials: int = 8) -> np.ndarray:
+    """Return, for each estimator, if it ``is_separable`` on random pairs of prompts: [estimator].
+
+    Args:
+        estimators: what is asked about.
+        pool: where the pairs and their rollouts are drawn from.
+        group_size: rollouts of a prompt.
+        trials: how many pairs.
+    """
+    size, rollouts, _ = pool.shape
+    if size < 2:
+        return np.ones(len(estimators), bool)
+    rng = np.random.default_rng(group_size)
+    rows = np.stack([rng.choice(size, 2, replace=False) for _ in range(trials)])  # [trial, 2]
+    picks = np.stack([rng.choice(rollouts, group_size, replace=False) for _ in range(2 * trials)])
+    picks = picks.reshape(trials, 2, group_size)
+    fields = pool.objective_arrays().items()
+    pairs = {name: x[rows] if x.ndim == 1 else x[rows[..., None], picks] for name, x in fields}
+    return is_separable(tuple(estimators), pairs)
 
 
 @dataclass(frozen=True, eq=False)

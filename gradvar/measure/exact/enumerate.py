@@ -1,34 +1,36 @@
-"""Exact moments by enumeration, along two independent routes.
+"""``exact``: moments by enumeration, along two independent routes.
 
 ``groups`` visits all K^G ordered groups of every prompt. ``multisets`` visits each unordered group once, with its
 multinomial weight; it is valid only where the objective does not care about the order of the rollouts, which is checked
 on the estimator at hand. Estimators that couple the prompts of a batch (a batch-wide standard deviation, a token mean
 over the batch) are enumerated over whole batches; the others, one prompt at a time.
+
+Only the token weights are compiled, once for an estimator and a group size; all sums are NumPy's.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from gradvar.core.estimator import Estimator, Objective, as_estimator, token_weights
+from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
 from gradvar.core.moments import Moments
-from gradvar.core.precision import as_double, double_precision
+from gradvar.core.precision import double_precision
 from gradvar.core.protocols import FinitePolicy, FiniteTask
-from gradvar.measure.exact.tables import Tables, require_finite, tabulate
+from gradvar.measure.exact.tables import ExactTables, exact_tables
+from gradvar.measure.separability import Fields, batch_weights, close, is_separable
 
 Route = Literal["auto", "groups", "multisets"]
 
 LARGEST_ENUMERATION = 4_000_000
-_CHUNK = 512
+_CHUNK = 512  # batches that are weighed at a time; every chunk is filled up, so that one program serves all
+_TRIALS = 64  # random batches on which symmetry and separability are decided
 
 
 class TooLarge(ValueError):
@@ -37,76 +39,72 @@ class TooLarge(ValueError):
 
 def exact(
     estimator: Estimator | Objective,
-    policy: FinitePolicy,
-    params: PyTree,
-    task: FiniteTask,
-    group_size: int,
+    policy: FinitePolicy | None = None,
+    params: PyTree = None,
+    task: FiniteTask | None = None,
+    group_size: int | None = None,
     *,
     prompts: int | Int[Array, " prompt"] = 1,
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
     route: Route = "auto",
+    tables: ExactTables | None = None,
 ) -> Moments:
-    """Moments of ``estimator``'s gradient with respect to ``params``, in float64, with no sampling error.
+    """Compute the moments of an estimator's gradient with respect to ``params``, in float64, with no sampling error.
 
-    ``prompts``: how many prompts a batch has, drawn independently and uniformly from ``task.all_prompts()``; or their
-    row numbers, for one fixed batch (its between-prompt part is then zero, and grad J is the mean over these prompts).
-    ``old_params`` sample the rollouts (default ``params``: on policy); ``ref_params`` are the reference policy's
-    (default ``old_params``). ``route``: ``auto`` takes multisets where the estimator is symmetric in the rollouts, and
-    all ordered groups elsewhere.
+    Args:
+        estimator: one of the catalogue, or an objective ``(logp, batch)``.
+        policy: one that lists its completions, such as ``Bandit`` or ``Tabular``.
+        params: the parameters that are differentiated.
+        task: one that lists its prompts.
+        group_size: rollouts of one prompt.
+        prompts: how many prompts a batch has, drawn independently and uniformly from ``task.all_prompts()``; or their
+            row numbers, for one fixed batch (its between-prompt part is then zero, and grad J is the mean over these
+            prompts).
+        old_params: the parameters that sample; by default ``params``: on policy.
+        ref_params: the reference policy's parameters; by default ``old_params``.
+        route: ``auto`` takes multisets where the estimator is symmetric in the rollouts, and all ordered groups
+            elsewhere.
+        tables: what ``exact_tables`` made of policy, parameters and task, to share between calls; it takes their place.
 
-    Raises ``ValueError`` where the group size does not fit the estimator, and its subclass ``TooLarge`` where there are
-    too many batches to enumerate.
+    Raises:
+        ValueError: where the group size does not fit the estimator; its subclass ``TooLarge`` where there are too many
+            batches to enumerate.
     """
-    with double_precision():
-        tables = finite_tables(policy, params, task, old_params, ref_params)
-        return exact_from_tables(estimator, tables, group_size, prompts=prompts, route=route)
-
-
-def finite_tables(
-    policy: FinitePolicy,
-    params: PyTree,
-    task: FiniteTask,
-    old_params: PyTree | None = None,
-    ref_params: PyTree | None = None,
-) -> Tables:
-    """The tables that ``exact_from_tables`` enumerates, in float64, to share between many estimators."""
-    require_finite(policy, task)
-    with double_precision():
-        params = as_double(params)
-        old = params if old_params is None else as_double(old_params)
-        ref = old if ref_params is None else as_double(ref_params)
-        return tabulate(policy, params, task, old, ref)
-
-
-def exact_from_tables(
-    estimator: Estimator | Objective,
-    tables: Tables,
-    group_size: int,
-    *,
-    prompts: int | Int[Array, " prompt"] = 1,
-    route: Route = "auto",
-) -> Moments:
-    """``exact`` from tables made by ``finite_tables``: the same figures, the policy's part shared."""
     estimator = as_estimator(estimator)
-    check_group_size(estimator, group_size)
+    size = check_group_size(estimator, group_size)
+    if tables is None:
+        tables = exact_tables(policy, params, task, old_params, ref_params)  # type: ignore[arg-type]
+    elif not all(x is None for x in (old_params, ref_params)):
+        raise ValueError("tables: made for their parameters; give old_params and ref_params to exact_tables")
     with double_precision():
-        return _exact(estimator, tables, group_size, prompts, route)
+        listing = _list_batches(estimator, tables, size, prompts, route)
+        return _moments(estimator, tables, size, listing)
 
 
-def check_group_size(estimator: Estimator, group_size: int) -> None:
-    """Refuse a group size that is no whole number or below the estimator's least."""
-    if isinstance(group_size, bool) or not isinstance(group_size, int | np.integer):
-        raise ValueError(f"group_size: {group_size!r} is not a whole number; give an int such as 4")
-    if group_size < estimator.min_group:
-        raise ValueError(
-            f"group_size: {group_size}; {estimator.name} needs at least {estimator.min_group} rollouts of a prompt"
-        )
+@dataclass(frozen=True)
+class _Listing:
+    """What is enumerated: every one of ``picks`` (with its number of ``ways``) for every case of prompts in ``rows``.
+
+    ``prompts``: of a batch; ``fixed``: their row numbers, where they are not drawn. ``separate``: one prompt stands for
+    the batch.
+    """
+
+    rows: Int[np.ndarray, "case prompt"]
+    picks: Int[np.ndarray, "pick prompt group"]
+    ways: Float[np.ndarray, " pick"]
+    prompts: int
+    fixed: Int[np.ndarray, " prompt"] | None
+    separate: bool
 
 
-def _exact(
-    estimator: Estimator, tables: Tables, group_size: int, prompts: int | Int[Array, " prompt"], route: Route
-) -> Moments:
+def _list_batches(
+    estimator: Estimator,
+    tables: ExactTables,
+    group_size: int,
+    prompts: int | Int[Array, " prompt"],
+    route: Route,
+) -> _Listing:
     num_listed, num_completions = tables.probs.shape
     fixed = None if isinstance(prompts, int | np.integer) else np.asarray(prompts, int)
     size = int(prompts) if fixed is None else len(fixed)
@@ -116,188 +114,185 @@ def _exact(
         raise ValueError(
             f"prompts: row {int(fixed.max())} of a task that lists {num_listed} prompts; count from 0"
         )
-
-    separate = size == 1 or is_separable(estimator, tables, size, group_size)
-    if route not in ("auto", "groups", "multisets"):
+    if route not in get_args(Route):
         raise ValueError(f"route: '{route}'; choose auto, groups or multisets")
-    symmetric = route != "groups" and is_symmetric(estimator, tables, group_size, trials=64 * size)
+
+    def require_small(symmetric: bool, separate: bool, words: str) -> None:
+        per_batch = 1 if separate else size
+        count = (
+            math.comb(num_completions + group_size - 1, group_size)
+            if symmetric
+            else num_completions**group_size
+        )
+        cases = num_listed**per_batch if fixed is None else size // per_batch
+        # Python's whole numbers: the product may be astronomical, and nothing has been listed yet.
+        if (total := count**per_batch * cases) > LARGEST_ENUMERATION:
+            raise TooLarge(
+                f"group_size: {group_size} makes 10^{math.log10(total):.1f} {words} to enumerate, "
+                f"over {LARGEST_ENUMERATION:.0e}; take a smaller group, fewer prompts or completions, or "
+                "measure.direct"
+            )
+
+    # The fewest batches that any estimator needs; to know more, programs have to be compiled.
+    require_small(route != "groups", True, "batches or more")
+    separate = size == 1 or splits_by_prompt(estimator, tables, size, group_size)
+    symmetric = route != "groups" and is_symmetric(estimator, tables, group_size, trials=_TRIALS * size)
     if route == "multisets" and not symmetric:
         raise ValueError(
             f"route: multisets, but {estimator.name} depends on the order of the rollouts; use groups"
         )
+    require_small(symmetric, separate, "batches")
     per_batch = 1 if separate else size
-    count = (
-        math.comb(num_completions + group_size - 1, group_size) if symmetric else num_completions**group_size
-    )
-    cases = num_listed**per_batch if fixed is None else size // per_batch
-    # Python's whole numbers: the product may be astronomical, and is refused before anything is listed.
-    if (total := count**per_batch * cases) > LARGEST_ENUMERATION:
-        raise TooLarge(
-            f"group_size: {group_size} makes 10^{math.log10(total):.1f} batches to enumerate, "
-            f"over {LARGEST_ENUMERATION:.0e}; take a smaller group, fewer prompts or completions, or measure.direct"
-        )
     if fixed is not None:
         rows = fixed.reshape(-1, per_batch)
     else:
         rows = np.array(list(itertools.product(range(num_listed), repeat=per_batch)))
     picks, ways = (_multisets if symmetric else _groups)(num_completions, group_size)
-    picks, ways = _batches_of(picks, ways, per_batch)
-    means, seconds = (
-        np.asarray(x) for x in _enumerate(estimator, tables, jnp.asarray(rows), *_chunked(picks, ways))
-    )
+    if per_batch > 1:  # all batches of so many groups, [pick ** prompt, prompt, group]
+        index = np.indices((len(picks),) * per_batch).reshape(per_batch, -1).T
+        picks, ways = picks[index, 0], ways[index].prod(-1)
+    return _Listing(rows, picks, ways, size, fixed, separate)
 
-    spread = (means**2).sum(-1)
+
+def _moments(estimator: Estimator, tables: ExactTables, group_size: int, listing: _Listing) -> Moments:
+    means, seconds = _enumerate(estimator, tables, listing)
+    squares = (means**2).sum(-1)  # [case]
     mean = means.mean(0)
-    within = float((seconds - spread).mean()) / (size if separate else 1)
-    between = 0.0
-    if fixed is None:
-        between = float(spread.mean() - mean @ mean) / (size if separate else 1)
-    gradients = tables.gradients if fixed is None else tables.gradients[fixed]
-    return exact_moments(
-        estimator.name, group_size, size, mean, between, within, np.asarray(gradients.mean(0))
-    )
-
-
-def exact_moments(
-    name: str,
-    group_size: int,
-    prompts: int,
-    mean: Float[np.ndarray, " param"],
-    between: float,
-    within: float,
-    true_gradient: Float[np.ndarray, " param"],
-) -> Moments:
-    """``Moments`` with no standard errors from what an enumeration found."""
-    signal, true_signal = float(mean @ mean), float(true_gradient @ true_gradient)
-    between, within = max(between, 0.0), max(within, 0.0)
-    aligned, variance = float(mean @ true_gradient), between + within
-
-    def ratio(over: float, under: float) -> float:
-        return over / under if under > 0 else math.nan
-
+    # A batch of separate prompts is a mean of independent ones: both parts of the variance fall with their number.
+    averaged = listing.prompts if listing.separate else 1
+    within = max(float((seconds - squares).mean()) / averaged, 0.0)
+    between, gradients = 0.0, np.asarray(tables.gradients)
+    if listing.fixed is None:
+        between = max(float(squares.mean() - mean @ mean) / averaged, 0.0)
+    else:
+        gradients = gradients[listing.fixed]
+    truth = gradients.mean(0)
+    signal, true_signal, aligned = float(mean @ mean), float(truth @ truth), float(mean @ truth)
+    figures = {
+        "trace_cov": between + within,
+        "between": between,
+        "within": within,
+        "signal": signal,
+        "snr": _ratio(signal, between + within),
+        "true_signal": true_signal,
+        "bias_factor": _ratio(aligned, true_signal),
+        "cosine": _ratio(aligned, math.sqrt(signal * true_signal)),
+    }
     return Moments(
-        estimator=name,
+        estimator=estimator.name,
         group_size=group_size,
-        prompts=prompts,
+        prompts=listing.prompts,
         mean=mean,
         mean_se=np.zeros_like(mean),
-        trace_cov=variance,
-        between=between,
-        within=within,
-        signal=signal,
-        snr=ratio(signal, variance),
-        true_signal=true_signal,
-        bias_factor=ratio(aligned, true_signal),
-        cosine=ratio(aligned, math.sqrt(signal * true_signal)),
-        se=dict.fromkeys(
-            ("trace_cov", "between", "within", "signal", "snr", "true_signal", "bias_factor", "cosine"), 0.0
-        ),
-        true_gradient=true_gradient,
+        se=dict.fromkeys(figures, 0.0),
+        true_gradient=truth,
+        **figures,
     )
 
 
-def is_symmetric(estimator: Estimator, tables: Tables, group_size: int, trials: int = 64) -> bool:
-    """Whether permuting the rollouts of a group only permutes the token weights, on random groups of these tables.
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0 else math.nan
 
-    With ``trials`` 64 times the prompts of a batch it shares its compiled program with ``is_separable``.
+
+def _enumerate(
+    estimator: Estimator, tables: ExactTables, listing: _Listing
+) -> tuple[Float[np.ndarray, "case param"], Float[np.ndarray, " case"]]:
+    """E[ghat] and E||ghat||^2 for every case of prompts, summed over all batches of picks."""
+    probs, scores = np.asarray(tables.probs), np.asarray(tables.scores)
+    rows, picks = listing.rows, listing.picks
+    means, seconds = np.zeros((len(rows), scores.shape[-1])), np.zeros(len(rows))
+    for start in range(0, len(rows) * len(picks), _CHUNK):
+        number = np.arange(start, min(start + _CHUNK, len(rows) * len(picks)))
+        case, pick = np.divmod(number, len(picks))
+        weights = _weigh((estimator,), tables.fields(rows[case], picks[pick]))[:, 0]
+        by_completion = _by_completion(weights, picks[pick], scores.shape[1])
+        chances = probs[rows[case][:, :, None], picks[pick]].prod((1, 2)) * listing.ways[pick]
+        for index in np.unique(case):
+            of_case = case == index
+            # [batch, prompt * completion * time] @ [prompt * completion * time, param]
+            gradients = by_completion[of_case] @ scores[rows[index]].reshape(-1, scores.shape[-1])
+            means[index] += chances[of_case] @ gradients
+            seconds[index] += chances[of_case] @ (gradients**2).sum(-1)
+    return means, seconds
+
+
+def _by_completion(
+    weights: Float[np.ndarray, "batch prompt group time"],
+    picks: Int[np.ndarray, "batch prompt group"],
+    num_completions: int,
+) -> Float[np.ndarray, "batch weight"]:
+    """Add up the weights of rollouts with the same completion: [batch, prompt * completion * time]."""
+    batches, prompts, group, time = weights.shape
+    total = np.zeros((batches, prompts, num_completions, time))
+    batch, prompt = np.ogrid[:batches, :prompts]
+    for member in range(group):  # one rollout of each group at a time: no completion comes twice
+        total[batch, prompt, picks[:, :, member]] += weights[:, :, member]
+    return total.reshape(batches, -1)
+
+
+def is_symmetric(estimator: Estimator, tables: ExactTables, group_size: int, trials: int = _TRIALS) -> bool:
+    """Return True if permuting the rollouts of a group only permutes the token weights, on random groups.
+
+    Args:
+        estimator: what is asked about.
+        tables: where its groups are drawn from.
+        group_size: rollouts of a group.
+        trials: how many groups.
     """
     rng = np.random.default_rng(0)
     num_prompts, num_completions = tables.probs.shape
     rows = rng.integers(num_prompts, size=(trials, 1))
     picks = rng.integers(num_completions, size=(trials, 1, group_size))
     order = rng.permuted(np.broadcast_to(np.arange(group_size), picks.shape), axis=-1)
-    plain = _weights(estimator, tables, rows, picks)
-    moved = _weights(estimator, tables, rows, np.take_along_axis(picks, order, -1))
-    return _close(np.take_along_axis(plain, order[..., None], 2), moved)
+    with double_precision():
+        plain = _weigh((estimator,), tables.fields(rows, picks))
+        moved = _weigh((estimator,), tables.fields(rows, np.take_along_axis(picks, order, -1)))
+    # [trial, estimator, prompt, group, time]: the weights of each place's rollout, before and after
+    return bool(close(np.take_along_axis(plain, order[:, None, ..., None], 3), moved, estimator_axis=1).all())
 
 
-def is_separable(estimator: Estimator, tables: Tables, prompts: int, group_size: int) -> bool:
-    """Whether a batch's objective is the mean of its prompts' own objectives, on random batches of these tables."""
+def splits_by_prompt(estimator: Estimator, tables: ExactTables, prompts: int, group_size: int) -> bool:
+    """Return True if the estimator ``is_separable`` on random batches of these tables.
+
+    Args:
+        estimator: what is asked about.
+        tables: where its batches are drawn from.
+        prompts: prompts of a batch.
+        group_size: rollouts of a prompt.
+    """
     rng = np.random.default_rng(1)
     num_prompts, num_completions = tables.probs.shape
-    rows = rng.integers(num_prompts, size=(64, prompts))
-    picks = rng.integers(num_completions, size=(64, prompts, group_size))
-    joint = _weights(estimator, tables, rows, picks)
-    alone = _weights(estimator, tables, rows.reshape(-1, 1), picks.reshape(-1, 1, group_size))
-    return _close(joint, alone.reshape(joint.shape) / prompts)
+    rows = rng.integers(num_prompts, size=(_TRIALS, prompts))
+    picks = rng.integers(num_completions, size=(_TRIALS, prompts, group_size))
+    with double_precision():
+        return bool(is_separable((estimator,), tables.fields(rows, picks), _weigh).all())
 
 
-def _close(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-12 * (1 + np.abs(a).max(initial=0))))
-
-
-def _weights(estimator: Estimator, tables: Tables, rows: np.ndarray, picks: np.ndarray) -> np.ndarray:
-    return np.asarray(batch_weights(estimator, tables, jnp.asarray(rows), jnp.asarray(picks)))
-
-
-@eqx.filter_jit
-def batch_weights(
-    estimator: Estimator,
-    tables: Tables,
-    rows: Int[Array, "batch prompt"],
-    picks: Int[Array, "batch prompt group"],
-) -> Float[Array, "batch prompt group time"]:
-    """Token weights of many batches, each given by prompt rows and support rows."""
-    return jax.vmap(lambda r, p: token_weights(estimator, *tables.batch(r, p)))(rows, picks)
-
-
-@eqx.filter_jit
-def _enumerate(
-    estimator: Estimator,
-    tables: Tables,
-    rows: Int[Array, "case prompt"],
-    picks: Int[Array, "chunk batch prompt group"],
-    ways: Float[Array, "chunk batch"],
-) -> tuple[Float[Array, "case param"], Float[Array, " case"]]:
-    """E[ghat] and E||ghat||^2 for every case of prompts, summed over all batches of picks."""
-    num_completions = tables.probs.shape[1]
-
-    def one_case(prompts: Int[Array, " prompt"]) -> tuple[Array, Array]:
-        def step(carry: tuple[Array, Array], chunk: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-            pick, way = chunk
-            weights = jax.vmap(lambda p: token_weights(estimator, *tables.batch(prompts, p)))(pick)
-            chosen = jax.nn.one_hot(pick, num_completions, dtype=weights.dtype)
-            by_completion = jnp.einsum("cqgt,cqgk->cqkt", weights, chosen)
-            gradients = jnp.einsum("cqkt,qktp->cp", by_completion, tables.scores[prompts])
-            probability = way * tables.probs[prompts[:, None], pick].prod((1, 2))
-            first = probability @ gradients
-            second = probability @ (gradients**2).sum(-1)
-            return (carry[0] + first, carry[1] + second), None
-
-        start = (jnp.zeros(tables.scores.shape[-1]), jnp.zeros(()))
-        return jax.lax.scan(step, start, (picks, ways))[0]
-
-    return jax.lax.map(one_case, rows)
+def _weigh(
+    estimators: tuple[Estimator, ...], fields: Fields
+) -> Float[np.ndarray, "batch estimator prompt group time"]:
+    """Compute ``batch_weights`` in chunks of one size: an estimator, a group size and a batch size have one program."""
+    batches = len(fields["rewards"])
+    parts = []
+    for start in range(0, batches, _CHUNK):
+        index = np.minimum(np.arange(start, start + _CHUNK), batches - 1)  # filled up with the last batch
+        parts.append(np.asarray(batch_weights(estimators, {n: x[index] for n, x in fields.items()})))
+    return np.concatenate(parts)[:batches]
 
 
 @lru_cache(maxsize=64)
 def _groups(num_completions: int, group_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """All ordered groups, [group, 1, member], each in one way."""
     picks = np.indices((num_completions,) * group_size, dtype=np.int32).reshape(group_size, -1).T
     return picks[:, None], np.ones(len(picks))
 
 
 @lru_cache(maxsize=64)
 def _multisets(num_completions: int, group_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """All unordered groups, [group, 1, member], each with its number of orders."""
     picks = np.array(
         list(itertools.combinations_with_replacement(range(num_completions), group_size)), np.int32
     )
     counts = (picks[:, :, None] == np.arange(num_completions)).sum(1)
     factorial = np.array([float(math.factorial(n)) for n in range(group_size + 1)])
     return picks[:, None], factorial[group_size] / factorial[counts].prod(-1)
-
-
-def _batches_of(picks: np.ndarray, ways: np.ndarray, prompts: int) -> tuple[np.ndarray, np.ndarray]:
-    """All batches of ``prompts`` groups from the list of single groups [M, 1, G]."""
-    if prompts == 1:
-        return picks, ways
-    index = np.indices((len(picks),) * prompts).reshape(prompts, -1).T
-    return picks[index, 0], ways[index].prod(-1)
-
-
-def _chunked(picks: np.ndarray, ways: np.ndarray) -> tuple[Array, Array]:
-    """Padded to whole chunks, the padding with no weight, so that one scan bounds the memory."""
-    chunk = min(_CHUNK, len(picks))
-    padding = -len(picks) % chunk
-    picks = np.concatenate([picks, np.repeat(picks[:1], padding, 0)])
-    ways = np.concatenate([ways, np.zeros(padding)])
-    return jnp.asarray(picks.reshape(-1, chunk, *picks.shape[1:])), jnp.asarray(ways.reshape(-1, chunk))

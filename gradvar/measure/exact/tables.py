@@ -1,7 +1,7 @@
-"""Where an estimator is measured: everything that can be listed about a finite policy on a finite task, computed once.
+"""``ExactTables``: everything that can be listed about a finite policy on a finite task, computed once.
 
-The tables do not depend on any estimator. Enumeration gathers from them; direct Monte Carlo takes its side information
-(critic, greedy rewards, best baseline) and the true gradient from them.
+The tables do not depend on any estimator. Enumeration gathers from them; direct Monte Carlo takes its baselines
+(critic, greedy rewards, best constant) and the true gradient from them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from gradvar.core.batch import PER_PROMPT, Batch
+from gradvar.core.precision import as_double, double_precision
 from gradvar.core.protocols import FinitePolicy, FiniteTask
 
 
-class Tables(eqx.Module):
+class ExactTables(eqx.Module):
     """Per prompt (Q, all prompts of the task, equally likely) and completion (K, the policy's support), T tokens.
 
     ``probs`` are those of the sampling policy; ``logp``, ``scores`` (the derivative of every token's log-probability,
@@ -44,15 +45,47 @@ class Tables(eqx.Module):
         """grad J, J the mean reward over prompts."""
         return self.gradients.mean(0)
 
-    def batch(
-        self, prompts: Int[Array, " prompt"], picks: Int[Array, "prompt group"]
-    ) -> tuple[Float[Array, "prompt group time"], Batch]:
-        """``(logp, batch)`` of the completions ``picks`` [Q, G] (rows of the support) of ``prompts`` [Q]."""
-        rows = prompts[:, None]
-        by_rollout = ("rewards", "logp_old", "logp_ref", "values", "score_squares")
-        arrays = {name: getattr(self, name)[rows, picks] for name in by_rollout}  # [prompt, group, ...]
-        arrays |= {name: getattr(self, name)[prompts] for name in PER_PROMPT}  # [prompt]
-        return self.logp[rows, picks], Batch.from_arrays(arrays | {"mask": self.mask[picks]})
+    def fields(
+        self, rows: Int[np.ndarray, "batch prompt"], picks: Int[np.ndarray, "batch prompt group"]
+    ) -> dict[str, np.ndarray]:
+        """``logp`` and the fields of ``Batch`` of many batches: completions ``picks`` (rows of the support) of prompts
+        ``rows``."""
+        both = rows[..., None], picks  # [batch, prompt, 1] and [batch, prompt, group]
+        arrays = {name: np.asarray(getattr(self, name)) for name in (*_PER_ROLLOUT, *_PER_PROMPT, "mask")}
+        return {
+            **{name: arrays[name][both] for name in _PER_ROLLOUT},
+            **{name: arrays[name][rows] for name in _PER_PROMPT},
+            "mask": arrays["mask"][picks],
+        }
+
+
+_PER_ROLLOUT = ("rewards", "logp", "logp_old", "logp_ref", "values", "score_squares")
+_PER_PROMPT = ("greedy_rewards", "baseline")
+
+
+def exact_tables(
+    policy: FinitePolicy,
+    params: PyTree,
+    task: FiniteTask,
+    old_params: PyTree | None = None,
+    ref_params: PyTree | None = None,
+) -> ExactTables:
+    """Make the tables that ``exact`` enumerates, in float64, to share between estimators and group sizes.
+
+    Args:
+        policy: one that lists its completions, by ``support()``.
+        params: the parameters that are differentiated.
+        task: one that lists its prompts, by ``all_prompts()``.
+        old_params: the parameters that sample; by default ``params``.
+        ref_params: the reference policy's parameters; by default ``old_params``.
+
+    Raises:
+        ValueError: where the completions or the prompts cannot be listed.
+    """
+    require_finite(policy, task)
+    with double_precision():
+        old, ref = (None if x is None else as_double(x) for x in (old_params, ref_params))
+        return tabulate(policy, as_double(params), task, old, ref)
 
 
 def require_finite(policy: object, task: object) -> None:
@@ -69,18 +102,24 @@ def require_finite(policy: object, task: object) -> None:
 
 
 def tabulate(
-    policy: FinitePolicy, params: PyTree, task: FiniteTask, old_params: PyTree, ref_params: PyTree
-) -> Tables:
-    """List everything about ``policy`` on ``task``: sampled under ``old_params``, differentiated at ``params``.
+    policy: FinitePolicy,
+    params: PyTree,
+    task: FiniteTask,
+    old_params: PyTree | None = None,
+    ref_params: PyTree | None = None,
+) -> ExactTables:
+    """Make the tables in the precision at hand; arguments as in ``exact_tables``.
 
-    The rewards are looked up outside the jitted part, so that tasks which differ only in their rewards share a trace.
+    The rewards are looked up outside the compiled part, so that tasks which differ only in their rewards share it.
     """
     prompts = task.all_prompts()
     num_prompts = jax.tree.leaves(prompts)[0].shape[0]
     support = policy.support()
     rewards = task.reward(prompts, jnp.broadcast_to(support, (num_prompts, *support.shape)))
-    greedy_rewards = task.reward(prompts, policy.greedy(old_params, prompts))[:, 0]
-    return _tabulate(policy, params, old_params, ref_params, prompts, rewards, greedy_rewards)
+    sampler = params if old_params is None else old_params
+    greedy_rewards = task.reward(prompts, policy.greedy(sampler, prompts))[:, 0]
+    reference = sampler if ref_params is None else ref_params
+    return _tabulate(policy, params, sampler, reference, prompts, rewards, greedy_rewards)
 
 
 @eqx.filter_jit
@@ -92,7 +131,7 @@ def _tabulate(
     prompts: Array,
     rewards: Float[Array, "prompt completion"],
     greedy_rewards: Float[Array, " prompt"],
-) -> Tables:
+) -> ExactTables:
     support = policy.support()
     completions = jnp.broadcast_to(support, (rewards.shape[0], *support.shape))
     mask = policy.mask(support)
@@ -106,9 +145,10 @@ def _tabulate(
 
     logp, logp_old, scores = logprobs(params), logprobs(old_params), scores_at(params)
     rewards, greedy_rewards = rewards.astype(logp.dtype), greedy_rewards.astype(logp.dtype)
-    probs, now = jnp.exp(logp_old.sum(-1)), jnp.exp(logp.sum(-1))
+    # [prompt, completion]: chances under the sampler and under the current policy, and the sampler's ||s||^2
+    probs, current_probs = jnp.exp(logp_old.sum(-1)), jnp.exp(logp.sum(-1))
     norms = (scores_at(old_params).sum(2) ** 2).sum(-1)
-    return Tables(
+    return ExactTables(
         probs=probs,
         rewards=rewards,
         mask=mask,
@@ -120,7 +160,7 @@ def _tabulate(
         baseline=(probs * norms * rewards).sum(-1) / (probs * norms).sum(-1),
         score_squares=norms,
         scores=scores,
-        gradients=jnp.einsum("qk,qk,qkp->qp", now, rewards, scores.sum(2)),
+        gradients=jnp.einsum("qk,qk,qkp->qp", current_probs, rewards, scores.sum(2)),
     )
 
 
@@ -131,7 +171,8 @@ def state_values(
     rewards: Float[Array, "prompt completion"],
 ) -> Float[Array, "prompt completion time"]:
     """The expected reward given the tokens before t, for every completion: the exact critic."""
+    # [completion, completion, time]: two completions have the same token at t; then, the same tokens before t
     same = jnp.logical_or(support[:, None] == support[None], ~mask[:, None])
     before = jnp.concatenate([jnp.ones_like(same[..., :1]), jnp.cumprod(same, -1)[..., :-1].astype(bool)], -1)
-    weight = probs[:, None, :, None] * before[None]
+    weight = probs[:, None, :, None] * before[None]  # [prompt, completion, completion, time]
     return (weight * rewards[:, None, :, None]).sum(2) / weight.sum(2)
