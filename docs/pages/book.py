@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gradvar.cli.prove import select
+from gradvar.report.book import index, section
 from gradvar.symbolic import load
-from gradvar.symbolic.book import index, section
 from gradvar.symbolic.claims.claim import ClaimReport
 from gradvar.symbolic.claims.run import verify_all
 

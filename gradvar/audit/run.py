@@ -82,7 +82,7 @@ class Audit:
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            "files": self.files, "layouts": self.layouts, "notes": list(self.notes), "rows": self.rows,
+            "kind": "audit", "files": self.files, "layouts": self.layouts, "notes": list(self.notes), "rows": self.rows,
             "malformed": self.faults.as_json(), "success": vars(self.rule),
             "estimator": self.estimator, "estimator_source": self.source,
             "overall": self.overall.as_json(), "steps": [s.as_json() for s in self.steps],

@@ -7,10 +7,9 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from gradvar.files.paths import check_file
 from gradvar.files.tables import write_json
 from gradvar.report.citations import estimators
-from gradvar.studies.config import ListConfig
+from gradvar.studies.config import ListConfig, check_file
 
 
 def run(config: ListConfig) -> int:

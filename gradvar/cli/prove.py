@@ -77,6 +77,7 @@ def _console() -> Console:
 
 
 def _claims(config: Prove) -> int:
+    from gradvar.symbolic.claims.findings import findings
     from gradvar.symbolic.claims.ledger import load, proofs_folder
 
     if config.jobs < 1:
@@ -93,7 +94,8 @@ def _claims(config: Prove) -> int:
         for line in details(report, everything=config.verbose):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(tally(reports), markup=False, highlight=False)
-    _write(config, [report.as_dict() for report in reports], reports)
+    content = [report.as_dict() for report in reports]
+    _write(config, {"kind": "proof", "findings": findings(content), "claims": content}, reports)
     failed = [report.claim.id for report in reports if not report.holds]
     if failed:
         console.print(
@@ -229,17 +231,16 @@ def _unusable(target: str, error: Exception) -> str:
 
 
 def _write(config: Prove, data: Any, reports: list[ClaimReport] | None) -> None:
-    from gradvar.files.atomic import write_file
-    from gradvar.files.tables import write_json
+    from gradvar.files.tables import write_json, write_whole
 
     if config.json is not None:
         write_json(config.json, data)
     if config.html is not None:
-        from gradvar.symbolic.book import book
+        from gradvar.report.book import book
 
         page = book(reports or [])
 
         def write(path: Path) -> None:
             path.write_text(page, encoding="utf-8")
 
-        write_file(config.html, write)
+        write_whole(config.html, write)

@@ -32,21 +32,20 @@ class Report:
 
 def run(config: Report) -> int:
     """Write the report; the exit code."""
-    from gradvar.files.paths import check_file
+    from gradvar.studies.config import check_file
 
     place = config.folder
     out = config.out or (place.parent if place.is_file() else place) / "report.html"
     for name, file in (("out", out), ("json", config.json)):
         if file is not None and place.exists():
             check_file(file, name)
-    from gradvar.files.atomic import write_file
-    from gradvar.files.tables import write_json
-    from gradvar.report.page import page, plain
+    from gradvar.files.tables import write_json, write_whole
+    from gradvar.report.page import page, printable
     from gradvar.report.read import read
 
     sections, lines = read(place)
     for line in lines:
-        print(f"gradvar report: {plain(line)}; left out", file=sys.stderr)
+        print(f"gradvar report: {printable(line)}; left out", file=sys.stderr)
     if not sections:
         raise ValueError(
             f"folder: {place} holds no result; give a folder with what measure, train, prove, check or advise wrote "
@@ -55,15 +54,15 @@ def run(config: Report) -> int:
     title = config.title or f"Results of {place.resolve().stem if place.is_file() else place.resolve().name}"
     made = f"{datetime.datetime.now(datetime.UTC):%d %B %Y, %H:%M} UTC"
     html = page(title, sections, lines, made)
-    write_file(out, lambda path: path.write_text(html, encoding="utf-8"))
+    write_whole(out, lambda path: path.write_text(html, encoding="utf-8"))
     for section in sections:
-        print(plain(f"{section.file}: {section.title}"))
+        print(printable(f"{section.file}: {section.title}"))
         for finding in section.findings[:3]:
-            print(f"  {plain(finding)}")
+            print(f"  {printable(finding)}")
     print(f"Written to {out}")
     if config.json is not None:
         content = [
-            {"file": s.file, "kind": s.kind, "title": s.title, "findings": [plain(f) for f in s.findings]}
+            {"file": s.file, "kind": s.kind, "title": s.title, "findings": [printable(f) for f in s.findings]}
             for s in sections
         ]
         write_json(config.json, {"sections": content, "left_out": lines})

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from gradvar.plot.rows import number
 from gradvar.plot.style import axes_of, bars, colour, faint, group_sizes, legend, look, value_scale
+from gradvar.studies.rows import number
 
 
 def cost(advice: Any, *, ax: Axes | None = None) -> Axes:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from gradvar.plot.rows import Series, choose, column, number, series
 from gradvar.plot.style import (
     SIZE,
     axes_of,
@@ -24,6 +23,7 @@ from gradvar.plot.style import (
     name,
     value_scale,
 )
+from gradvar.studies.rows import Series, choose, column, number, series
 
 LABELS: Mapping[str, str] = {
     "trace_cov": "tr Cov of the batch gradient\n(reward² per parameter²)",

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from gradvar.plot.rows import number
 from gradvar.plot.style import axes_of, bars, group_sizes, legend, look
+from gradvar.studies.rows import number
 
 _SHARES: Mapping[str, str] = {"equal": "equal rewards", "solved": "all solved", "hopeless": "none solved"}
 

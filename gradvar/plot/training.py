@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from gradvar.plot.rows import column, number
 from gradvar.plot.style import SIZE, axes_of, bars, faint, legend, look, name
+from gradvar.studies.rows import column, number
 
 COUNTED: Mapping[str, str] = {
     "steps": "training (optimiser steps)",

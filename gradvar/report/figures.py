@@ -10,8 +10,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gradvar import plot
-from gradvar.files.atomic import write_file
-from gradvar.plot.rows import panels
+from gradvar.files.tables import write_whole
+from gradvar.studies.rows import panels
 from gradvar.studies.study import Study, variants
 
 _BARS = "(bars are 95 % intervals; points without one are exact)"
@@ -31,7 +31,7 @@ def save_figures(study: Study, folder: Path) -> list[Path]:
             figure = draw(study)
             for suffix in ("svg", "png"):
                 path = folder / f"{name}.{suffix}"
-                write_file(path, partial(figure.savefig, format=suffix, dpi=150))
+                write_whole(path, partial(figure.savefig, format=suffix, dpi=150))
                 written.append(path)
     return written
 

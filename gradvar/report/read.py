@@ -5,81 +5,54 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gradvar.report import advised, audited, checked, generic, measured, trained
+from gradvar.report import sections
+from gradvar.report.measured import measurement
 from gradvar.report.page import Section
+from gradvar.report.trained import training
 
+KINDS: Mapping[str, Callable[[Mapping[str, Any]], Section]] = {
+    "measurement": measurement,
+    "training": training,
+    "advice": sections.advice,
+    "audit": sections.audit,
+    "proof": sections.proof,
+    "analysis": sections.analysis,
+    "check": sections.check,
+}
 _LARGEST = 256 * 2**20  # bytes
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a file may be: how it is recognised, and what makes a section of it."""
-
-    name: str
-    fits: Callable[[Any], bool]
-    section: Callable[[Any], Section | None]
-
-
-KINDS = (
-    Kind("an experiment", lambda c: _rows(c, "rows", "arm") and "curves" in c, trained.section),
-    Kind(
-        "a measurement",
-        lambda c: _rows(c, "rows", "figure", "estimator", "group_size", "value"),
-        measured.section,
-    ),
-    Kind(
-        "a measurement",
-        lambda c: _rows({"": c}, "", "figure", "estimator", "group_size", "value"),
-        measured.section,
-    ),
-    Kind(
-        "advice",
-        lambda c: _rows(c, "curve", "group_size") and "sentences" in c and "best" in c,
-        advised.section,
-    ),
-    Kind(
-        "an audit",
-        lambda c: _rows(c, "steps", "equal") and _rows(c, "group_sizes", "group_size"),
-        audited.section,
-    ),
-    Kind("a proof run", lambda c: _rows({"": c}, "", "id", "verdict", "statement"), checked.proofs),
-    Kind(
-        "an objective's analysis", lambda c: _rows(c, "laws", "verdict") and "target" in c, checked.analysis
-    ),
-    Kind("a check", lambda c: _rows(c, "laws", "status") and "target" in c, checked.check),
-)
-
-
 def read(place: Path) -> tuple[list[Section], list[str]]:
-    """A section for every result in a folder (or for one file), and a line for every file that is left out.
+    """Read every result in a folder, or one file.
 
     Looks at ``*.json`` in the folder and in the folders in it; in those, what is no result is passed over in silence.
-    Raises ``ValueError`` where there is no such place.
+    Raises ``ValueError`` if there is no such place. Returns a section for each result, and a line for each file that is
+    left out.
     """
     if not place.exists():
         raise ValueError(f"folder: {place} does not exist; give a folder of results, or a JSON file")
     files = [place] if place.is_file() else [*sorted(place.glob("*.json")), *sorted(place.glob("*/*.json"))]
-    sections, lines, seen = [], [], set[str]()
+    results, lines, digests = [], [], set[str]()
     for file in files:
         name = str(file.name if place.is_file() else file.relative_to(place))
         try:
             raw = _bytes(file)
-            mark = hashlib.sha256(raw).hexdigest()
-            if mark in seen:  # gradvar measure --json beside --out: the same twice
+            digest = hashlib.sha256(raw).hexdigest()
+            if digest in digests:  # the same twice, such as gradvar measure --json with --out
                 continue
-            seen.add(mark)
-            found = _section(raw)
-            sections.append(replace(found, file=name, title=found.title or file.stem))
+            digests.add(digest)
+            section = _section(_parsed(raw))
+            results.append(replace(section, file=name, title=section.title or file.stem))
         except _Unknown as error:
             if file.parent == place or place.is_file():
                 lines.append(f"{name}: {error}")
         except (OSError, ValueError) as error:
             lines.append(f"{name}: {' '.join(str(error).split())}")
-    return sections, lines
+    return results, lines
 
 
 class _Unknown(ValueError):
@@ -98,26 +71,6 @@ def _bytes(file: Path) -> bytes:
         raise ValueError(f"cannot be read ({error.strerror})") from None
 
 
-def _section(raw: bytes) -> Section:
-    content = _parsed(raw)
-    for kind in KINDS:
-        if kind.fits(content):
-            return _made(kind, content)
-    if isinstance(content, Mapping | list) and (
-        found := _made(Kind("results", bool, generic.section), content)
-    ):
-        return found
-    raise _Unknown("is JSON of no kind that gradvar writes, with no findings and no rows in it")
-
-
-def _made(kind: Kind, content: Any) -> Any:
-    try:
-        return kind.section(content)
-    except Exception as error:  # whatever a damaged file holds, it is the file that is to be named
-        said = " ".join(str(error).split())[:200]
-        raise ValueError(f"looks like {kind.name}, but is damaged ({type(error).__name__}: {said})") from None
-
-
 def _parsed(raw: bytes) -> Any:
     try:
         return json.loads(raw.decode("utf-8-sig"))
@@ -129,12 +82,14 @@ def _parsed(raw: bytes) -> Any:
         raise ValueError("is nested too deeply to be a result") from None
 
 
-def _rows(content: Any, name: str, *columns: str) -> bool:
-    """Whether ``content[name]`` is a list whose first row has these columns."""
-    rows = content.get(name) if isinstance(content, Mapping) else None
-    return (
-        isinstance(rows, list)
-        and bool(rows)
-        and isinstance(rows[0], Mapping)
-        and set(columns) <= set(rows[0])
-    )
+def _section(content: Any) -> Section:
+    kind = content.get("kind") if isinstance(content, Mapping) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise _Unknown(f"its 'kind' is none of {', '.join(KINDS)}, so gradvar did not write it as a result")
+    try:
+        return KINDS[kind](content)
+    except Exception as error:  # whatever a damaged file holds, it is the file that is to be named
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"says it is of kind {kind}, but is damaged ({type(error).__name__}: {reason})"
+        ) from None

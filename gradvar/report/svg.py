@@ -11,19 +11,20 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from gradvar.plot.style import COLOURS, FAINT, INK, figure_of, settings
-from gradvar.report.html import Markup, Picture
+from gradvar.report.html import Picture
 
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "http://www.w3.org/1999/xlink"
-# What the page calls the colours; see ``assets.STYLE``.
+# What the page calls the colours; see ``templates/style.css``.
 VARIABLES = {
     **{shade: f"var(--c{k})" for k, shade in enumerate(COLOURS["light"])},
     INK["light"]: "var(--ink)",
@@ -81,8 +82,3 @@ def _own(name: str, value: str, mark: str) -> str:
     if name == f"{{{_LINK}}}href":
         return value.replace("#", f"#{mark}", 1)
     return _SHADE.sub(lambda m: VARIABLES[m[0]], value.replace("url(#", f"url(#{mark}"))
-
-
-def variables(ground: Any) -> Iterator[str]:
-    """The page's definitions of the colours on one ground."""
-    return (f"--c{k}: {shade};" for k, shade in enumerate(COLOURS[ground]))

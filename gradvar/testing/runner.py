@@ -102,7 +102,23 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, as ``gradvar check --json`` writes it."""
-        return {"target": self.target, "ok": self.ok, "laws": [r.as_json() for r in self.results]}
+        return {
+            "kind": "check",
+            "findings": self.findings(),
+            "target": self.target,
+            "ok": self.ok,
+            "laws": [r.as_json() for r in self.results],
+        }
+
+    def findings(self) -> list[str]:
+        """Return what the check shows, in sentences."""
+        failing = [r for r in self.results if r.status == FAILS]
+        count = f"{len(failing)} of {len(self.results)} law{'s' * (len(self.results) != 1)} fail"
+        return [
+            f"{'Passes' if self.ok else 'Does not pass'}: {count}.",
+            *(f"Not as declared: {r.name} {r.status}." for r in self.results if not r.as_declared),
+            *(f"fails {r.name}: {r.why or NAMES.get(r.name, '')}" for r in failing),
+        ]
 
     def to_json(self) -> str:
         """The same as text; NaN and infinities are written as strings."""

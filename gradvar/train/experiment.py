@@ -15,7 +15,6 @@ import jax
 import numpy as np
 
 from gradvar.core.progress import Monitor, Silent
-from gradvar.files.atomic import Lock
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json
 from gradvar.policies import Transformer
@@ -23,6 +22,8 @@ from gradvar.stats.bootstrap import PairedComparison, bootstrap, compare, interq
 from gradvar.stats.intervals import Interval
 from gradvar.tasks import Countdown, ModularAddition, PartialAddition, Sorting, Verification
 from gradvar.train import arms as catalogue_of_arms
+from gradvar.train.checkpoint import Lock
+from gradvar.train.findings import findings
 from gradvar.train.gradient_noise import Probe, rank_correlation
 from gradvar.train.held_out import Training
 from gradvar.train.loop import Run, train
@@ -141,8 +142,7 @@ class Experiment:
     def as_json(self) -> dict[str, Any]:
         """Everything but the parameters, as plain values."""
         warm = self.start
-        return {
-            "kind": "training",
+        content = {
             "provenance": provenance(self.config.as_dict()),
             "config": self.config.as_dict(),
             "warm_start": {
@@ -156,6 +156,7 @@ class Experiment:
             "profiles": self.profiles(),
             "curves": self.curve_rows(),
         }  # fmt: skip
+        return {"kind": "training", "findings": findings(content), **content}
 
 
 def experiment(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gradvar.report.book import book
 from gradvar.symbolic import load, verify
-from gradvar.symbolic.book import book
 from gradvar.symbolic.claims.formula import text_to_html
 
 FOLDER = Path(__file__).parents[2] / "proofs"

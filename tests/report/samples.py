@@ -2,7 +2,10 @@
 
 import numpy as np
 
-_WARNING = {"severity": "warning", "text": "W"}
+from gradvar.studies.findings import findings as findings_of_rows
+from gradvar.symbolic.claims.findings import findings as findings_of_claims
+from gradvar.train.findings import findings as findings_of_arms
+
 HOSTILE = '<script>alert("x")</script> & $\\frac$ _"\'</svg>'
 
 
@@ -48,7 +51,11 @@ def provenance(**config):
 
 
 def measurement(**settings):
-    return {"provenance": provenance(), "success": {"tabular, binary": 0.4}, "rows": rows(**settings)}
+    measured = rows(**settings)
+    return {
+        "kind": "measurement", "findings": findings_of_rows(measured), "provenance": provenance(),
+        "success": {"tabular, binary": 0.4}, "rows": measured,
+    }  # fmt: skip
 
 
 def experiment(arms=("grpo-2", "grpo-16", "rloo-2"), seeds=6, evaluations=5):
@@ -73,13 +80,15 @@ def experiment(arms=("grpo-2", "grpo-16", "rloo-2"), seeds=6, evaluations=5):
         }
         for arm in arms
     ]  # fmt: skip
-    return {
-        "provenance": provenance(), "config": {"task": "addition", "seeds": seeds, "reference": arms[0],
-                                               "equal": "rollouts_per_step"},
+    content = {
+        "kind": "training", "provenance": provenance(),
+        "config": {"task": "addition", "seeds": seeds, "reference": arms[0],
+                   "equal": "rollouts_per_step"},
         "warm_start": {"success": 0.29, "standard_error": 0.014},
         "plans": [{"arm": {"name": arm, "estimator": "grpo", "phases": []}} for arm in arms],
         "rows": table, "mechanism": {}, "curves": curves,
     }  # fmt: skip
+    return {**content, "findings": findings_of_arms(content)}
 
 
 def advice(upper=5.0):
@@ -88,8 +97,9 @@ def advice(upper=5.0):
         for g, c in ((2, 1.4), (4, 1.0), (8, 1.2), (16, 1.9))
     ]
     return {
+        "kind": "advice", "findings": ["Best of the group sizes asked for: G=4."],
         "best": 4, "optimum": {"value": 4.5, "se": 0.1, "low": 4.2, "high": upper, "dof": 9}, "curve": curve,
-        "prompts": 200, "rollouts": 32, "sentences": ["Best of the group sizes asked for: G=4."],
+        "prompts": 200, "rollouts": 32,
     }  # fmt: skip
 
 
@@ -97,7 +107,7 @@ def proofs():
     common = {"source": "2402.03300v2, Section 4", "hypotheses": ["$p < 1$"], "scope": "every G", "seconds": 0.5,
               "routes": ["sympy"], "steps": [{"name": "Sum", "route": "sympy", "shows": r"$\sum_i a_i = 0$"}],
               "sabotages": ["a sign"], "counterexample": [{"text": "p = 1/2"}]}  # fmt: skip
-    return [
+    claims = [
         {**common, "id": "X1", "title": "Sums", "statement": "$a = b$", "verdict": "proved", "holds": True,
          "finding": "", "errors": []},
         {**common, "id": "X2", "title": "Bias", "statement": "$a < b$", "verdict": "refuted", "holds": True,
@@ -105,11 +115,14 @@ def proofs():
         {**common, "id": "X3", "title": "Broken", "statement": "odd $ dollar", "verdict": "proved", "holds": False,
          "finding": "", "errors": ["the step 'Sum' raised"]},
     ]  # fmt: skip
+    return {"kind": "proof", "findings": findings_of_claims(claims), "claims": claims}
 
 
 def check():
     return {
-        "target": "trainer.py:mine", "ok": False,
+        "kind": "check", "target": "trainer.py:mine", "ok": False,
+        "findings": ["Does not pass: 1 of 2 laws fail.", "Not as declared: finite fails.",
+                     "fails finite: [1] -> [nan]"],
         "laws": [
             {"name": "zero_sum", "status": "holds", "declared": None, "example": None, "why": ""},
             {"name": "finite", "status": "fails", "declared": True, "why": "[1] -> [nan]",
@@ -137,6 +150,8 @@ def analysis():
     ]
     regions = [{"conditions": ["r1 > r2"], "token_weights": ["1/2", "-1/2"]}]
     return {
+        "kind": "analysis",
+        "findings": ["mine.py:objective: 1 of 2 laws are not refuted.", "Refuted: |A| <= 1 r"],
         "target": "mine.py:objective",
         "regions": regions,
         "prompt_weight": {"2": "1"},
@@ -155,19 +170,10 @@ def audit(findings=()):
         "relative_cost": 0.9,
     }
     return {
-        "files": 1, "notes": [], "rows": 256, "estimator": "grpo", "overall": {"step": None, **share},
+        "kind": "audit", "files": 1, "notes": [], "rows": 256, "estimator": "grpo", "overall": {"step": None, **share},
         "steps": steps, "group_sizes": [*sizes, beyond], "findings": list(findings),
         "histogram": [{"name": "0 %", "groups": 16, "share": _of(0.13), "pull": None}],
         "advice": ["23.3 % of groups have equal rewards."],
-    }  # fmt: skip
-
-
-def listed():
-    """A file of no kind that the house writes, with findings and rows all the same."""
-    return {
-        "title": "A list", "findings": ["37 % of groups have no signal.", _WARNING],
-        "parts": [{"step": s, "informative": _of(0.5 + 0.1 * s), "wide": [1, 0.12345678]} for s in range(3)],
-        "provenance": {"date": "2026-01-02"},
     }  # fmt: skip
 
 
@@ -175,7 +181,7 @@ def every():
     """All kinds by file name."""
     return {
         "measurement": measurement(), "experiment": experiment(), "advice": advice(), "proofs": proofs(),
-        "check": check(), "analysis": analysis(), "audit": audit(), "listed": listed(),
+        "check": check(), "analysis": analysis(), "audit": audit(),
     }  # fmt: skip
 
 

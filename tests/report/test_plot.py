@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import gradvar as gv
-from gradvar.plot.rows import tidy
 from gradvar.plot.style import COLOURS, PAPER, colour, figure_of, ground_of
 from gradvar.plot.training import wilson
+from gradvar.studies.rows import tidy
 
 from . import samples
 

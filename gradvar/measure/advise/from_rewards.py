@@ -58,7 +58,9 @@ class RewardAdvice:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**vars(self), "curve": [vars(p) for p in self.curve], "sentences": list(self.sentences)}
+        figures = {name: value for name, value in vars(self).items() if name != "sentences"}
+        findings = list(self.sentences)
+        return {"kind": "advice", "findings": findings, **figures, "curve": [vars(p) for p in self.curve]}
 
 
 def advise_rewards(

@@ -77,10 +77,10 @@ class Advice:
         points = [{**vars(p), "variance": vars(p.variance), "cost": vars(p.cost)} for p in self.curve]
         splits = [{"rule": s.rule, "sizes": s.sizes.tolist(), "gain": vars(s.gain)} for s in self.splits]
         return {
+            "kind": "advice", "findings": list(self.sentences),
             "best": self.best, "on_policy": self.on_policy, "prompts": self.prompts,
             "rollouts": self.rollouts,
             "optimum": vars(self.optimum), "curve": points, "splits": splits,
-            "sentences": list(self.sentences),
         }  # fmt: skip
 
 

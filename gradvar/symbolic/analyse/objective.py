@@ -61,6 +61,8 @@ class Analysis:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {
+            "kind": "analysis",
+            "findings": self.findings(),
             "target": self.target,
             "regions": [
                 {"conditions": [str(c) for c in r.conditions], "token_weights": [str(w) for w in pair(r)]}
@@ -79,6 +81,17 @@ class Analysis:
             ],
             "notes": list(self.notes),
         }
+
+    def findings(self) -> list[str]:
+        """Return what the analysis shows, in sentences."""
+        refuted = [law for law in self.laws if law.verdict == "refuted"]
+        one = len(self.laws) == 1
+        count = f"{len(self.laws) - len(refuted)} of {len(self.laws)} {'law is' if one else 'laws are'}"
+        return [
+            f"{self.target}: {count} not refuted.",
+            *(f"Refuted: {law.statement} {law.note}".strip() for law in refuted),
+            *self.notes,
+        ]
 
 
 def load_objective(target: str) -> Objective:

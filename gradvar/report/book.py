@@ -1,0 +1,105 @@
+"""The book of theorems: one page, no network, every formula as MathML. Its parts are pages of the site too."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import sympy as sp
+from markupsafe import Markup
+
+from gradvar.report.html import macro, render
+from gradvar.symbolic.claims.claim import ClaimReport, Exhibit, Outcome, ProofStep
+
+TITLE = "Claims about group-relative policy gradients, checked"
+_LONGEST_REASON = 240
+
+
+def book(reports: Sequence[ClaimReport], title: str = TITLE) -> str:
+    """Set all claims as one HTML page."""
+    claims = [_view(report) for report in reports]
+    counts = Counter(claim["verdict"] for claim in claims)
+    tally = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return render("book.html.j2", title=title, tally=tally, claims=claims)
+
+
+def index(reports: Sequence[ClaimReport], address: str = "#{}") -> Markup:
+    """Set the claims as a table; ``address`` leads to a claim's section, with its id for the braces."""
+    return macro("claim.html.j2", "index")([_view(report) for report in reports], address)
+
+
+def section(report: ClaimReport, *, level: int = 2) -> Markup:
+    """Set a claim with its checks and their evidence, under a heading of this level."""
+    return macro("claim.html.j2", "claim")(_view(report), level)
+
+
+def _view(report: ClaimReport) -> dict[str, Any]:
+    """A claim and how its checks went, as the template reads it."""
+    claim = report.claim
+    outcomes = {(outcome.kind, outcome.name): outcome for outcome in report.outcomes}
+    return {
+        "id": claim.id,
+        "title": claim.title,
+        "source": str(claim.source),
+        "ours": claim.ours,
+        "verdict": claim.verdict if report.holds else "fails",
+        "scope": claim.scope,
+        "statement": claim.statement,
+        "hypotheses": claim.hypotheses,
+        "finding": claim.finding,
+        "routes": report.routes,
+        "seconds": report.seconds,
+        "steps": [_step(step, outcomes["step", step.name]) for step in claim.steps],
+        "counterexamples": [
+            {
+                "text": example.text,
+                "numbers": ", ".join(f"{name} = {value}" for name, value in example.numbers.items()),
+                **_result(outcomes["counterexample", example.text]),
+            }
+            for example in claim.counterexamples
+        ],
+        "sabotages": [
+            _sabotage(sabotage.name, outcomes["sabotage", sabotage.name]) for sabotage in claim.sabotages
+        ],
+        "missing": report.complaints,
+    }
+
+
+def _step(step: ProofStep, outcome: Outcome) -> dict[str, Any]:
+    exhibited = isinstance(outcome.evidence, Exhibit) and outcome.evidence.code
+    return {
+        "name": step.name,
+        "shows": step.shows,
+        "route": step.route,
+        "check": textwrap.dedent(inspect.getsource(step.check)),
+        # A formula that was read from code, unless the step exhibits its code already.
+        "traced": outcome.traced if step.route == "traced code" and not exhibited else None,
+        **_result(outcome),
+    }
+
+
+def _sabotage(name: str, outcome: Outcome) -> dict[str, Any]:
+    """A false statement with the check's reason to reject it."""
+    reason = str(outcome.evidence or "") if outcome.holds else ""
+    short = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} ..."
+    return {"name": name, "reason": short, "error": "" if outcome.holds else outcome.error}
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "error": "" if outcome.holds else outcome.error or "no reason given",
+        "evidence": _evidence(outcome.evidence),
+    }
+
+
+def _evidence(evidence: Any) -> dict[str, Any]:
+    """Evidence as formula, code, table and text."""
+    shown: dict[str, Any] = {"formula": "", "code": "", "table": (), "text": ""}
+    if isinstance(evidence, Exhibit):
+        return shown | vars(evidence)
+    if isinstance(evidence, sp.Basic):
+        return shown | {"formula": sp.latex(evidence)}
+    return shown if evidence is None else shown | {"text": str(evidence)}

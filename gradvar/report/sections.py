@@ -1,0 +1,234 @@
+"""Each kind of result as a section of the report: its findings as its file states them, its figures and its tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from gradvar import plot
+from gradvar.report.html import Table, formulas, macro, text_with_class
+from gradvar.report.page import Section, stated_findings
+from gradvar.report.svg import drawn
+from gradvar.stats.intervals import Interval
+from gradvar.stats.text import number_text
+from gradvar.studies.rows import number
+from gradvar.testing.names import LAWS
+
+Content = Mapping[str, Any]
+_MOST_ROWS = 2000  # of a table of an audit
+
+
+def advice(content: Content) -> Section:
+    """What ``gradvar advise`` wrote: the cost of group sizes, and the comparison of estimators if there is one."""
+    rivals = content.get("estimators") or []
+    prompts, rollouts = content.get("prompts", "?"), content.get("rollouts", "?")
+    points = [
+        [
+            point["group_size"],
+            _interval(point.get("cost", point.get("relative_cost"))),
+            _interval(point.get("variance")),
+            number(point.get("informative")),
+        ]
+        for point in content["curve"]
+    ]
+    if not any("variance" in point for point in content["curve"]):
+        points = [[size, cost, None, share] for size, cost, _, share in points]
+    schemes = [
+        [
+            rival["scheme"],
+            rival["group_size"],
+            *map(number, rival["weights"]),
+            _interval(rival["cosine"]),
+            _interval(rival["cost"]),
+        ]
+        for rival in rivals
+    ]
+    columns = "estimator", "G", "least weight", "largest weight", "cosine with ∇J", "cost of equal progress"
+    tables = [
+        Table(
+            "Group sizes; brackets are 95 % intervals",
+            ["G", "cost of equal variance", "variance", "share of informative groups"],
+            points,
+        )
+    ]
+    if schemes:
+        caption = "Estimators by the four-number law; brackets are 95 % intervals"
+        tables.append(Table(caption, columns, schemes))
+    words = f"Cost of equal variance by group size, from {prompts} prompts of {rollouts} rollouts."
+    return Section(
+        title=f"Best group size: G = {content['best']}",
+        kind="Advice",
+        findings=stated_findings(content),
+        figures=[drawn(plot.cost, content, caption=words)],
+        tables=tables,
+        estimators=list(dict.fromkeys(str(rival["scheme"]) for rival in rivals)),
+    )
+
+
+def proof(content: Content) -> Section:
+    """What ``gradvar prove`` wrote: every claim's verdict, steps and counterexamples."""
+    claims: Sequence[Content] = content["claims"]
+    rows = [
+        [
+            claim["id"],
+            formulas(claim["title"]),
+            claim.get("source", ""),
+            _badge(claim["verdict"] if claim["holds"] else "fails"),
+            ", ".join(claim.get("routes", [])),
+            claim.get("seconds"),
+        ]
+        for claim in claims
+    ]
+    return Section(
+        title=f"{_count(len(claims), 'claim')} checked",
+        kind="Proof run",
+        findings=stated_findings(content),
+        tables=[
+            Table("Claims and verdicts", ["claim", "title", "source", "verdict", "routes", "seconds"], rows)
+        ],
+        more={f"{claim['id']}: statement, steps and counterexamples": _claim(claim) for claim in claims},
+        sources=[str(claim.get("source", "")) for claim in claims],
+        latex=True,
+    )
+
+
+def analysis(content: Content) -> Section:
+    """What ``gradvar prove FILE:OBJECTIVE`` wrote: laws of a user's objective, and its regions."""
+    laws = [
+        [law["name"], law["statement"], _badge(law["verdict"]), law.get("note") or ""]
+        for law in content["laws"]
+    ]
+    regions = [
+        [" and ".join(map(str, region["conditions"])) or "everywhere", *map(str, region["token_weights"])]
+        for region in content.get("regions", [])
+    ]
+    tables = [Table("Laws", ["law", "statement", "verdict", "note"], laws)]
+    if regions and len({len(row) for row in regions}) == 1:
+        columns = ["region", *(f"weight of rollout {k}" for k in range(1, len(regions[0])))]
+        tables.append(Table("Regions, and the tokens' weights in them", columns, regions))
+    return Section(
+        str(content["target"]), "Analysis of an objective", stated_findings(content), tables=tables
+    )
+
+
+def check(content: Content) -> Section:
+    """What ``gradvar check`` wrote: laws that hold and that fail, with the counterexamples."""
+    declared = {None: "", True: "holds", False: "fails"}
+    rows = [
+        [
+            law["name"],
+            _badge(law["status"]),
+            text_with_class("long", LAWS.get(law["name"], "")),
+            text_with_class("long", law.get("why") or ""),
+            declared.get(law.get("declared"), str(law.get("declared"))),
+        ]
+        for law in content["laws"]
+    ]
+    return Section(
+        title=str(content["target"]),
+        kind="Check of an advantage function or loss",
+        findings=stated_findings(content),
+        tables=[Table("Laws", ["law", "status", "what it says", "what was seen", "declared"], rows)],
+        more={
+            f"{law['name']}: reproduce": Markup('<pre tabindex="0">{}</pre>').format(
+                law["example"]["reproduce"]
+            )
+            for law in content["laws"]
+            if law["status"] == "fails" and law.get("example") and law["example"].get("reproduce")
+        },
+    )
+
+
+def audit(content: Content) -> Section:
+    """What ``gradvar audit`` wrote: what is suspicious, its advice, and the shares of equal groups."""
+    suspicions = [f"Suspicious: {finding['sentence']}" for finding in content["findings"]]
+    calm = ["Nothing suspicious in how rollouts are grouped and rewarded."]
+    sizes = content["group_sizes"]
+    figures = []
+    if len(content["steps"]) > 1:
+        words = "Groups with equal rewards, which teach a group estimator nothing, along the training."
+        figures.append(drawn(plot.equal_groups, content, caption=words))
+    if any(math.isfinite(_interval(size["informative"]).value) for size in sizes):
+        words = "Groups with different rewards, had groups been of other sizes."
+        figures.append(drawn(plot.informative, content, caption=words))
+    return Section(
+        title=f"Audit of {number(content['rows']):,.0f} rollouts",
+        kind="Audit",
+        findings=[*(suspicions or calm), *map(str, [*content.get("advice", []), *content.get("notes", [])])],
+        figures=figures,
+        tables=_plain_tables({k: v for k, v in content.items() if k not in ("findings", "advice", "notes")}),
+        estimators=[str(content.get("estimator", ""))],
+    )
+
+
+def _claim(content: Content) -> Markup:
+    """A claim as its file states it: with its steps, but without their evidence."""
+    evidence = {"formula": "", "code": "", "table": (), "text": ""}
+    nothing = {"error": "", "evidence": evidence, "traced": None, "check": ""}
+    examples = content.get("counterexample") or []
+    return macro("claim.html.j2", "claim")(
+        {
+            **{name: content.get(name) or "" for name in ("scope", "statement", "hypotheses", "finding")},
+            "steps": [{"shows": "", **step, **nothing} for step in content.get("steps", [])],
+            "counterexamples": [
+                {"text": example["text"], "numbers": _numbers(example), **nothing} for example in examples
+            ],
+            "sabotages": [
+                {"name": name, "reason": "", "error": ""} for name in content.get("sabotages") or []
+            ],
+            "missing": [],
+        }
+    )
+
+
+def _numbers(example: Content) -> str:
+    """Write the exact numbers of a counterexample."""
+    return ", ".join(f"{name} = {value}" for name, value in example.items() if name != "text")
+
+
+def _plain_tables(content: Content) -> list[Table]:
+    """A table for each list of rows, at the upper level of a file or one level below."""
+    lists = {**content}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            lists |= {f"{name}: {inner}": rows for inner, rows in value.items()}
+    return [
+        _plain_table(name, rows)
+        for name, rows in lists.items()
+        if isinstance(rows, list) and rows and all(isinstance(row, Mapping) and row for row in rows)
+    ]
+
+
+def _plain_table(name: str, rows: Sequence[Content]) -> Table:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    body = [[_plain_cell(row.get(column)) for column in columns] for row in rows[:_MOST_ROWS]]
+    cut = f" (the first {_MOST_ROWS} of {len(rows)} rows)" if len(rows) > _MOST_ROWS else ""
+    return Table(f"{name.replace('_', ' ')}{cut}", [column.replace("_", " ") for column in columns], body)
+
+
+def _plain_cell(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _interval(value)
+    if isinstance(value, list):
+        return ", ".join(number_text(x) if isinstance(x, float) else str(x) for x in value)
+    return value
+
+
+def _interval(figure: Any) -> Interval:
+    """A figure from a file, with its interval if it has one; a missing upper end is infinite."""
+    if not isinstance(figure, Mapping):
+        return Interval(number(figure), math.nan, math.nan)
+    high = number(figure.get("high"))
+    low = number(figure.get("low"))
+    return Interval(number(figure.get("value")), low, math.inf if math.isnan(high) else high)
+
+
+def _badge(verdict: Any) -> Markup:
+    return macro("claim.html.j2", "badge")(verdict)
+
+
+def _count(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
