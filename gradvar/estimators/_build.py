@@ -6,7 +6,7 @@ from functools import partial
 
 from gradvar.core.compose import no_penalty
 from gradvar.pieces import penalty
-from gradvar.pieces._wrap import Piece
+from gradvar.pieces.piece import Piece
 
 
 def k3_loss(beta: float) -> Piece:

@@ -18,7 +18,7 @@ from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import _laws
 from gradvar.estimators._build import clipped, nonnegative
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.pieces._wrap import Piece
+from gradvar.pieces.piece import Piece
 
 
 def gspo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 3e-4, clip_high: float = 4e-4) -> Estimator:

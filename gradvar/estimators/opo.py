@@ -19,22 +19,22 @@ from gradvar.estimators import _laws
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
-def opo(*, own: bool = True) -> Estimator:
+def opo(*, include_self: bool = True) -> Estimator:
     """Length-weighted baseline, exactly on policy, no clip and no penalty.
 
-    ``own=True`` is the paper's baseline, over the whole group. It depends on the rollout that it is
-    subtracted from, and lengths vary, so the expected gradient is not proportional to grad J. ``own=False``
+    ``include_self=True`` is the paper's baseline, over the whole group. It depends on the rollout that it is
+    subtracted from, and lengths vary, so the expected gradient is not proportional to grad J. ``include_self=False``
     leaves the own rollout out of both sums: then it is unbiased, but no longer one baseline for the whole
     group.
     """
-    own_laws = (
+    group_laws = (
         {"zero_sum": False, "sign_against_mean": False, "antisymmetric_pair": False}
-        if own
+        if include_self
         else {"zero_sum": False, "sign_against_mean": False, "order_preserving": False}
     )
     return compose(
         name="opo",
-        advantage=partial(advantage.length_weighted, own=own),
+        advantage=partial(advantage.length_weighted, include_self=include_self),
         surrogate=surrogate.likelihood,
         aggregate=aggregate.sequence_token_sum,
         paper=Paper(
@@ -42,10 +42,10 @@ def opo(*, own: bool = True) -> Estimator:
             "2505.23585",
             "(1/(QG)) sum_i (r_i - sum_j l_j r_j / sum_j l_j) sum_t log pi(o_it)",
         ),
-        laws=_laws.merged(_laws.CENTRED, _laws.ROW_WISE, _laws.BIASED if own else _laws.UNBIASED, own_laws),
+        laws=_laws.merged(_laws.CENTRED, _laws.ROW_WISE, _laws.BIASED if include_self else _laws.UNBIASED, group_laws),
     )
 
 
-def opo_leave_one_out(*, own: bool = False) -> Estimator:
+def opo_leave_one_out(*, include_self: bool = False) -> Estimator:
     """OPO's baseline without the own rollout; unbiased."""
-    return replace(opo(own=own), name="opo_leave_one_out")
+    return replace(opo(include_self=include_self), name="opo_leave_one_out")

@@ -18,16 +18,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gradvar.pieces._wrap import (
-    Advantages,
-    Piece,
-    Rewards,
-    TokenAdvantages,
-    deviations,
-    from_first,
-    on_rewards,
-    wrapping,
-)
 from gradvar.pieces.advantage_adaptive import (
     beta_normalised,
     decoupled,
@@ -40,6 +30,16 @@ from gradvar.pieces.advantage_adaptive import (
     shrunk,
     softmax,
     token_baseline,
+)
+from gradvar.pieces.piece import (
+    Advantages,
+    Piece,
+    Rewards,
+    TokenAdvantages,
+    deviations,
+    from_first,
+    on_rewards,
+    wrapping,
 )
 
 __all__ = [
@@ -70,25 +70,41 @@ __all__ = [
 
 @on_rewards
 def raw(rewards: Rewards) -> Advantages:
-    """The reward itself, no baseline: Williams (1992)."""
+    """The reward itself, no baseline: Williams (1992).
+
+    >>> raw(jnp.array([[1.0, 0.0]])).tolist()
+    [[1.0, 0.0]]
+    """
     return rewards
 
 
 @on_rewards
 def given(rewards: Rewards, baseline: Float[Array, " prompt"]) -> Advantages:
-    """The reward less a given baseline per prompt; unbiased when that does not depend on the rollouts."""
+    """The reward less a given baseline per prompt; unbiased when that does not depend on the rollouts.
+
+    >>> given(jnp.array([[1.0, 0.0]]), baseline=jnp.array([0.25])).tolist()
+    [[0.75, -0.25]]
+    """
     return rewards - baseline[:, None]
 
 
 @on_rewards
 def greedy(rewards: Rewards, greedy_rewards: Float[Array, " prompt"]) -> Advantages:
-    """The reward less the greedy rollout's reward: ReMax, arXiv 2310.10505."""
+    """The reward less the greedy rollout's reward: ReMax, arXiv 2310.10505.
+
+    >>> greedy(jnp.array([[1.0, 0.0]]), greedy_rewards=jnp.array([1.0])).tolist()
+    [[0.0, -1.0]]
+    """
     return rewards - greedy_rewards[:, None]
 
 
 @on_rewards
 def group_mean(rewards: Rewards) -> Advantages:
-    """The reward less the group's mean: Dr. GRPO, arXiv 2503.20783. A group of one gets zero."""
+    """The reward less the group's mean: Dr. GRPO, arXiv 2503.20783. A group of one gets zero.
+
+    >>> group_mean(jnp.array([[1.0, 0.0, 0.0, 0.0]])).tolist()
+    [[0.75, -0.25, -0.25, -0.25]]
+    """
     return deviations(rewards)
 
 
@@ -98,6 +114,9 @@ def leave_one_out(rewards: Rewards) -> Advantages:
 
     Equal to G/(G-1) times the reward less the group's mean. A group of one has no others and gets zero; the
     papers leave this case open, and zero is the limit in which a rollout carries no comparison.
+
+    >>> leave_one_out(jnp.array([[1.0, 0.0, 0.0]])).tolist()
+    [[1.0, -0.5, -0.5]]
     """
     group = rewards.shape[1]
     return deviations(rewards) * (group / (group - 1) if group > 1 else 0.0)
@@ -111,6 +130,9 @@ def standardised(rewards: Rewards, *, ddof: int = 0, eps: float = 1e-6, clamp: b
     trainers); the paper writes std and does not say which. ``eps`` is added to the standard deviation, or
     with ``clamp=True`` bounds it from below; the paper has no epsilon. With ``eps=0`` a group without spread
     gets zero.
+
+    >>> standardised(jnp.array([[1.0, 0.0], [1.0, 1.0]]), eps=0.0).tolist()
+    [[1.0, -1.0], [0.0, 0.0]]
     """
     centred = deviations(rewards)
     return centred / _scale(jnp.mean(centred**2, axis=1, keepdims=True), rewards.shape[1], ddof, eps, clamp)
@@ -127,6 +149,9 @@ def batch_standardised(
     differences in the batch (REINFORCE++-baseline); their batch mean is zero, so it is not subtracted a
     second time, which keeps groups of equal rewards at exactly zero. Prompts share one scale, so one prompt's
     rewards change another's advantages.
+
+    >>> batch_standardised(jnp.array([[1.0, 0.0], [1.0, 0.0]]), eps=0.0).tolist()
+    [[1.0, -1.0], [1.0, -1.0]]
     """
     if group_centred:
         centred = deviations(rewards)
@@ -138,36 +163,42 @@ def batch_standardised(
 
 @on_rewards
 def length_weighted(
-    rewards: Rewards, lengths: Float[Array, "prompt group"], *, own: bool = True
+    rewards: Rewards, lengths: Float[Array, "prompt group"], *, include_self: bool = True
 ) -> Advantages:
     """The reward less the length-weighted mean reward of the group: OPO, arXiv 2505.23585.
 
     The variance-optimal baseline E[r ||s||^2] / E[||s||^2], with the squared score taken proportional to the
-    length. ``own=True`` is the paper's form, b = sum_j l_j r_j / sum_j l_j, which contains the rollout's own
-    reward and so is biased at finite G; ``own=False`` leaves the own rollout out of both sums and is
-    unbiased. A rollout whose comparison has no token (a group of one with ``own=False``) gets zero.
+    length. ``include_self=True`` is the paper's form, b = sum_j l_j r_j / sum_j l_j, which contains the rollout's own
+    reward and so is biased at finite G; ``include_self=False`` leaves the own rollout out of both sums and is
+    unbiased. A rollout whose comparison has no token (a group of one with ``include_self=False``) gets zero.
+
+    >>> length_weighted(jnp.array([[1.0, 0.0]]), lengths=jnp.array([[1.0, 3.0]])).tolist()
+    [[0.75, -0.25]]
     """
-    return _weighted(rewards, lengths, own)
+    return _weighted(rewards, lengths, include_self)
 
 
 @on_rewards
 def score_weighted(
-    rewards: Rewards, score_squares: Float[Array, "prompt group"], *, own: bool = False
+    rewards: Rewards, score_squares: Float[Array, "prompt group"], *, include_self: bool = False
 ) -> Advantages:
     """The reward less the variance-optimal baseline E[r ||s||^2] / E[||s||^2], estimated in the group.
 
-    E. Greensmith et al., JMLR 5 (2004); ``score_squares`` are the group's ||s||^2. ``own=False``: from the other
-    rollouts, which leaves the gradient unbiased; ``own=True``: from all of them, which does not. What
-    ``length_weighted`` approximates.
+    E. Greensmith et al., JMLR 5 (2004); ``score_squares`` are the group's ||s||^2. ``include_self=False``: from
+    the other rollouts, which leaves the gradient unbiased; ``include_self=True``: from all of them, which does
+    not. ``length_weighted`` approximates it.
+
+    >>> score_weighted(jnp.array([[1.0, 0.0, 2.0]]), score_squares=jnp.array([[1.0, 1.0, 3.0]])).tolist()
+    [[-0.5, -1.75, 1.5]]
     """
-    return _weighted(rewards, score_squares, own)
+    return _weighted(rewards, score_squares, include_self)
 
 
-def _weighted(rewards: Array, weights: Array, own: bool) -> Array:
+def _weighted(rewards: Array, weights: Array, include_self: bool) -> Array:
     d = from_first(rewards)
     total = jnp.sum(weights, axis=1, keepdims=True)
     weighted = jnp.sum(weights * d, axis=1, keepdims=True)
-    if own:
+    if include_self:
         return d - weighted / jnp.where(total > 0, total, 1.0)
     others = total - weights
     return jnp.where(others > 0, d - (weighted - weights * d) / jnp.where(others > 0, others, 1.0), 0.0)
@@ -182,18 +213,22 @@ def gae(
     discount: float = 1.0,
     decay: float = 1.0,
 ) -> TokenAdvantages:
-    """Generalised advantage estimation with the reward on the last unmasked token: arXiv 1506.02438, equation
-    (16).
+    """Generalised advantage estimation with the reward on the last unmasked token.
 
-    ``values`` [prompt, group, time] are the critic's values of the state before each token; after the last
-    token the value is zero. ``discount`` is gamma and ``decay`` lambda of the paper; with both 1 the
-    advantage is the reward less the value, which is unbiased for any values. Masked tokens are skipped over:
-    they take no time and get zero.
+    arXiv 1506.02438, equation (16).     ``values`` [prompt, group, time] are the critic's values of the state
+    before each token; after the last token the value is zero. ``discount`` is gamma and ``decay`` lambda of
+    the paper; with both 1 the advantage is the reward less the value, which is unbiased for any values.
+    Masked tokens are skipped over: they take no time and get zero.
+
+    >>> values, mask = jnp.array([[[0.5, 0.25]]]), jnp.ones((1, 1, 2), bool)
+    >>> gae(jnp.array([[1.0]]), values, mask, decay=0.5).tolist()
+    [[[0.125, 0.75]]]
     """
     mask = jnp.asarray(mask)
     values = jnp.where(mask, values, 0.0)
     if discount == 1.0 and decay == 1.0:
         return jnp.where(mask, rewards[..., None] - values, 0.0)
+    # [prompt, group, time]: unmasked tokens from here on; 1 marks the last one, which gets the reward
     remaining = jnp.cumsum(mask[..., ::-1], axis=-1)[..., ::-1]
     token_rewards = jnp.where(mask & (remaining == 1), rewards[..., None], 0.0)
 
@@ -204,6 +239,7 @@ def gae(
         carry = (jnp.where(counts, advantage, next_advantage), jnp.where(counts, value, next_value))
         return carry, jnp.where(counts, advantage, 0.0)
 
+    # Time first, [time, prompt, group], as scan wants it; it runs from the last token to the first.
     last_first = (jnp.moveaxis(x, -1, 0) for x in (token_rewards, values, mask))
     start = jnp.zeros_like(rewards + values[..., 0])
     _, advantages = jax.lax.scan(back, (start, start), tuple(last_first), reverse=True)
@@ -211,15 +247,18 @@ def gae(
 
 
 def over_tokens(piece: Piece, *, ddof: int = 0, eps: float = 1e-8, clamp: bool = False) -> Piece:
-    """A piece's advantages standardised over all unmasked tokens of the batch: masked whitening, as trainers
-    do it.
+    """A piece's advantages standardised over all unmasked tokens of the batch.
 
-    Every token counts once, so long rollouts pull the mean and the scale; with rollouts of unequal length a
-    group of equal rewards does not end at zero. Returns [prompt, group, time], zero at masked tokens.
+    Trainers call it masked whitening.     Every token counts once, so long rollouts pull the mean and the
+    scale; with rollouts of unequal length a group of equal rewards does not end at zero. Returns [prompt,
+    group, time], zero at masked tokens.
+
+    >>> over_tokens(raw, eps=0.0)(rewards=jnp.array([[1.0, 0.0]]), mask=jnp.ones((1, 2, 2), bool)).tolist()
+    [[[1.0, 1.0], [-1.0, -1.0]]]
     """
 
-    def call(given: dict[str, Array], inner: Callable[..., Array]) -> Array:
-        advantages, mask = inner(), given["mask"]
+    def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
+        advantages, mask = inner(), arrays["mask"]
         tokens = jnp.broadcast_to(advantages[..., None] if advantages.ndim == 2 else advantages, mask.shape)
         count = jnp.maximum(jnp.sum(mask), 1)
         centred = jnp.where(mask, tokens - jnp.sum(jnp.where(mask, tokens, 0.0)) / count, 0.0)

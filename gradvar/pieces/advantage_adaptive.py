@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from gradvar.pieces._wrap import Advantages, Rewards, TokenAdvantages, deviations, from_first, on_rewards
+from gradvar.pieces.piece import Advantages, Rewards, TokenAdvantages, deviations, from_first, on_rewards
 
 
 @on_rewards
@@ -26,6 +26,9 @@ def mixed_rescaled(rewards: Rewards, *, f_norm: str = "none", ddof: int = 1, eps
     those groups in the batch's mean. ``f_norm``: ``"none"`` (1) or ``"std"`` (the group's standard deviation;
     the released code has the sample one). Released trainers also count correct rollouts instead of mixed
     groups.
+
+    >>> mixed_rescaled(jnp.array([[1.0, 0.0], [1.0, 1.0]])).tolist()
+    [[1.0, -1.0], [0.0, 0.0]]
     """
     centred = deviations(rewards)
     mixed = jnp.max(rewards, axis=1) > jnp.min(rewards, axis=1)
@@ -45,6 +48,9 @@ def over_mean(rewards: Rewards, *, eps: float = 0.0) -> Advantages:
 
     For rewards that are not negative. A group whose mean reward is not above zero (no rollout is correct)
     gets zero. The released code adds 1e-6 to the mean; the paper adds nothing.
+
+    >>> over_mean(jnp.array([[1.0, 0.0, 0.0, 0.0]])).tolist()
+    [[3.0, -1.0, -1.0, -1.0]]
     """
     d = from_first(rewards)
     mean_d = jnp.mean(d, axis=1, keepdims=True)
@@ -58,6 +64,9 @@ def softmax(rewards: Rewards, *, temperature: float = 0.3) -> Advantages:
 
     Between the centred reward (high temperature, over the temperature) and MaxRL of order G - 1 (low
     temperature). The paper uses 0.1 to 0.3 for rewards in [0, 1].
+
+    >>> softmax(jnp.log(jnp.array([[3.0, 1.0]])), temperature=1.0).round(6).tolist()
+    [[0.5, -0.5]]
     """
     if not temperature > 0:
         raise ValueError(f"temperature: {temperature}; give a number above zero")
@@ -80,6 +89,9 @@ def pass_at_k(rewards: Rewards, *, k: int = 2) -> Advantages:
     any b that does not depend on rollout 1, and b = max(r_2..r_k) is such.
 
     Raises ``ValueError`` unless 1 <= k <= G.
+
+    >>> pass_at_k(jnp.array([[1.0, 0.0, 0.0]]), k=2).tolist()
+    [[2.0, 0.0, 0.0]]
     """
     group = rewards.shape[1]
     if not (isinstance(k, int) and 1 <= k <= group):
@@ -87,12 +99,14 @@ def pass_at_k(rewards: Rewards, *, k: int = 2) -> Advantages:
     if k == 1:
         return rewards
     place = jnp.arange(group)
+    # [prompt, group, group]: does rollout j come before rollout i in the order of rewards (ties by place)?
     below = rewards[:, None, :] < rewards[:, :, None]
     tied = (rewards[:, None, :] == rewards[:, :, None]) & (place[None, :] < place[:, None])
     rank = jnp.sum(below | tied, axis=2)
     # Where r_i > r_j, rollout j is the largest of T in C(rank_j, k-2) of the C(G-1, k-1) sets without i.
     sets = math.comb(group - 1, k - 1)
     ways = _lookup([math.comb(n, k - 2) / sets for n in range(group)], rank, rewards.dtype)
+    # [prompt, group, group]: what rollout i adds to the best of T when that best is rollout j
     gains = jnp.maximum(rewards[:, :, None] - rewards[:, None, :], 0.0)
     return k * jnp.sum(gains * ways[:, None, :], axis=2)
 
@@ -107,6 +121,9 @@ def pass_at_k_standardised(rewards: Rewards, *, k: int = 2, eps: float = 1e-6) -
     range. At k = G every mixed group passes, and all advantages are zero.
 
     Raises ``ValueError`` unless 1 <= k <= G.
+
+    >>> pass_at_k_standardised(jnp.array([[1.0, 0.0]]), k=1, eps=0.0).tolist()
+    [[1.0, -1.0]]
     """
     group = rewards.shape[1]
     if not (isinstance(k, int) and 1 <= k <= group):
@@ -133,6 +150,9 @@ def beta_normalised(rewards: Rewards, *, low: float = 0.0, high: float = 1.0, ca
     One prompt, or means without spread, leave no Beta to fit: then the divisor is 1, as the released code has
     it for one prompt (for means without spread it divides by zero). Groups whose mean falls outside (0, 1)
     are divided by 1 as well.
+
+    >>> beta_normalised(jnp.array([[1.0, 0.0]])).tolist()
+    [[0.5, -0.5]]
     """
     if not high > low:
         raise ValueError(f"high: {high}; give a number above low, {low}")
@@ -170,11 +190,14 @@ def kalman(
     each estimate after its own reward; ``process`` and ``measurement`` are its noise variances. So the order
     of the rollouts matters, and a group of equal rewards does not get zero. The gains do not depend on the
     rewards, and the advantage is linear in them. Defaults are those of the released code.
+
+    >>> kalman(jnp.array([[1.0]]), process=0.0, measurement=0.5, variance=0.5, eps=0.0).tolist()
+    [[1.0]]
     """
     group = rewards.shape[1]
     estimate = np.zeros(group + 1)  # the weights of the rewards seen so far, and last of the starting mean
     estimate[-1] = 1.0
-    rows = np.zeros((group, group + 1))
+    rows = np.zeros((group, group + 1))  # [rollout, weight]: the advantage as a linear map of the rewards
     uncertainty = variance
     for i in range(group):
         predicted = uncertainty + process
@@ -199,6 +222,9 @@ def shrunk(rewards: Rewards, *, eps: float = 1e-8) -> Advantages:
     group of equal rewards keeps a signal against the other prompts, by design. The paper's printed constants
     (degrees of freedom, epsilon) were not at hand: population variances and ``eps`` added to the last
     standard deviation are this package's choice.
+
+    >>> shrunk(jnp.array([[1.0, 0.0], [1.0, 0.0]]), eps=0.0).tolist()
+    [[1.0, -1.0], [1.0, -1.0]]
     """
     d = rewards - rewards[:1, :1]
     group_means = jnp.mean(d, axis=1, keepdims=True)
@@ -218,6 +244,10 @@ def given_batch_standardised(
     """The reward less a tracked value per prompt, standardised over the batch: SPO, arXiv 2509.13232.
 
     ``baseline`` is the tracker's value *before* these rollouts (``tracker.value``).
+
+    >>> baseline = jnp.array([0.25])
+    >>> given_batch_standardised(jnp.array([[1.0, 0.0]]), baseline, ddof=0, eps=0.0).tolist()
+    [[1.0, -1.0]]
     """
     advantages = rewards - baseline[:, None]
     centred = advantages - jnp.mean(advantages)
@@ -237,6 +267,9 @@ def decoupled(
     ``weights``, one per part, default to 1. The sums have mean zero over the batch, so only the batch's
     standard deviation is divided by, and a group in which every part is constant stays at exactly zero.
     Trainers differ in ``ddof`` and ``eps``.
+
+    >>> decoupled(jnp.array([[[1.0, 2.0], [0.0, 2.0]]]), eps=1e-9).round(6).tolist()
+    [[1.0, -1.0]]
     """
     parts = jnp.asarray(reward_parts)
     if parts.ndim != 3:
@@ -269,8 +302,13 @@ def token_baseline(
     reaches has no comparison: with ``tail`` its baseline is zero, as released, otherwise its own reward, so
     that the advantage is zero. A group of one has no baseline as released; here it gets zero. Contains the
     rollout's own reward, so it is biased at finite G.
+
+    >>> energy, mask = jnp.ones((1, 2, 1)), jnp.ones((1, 2, 1), bool)
+    >>> token_baseline(jnp.array([[1.0, 0.0]]), energy, mask).tolist()
+    [[[0.5], [-0.5]]]
     """
     d = from_first(rewards)[..., None]
+    # [prompt, group, time]: squared norm of the score up to each token
     weight = jnp.where(mask, jnp.cumsum(jnp.where(mask, energy, 0.0), axis=-1), 0.0)
     total = jnp.sum(weight, axis=1, keepdims=True)
     centred = d - jnp.sum(weight * d, axis=1, keepdims=True) / jnp.where(total > 0, total, 1.0)

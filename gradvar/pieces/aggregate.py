@@ -29,18 +29,36 @@ Empty = Literal["count", "drop"]
 
 
 def token_mean(tokens: Tokens, mask: Mask) -> Scalar:
-    """Mean over all unmasked tokens of the batch: DAPO, arXiv 2503.14476, equation (8)."""
+    """Mean over all unmasked tokens of the batch: DAPO, arXiv 2503.14476, equation (8).
+
+    >>> tokens = jnp.array([[[1.0, 2.0], [3.0, 0.0]]])
+    >>> mask = jnp.array([[[True, True], [True, False]]])
+    >>> float(token_mean(tokens, mask))
+    2.0
+    """
     return jnp.sum(_kept(tokens, mask)) / jnp.maximum(jnp.sum(mask), 1)
 
 
 def sequence_token_mean(tokens: Tokens, mask: Mask, *, empty: Empty = "count") -> Scalar:
-    """Mean over rollouts of the mean over tokens: GRPO, arXiv 2402.03300, equation (3)."""
+    """Mean over rollouts of the mean over tokens: GRPO, arXiv 2402.03300, equation (3).
+
+    >>> tokens = jnp.array([[[1.0, 2.0], [3.0, 0.0]]])
+    >>> mask = jnp.array([[[True, True], [True, False]]])
+    >>> float(sequence_token_mean(tokens, mask))
+    2.25
+    """
     rows = jnp.sum(_kept(tokens, mask), axis=-1) / jnp.maximum(jnp.sum(mask, axis=-1), 1)
     return jnp.sum(rows) / _rows(mask, empty)
 
 
 def sequence_token_sum(tokens: Tokens, mask: Mask, *, empty: Empty = "count") -> Scalar:
-    """Mean over rollouts of the sum over tokens: the policy gradient's own rule."""
+    """Mean over rollouts of the sum over tokens: the policy gradient's own rule.
+
+    >>> tokens = jnp.array([[[1.0, 2.0], [3.0, 0.0]]])
+    >>> mask = jnp.array([[[True, True], [True, False]]])
+    >>> float(sequence_token_sum(tokens, mask))
+    3.0
+    """
     return jnp.sum(_kept(tokens, mask)) / _rows(mask, empty)
 
 
@@ -51,6 +69,11 @@ def constant_length(
 
     ``length``: the constant, in tokens; usually the generation limit. Raises ``ValueError`` when it is not
     positive.
+
+    >>> tokens = jnp.array([[[1.0, 2.0], [3.0, 0.0]]])
+    >>> mask = jnp.array([[[True, True], [True, False]]])
+    >>> float(constant_length(tokens, mask, length=2.0))
+    1.5
     """
     if length is None or not length > 0:
         raise ValueError(
@@ -63,6 +86,11 @@ def prompt_mean(tokens: Tokens, mask: Mask, *, empty: Empty = "count") -> Scalar
     """Mean over prompts of the mean over all tokens of the prompt's group.
 
     ``empty`` is here about prompts: whether one without any token counts in the denominator.
+
+    >>> tokens = jnp.array([[[1.0, 2.0], [3.0, 0.0]]])
+    >>> mask = jnp.array([[[True, True], [True, False]]])
+    >>> float(prompt_mean(tokens, mask))
+    2.0
     """
     per_prompt = jnp.sum(_kept(tokens, mask), axis=(1, 2)) / jnp.maximum(jnp.sum(mask, axis=(1, 2)), 1)
     return jnp.sum(per_prompt) / _rows(mask.reshape(mask.shape[0], 1, -1), empty)

@@ -27,18 +27,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gradvar.pieces._wrap import Piece, wrapping
+from gradvar.pieces.piece import Piece, wrapping
 
 PerToken = Float[Array, "prompt group time"]
 
 
 def k1(logp: PerToken, logp_ref: PerToken, *, beta: float = 1.0) -> PerToken:
-    """beta (logp - logp_ref). Value: the reverse KL, unbiased. Gradient on policy: zero in expectation."""
+    """beta (logp - logp_ref). Value: the reverse KL, unbiased. Gradient on policy: zero in expectation.
+
+    >>> k1(jnp.array([[[-1.0]]]), jnp.array([[[-1.5]]])).tolist()
+    [[[0.5]]]
+    """
     return beta * (logp - logp_ref)
 
 
 def k2(logp: PerToken, logp_ref: PerToken, *, beta: float = 1.0) -> PerToken:
-    """beta (logp - logp_ref)^2 / 2. Value: biased for the KL. Gradient on policy: that of the reverse KL."""
+    """beta (logp - logp_ref)^2 / 2. Value: biased for the KL. Gradient on policy: that of the reverse KL.
+
+    >>> k2(jnp.array([[[-1.0]]]), jnp.array([[[-1.5]]])).tolist()
+    [[[0.125]]]
+    """
     return (0.5 * beta) * (logp - logp_ref) ** 2
 
 
@@ -47,14 +55,22 @@ def k3(logp: PerToken, logp_ref: PerToken, *, beta: float = 1.0) -> PerToken:
 
     Value: the reverse KL, unbiased and never negative. Gradient on policy: that of the forward KL, KL(ref ||
     pi).
+
+    >>> k3(jnp.zeros((1, 1, 1)), jnp.log(jnp.array([[[2.0]]]))).round(4).tolist()
+    [[[0.3069]]]
     """
     k = logp - logp_ref
     return beta * (jnp.expm1(-k) + k)
 
 
 def straight_through(value: Piece, gradient: Piece = k2) -> Piece:
-    """The value of one penalty with the gradient of another; the default gradient is k2's, the reverse
-    KL's."""
+    """The value of one penalty with the gradient of another.
+
+    The default gradient is k2's: that of the reverse KL.
+
+    >>> straight_through(k1)(jnp.array([[[-1.0]]]), jnp.array([[[-1.5]]])).tolist()
+    [[[0.5]]]
+    """
 
     def both(logp: PerToken, logp_ref: PerToken) -> PerToken:
         slope = gradient(logp=logp, logp_ref=logp_ref)
@@ -68,6 +84,9 @@ def importance_weighted(penalty: Piece) -> Piece:
 
     Value: on and off policy, the expectation under the current policy's token distribution. Gradient: that of
     this expectation, so k1 and k3 pull with the reverse KL's gradient.
+
+    >>> importance_weighted(k1)(jnp.array([[[-1.0]]]), jnp.array([[[-1.0]]]), jnp.array([[[-1.5]]])).tolist()
+    [[[0.5]]]
     """
 
     def weighted(logp: PerToken, logp_old: PerToken, logp_ref: PerToken) -> PerToken:
@@ -82,13 +101,19 @@ def kl_in_reward(advantage: Piece, *, beta: float, estimator: Callable[..., Arra
     The KL is measured between the policy that sampled (``logp_old``) and the reference; it is a number,
     nothing is differentiated through it. With k1 and an advantage that is unbiased for grad E[r], the
     expected gradient on policy is the gradient of E[r] - beta KL(pi || ref) between whole sequences.
+
+    >>> from gradvar.pieces.advantage import raw
+    >>> batch = {"rewards": jnp.array([[1.0]]), "mask": jnp.ones((1, 1, 2), bool)}
+    >>> logp = {"logp_old": jnp.full((1, 1, 2), -1.0), "logp_ref": jnp.full((1, 1, 2), -1.5)}
+    >>> kl_in_reward(raw, beta=0.5)(**batch, **logp).tolist()
+    [[0.5]]
     """
 
-    def call(given: dict[str, Array], inner: Callable[..., Array]) -> Array:
+    def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
         per_token = jnp.where(
-            given["mask"], estimator(logp=given["logp_old"], logp_ref=given["logp_ref"]), 0.0
+            arrays["mask"], estimator(logp=arrays["logp_old"], logp_ref=arrays["logp_ref"]), 0.0
         )
-        return inner(rewards=given["rewards"] - beta * jnp.sum(per_token, axis=-1))
+        return inner(rewards=arrays["rewards"] - beta * jnp.sum(per_token, axis=-1))
 
     return wrapping(advantage, ("rewards", "logp_old", "logp_ref", "mask"), call, f"kl_in_reward({beta})")
 
@@ -98,11 +123,17 @@ def kl_to_go(advantage: Piece, *, beta: float, estimator: Callable[..., Array] =
 
     The same expected gradient as ``kl_in_reward`` around ``raw``, since a token's score is uncorrelated with
     the KL of the tokens before it; less noise.
+
+    >>> from gradvar.pieces.advantage import raw
+    >>> batch = {"rewards": jnp.array([[1.0]]), "mask": jnp.ones((1, 1, 2), bool)}
+    >>> logp = {"logp_old": jnp.full((1, 1, 2), -1.0), "logp_ref": jnp.full((1, 1, 2), -1.5)}
+    >>> kl_to_go(raw, beta=0.5)(**batch, **logp).tolist()
+    [[[0.5, 0.75]]]
     """
 
-    def call(given: dict[str, Array], inner: Callable[..., Array]) -> Array:
+    def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
         per_token = jnp.where(
-            given["mask"], estimator(logp=given["logp_old"], logp_ref=given["logp_ref"]), 0.0
+            arrays["mask"], estimator(logp=arrays["logp_old"], logp_ref=arrays["logp_ref"]), 0.0
         )
         to_go = jnp.cumsum(per_token[..., ::-1], axis=-1)[..., ::-1]
         return inner()[..., None] - beta * to_go

@@ -1,9 +1,9 @@
-"""Surrogates: from log-probabilities and advantages to a value per token, all [prompt, group, time], to be
-maximised.
+"""Surrogates: from log-probabilities and advantages to a value per token, to be maximised.
 
-Write r = exp(logp - logp_old) for a token's ratio, A for its advantage. Clip ranges are given as distances
-from 1: ``low`` below, ``high`` above. On policy (r = 1) every surrogate here has the derivative A with
-respect to a token's log-probability, up to the aggregation; they differ in what happens away from it.
+All arrays are [prompt, group, time]. Write r = exp(logp - logp_old) for a token's ratio, A for its advantage.
+Clip ranges are given as distances from 1: ``low`` below, ``high`` above. On policy (r = 1) every surrogate
+here has the derivative A with respect to a token's log-probability, up to the aggregation; they differ in
+what happens away from it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,28 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gradvar.pieces._wrap import Piece, wrapping
+from gradvar.pieces.piece import Piece, wrapping
 
 PerToken = Float[Array, "prompt group time"]
 Mask = Bool[Array, "prompt group time"]
 
 
 def likelihood(logp: PerToken, advantages: PerToken) -> PerToken:
-    """A logp: the plain policy gradient. Weight A, whatever the ratio."""
+    """A logp: the plain policy gradient. Weight A, whatever the ratio.
+
+    >>> likelihood(jnp.array([[[-1.0, -1.0]]]), jnp.array([[[1.0, 1.0]]])).tolist()
+    [[[-1.0, -1.0]]]
+    """
     return advantages * logp
 
 
 def importance_ratio(logp: PerToken, logp_old: PerToken, advantages: PerToken) -> PerToken:
-    """A r, no clip. Weight A r."""
+    """A r, no clip. Weight A r.
+
+    >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
+    >>> importance_ratio(logp, logp_old, jnp.array([[[1.0, 1.0]]])).round(6).tolist()
+    [[[1.0, 2.0]]]
+    """
     return advantages * jnp.exp(logp - logp_old)
 
 
@@ -38,6 +47,10 @@ def ppo_clip(
     Weight r A, except zero where A > 0 and r > 1 + high, or A < 0 and r < 1 - low. ``high > low`` is DAPO's
     clip-higher. Written by the sign of A: for A >= 0 only the upper bound can bind, for A < 0 only the lower
     one.
+
+    >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
+    >>> ppo_clip(logp, logp_old, jnp.array([[[1.0, 1.0]]]), low=0.25, high=0.25).round(6).tolist()
+    [[[1.0, 1.25]]]
     """
     ratio = jnp.exp(logp - logp_old)
     return advantages * jnp.where(advantages >= 0, jnp.minimum(ratio, 1 + high), jnp.maximum(ratio, 1 - low))
@@ -55,6 +68,10 @@ def dual_clip(
     """PPO's clip, and for A < 0 also bounded below by cap A: arXiv 1912.09729; cap > 1.
 
     The weight is also zero where A < 0 and r > cap.
+
+    >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
+    >>> dual_clip(logp, logp_old, jnp.array([[[1.0, 1.0]]]), low=0.25, high=0.25).round(6).tolist()
+    [[[1.0, 1.25]]]
     """
     ratio = jnp.exp(logp - logp_old)
     negative = jnp.minimum(jnp.maximum(ratio, 1 - low), cap)
@@ -75,6 +92,11 @@ def sequence_clip(
     The ratio is exp of the mean over the rollout's tokens of logp - logp_old; every token carries its clipped
     value, so that a sequence-mean of token-means is the paper's objective. All tokens of a rollout are
     clipped together.
+
+    >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
+    >>> advantages, mask = jnp.ones((1, 1, 2)), jnp.ones((1, 1, 2), bool)
+    >>> sequence_clip(logp, logp_old, advantages, mask, low=0.25, high=0.25).round(6).tolist()
+    [[[1.25, 1.25]]]
     """
     ratio = jnp.broadcast_to(jnp.exp(_mean_log_ratio(logp, logp_old, mask))[..., None], logp.shape)
     return advantages * jnp.where(advantages >= 0, jnp.minimum(ratio, 1 + high), jnp.maximum(ratio, 1 - low))
@@ -94,6 +116,11 @@ def sequence_clip_per_token(
     The value of the ratio is the sequence's, its gradient is the token's: s = sg[sequence ratio] p / sg[p].
     With one advantage for the whole rollout it has the gradient of ``sequence_clip``; the advantage may
     differ by token.
+
+    >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
+    >>> advantages, mask = jnp.ones((1, 1, 2)), jnp.ones((1, 1, 2), bool)
+    >>> sequence_clip_per_token(logp, logp_old, advantages, mask, low=0.25, high=0.25).round(6).tolist()
+    [[[1.25, 1.25]]]
     """
     ratio = jax.lax.stop_gradient(jnp.exp(_mean_log_ratio(logp, logp_old, mask)))[..., None]
     ratio = ratio * jnp.exp(logp - jax.lax.stop_gradient(logp))
@@ -108,6 +135,10 @@ def clipped_weight(
     Weight clip(r) A: no token loses its gradient. The paper leaves the lower side open, which is ``low=1``,
     and tunes ``high`` without printing it. The value means nothing (its ratio is a constant); the gradient is
     the definition.
+
+    >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
+    >>> clipped_weight(logp, logp_old, jnp.array([[[1.0, 1.0]]])).round(6).tolist()
+    [[[-0.693147, -1.386294]]]
     """
     ratio = jnp.clip(jnp.exp(logp - logp_old), 1 - low, 1 + high)
     return jax.lax.stop_gradient(ratio) * advantages * logp
@@ -128,8 +159,13 @@ def geometric_clip(
     above for A >= 0, below for A < 0. A token beyond the clip has weight zero, every other one A times the
     geometric mean over the length. Every token carries the rollout's value, so that a sequence-mean of
     token-means is the objective.
+
+    >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
+    >>> advantages, mask = jnp.ones((1, 1, 2)), jnp.ones((1, 1, 2), bool)
+    >>> geometric_clip(logp, logp_old, advantages, mask, high=0.0).round(6).tolist()
+    [[[1.0, 1.0]]]
     """
-    change = logp - logp_old
+    change = logp - logp_old  # log-ratios, [prompt, group, time]
     clipped = jnp.where(advantages >= 0, jnp.minimum(change, high), jnp.maximum(change, -low))
     mean = jnp.sum(jnp.where(mask, clipped, 0.0), axis=-1) / jnp.maximum(jnp.sum(mask, axis=-1), 1)
     return advantages * jnp.exp(mean)[..., None]
@@ -142,6 +178,9 @@ def soft_gate(
 
     tau is ``positive`` where A > 0, else ``negative``. A smooth gate instead of a clip: the weight is A r
     times 4 sigmoid (1 - sigmoid), which is 1 at r = 1 and falls off on both sides, faster with a larger tau.
+
+    >>> soft_gate(jnp.array([[[-1.0]]]), jnp.array([[[-1.0]]]), jnp.array([[[1.0]]])).tolist()
+    [[[2.0]]]
     """
     ratio = jnp.exp(logp - logp_old)
     tau = jnp.where(advantages > 0, positive, negative)
@@ -158,25 +197,36 @@ def truncated_importance(surrogate: Piece, *, cap: float = 2.0) -> Piece:
 
     Corrects for an inference engine whose log-probabilities (``logp_sampler``) differ from the trainer's
     (``logp_old``). Weights are bounded by ``cap``, at the price of a bias where it binds.
+
+    >>> logs = {"logp": jnp.zeros((1, 1, 2)), "logp_old": jnp.zeros((1, 1, 2))}
+    >>> weights = jnp.log(jnp.array([[[1.0, 8.0]]]))  # pi_old / pi_sampler
+    >>> corrected = truncated_importance(importance_ratio, cap=2.0)
+    >>> corrected(**logs, logp_sampler=-weights, advantages=jnp.ones((1, 1, 2))).round(6).tolist()
+    [[[1.0, 2.0]]]
     """
 
-    def call(given: dict[str, Array], inner: Callable[..., Array]) -> Array:
-        weight = jnp.exp(given["logp_old"] - given["logp_sampler"])
+    def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
+        weight = jnp.exp(arrays["logp_old"] - arrays["logp_sampler"])
         return jax.lax.stop_gradient(jnp.minimum(weight, cap)) * inner()
 
     return wrapping(surrogate, ("logp_old", "logp_sampler"), call, f"truncated_importance({cap})")
 
 
 def masked_importance(surrogate: Piece, *, low: float = 0.5, high: float = 5.0) -> Piece:
-    """A surrogate times the weight pi_old / pi_sampler where it lies in [low, high], and times zero
-    elsewhere.
+    """A surrogate times the weight pi_old / pi_sampler inside [low, high], and times zero outside.
 
     Masking instead of truncating: a token on which trainer and sampler disagree too much is left out. The
     denominators of the aggregation still count it. ``low`` and ``high`` are bounds of the weight itself.
+
+    >>> logs = {"logp": jnp.zeros((1, 1, 2)), "logp_old": jnp.zeros((1, 1, 2))}
+    >>> weights = jnp.log(jnp.array([[[1.0, 8.0]]]))  # pi_old / pi_sampler
+    >>> corrected = masked_importance(importance_ratio, low=0.5, high=2.0)
+    >>> corrected(**logs, logp_sampler=-weights, advantages=jnp.ones((1, 1, 2))).round(6).tolist()
+    [[[1.0, 0.0]]]
     """
 
-    def call(given: dict[str, Array], inner: Callable[..., Array]) -> Array:
-        weight = jnp.exp(given["logp_old"] - given["logp_sampler"])
+    def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
+        weight = jnp.exp(arrays["logp_old"] - arrays["logp_sampler"])
         kept = jnp.where((weight >= low) & (weight <= high), weight, 0.0)
         return jax.lax.stop_gradient(kept) * inner()
 

@@ -278,7 +278,7 @@ def equal_lengths(factor=None):
 def traced(own=True):
     rollouts = sy.symbolic_group(2, lengths=(1, 2), on_policy=True)
     r1, r2 = rollouts.rewards.reshape(-1)
-    weights = rollouts.weights(catalogue.get("opo", own=own))
+    weights = rollouts.weights(catalogue.get("opo", include_self=own))
     sy.equal(
         [2 * weights[0, 0, 0], 2 * weights[0, 1, 0]],
         [sp.Rational(2, 3) * (r1 - r2), (r2 - r1) / 3],

@@ -145,7 +145,7 @@ def test_the_optimal_baseline_is_unbiased_only_from_others(own):
     """And its variance nears that of the best constant, which is given, as the group grows."""
     policy, params, task = scenes.tabular(1, binary=False)
     weighted = compose(
-        advantage=partial(advantage.score_weighted, own=own),
+        advantage=partial(advantage.score_weighted, include_self=own),
         surrogate=surrogate.likelihood,
         aggregate=aggregate.sequence_token_sum,
     )

@@ -62,11 +62,14 @@ CASES = {
     ),
     "length_weighted": (lambda r, b, n: adv.length_weighted(r, n), opo_loop(REAL, LENGTHS, True)),
     "length_weighted others": (
-        lambda r, b, n: adv.length_weighted(r, n, own=False),
+        lambda r, b, n: adv.length_weighted(r, n, include_self=False),
         opo_loop(REAL, LENGTHS, False),
     ),
     "score_weighted": (lambda r, b, n: adv.score_weighted(r, n), opo_loop(REAL, LENGTHS, False)),
-    "score_weighted own": (lambda r, b, n: adv.score_weighted(r, n, own=True), opo_loop(REAL, LENGTHS, True)),
+    "score_weighted own": (
+        lambda r, b, n: adv.score_weighted(r, n, include_self=True),
+        opo_loop(REAL, LENGTHS, True),
+    ),
     "mixed_rescaled": (lambda r, b, n: adv.mixed_rescaled(b), CENTRED_BINARY * MIXED),
     "mixed_rescaled std": (
         lambda r, b, n: adv.mixed_rescaled(b, f_norm="std"),
@@ -219,7 +222,7 @@ CENTRED = {
     "standardised eps 0": lambda r: adv.standardised(r, eps=0.0),
     "batch_standardised centred": lambda r: adv.batch_standardised(r, group_centred=True),
     "length_weighted": lambda r: adv.length_weighted(r, 1.0 + jnp.arange(r.shape[1]) * jnp.ones(r.shape)),
-    "length_weighted others": lambda r: adv.length_weighted(r, jnp.ones(r.shape), own=False),
+    "length_weighted others": lambda r: adv.length_weighted(r, jnp.ones(r.shape), include_self=False),
     "mixed_rescaled": adv.mixed_rescaled,
     "over_mean": adv.over_mean,
     "softmax": adv.softmax,

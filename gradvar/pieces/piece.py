@@ -76,14 +76,20 @@ def wrapping(
 ) -> Piece:
     """A piece around ``piece`` that also asks for ``arrays``.
 
-    ``call(given, inner)`` receives all arrays by name, and ``inner(**changed)``, which runs ``piece`` on them
-    with some replaced.
-    """
-    own = required(piece)
-    names = tuple(dict.fromkeys((*own, *arrays)))
+    ``call(batch, inner)`` receives all arrays by name, and ``inner(**changed)``, which runs ``piece`` on them with
+    some replaced.
 
-    def wrapped(**given: Array) -> Array:
-        return call(given, lambda **changed: piece(**{n: changed.get(n, given.get(n)) for n in own}))
+    Args:
+        piece: The piece inside; its own arrays are asked for too.
+        arrays: Names of the arrays that ``call`` needs besides.
+        call: The computation around the piece.
+        name: The new piece's name, for display.
+    """
+    inner_names = required(piece)
+    names = tuple(dict.fromkeys((*inner_names, *arrays)))
+
+    def wrapped(**batch: Array) -> Array:
+        return call(batch, lambda **changed: piece(**{n: changed.get(n, batch.get(n)) for n in inner_names}))
 
     parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
