@@ -42,7 +42,9 @@ def opo(*, include_self: bool = True) -> Estimator:
             "2505.23585",
             "(1/(QG)) sum_i (r_i - sum_j l_j r_j / sum_j l_j) sum_t log pi(o_it)",
         ),
-        laws=_laws.merged(_laws.CENTRED, _laws.ROW_WISE, _laws.BIASED if include_self else _laws.UNBIASED, group_laws),
+        laws=_laws.merged(
+            _laws.CENTRED, _laws.ROW_WISE, _laws.BIASED if include_self else _laws.UNBIASED, group_laws
+        ),
     )
 
 
