@@ -118,5 +118,5 @@ def test_every_public_name_can_be_had():
 
     for name in gv.__all__:
         assert getattr(gv, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+    with pytest.raises(AttributeError, match="No gradvar attribute absent"):
         _ = gv.absent

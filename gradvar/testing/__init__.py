@@ -10,39 +10,6 @@ Needs NumPy and Hypothesis (``pip install gradvar[check]``); JAX or PyTorch only
 them.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import Any
-
-_HOMES = {
-    "advantage_laws": "pytest_laws",
-    "loss_laws": "pytest_laws",
-    "LawCase": "pytest_laws",
-    "check_advantage": "runner",
-    "check_loss": "runner",
-    "Report": "runner",
-    "Result": "runner",
-    "advantage_target": "targets",
-    "loss_target": "targets",
-    "AdvantageTarget": "targets",
-    "LossTarget": "targets",
-    "LossBatch": "targets",
-    "SignatureError": "signatures",
-    "LAWS": "names",
-}
-_MODULES = ("strategies", "laws", "names")
-
-__all__ = [*_HOMES, *_MODULES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"gradvar.testing.{_HOMES[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"gradvar.testing.{name}")
-    raise AttributeError(f"module 'gradvar.testing' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

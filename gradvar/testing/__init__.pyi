@@ -1,0 +1,22 @@
+# Tests with pytest
+from .pytest_laws import LawCase as LawCase
+from .pytest_laws import advantage_laws as advantage_laws
+from .pytest_laws import loss_laws as loss_laws
+
+# Reports as data
+from .runner import Report as Report
+from .runner import Result as Result
+from .runner import check_advantage as check_advantage
+from .runner import check_loss as check_loss
+
+# What is checked, and against which laws
+from . import laws as laws
+from . import names as names
+from . import strategies as strategies
+from .names import LAWS as LAWS
+from .signatures import SignatureError as SignatureError
+from .targets import AdvantageTarget as AdvantageTarget
+from .targets import LossBatch as LossBatch
+from .targets import LossTarget as LossTarget
+from .targets import advantage_target as advantage_target
+from .targets import loss_target as loss_target
