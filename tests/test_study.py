@@ -14,7 +14,7 @@ import pytest
 
 import gradvar as gv
 from gradvar.cli import main as cli
-from gradvar.studies import config
+from gradvar.files import paths
 from gradvar.studies.config import MeasureConfig
 from gradvar.studies.study import bias_curve, variants
 
@@ -192,7 +192,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, ca
     assert cli.run(["measure", *ARGUMENTS, "--out", str(tmp_path / "file" / "out")]) == 2
     assert "is or lies below a file" in capsys.readouterr().err
     with monkeypatch.context() as patch:
-        patch.setattr(config.tempfile, "TemporaryFile", _refuse)
+        patch.setattr(paths.tempfile, "TemporaryFile", _refuse)
         assert cli.run(["measure", *ARGUMENTS, "--out", str(tmp_path / "out")]) == 2
     assert "out: " in (error := capsys.readouterr().err)
     assert "cannot be written (Permission denied in" in error

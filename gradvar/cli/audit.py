@@ -58,7 +58,8 @@ class AuditConfig:
 def run(config: AuditConfig) -> int:
     """Audit, print the report, write the files; the exit code."""
     from gradvar.audit import Columns, audit, write_prompts
-    from gradvar.files.tables import write_json, write_whole
+    from gradvar.files.atomic import write_file
+    from gradvar.files.tables import write_json
 
     columns = Columns(
         config.prompt, config.reward, config.group, config.step, config.advantage, config.length, config.logp
@@ -79,7 +80,7 @@ def run(config: AuditConfig) -> int:
         if config.json is not None:
             write_json(config.json, found.as_json())
         if config.prompts is not None:
-            write_whole(config.prompts, lambda path: write_prompts(found, path))
+            write_file(config.prompts, lambda path: write_prompts(found, path))
     except OSError as error:
         raise ValueError(f"json or prompts: {error.filename}: {error.strerror}; give another path") from None
     return int(found.suspicious and config.strict)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import tyro
 
+from gradvar.files.paths import check_file
 from gradvar.files.tables import write_json
-from gradvar.studies.config import check_file
 
 
 @dataclass(frozen=True)

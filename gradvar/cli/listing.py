@@ -7,9 +7,10 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from gradvar.files.paths import check_file
 from gradvar.files.tables import write_json
 from gradvar.report.citations import estimators
-from gradvar.studies.config import ListConfig, check_file
+from gradvar.studies.config import ListConfig
 
 
 def run(config: ListConfig) -> int:

@@ -231,7 +231,8 @@ def _unusable(target: str, error: Exception) -> str:
 
 
 def _write(config: Prove, data: Any, reports: list[ClaimReport] | None) -> None:
-    from gradvar.files.tables import write_json, write_whole
+    from gradvar.files.atomic import write_file
+    from gradvar.files.tables import write_json
 
     if config.json is not None:
         write_json(config.json, data)
@@ -243,4 +244,4 @@ def _write(config: Prove, data: Any, reports: list[ClaimReport] | None) -> None:
         def write(path: Path) -> None:
             path.write_text(page, encoding="utf-8")
 
-        write_whole(config.html, write)
+        write_file(config.html, write)

@@ -12,7 +12,7 @@ import tyro
 
 from gradvar.cli.progress import Bars
 from gradvar.cli.results import keep_compiled_programs
-from gradvar.studies.config import check_file, check_writable
+from gradvar.files.paths import check_file, check_writable
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank

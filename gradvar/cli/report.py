@@ -32,14 +32,15 @@ class Report:
 
 def run(config: Report) -> int:
     """Write the report; the exit code."""
-    from gradvar.studies.config import check_file
+    from gradvar.files.paths import check_file
 
     place = config.folder
     out = config.out or (place.parent if place.is_file() else place) / "report.html"
     for name, file in (("out", out), ("json", config.json)):
         if file is not None and place.exists():
             check_file(file, name)
-    from gradvar.files.tables import write_json, write_whole
+    from gradvar.files.atomic import write_file
+    from gradvar.files.tables import write_json
     from gradvar.report.page import page, printable
     from gradvar.report.read import read
 
@@ -54,7 +55,7 @@ def run(config: Report) -> int:
     title = config.title or f"Results of {place.resolve().stem if place.is_file() else place.resolve().name}"
     made = f"{datetime.datetime.now(datetime.UTC):%d %B %Y, %H:%M} UTC"
     html = page(title, sections, lines, made)
-    write_whole(out, lambda path: path.write_text(html, encoding="utf-8"))
+    write_file(out, lambda path: path.write_text(html, encoding="utf-8"))
     for section in sections:
         print(printable(f"{section.file}: {section.title}"))
         for finding in section.findings[:3]:

@@ -22,7 +22,7 @@ def keep_compiled_programs() -> None:
     """Let JAX keep what it compiles in the cache folder, for the next run."""
     import jax
 
-    from gradvar.train.store import cache_folder
+    from gradvar.files.cache import cache_folder
 
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -1,42 +1,43 @@
-"""What must survive on disk: one writer to a folder, of one configuration; files and folders whole or not there."""
+"""Files and folders that are complete or not there, and folders with one writer, of one configuration."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 LARGEST_TEXT = 1 << 26
-"""Bytes of a JSON file at most: ours are far smaller, and a damaged one must not fill the memory."""
+"""Bytes of a JSON file at most: gradvar's are far smaller, and a damaged one must not fill the memory."""
 PART = ".part"
-"""How the name of what is not yet whole ends."""
+"""The end of the name of a file or folder that is not complete."""
 
 
 class Lock:
-    """Keeps a folder for one process; released by the system when that process ends, however it ends."""
+    """Keeps a folder for one process; the system releases it when that process ends, however it ends."""
 
     def __init__(self, folder: Path, argument: str = "out") -> None:
-        """Raises ``ValueError`` where another process has the folder, or where nothing can be written to it."""
+        """Raise ``ValueError`` where another process has the folder, or where nothing can be written to it."""
         with writing(folder, argument):
             folder.mkdir(parents=True, exist_ok=True)
-            self._file: IO[str] = (folder / ".lock").open("a")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise ValueError(
-                f"{argument}: another run is writing to {folder}; wait for it, or give another folder"
-            ) from None
+            self._lock = FileLock(folder / ".lock", thread_local=False)
+            try:
+                self._lock.acquire(blocking=False)
+            except Timeout:
+                raise ValueError(
+                    f"{argument}: another run is writing to {folder}; wait for it, or give another folder"
+                ) from None
 
     def release(self) -> None:
         """Give the folder back."""
-        self._file.close()
+        self._lock.release()
 
     def __enter__(self) -> Lock:
         return self
@@ -46,14 +47,14 @@ class Lock:
 
 
 def claim(folder: Path, identity: Mapping[str, Any], argument: str = "out") -> None:
-    """Write what the run is to a new folder; raise ``ValueError`` where the folder holds another one."""
+    """Write a run's identity to a new folder; raise ``ValueError`` where the folder holds another run."""
     path, text = folder / "run.json", json.dumps(identity, sort_keys=True, indent=1)
     if path.exists():
         try:
-            found = json.loads(path.read_text())
+            present = json.loads(path.read_text())
         except (ValueError, RecursionError):
-            found = {}
-        difference = differing(found, json.loads(text))
+            present = {}
+        difference = differing(present, json.loads(text))
         if difference:
             raise ValueError(
                 f"{argument}: {folder} holds a run of other settings ({difference}); give another folder, or those "
@@ -61,24 +62,23 @@ def claim(folder: Path, identity: Mapping[str, Any], argument: str = "out") -> N
             )
         return
     with writing(folder, argument):
-        folder.mkdir(parents=True, exist_ok=True)
         write_file(path, (text + "\n").encode())
 
 
-def differing(found: Any, asked: Any, name: str = "") -> str:
+def differing(present: Any, requested: Any, name: str = "") -> str:
     """The first place where two trees of plain values differ, in words; empty where they are equal."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for key in sorted(found.keys() | asked.keys()):
-            inside = differing(found.get(key), asked.get(key), f"{name}.{key}" if name else key)
+    if isinstance(present, dict) and isinstance(requested, dict):
+        for key in sorted(present.keys() | requested.keys()):
+            inside = differing(present.get(key), requested.get(key), f"{name}.{key}" if name else key)
             if inside:
                 return inside
         return ""
-    return "" if found == asked else f"{name}: {found} there, {asked} asked for"
+    return "" if present == requested else f"{name}: {present} there, {requested} asked for"
 
 
 @contextlib.contextmanager
 def writing(folder: Path, argument: str) -> Iterator[None]:
-    """A disk that is full or read-only is one clear ``ValueError``, which names the argument and the folder."""
+    """Turn the error of a disk that is full or read-only into one clear ``ValueError``."""
     try:
         yield
     except OSError as error:
@@ -88,14 +88,25 @@ def writing(folder: Path, argument: str) -> Iterator[None]:
         ) from error
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """A reader sees the old file or the new one, never a part, and the new one outlives a loss of power."""
-    temporary = path.with_name(path.name + PART)
+def write_file(path: Path, content: bytes | Callable[[Path], object]) -> None:
+    """Write a file, making its folder where there is none.
+
+    ``content`` is the file's bytes, or a function that fills the path that it is given. A reader sees the old file or
+    the new one, never a part, and the new one outlives a loss of power. Two writers do not disturb each other.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=PART)
+    os.close(handle)
+    temporary = Path(name)
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        if callable(content):
+            content(temporary)
+        else:
+            temporary.write_bytes(content)
+        _sync(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp keeps the file for its owner
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -104,7 +115,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
-    """Let ``fill`` write files into a temporary folder, then rename it to ``path``: it is there whole, or it is not."""
+    """Let ``fill`` write files into a temporary folder, then rename it to ``path``."""
     temporary = path.with_name(path.name + PART)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -121,7 +132,7 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what earlier writers were killed over; only for who holds the folder's lock."""
+    """Remove the incomplete files of writers that were killed; call it while holding the folder's lock."""
     for path in folder.glob(f"*{PART}"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -129,28 +140,25 @@ def remove_parts(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_json(path: Path, argument: str, mend: str) -> dict[str, Any]:
-    """The mapping that a JSON file holds; ``ValueError`` that ends with ``mend`` for anything else."""
+def read_json(path: Path, argument: str, fix: str) -> dict[str, Any]:
+    """The mapping that a JSON file holds; for anything else a ``ValueError`` that ends with ``fix``."""
     try:
         if path.stat().st_size > LARGEST_TEXT:
             raise ValueError(f"{path.stat().st_size:,} bytes")
-        found = json.loads(path.read_text())
-        if not isinstance(found, dict):
-            raise ValueError(f"a {type(found).__name__}, no mapping")
-        json.dumps(found)  # what is nested too deeply to be written again is none of ours
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__}, no mapping")
+        json.dumps(content)  # gradvar writes nothing that is nested too deeply to be written again
     except (ValueError, RecursionError, OSError) as error:
-        what = getattr(error, "msg", None) or getattr(error, "strerror", None) or str(error)
-        raise ValueError(f"{argument}: {path} is damaged ({what}); {mend}") from None
-    return found
+        reason = getattr(error, "msg", None) or getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"{argument}: {path} is damaged ({reason}); {fix}") from None
+    return content
 
 
-def digest(path: Path) -> str:
-    """sha256 of a file's content, a block at a time."""
-    found = hashlib.sha256()
+def file_digest(path: Path) -> str:
+    """The sha256 of a file's content."""
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(file: Path) -> None:
@@ -162,6 +170,6 @@ def _sync(file: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The names in a folder; where a file system cannot do that, there is nothing to be done."""
+    """Write the folder's names to the disk, where its file system can do that."""
     with contextlib.suppress(OSError):
         _sync(folder)

@@ -1,4 +1,4 @@
-"""What numbers depend on, as plain values: so that a run that goes on is the run that was begun."""
+"""Identities of runs: what numbers depend on, as plain values and as short hashes of them."""
 
 from __future__ import annotations
 
@@ -17,57 +17,71 @@ from jaxtyping import PyTree
 
 from gradvar.core.estimator import Estimator
 
-_DEEP = 6
-_LONG = 200
+_MAX_DEPTH = 6
+_MAX_LENGTH = 200
 
 
-def fingerprint(run: Mapping[str, Any]) -> str:
-    """A hash of plain values."""
-    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
+def fingerprint(identity: Mapping[str, Any]) -> str:
+    """A hash of plain values; ``TypeError`` for others, so that two things never share a name by accident."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def digest_of(tree: PyTree) -> str:
+def digest(tree: PyTree) -> str:
     """A hash of arrays, their shapes and their names."""
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         array = np.asarray(leaf)
-        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
+        total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()[:16]
 
 
-def described(thing: Any) -> str:
-    """What a thing says of itself, without where it lies in memory; short, or a hash of it.
+def settings_of(name: str, thing: Any) -> dict[str, Any]:
+    """The class and the settings of a dataclass, as plain values."""
+    if not dataclasses.is_dataclass(thing) or isinstance(thing, type):
+        raise TypeError(
+            f"{name}: {type(thing).__name__} is no dataclass, so its settings cannot name a file; "
+            "pass cache=False"
+        )
+    return {"class": f"{type(thing).__module__}.{type(thing).__qualname__}", **dataclasses.asdict(thing)}
 
-    Functions are told apart by their names, defaults and what they close over, not by their source.
+
+def describe(thing: Any) -> str:
+    """A thing in words, without its place in memory; a long description is cut and ends with its hash.
+
+    Functions differ by their names, defaults and closures, not by their source.
     """
-    text = re.sub(r" at 0x[0-9a-f]+", "", _says(thing, _DEEP))
-    return text if len(text) <= _LONG else f"{text[:80]}... {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    text = re.sub(r" at 0x[0-9a-f]+", "", _words(thing, _MAX_DEPTH))
+    return (
+        text
+        if len(text) <= _MAX_LENGTH
+        else f"{text[:80]}... {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    )
 
 
-def _says(thing: Any, deep: int) -> str:
-    if not deep:
+def _words(thing: Any, depth: int) -> str:
+    if not depth:
         return "..."
     if isinstance(thing, Estimator):
-        return f"{thing.name}: {_says((thing.objective, dict(thing.parts)), deep)}"
+        return f"{thing.name}: {_words((thing.objective, dict(thing.parts)), depth)}"
     if isinstance(thing, functools.partial):
-        return f"partial({_says((thing.func, thing.args, thing.keywords), deep - 1)})"
+        return f"partial({_words((thing.func, thing.args, thing.keywords), depth - 1)})"
     if inspect.isfunction(thing):
-        inside = _closed_over(thing)
-        return f"{thing.__qualname__}({_says((inside, thing.__defaults__, thing.__kwdefaults__), deep - 1)})"
+        inside = (_closure(thing), thing.__defaults__, thing.__kwdefaults__)
+        return f"{thing.__qualname__}({_words(inside, depth - 1)})"
     if isinstance(thing, Mapping):
-        return "{" + ", ".join(f"{name}: {_says(x, deep)}" for name, x in thing.items()) + "}"
+        return "{" + ", ".join(f"{name}: {_words(x, depth)}" for name, x in thing.items()) + "}"
     if isinstance(thing, list | tuple):
-        return "[" + ", ".join(_says(x, deep) for x in thing) + "]"
+        return "[" + ", ".join(_words(x, depth) for x in thing) + "]"
     if isinstance(thing, np.ndarray | jax.Array):
-        return digest_of(thing)
+        return digest(thing)
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing)}
-        return f"{type(thing).__qualname__}{_says(values, deep - 1)}"
+        return f"{type(thing).__qualname__}{_words(values, depth - 1)}"
     return repr(thing)
 
 
-def _closed_over(function: Any) -> list[Any]:
+def _closure(function: Any) -> list[Any]:
     try:
         return [cell.cell_contents for cell in function.__closure__ or ()]
     except ValueError:

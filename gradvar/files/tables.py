@@ -1,55 +1,64 @@
-"""Results on disk: a tidy table, JSON with provenance, figures. A file appears whole or not at all."""
+"""Results as files: rows as CSV or Parquet, anything plain as JSON. A file appears complete or not at all."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
-import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from gradvar.files.atomic import write_file
 
 Row = Mapping[str, Any]
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then move it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def to_plain(value: Any) -> Any:
+    """A result as values that JSON knows: a dataclass is a mapping of its fields, an array is nested lists.
+
+    Not-a-number and infinities become None.
+
+    >>> from gradvar.stats.intervals import Interval
+    >>> to_plain(Interval(0.5, 0.4, 0.6))
+    {'value': 0.5, 'low': 0.4, 'high': 0.6, 'se': None, 'dof': None}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return to_plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that any reader accepts: not-a-number and infinities become null."""
-    text = json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
-    write_whole(path, lambda p: p.write_text(text))
+    """Write a result as JSON that any reader accepts (see ``to_plain``)."""
+    write_file(path, (json.dumps(to_plain(content), indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write rows that share their keys; missing values are empty."""
 
-    def write(at: Path) -> None:
-        with at.open("w", newline="") as file:
+    def fill(target: Path) -> None:
+        with target.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows({k: "" if _missing(v) else v for k, v in row.items()} for row in rows)
 
-    write_whole(path, write)
+    write_file(path, fill)
 
 
 def write_parquet(path: Path, rows: Sequence[Row]) -> bool:
-    """The same rows as Parquet; false, with nothing written, where pyarrow is not installed."""
+    """Write the same rows as Parquet; return False, with nothing written, where pyarrow is not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -58,19 +67,9 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> bool:
     table = pyarrow.Table.from_pylist(
         [{k: None if _missing(v) else v for k, v in row.items()} for row in rows]
     )
-    write_whole(path, lambda p: pyarrow.parquet.write_table(table, p))
+    write_file(path, partial(pyarrow.parquet.write_table, table))
     return True
 
 
 def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gradvar import plot
-from gradvar.files.tables import write_whole
+from gradvar.files.atomic import write_file
 from gradvar.studies.rows import panels
 from gradvar.studies.study import Study, variants
 
@@ -31,7 +31,7 @@ def save_figures(study: Study, folder: Path) -> list[Path]:
             figure = draw(study)
             for suffix in ("svg", "png"):
                 path = folder / f"{name}.{suffix}"
-                write_whole(path, partial(figure.savefig, format=suffix, dpi=150))
+                write_file(path, partial(figure.savefig, format=suffix, dpi=150))
                 written.append(path)
     return written
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from gradvar.files.paths import check_file, check_writable
 
 PolicyName = Literal["bandit", "tabular", "transformer"]
 TaskName = Literal["auto", "binary", "graded", "addition", "sorting", "partial"]
@@ -114,32 +115,6 @@ class ListConfig:
 
     json: Path | None = None
     """Write the list to this file too."""
-
-
-def check_writable(folder: Path, argument: str = "out") -> None:
-    """Raise ``ValueError`` unless files can be made in ``folder``, or in the nearest folder above it that exists.
-
-    A file is really made, and removed: permission bits say nothing to an administrator, and nothing of file systems
-    that are read-only or full.
-    """
-    at = Path(folder).absolute()
-    while not at.exists():
-        at = at.parent
-    if not at.is_dir():
-        raise ValueError(f"{argument}: {folder} is or lies below a file, {at}; give a folder")
-    try:
-        tempfile.TemporaryFile(dir=at).close()
-    except OSError as error:
-        raise ValueError(
-            f"{argument}: {folder} cannot be written ({error.strerror} in {at}); give another folder"
-        ) from None
-
-
-def check_file(file: Path, argument: str) -> None:
-    """Raise ``ValueError`` unless ``file`` can be written and is no folder."""
-    if Path(file).is_dir():
-        raise ValueError(f"{argument}: {file} is a folder; give a file, such as {file / 'results.json'}")
-    check_writable(Path(file).parent, argument)
 
 
 def _listed(values: tuple[object, ...]) -> str:

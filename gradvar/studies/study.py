@@ -21,8 +21,8 @@ from gradvar.core.estimator import Estimator
 from gradvar.core.moments import Moments
 from gradvar.core.progress import Monitor, Silent
 from gradvar.core.protocols import Policy, Task
-from gradvar.files.cache import Kept, Nothing, versions
-from gradvar.files.fingerprint import described, digest_of
+from gradvar.files.cache import MomentsCache, NullCache, versions
+from gradvar.files.fingerprint import describe, digest
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json, write_parquet
 from gradvar.measure.baselines import NAMES
@@ -139,7 +139,7 @@ def study(
     monitor = monitor or Silent()
     results: list[Result] = []
     success: dict[str, float] = {}
-    with Nothing() if keep is None else Kept(keep) as kept:
+    with NullCache() if keep is None else MomentsCache(keep) as kept:
         for name in config.policies:
             scene = _scene(name, config, monitor)
             success[f"{name}, {scene.task_name}"] = scene.success
@@ -192,7 +192,7 @@ class _Scene:
     def digests(self, steps: int) -> str:
         """A hash of the parameters after ``steps``."""
         if ("digest", steps) not in self.made:
-            self.made["digest", steps] = digest_of(self.params[steps])
+            self.made["digest", steps] = digest(self.params[steps])
         return self.made["digest", steps]
 
 
@@ -235,7 +235,7 @@ def _measure(
     estimators: Sequence[tuple[float | None, Estimator]],
     config: MeasureConfig,
     monitor: Monitor,
-    kept: Nothing,
+    kept: NullCache,
 ) -> Iterator[Result]:
     monitor.stage(
         f"{scene.name}: measuring", len(config.staleness) * len(config.group_sizes) * len(estimators)
@@ -270,7 +270,7 @@ class _Setting:
     replicates: int
     seed: int
 
-    def exact(self, estimator: Estimator, kept: Nothing) -> Moments | None:
+    def exact(self, estimator: Estimator, kept: NullCache) -> Moments | None:
         """By enumeration; None where that is too large."""
         identity = self._identity("exact", [estimator])
         found = kept.get(identity)
@@ -287,7 +287,7 @@ class _Setting:
             kept.put(identity, found)
         return found
 
-    def direct(self, estimators: Sequence[Estimator], kept: Nothing, monitor: Monitor) -> list[Moments]:
+    def direct(self, estimators: Sequence[Estimator], kept: NullCache, monitor: Monitor) -> list[Moments]:
         """By Monte Carlo, all on the same rollouts."""
         identity = self._identity("direct", estimators)
         identity |= {"replicates": self.replicates, "seed": self.seed}
@@ -319,9 +319,9 @@ class _Setting:
     def _identity(self, route: str, estimators: Sequence[Estimator]) -> dict[str, Any]:
         scene = self.scene
         return {
-            "route": route, "policy": described(scene.policy), "task": described(scene.task), "steps": self.steps,
+            "route": route, "policy": describe(scene.policy), "task": describe(scene.task), "steps": self.steps,
             "params": scene.digests(self.steps), "old": scene.digests(0), "group_size": self.size,
-            "prompts": self.prompts, "estimators": [described(e) for e in estimators],
+            "prompts": self.prompts, "estimators": [describe(e) for e in estimators],
             "versions": versions(), "precision": jnp.result_type(float).name,
         }  # fmt: skip
 

@@ -22,10 +22,6 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from gradvar.files.atomic import Lock as Lock
-from gradvar.files.atomic import claim as claim
-from gradvar.files.atomic import differing as differing
-
 Row = Mapping[str, Any]
 
 

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from gradvar.core.progress import Monitor, Silent
+from gradvar.files.atomic import Lock
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json
 from gradvar.policies import Transformer
@@ -22,7 +23,6 @@ from gradvar.stats.bootstrap import PairedComparison, bootstrap, compare, interq
 from gradvar.stats.intervals import Interval
 from gradvar.tasks import Countdown, ModularAddition, PartialAddition, Sorting, Verification
 from gradvar.train import arms as catalogue_of_arms
-from gradvar.train.checkpoint import Lock
 from gradvar.train.findings import findings
 from gradvar.train.gradient_noise import Probe, rank_correlation
 from gradvar.train.held_out import Training

@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int, PyTree
 
 from gradvar.core.devices import from_first_process
-from gradvar.train.checkpoint import Checkpoints, Metrics, claim
+from gradvar.files.atomic import claim
+from gradvar.train.checkpoint import Checkpoints, Metrics
 from gradvar.train.plan import Plan
 from gradvar.train.step import METRICS, Drawn, State
 from gradvar.train.trainer import CHUNK, Trainer

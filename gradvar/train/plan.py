@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradvar.studies.config import check_file, check_writable
+from gradvar.files.paths import check_file, check_writable
 
 if TYPE_CHECKING:
     from gradvar.core.estimator import Estimator

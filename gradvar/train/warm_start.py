@@ -21,7 +21,8 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from gradvar.core.protocols import Policy, Task
-from gradvar.train import store
+from gradvar.files.cache import cache_folder, read_tree, write_tree
+from gradvar.files.fingerprint import fingerprint, settings_of
 
 _FORMAT = 1  # raise when training changes what the same settings give
 
@@ -88,7 +89,7 @@ def warm_start(
     task's prompts can be among both); the figures reported use new ones.
 
     ``on_step(step, loss, success)`` hears about every check. The result is kept in ``folder`` (default
-    ``store.cache_folder()``), named by the policy, the task, the key and the settings, unless ``cache`` is
+    ``cache_folder()``), named by the policy, the task, the key and the settings, unless ``cache`` is
     false.
 
     Raises ``ValueError`` on settings out of range, ``TypeError`` for a task without ``solution``; warns where
@@ -103,22 +104,22 @@ def warm_start(
     identity = {
         "format": _FORMAT,
         "version": importlib.metadata.version("gradvar"),
-        "policy": store.describe("policy", policy),
-        "task": store.describe("task", task),
-        "settings": store.describe("settings", settings),
+        "policy": settings_of("policy", policy),
+        "task": settings_of("task", task),
+        "settings": settings_of("settings", settings),
         "key": [str(jax.random.key_impl(key)), *np.asarray(jax.random.key_data(key)).tolist()],
         "float": str(jnp.result_type(float)),
     }
-    name = f"{getattr(task, 'name', 'task')}-{store.fingerprint(identity)[:24]}.safetensors"
-    path = (store.cache_folder() if folder is None else Path(folder)) / "warm" / name
+    name = f"{getattr(task, 'name', 'task')}-{fingerprint(identity)}.safetensors"
+    path = (cache_folder() if folder is None else Path(folder)) / "warm" / name
     shapes = jax.eval_shape(policy.init, key)
-    found = store.read(path, shapes)
+    found = read_tree(path, shapes)
     if found is not None:
         params, facts = found
         return WarmStart(params, cached=True, prompt_rates=np.array(facts.pop("prompt_rates")), **facts)
     warm = _train(policy, task, key, settings, on_step)
     facts = {name: getattr(warm, name) for name in _FACTS} | {"prompt_rates": warm.prompt_rates.tolist()}
-    store.write(path, warm.params, facts)
+    write_tree(path, warm.params, facts)
     return warm
 
 

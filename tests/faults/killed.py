@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from gradvar.files.atomic import digest, read_json
+from gradvar.files.atomic import file_digest, read_json
 from tests.faults.scenes import SHARDS, arrays, record
 
 folder, seed, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -78,8 +78,8 @@ def whole_shards():
     for path in sorted(KEPT.glob("shard-?????")):
         manifest = read_json(path / "manifest.json", "folder", "")
         for name, sha in manifest["sha256"].items():
-            assert digest(path / f"{name}.safetensors") == sha, path
-        found[path.name] = digest(path / "manifest.json")
+            assert file_digest(path / f"{name}.safetensors") == sha, path
+        found[path.name] = file_digest(path / "manifest.json")
     return found
 
 

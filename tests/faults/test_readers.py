@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from safetensors.numpy import load_file, save_file
 
 import gradvar as gv
-from gradvar.files.atomic import digest, read_json
+from gradvar.files.atomic import file_digest, read_json
 from tests.faults.scenes import same, unsharded
 
 FILES = ("manifest.json", "pool.safetensors", "rows.safetensors", "scores.safetensors")
@@ -42,7 +42,7 @@ def sign(folder):
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     names = ("pool", "rows", "scores")
-    manifest["sha256"] = {n: digest(folder / f"{n}.safetensors") for n in names}
+    manifest["sha256"] = {n: file_digest(folder / f"{n}.safetensors") for n in names}
     del manifest["sha256_of_this"]
     path.write_text(json.dumps(manifest))
 

@@ -14,7 +14,7 @@ import pytest
 import gradvar as gv
 from gradvar.cli import main as cli
 from gradvar.files.atomic import Lock
-from gradvar.files.cache import Kept
+from gradvar.files.cache import MomentsCache
 from gradvar.studies import study as studies
 
 SMALL = {
@@ -111,7 +111,7 @@ def test_a_file_of_another_setting_is_not_believed(whole, tmp_path):
 
 
 def test_every_flipped_bit_is_noticed(whole, tmp_path):
-    with Kept(tmp_path) as kept:
+    with MomentsCache(tmp_path) as kept:
         moments, identity = whole.results[0].moments, {"a": 1}
         kept.put(identity, moments)
         (path,) = tmp_path.glob("*.safetensors")

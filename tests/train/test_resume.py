@@ -10,8 +10,9 @@ import jax
 import numpy as np
 import pytest
 
+from gradvar.files.atomic import Lock, claim, differing
 from gradvar.train import arms
-from gradvar.train.checkpoint import Checkpoints, Lock, claim, differing
+from gradvar.train.checkpoint import Checkpoints
 from gradvar.train.loop import train
 from gradvar.train.trainer import Trainer
 

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradvar.files.cache import cache_folder, read_tree, write_tree
+from gradvar.files.fingerprint import fingerprint, settings_of
 from gradvar.policies import Tabular, Transformer
 from gradvar.tasks import Lookup, ModularAddition, PartialSorting, Sorting
-from gradvar.train import store
 from gradvar.train.warm_start import warm_start
 
 TASK = Sorting(3, 4, shortest=1)
@@ -116,43 +117,43 @@ def test_a_damaged_file_is_made_anew(warm, folder):
 
 
 def test_other_settings_have_other_names():
-    identity = {"policy": store.describe("policy", POLICY), "task": store.describe("task", TASK)}
+    identity = {"policy": settings_of("policy", POLICY), "task": settings_of("task", TASK)}
     others = [
-        {"policy": store.describe("policy", Transformer(dataclasses.replace(POLICY.config, norm_eps=1e-5)))},
-        {"task": store.describe("task", Sorting(3, 4, shortest=2))},
-        {"task": store.describe("task", PartialSorting(3, 4, shortest=1))},
+        {"policy": settings_of("policy", Transformer(dataclasses.replace(POLICY.config, norm_eps=1e-5)))},
+        {"task": settings_of("task", Sorting(3, 4, shortest=2))},
+        {"task": settings_of("task", PartialSorting(3, 4, shortest=1))},
     ]
-    names = {store.fingerprint(identity), *(store.fingerprint(identity | other) for other in others)}
+    names = {fingerprint(identity), *(fingerprint(identity | other) for other in others)}
     assert len(names) == 4
-    assert store.fingerprint(dict(reversed(identity.items()))) in names
+    assert fingerprint(dict(reversed(identity.items()))) in names
 
 
 def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert store.cache_folder() == tmp_path / "gradvar"
+    assert cache_folder() == tmp_path / "gradvar"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert store.cache_folder() == tmp_path / ".cache" / "gradvar"
+    assert cache_folder() == tmp_path / ".cache" / "gradvar"
 
 
 def test_half_precision_survives_the_disk(tmp_path):
     params = {"a": jnp.arange(6.0).astype(jnp.bfloat16).reshape(2, 3), "b": {"c": jnp.ones(2, jnp.float32)}}
-    store.write(tmp_path / "x", params, {"n": 1})
+    write_tree(tmp_path / "x", params, {"n": 1})
     shapes = jax.eval_shape(lambda: params)
-    found = store.read(tmp_path / "x", shapes)
+    found = read_tree(tmp_path / "x", shapes)
     assert found is not None
     assert found[0]["a"].dtype == jnp.bfloat16
     assert_same(found[0], params)
     assert found[1] == {"n": 1}
-    assert store.read(tmp_path / "none", shapes) is None
+    assert read_tree(tmp_path / "none", shapes) is None
     with pytest.warns(UserWarning, match="holds other arrays"):
-        assert store.read(tmp_path / "x", {"a": shapes["a"]}) is None
+        assert read_tree(tmp_path / "x", {"a": shapes["a"]}) is None
 
 
 def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path):
     (tmp_path / "below").write_text("")
     with pytest.warns(UserWarning, match="cannot be written"):
-        store.write(tmp_path / "below" / "x", jnp.ones(2), {})
+        write_tree(tmp_path / "below" / "x", jnp.ones(2), {})
 
 
 @pytest.mark.slow

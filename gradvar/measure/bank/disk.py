@@ -23,7 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from gradvar.files.atomic import digest, read_json, write_file, writing
+from gradvar.files.atomic import file_digest, read_json, write_file, writing
 from gradvar.measure.bank.bank import Rows, ScoreBank, Scores
 from gradvar.measure.bank.sample import Pool
 
@@ -59,7 +59,7 @@ def save(bank: ScoreBank, folder: Path) -> Path:
             "tolerance": bank.tolerance,
             "info": dict(bank.info),
             "shape": dict(zip(("prompts", "rollouts", "time"), bank.pool.shape, strict=True)),
-            "sha256": {name: digest(_file(folder, name)) for name in _FILES},
+            "sha256": {name: file_digest(_file(folder, name)) for name in _FILES},
         }
         manifest["sha256_of_this"] = _sum(manifest)
         write_file(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
@@ -83,7 +83,7 @@ def load(folder: Path, prompts: slice | None = None, verify: bool = True) -> Sco
         path = _file(folder, name)
         if not path.is_file():
             raise ValueError(f"folder: {path} is missing; copy the whole folder")
-        if verify and digest(path) != manifest["sha256"][name]:
+        if verify and file_digest(path) != manifest["sha256"][name]:
             raise ValueError(f"folder: {path} is not what was written (checksum); copy it again or {_AGAIN}")
     sizes = dict(zip("QNT", (manifest["shape"][n] for n in ("prompts", "rollouts", "time")), strict=True))
     take = taken(prompts, sizes["Q"])

@@ -17,7 +17,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from gradvar.core.devices import from_first_process
 from gradvar.core.protocols import Policy, Task
 from gradvar.files.atomic import Lock, claim, remove_parts, writing
-from gradvar.files.fingerprint import described, digest_of, fingerprint
+from gradvar.files.fingerprint import describe, digest, fingerprint
 from gradvar.measure.bank.bank import ScoreBank
 from gradvar.measure.bank.disk import load
 from gradvar.measure.bank.record import Job, Map, Settings, prepare
@@ -151,10 +151,10 @@ def identity(job: Job, key: PRNGKeyArray, shard: int) -> dict[str, Any]:
     draw, settings = job.draw, job.settings
     return {
         "prompts": job.size, "shard": shard, "rollouts": job.rollouts, "drawn": job.drawn,
-        "listed": digest_of(job.listed), "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
-        "params": digest_of(draw.params), "old": digest_of(draw.old), "ref": digest_of(draw.ref),
-        "policy": described(draw.policy), "task": described(draw.task), "side": described(draw.side),
-        "estimators": [described(e) for e in job.served],
+        "listed": digest(job.listed), "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
+        "params": digest(draw.params), "old": digest(draw.old), "ref": digest(draw.ref),
+        "policy": describe(draw.policy), "task": describe(draw.task), "side": describe(draw.side),
+        "estimators": [describe(e) for e in job.served],
         "cuts": [float(x) for x in settings.cuts], "map": settings.map, "width": settings.width,
         "cross": settings.cross, "way": settings.way, "tolerance": settings.tolerance,
         "precision": jnp.result_type(float).name,
