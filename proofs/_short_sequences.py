@@ -94,7 +94,7 @@ def traced_weights(
     zeros = np.full(kept.shape, sp.Integer(0), object)
     extra = {name: np.asarray(value, object)[None] for name, value in fields.items()}
     batch = sy.symbolic_batch(np.asarray([list(rewards)], object), zeros, kept, **extra)
-    return sy.trace(jax.grad(estimator), zeros, batch)[0]
+    return sy.trace(sy.gradient(estimator), zeros, batch)[0]
 
 
 def stopping_engine(
@@ -153,7 +153,7 @@ def batch_weights(estimator: Any, rewards: tuple[tuple[Any, ...], ...]) -> Any:
     """On-policy sequence weights [prompt][group] of an objective that ships, one token per rollout."""
     array = np.asarray([list(row) for row in rewards], object)
     zeros = np.full((*array.shape, 1), sp.Integer(0), object)
-    return sy.trace(jax.grad(estimator), zeros, sy.symbolic_batch(array, zeros))[:, :, 0]
+    return sy.trace(sy.gradient(estimator), zeros, sy.symbolic_batch(array, zeros))[:, :, 0]
 
 
 def less(baseline: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.decide.smt import find_point, smt_valid
 from gradvar.symbolic.group import SymbolicGroup, engine, engines_agree, symbolic_group
 from gradvar.symbolic.read.elementwise import Unreadable
-from gradvar.symbolic.read.trace import Witness, jaxpr_text, symbolic_batch, symbols, trace
+from gradvar.symbolic.read.trace import Witness, gradient, jaxpr_text, symbolic_batch, symbols, trace
 
 __all__ = [
     "Claim",
@@ -41,6 +41,7 @@ __all__ = [
     "explore",
     "falling",
     "find_point",
+    "gradient",
     "group_moments",
     "identity",
     "jaxpr_text",

@@ -17,7 +17,7 @@ from gradvar.core.moments import Moments
 from gradvar.symbolic.decide.enumerate import ExactMoments, SymbolicBandit
 from gradvar.symbolic.decide.equality import require
 from gradvar.symbolic.decide.regions import Region, explore
-from gradvar.symbolic.read.trace import symbolic_batch, symbols, trace
+from gradvar.symbolic.read.trace import gradient, symbolic_batch, symbols, trace
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class SymbolicGroup:
 
     def weights(self, objective: Any, assume: Any = None) -> np.ndarray:
         """The traced token weights [1, G, T]: the derivative of the objective by each log-probability."""
-        return trace(jax.grad(objective), self.logp, self.batch, assume=assume)
+        return trace(gradient(objective), self.logp, self.batch, assume=assume)
 
     def regions(self, objective: Any, given: Sequence[Any] = ()) -> list[Region]:
         """The token weights in every open region of ratios and rewards (see ``explore``)."""
-        return explore(jax.grad(objective), self.logp, self.batch, given=given)
+        return explore(gradient(objective), self.logp, self.batch, given=given)
 
     def value(self, objective: Any, assume: Any = None) -> sp.Expr:
         """The traced value of the objective."""

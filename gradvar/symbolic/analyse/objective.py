@@ -226,9 +226,10 @@ def prompt_weight_of(objective: Objective, group: int) -> sp.Expr | None:
     p = sp.Symbol("p", positive=True)
     total = sp.Integer(0)
     logp = symbols("a", (1, group, 1))
+    slope = jax.grad(objective)
     for rewards in itertools.product((0, 1), repeat=group):
         batch = _on_policy_batch(np.asarray([rewards], object), logp)
-        weights = trace(jax.grad(objective), logp, batch).reshape(-1)
+        weights = trace(slope, logp, batch).reshape(-1)
         if any(w.free_symbols & set(logp.flat) for w in weights):
             return None  # the weight of a rollout then depends on which answer it is, not only on its reward
         chance = sp.Mul(*[p if r else 1 - p for r in rewards])

@@ -12,12 +12,11 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-import jax
 import numpy as np
 import sympy as sp
 
 from gradvar.symbolic.decide.numbers import exact
-from gradvar.symbolic.read.trace import symbolic_batch, trace
+from gradvar.symbolic.read.trace import gradient, symbolic_batch, trace
 
 Weights = Callable[[tuple[Any, ...]], Sequence[Any]]
 
@@ -109,12 +108,14 @@ def weights_of(objective: Callable[..., Any], **fields: Any) -> Weights:
     ``fields`` are further fields of the batch, as for ``symbolic_batch``.
     """
 
+    slope = gradient(objective)
+
     @cache
     def weights(rewards: tuple[Any, ...]) -> tuple[sp.Expr, ...]:
         shape = (1, len(rewards), 1)
         zeros = np.full(shape, sp.Integer(0), object)
         batch = symbolic_batch(np.asarray([rewards], object), zeros, **fields)
-        return tuple(trace(jax.grad(objective), zeros, batch).reshape(-1))
+        return tuple(trace(slope, zeros, batch).reshape(-1))
 
     return weights
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,8 @@ from jax import lax
 def elementwise(step: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
     """Apply ``step`` to corresponding elements; scalars broadcast."""
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    full = [np.broadcast_to(a, shape) for a in arrays]
-    out = np.empty(shape, object)
-    for index in np.ndindex(shape):
-        out[index] = step(*(a[index] for a in full))
-    return out
+    columns = [np.broadcast_to(a, shape).ravel().tolist() for a in arrays]
+    return np.fromiter(map(step, *columns), object, count=math.prod(shape)).reshape(shape)
 
 
 def cumulative(x: np.ndarray, axis: int, reverse: bool, combine: Callable[[list[Any]], Any]) -> np.ndarray:

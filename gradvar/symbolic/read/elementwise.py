@@ -43,6 +43,9 @@ class Reader:
 
     def sign(self, a: sp.Expr, b: sp.Expr) -> int | None:
         """The sign of a - b, or None where it is left open."""
+        if a.is_Rational and b.is_Rational:
+            difference = a - b
+            return (difference.p > 0) - (difference.p < 0)
         if a == b:
             return 0
         if a in (sp.oo, -sp.oo) or b in (sp.oo, -sp.oo):

@@ -24,6 +24,7 @@ import sympy as sp
 from jax.extend import core as jex_core
 
 from gradvar.core.batch import Batch
+from gradvar.core.estimator import Estimator, Objective
 from gradvar.symbolic.decide.numbers import exact, exact_sign
 from gradvar.symbolic.read import elementwise as rules
 
@@ -106,6 +107,20 @@ def sign_factors(expression: sp.Expr) -> tuple[tuple[sp.Expr, int], ...]:
                 if piece != 1:
                     found[piece] = found.get(piece, 0) + int(power)
     return tuple(found.items())
+
+
+def gradient(objective: Objective) -> Callable[..., Any]:
+    """Return the derivative by the log-probabilities.
+
+    For an ``Estimator`` it is the same function at every call, so that JAX traces it once for each shape. A bare function
+    may look at variables that change between two calls: it is traced anew.
+    """
+    return _kept_gradient(objective) if isinstance(objective, Estimator) else jax.grad(objective)
+
+
+@lru_cache(maxsize=512)
+def _kept_gradient(objective: Estimator) -> Callable[..., Any]:
+    return jax.grad(objective)
 
 
 def trace(fn: Callable[..., Any], *args: Any, assume: Assumption | None = None) -> Any:
