@@ -12,11 +12,11 @@ from gradvar.symbolic.decide.expectation import (
     over_rollouts,
     prompt_weight,
 )
-from gradvar.symbolic.decide.numbers import Undecided, exact_sign, rational
 from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.decide.smt import find_point, smt_valid
 from gradvar.symbolic.group import SymbolicGroup, engine, engines_agree, symbolic_group
 from gradvar.symbolic.read.elementwise import Unreadable
+from gradvar.symbolic.read.numbers import Undecided, exact_sign, rational
 from gradvar.symbolic.read.trace import Witness, gradient, jaxpr_text, symbolic_batch, symbols, trace
 
 __all__ = [

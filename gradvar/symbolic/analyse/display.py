@@ -8,9 +8,9 @@ from typing import Any
 import sympy as sp
 
 from gradvar.symbolic.analyse.objective import Analysis, pair
-from gradvar.symbolic.decide.numbers import Undecided
 from gradvar.symbolic.decide.regions import Region, relation
 from gradvar.symbolic.decide.smt import smt_valid
+from gradvar.symbolic.read.numbers import Undecided
 
 
 def merged(regions: tuple[Region, ...]) -> list[tuple[list[str], list[sp.Expr]]]:

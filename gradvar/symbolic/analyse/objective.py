@@ -21,11 +21,11 @@ from gradvar.core.estimator import Estimator, Objective
 from gradvar.symbolic.claims.ledger import import_file
 from gradvar.symbolic.decide.enumerate import SymbolicBandit
 from gradvar.symbolic.decide.equality import vanishes
-from gradvar.symbolic.decide.numbers import Undecided
 from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.decide.smt import smt_valid
 from gradvar.symbolic.group import engine, symbolic_group
 from gradvar.symbolic.read.elementwise import Unreadable
+from gradvar.symbolic.read.numbers import Undecided
 from gradvar.symbolic.read.trace import symbols
 
 LARGEST_GROUP = 4

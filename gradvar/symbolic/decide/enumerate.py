@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from gradvar.symbolic.decide.numbers import exact
+from gradvar.symbolic.read.numbers import exact
 from gradvar.symbolic.read.trace import gradient, symbolic_batch, trace
 
 Weights = Callable[[tuple[Any, ...]], Sequence[Any]]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from gradvar.symbolic.decide.numbers import Undecided
 from gradvar.symbolic.decide.smt import smt_valid
+from gradvar.symbolic.read.numbers import Undecided
 
 _POINTS = 4
 

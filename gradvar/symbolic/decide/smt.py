@@ -14,7 +14,7 @@ from typing import Any
 
 import sympy as sp
 
-from gradvar.symbolic.decide.numbers import Undecided, exact_sign
+from gradvar.symbolic.read.numbers import Undecided, exact_sign
 
 SECONDS = 20
 

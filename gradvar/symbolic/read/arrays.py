@@ -1,6 +1,4 @@
-"""Primitives that move values without changing them, products, and control flow."""
-
-from __future__ import annotations
+"""Primitives that move values without changing them, and products and sums of them."""
 
 import math
 from collections.abc import Callable
@@ -10,9 +8,11 @@ import numpy as np
 import sympy as sp
 from jax import lax
 
+from gradvar.symbolic.read.elementwise import Unreadable
 
-def elementwise(step: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
-    """Apply ``step`` to corresponding elements; scalars broadcast."""
+
+def map_elements(step: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
+    """Apply ``step`` to corresponding elements; scalars broadcast to the common shape."""
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
     columns = [np.broadcast_to(a, shape).ravel().tolist() for a in arrays]
     return np.fromiter(map(step, *columns), object, count=math.prod(shape)).reshape(shape)
@@ -22,19 +22,32 @@ def cumulative(x: np.ndarray, axis: int, reverse: bool, combine: Callable[[list[
     """Combine all values up to each position along one axis."""
     out = np.empty(x.shape, object)
     for index in np.ndindex(x.shape):
-        here = index[axis]
+        end = index[axis]
         line = [*index]
-        line[axis] = slice(here, None) if reverse else slice(0, here + 1)
+        line[axis] = slice(end, None) if reverse else slice(0, end + 1)
         values = list(x[tuple(line)])
         out[index] = combine(values[::-1] if reverse else values)
+    return out
+
+
+def reduce_axes(x: np.ndarray, axes: tuple[int, ...], combine: Callable[[list[Any]], Any]) -> np.ndarray:
+    """Combine all values along ``axes`` into one."""
+    axes = tuple(int(axis) for axis in axes)
+    remaining = [axis for axis in range(x.ndim) if axis not in axes]
+    out = np.empty([x.shape[axis] for axis in remaining], object)
+    rows = np.transpose(x, (*remaining, *axes)).reshape(*out.shape, -1)  # [*remaining, all values along axes]
+    for index in np.ndindex(out.shape):
+        out[index] = combine(list(rows[index]))
     return out
 
 
 def sort(
     operands: list[np.ndarray], params: Any, order: Callable[[list[Any]], list[int]]
 ) -> list[np.ndarray]:
-    """Sort all operands along one axis by the first of them (further keys break no ties here: the sort is
-    stable)."""
+    """Sort all operands along one axis by the first of them.
+
+    The sort is stable, and further keys break no ties.
+    """
     axis = params["dimension"]
     keys = np.moveaxis(operands[0], axis, -1)
     moved = [np.moveaxis(x, axis, -1) for x in operands]
@@ -48,10 +61,10 @@ def sort(
 
 def _broadcast_in_dim(params: Any, x: np.ndarray, *_: Any) -> np.ndarray:
     shape = tuple(int(n) for n in params["shape"])
-    spread = [1] * len(shape)
+    expanded = [1] * len(shape)  # the operand's axes at their places, length one elsewhere
     for source, target in enumerate(params["broadcast_dimensions"]):
-        spread[int(target)] = x.shape[source]
-    return np.broadcast_to(x.reshape(spread), shape)
+        expanded[int(target)] = x.shape[source]
+    return np.broadcast_to(x.reshape(expanded), shape)
 
 
 def _pad(params: Any, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
@@ -88,6 +101,7 @@ def _iota(params: Any, *_: Any) -> np.ndarray:
 
 def _dot_general(params: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     (contract_a, contract_b), (batch_a, batch_b) = params["dimension_numbers"]
+    # einsum's letters as numbers: a contracted or batched axis of b takes the letter of its partner in a.
     names_a = list(range(a.ndim))
     names_b = [a.ndim + i for i in range(b.ndim)]
     for i, j in [*zip(contract_a, contract_b, strict=True), *zip(batch_a, batch_b, strict=True)]:
@@ -100,15 +114,15 @@ def _dot_general(params: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _concrete(x: np.ndarray) -> np.ndarray:
     if not all(isinstance(v, bool) or v.is_Integer for v in x.flat):
-        from gradvar.symbolic.read.elementwise import Unreadable
-
         raise Unreadable("indexing by a symbolic value: indices must be concrete")
     return np.asarray([int(v) for v in x.flat], np.int64).reshape(x.shape)
 
 
 def _by_labels(move: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
-    """Let JAX itself move integer labels of the values, then put the values in; a negative label is the fill
-    value."""
+    """Let JAX itself move integer labels of the values, then put the values in.
+
+    A negative label is the fill value.
+    """
     labels: list[np.ndarray] = []
     pool: list[Any] = []
     start = 0
@@ -140,14 +154,14 @@ def _dynamic_update_slice(params: Any, x: np.ndarray, update: np.ndarray, *start
 
 
 def _scatter_add(params: Any, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
-    """Scatter is linear in the updates: learn its 0/1 matrix from unit vectors, then apply it."""
+    """Add updates at places. Scatter is linear in the updates: learn its 0/1 matrix from unit vectors."""
     where = _concrete(indices)
-    units = np.eye(updates.size).reshape(updates.size, *updates.shape)
+    units = np.eye(updates.size).reshape(updates.size, *updates.shape)  # [update, *its shape]
     zeros = np.zeros(x.shape)
     placed = [np.asarray(lax.scatter_add_p.bind(zeros, where, unit, **params)) for unit in units]
     out = x.copy()
-    for value, spread in zip(updates.flat, placed, strict=True):
-        for index in np.argwhere(spread):
+    for value, targets in zip(updates.flat, placed, strict=True):
+        for index in np.argwhere(targets):
             out[tuple(index)] = out[tuple(index)] + value
     return out
 
@@ -157,7 +171,7 @@ def _scatter(params: Any, x: np.ndarray, indices: np.ndarray, updates: np.ndarra
     return _by_labels(lambda a, b: lax.scatter_p.bind(a, where, b, **params), x, updates)
 
 
-RULES: dict[str, Callable[..., Any]] = {
+MOVES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast_in_dim,
     "reshape": lambda params, x: x.reshape([int(n) for n in params["new_sizes"]]),
     "transpose": lambda params, x: np.transpose(x, params["permutation"]),
@@ -179,64 +193,3 @@ RULES: dict[str, Callable[..., Any]] = {
     "scatter-add": _scatter_add,
     "scatter_add": _scatter_add,
 }
-
-_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-_MOST_ROUNDS = 10_000
-
-
-def control_flow(
-    name: str,
-    params: Any,
-    operands: list[np.ndarray],
-    reader: Any,
-    read: Callable[..., Any],
-    choose: Callable[..., Any],
-) -> list[np.ndarray] | None:
-    """Calls (jit, custom derivatives, remat), scan, while and cond; None for anything else."""
-    if name == "scan":
-        return _scan(params, operands, reader, read)
-    if name == "while":
-        return _while(params, operands, reader, read)
-    if name == "cond":
-        index, *rest = operands
-        which = index.item()
-        if isinstance(which, bool) or getattr(which, "is_Integer", False):
-            return read(params["branches"][int(which)], rest, reader)
-        branches = [read(branch, rest, reader) for branch in params["branches"]]
-        return [elementwise(lambda *xs: choose(which, xs), *outs) for outs in zip(*branches, strict=True)]
-    for key in _CALLS:
-        if key in params and not isinstance(params[key], (int, str)):
-            return read(params[key], operands, reader)
-    return None
-
-
-def _scan(params: Any, operands: list[np.ndarray], reader: Any, read: Callable[..., Any]) -> list[np.ndarray]:
-    consts, carries = params["num_consts"], params["num_carry"]
-    fixed, carry, rows = operands[:consts], operands[consts : consts + carries], operands[consts + carries :]
-    steps: list[Any] = [None] * params["length"]
-    order = range(params["length"])
-    for t in reversed(order) if params["reverse"] else order:
-        outs = read(params["jaxpr"], [*fixed, *carry, *(np.asarray(x[t], object) for x in rows)], reader)
-        carry, steps[t] = outs[:carries], outs[carries:]
-    return [*carry, *(np.stack(column) for column in zip(*steps, strict=True))]
-
-
-def _while(
-    params: Any, operands: list[np.ndarray], reader: Any, read: Callable[..., Any]
-) -> list[np.ndarray]:
-    tests, bodies = params["cond_nconsts"], params["body_nconsts"]
-    test_fixed, body_fixed, carry = (
-        operands[:tests],
-        operands[tests : tests + bodies],
-        operands[tests + bodies :],
-    )
-    for _ in range(_MOST_ROUNDS):
-        go = read(params["cond_jaxpr"], [*test_fixed, *carry], reader)[0].item()
-        if not isinstance(go, bool):
-            from gradvar.symbolic.read.elementwise import Unreadable
-
-            raise Unreadable("a while loop whose end depends on a symbolic value: trace under an assumption")
-        if not go:
-            return carry
-        carry = read(params["body_jaxpr"], [*body_fixed, *carry], reader)
-    raise RuntimeError(f"a while loop ran {_MOST_ROUNDS} rounds without end")

@@ -10,8 +10,6 @@ decides by a rational point and keeps the list of decisions, so that the result 
 where they all come out the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,28 +19,26 @@ from typing import Any
 import jax
 import numpy as np
 import sympy as sp
-from jax.extend import core as jex_core
 
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, Objective
-from gradvar.symbolic.decide.numbers import exact, exact_sign
-from gradvar.symbolic.read import elementwise as rules
+from gradvar.symbolic.read.interpreter import Interpreter, as_symbolic
+from gradvar.symbolic.read.numbers import exact, exact_sign
+from gradvar.symbolic.read.reader import Assumption, is_nested
 
-Assumption = Callable[[sp.Expr], int | None]
-"""Takes a real expression, says its sign (-1, 0, 1), or None to leave it open."""
+Traces = list[tuple[Any, list[np.ndarray]]]
 
-
-_KEPT = 8  # traces of one recording; a proof may make hundreds
-_recording: ContextVar[list[tuple[Any, list[np.ndarray]]] | None] = ContextVar("recording", default=None)
+_RECORDED = 8  # traces of one recording; a proof may make hundreds
+_recording: ContextVar[Traces | None] = ContextVar("recording", default=None)
 
 
 @contextmanager
-def recording() -> Iterator[list[tuple[Any, list[np.ndarray]]]]:
-    """Meanwhile the first traces are kept: a list of (jaxpr, results), for showing the code beside the formula."""
-    kept: list[tuple[Any, list[np.ndarray]]] = []
-    token = _recording.set(kept)
+def recording() -> Iterator[Traces]:
+    """Collect the first traces made meanwhile, as (jaxpr, results), to show code and formula side by side."""
+    traces: Traces = []
+    token = _recording.set(traces)
     try:
-        yield kept
+        yield traces
     finally:
         _recording.reset(token)
 
@@ -60,7 +56,7 @@ class Witness:
         self.signs: dict[sp.Expr, int] = {}
 
     def __call__(self, expression: sp.Expr) -> int:
-        """The sign of a product of factors; each factor that is not known to be positive is a decision."""
+        """Return the sign of a product of factors; each that is not known to be positive is a decision."""
         sign = 1
         for factor, power in sign_factors(expression):
             sign *= self._decide(factor) ** (1 if power % 2 else 2)
@@ -89,12 +85,11 @@ class Witness:
 
 @lru_cache(maxsize=20_000)
 def sign_factors(expression: sp.Expr) -> tuple[tuple[sp.Expr, int], ...]:
-    """Factors with integer powers whose product has the sign of ``expression``, each in one fixed
-    orientation."""
-    if rules.is_nested(expression):
+    """Return factors with integer powers, each in one orientation, whose product has the sign of ``expression``."""
+    if is_nested(expression):
         return ((expression, 1),)
     numerator, denominator = sp.fraction(sp.factor(sp.together(expression)))
-    found: dict[sp.Expr, int] = {}
+    powers: dict[sp.Expr, int] = {}
     for part in (numerator, denominator):
         for factor in sp.Mul.make_args(part):
             base, power = factor.as_base_exp()
@@ -105,73 +100,67 @@ def sign_factors(expression: sp.Expr) -> tuple[tuple[sp.Expr, int], ...]:
                 content, base = -content, -base
             for piece in (content, base):
                 if piece != 1:
-                    found[piece] = found.get(piece, 0) + int(power)
-    return tuple(found.items())
+                    powers[piece] = powers.get(piece, 0) + int(power)
+    return tuple(powers.items())
 
 
 def gradient(objective: Objective) -> Callable[..., Any]:
     """Return the derivative by the log-probabilities.
 
-    For an ``Estimator`` it is the same function at every call, so that JAX traces it once for each shape. A bare function
-    may look at variables that change between two calls: it is traced anew.
+    For an ``Estimator`` it is the same function at every call, so that JAX traces it once for each shape. A bare
+    function may look at variables that change between two calls: it is traced anew.
     """
-    return _kept_gradient(objective) if isinstance(objective, Estimator) else jax.grad(objective)
+    return _estimator_gradient(objective) if isinstance(objective, Estimator) else jax.grad(objective)
 
 
 @lru_cache(maxsize=512)
-def _kept_gradient(objective: Estimator) -> Callable[..., Any]:
+def _estimator_gradient(objective: Estimator) -> Callable[..., Any]:
     return jax.grad(objective)
 
 
 def trace(fn: Callable[..., Any], *args: Any, assume: Assumption | None = None) -> Any:
-    """What ``fn(*args)`` computes, exactly: the same pytree, its arrays holding SymPy expressions.
+    """Compute ``fn(*args)`` exactly: the same pytree, its arrays holding SymPy expressions.
 
-    ``args`` are pytrees whose leaves are SymPy expressions, object arrays of them, or concrete numbers and
-    arrays. Object arrays enter as float64; concrete arrays keep their dtype and stay concrete. ``assume``
-    decides comparisons (see ``Witness``). A scalar result comes back as an expression, not as an array.
+    A scalar result comes back as an expression, not as an array.
 
-    Raises ``Unreadable`` naming the first primitive that the reader does not know.
+    Args:
+        fn: a JAX function.
+        args: pytrees whose leaves are SymPy expressions, object arrays of them, or concrete numbers and arrays.
+            Object arrays enter as float64; concrete arrays keep their dtype and stay concrete.
+        assume: decides comparisons (see ``Witness``); without it they are left open.
+
+    Raises:
+        Unreadable: naming the first primitive that the reader does not know.
+
+    >>> x = sp.Symbol("x", real=True)
+    >>> trace(lambda v: v * v + 0.5, x)
+    x**2 + 1/2
     """
     leaves, treedef = jax.tree.flatten(args)
     with jax.enable_x64(True):
         shaped = jax.tree.unflatten(treedef, [_abstract(leaf) for leaf in leaves])
         closed, out_shape = jax.make_jaxpr(fn, return_shape=True)(*shaped)
-        reader = rules.Reader(assume)
-        results = read(closed, [_symbolic(leaf) for leaf in leaves], reader)
-    if (kept := _recording.get()) is not None and len(kept) < _KEPT:
-        kept.append((closed, results))
+        results = Interpreter(assume).read(closed, [as_symbolic(leaf) for leaf in leaves])
+    if (traces := _recording.get()) is not None and len(traces) < _RECORDED:
+        traces.append((closed, results))
     values = [result.item() if result.ndim == 0 else result for result in results]
     return jax.tree.unflatten(jax.tree.structure(out_shape), values)
 
 
-def read(closed: Any, inputs: list[np.ndarray], reader: rules.Reader) -> list[np.ndarray]:
-    """Interpret a jaxpr (closed, or open without constants) on object arrays."""
-    jaxpr, constants = (closed.jaxpr, closed.consts) if hasattr(closed, "consts") else (closed, ())
-    values: dict[Any, np.ndarray] = {}
-    values.update(zip(jaxpr.constvars, map(_symbolic, constants), strict=True))
-    values.update(zip(jaxpr.invars, inputs, strict=True))
-
-    def value(atom: Any) -> np.ndarray:
-        return _symbolic(atom.val) if isinstance(atom, jex_core.Literal) else values[atom]
-
-    for equation in jaxpr.eqns:
-        outputs = rules.apply(equation, [value(atom) for atom in equation.invars], reader, read)
-        values.update(zip(equation.outvars, outputs, strict=True))
-    return [value(atom) for atom in jaxpr.outvars]
-
-
 def jaxpr_text(fn: Callable[..., Any], *args: Any) -> str:
-    """The jaxpr of ``fn`` at these arguments, as JAX prints it: the traced code, for display."""
+    """Return the jaxpr of ``fn`` at these arguments as JAX prints it: the traced code, for display."""
     leaves, treedef = jax.tree.flatten(args)
     with jax.enable_x64(True):
         return str(jax.make_jaxpr(fn)(*jax.tree.unflatten(treedef, [_abstract(leaf) for leaf in leaves])))
 
 
 def symbols(name: str, shape: tuple[int, ...], **assumptions: bool) -> np.ndarray:
-    """An object array of real symbols ``name1, name2, ...`` (indices from 1, run together: ``r12`` is row 1,
-    column 2).
+    """Return an object array of real symbols ``name1, name2, ...``.
 
-    Axes of length one get no index.
+    Indices count from 1 and run together (``r12`` is row 1, column 2); axes of length one get no index.
+
+    >>> symbols("r", (1, 2)).tolist()
+    [[r1, r2]]
     """
     assumptions.setdefault("real", True)
     array = np.empty(shape, object)
@@ -182,12 +171,16 @@ def symbols(name: str, shape: tuple[int, ...], **assumptions: bool) -> np.ndarra
 
 
 def symbolic_batch(rewards: Any, logp_old: Any, mask: Any = None, **optional: Any) -> Batch:
-    """A ``Batch`` whose arrays hold SymPy expressions or exact numbers: arguments as those of ``Batch``.
+    """Return a ``Batch`` whose arrays hold SymPy expressions or exact numbers. Shapes are checked as ``Batch`` does.
 
-    ``mask`` is concrete; everything else may be symbolic. Shapes are checked as ``Batch`` checks them.
+    Args:
+        rewards: [prompt, group].
+        logp_old: [prompt, group, time], log-probabilities of the policy that drew the rollouts.
+        mask: [prompt, group, time], concrete booleans: True where a token counts. Default: all.
+        optional: further fields of ``Batch``, such as ``logp_ref``.
     """
-    given = {"rewards": rewards, "logp_old": logp_old, **optional}
-    arrays = {name: _as_objects(value) for name, value in given.items() if value is not None}
+    fields = {"rewards": rewards, "logp_old": logp_old, **optional}
+    arrays = {name: _as_objects(value) for name, value in fields.items() if value is not None}
     mask = np.ones(arrays["logp_old"].shape, bool) if mask is None else np.asarray(mask, bool)
     with jax.enable_x64(True):
         blank = Batch(**{k: np.zeros(v.shape) for k, v in arrays.items()}, mask=mask, allow_empty=True)
@@ -209,15 +202,3 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((), np.float64)
     array = np.asarray(leaf)
     return jax.ShapeDtypeStruct(array.shape, np.float64 if array.dtype == object else array.dtype)
-
-
-def _symbolic(leaf: Any) -> np.ndarray:
-    """Any leaf as an object array: booleans stay Python booleans, numbers become exact."""
-    array = np.asarray(leaf)
-    if array.dtype == object:
-        return array
-    out = np.empty(array.shape, object)
-    boolean = array.dtype == bool
-    for index in np.ndindex(array.shape):
-        out[index] = bool(array[index]) if boolean else exact(array[index])
-    return out
