@@ -1,4 +1,4 @@
-"""What MkDocs adds to the written pages: notebooks, the book of theorems, the reference, and pages from elsewhere."""
+"""Hooks of MkDocs that add to the written pages: notebooks, theorems, the reference, and other pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def on_config(config: Any) -> Any:
     claims = book.pages()
     _PAGES.update(claims.pages | library.pages())
     _BODIES.update(claims.bodies)
-    made = {
+    navigation = {
         "Notebooks": notebooks.navigation(),
         "Theorems": claims.navigation,
         "Reference": library.navigation(),
@@ -25,7 +25,7 @@ def on_config(config: Any) -> Any:
     for entry in config.nav:
         (title,) = entry
         if entry[title] == "made":
-            entry[title] = made[title]
+            entry[title] = navigation[title]
     return config
 
 

@@ -144,7 +144,7 @@ title = ax.set_title("Do two rollouts do the work of sixteen?")""",
 
 
 def text() -> str:
-    """The page."""
+    """Return the page in Markdown."""
     parts = [
         "# Gallery\n\nMade by `python docs/make_gallery.py`; a test runs it. Every function takes `ax=` and returns "
         "the axes. `with gv.plot.theme(\"dark\"):` is for dark pages.\n\nThe pictures below begin with\n\n"

@@ -15,6 +15,7 @@ import pytest
 import gradvar as gv
 from gradvar.cli import main as cli
 from gradvar.files import paths
+from gradvar.plot.panels import save_figures
 from gradvar.studies.config import MeasureConfig
 from gradvar.studies.study import bias_curve, variants
 
@@ -81,7 +82,8 @@ def test_clip_is_an_axis_for_those_that_clip():
 
 @pytest.mark.slow
 def test_files_hold_the_rows_with_provenance(study, tmp_path):
-    written = study.save(tmp_path / "new" / "folder")
+    folder = tmp_path / "new" / "folder"
+    written = [*study.save(folder), *save_figures(study, folder)]
     names = {p.name for p in written}
     assert {
         "measurements.csv",
@@ -289,4 +291,4 @@ def test_the_transformer_is_measured_where_it_has_learnt(tmp_path):
     for result in study.select(estimator="rloo", staleness=0):
         # The reference is leave-one-out itself on policy: the factor is one but for rounding.
         assert result.moments.bias_factor == pytest.approx(1.0, abs=1e-3)
-    assert all(Path(p).exists() for p in study.save(tmp_path))
+    assert all(Path(p).exists() for p in [*study.save(tmp_path), *save_figures(study, tmp_path)])

@@ -42,22 +42,22 @@ class Book:
 
 def pages() -> Book:
     """The index, and a page for every claim."""
-    found, reports = Book(), _reports()
-    found.pages["theorems/index.md"] = (
+    book, reports = Book(), _reports()
+    book.pages["theorems/index.md"] = (
         f"# Claims about group-relative policy gradients, checked\n\n{_mark('index')}\n"
     )
-    found.bodies[_mark("index")] = _index(reports)
-    found.navigation.append("theorems/index.md")
+    book.bodies[_mark("index")] = _index(reports)
+    book.navigation.append("theorems/index.md")
     families: dict[str, list[dict[str, str]]] = {}
     for report in reports:
         claim = report.claim
         address = f"theorems/{claim.id}.md"
         title = f"{claim.id}. {claim.title}".replace("$", "").replace("\\", "")
-        found.pages[address] = f"---\ntitle: {title!r}\n---\n\n{_mark(claim.id)}\n"
-        found.bodies[_mark(claim.id)] = f'<div class="claim">{section(report, level=1)}</div>'
+        book.pages[address] = f"---\ntitle: {title!r}\n---\n\n{_mark(claim.id)}\n"
+        book.bodies[_mark(claim.id)] = f'<div class="claim">{section(report, level=1)}</div>'
         families.setdefault(claim.id[0], []).append({title: address})
-    found.navigation += [{f"{letter}. {FAMILIES[letter]}": claims} for letter, claims in families.items()]
-    return found
+    book.navigation += [{f"{letter}. {FAMILIES[letter]}": claims} for letter, claims in families.items()]
+    return book
 
 
 def _mark(name: str) -> str:
@@ -97,10 +97,10 @@ def _keep(stamp: str, reports: list[ClaimReport]) -> None:
 
 def _stamp() -> str:
     """A hash of everything that the outcomes depend on."""
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for folder in ("gradvar", "proofs"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            told.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     for package in ("jax", "jaxlib", "sympy", "z3-solver", "numpy"):
-        told.update(f"{package} {importlib.metadata.version(package)}".encode())
-    return told.hexdigest()
+        digest.update(f"{package} {importlib.metadata.version(package)}".encode())
+    return digest.hexdigest()

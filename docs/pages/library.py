@@ -54,11 +54,11 @@ class Public:
 
 
 def top() -> list[Public]:
-    """What stands directly under ``gradvar``: not its parts, nor what one of them shows."""
+    """Return the names directly under ``gradvar``, without its parts and what one of them shows."""
     names = [n for n in gradvar.__all__ if n not in PARTS and not n.startswith("_")]
     shown = {public.home for part in PARTS for public in members(part)}
-    found = [_public("gradvar", name, getattr(gradvar, name)) for name in names]
-    return [public for public in found if public.home not in shown]
+    names = [_public("gradvar", name, getattr(gradvar, name)) for name in names]
+    return [public for public in names if public.home not in shown]
 
 
 def members(part: str) -> list[Public]:
@@ -110,10 +110,10 @@ def navigation() -> list[Any]:
 
 
 def pages() -> dict[str, str]:
-    """Address to Markdown."""
-    found = {f"reference/{part}.md": _part(part, words) for part, words in PARTS.items()}
-    found["reference/gradvar.md"] = _listing("gradvar", gradvar.__doc__ or "", top())
-    return found | {"reference/commands.md": _commands(), "reference/estimators.md": _estimators()}
+    """Return the text of every page in Markdown, by its address."""
+    texts = {f"reference/{part}.md": _part(part, words) for part, words in PARTS.items()}
+    texts["reference/gradvar.md"] = _listing("gradvar", gradvar.__doc__ or "", top())
+    return texts | {"reference/commands.md": _commands(), "reference/estimators.md": _estimators()}
 
 
 def _part(part: str, words: str) -> str:
@@ -155,9 +155,9 @@ def _estimators() -> str:
 def _commands() -> str:
     blocks = ["# Commands", "", "Exit codes: 0 all holds, 1 a law or claim fails, 2 bad usage or input.", ""]
     for name in cli.COMMANDS:
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
             cli.run([name, "--help"])
-        text = re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue())
+        text = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue())
         blocks += [f"## gradvar {name}", "", "```text", text.rstrip(), "```", ""]
     return "\n".join(blocks)

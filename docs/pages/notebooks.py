@@ -26,14 +26,14 @@ def navigation() -> list[dict[str, str]]:
 
 def copies() -> Path:
     """A folder that holds ``notebooks/`` with the formulas as MathML."""
-    kept = _KEPT / "notebooks"
-    kept.mkdir(parents=True, exist_ok=True)
+    folder = _KEPT / "notebooks"
+    folder.mkdir(parents=True, exist_ok=True)
     for path in sources():
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = _FORMULA.sub(lambda m: to_mathml(m[2], block=m[1] == "$$"), cell.source)
-        nbformat.write(notebook, kept / path.name)
+        nbformat.write(notebook, folder / path.name)
     return _KEPT
 
 

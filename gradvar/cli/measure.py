@@ -21,6 +21,7 @@ def run(config: MeasureConfig) -> int:
     import jax
     from rich.console import Console
 
+    from gradvar.plot.panels import save_figures
     from gradvar.report.table import tables
     from gradvar.studies.study import study, variants
 
@@ -47,7 +48,7 @@ def run(config: MeasureConfig) -> int:
         console.print(
             f"{results.reused} of {len(results.results)} settings had been measured before, in {measured}."
         )
-    files = save(results, config.out, config.json)
+    files = save(results, config.out, config.json, save_figures)
     console.print(
         f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}"
     )

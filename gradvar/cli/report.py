@@ -53,8 +53,8 @@ def run(config: Report) -> int:
             "as JSON"
         )
     title = config.title or f"Results of {place.resolve().stem if place.is_file() else place.resolve().name}"
-    made = f"{datetime.datetime.now(datetime.UTC):%d %B %Y, %H:%M} UTC"
-    html = page(title, sections, lines, made)
+    date = f"{datetime.datetime.now(datetime.UTC):%d %B %Y, %H:%M} UTC"
+    html = page(title, sections, lines, date)
     write_file(out, lambda path: path.write_text(html, encoding="utf-8"))
     for section in sections:
         print(printable(f"{section.file}: {section.title}"))

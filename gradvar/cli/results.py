@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,16 +29,31 @@ def keep_compiled_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def save(results: Results, folder: Path, json: Path | None) -> list[Path]:
-    """Write the results to ``folder``, and also to the file ``json`` where one is given; return the files.
+def save(
+    results: Results,
+    folder: Path,
+    json: Path | None,
+    draw: Callable[[Any, Path], list[Path]] = lambda results, folder: [],
+) -> list[Path]:
+    """Write the results to a folder.
 
-    Raises ``ValueError`` of one line where the disk has filled up meanwhile.
+    Args:
+        results: The results of a command.
+        folder: Where their files go.
+        json: A further file for the JSON, or None.
+        draw: Saves figures of the results in the folder, and returns their files.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: In one line, if the disk has filled up meanwhile.
     """
     from gradvar.files.atomic import writing
     from gradvar.files.tables import write_json
 
     with writing(folder, "out"):
-        files = results.save(folder)
+        files = [*results.save(folder), *draw(results, folder)]
         if json is not None:
             write_json(json, results.as_json())
             files.append(json)

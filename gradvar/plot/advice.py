@@ -1,4 +1,4 @@
-"""What equal variance costs at every group size: the answer of ``gv.measure.advise``, drawn."""
+"""A plot of the cost of equal variance at every group size, as ``gv.measure.advise`` returns it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from gradvar.studies.rows import number
 
 
 def cost(advice: Any, *, ax: Axes | None = None) -> Axes:
-    """The cost of equal variance against group size, with 95 % intervals; the best of the sizes asked for is ringed.
+    """Draw the cost of equal variance against group size, with 95 % intervals and a ring around the best size.
 
-    ``advice``: from ``gv.measure.advise`` (the band is the interval of the optimum over all group sizes), from
-    ``gv.measure.advise_rewards`` (which has no intervals: its costs hold under its hypothesis), or either as
-    ``gradvar advise --json`` wrote it.
+    ``advice`` comes from ``gv.measure.advise``, or is what ``gradvar advise --json`` wrote. The band is the interval of
+    the optimum over all group sizes. Advice on rewards alone has no intervals: its costs hold under its hypothesis.
     """
-    content, own = _plain(advice), ax is None
+    content, new_axes = _plain(advice), ax is None
     points = content["curve"]
     ax = axes_of(ax)
     sizes = np.array([number(p["group_size"]) for p in points])
@@ -28,21 +27,21 @@ def cost(advice: Any, *, ax: Axes | None = None) -> Axes:
     spread = bars(low, value, high)
     known = "costs, with 95 % intervals" if spread is not None else "costs under the hypothesis"
     ax.errorbar(sizes, value, spread, capsize=2, label=known, **look(ax, 0))
-    at = sizes == number(content["best"])
+    is_best = sizes == number(content["best"])
     ax.plot(
-        sizes[at], value[at], "o", mfc="none", mec=colour(ax, 1), mew=1.8, ms=12,
+        sizes[is_best], value[is_best], "o", mfc="none", mec=colour(ax, 1), mew=1.8, ms=12,
         label=f"best of those asked for, G = {number(content['best']):g}",
     )  # fmt: skip
     if isinstance(content.get("optimum"), Mapping):
         _optimum(ax, content["optimum"])
     ax.set_ylabel("cost of equal variance\n(cost of the best group size = 1)")
     value_scale(ax, value)
-    legend(ax, own)
+    legend(ax, new_axes)
     return ax
 
 
 def _optimum(ax: Axes, optimum: Mapping[str, Any]) -> None:
-    """The optimum and its interval; a missing upper end reaches to the edge of the axes."""
+    """Draw the optimum and its interval; a missing upper end reaches to the edge of the axes."""
     value, low, high = (number(optimum.get(k)) for k in ("value", "low", "high"))
     left, right = ax.get_xlim()
     high = right if not high <= right else high
@@ -62,5 +61,5 @@ def _plain(advice: Any) -> Mapping[str, Any]:
 
 
 def _cost(point: Mapping[str, Any], end: str) -> float:
-    found = point.get("cost", point.get("relative_cost"))
-    return number(found.get(end)) if isinstance(found, Mapping) else number(found)
+    figure = point.get("cost", point.get("relative_cost"))
+    return number(figure.get(end)) if isinstance(figure, Mapping) else number(figure)

@@ -1,4 +1,4 @@
-"""What a clip leaves of a token's weight, as the ratio of the policies moves away from one."""
+"""A plot of a token's weight against its probability ratio: the part that a clip leaves."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ def clip(
     ratios: Sequence[float] | np.ndarray = RATIOS,
     ax: Axes | None = None,
 ) -> Axes:
-    """A token's weight against its probability ratio, relative to its weight on policy. Exact: no interval.
+    """Draw a token's weight against its probability ratio, relative to its weight on policy. Exact: no interval.
 
     Two rollouts of one token each, one right and one wrong; one's ratio pi / pi_old moves, the other's is one.
     Solid: the right one, dotted: the wrong one. Where a line lies at zero, the clip has taken the token's gradient.
     """
-    own, at = ax is None, np.asarray(ratios, np.float64)
-    if not (at > 0).all():
+    new_axes, grid = ax is None, np.asarray(ratios, np.float64)
+    if not (grid > 0).all():
         raise ValueError(f"ratios: the least is {at.min():g}; give ratios of probabilities, above 0")
     ax = axes_of(ax)
     for index, estimator in enumerate(known(estimators)):
-        right, wrong = np.asarray(weights(estimator, at))
+        right, wrong = np.asarray(weights(estimator, grid))
         thick = 1.4 + 0.9 * (len(estimators) - 1 - index)  # lines may coincide; earlier ones are wider
-        ax.plot(at, right, color=colour(ax, index), lw=thick, label=name(estimator.name))
-        ax.plot(at, wrong, color=colour(ax, index), lw=thick, ls=(0, (1.4, 1.2)))
+        ax.plot(grid, right, color=colour(ax, index), lw=thick, label=name(estimator.name))
+        ax.plot(grid, wrong, color=colour(ax, index), lw=thick, ls=(0, (1.4, 1.2)))
     ax.axvline(1.0, color=faint(ax), lw=0.8, zorder=0)
     ax.set_xlabel(
         "probability ratio π / π_old of the token\n(solid: a right rollout's, dotted: a wrong one's)"
     )
     ax.set_ylabel("token weight\n(on policy = 1)")
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-    legend(ax, own, fold=False)
+    legend(ax, new_axes, fold=False)
     return ax
 
 
 def weights(estimator: Estimator, ratios: Float[np.ndarray, " ratio"]) -> Float[Array, "2 ratio"]:
-    """The weights of the right and of the wrong rollout's token at each ratio, over those on policy."""
+    """Return the weights of the right and the wrong rollout's token at each ratio, over those on policy."""
     batch = Batch(np.array([[1.0, 0.0]]), jnp.full((1, 2, 1), jnp.log(0.25)))
 
     def weight(which: int, shift: Float[Array, ""]) -> Float[Array, ""]:
@@ -65,16 +65,16 @@ def weights(estimator: Estimator, ratios: Float[np.ndarray, " ratio"]) -> Float[
 
 
 def known(estimators: Sequence[str | Estimator]) -> list[Estimator]:
-    """Estimators, by name or as they are; those that need more than rewards are refused with one line."""
+    """Look estimators up by name. Raises ``ValueError`` for those that need more than rewards."""
     if isinstance(estimators, str | Estimator):
         estimators = [estimators]
     if not estimators:
         raise ValueError("estimators: nothing given; name at least one of `gradvar list`")
-    found = [catalogue.get(e) if isinstance(e, str) else e for e in estimators]
-    for estimator in found:
+    chosen = [catalogue.get(e) if isinstance(e, str) else e for e in estimators]
+    for estimator in chosen:
         if estimator.needs:
             raise ValueError(
                 f"estimators: '{estimator.name}' needs {', '.join(estimator.needs)}, which there is none of here; "
                 "leave it out"
             )
-    return found
+    return chosen

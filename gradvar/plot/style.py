@@ -92,7 +92,7 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def ground_of(ax: Axes) -> Ground:
-    """Whether what lies behind the axes is light or dark: colours follow that, whoever set it."""
+    """Return "dark" or "light" for what is seen behind the axes: colours follow it, whoever set it."""
     for behind in (ax, figure_of(ax)):
         *shade, opacity = to_rgba(behind.get_facecolor())
         if opacity > 0.5:
@@ -183,7 +183,7 @@ def name(text: object) -> str:
     return f"\u200a{shown}" if shown.startswith("_") else shown
 
 
-def legend(ax: Axes, own: bool, *, fold: bool = True) -> None:
+def legend(ax: Axes, new_axes: bool, *, fold: bool = True) -> None:
     """A legend above axes that are ours; within those of somebody else, where it covers least."""
     # Matplotlib lists error bars last; they are the data, and come first.
     pairs = sorted(
@@ -192,7 +192,7 @@ def legend(ax: Axes, own: bool, *, fold: bool = True) -> None:
     if len(pairs) < 2 and fold:
         return
     handles, labels = [handle for handle, _ in pairs], [label for _, label in pairs]
-    if not own:
+    if not new_axes:
         ax.legend(handles, labels, fontsize="small")
         return
     # As many columns as the figure is wide for, from the axes' left edge on.
@@ -201,9 +201,9 @@ def legend(ax: Axes, own: bool, *, fold: bool = True) -> None:
     names = [t.get_window_extent(renderer).width for t in ax.get_yticklabels()]
     room = figure.bbox.width - max(_LEFT * figure.dpi, max(names, default=0.0) + 0.2 * figure.dpi)
     for columns in range(min(4, len(labels)), 0, -1):
-        made = ax.legend(
+        box = ax.legend(
             handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize="small",
             borderaxespad=0.2, columnspacing=1.2, handlelength=3.2,
         )  # fmt: skip
-        if made.get_window_extent(renderer).width <= room:
+        if box.get_window_extent(renderer).width <= room:
             return

@@ -1,4 +1,4 @@
-"""What arms learnt: curves over seeds, what they retain of a reference, and performance profiles."""
+"""Plots of experiments: curves over seeds, what arms retain of a reference, and performance profiles."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
 from gradvar.plot.style import SIZE, axes_of, bars, faint, legend, look, name
+from gradvar.stats.intervals import student_half_width, wilson
 from gradvar.studies.rows import column, number
 
 COUNTED: Mapping[str, str] = {
@@ -46,59 +45,76 @@ def training(
     level: float = 0.95,
     ax: Axes | None = None,
 ) -> Axes:
-    """Training curves: the mean over seeds, and a band, the mean's confidence interval over seeds by Student's t.
+    """Draw training curves: the mean over seeds, and as a band its confidence interval over seeds by Student's t.
 
-    ``experiment``: an ``Experiment``, what ``gradvar train --json`` wrote, or curve rows. ``x``: steps, rollouts or
-    tokens. ``arms``: these only, in this order. One seed has no band.
+    Args:
+        experiment: An ``Experiment``, what ``gradvar train --json`` wrote, or curve rows.
+        figure: The column of the curves to draw.
+        x: What is counted along the training: steps, rollouts or tokens.
+        arms: Only these, in this order; all by default.
+        level: Of the interval. One seed has no band.
+        ax: Axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
     """
     if not 0 < level < 1:
         raise ValueError(f"level: {level}; give a number between 0 and 1, such as 0.95")
     if x not in COUNTED:
         raise ValueError(f"x: '{x}'; choose {', '.join(COUNTED)}")
-    by_arm, own = tables(experiment, figure, arms, x), ax is None
+    by_arm, new_axes = tables(experiment, figure, arms, x), ax is None
     ax = axes_of(ax)
-    for index, (arm, (at, values)) in enumerate(by_arm.items()):
+    for index, (arm, (positions, values)) in enumerate(by_arm.items()):
         middle, half = _mean(values, level)
         style = look(ax, index)
-        (line,) = ax.plot(at, middle, label=name(arm), markevery=max(1, len(at) // 8), **style)
+        (line,) = ax.plot(positions, middle, label=name(arm), markevery=max(1, len(positions) // 8), **style)
         if np.isfinite(half).any():
-            ax.fill_between(at, middle - half, middle + half, color=line.get_color(), alpha=0.2, lw=0)
+            ax.fill_between(positions, middle - half, middle + half, color=line.get_color(), alpha=0.2, lw=0)
     seeds = {values.shape[1] for _, values in by_arm.values()}
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel(COUNTED[x] + ("" if seeds == {1} else f"\n(bands: {100 * level:g} % interval over seeds)"))
     ax.set_ylabel(_CURVES.get(figure, f"held-out {figure}"))
-    legend(ax, own)
+    legend(ax, new_axes)
     return ax
 
 
 def retention(
     experiment: Any, figure: str = "retained_final", *, arms: Sequence[str] = (), ax: Axes | None = None
 ) -> Axes:
-    """What every arm retains of the reference arm, with 95 % bootstrap intervals over paired seeds.
+    """Draw what every arm retains of the reference arm, with 95 % bootstrap intervals over paired seeds.
 
-    ``figure``: retained_final, retained_gain, difference, improvement (the chance to end above) or final_iqm.
+    Args:
+        experiment: An ``Experiment``, or what ``gradvar train --json`` wrote.
+        figure: retained_final, retained_gain, difference, improvement (the chance to end above) or final_iqm.
+        arms: Only these; all by default.
+        ax: Axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
     """
     if figure not in RETAINED:
         raise ValueError(f"figure: '{figure}'; choose {', '.join(RETAINED)}")
-    rows, own = _rows(experiment), ax is None
+    rows, new_axes = _rows(experiment), ax is None
     rows = [r for r in rows if r.get("arm") in arms] if arms else rows
     if not rows:
         raise ValueError("arms: none of the experiment's; name some of them, or leave it out for all")
     ax = axes_of(ax, (SIZE[0], 1.1 + 0.24 * len(rows)))
-    at = np.arange(len(rows))
+    positions = np.arange(len(rows))
     value, low, high = (column(rows, figure + end) for end in ("", "_low", "_high"))
-    ax.errorbar(value, at, xerr=bars(low, value, high), capsize=2.5, **{**look(ax, 0), "linestyle": "none"})
+    ax.errorbar(
+        value, positions, xerr=bars(low, value, high), capsize=2.5, **{**look(ax, 0), "linestyle": "none"}
+    )
     label, even = RETAINED[figure]
     ax.margins(x=0.1)
     if not math.isnan(even):
         ax.axvline(even, color=faint(ax), lw=1, zorder=0)
-    ax.set_yticks(at, [name(r["arm"]) for r in rows])
+    ax.set_yticks(positions, [name(r["arm"]) for r in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     words = f"{label.format(reference=name(_reference(experiment)))} (95 % intervals)"
     # From the right edge, for long names leave the axes less room than the label needs.
     ax.set_xlabel("\n".join(textwrap.wrap(words, 44)), loc="right")
-    legend(ax, own)
+    legend(ax, new_axes)
     return ax
 
 
@@ -109,68 +125,79 @@ def profiles(
     thresholds: Sequence[float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Performance profiles: the share of an arm's runs that end above each reward, with Wilson's 95 % bands.
+    """Draw performance profiles: the share of an arm's runs that end above each reward, with Wilson's 95 % bands.
 
-    After R. Agarwal et al., arXiv 2108.13264; Wilson's interval, unlike a bootstrap, has a width where all runs
-    lie on one side.
+    After R. Agarwal et al., arXiv 2108.13264. Wilson's interval, unlike a bootstrap, has a width if all runs lie on
+    one side.
+
+    Args:
+        experiment: An ``Experiment``, what ``gradvar train --json`` wrote, or curve rows.
+        arms: Only these, in this order; all by default.
+        thresholds: The rewards; by default a grid around those that occur.
+        ax: Axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
     """
     finals = {arm: values[-1] for arm, (_, values) in tables(experiment, "reward", arms, "steps").items()}
     every = np.concatenate(list(finals.values()))
     pad = max(0.02, 0.15 * float(np.ptp(every)))
-    at = (
+    positions = (
         np.linspace(every.min() - pad, every.max() + pad, 151)
         if thresholds is None
         else np.asarray(thresholds)
     )
-    own = ax is None
+    new_axes = ax is None
     ax = axes_of(ax)
     for index, (arm, scores) in enumerate(finals.items()):
-        share = (scores[:, None] > at).mean(0)
+        share = (scores[:, None] > positions).mean(0)
         low, high = wilson(share, len(scores))
         style = look(ax, index)
-        ax.plot(at, share, drawstyle="steps-mid", label=name(arm), markevery=(7 * index % 40, 40), **style)
-        ax.fill_between(at, low, high, color=style["color"], alpha=0.13, lw=0, step="mid")
+        ax.plot(
+            positions, share, drawstyle="steps-mid", label=name(arm), markevery=(7 * index % 40, 40), **style
+        )
+        ax.fill_between(positions, low, high, color=style["color"], alpha=0.13, lw=0, step="mid")
     ax.set_ylim(-0.03, 1.03)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel("held-out reward τ (mean per rollout)")
     ax.set_ylabel("share of runs that end above τ\n(bands: 95 %)")
-    legend(ax, own)
+    legend(ax, new_axes)
     return ax
-
-
-def wilson(
-    share: Float[np.ndarray, " threshold"], runs: int, level: float = 0.95
-) -> tuple[Float[np.ndarray, " threshold"], Float[np.ndarray, " threshold"]]:
-    """Wilson's interval for a share of ``runs`` independent runs."""
-    z = float(stats.norm.ppf(0.5 + level / 2))
-    centre = (share + z**2 / (2 * runs)) / (1 + z**2 / runs)
-    half = z / (1 + z**2 / runs) * np.sqrt(share * (1 - share) / runs + z**2 / (4 * runs**2))
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
 def tables(
     experiment: Any, figure: str, arms: Sequence[str] = (), x: str = "steps"
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Each arm's places along the training [evaluation] and a figure's values [evaluation, seed]."""
+    """Collect each arm's places along the training and a figure's values.
+
+    Args:
+        experiment: An ``Experiment``, what ``gradvar train --json`` wrote, or curve rows.
+        figure: The column of the curves.
+        arms: Only these, in this order; all by default.
+        x: The column of the places.
+
+    Returns:
+        For each arm the places [evaluation], the mean over seeds, and the values [evaluation, seed].
+    """
     rows = _curve_rows(experiment)
-    there = list(dict.fromkeys(str(r.get("arm")) for r in rows))
+    recorded = list(dict.fromkeys(str(r.get("arm")) for r in rows))
     for arm in arms:
-        if arm not in there:
+        if arm not in recorded:
             raise ValueError(f"arms: no '{arm}'; choose {', '.join(there)}")
-    found = {}
-    for arm in arms or there:
-        own = [r for r in rows if str(r.get("arm")) == arm]
-        if not all(figure in r for r in own):
+    by_arm = {}
+    for arm in arms or recorded:
+        arm_rows = [r for r in rows if str(r.get("arm")) == arm]
+        if not all(figure in r for r in arm_rows):
             raise ValueError(
                 f"figure: '{figure}' was not recorded for {arm}; choose one of the curves' columns"
             )
-        seeds, points = (sorted({r[k] for r in own}) for k in ("seed", "evaluation"))
+        seeds, points = (sorted({r[k] for r in arm_rows}) for k in ("seed", "evaluation"))
         table = np.full((2, len(points), len(seeds)), np.nan)
-        for r in own:
+        for r in arm_rows:
             place = points.index(r["evaluation"]), seeds.index(r["seed"])
             table[0][place], table[1][place] = number(r.get(x)), number(r[figure])
-        found[arm] = (table[0].mean(1), table[1])
-    return found
+        by_arm[arm] = (table[0].mean(1), table[1])
+    return by_arm
 
 
 def _mean(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +206,7 @@ def _mean(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     if seeds < 2:
         return values[:, 0], np.full(len(values), np.nan)
     error = values.std(1, ddof=1) / math.sqrt(seeds)
-    return values.mean(1), float(stats.t.ppf(0.5 + level / 2, seeds - 1)) * error
+    return values.mean(1), student_half_width(error, seeds - 1, level)
 
 
 def _curve_rows(experiment: Any) -> list[Mapping[str, Any]]:
@@ -213,5 +240,5 @@ def _reference(experiment: Any) -> str:
     config = (
         experiment.get("config", {}) if isinstance(experiment, Mapping) else getattr(experiment, "config", {})
     )
-    found = config.get("reference") if isinstance(config, Mapping) else getattr(config, "reference", None)
-    return str(found) if found else "the reference"
+    reference = config.get("reference") if isinstance(config, Mapping) else getattr(config, "reference", None)
+    return str(reference) if reference else "the reference"

@@ -22,14 +22,23 @@ def prompt_weight(
     rates: Sequence[float] | np.ndarray = RATES,
     ax: Axes | None = None,
 ) -> Axes:
-    """w_G(p), the factor that the expected gradient of a prompt with success rate p has on its true one.
+    """Draw w_G(p), the factor of a prompt's expected gradient on its true one, against its success rate p.
 
     Exact, by enumeration of one prompt with two answers, on policy: so there are no intervals. A colour and a marker
     per estimator, dashes per group size.
+
+    Args:
+        estimators: Names of the catalogue, or estimators that need rewards only.
+        group_sizes: One group size or several.
+        rates: The success rates, between 0 and 1.
+        ax: Axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
     """
     sizes = [group_sizes] if isinstance(group_sizes, int) else list(group_sizes)
-    chosen, own, at = known(estimators), ax is None, np.asarray(rates, np.float64)
-    if not ((at > 0) & (at < 1)).all():
+    chosen, new_axes, grid = known(estimators), ax is None, np.asarray(rates, np.float64)
+    if not ((grid > 0) & (grid < 1)).all():
         raise ValueError(
             f"rates: between {at.min():g} and {at.max():g}; give success rates above 0 and below 1"
         )
@@ -43,10 +52,10 @@ def prompt_weight(
     ax = axes_of(ax)
     shown = []
     for row, size in enumerate(sizes):
-        for index, (label, curve) in enumerate(bias_curve(chosen, size, at).items()):
+        for index, (label, curve) in enumerate(bias_curve(chosen, size, grid).items()):
             # Curves may coincide: earlier ones are drawn wider, and markers take turns.
             ax.plot(
-                at, curve, color=colour(ax, index), marker=MARKERS[index % len(MARKERS)], ms=4.5,
+                grid, curve, color=colour(ax, index), marker=MARKERS[index % len(MARKERS)], ms=4.5,
                 ls=DASHES[row % len(DASHES)], lw=1.3 + 0.5 * (len(chosen) - 1 - index),
                 markevery=((2 * index + row) % 6, 6),
                 label=name(label) if len(sizes) == 1 else f"{name(label)}, G = {size}",
@@ -57,5 +66,5 @@ def prompt_weight(
     ax.set_xlabel("success rate p of the prompt" + (f" (G = {sizes[0]})" if len(sizes) == 1 else ""))
     ax.set_ylabel("weight on the prompt, w(p)\n(1: as ∇J has it)")
     value_scale(ax, np.concatenate(shown))
-    legend(ax, own)
+    legend(ax, new_axes)
     return ax

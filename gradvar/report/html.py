@@ -1,4 +1,4 @@
-"""What pages are made of, and the templates that set it. Everything is escaped unless it is markup of our own."""
+"""Parts of pages, and the templates that set them. Everything is escaped unless it is markup that we made."""
 
 from __future__ import annotations
 

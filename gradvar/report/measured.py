@@ -27,7 +27,7 @@ _MOST_CURVES = 6
 
 
 def measurement(content: Mapping[str, Any]) -> Section:
-    """What ``gradvar measure`` wrote, or rows of a score bank's evaluation, which come without findings."""
+    """Set the result of ``gradvar measure``, or rows of a score bank's evaluation, which come without findings."""
     rows = tidy(content)
     places = panels(rows)
     names = list(dict.fromkeys(str(r["estimator"]) for r in rows))

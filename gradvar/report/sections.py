@@ -22,7 +22,7 @@ _MOST_ROWS = 2000  # of a table of an audit
 
 
 def advice(content: Content) -> Section:
-    """What ``gradvar advise`` wrote: the cost of group sizes, and the comparison of estimators if there is one."""
+    """Set the result of ``gradvar advise``: the cost of group sizes, and a comparison of estimators if it has one."""
     rivals = content.get("estimators") or []
     prompts, rollouts = content.get("prompts", "?"), content.get("rollouts", "?")
     points = [
@@ -69,7 +69,7 @@ def advice(content: Content) -> Section:
 
 
 def proof(content: Content) -> Section:
-    """What ``gradvar prove`` wrote: every claim's verdict, steps and counterexamples."""
+    """Set the result of ``gradvar prove``: every claim's verdict, steps and counterexamples."""
     claims: Sequence[Content] = content["claims"]
     rows = [
         [
@@ -96,7 +96,7 @@ def proof(content: Content) -> Section:
 
 
 def analysis(content: Content) -> Section:
-    """What ``gradvar prove FILE:OBJECTIVE`` wrote: laws of a user's objective, and its regions."""
+    """Set the result of ``gradvar prove FILE:OBJECTIVE``: laws of a user's objective, and its regions."""
     laws = [
         [law["name"], law["statement"], _badge(law["verdict"]), law.get("note") or ""]
         for law in content["laws"]
@@ -115,7 +115,7 @@ def analysis(content: Content) -> Section:
 
 
 def check(content: Content) -> Section:
-    """What ``gradvar check`` wrote: laws that hold and that fail, with the counterexamples."""
+    """Set the result of ``gradvar check``: laws that hold and that fail, with the counterexamples."""
     declared = {None: "", True: "holds", False: "fails"}
     rows = [
         [
@@ -143,7 +143,7 @@ def check(content: Content) -> Section:
 
 
 def audit(content: Content) -> Section:
-    """What ``gradvar audit`` wrote: what is suspicious, its advice, and the shares of equal groups."""
+    """Set the result of ``gradvar audit``: what is suspicious, its advice, and the shares of equal groups."""
     suspicions = [f"Suspicious: {finding['sentence']}" for finding in content["findings"]]
     calm = ["Nothing suspicious in how rollouts are grouped and rewarded."]
     sizes = content["group_sizes"]
@@ -230,5 +230,5 @@ def _badge(verdict: Any) -> Markup:
     return macro("claim.html.j2", "badge")(verdict)
 
 
-def _count(count: int, thing: str) -> str:
+def _count(count: int, noun: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"

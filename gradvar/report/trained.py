@@ -18,7 +18,7 @@ _MOST_CURVES = 6  # arms that a plot of curves holds
 
 
 def training(content: Content) -> Section:
-    """What ``gradvar train`` wrote: curves, profiles and the table of arms."""
+    """Set the result of ``gradvar train``: curves, profiles and the table of arms."""
     rows: Sequence[Content] = content["rows"]
     config = content.get("config", {})
     reference = str(config.get("reference", "")) or str(rows[0]["arm"])
@@ -31,7 +31,7 @@ def training(content: Content) -> Section:
         figures=_trained(content, rows, reference),
         tables=[_arms_table(rows)],
         provenance=provenance_texts(content.get("provenance") or {"config": config}),
-        estimators=list(dict.fromkeys(str(made.get("estimator", "")) for made in [*plans, *phases])),
+        estimators=list(dict.fromkeys(str(entry.get("estimator", "")) for entry in [*plans, *phases])),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a measurement shows, in sentences that keep to its intervals."""
+"""The findings of a measurement, in sentences that keep to its intervals."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _most_signal(rows: Rows) -> str:
 
 
 def _staleness(rows: Rows) -> Iterator[str]:
-    """What staleness costs most, for each policy and task on which it was varied."""
+    """Say what staleness costs most, for each policy and task on which it was varied."""
     cosines = of_figure(rows, "cosine")
     steps = sorted({r["staleness"] for r in cosines if r.get("staleness") is not None})
     if len(steps) < 2:

@@ -31,18 +31,18 @@ def tidy(source: Any) -> list[dict[str, Any]]:
         raise TypeError(
             f"source: {type(source).__name__}; give a study, an evaluation, moments or rows of them"
         )
-    found: list[dict[str, Any]] = []
+    collected: list[dict[str, Any]] = []
     for item in source:
         if isinstance(item, Moments):
-            found.extend(_moment_rows(item))
+            collected.extend(_moment_rows(item))
         elif isinstance(item, Mapping) and {"estimator", "group_size", "figure", "value"} <= set(item):
-            found.append({**item, **{k: number(item.get(k)) for k in ("value", "low", "high")}})
+            collected.append({**item, **{k: number(item.get(k)) for k in ("value", "low", "high")}})
         else:
             raise TypeError(
                 "source: a row without estimator, group_size, figure and value; give a study, an evaluation, "
                 "moments or rows of them"
             )
-    return found
+    return collected
 
 
 def number(value: Any) -> float:
@@ -55,9 +55,19 @@ def number(value: Any) -> float:
 def choose(
     source: Any, figure: str, where: Mapping[str, Any], free: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The rows of one figure on one policy, task and staleness.
+    """Select the rows of one figure on one policy, task and staleness.
 
-    ``free``: columns that may vary all the same. Raises ``ValueError`` where nothing is left or a choice is open.
+    Args:
+        source: Whatever ``tidy`` takes.
+        figure: The figure of ``Moments``.
+        where: Values of columns.
+        free: Columns that may vary.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ValueError: If no row is left, or a column has several values and is not free.
     """
     rows = tidy(source)
     figures = list(dict.fromkeys(r["figure"] for r in rows))
@@ -77,20 +87,20 @@ def choose(
 
 def series(rows: Iterable[dict[str, Any]]) -> Series:
     """Rows by estimator, and by clip range where that was swept."""
-    found: Series = {}
+    collected: Series = {}
     for row in rows:
         clip = row.get("clip")
         label = str(row["estimator"]) + ("" if clip is None else f", clip {clip:g}" if _real(clip) else "")
-        found.setdefault(label, []).append(row)
-    return found
+        collected.setdefault(label, []).append(row)
+    return collected
 
 
 def panels(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Rows by policy, task and staleness, in words."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    collected: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        found.setdefault(panel(row), []).append(row)
-    return found
+        collected.setdefault(panel(row), []).append(row)
+    return collected
 
 
 def panel(row: Row) -> str:
@@ -111,13 +121,13 @@ def _real(value: Any) -> bool:
 
 
 def _moment_rows(m: Moments) -> list[dict[str, Any]]:
-    found = []
+    collected = []
     for figure in (*m.se, "snr_per_rollout"):
         low, high = m.interval(figure)
-        found.append(
+        collected.append(
             {
                 "estimator": m.estimator, "group_size": m.group_size, "prompts": m.prompts, "rollouts": m.rollouts,
                 "figure": figure, "value": float(getattr(m, figure)), "low": low, "high": high,
             }
         )  # fmt: skip
-    return found
+    return collected

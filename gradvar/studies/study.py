@@ -100,15 +100,13 @@ class Study:
         return [r for r in self.results if all(r.row()[k] == v for k, v in where.items())]
 
     def save(self, folder: Path) -> list[Path]:
-        """Write the tidy table, the JSON with provenance and the figures to ``folder``; the files written."""
-        from gradvar.report.figures import save_figures
-
+        """Write the tidy table and the JSON with provenance to ``folder``, and return the files written."""
         rows, written = self.rows(), [folder / "measurements.csv", folder / "measurements.json"]
         write_csv(written[0], rows)
         write_json(written[1], self.as_json())
         if write_parquet(folder / "measurements.parquet", rows):
             written.append(folder / "measurements.parquet")
-        return [*written, *save_figures(self, folder)]
+        return written
 
     def as_json(self) -> dict[str, Any]:
         """Rows with full provenance, as plain values."""

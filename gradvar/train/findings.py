@@ -1,4 +1,4 @@
-"""What an experiment shows, in sentences that keep to its intervals."""
+"""The findings of an experiment, in sentences that keep to its intervals."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 import gradvar as gv
 from gradvar.plot.style import COLOURS, PAPER, colour, figure_of, ground_of
-from gradvar.plot.training import wilson
+from gradvar.stats.intervals import wilson
 from gradvar.studies.rows import tidy
 
 from . import samples

@@ -1,4 +1,4 @@
-"""What a run of proofs shows, in sentences: text with LaTeX between dollars."""
+"""The findings of a run of proofs, in sentences: text with LaTeX between dollars."""
 
 from __future__ import annotations
 

@@ -1,0 +1,89 @@
+"""A study's figures as files: panels of one plot, for every policy and staleness or for every group size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gradvar.files.atomic import write_file
+from gradvar.plot import moments
+from gradvar.plot.style import theme
+from gradvar.plot.weight import prompt_weight
+from gradvar.studies.rows import panels
+from gradvar.studies.study import Study, variants
+
+_BARS = "(bars are 95 % intervals; points without one are exact)"
+
+
+def save_figures(study: Study, folder: Path) -> list[Path]:
+    """Draw a study's variance, bias, SNR and split as SVG and PNG, and return the files written."""
+    files = []
+    with theme("light"):
+        for name, figure in _figures(study):
+            for suffix in ("svg", "png"):
+                files.append(folder / f"{name}.{suffix}")
+                write_file(files[-1], partial(figure.savefig, format=suffix, dpi=150))
+    return files
+
+
+def _figures(study: Study) -> Iterator[tuple[str, Figure]]:
+    config = study.config
+    fixed = f"{config.rollouts} rollouts" if config.budget == "rollouts" else f"{config.prompts} prompts"
+    budget = f"{fixed} per batch"
+    split = f"Between prompts and within groups, {budget}\n(lines are 95 % intervals)"
+    yield "variance", _places(study, moments.variance, f"Variance against group size, {budget}\n{_BARS}")
+    yield "bias", _weights(study)
+    yield "snr", _places(study, moments.snr, f"What one rollout buys, {budget}\n{_BARS}")
+    yield "split", _places(study, moments.split, split)
+
+
+def _weights(study: Study) -> Figure:
+    """The exact weight of one prompt against its success rate, a panel per group size."""
+    sizes = study.config.group_sizes
+    estimators = dict.fromkeys(estimator for _, estimator in variants(study.config))
+    weighted = [estimator for estimator in estimators if not estimator.needs]
+    figure = Figure(figsize=(max(6.0, 2.9 * len(sizes)), 3.6))
+    axes = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
+    for ax, size in zip(axes, sizes, strict=True):
+        if weighted:
+            prompt_weight(weighted, size, ax=ax)
+        ax.set(title=f"G = {size}", xlabel="success rate p of the prompt")
+    for ax in axes[1:]:
+        ax.set_ylabel("")
+    figure.suptitle("The weight that a prompt gets\n(exact; one prompt with two answers, on policy)")
+    _share_legend(figure, axes)
+    return figure
+
+
+def _places(study: Study, draw: Callable[..., Axes], title: str) -> Figure:
+    """A panel per policy, task and staleness, two in a row."""
+    places = panels(study.rows())
+    columns = min(2, len(places))
+    rows = -(-len(places) // columns)
+    figure = Figure(figsize=(3.9 * columns + 0.4, 3.0 * rows + 0.7))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, (place, measured) in zip(axes, places.items(), strict=False):
+        draw(measured, ax=ax)
+        ax.set_title(place if len(place) < 36 else place.replace(", ", ",\n"))
+    for ax in axes[len(places) :]:
+        ax.set_visible(False)
+    figure.suptitle(title)
+    _share_legend(figure, axes)
+    return figure
+
+
+def _share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Put one legend below the panels, which share their series."""
+    handles, labels = axes[0].get_legend_handles_labels()
+    for ax in axes:
+        legend = ax.get_legend()
+        if legend is not None:
+            legend.remove()
+    longest = max(map(len, labels), default=1)
+    columns = max(1, min(6, int(figure.get_figwidth() * 12 / (longest + 5))))
+    if labels:
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
