@@ -57,8 +57,8 @@ def top() -> list[Public]:
     """Return the names directly under ``gradvar``, without its parts and what one of them shows."""
     names = [n for n in gradvar.__all__ if n not in PARTS and not n.startswith("_")]
     shown = {public.home for part in PARTS for public in members(part)}
-    names = [_public("gradvar", name, getattr(gradvar, name)) for name in names]
-    return [public for public in names if public.home not in shown]
+    publics = [_public("gradvar", name, getattr(gradvar, name)) for name in names]
+    return [public for public in publics if public.home not in shown]
 
 
 def members(part: str) -> list[Public]:

@@ -22,7 +22,7 @@ def run(config: MeasureConfig) -> int:
     from rich.console import Console
 
     from gradvar.plot.panels import save_figures
-    from gradvar.report.table import tables
+    from gradvar.report.terminal import tables
     from gradvar.studies.study import study, variants
 
     variants(config)

@@ -16,7 +16,8 @@ class Report:
     """Make one self-contained HTML file of the results in a folder: findings, figures, tables, where the numbers come
     from, and what to cite.
 
-    Reads what measure, train, prove, check, advise and audit wrote as JSON. A file that is damaged or unknown is
+    Reads what measure, train, prove, check, advise and audit wrote as JSON, and figures of a score bank from a file
+    {"kind": "measurement", "rows": [...]}. A file that is damaged or unknown is
     named in one line, and the others are reported all the same.
     """
 

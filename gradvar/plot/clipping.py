@@ -31,7 +31,7 @@ def clip(
     """
     new_axes, grid = ax is None, np.asarray(ratios, np.float64)
     if not (grid > 0).all():
-        raise ValueError(f"ratios: the least is {at.min():g}; give ratios of probabilities, above 0")
+        raise ValueError(f"ratios: the least is {grid.min():g}; give ratios of probabilities, above 0")
     ax = axes_of(ax)
     for index, estimator in enumerate(known(estimators)):
         right, wrong = np.asarray(weights(estimator, grid))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -76,8 +76,9 @@ def _places(study: Study, draw: Callable[..., Axes], title: str) -> Figure:
     return figure
 
 
-def _share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+def _share_legend(figure: Figure, axes: Iterable[Axes]) -> None:
     """Put one legend below the panels, which share their series."""
+    axes = list(axes)
     handles, labels = axes[0].get_legend_handles_labels()
     for ax in axes:
         legend = ax.get_legend()

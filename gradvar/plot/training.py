@@ -183,7 +183,7 @@ def tables(
     recorded = list(dict.fromkeys(str(r.get("arm")) for r in rows))
     for arm in arms:
         if arm not in recorded:
-            raise ValueError(f"arms: no '{arm}'; choose {', '.join(there)}")
+            raise ValueError(f"arms: no '{arm}'; choose {', '.join(recorded)}")
     by_arm = {}
     for arm in arms or recorded:
         arm_rows = [r for r in rows if str(r.get("arm")) == arm]

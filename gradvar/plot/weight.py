@@ -40,7 +40,7 @@ def prompt_weight(
     chosen, new_axes, grid = known(estimators), ax is None, np.asarray(rates, np.float64)
     if not ((grid > 0) & (grid < 1)).all():
         raise ValueError(
-            f"rates: between {at.min():g} and {at.max():g}; give success rates above 0 and below 1"
+            f"rates: between {grid.min():g} and {grid.max():g}; give success rates above 0 and below 1"
         )
     for estimator in chosen:
         if sizes and min(sizes) < estimator.min_group:

@@ -15,29 +15,30 @@ from gradvar.report.html import macro, render
 from gradvar.symbolic.claims.claim import ClaimReport, Exhibit, Outcome, ProofStep
 
 TITLE = "Claims about group-relative policy gradients, checked"
+View = dict[str, Any]
 _LONGEST_REASON = 240
 
 
 def book(reports: Sequence[ClaimReport], title: str = TITLE) -> str:
     """Set all claims as one HTML page."""
-    claims = [_view(report) for report in reports]
+    claims = [view(report) for report in reports]
     counts = Counter(claim["verdict"] for claim in claims)
     tally = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     return render("book.html.j2", title=title, tally=tally, claims=claims)
 
 
-def index(reports: Sequence[ClaimReport], address: str = "#{}") -> Markup:
+def index(claims: Sequence[View], address: str = "#{}") -> Markup:
     """Set the claims as a table; ``address`` leads to a claim's section, with its id for the braces."""
-    return macro("claim.html.j2", "index")([_view(report) for report in reports], address)
+    return macro("claim.html.j2", "index")(claims, address)
 
 
-def section(report: ClaimReport, *, level: int = 2) -> Markup:
+def section(claim: View, *, level: int = 2) -> Markup:
     """Set a claim with its checks and their evidence, under a heading of this level."""
-    return macro("claim.html.j2", "claim")(_view(report), level)
+    return macro("claim.html.j2", "claim")(claim, level)
 
 
-def _view(report: ClaimReport) -> dict[str, Any]:
-    """A claim and how its checks went, as the template reads it."""
+def view(report: ClaimReport) -> View:
+    """Return a claim and how its checks went as plain values, which the templates set."""
     claim = report.claim
     outcomes = {(outcome.kind, outcome.name): outcome for outcome in report.outcomes}
     return {

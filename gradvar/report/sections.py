@@ -231,4 +231,4 @@ def _badge(verdict: Any) -> Markup:
 
 
 def _count(count: int, noun: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from html import escape
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
@@ -35,8 +36,9 @@ def to_mathml(latex: str, *, block: bool = False) -> str:
         raise ValueError(f"latex: more expected after \\frac or \\binom in {latex!r}")
     if unknown := re.search(r"\\([A-Za-z]+|.?)", "".join(root.itertext())):
         raise ValueError(f"latex: the command {unknown[0]} is not known; it stands in {latex!r}")
-    for element in list(root.iter()):
+    for element in list(root.iter()):  # parents first: a word is no function
         _space_functions(element)
+        _join_letters(element)
     root.set("xmlns", "http://www.w3.org/1998/Math/MathML")
     return ElementTree.tostring(root, encoding="unicode")
 
@@ -73,6 +75,14 @@ def _space_functions(row: ElementTree.Element) -> None:
                 row.insert(index, ElementTree.Element("mspace", width=_THIN))
     if row.tag == "mo" and _is_function(row):
         row.tag = "mi"
+
+
+def _join_letters(row: ElementTree.Element) -> None:
+    r"""Make one identifier of neighbouring upright letters, such as those of ``\mathrm{Cov}``."""
+    for left, right in reversed(list(pairwise(row))):
+        if all(letter.tag == "mi" and letter.get("mathvariant") == "normal" for letter in (left, right)):
+            left.text = f"{left.text}{right.text}"
+            row.remove(right)
 
 
 def _is_function(element: ElementTree.Element) -> bool:
