@@ -27,7 +27,7 @@ jax.config.update("jax_enable_x64", True)
 from gradvar import catalogue  # noqa: E402
 from gradvar.core.moments import LOGARITHMIC  # noqa: E402
 from gradvar.files.tables import write_json  # noqa: E402
-from gradvar.measure.direct import BLOCKS, samples  # noqa: E402
+from gradvar.measure.direct import BLOCKS, PolicyOnTask, samples  # noqa: E402
 from gradvar.measure.exact.enumerate import exact  # noqa: E402
 from gradvar.measure.exact.tables import exact_tables  # noqa: E402
 from gradvar.policies import Bandit, Tabular  # noqa: E402
@@ -111,10 +111,11 @@ def main() -> None:
         tables = exact_tables(policy, params, task, old)
         for group_size in arguments.group_sizes:
             estimators = [catalogue.get(n) for n in ESTIMATORS]
-            shape = {"prompts": arguments.prompts, "old_params": old}
+            subject = PolicyOnTask(policy, task, params, old)
             drawn = [
                 samples(
-                    estimators, policy, params, task, group_size, key=jax.random.key(arguments.seed + part), **shape,
+                    estimators, subject, group_size, prompts=arguments.prompts,
+                    key=jax.random.key(arguments.seed + part),
                     replicates=arguments.experiments // PARTS * arguments.replicates,
                 )
                 for part in range(PARTS)

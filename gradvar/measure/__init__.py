@@ -12,8 +12,8 @@ from gradvar.measure.bank.bank import ScoreBank as ScoreBank
 from gradvar.measure.bank.long import record_long as record_long
 from gradvar.measure.bank.record import record as record
 from gradvar.measure.bank.summary import Summary as Summary
+from gradvar.measure.direct import Work as Work
 from gradvar.measure.direct import direct as direct
-from gradvar.measure.direct import direct_many as direct_many
 from gradvar.measure.exact.closed_forms import FourNumbers as FourNumbers
 from gradvar.measure.exact.closed_forms import UStatisticNumbers as UStatisticNumbers
 from gradvar.measure.exact.closed_forms import four_number_law as four_number_law

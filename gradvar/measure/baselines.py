@@ -1,10 +1,13 @@
-"""Side information that some estimators need: a critic's values, greedy rewards, the best constant baseline.
+"""``BaselineSource``: critics, greedy rewards and constant baselines, for the estimators that need them.
 
-A ``Side`` maps (prompts [N, ...], completions [N, T]) of flat rollouts to the optional fields of ``Batch``, flat too.
+A source maps flat rollouts (prompts [rollout, ...], completions [rollout, time]) to optional fields of ``Batch``, flat
+too. ``ExactBaselines`` looks them up in the tables of a finite policy; ``SampledBaselines`` takes constants from a
+pilot sample, for policies that cannot be listed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import equinox as eqx
@@ -13,23 +16,24 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
-from gradvar.measure.exact.tables import ExactTables
+from gradvar.measure.exact.tables import ExactTables, tabulate
 
-NAMES = ("values", "greedy_rewards", "baseline")
+BASELINE_FIELDS = ("values", "greedy_rewards", "baseline")
 
 
-class Side(Protocol):
-    """Side information for flat rollouts; the keys are among ``NAMES``, shapes [N, T], [N] and [N]."""
+class BaselineSource(Protocol):
+    """Supplies some of ``BASELINE_FIELDS`` for flat rollouts, of shapes [N, T], [N] and [N]."""
 
     def __call__(
         self, prompts: Array, completions: Int[Array, "rollout time"], names: tuple[str, ...]
     ) -> dict[str, Array]:
-        """The arrays asked for by ``names``."""
+        """Return the arrays asked for by ``names``."""
         ...
 
 
-class ExactSide(eqx.Module):
+class ExactBaselines(eqx.Module):
     """From the tables of a finite policy: exact state values and the exactly best constant per prompt."""
 
     tables: ExactTables
@@ -40,19 +44,20 @@ class ExactSide(eqx.Module):
         self, prompts: Array, completions: Int[Array, "rollout time"], names: tuple[str, ...]
     ) -> dict[str, Array]:
         """Look every rollout up by its prompt and completion."""
-        row = _where_equal(prompts, self.listed)
-        pick = _where_equal(completions, self.support)
-        found = {
+        row = _index_of(prompts, self.listed)  # [rollout]
+        pick = _index_of(completions, self.support)  # [rollout]
+        fields = {
             "values": self.tables.values[row, pick],
             "greedy_rewards": self.tables.greedy_rewards[row],
             "baseline": self.tables.baseline[row],
         }
-        return {name: found[name] for name in names}
+        return {name: fields[name] for name in names}
 
 
-class PilotSide(eqx.Module):
+class SampledBaselines(eqx.Module):
     """For policies that cannot be listed: a critic that knows the mean reward only, and one best constant, both from a
-    pilot sample; greedy rewards are decoded."""
+    pilot sample; greedy rewards are decoded.
+    """
 
     policy: Policy = eqx.field(static=True)
     task: Task = eqx.field(static=True)
@@ -63,44 +68,81 @@ class PilotSide(eqx.Module):
     def __call__(
         self, prompts: Array, completions: Int[Array, "rollout time"], names: tuple[str, ...]
     ) -> dict[str, Array]:
-        """Constants from the pilot, and the greedy completion's reward."""
-        rollouts = completions.shape[0]
-        found: dict[str, Array] = {}
+        """Return constants from the pilot, and the greedy completion's reward."""
+        fields: dict[str, Array] = {}
         if "values" in names:
-            found["values"] = jnp.broadcast_to(self.mean_reward, completions.shape)
+            fields["values"] = jnp.broadcast_to(self.mean_reward, completions.shape)
         if "baseline" in names:
             if self.best_constant is None:
                 raise ValueError(
-                    "side: its pilot did not look for the best constant; make it with needs=('baseline',)"
+                    "baselines: the pilot did not look for the best constant; sample it with needs=('baseline',)"
                 )
-            found["baseline"] = jnp.broadcast_to(self.best_constant, (rollouts,))
+            fields["baseline"] = jnp.broadcast_to(self.best_constant, completions.shape[:1])
         if "greedy_rewards" in names:
-            found["greedy_rewards"] = self.task.reward(prompts, self.policy.greedy(self.params, prompts))[
-                :, 0
-            ]
-        return found
+            greedy = self.policy.greedy(self.params, prompts)
+            fields["greedy_rewards"] = self.task.reward(prompts, greedy)[:, 0]
+        return fields
 
 
-def exact_side(policy: FinitePolicy, task: FiniteTask, tables: ExactTables) -> ExactSide:
-    """Side information of a finite policy from its tables."""
-    return ExactSide(tables, policy.support(), task.all_prompts())
+def baseline_needs(estimators: Sequence[Estimator]) -> tuple[str, ...]:
+    """The ``BASELINE_FIELDS`` that any of the estimators reads."""
+    return tuple(name for name in BASELINE_FIELDS if any(name in e.needs for e in estimators))
 
 
-def pilot_side(
+def default_baselines(
+    policy: Policy,
+    params: PyTree,
+    task: Task,
+    key: PRNGKeyArray,
+    *,
+    needs: tuple[str, ...],
+    tables: ExactTables | None = None,
+) -> BaselineSource | None:
+    """Return exact baselines where policy and task can be listed, and those of a pilot sample elsewhere.
+
+    Args:
+        policy: the policy that samples.
+        params: its parameters.
+        task: where its prompts and rewards come from.
+        key: of the pilot sample.
+        needs: the fields that will be asked for; None is returned where there is none.
+        tables: those of policy and task, where they have been made.
+    """
+    if not needs:
+        return None
+    if isinstance(policy, FinitePolicy) and isinstance(task, FiniteTask):
+        return exact_baselines(policy, task, tables or tabulate(policy, params, task))
+    return sample_baselines(policy, params, task, key, needs=needs)
+
+
+def exact_baselines(policy: FinitePolicy, task: FiniteTask, tables: ExactTables) -> ExactBaselines:
+    """Return the baselines of a finite policy from its tables."""
+    return ExactBaselines(tables, policy.support(), task.all_prompts())
+
+
+def sample_baselines(
     policy: Policy,
     params: PyTree,
     task: Task,
     key: PRNGKeyArray,
     rollouts: int = 256,
-    needs: tuple[str, ...] = NAMES,
-) -> PilotSide:
-    """Side information from ``rollouts`` pilot rollouts, each for its own prompt.
+    needs: tuple[str, ...] = BASELINE_FIELDS,
+) -> SampledBaselines:
+    """Estimate baselines from a pilot sample.
 
     The best constant weighs rewards with squared scores and so takes a backward pass of each pilot rollout; without
     "baseline" among ``needs`` it is left out.
+
+    Args:
+        policy: the policy that samples.
+        params: its parameters.
+        task: where prompts and rewards come from.
+        key: of everything random.
+        rollouts: size of the pilot sample, each with its prompt.
+        needs: the fields that will be asked for.
     """
     mean_reward, best_constant = _pilot(policy, params, task, key, rollouts, "baseline" in needs)
-    return PilotSide(policy, task, params, mean_reward, best_constant)
+    return SampledBaselines(policy, task, params, mean_reward, best_constant)
 
 
 @eqx.filter_jit
@@ -109,35 +151,43 @@ def _pilot(
 ) -> tuple[Array, Array | None]:
     key_prompts, key_sample = jax.random.split(key)
     prompts = task.prompts(key_prompts, rollouts)
-    completions = policy.sample(params, key_sample, prompts, 1)
-    rewards = task.reward(prompts, completions)[:, 0]
+    completions = policy.sample(params, key_sample, prompts, 1)  # [rollout, 1, time]
+    rewards = task.reward(prompts, completions)[:, 0]  # [rollout]
     if not constant:
         return rewards.mean(), None
-    norms = score_squares(policy, params, prompts, completions)[:, 0]
+    norms = score_squares(policy, params, prompts, completions)[:, 0]  # [rollout]
     return rewards.mean(), (norms * rewards).sum() / norms.sum()
 
 
 def score_squares(
     policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
 ) -> Float[Array, "prompt group"]:
-    """||s||^2 of each whole rollout's score: one backward pass each, a few at a time."""
+    """||s||^2 of each rollout's score: one backward pass each, 16 at a time.
+
+    Args:
+        policy: whose scores they are.
+        params: its parameters.
+        prompts: [prompt, ...].
+        completions: the rollouts of each prompt.
+    """
     group, mask = completions.shape[1], policy.mask(completions)
 
-    def squared(index: Array) -> Array:
-        prompt, member = index // group, index % group
-        given, tokens, counts = (
-            jax.tree.map(lambda x: x[prompt][None], prompts), completions[prompt, member], mask[prompt, member]
-        )  # fmt: skip
-        whole = jax.grad(
-            lambda p: jnp.sum(policy.logprobs(p, given, tokens[None, None])[0, 0], where=counts)
-        )(params)
-        return jnp.sum(ravel_pytree(whole)[0] ** 2)
+    def squared_norm(index: Array) -> Array:
+        row, member = index // group, index % group
+        prompt = jax.tree.map(lambda x: x[row][None], prompts)  # [1, ...]
+        completion, counts = completions[row, member], mask[row, member]  # [time] each
 
-    found = jax.lax.map(squared, jnp.arange(completions.shape[0] * group), batch_size=16)
-    return found.reshape(-1, group)
+        def sequence_logp(values: PyTree) -> Array:
+            logp = policy.logprobs(values, prompt, completion[None, None])[0, 0]  # [time]
+            return jnp.sum(logp, where=counts)
+
+        return jnp.sum(ravel_pytree(jax.grad(sequence_logp)(params))[0] ** 2)
+
+    squares = jax.lax.map(squared_norm, jnp.arange(completions.shape[0] * group), batch_size=16)
+    return squares.reshape(-1, group)
 
 
-def _where_equal(items: Array, listed: Array) -> Int[Array, " item"]:
+def _index_of(items: Array, listed: Array) -> Int[Array, " item"]:
     """For each item the index of the listed one that it equals."""
     axes = tuple(range(2, listed.ndim + 1))
-    return jnp.argmax((items[:, None] == listed[None]).all(axes), axis=1)
+    return jnp.argmax((items[:, None] == listed[None]).all(axes), axis=1)  # of [item, listed, ...]

@@ -1,13 +1,14 @@
-"""Direct Monte Carlo: draw prompts and rollouts, differentiate, repeat. It needs nothing but a policy and a task.
+"""``direct``: Monte Carlo that needs nothing but a policy and a task: draw prompts and rollouts, differentiate, repeat.
 
-Every replicate pulls the token weights of all estimators back through one forward pass of its own rollouts; by the
-chain rule that is autodiff of each objective. Rollouts are handled as a flat axis, so that at a fixed number of
-rollouts the model is traced once for all group sizes and estimators.
+Every replicate pulls the token weights of all estimators back through one forward pass of its rollouts; by the chain
+rule that is autodiff of each objective. The compiled stages are in ``direct_stages``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import overload
 
 import equinox as eqx
 import jax
@@ -17,48 +18,76 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import Batch
-from gradvar.core.devices import DeviceChoice, choose_devices
+from gradvar.core.devices import SINGLE, DeviceChoice, Devices, choose_devices
 from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
 from gradvar.core.moments import Moments
 from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
-from gradvar.measure.baselines import NAMES, Side, exact_side, pilot_side
-from gradvar.measure.direct_stages import Sums, draw_of, fresh_of, pull_of, roll_of, sums_of, weights_of
+from gradvar.measure import direct_stages as stages
+from gradvar.measure.baselines import BASELINE_FIELDS, BaselineSource, baseline_needs, default_baselines
 from gradvar.measure.exact.tables import ExactTables, tabulate
+from gradvar.pieces.advantage import leave_one_out
 from gradvar.stats.figures import FIGURES, BlockSums, figures
-
-Progress = Callable[[int, int], None]
 
 BLOCKS = 256
 _MEMORY = 1 << 28  # bytes of gradients held at a time, and of block sums
 
 
+@dataclass(frozen=True)
+class Work:
+    """How a measurement is carried out; its figures depend on none of this beyond rounding.
+
+    ``chunk``: pairs of replicates handled at a time (default: by memory). ``devices``: which share the chunks, "all"
+    (of all processes, where ``jax.distributed`` runs), a number, or a list. Each makes whole chunks, and the chunks'
+    sums are added in their order, so figures do not depend on ``devices`` at all. ``on_progress`` is called with the
+    replicates done, and how many there are.
+    """
+
+    chunk: int | None = None
+    devices: DeviceChoice = "all"
+    on_progress: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True)
+class PolicyOnTask:
+    """Policy, task and parameters: ``params`` are differentiated, ``old_params`` sample, ``ref_params`` are the
+    reference policy's.
+    """
+
+    policy: Policy
+    task: Task
+    params: PyTree
+    old_params: PyTree | None = None
+    ref_params: PyTree | None = None
+
+    @property
+    def sampler(self) -> PyTree:
+        """The parameters that sample."""
+        return self.params if self.old_params is None else self.old_params
+
+    @property
+    def off_policy(self) -> bool:
+        """True if other parameters sample than are differentiated."""
+        return self.sampler is not self.params
+
+
+@overload
 def direct(
-    estimator: Estimator | Objective,
+    estimators: Estimator | Objective,
     policy: Policy,
     params: PyTree,
     task: Task,
     group_size: int,
     *,
     key: PRNGKeyArray,
-    replicates: int = 1024,
-    prompts: int | Array = 1,
-    old_params: PyTree | None = None,
-    ref_params: PyTree | None = None,
-    side: Side | None = None,
-    chunk: int | None = None,
-    devices: DeviceChoice = "all",
-) -> Moments:
-    """Moments of ``estimator``'s gradient from ``replicates`` independent batches, with standard errors.
-
-    See ``direct_many``, of which this is the case of one estimator.
-    """
-    return direct_many(
-        [estimator], policy, params, task, group_size, key=key, replicates=replicates, prompts=prompts,
-        old_params=old_params, ref_params=ref_params, side=side, chunk=chunk, devices=devices,
-    )[0]  # fmt: skip
-
-
-def direct_many(
+    replicates: int = ...,
+    prompts: int | Array = ...,
+    old_params: PyTree | None = ...,
+    ref_params: PyTree | None = ...,
+    baselines: BaselineSource | None = ...,
+    work: Work = ...,
+) -> Moments: ...
+@overload
+def direct(
     estimators: Sequence[Estimator | Objective],
     policy: Policy,
     params: PyTree,
@@ -66,252 +95,296 @@ def direct_many(
     group_size: int,
     *,
     key: PRNGKeyArray,
+    replicates: int = ...,
+    prompts: int | Array = ...,
+    old_params: PyTree | None = ...,
+    ref_params: PyTree | None = ...,
+    baselines: BaselineSource | None = ...,
+    work: Work = ...,
+) -> list[Moments]: ...
+def direct(
+    estimators: Estimator | Objective | Sequence[Estimator | Objective],
+    policy: Policy,
+    params: PyTree,
+    task: Task,
+    group_size: int,
+    *,
+    key: PRNGKeyArray,
     replicates: int = 1024,
     prompts: int | Array = 1,
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
-    side: Side | None = None,
-    chunk: int | None = None,
-    devices: DeviceChoice = "all",
-    on_progress: Progress | None = None,
-) -> list[Moments]:
-    """Moments of several estimators on the same rollouts, in the order given.
-
-    ``prompts``: how many prompts a batch has, drawn from the task for each pair of replicates; or the prompts
-    themselves, for one fixed batch. ``replicates`` is even: replicates come in pairs that share their prompts, which
-    splits the variance into its between-prompt and within-group parts. ``old_params`` sample (default ``params``: on
-    policy), ``ref_params`` are the reference policy's (default ``old_params``). ``side`` supplies critics and
-    baselines; the default is exact where policy and task can be listed, and from a pilot sample elsewhere. ``chunk`` is
-    the number of pairs handled at a time (default: by memory); results do not depend on it beyond rounding.
-    ``devices``: who shares the chunks: "all" (of all processes, where ``jax.distributed`` runs), a number, or a list.
-    Each makes whole chunks, and the chunks' sums are added in their order, so results do not depend on them at all.
+    baselines: BaselineSource | None = None,
+    work: Work = Work(),
+) -> Moments | list[Moments]:
+    """Estimate the moments of estimators' gradients from independent batches, with standard errors.
 
     grad J is exact where policy and task can be listed; elsewhere bias factor and cosine are taken against an unbiased
-    reference, leave-one-out on rollouts of the same prompts under ``params``: the replicate's own rollouts on policy,
-    fresh ones off policy.
-    Raises ``ValueError`` on a group size below an estimator's least, on replicates that are odd or below 16, and where
-    a gradient is not finite.
+    reference, leave-one-out on rollouts of the same prompts under ``params``: the replicate's rollouts on policy, fresh
+    ones off policy.
+
+    Args:
+        estimators: one, or several that are measured on the same rollouts.
+        policy: what samples and is differentiated.
+        params: the parameters that are differentiated.
+        task: where prompts and rewards come from.
+        group_size: rollouts of one prompt.
+        key: of everything random.
+        replicates: how many batches; an even number, because they come in pairs that share their prompts, which splits
+            the variance into its between-prompt and within-group parts.
+        prompts: how many prompts a batch has, drawn from the task for each pair; or the prompts themselves, for one
+            fixed batch.
+        old_params: the parameters that sample; by default ``params``: on policy.
+        ref_params: the reference policy's parameters; by default ``old_params``.
+        baselines: supplies critics and baselines; by default exact ones where policy and task can be listed, and those
+            of a pilot sample elsewhere.
+        work: chunks, devices and progress.
+
+    Returns:
+        The moments of one estimator, or a list in the order of several.
+
+    Raises:
+        ValueError: on a group size below an estimator's least, on replicates that are odd or below 16, and where a
+            gradient is not finite.
     """
-    run = _Run(
-        estimators, policy, params, task, group_size, prompts, old_params, ref_params, side, key, devices
-    )
-    sums = run.accumulate(key, replicates, chunk, on_progress)
-    return [run.moments(index, sums) for index in range(len(run.estimators))]
+    several = isinstance(estimators, Sequence)
+    subject = PolicyOnTask(policy, task, params, old_params, ref_params)
+    plan = _plan(estimators if several else [estimators], subject, group_size, prompts, baselines, key)
+    sums = _accumulate(plan, key, replicates, work)
+    moments = [_moments(plan, index, sums) for index in range(len(plan.estimators))]
+    return moments if several else moments[0]
 
 
 def samples(
     estimators: Sequence[Estimator | Objective],
-    policy: Policy,
-    params: PyTree,
-    task: Task,
+    subject: PolicyOnTask,
     group_size: int,
     *,
     key: PRNGKeyArray,
     replicates: int,
     prompts: int | Array = 1,
-    old_params: PyTree | None = None,
-    ref_params: PyTree | None = None,
-    side: Side | None = None,
 ) -> Float[np.ndarray, "replicate estimator param"]:
-    """The gradients themselves, pair after pair; for policies so small that all of them fit in memory."""
-    run = _Run(estimators, policy, params, task, group_size, prompts, old_params, ref_params, side, key)
-    gradients = run.gradients(key, jnp.arange(_pairs(replicates)))
-    return np.asarray(gradients[:, :, : len(estimators)]).reshape(replicates, len(estimators), -1)
+    """Draw the gradients themselves, pair after pair; for policies so small that all of them fit in memory.
+
+    Args:
+        estimators: what is measured.
+        subject: policy, task and parameters.
+        group_size: rollouts of one prompt.
+        key: of everything random.
+        replicates: how many batches.
+        prompts: as in ``direct``.
+    """
+    plan = _plan(estimators, subject, group_size, prompts, None, key)
+    gradients = _gradients(plan, SINGLE, key, jnp.arange(_num_pairs(replicates)))
+    # [pair, 2, estimator, param], the reference left out
+    return np.asarray(gradients[:, :, : len(plan.estimators)]).reshape(replicates, len(plan.estimators), -1)
 
 
-def reference(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
-    """Leave-one-out on policy: unbiased for grad J, because a rollout's baseline does not depend on it."""
-    group = batch.rewards.shape[1]
-    others = (batch.rewards.sum(1, keepdims=True) - batch.rewards) / max(group - 1, 1)
-    return jnp.mean(jnp.where(batch.mask, logp, 0.0).sum(-1) * (batch.rewards - others))
+def _reference(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
+    advantages = leave_one_out(batch.rewards)[..., None]  # [prompt, group, 1]
+    return jnp.mean(jnp.sum(jnp.where(batch.mask, logp, 0.0) * advantages, -1))
 
 
-REFERENCE = Estimator("reference", reference)
+REFERENCE = Estimator("reference", _reference)
+"""Leave-one-out on policy: unbiased for grad J, because a rollout's baseline does not depend on it."""
 
 
-class _Run:
-    """One measurement: what is fixed over its replicates, and the jitted stages applied to them."""
+@dataclass(frozen=True)
+class _Plan:
+    """What is fixed over the replicates of a measurement.
 
-    def __init__(
-        self,
-        estimators: Sequence[Estimator | Objective],
-        policy: Policy,
-        params: PyTree,
-        task: Task,
-        group_size: int,
-        prompts: int | Array,
-        old_params: PyTree | None,
-        ref_params: PyTree | None,
-        side: Side | None,
-        key: PRNGKeyArray,
-        devices: DeviceChoice = 1,
-    ) -> None:
-        self.workers = choose_devices(devices)
-        self.estimators = tuple(as_estimator(e) for e in estimators)
-        if not self.estimators:
-            raise ValueError("estimators: the list is empty; give at least one")
-        for estimator in self.estimators:
-            check_group_size(estimator, group_size)
-        self.policy, self.task, self.group_size = policy, task, int(group_size)
-        self.fixed = None if isinstance(prompts, int | np.integer) else prompts
-        self.size = int(prompts) if self.fixed is None else len(jax.tree.leaves(self.fixed)[0])
-        if self.size < 1:
-            raise ValueError(f"prompts: {prompts}; a batch needs at least one prompt")
-        self.params = params
-        self.old = params if old_params is None else old_params
-        self.ref = self.old if ref_params is None else ref_params
-        self.needs = tuple(n for n in NAMES if any(n in e.needs for e in self.estimators))
-        unmet = {n for e in self.estimators for n in e.needs} - {*NAMES, "logp_ref", "logp_sampler"}
-        if unmet:
+    ``size``: prompts of a batch; ``fixed``: the prompts, where they are not drawn. ``measured``: the estimators, and
+    the reference behind them where it takes the same rollouts. ``tables``: where grad J is exact.
+    """
+
+    subject: PolicyOnTask
+    estimators: tuple[Estimator, ...]
+    measured: tuple[Estimator, ...]
+    group_size: int
+    size: int
+    fixed: Array | None
+    baselines: BaselineSource | None
+    tables: ExactTables | None
+
+    @property
+    def slots(self) -> int:
+        """Gradients of a replicate: one per estimator, and the reference where grad J is unknown."""
+        return len(self.estimators) + (self.tables is None)
+
+    @property
+    def vectorised(self) -> int:
+        """How many replicates are handled at once: many for tiny policies, one for large ones."""
+        num_params = sum(leaf.size for leaf in jax.tree.leaves(self.subject.params))
+        return max(1, min(4096, (1 << 24) // (num_params * self.size * self.group_size * self.slots)))
+
+
+def _plan(
+    estimators: Sequence[Estimator | Objective],
+    subject: PolicyOnTask,
+    group_size: int,
+    prompts: int | Array,
+    baselines: BaselineSource | None,
+    key: PRNGKeyArray,
+) -> _Plan:
+    named = tuple(as_estimator(e) for e in estimators)
+    if not named:
+        raise ValueError("estimators: the list is empty; give at least one")
+    for estimator in named:
+        check_group_size(estimator, group_size)
+    fixed = None if isinstance(prompts, int | np.integer) else prompts
+    size = int(prompts) if fixed is None else len(jax.tree.leaves(fixed)[0])
+    if size < 1:
+        raise ValueError(f"prompts: {prompts}; a batch needs at least one prompt")
+    missing = {n for e in named for n in e.needs} - {*BASELINE_FIELDS, "logp_ref", "logp_sampler"}
+    if missing:
+        raise ValueError(
+            f"estimators: {sorted(missing)} is needed and no policy or task supplies it; leave them out"
+        )
+    policy, task = subject.policy, subject.task
+    tables = None
+    if fixed is None and isinstance(policy, FinitePolicy) and isinstance(task, FiniteTask):
+        tables = tabulate(policy, subject.params, task, subject.old_params, subject.ref_params)
+    if tables is None and group_size < 2:
+        raise ValueError(
+            "group_size: 1; with grad J unknown the unbiased reference needs at least 2 rollouts"
+        )
+    if baselines is None:
+        pilot_key = jax.random.fold_in(key, 0x51DE)
+        needs = baseline_needs(named)
+        baselines = default_baselines(policy, subject.sampler, task, pilot_key, needs=needs, tables=tables)
+    measured = named if tables is not None or subject.off_policy else (*named, REFERENCE)
+    return _Plan(subject, named, measured, int(group_size), size, fixed, baselines, tables)
+
+
+def _gradients(
+    plan: _Plan, devices: Devices, key: PRNGKeyArray, pairs: Int[Array, " pair"]
+) -> Float[Array, "pair 2 estimator param"]:
+    """The gradients of every measured estimator for the pairs of these numbers."""
+    subject = plan.subject
+    draw = eqx.Partial(stages.sample_prompts, subject.task, plan.size, plan.group_size)
+    prompts, keys = devices.over(draw, (plan.fixed, key), (pairs,))
+    gradients = _pull_back(plan, devices, subject, plan.measured, prompts, keys)
+    if plan.tables is not None or not subject.off_policy:
+        return gradients
+    fresh_keys = devices.over(stages.refresh_keys, (), (keys,))
+    on_policy = PolicyOnTask(subject.policy, subject.task, subject.params)
+    # Each fills the slots of its estimators and leaves zeros in the others.
+    return gradients + _pull_back(plan, devices, on_policy, (REFERENCE,), prompts, fresh_keys)
+
+
+def _pull_back(
+    plan: _Plan,
+    devices: Devices,
+    subject: PolicyOnTask,
+    estimators: tuple[Estimator, ...],
+    prompts: PyTree,
+    keys: PRNGKeyArray,
+) -> Float[Array, "pair 2 estimator param"]:
+    """Sample rollouts of these prompts, score and weigh their tokens, and pull the weights back to parameters."""
+    policy, over = subject.policy, devices.over
+    first = plan.slots - 1 if estimators == (REFERENCE,) else 0
+    vectorised = plan.vectorised
+    sample = eqx.Partial(stages.sample_rollouts, policy, subject.task, vectorised)
+    rollouts = over(sample, (subject.sampler,), (prompts, keys))
+    completions = rollouts["completions"]
+
+    def score(params: PyTree) -> Array:
+        return over(eqx.Partial(stages.score, policy, vectorised), (params,), (prompts, completions))
+
+    # The same parameters are scored once: on policy that saves two passes in three.
+    logp = score(subject.params)
+    logp_old = score(subject.sampler) if subject.off_policy else logp
+    same_reference = subject.ref_params is None or subject.ref_params is subject.sampler
+    logp_ref = logp_old if same_reference else score(subject.ref_params)
+    fields = rollouts | {"logp": logp, "logp_old": logp_old, "logp_ref": logp_ref}
+    if needs := baseline_needs(estimators):
+        supply = eqx.Partial(stages.supply_baselines, needs, vectorised)
+        fields |= over(supply, (plan.baselines,), (prompts, completions))
+    layout = stages.Layout(plan.size, plan.group_size, plan.slots, first)
+    weigh = eqx.Partial(stages.weigh_tokens, estimators, layout)
+    weights = over(weigh, (), ({n: x for n, x in fields.items() if n != "completions"},))
+    pull_back = eqx.Partial(stages.pull_back, policy, vectorised)
+    used = jnp.array([first, first + len(estimators)])
+    return over(pull_back, (subject.params, used), (prompts, completions, weights))
+
+
+def _accumulate(plan: _Plan, key: PRNGKeyArray, replicates: int, work: Work) -> stages.Sums:
+    """Block sums over all replicates, a chunk of pairs at a time."""
+    number = _num_pairs(replicates)
+    gradient_bytes = ravel_pytree(plan.subject.params)[0].nbytes * (len(plan.estimators) + 1)
+    blocks = int(min(BLOCKS, number, max(8, _MEMORY // gradient_bytes)))
+    chunk = work.chunk
+    if chunk is None:
+        largest = int(max(1, min(number, _MEMORY // (4 * gradient_bytes))))
+        chunk = -(-number // -(-number // largest))  # chunks of one size, with as little to fill up as can be
+    devices = choose_devices(work.devices).at_most(-(-number // chunk))
+    step = chunk * devices.size
+    sums: stages.Sums | None = None
+    for start in range(0, number, step):
+        # The last chunk is filled up with pairs of no weight: one shape, one program.
+        pairs = jnp.arange(start, start + step)
+        gradients = _gradients(plan, devices, key, pairs)
+        partial_sums = devices.over(eqx.Partial(stages.sum_blocks, blocks), (number,), (gradients, pairs))
+        for part in _by_device(devices, partial_sums):
+            sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
+        if work.on_progress is not None:
+            work.on_progress(min(start + step, number) * 2, replicates)
+    assert sums is not None
+    for estimator, squares in zip(plan.measured, np.asarray(sums.squares), strict=False):
+        if not np.isfinite(squares).all():
             raise ValueError(
-                f"estimators: {sorted(unmet)} is needed and no policy or task supplies it; leave them out"
+                f"params: a gradient of {estimator.name} is not finite; fix the model, the task or the estimator"
             )
-        self.tables = self._tables() if self.fixed is None else None
-        self.side = side or self._default_side(jax.random.fold_in(key, 0x51DE))
-        self.off_policy = self.old is not self.params
-        self.measured = self.estimators
-        if self.tables is None:
-            if group_size < 2:
-                raise ValueError(
-                    "group_size: 1; with grad J unknown the unbiased reference needs at least 2 rollouts"
-                )
-            if not self.off_policy:
-                self.measured = (*self.estimators, REFERENCE)
+    return sums
 
-    def _tables(self) -> ExactTables | None:
-        if isinstance(self.policy, FinitePolicy) and isinstance(self.task, FiniteTask):
-            return tabulate(self.policy, self.params, self.task, self.old, self.ref)
-        return None
 
-    def _default_side(self, key: PRNGKeyArray) -> Side | None:
-        if not self.needs:
-            return None
-        tables = self.tables or self._tables()
-        if tables is not None:
-            assert isinstance(self.policy, FinitePolicy)
-            assert isinstance(self.task, FiniteTask)
-            return exact_side(self.policy, self.task, tables)
-        return pilot_side(self.policy, self.old, self.task, key, needs=self.needs)
+def _by_device(devices: Devices, sums: stages.Sums) -> list[stages.Sums]:
+    """Every device's sums, in the order of their chunks."""
+    gathered = devices.gather(sums)
+    if devices.size == 1:
+        return [gathered]
+    split = jax.tree.map(lambda x: x.reshape(devices.size, -1, *x.shape[1:]), gathered)
+    return [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), split) for i in range(devices.size)]
 
-    def gradients(
-        self, key: PRNGKeyArray, pairs: Int[Array, " pair"]
-    ) -> Float[Array, "pair 2 estimator param"]:
-        """The gradients of every measured estimator for the pairs of these numbers."""
-        draw = eqx.Partial(draw_of, self.task, self.size, self.group_size)
-        prompts, keys = self.workers.over(draw, (self.fixed, key), (pairs,))
-        # What is the same object is scored once: on policy that saves two passes in three.
-        old = self.old if self.off_policy else None
-        ref = None if self.ref is self.old else self.ref
-        own = self._pulled(prompts, keys, old, ref, self.measured, self.side, self.needs)
-        if self.tables is not None or not self.off_policy:
-            return own
-        fresh = self.workers.over(fresh_of, (), (keys,))
-        truth = self._pulled(prompts, fresh, None, None, (REFERENCE,), None, ())
-        return jnp.concatenate([own, truth], axis=2)
 
-    def _pulled(
-        self,
-        prompts: PyTree,
-        keys: PRNGKeyArray,
-        old: PyTree | None,
-        ref: PyTree | None,
-        estimators: tuple[Estimator, ...],
-        side: Side | None,
-        needs: tuple[str, ...],
-    ) -> Float[Array, "pair 2 estimator param"]:
-        over = self.workers.over
-        roll = eqx.Partial(roll_of, self.policy, self.task, needs)
-        rollouts = over(roll, (self.params, old, ref, side), (prompts, keys))
-        weights = over(eqx.Partial(weights_of, estimators, self.size, self.group_size), (), (rollouts,))
-        pull = eqx.Partial(pull_of, self.policy, self._vectorised())
-        return over(pull, (self.params,), (prompts, rollouts["completions"], weights))
-
-    def accumulate(
-        self, key: PRNGKeyArray, replicates: int, chunk: int | None, on_progress: Progress | None
-    ) -> Sums:
-        """Block sums over all replicates, a chunk of pairs at a time."""
-        number = _pairs(replicates)
-        per_gradient = ravel_pytree(self.params)[0].nbytes * (len(self.estimators) + 1)
-        blocks = int(min(BLOCKS, number, max(8, _MEMORY // per_gradient)))
-        chunk = int(max(1, min(number, _MEMORY // (4 * per_gradient)))) if chunk is None else chunk
-        self.workers = self.workers.at_most(-(-number // chunk))
-        sums: Sums | None = None
-        for start in range(0, number, chunk * self.workers.size):
-            # The last chunk is filled up with pairs of no weight: one shape, one trace.
-            pairs = jnp.arange(start, start + chunk * self.workers.size)
-            gradients = self.gradients(key, pairs)
-            made = self.workers.over(eqx.Partial(sums_of, blocks), (number,), (gradients, pairs))
-            for part in self._parts(made):
-                sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
-            if on_progress is not None:
-                on_progress(min(start + len(pairs), number) * 2, replicates)
-        assert sums is not None
-        self._refuse_no_number(sums)
-        return sums
-
-    def _parts(self, made: Sums) -> list[Sums]:
-        """Every device's sums, in the order of their chunks."""
-        whole, size = self.workers.gather(made), self.workers.size
-        each = jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:]), whole) if size > 1 else whole
-        return (
-            [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), each) for i in range(size)]
-            if size > 1
-            else [whole]
+def _moments(plan: _Plan, index: int, sums: stages.Sums) -> Moments:
+    """The figures of one estimator."""
+    gradients = sums.gradients[index]  # [block, param]
+    count = np.asarray(sums.count, np.float64)
+    if plan.tables is not None:
+        truth = np.asarray(plan.tables.true_gradient, np.float64)
+        aligned, squared = np.asarray(gradients, np.float64) @ truth, truth @ truth
+    else:
+        truth, reference = None, sums.gradients[-1]
+        aligned = np.asarray(gradients @ reference.T, np.float64)  # [block, block]
+        squared = np.asarray(reference @ reference.T, np.float64)
+    values, errors = figures(
+        BlockSums(
+            count=count,
+            gram=np.asarray(gradients @ gradients.T, np.float64),
+            squares=np.asarray(sums.squares[index], np.float64),
+            pairs=None if plan.fixed is not None else np.asarray(sums.pairs[index], np.float64),
+            aligned=aligned,
+            truth=squared,
+            truth_known=truth is not None,
         )
-
-    def _refuse_no_number(self, sums: Sums) -> None:
-        for estimator, squares in zip(self.measured, np.asarray(sums.squares), strict=False):
-            if not np.isfinite(squares).all():
-                raise ValueError(
-                    f"params: a gradient of {estimator.name} is not finite; mend the model, the task or the estimator"
-                )
-
-    def moments(self, index: int, sums: Sums) -> Moments:
-        """The figures of one estimator."""
-        own = sums.gradients[index]
-        count = np.asarray(sums.count, np.float64)
-        if self.tables is not None:
-            truth = np.asarray(self.tables.true_gradient, np.float64)
-            aligned, squared = np.asarray(own, np.float64) @ truth, truth @ truth
-        else:
-            truth, other = None, sums.gradients[-1]
-            aligned, squared = np.asarray(own @ other.T, np.float64), np.asarray(other @ other.T, np.float64)
-        values, errors = figures(
-            BlockSums(
-                count=count,
-                gram=np.asarray(own @ own.T, np.float64),
-                squares=np.asarray(sums.squares[index], np.float64),
-                pairs=None if self.fixed is not None else np.asarray(sums.pairs[index], np.float64),
-                aligned=aligned,
-                truth=squared,
-                truth_known=truth is not None,
-            )
-        )
-        blocks = np.asarray(own, np.float64) / count[:, None]
-        return Moments(
-            estimator=self.estimators[index].name,
-            group_size=self.group_size,
-            prompts=self.size,
-            mean=np.asarray(own, np.float64).sum(0) / count.sum(),
-            mean_se=blocks.std(0, ddof=1) / np.sqrt(len(blocks)),
-            se={name: float(errors[name]) for name in FIGURES},
-            true_gradient=truth,
-            dof=len(blocks) - 1,
-            replicates=int(count.sum()),
-            **{name: float(values[name]) for name in FIGURES},
-        )
-
-    def _vectorised(self) -> int:
-        """How many replicates are pulled back at once: many for tiny policies, one for large ones."""
-        rollouts = self.size * self.group_size
-        return int(
-            max(
-                1, min(4096, (1 << 24) // (ravel_pytree(self.params)[0].size * rollouts * len(self.measured)))
-            )
-        )
+    )
+    block_means = np.asarray(gradients, np.float64) / count[:, None]
+    return Moments(
+        estimator=plan.estimators[index].name,
+        group_size=plan.group_size,
+        prompts=plan.size,
+        mean=np.asarray(gradients, np.float64).sum(0) / count.sum(),
+        mean_se=block_means.std(0, ddof=1) / np.sqrt(len(block_means)),
+        se={name: float(errors[name]) for name in FIGURES},
+        true_gradient=truth,
+        dof=len(block_means) - 1,
+        replicates=int(count.sum()),
+        **{name: float(values[name]) for name in FIGURES},
+    )
 
 
-def _pairs(replicates: int) -> int:
+def _num_pairs(replicates: int) -> int:
     if replicates < 16 or replicates % 2:
         raise ValueError(f"replicates: {replicates}; give an even number of at least 16")
     return replicates // 2

@@ -1,11 +1,16 @@
-"""The compiled stages of direct Monte Carlo: prompts, rollouts, token weights, gradients, sums over blocks.
+"""The compiled stages of direct Monte Carlo: prompts, rollouts, scoring, token weights, gradients, sums over blocks.
 
-Each is a program of its own, and the functions that end in ``_of`` take a stage's settings first,
-then what ``Devices.over`` gives.
+Each is a program. Rollouts lie flat, [pair, 2, rollout, ...], so at a fixed number of rollouts all stages but the first
+and the token weights are the same programs for every group size, on and off policy; scoring is one program for the
+current, the sampling and the reference parameters. Settings come first, ``vectorised`` among them (replicates that are
+handled at once; 1 for large policies), then what ``Devices.over`` hands on: shared arrays, and
+arrays whose first axis is the pair.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,11 +23,21 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, token_weights
 from gradvar.core.protocols import Policy, Task
-from gradvar.measure.baselines import Side
+from gradvar.measure.baselines import BaselineSource
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How flat rollouts are grouped, and which of how many slots the estimators' weights fill, from ``first`` on."""
+
+    prompts: int
+    group_size: int
+    slots: int
+    first: int = 0
 
 
 class Sums(eqx.Module):
-    """Block sums of every estimator (E, the reference last where grad J is unknown)."""
+    """Block sums of every estimator (the reference last where grad J is unknown)."""
 
     gradients: Float[Array, "estimator block param"]
     squares: Float[Array, "estimator block"]
@@ -30,154 +45,155 @@ class Sums(eqx.Module):
     count: Float[Array, " block"]
 
 
-def draw_of(task: Task, size: int, group_size: int, fixed: Any, key: Any, pairs: Any) -> Any:
-    """Prompts of every pair, and its sampling keys."""
-    return _draw(task, fixed, key, pairs, size, group_size)
+@eqx.filter_jit
+def sample_prompts(
+    task: Task, size: int, group_size: int, fixed: Array | None, key: PRNGKeyArray, pairs: Int[Array, " pair"]
+) -> tuple[PyTree, PRNGKeyArray]:
+    """Prompts of every pair, each repeated for its rollouts [pair, N, ...], and two sampling keys [pair, 2]."""
+
+    def of_pair(pair: Array) -> tuple[PyTree, PRNGKeyArray]:
+        key_prompts, first, second = jax.random.split(jax.random.fold_in(key, pair), 3)
+        prompts = task.prompts(key_prompts, size) if fixed is None else fixed  # [prompt, ...]
+        repeated = jax.tree.map(partial(jnp.repeat, repeats=group_size, axis=0), prompts)
+        return repeated, jnp.stack([first, second])
+
+    return jax.vmap(of_pair)(pairs)
 
 
-def roll_of(
-    policy: Policy,
-    task: Task,
-    needs: tuple[str, ...],
-    params: Any,
-    old: Any,
-    ref: Any,
-    side: Any,
-    prompts: Any,
-    keys: Any,
-) -> Any:
-    """Rollouts, sampled and scored."""
-    return _roll(policy, task, params, old, ref, prompts, keys, side, needs)
-
-
-def weights_of(estimators: tuple[Estimator, ...], size: int, group_size: int, rollouts: Any) -> Any:
-    """Token weights of every estimator."""
-    return _weights(estimators, rollouts, size, group_size)
-
-
-def pull_of(
-    policy: Policy, vectorised: int, params: Any, prompts: Any, completions: Any, weights: Any
-) -> Any:
-    """Gradients in parameter space."""
-    return _pull(policy, params, prompts, completions, weights, vectorised)
-
-
-def sums_of(blocks: int, number: int, gradients: Any, pairs: Any) -> Any:
-    """Sums over blocks of the first ``number`` pairs."""
-    return _block_sums(gradients, pairs * blocks // number, pairs < number, blocks)
-
-
-def fresh_of(keys: PRNGKeyArray) -> PRNGKeyArray:
-    """Other sampling keys, for rollouts of the same prompts."""
+@eqx.filter_jit
+def refresh_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
+    """Other sampling keys [pair, 2], for more rollouts of the same prompts."""
     return jax.vmap(jax.vmap(partial(jax.random.fold_in, data=1)))(keys)
 
 
 @eqx.filter_jit
-def _draw(
-    task: Task, fixed: Array | None, key: PRNGKeyArray, pairs: Int[Array, " pair"], size: int, group_size: int
-) -> tuple[PyTree, PRNGKeyArray]:
-    """Prompts of every pair, each repeated for its rollouts [pair, N, ...], and two sampling keys [pair, 2]."""
-
-    def one(pair: Array) -> tuple[PyTree, PRNGKeyArray]:
-        key_prompts, first, second = jax.random.split(jax.random.fold_in(key, pair), 3)
-        prompts = task.prompts(key_prompts, size) if fixed is None else fixed
-        return jax.tree.map(partial(jnp.repeat, repeats=group_size, axis=0), prompts), jnp.stack(
-            [first, second]
-        )
-
-    return jax.vmap(one)(pairs)
-
-
-@eqx.filter_jit
-def _roll(
-    policy: Policy,
-    task: Task,
-    params: PyTree,
-    old_params: PyTree | None,
-    ref_params: PyTree | None,
-    prompts: PyTree,
-    keys: PRNGKeyArray,
-    side: Side | None,
-    needs: tuple[str, ...],
+def sample_rollouts(
+    policy: Policy, task: Task, vectorised: int, params: PyTree, prompts: PyTree, keys: PRNGKeyArray
 ) -> dict[str, Array]:
-    """Sample and score flat rollouts [pair, 2, N, ...]; old parameters None: the current; reference None: the old."""
+    """Sample one completion for each repeated prompt: completions, rewards and masks, [pair, 2, N, ...]."""
 
-    def one(prompts: PyTree, key: PRNGKeyArray) -> dict[str, Array]:
-        completions = policy.sample(params if old_params is None else old_params, key, prompts, 1)
-
-        def scored(values: PyTree | None, otherwise: Array) -> Array:
-            return otherwise if values is None else policy.logprobs(values, prompts, completions)[:, 0]
-
-        logp = policy.logprobs(params, prompts, completions)[:, 0]
-        logp_old = scored(old_params, logp)
-        found = {
+    def of_replicate(prompts: PyTree, key: PRNGKeyArray) -> dict[str, Array]:
+        completions = policy.sample(params, key, prompts, 1)  # [N, 1, time]
+        return {
             "completions": completions[:, 0],
             "rewards": task.reward(prompts, completions)[:, 0],
             "mask": policy.mask(completions)[:, 0],
-            "logp": logp,
-            "logp_old": logp_old,
-            "logp_ref": scored(ref_params, logp_old),
         }
-        return {**found, **(side(prompts, completions[:, 0], needs) if side is not None else {})}
 
-    return jax.vmap(lambda p, pair: jax.vmap(lambda k: one(p, k))(pair))(prompts, keys)
-
-
-@eqx.filter_jit
-def _weights(
-    estimators: tuple[Estimator, ...], rollouts: dict[str, Array], size: int, group_size: int
-) -> Float[Array, "pair 2 estimator rollout time"]:
-    """Token weights of every estimator on every replicate."""
-
-    def one(flat: dict[str, Array]) -> Float[Array, "estimator rollout time"]:
-        grouped = {name: x.reshape(size, group_size, *x.shape[1:]) for name, x in flat.items()}
-        rewards = grouped["rewards"].astype(grouped["logp"].dtype)
-        batch = Batch.from_arrays(grouped | {"rewards": rewards})
-        weights = jnp.stack([token_weights(e, grouped["logp"], batch) for e in estimators])
-        return weights.reshape(len(estimators), size * group_size, -1)
-
-    return jax.vmap(jax.vmap(one))({n: x for n, x in rollouts.items() if n != "completions"})
+    return _over_replicates(of_replicate, vectorised, prompts, keys)
 
 
 @eqx.filter_jit
-def _pull(
+def score(
     policy: Policy,
+    vectorised: int,
     params: PyTree,
     prompts: PyTree,
     completions: Int[Array, "pair 2 rollout time"],
-    weights: Float[Array, "pair 2 estimator rollout time"],
-    vectorised: int,
-) -> Float[Array, "pair 2 estimator param"]:
-    """Gradients in parameter space: one forward pass per replicate, one backward pass per estimator."""
+) -> Float[Array, "pair 2 rollout time"]:
+    """Compute the log-probabilities of sampled rollouts."""
 
-    def one(inputs: tuple[PyTree, Array, Array]) -> Float[Array, "estimator param"]:
-        prompt, completion, weight = inputs
-        _, pull = jax.vjp(lambda p: policy.logprobs(p, prompt, completion[:, None])[:, 0], params)
-        return jax.vmap(lambda w: ravel_pytree(pull(w)[0])[0])(weight)
+    def of_replicate(prompts: PyTree, completions: Array) -> Float[Array, "rollout time"]:
+        return policy.logprobs(params, prompts, completions[:, None])[:, 0]
 
-    both = jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), prompts)
-    flat = (both, *(x.reshape(-1, *x.shape[2:]) for x in (completions, weights)))
-    out = jax.lax.map(one, flat, batch_size=min(vectorised, flat[1].shape[0]))
-    return out.reshape(*weights.shape[:3], -1)
+    return _over_replicates(of_replicate, vectorised, prompts, completions)
 
 
 @eqx.filter_jit
-def _block_sums(
-    gradients: Float[Array, "pair 2 estimator param"],
-    block: Int[Array, " pair"],
-    real: Array,
-    blocks: int,
-) -> Sums:
-    """Sum a chunk's replicates into their blocks; pairs that are not ``real`` count for nothing."""
-    gradients = gradients * real[:, None, None, None]
-    first, second = gradients[:, 0], gradients[:, 1]
+def supply_baselines(
+    needs: tuple[str, ...],
+    vectorised: int,
+    source: BaselineSource,
+    prompts: PyTree,
+    completions: Int[Array, "pair 2 rollout time"],
+) -> dict[str, Array]:
+    """Ask a source for the fields in ``needs``."""
 
-    def into_blocks(x: Array) -> Array:
+    def of_replicate(prompts: PyTree, completions: Array) -> dict[str, Array]:
+        return source(prompts, completions, needs)
+
+    return _over_replicates(of_replicate, vectorised, prompts, completions)
+
+
+def _over_replicates(
+    function: Callable[[PyTree, Array], PyTree], vectorised: int, prompts: PyTree, arrays: Array
+) -> PyTree:
+    """Map over pairs, and over the two replicates of a pair, which share their prompts."""
+    if vectorised > 1:
+        return jax.vmap(lambda p, pair: jax.vmap(partial(function, p))(pair))(prompts, arrays)
+    # One after the other a large policy's replicates stay near the processor, and its loop over tokens keeps one end.
+    return jax.lax.map(lambda both: jax.lax.map(partial(function, both[0]), both[1]), (prompts, arrays))
+
+
+@eqx.filter_jit
+def weigh_tokens(
+    estimators: tuple[Estimator, ...], layout: Layout, rollouts: dict[str, Array]
+) -> Float[Array, "pair 2 slot rollout time"]:
+    """Compute the token weights of every estimator on every replicate, in the slots from ``layout.first`` on."""
+    size, group_size = layout.prompts, layout.group_size
+
+    def of_replicate(flat: dict[str, Array]) -> Float[Array, "slot rollout time"]:
+        grouped = {name: x.reshape(size, group_size, *x.shape[1:]) for name, x in flat.items()}
+        logp = grouped["logp"]  # [prompt, group, time]
+        batch = Batch.from_arrays(grouped | {"rewards": grouped["rewards"].astype(logp.dtype)})
+        weights = jnp.stack([token_weights(e, logp, batch) for e in estimators])
+        weights = weights.reshape(len(estimators), size * group_size, -1)
+        slots = jnp.zeros((layout.slots, *weights.shape[1:]), weights.dtype)
+        return slots.at[layout.first : layout.first + len(estimators)].set(weights)
+
+    return jax.vmap(jax.vmap(of_replicate))(rollouts)
+
+
+@eqx.filter_jit
+def pull_back(
+    policy: Policy,
+    vectorised: int,
+    params: PyTree,
+    used: Int[Array, " 2"],
+    prompts: PyTree,
+    completions: Int[Array, "pair 2 rollout time"],
+    weights: Float[Array, "pair 2 slot rollout time"],
+) -> Float[Array, "pair 2 slot param"]:
+    """Gradients in parameter space: one forward pass per replicate, one backward pass per slot from ``used[0]`` to
+    ``used[1]``; the other slots get zeros. How many are used is data, so one program serves all settings.
+    """
+    flat = jax.eval_shape(lambda p: ravel_pytree(p)[0], params)  # [param]
+
+    def of_replicate(inputs: tuple[PyTree, Array, Array]) -> Float[Array, "slot param"]:
+        prompt, completion, weight = inputs
+        _, pull = jax.vjp(lambda p: policy.logprobs(p, prompt, completion[:, None])[:, 0], params)
+
+        def fill(slot: Array, gradients: Float[Array, "slot param"]) -> Float[Array, "slot param"]:
+            return gradients.at[slot].set(ravel_pytree(pull(weight[slot])[0])[0])
+
+        start = jnp.zeros((len(weight), flat.size), flat.dtype)
+        loop: Any = jax.lax.fori_loop  # its annotations allow only whole numbers as bounds
+        return loop(used[0], used[1], fill, start)
+
+    repeated = jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), prompts)
+    # [pair, 2, ...] -> [replicate, ...]
+    replicates = (repeated, *(x.reshape(-1, *x.shape[2:]) for x in (completions, weights)))
+    batch_size = None if vectorised == 1 else min(vectorised, 2 * len(weights))
+    gradients = jax.lax.map(of_replicate, replicates, batch_size=batch_size)
+    return gradients.reshape(*weights.shape[:3], -1)
+
+
+@eqx.filter_jit
+def sum_blocks(
+    blocks: int, number: int, gradients: Float[Array, "pair 2 estimator param"], pairs: Int[Array, " pair"]
+) -> Sums:
+    """Sum replicates into their blocks; of the pairs, the first ``number`` count."""
+    is_counted = pairs < number
+    block = pairs * blocks // number  # [pair]
+    gradients = gradients * is_counted[:, None, None, None]
+    first, second = gradients[:, 0], gradients[:, 1]  # [pair, estimator, param]
+
+    def into_blocks(x: Array) -> Array:  # [pair, estimator, ...] -> [estimator, block, ...]
         return jnp.moveaxis(jax.ops.segment_sum(x, block, blocks), 0, min(1, x.ndim - 1))
 
     return Sums(
         gradients=into_blocks(first + second),
         squares=into_blocks((gradients**2).sum((1, 3))),
         pairs=into_blocks((first * second).sum(-1)),
-        count=into_blocks(2.0 * real),
+        count=into_blocks(2.0 * is_counted),
     )

@@ -25,8 +25,8 @@ from gradvar.files.cache import MomentsCache, NullCache, versions
 from gradvar.files.fingerprint import describe, digest
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json, write_parquet
-from gradvar.measure.baselines import NAMES
-from gradvar.measure.direct import direct_many
+from gradvar.measure.baselines import BASELINE_FIELDS
+from gradvar.measure.direct import Work, direct
 from gradvar.measure.exact.enumerate import TooLarge, exact
 from gradvar.measure.exact.tables import ExactTables, exact_tables
 from gradvar.policies import Bandit
@@ -39,7 +39,7 @@ from gradvar.train.problems import finite_scene, warm_transformer
 
 SETTING = ("policy", "task", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")
 PER_ROLLOUT = (*FIGURES, "snr_per_rollout")
-SUPPLIED = (*NAMES, "logp_ref", "logp_sampler")
+SUPPLIED = (*BASELINE_FIELDS, "logp_ref", "logp_sampler")
 DRIFT_RATE = {"bandit": 0.1, "tabular": 0.1, "transformer": 3e-4}
 
 
@@ -298,7 +298,7 @@ class _Setting:
             monitor.advance(0, note=f"{at}, batch {done} of {total}")
 
         scene = self.scene
-        sampled = direct_many(
+        sampled = direct(
             estimators,
             scene.policy,
             scene.params[self.steps],
@@ -308,7 +308,7 @@ class _Setting:
             replicates=self.replicates,
             prompts=self.prompts,
             old_params=None if self.steps == 0 else scene.params[0],
-            on_progress=tell,
+            work=Work(on_progress=tell),
         )
         for i, moments in enumerate(sampled):
             kept.put(identity | {"which": i}, moments)

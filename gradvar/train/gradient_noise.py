@@ -18,14 +18,14 @@ from scipy import stats
 from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.bank.record import record
-from gradvar.measure.baselines import NAMES
+from gradvar.measure.baselines import BASELINE_FIELDS
 from gradvar.stats.bootstrap import bootstrap
 from gradvar.stats.intervals import Interval
 from gradvar.train.plan import Plan
 from gradvar.train.step import State, estimator_of
 
 FIGURES = ("signal", "noise", "snr")
-_SERVED = {*NAMES, "logp_ref", "logp_sampler"}  # optional fields of a batch that a bank fills
+_SERVED = {*BASELINE_FIELDS, "logp_ref", "logp_sampler"}  # optional fields of a batch that a bank fills
 _STREAM = 0x4015E  # keys of the bank are apart from those of training
 
 

@@ -47,9 +47,9 @@ def finite(devices, maps):
             policy, params, task, jax.random.key(1), 10, 8, old_params=old, estimators=[GRPO, PPO], map=kept, width=32,
             chunk=5, devices=devices,
         )  # fmt: skip
-    yield "direct", gv.measure.direct_many(
-        [RLOO, GRPO], policy, params, task, 4, key=jax.random.key(3), old_params=old, replicates=54, prompts=3, chunk=3,
-        devices=devices,
+    yield "direct", gv.measure.direct(
+        [RLOO, GRPO], policy, params, task, 4, key=jax.random.key(3), old_params=old, replicates=54, prompts=3,
+        work=gv.measure.Work(chunk=3, devices=devices),
     )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def transformer(devices):
     )
     yield (
         "direct",
-        gv.measure.direct_many(
+        gv.measure.direct(
             [RLOO],
             policy,
             params,
@@ -84,8 +84,7 @@ def transformer(devices):
             key=jax.random.key(3),
             replicates=36,
             prompts=2,
-            chunk=2,
-            devices=devices,
+            work=gv.measure.Work(chunk=2, devices=devices),
         ),
     )
 
@@ -101,8 +100,15 @@ def bandit(devices):
     )
     yield (
         "direct",
-        gv.measure.direct_many(
-            [RLOO], policy, params, task, 4, key=jax.random.key(3), replicates=32, chunk=3, devices=devices
+        gv.measure.direct(
+            [RLOO],
+            policy,
+            params,
+            task,
+            4,
+            key=jax.random.key(3),
+            replicates=32,
+            work=gv.measure.Work(chunk=3, devices=devices),
         ),
     )
 

@@ -10,8 +10,8 @@ import pytest
 from gradvar import catalogue
 from gradvar.core.batch import Batch
 from gradvar.core.compose import compose
-from gradvar.measure import direct, direct_many, exact, exact_tables
-from gradvar.measure.direct import samples
+from gradvar.measure import Work, direct, exact, exact_tables
+from gradvar.measure.direct import PolicyOnTask, samples
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.stats.intervals import interval
 from tests.measure import scenes
@@ -30,7 +30,7 @@ def enumerable():
 def z_scores(estimators, policy, params, task, group_size, old, seed, prompts=1):
     """{(estimator, figure): z} and the largest |z| over the components of the means."""
     tables = exact_tables(policy, params, task, old)
-    sampled = direct_many(
+    sampled = direct(
         estimators, policy, params, task, group_size,
         key=jax.random.key(seed), replicates=REPLICATES, prompts=prompts, old_params=old,
     )  # fmt: skip
@@ -79,7 +79,7 @@ def test_agrees_with_enumeration_off_policy_and_the_planted_error_is_seen():
     assert max(abs(z) for z in scores.values()) < LARGEST_Z
     # Planted: the same estimators said to be sampled on policy; the ratios are then all one.
     tables = exact_tables(policy, params, task)
-    sampled = direct_many(
+    sampled = direct(
         estimators, policy, params, task, 2, key=jax.random.key(14), replicates=REPLICATES, old_params=old
     )
     for estimator, got in zip(estimators, sampled, strict=True):
@@ -94,7 +94,7 @@ def test_it_is_autodiff_of_the_objective_of_the_parameters():
     policy, params, task = scenes.tabular(3, binary=False, shared=True)
     old = scenes.moved(policy, params, 4, 0.3)
     estimator, key = catalogue.get("dapo"), jax.random.key(5)
-    got = samples([estimator], policy, params, task, 3, key=key, replicates=16, prompts=2, old_params=old)[
+    got = samples([estimator], PolicyOnTask(policy, task, params, old), 3, key=key, replicates=16, prompts=2)[
         :, 0
     ]
     for pair in range(3):
@@ -121,8 +121,8 @@ def test_results_do_not_depend_on_the_chunk_or_on_company():
         direct, policy=scene[0], params=scene[1], task=scene[2], group_size=2, key=jax.random.key(0)
     )
     rloo, grpo = catalogue.get("rloo"), catalogue.get("grpo")
-    whole, parts = (measure(rloo, replicates=200, chunk=c) for c in (100, 7))
-    together = direct_many([grpo, rloo], *scene, 2, key=jax.random.key(0), replicates=200)[1]
+    whole, parts = (measure(rloo, replicates=200, work=Work(chunk=c)) for c in (100, 7))
+    together = direct([grpo, rloo], *scene, 2, key=jax.random.key(0), replicates=200)[1]
     for other in (parts, together):
         np.testing.assert_allclose(other.mean, whole.mean, rtol=1e-10)
         assert other.replicates == whole.replicates == 200
@@ -166,9 +166,9 @@ def test_the_signal_estimate_is_unbiased_where_the_squared_mean_is_not():
     want = exact(estimator, tables=exact_tables(policy, params, task), group_size=2)
     from gradvar.stats.figures import BlockSums, figures
 
-    gradients = samples([estimator], policy, params, task, 2, key=jax.random.key(2), replicates=400 * 32)[
-        :, 0
-    ]
+    gradients = samples(
+        [estimator], PolicyOnTask(policy, task, params), 2, key=jax.random.key(2), replicates=400 * 32
+    )[:, 0]
     pairs = gradients.reshape(400, 16, 2, -1)
     sums = pairs.sum(2)
     values = figures(

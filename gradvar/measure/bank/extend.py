@@ -23,7 +23,7 @@ from gradvar.measure.bank.record import (
     with_truth,
 )
 from gradvar.measure.bank.sample import Draw, Pool
-from gradvar.measure.baselines import NAMES, Side
+from gradvar.measure.baselines import BASELINE_FIELDS, BaselineSource
 
 
 def grow(
@@ -38,7 +38,7 @@ def grow(
     estimators: Sequence[Estimator | Objective] = (),
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
-    side: Side | None = None,
+    side: BaselineSource | None = None,
     memory: float = 4e9,
     devices: DeviceChoice = "all",
 ) -> ScoreBank:
@@ -71,7 +71,7 @@ def grow(
         key_prompts, key_draw = jax.random.split(key)
         listed = task.prompts(key_prompts, prompts) if prompts else pool.prompts
         truth, tables = exact_truth(policy, params, task, old, ref, listed, bank.drawn)
-        needs = tuple(n for n in NAMES if n in pool.arrays())
+        needs = tuple(n for n in BASELINE_FIELDS if n in pool.arrays())
         side = side or side_for(policy, task, old, tables, needs, key_draw)
         more = rollouts or count
         sampler = None if old is params else old

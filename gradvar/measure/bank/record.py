@@ -23,7 +23,7 @@ from gradvar.measure.bank.bank import Rows, ScoreBank, Scores
 from gradvar.measure.bank.basis import regions, span
 from gradvar.measure.bank.partition import design, partition_weights
 from gradvar.measure.bank.sample import Draw, Pool
-from gradvar.measure.baselines import NAMES, Side, exact_side, pilot_side
+from gradvar.measure.baselines import BASELINE_FIELDS, BaselineSource, exact_baselines, sample_baselines
 from gradvar.measure.exact.tables import tabulate
 
 Map = Literal["auto", "identity", "gram", "rademacher", "gaussian", "hashed", "tokens"]
@@ -48,7 +48,7 @@ def record(
     map: Map = "auto",
     width: int = 1024,
     cross: bool = True,
-    side: Side | None = None,
+    side: BaselineSource | None = None,
     memory: float = 4e9,
     chunk: int | None = None,
     way: Way = "auto",
@@ -102,7 +102,7 @@ class Settings:
     map: Map = "auto"
     width: int = 1024
     cross: bool = True
-    side: Side | None = None
+    side: BaselineSource | None = None
     memory: float = 4e9
     chunk: int | None = None
     way: Way = "auto"
@@ -204,7 +204,7 @@ def prepare(
     params_bytes = flat.size * flat.dtype.itemsize
     predict((at_once or size) * rollouts, params_bytes, settings.map, settings.width, settings.memory)
     group = int(max(1, min(rollouts, _CHUNK // (1 + params_bytes // 64) // size + 1)))
-    needs = tuple(n for n in NAMES if any(n in e.needs for e in served))
+    needs = tuple(n for n in BASELINE_FIELDS if any(n in e.needs for e in served))
     truth, tables = exact_truth(policy, params, task, old, ref, listed, drawn)
     side = settings.side or side_for(policy, task, old, tables, needs, key_side)
     # what is the same object is scored once: the same pass need not be run and compiled again
@@ -438,16 +438,16 @@ def exact_truth(
 
 def side_for(
     policy: Policy, task: Task, old: PyTree, tables: Any, needs: tuple[str, ...], key: PRNGKeyArray
-) -> Side | None:
+) -> BaselineSource | None:
     """Critics and baselines: exact where tables are there, from a pilot sample elsewhere, none where none is
     needed."""
     if not needs:
         return None
     if tables is None:
-        return pilot_side(policy, old, task, key, needs=needs)
+        return sample_baselines(policy, old, task, key, needs=needs)
     assert isinstance(policy, FinitePolicy)
     assert isinstance(task, FiniteTask)
-    return exact_side(policy, task, tables)
+    return exact_baselines(policy, task, tables)
 
 
 def _same(one: PyTree, i: int, two: PyTree, j: int) -> bool:

@@ -19,7 +19,7 @@ from gradvar.core.batch import PER_PROMPT, Batch
 from gradvar.core.devices import SINGLE, Devices, from_first_process, padded
 from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Task
-from gradvar.measure.baselines import Side
+from gradvar.measure.baselines import BaselineSource
 from gradvar.measure.separability import is_separable
 from gradvar.tasks.verifier import Verifier
 
@@ -136,7 +136,7 @@ class Draw:
     old: PyTree | None
     ref: PyTree | None
     key: PRNGKeyArray
-    side: Side | None
+    side: BaselineSource | None
     needs: tuple[str, ...]
     chunk: int
     devices: Devices = SINGLE
@@ -252,7 +252,7 @@ def _judged(
 
 
 def _besides(
-    needs: tuple[str, ...], dtype: np.dtype, side: Side, prompts: PyTree, completions: Array
+    needs: tuple[str, ...], dtype: np.dtype, side: BaselineSource, prompts: PyTree, completions: Array
 ) -> dict[str, Array]:
     return _beside(side, prompts, completions, needs, dtype)
 
@@ -287,7 +287,7 @@ def _verify(
 
 @eqx.filter_jit
 def _beside(
-    side: Side, prompts: PyTree, completions: Array, needs: tuple[str, ...], dtype: np.dtype
+    side: BaselineSource, prompts: PyTree, completions: Array, needs: tuple[str, ...], dtype: np.dtype
 ) -> dict[str, Array]:
     size, group, _ = completions.shape
     repeated = jax.tree.map(lambda x: jnp.repeat(x, group, axis=0), prompts)
