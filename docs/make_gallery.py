@@ -49,8 +49,8 @@ dump = [
 ]
 file = pathlib.Path(tempfile.mkdtemp(), "dump.jsonl")
 file.write_text("\\n".join(map(json.dumps, dump)))
-found = audit([file])
-few = ("grpo-16", "grpo-2", "rloo-2", "reinforce")
+audited = audit([file])
+chosen = ("grpo-16", "grpo-2", "rloo-2", "reinforce")
 """
 
 
@@ -119,17 +119,17 @@ title = ax.set_title("Do two rollouts do the work of sixteen?")""",
     Entry(
         "informative",
         "How many groups have something to compare",
-        "ax = gv.plot.informative(found)",
+        "ax = gv.plot.informative(audited)",
         "From the rewards of a dump, by exact U-statistics, with intervals clustered by prompt.",
     ),
     Entry(
         "equal_groups",
         "Groups without a signal, along a run",
-        "ax = gv.plot.equal_groups(found)",
+        "ax = gv.plot.equal_groups(audited)",
         "The same dump, step by step: prompts here become easier with every step.",
     ),
     Entry(
-        "training", "Training curves", "ax = gv.plot.training(runs, arms=few)",
+        "training", "Training curves", "ax = gv.plot.training(runs, arms=chosen)",
         "The mean over eight paired seeds, with the mean's interval.",
     ),
     Entry(
@@ -137,7 +137,7 @@ title = ax.set_title("Do two rollouts do the work of sixteen?")""",
         "Held-out reward at the end over the reference's, with bootstrap intervals over paired seeds.",
     ),
     Entry(
-        "profiles", "Performance profiles", "ax = gv.plot.profiles(runs, arms=few)",
+        "profiles", "Performance profiles", "ax = gv.plot.profiles(runs, arms=chosen)",
         "The share of runs that end above a reward, with Wilson's intervals.",
     ),
 )  # fmt: skip

@@ -10,7 +10,6 @@ from typing import Annotated
 import tyro
 
 from gradvar.files.paths import check_file
-from gradvar.files.tables import write_json
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ def run(config: Cite) -> int:
     entries = bibliography(config.names, _sources(claims))
     print(entries)
     if config.json is not None:
+        from gradvar.files.tables import write_json  # it loads NumPy
+
         write_json(config.json, {"bibtex": entries})
     return 0
 

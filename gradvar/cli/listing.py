@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 
 from gradvar.files.paths import check_file
-from gradvar.files.tables import write_json
 from gradvar.report.citations import estimators
 from gradvar.studies.config import ListConfig
 
@@ -26,5 +25,7 @@ def run(config: ListConfig) -> int:
         table.add_row(row["name"], row["summary"], row["arxiv"], settings, ", ".join(row["needs"]))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     if config.json is not None:
+        from gradvar.files.tables import write_json  # it loads NumPy
+
         write_json(config.json, rows)
     return 0

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
-from gradvar.files.provenance import version
+from gradvar import __version__
 
 _ARXIV = re.compile(r"\b(\d{2})(\d{2})\.(\d{4,5})(v\d+)?\b")
 
@@ -54,7 +54,7 @@ def of_source(source: str) -> str | None:
 
 def of_gradvar() -> str:
     """Return the entry of gradvar at the version that is running."""
-    return references()["gradvar"].removesuffix("}") + f"  version = {{{version('gradvar')}}},\n}}"
+    return references()["gradvar"].removesuffix("}") + f"  version = {{{__version__}}},\n}}"
 
 
 def bibliography(names: Iterable[str], sources: Iterable[str] = ()) -> str:
