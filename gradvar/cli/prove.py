@@ -14,7 +14,8 @@ import tyro
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gradvar.symbolic.claims.claim import Claim, ClaimReport
+    from gradvar.symbolic.claims.claim import Claim
+    from gradvar.symbolic.claims.outcome import ClaimReport
 
 _WIDTH = 160  # of a table that goes to a file or a pipe, where no terminal says how wide it is
 

@@ -12,7 +12,8 @@ import sympy as sp
 from markupsafe import Markup
 
 from gradvar.report.html import macro, render
-from gradvar.symbolic.claims.claim import ClaimReport, Exhibit, Outcome, ProofStep
+from gradvar.symbolic.claims.claim import Exhibit, ProofStep
+from gradvar.symbolic.claims.outcome import ClaimReport, Outcome
 
 TITLE = "Claims about group-relative policy gradients, checked"
 View = dict[str, Any]

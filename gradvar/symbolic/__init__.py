@@ -1,8 +1,18 @@
-"""Proofs about the code that ships: tracing, exact checks, claims."""
+"""Proofs about the code that ships: read a JAX function as formulas, decide about them, state and check claims.
 
-from gradvar.symbolic.claims.claim import Claim, ClaimReport, Exhibit, Source, verify
+Claim files import it as ``from gradvar import symbolic as sy``.
+"""
+
+# A claim: its statement and checked steps; where claim files lie; a run.
+from gradvar.symbolic.claims.claim import Claim, Exhibit, Source
 from gradvar.symbolic.claims.ledger import load, proofs_folder
+from gradvar.symbolic.claims.outcome import ClaimReport
+from gradvar.symbolic.claims.run import verify
+
+# Exact expectations: over binomial counts, over independent rollouts, over all groups of a bandit.
 from gradvar.symbolic.decide.enumerate import ExactMoments, SymbolicBandit, group_moments, mixture, weights_of
+
+# Decisions: identities, solvers, regions; each raises Rejected or Undecided rather than guess.
 from gradvar.symbolic.decide.equality import Rejected, enumerate_rationals, equal, identity, require, vanishes
 from gradvar.symbolic.decide.expectation import (
     centred_score_moments,
@@ -14,7 +24,11 @@ from gradvar.symbolic.decide.expectation import (
 )
 from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.decide.smt import find_point, smt_valid
+
+# A group of rollouts in symbols, and the bridge to the engine that measures.
 from gradvar.symbolic.group import SymbolicGroup, engine, engines_agree, symbolic_group
+
+# The shipped code as formulas.
 from gradvar.symbolic.read.elementwise import Unreadable
 from gradvar.symbolic.read.numbers import Undecided, exact_sign, rational
 from gradvar.symbolic.read.trace import Witness, gradient, jaxpr_text, symbolic_batch, symbols, trace

@@ -85,7 +85,7 @@ def test_a_verdict_that_fails_gives_one(folder, capsys):
         ({"target": "nowhere.py:f"}, "does not exist"),
         ({"jobs": 0}, "jobs: 0"),
         ({"only": ("",)}, "there are T1"),
-        ({"target": "no_such_module:f"}, "target: the module no_such_module"),
+        ({"target": "no_such_module:f"}, "target: no_such_module cannot be imported"),
         ({"target": "gradvar.catalogue:get", "only": ("A1",)}, "only: A1"),
         ({"target": "gradvar.catalogue:get", "html": Path("book.html")}, "html: book.html"),
         ({"json": Path()}, "json: . is a folder"),
@@ -123,7 +123,7 @@ def unknown(logp, batch):
     ("name", "message"),
     [
         ("misspelt", "no attribute 'reward'"), ("beyond", "IndexError"), ("no_scalar", "scalar-output"),
-        ("branching", "boolean conversion"), ("unknown", "'svd'"), ("", "no function ''"),
+        ("branching", "boolean conversion"), ("unknown", "'svd'"), ("", "give module:function"),
     ],
 )  # fmt: skip
 def test_whatever_an_objective_raises_is_one_line_that_names_it(tmp_path, name, message, capsys):

@@ -1,17 +1,88 @@
-"""Running many claims, in this process or several."""
-
-from __future__ import annotations
+"""Running claims, in this process or in several."""
 
 import multiprocessing
 import pickle
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import cache
+from typing import Any, Literal
 
-from gradvar.symbolic.claims.claim import Claim, ClaimReport, Outcome, verify
+import sympy as sp
 
+from gradvar.symbolic.claims.claim import Check, Claim, Sabotage
+from gradvar.symbolic.claims.formula import to_mathml
+from gradvar.symbolic.claims.ledger import load
+from gradvar.symbolic.claims.outcome import ClaimReport, Outcome, complaints_about
+from gradvar.symbolic.decide.equality import Rejected
+from gradvar.symbolic.read.trace import Traces, recording
+
+_MOST_VALUES = 8
+_LONGEST_FORMULA = 400
 _WORTH_A_PROCESS = 6  # a fresh process spends some seconds on loading JAX and SymPy
+
+
+def verify(claim: Claim) -> ClaimReport:
+    """Run every step, counterexample and sabotage of a claim. Never raises for a claim that fails: it reports."""
+    start = time.perf_counter()
+    outcomes = [_run("step", s.name, s.check, shows_code=s.route == "traced code") for s in claim.steps]
+    outcomes += [_run("counterexample", c.text, c.check) for c in claim.counterexamples]
+    outcomes += [_run_sabotage(s) for s in claim.sabotages]
+    complaints = complaints_about(claim, outcomes)
+    return ClaimReport(claim, tuple(outcomes), tuple(complaints), time.perf_counter() - start)
+
+
+def _run(
+    kind: Literal["step", "counterexample"], name: str, check: Check, *, shows_code: bool = False
+) -> Outcome:
+    start = time.perf_counter()
+    try:
+        with recording() as traces:
+            evidence = check()
+    except Exception as error:
+        return Outcome(kind, name, False, time.perf_counter() - start, error=_describe(error))
+    seconds = time.perf_counter() - start
+    traced = _formula_and_code(traces) if shows_code else None
+    return Outcome(kind, name, True, seconds, evidence=evidence, traced=traced)
+
+
+def _formula_and_code(traces: Traces) -> tuple[str, str] | None:
+    """Return the richest formula among the traces that still fits a line, and the code it was read from."""
+    best: tuple[str, Any] | None = None
+    for code, results in traces:
+        values = [value for array in results for value in array.flat if isinstance(value, sp.Basic)]
+        formula = ", ".join(map(sp.latex, values)) if len(values) <= _MOST_VALUES else ""
+        if len(formula) <= _LONGEST_FORMULA and (best is None or len(formula) > len(best[0])):
+            best = formula, code
+    if best is None or not best[0]:
+        return None
+    try:
+        to_mathml(best[0])
+    except ValueError:  # a function that only SymPy's printer knows
+        return None
+    return best[0], str(best[1])
+
+
+def _run_sabotage(sabotage: Sabotage) -> Outcome:
+    start = time.perf_counter()
+    try:
+        sabotage.step(**sabotage.changes)
+        error = "accepted: the check cannot tell the false statement from the true one"
+        holds = False
+    except Rejected as rejection:
+        error, holds = str(rejection), True
+    except Exception as other:
+        error, holds = f"not rejected but crashed: {_describe(other)}", False
+    seconds = time.perf_counter() - start
+    return Outcome("sabotage", sabotage.name, holds, seconds, evidence=error if holds else None, error=error)
+
+
+def _describe(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    line = "" if isinstance(error, Rejected) else f" ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
+    return f"{type(error).__name__}: {error}{line}"
 
 
 def verify_all(
@@ -28,7 +99,7 @@ def verify_all(
             reports.append(verify(claim))
             report_done(claim)
         return reports
-    found: dict[str, ClaimReport] = {}
+    finished: dict[str, ClaimReport] = {}
     # JAX runs threads, so a fork of this process could hang: start fresh ones.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         pending = {pool.submit(_verify_by_name, claim.path, claim.id): claim for claim in claims}
@@ -37,9 +108,9 @@ def verify_all(
             outcomes, complaints, seconds = future.result()
             if [o.name for o in outcomes] != names_of(claim):
                 raise ValueError(f"{claim.path}: it changed while claim {claim.id} ran; run again")
-            found[claim.id] = ClaimReport(claim, outcomes, complaints, seconds)
+            finished[claim.id] = ClaimReport(claim, outcomes, complaints, seconds)
             report_done(claim)
-    return [found[claim.id] for claim in claims]
+    return [finished[claim.id] for claim in claims]
 
 
 def names_of(claim: Claim) -> list[str]:
@@ -59,8 +130,6 @@ def _verify_by_name(path: str, identifier: str) -> tuple[tuple[Outcome, ...], tu
 
 @cache
 def _loaded(path: str) -> dict[str, Claim]:
-    from gradvar.symbolic.claims.ledger import load
-
     return {claim.id: claim for claim in load(path)}
 
 

@@ -45,35 +45,35 @@ def test_prompt_weights():
 
 @pytest.mark.slow
 def test_leave_one_out_is_unbiased_and_not_standardised():
-    found = analyse(catalogue.get("rloo").objective)
-    assert set(found.weights.values()) == {sp.Integer(1)}
-    laws = verdicts(found)
+    analysis = analyse(catalogue.get("rloo").objective)
+    assert set(analysis.weights.values()) == {sp.Integer(1)}
+    laws = verdicts(analysis)
     assert laws.pop("scale_invariant") == "refuted"
     assert laws.pop("direction_biased_across_prompts") == "refuted"
     assert set(laws.values()) == {"proved"}
-    assert any("exact engine agrees" in note for note in found.notes)
+    assert any("exact engine agrees" in note for note in analysis.notes)
 
 
 @pytest.mark.slow
 def test_clipped_grpo():
-    found = analyse(catalogue.get("grpo", eps=1e-4).objective)
-    laws = verdicts(found)
+    analysis = analyse(catalogue.get("grpo", eps=1e-4).objective)
+    laws = verdicts(analysis)
     assert laws["length_independent"] == "refuted"  # GRPO divides by the length
     assert [n for n, v in laws.items() if v == "proved"] == [
         "zero_sum", "shift_invariant", "zero_on_equal_rewards", "direction_biased_across_prompts",
     ]  # fmt: skip
-    rows = merged(found.regions)
+    rows = merged(analysis.regions)
     assert len(rows) == 7  # 2 orders of the rewards x (both, one, the other), and none
     assert all(len(alternatives) == 1 for alternatives, weights in rows if any(weights))
     p = sp.Symbol("p", positive=True)
-    assert found.weights[2] == sp.Rational(5000, 5001)
-    assert sp.degree(sp.numer(found.weights[4]), p) == 2
+    assert analysis.weights[2] == sp.Rational(5000, 5001)
+    assert sp.degree(sp.numer(analysis.weights[4]), p) == 2
 
 
 @pytest.mark.slow
 def test_an_advantage_is_completed_and_a_law_refuted_at_three(file):
-    found = analyse(load_objective(f"{file}:ranks"))
-    laws = {law.name: law for law in found.laws}
+    analysis = analyse(load_objective(f"{file}:ranks"))
+    laws = {law.name: law for law in analysis.laws}
     assert laws["zero_sum"].verdict == "refuted"
     assert "r3" in laws["zero_sum"].counterexample  # it holds at G = 2
     assert laws["scale_invariant"].verdict == "proved"
@@ -81,7 +81,7 @@ def test_an_advantage_is_completed_and_a_law_refuted_at_three(file):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nothing", "no function nothing"), ("three", "takes 3 arguments"), ("jnp", "no function jnp")],
+    [("nothing", "has no 'nothing'"), ("three", "takes 3 arguments"), ("jnp", "a module, not a function")],
 )
 def test_bad_targets_are_named(file, name, message):
     with pytest.raises(ValueError, match=message):
