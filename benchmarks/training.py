@@ -25,7 +25,7 @@ from gradvar.tasks import ModularAddition
 from gradvar.train import arms
 from gradvar.train.held_out import Training
 from gradvar.train.plan import TrainConfig, plan
-from gradvar.train.timing import shares
+from gradvar.train.timing import seconds_by_part
 from gradvar.train.trainer import Trainer
 
 ARMS = ("grpo-2", "grpo-16", "ppo", "dapo")
@@ -75,7 +75,7 @@ def main() -> None:
     for _ in range(options.runs):
         rates.append(floor_rate())
         for name, trainer in trainers.items():
-            found[name].append(shares(trainer.stepper, params, trainer.limits(), repeats=10))
+            found[name].append(seconds_by_part(trainer.training, params, trainer.limits(), repeats=10))
     rate, rows = float(np.median(rates)), dict[str, Any]()
     for name, trainer in trainers.items():
         made, arm = trainer.plan, trainer.plan.arm

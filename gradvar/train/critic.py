@@ -18,7 +18,7 @@ from gradvar.policies.transformer import network
 
 
 def init(policy: Any, params: PyTree) -> PyTree:
-    """The critic's parameters at the start: the policy's trunk, and a head of zeros.
+    """Return the critic's parameters at the start: the policy's trunk, and a head of zeros.
 
     Raises ``ValueError`` for a policy that is no transformer.
     """
@@ -36,12 +36,21 @@ def values(
     prompts: Int[Array, "prompt past"],
     completions: Int[Array, "prompt group time"],
 ) -> Float[Array, "prompt group time"]:
-    """The value of the state before every token; what stands at masked tokens is unspecified but finite."""
+    """Return the value of the state before every token; the values at masked tokens are unspecified but finite.
+
+    Args:
+        policy: A transformer.
+        critic: Parameters as from ``init``.
+        prompts: Tokens of the prompts.
+        completions: Tokens of the completions.
+    """
     num, group, time = completions.shape
-    each = jnp.repeat(prompts, group, axis=0)
-    fed = completions[..., :-1].reshape(num * group, time - 1)
-    hidden, _, _ = network.prefill(policy.config, critic["trunk"], jnp.concatenate([each, fed], axis=1))
-    states = hidden[:, 0, prompts.shape[1] - 1 :].astype(critic["head"].dtype)
+    repeated = jnp.repeat(prompts, group, axis=0)  # [prompt * group, past]
+    read = completions[..., :-1].reshape(num * group, time - 1)  # the last token is only written
+    hidden, _, _ = network.prefill(policy.config, critic["trunk"], jnp.concatenate([repeated, read], axis=1))
+    states = hidden[:, 0, prompts.shape[1] - 1 :].astype(
+        critic["head"].dtype
+    )  # [prompt * group, time, width]
     return (states @ critic["head"] + critic["bias"]).reshape(num, group, time)
 
 
@@ -53,7 +62,16 @@ def loss(
     completions: Int[Array, "prompt group time"],
     batch: Batch,
 ) -> Float[Array, ""]:
-    """Mean squared error over tokens against the returns: the estimator's own advantages plus the old values."""
+    """Return the mean squared error over tokens against the returns: the estimator's advantages plus the old values.
+
+    Args:
+        policy: A transformer.
+        critic: Parameters as from ``init``.
+        estimator: What computes the advantages.
+        prompts: Tokens of the prompts.
+        completions: Tokens of the completions.
+        batch: Rewards, mask and old values.
+    """
     if batch.values is None:
         raise ValueError("values: the batch has none; pass Batch(..., values=...)")
     advantages = estimator.parts["advantage"](rewards=batch.rewards, values=batch.values, mask=batch.mask)

@@ -11,10 +11,11 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import Batch
+from gradvar.core.checks import at_least, positive
 from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Task
 
-_MADE = ("logp_ref", "logp_sampler", "greedy_rewards")
+_SUPPLIED = ("logp_ref", "logp_sampler", "greedy_rewards")
 
 
 def drift(
@@ -31,32 +32,39 @@ def drift(
     learning_rate: float = 1e-3,
     reference: PyTree | None = None,
 ) -> PyTree:
-    """The parameters after ``steps`` on-policy steps with ``estimator``, each on fresh prompts and rollouts.
+    """Return the parameters after on-policy steps with an estimator, each on fresh prompts and rollouts.
 
-    A step draws ``prompts_per_step`` prompts and ``group`` rollouts of each from the current policy, and
-    ascends the estimator's objective with ``optimiser`` (None: Adam at ``learning_rate``). ``reference`` are
-    the parameters for estimators that need ``logp_ref`` (None: the ones given, as at the start of training).
     An engine then samples with the old parameters and measures at the new ones.
 
-    Raises ``ValueError`` where the estimator needs what rollouts do not give (values, a baseline, several
-    rewards).
+    Args:
+        policy: What is trained.
+        params: Its parameters at the start.
+        task: What gives prompts and rewards.
+        key: Of prompts and rollouts.
+        steps: Number of optimiser steps.
+        estimator: Its objective is ascended.
+        optimiser: None for Adam at ``learning_rate``.
+        prompts_per_step: Prompts of one step.
+        group: Rollouts of each, drawn from the current policy.
+        learning_rate: Of Adam.
+        reference: Parameters for estimators that need ``logp_ref``; None for ``params``, as at the start of training.
+
+    Raises:
+        ValueError: Where the estimator needs what rollouts do not give (values, a baseline, several rewards).
     """
-    if steps < 0:
-        raise ValueError(f"steps: {steps}; give 0 or more")
-    if prompts_per_step < 1:
-        raise ValueError(f"prompts_per_step: {prompts_per_step}; give 1 or more")
+    at_least("steps", steps, 0)
+    at_least("prompts_per_step", prompts_per_step, 1)
     if group < estimator.min_group:
         raise ValueError(
             f"group: {group} is too small for {estimator.name}; give {estimator.min_group} or more"
         )
-    missing = [name for name in estimator.needs if name not in _MADE]
+    missing = [name for name in estimator.needs if name not in _SUPPLIED]
     if missing:
         raise ValueError(
             f"estimator: {estimator.name} needs {missing[0]}, which rollouts do not give; "
-            f"choose one that needs no more than {', '.join(_MADE)}"
+            f"choose one that needs no more than {', '.join(_SUPPLIED)}"
         )
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate: {learning_rate}; give a number above 0")
+    positive("learning_rate", learning_rate)
     start = params if reference is None else reference
     sizes = (prompts_per_step, group)
     return _climb(policy, task, estimator, optimiser, sizes, params, start, key, steps, learning_rate)
@@ -84,25 +92,22 @@ def _climb(
         prompts = task.prompts(key_prompts, sizes[0])
         # Rollouts as a flat axis: policies have the smallest program for groups of one, and compiling costs
         # more here than the prompt's part done once for each rollout.
-        each = jax.tree.map(lambda x: jnp.repeat(x, sizes[1], axis=0), prompts)
-        flat = policy.sample(params, key_rollouts, each, 1)
+        repeated = jax.tree.map(lambda x: jnp.repeat(x, sizes[1], axis=0), prompts)  # [prompt * group, ...]
+        flat = policy.sample(params, key_rollouts, repeated, 1)  # [prompt * group, 1, time]
 
         def grouped(x: Array) -> Array:
-            return x.reshape(*sizes, *x.shape[2:])
+            return x.reshape(*sizes, *x.shape[2:])  # [prompt, group, ...]
 
-        extras: dict[str, Any] = {}
+        arrays = {"rewards": grouped(task.reward(repeated, flat)), "mask": grouped(policy.mask(flat))}
         if "logp_ref" in estimator.needs:
-            extras["logp_ref"] = grouped(policy.logprobs(reference, each, flat))
+            arrays["logp_ref"] = grouped(policy.logprobs(reference, repeated, flat))
         if "greedy_rewards" in estimator.needs:
-            extras["greedy_rewards"] = task.reward(prompts, policy.greedy(params, prompts))[:, 0]
-        rewards, mask = grouped(task.reward(each, flat)), grouped(policy.mask(flat))
+            arrays["greedy_rewards"] = task.reward(prompts, policy.greedy(params, prompts))[:, 0]
 
         def loss(params: PyTree) -> Float[Array, ""]:
-            logp = grouped(policy.logprobs(params, each, flat))
-            old = jax.lax.stop_gradient(logp)
-            if "logp_sampler" in estimator.needs:
-                extras["logp_sampler"] = old
-            return -estimator(logp, Batch(rewards, old, mask, **extras))
+            logp = grouped(policy.logprobs(params, repeated, flat))
+            old = jax.lax.stop_gradient(logp)  # on policy: the sampler is the policy itself
+            return -estimator(logp, Batch.from_arrays(arrays | {"logp_old": old}))
 
         updates, memory = rule.update(jax.grad(loss)(params), memory, params)
         if optimiser is None:

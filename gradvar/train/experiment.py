@@ -28,7 +28,7 @@ from gradvar.train.gradient_noise import Probe, rank_correlation
 from gradvar.train.held_out import Training
 from gradvar.train.loop import Run, train
 from gradvar.train.plan import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
-from gradvar.train.step import Stepper
+from gradvar.train.step import check_plan
 from gradvar.train.trainer import Trainer
 from gradvar.train.warm_start import WarmStart, warm_start
 
@@ -188,7 +188,7 @@ def experiment(
     reference = next(arm for arm in chosen if arm.name == config.reference)
     plans = [plan(config, arm, reference) for arm in chosen]
     for made in plans:
-        Stepper(policy, task, made)
+        check_plan(task, made)
     if not keep:
         return _run(config, policy, task, plans, None, monitor or Silent())
     with Lock(config.out):

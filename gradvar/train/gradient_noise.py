@@ -22,7 +22,8 @@ from gradvar.measure.baselines import BASELINE_FIELDS
 from gradvar.stats.bootstrap import bootstrap
 from gradvar.stats.intervals import Interval
 from gradvar.train.plan import Plan
-from gradvar.train.step import State, estimator_of
+from gradvar.train.state import State
+from gradvar.train.step import estimator_of
 
 FIGURES = ("signal", "noise", "snr")
 _SERVED = {*BASELINE_FIELDS, "logp_ref", "logp_sampler"}  # optional fields of a batch that a bank fills

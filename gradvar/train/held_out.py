@@ -1,4 +1,4 @@
-"""Held-out prompts without lists: a prompt's hash says on which side it lies, for every seed and every arm."""
+"""Held-out prompts by a hash of their tokens: the same ones for every seed and every arm, without a list."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ONE_IN = 8
 
 
 def held_out(prompts: Int[Array, "prompt past"]) -> Bool[Array, " prompt"]:
-    """Whether each prompt is held out: one in eight is, by a hash of its tokens (FNV-1a, then mixed)."""
+    """Return True for held-out prompts: one in eight, by a hash of its tokens (FNV-1a, then mixed)."""
     tokens = prompts.astype(jnp.uint32)
-    value = jnp.full(tokens.shape[:1], 2166136261, jnp.uint32)
+    value = jnp.full(tokens.shape[:1], 2166136261, jnp.uint32)  # [prompt]
     for column in range(tokens.shape[1]):
         value = (value ^ tokens[:, column]) * jnp.uint32(16777619)
     value = (value ^ (value >> 15)) * jnp.uint32(0x2C1B3C6D)
@@ -28,50 +28,51 @@ def held_out(prompts: Int[Array, "prompt past"]) -> Bool[Array, " prompt"]:
 class Training:
     """A sequence task without its held-out prompts: the same distribution, given that a prompt is not held out.
 
-    Everything but ``prompts`` is the task's own. ``examination`` gives the others. The questions that a policy
-    raises by its own answers are not sifted.
+    ``examination`` gives the held-out prompts. All else is the task's. Questions that a policy raises by its answers
+    are not split.
     """
 
     name: ClassVar[str] = "training"
     task: Any
 
     def prompts(self, key: PRNGKeyArray, num: int) -> Int[Array, "prompt past"]:
-        """``num`` prompts drawn independently; each is the first of eight draws that is not held out."""
-        drawn = self.task.prompts(key, num * _CANDIDATES)
-        out = held_out(drawn).reshape(num, _CANDIDATES)
-        first = jnp.argmin(out, axis=-1)  # False sorts first
-        return drawn.reshape(num, _CANDIDATES, -1)[jnp.arange(num), first]
+        """Draw prompts independently; each is the first of eight draws that is not held out."""
+        candidates = self.task.prompts(key, num * _CANDIDATES)
+        is_out = held_out(candidates).reshape(num, _CANDIDATES)
+        first = jnp.argmin(is_out, axis=-1)  # [prompt]; False sorts first
+        return candidates.reshape(num, _CANDIDATES, -1)[jnp.arange(num), first]
 
     def examination(self, key: PRNGKeyArray, num: int) -> Int[Array, "prompt past"]:
-        """``num`` draws of the task's prompts, given that they are held out; a common one may be there twice.
+        """Draw the task's prompts, given that they are held out; a common one may come twice.
 
         Raises ``ValueError`` for a task with so few prompts that none is held out.
         """
-        drawn = np.asarray(self.task.prompts(key, max(32 * num, 1024)))
-        drawn = drawn[np.asarray(held_out(jnp.asarray(drawn)))]
-        if len(drawn) < num:
+        draws = max(32 * num, 1024)
+        prompts = np.asarray(self.task.prompts(key, draws))
+        prompts = prompts[np.asarray(held_out(jnp.asarray(prompts)))]
+        if len(prompts) < num:
             raise ValueError(
-                f"task: {self.task!r} has too few prompts, {len(drawn)} of {max(32 * num, 1024)} drawn are held "
-                "out; give a larger one"
+                f"task: {self.task!r} has too few prompts, {len(prompts)} of {draws} drawn are held out; "
+                "give a larger one"
             )
-        return jnp.asarray(drawn[:num])
+        return jnp.asarray(prompts[:num])
 
     def solution(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
-        """The task's."""
+        """Return the task's solutions."""
         return self.task.solution(prompts)
 
     def reward(
         self, prompts: Int[Array, "prompt past"], completions: Int[Array, "prompt group time"]
     ) -> Float[Array, "prompt group"]:
-        """The task's."""
+        """Return the task's rewards."""
         return self.task.reward(prompts, completions)
 
     def questions(
         self, prompts: Int[Array, "prompt past"], answers: Int[Array, "prompt time"]
     ) -> Int[Array, "prompt past"]:
-        """The task's, where it has decisions."""
+        """Return the questions about answers, of a task that has decisions."""
         return self.task.questions(prompts, answers)
 
     def actions(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt action time"]:
-        """The task's, where it has decisions."""
+        """Return every action, of a task that has decisions."""
         return self.task.actions(prompts)

@@ -18,7 +18,8 @@ from gradvar.core.devices import from_first_process
 from gradvar.files.atomic import claim
 from gradvar.train.checkpoint import Checkpoints, Metrics
 from gradvar.train.plan import Plan
-from gradvar.train.step import METRICS, Drawn, State
+from gradvar.train.state import Generated, State
+from gradvar.train.step import METRICS
 from gradvar.train.trainer import CHUNK, Trainer
 
 OnChunk = Callable[[float, str], None]
@@ -89,7 +90,7 @@ def train(
         facts = facts if found is None else found[1]
         log = Metrics(folder, -1 if found is None else facts["chunk"], facts["step"])
     try:
-        states = trainer.start(seeds, params) if found is None else trainer.place(found[0])
+        states = trainer.start(seeds, params) if found is None else found[0]
         states = _finish(trainer, states, seeds, evaluations, facts, keep, log, on_chunk, probe)
     finally:
         for thing in (log, keep):
@@ -184,7 +185,7 @@ def _number(facts: dict[str, Any]) -> int:
 
 
 def _point(states: State, figures: dict[str, np.ndarray]) -> dict[str, list[float]]:
-    generated: Drawn = states.generated
+    generated: Generated = states.generated
     counts = (states.step, generated.rollouts, generated.tokens, states.spent.rollouts)
     point = {
         name: np.asarray(count).astype(int).tolist() for name, count in zip(_COUNTS, counts, strict=True)

@@ -12,13 +12,13 @@ from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.baselines import score_squares
-from gradvar.train import critic as critics
+from gradvar.train import critic
+from gradvar.train.state import Generated
 
 SUPPLIED = ("logp_ref", "logp_sampler", "greedy_rewards", "values", "baseline", "score_squares")
 """The optional fields of a batch that training can fill."""
 
-
-_AGAIN = 2**31 - 1  # no prompt and no rollout of a first attempt has this number
+_RETRY = 2**31 - 1  # no prompt and no rollout of a first attempt has this number
 
 
 class Rollouts(NamedTuple):
@@ -37,30 +37,25 @@ class Decision(Protocol):
     def questions(
         self, prompts: Int[Array, "prompt past"], answers: Int[Array, "prompt time"]
     ) -> Int[Array, "prompt past"]:
-        """Prompts that ask for a decision about the answers."""
+        """Return prompts that ask for a decision about the answers."""
         ...
 
     def actions(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt action time"]:
-        """Every action."""
+        """Return every action as a completion."""
         ...
 
 
-class Drawn(NamedTuple):
-    """What was generated: prompts, rollouts and tokens (int32)."""
+class Parameters(NamedTuple):
+    """Whose log-probabilities and values a batch holds.
 
-    prompts: Int[Array, ""]
-    rollouts: Int[Array, ""]
-    tokens: Int[Array, ""]
+    ``sampler``: of the policy that drew the rollouts, for ``logp_old``. ``reference``: for ``logp_ref``. ``critic``: of
+    the value function. ``baseline``: one constant, for every prompt.
+    """
 
-
-def nothing() -> Drawn:
-    """Nothing drawn."""
-    return Drawn(*(jnp.zeros((), jnp.int32) for _ in Drawn._fields))
-
-
-def add(first: Drawn, second: Drawn) -> Drawn:
-    """Both together."""
-    return Drawn(*(a + b for a, b in zip(first, second, strict=True)))
+    sampler: PyTree
+    reference: PyTree
+    critic: PyTree
+    baseline: Float[Array, ""]
 
 
 def draw(
@@ -71,23 +66,34 @@ def draw(
     first: int | Int[Array, ""],
     num: int,
     group: int,
-) -> tuple[Rollouts, Drawn]:
-    """Prompts ``first``, ``first + 1``, ... of a stream and ``group`` rollouts of each.
+) -> tuple[Rollouts, Generated]:
+    """Draw prompts ``first``, ``first + 1``, ... of a stream, and rollouts of each.
 
-    ``keys``: of the stream of prompts, and of the rollouts. Prompt i of a stream is the same however many are
-    taken at a time, so arms with unequal groups see the same prompts in the same order.
+    Prompt i of a stream is the same however many are taken at a time, so arms with unequal groups see the same prompts
+    in the same order.
+
+    Args:
+        policy: What draws the rollouts.
+        task: What gives prompts and rewards.
+        params: Parameters of the policy.
+        keys: Of the stream of prompts, and of the rollouts.
+        first: Number of the first prompt in the stream.
+        num: Number of prompts.
+        group: Number of rollouts of each prompt.
+
+    Returns:
+        The rollouts, and how many were drawn.
     """
-    each = jax.vmap(lambda i: jax.random.fold_in(keys[0], i))(first + jnp.arange(num))
-    prompts = jax.vmap(lambda key: task.prompts(key, 1)[0])(each)
-    completions = policy.sample(params, keys[1], prompts, group)
+    prompt_keys = jax.vmap(lambda i: jax.random.fold_in(keys[0], i))(first + jnp.arange(num))
+    prompts = jax.vmap(lambda key: task.prompts(key, 1)[0])(prompt_keys)
+    completions = policy.sample(params, keys[1], prompts, group)  # [prompt, group, time]
     rewards, mask = task.reward(prompts, completions), policy.mask(completions)
-    numbers = (num, num * group, jnp.sum(mask, dtype=jnp.int32))
-    drawn = Drawn(*(jnp.asarray(x, jnp.int32) for x in numbers))
-    return Rollouts(prompts, completions, rewards, mask), drawn
+    numbers = Generated.of(num, num * group, jnp.sum(mask, dtype=jnp.int32))
+    return Rollouts(prompts, completions, rewards, mask), numbers
 
 
 def is_mixed(rewards: Float[Array, "prompt group"]) -> Bool[Array, " prompt"]:
-    """Which groups have rewards that differ."""
+    """Return True for the groups whose rewards differ."""
     return jnp.max(rewards, axis=1) > jnp.min(rewards, axis=1)
 
 
@@ -100,40 +106,54 @@ def draw_mixed(
     sizes: tuple[int, int],
     attempts: int,
     room: Int[Array, ""],
-) -> tuple[Rollouts, Drawn]:
-    """As ``draw``; groups of equal rewards are replaced by mixed ones from new prompts: DAPO's dynamic sampling.
+) -> tuple[Rollouts, Generated]:
+    """Draw rollouts, and replace groups of equal rewards by mixed ones of new prompts: DAPO's dynamic sampling.
 
-    Every attempt draws a whole batch, as the paper does, and its mixed groups fill the free places in order;
-    surplus ones are lost. After ``attempts``, or where another would draw more than ``room`` rollouts in all, the
-    places that are still free keep groups of equal rewards. Everything drawn is counted.
+    Every attempt draws a whole batch, as the paper does, and its mixed groups fill the free places in order; surplus
+    ones are lost. Places that are still free at the end keep groups of equal rewards. Everything drawn is counted.
+
+    Args:
+        policy: What draws the rollouts.
+        task: What gives prompts and rewards.
+        params: Parameters of the policy.
+        keys: Of the stream of prompts, and of the rollouts.
+        step: Number of the training step, which gives the number of its first prompt.
+        sizes: Number of prompts, and of rollouts of each.
+        attempts: Largest number of batches that are drawn; 1 replaces nothing.
+        room: No attempt begins that would draw more rollouts than this in all.
+
+    Returns:
+        The rollouts, and how many were drawn.
     """
     num, group = sizes
-    start, drawn = draw(policy, task, params, keys, step * num, num, group)
+    start, generated = draw(policy, task, params, keys, step * num, num, group)
     if attempts == 1:
-        return start, drawn
-    order = jnp.argsort(~is_mixed(start.rewards), stable=True)
+        return start, generated
+    order = jnp.argsort(
+        ~is_mixed(start.rewards), stable=True
+    )  # mixed groups first, in the order of the stream
     start = jax.tree.map(lambda x: x[order], start)
-    again = tuple(jax.random.fold_in(key, _AGAIN) for key in keys)
+    retry_keys = tuple(jax.random.fold_in(key, _RETRY) for key in keys)
 
-    def going(carry: tuple) -> Array:
-        attempt, drawn, _, filled = carry
-        return (attempt < attempts) & (filled < num) & (drawn.rollouts + num * group <= room)
+    def unfinished(carry: tuple) -> Array:
+        attempt, generated, _, filled = carry
+        return (attempt < attempts) & (filled < num) & (generated.rollouts + num * group <= room)
 
-    def once(carry: tuple) -> tuple:
-        attempt, drawn, have, filled = carry
-        number = step * (attempts - 1) + attempt - 1
-        place = (again[0], jax.random.fold_in(again[1], attempt))
-        new, more = draw(policy, task, params, place, number * num, num, group)
-        mixed = is_mixed(new.rewards)
-        slots = jnp.where(mixed, filled + jnp.cumsum(mixed) - 1, num)  # beyond the end: dropped
-        have = jax.tree.map(lambda x, y: x.at[slots].set(y, mode="drop"), have, new)
+    def attempt_once(carry: tuple) -> tuple:
+        attempt, generated, rollouts, filled = carry
+        batch_index = step * (attempts - 1) + attempt - 1
+        attempt_keys = (retry_keys[0], jax.random.fold_in(retry_keys[1], attempt))
+        fresh, numbers = draw(policy, task, params, attempt_keys, batch_index * num, num, group)
+        mixed = is_mixed(fresh.rewards)
+        slots = jnp.where(mixed, filled + jnp.cumsum(mixed) - 1, num)  # slots beyond the end are dropped
+        rollouts = jax.tree.map(lambda x, y: x.at[slots].set(y, mode="drop"), rollouts, fresh)
         filled = jnp.minimum(filled + jnp.sum(mixed, dtype=jnp.int32), num)
-        return attempt + 1, add(drawn, more), have, filled
+        return attempt + 1, generated.plus(numbers), rollouts, filled
 
     filled = jnp.sum(is_mixed(start.rewards), dtype=jnp.int32)
-    first = (jnp.ones((), jnp.int32), drawn, start, filled)
-    _, drawn, rollouts, _ = jax.lax.while_loop(going, once, first)
-    return rollouts, drawn
+    carry = (jnp.ones((), jnp.int32), generated, start, filled)
+    _, generated, rollouts, _ = jax.lax.while_loop(unfinished, attempt_once, carry)
+    return rollouts, generated
 
 
 def enumerate_actions(
@@ -143,49 +163,59 @@ def enumerate_actions(
     keys: tuple[PRNGKeyArray, PRNGKeyArray],
     first: Int[Array, ""],
     num: int,
-) -> tuple[Rollouts, Drawn]:
-    """A decision about one fresh answer to each of ``num`` prompts, with every action as a rollout: none is sampled."""
-    asked, drawn = draw(policy, task, params, keys, first, num, 1)
-    prompts = task.questions(asked.prompts, asked.completions[:, 0])
-    completions = task.actions(prompts)
-    return Rollouts(prompts, completions, task.reward(prompts, completions), policy.mask(completions)), drawn
+) -> tuple[Rollouts, Generated]:
+    """Ask for a decision about a fresh answer to each prompt, with every action as a rollout: none is sampled.
+
+    Args:
+        policy: What draws the answers.
+        task: A task with ``questions`` and ``actions``.
+        params: Parameters of the policy.
+        keys: Of the stream of prompts, and of the answers.
+        first: Number of the first prompt in the stream.
+        num: Number of prompts.
+
+    Returns:
+        The rollouts, and how many answers were drawn.
+    """
+    answers, generated = draw(policy, task, params, keys, first, num, 1)
+    prompts = task.questions(answers.prompts, answers.completions[:, 0])
+    completions = task.actions(prompts)  # [prompt, action, time]
+    rewards, mask = task.reward(prompts, completions), policy.mask(completions)
+    return Rollouts(prompts, completions, rewards, mask), generated
 
 
-def score(
-    policy: Policy,
-    task: Task,
-    estimator: Estimator,
-    rollouts: Rollouts,
-    *,
-    sampler: PyTree,
-    reference: PyTree,
-    critic: PyTree,
-    baseline: Float[Array, ""],
-) -> tuple[Batch, Drawn]:
-    """The batch of these rollouts, with the optional fields that the estimator needs, and what those cost.
+def batch_of(
+    policy: Policy, task: Task, estimator: Estimator, rollouts: Rollouts, parameters: Parameters
+) -> tuple[Batch, Generated]:
+    """Make the batch of these rollouts, with the optional fields that the estimator needs.
 
-    ``sampler``: the parameters that drew the rollouts (``logp_old``); ``reference``: for ``logp_ref``;
-    ``critic``: of the value function; ``baseline``: one constant, given to every prompt.
+    Args:
+        policy: What scores the rollouts.
+        task: What rewards the greedy completions.
+        estimator: Its ``needs`` are filled.
+        rollouts: Prompts, completions, rewards and mask.
+        parameters: Of the policies and the value function that the fields are about.
+
+    Returns:
+        The batch, and how many rollouts and tokens were generated for it.
     """
     prompts, completions, rewards, mask = rollouts
-    old = policy.logprobs(sampler, prompts, completions)
-    extras: dict[str, Any] = {}
+    arrays = {
+        "rewards": rewards,
+        "mask": mask,
+        "logp_old": policy.logprobs(parameters.sampler, prompts, completions),
+    }
+    generated = Generated.of(0, 0, 0)
     if "logp_ref" in estimator.needs:
-        extras["logp_ref"] = policy.logprobs(reference, prompts, completions)
-    if "logp_sampler" in estimator.needs:
-        extras["logp_sampler"] = old
-    cost = nothing()
+        arrays["logp_ref"] = policy.logprobs(parameters.reference, prompts, completions)
     if "greedy_rewards" in estimator.needs:
-        greedy = policy.greedy(sampler, prompts)
-        extras["greedy_rewards"] = task.reward(prompts, greedy)[:, 0]
-        cost = cost._replace(
-            rollouts=jnp.asarray(len(prompts), jnp.int32),
-            tokens=jnp.sum(policy.mask(greedy), dtype=jnp.int32),
-        )
+        greedy = policy.greedy(parameters.sampler, prompts)  # [prompt, 1, time]
+        arrays["greedy_rewards"] = task.reward(prompts, greedy)[:, 0]
+        generated = Generated.of(0, len(prompts), jnp.sum(policy.mask(greedy), dtype=jnp.int32))
     if "values" in estimator.needs:
-        extras["values"] = critics.values(policy, critic, prompts, completions)
+        arrays["values"] = critic.values(policy, parameters.critic, prompts, completions)
     if "baseline" in estimator.needs:
-        extras["baseline"] = jnp.broadcast_to(baseline, rewards.shape[:1])
+        arrays["baseline"] = jnp.broadcast_to(parameters.baseline, rewards.shape[:1])
     if "score_squares" in estimator.needs:
-        extras["score_squares"] = score_squares(policy, sampler, prompts, completions)
-    return Batch(rewards, old, mask, **extras), cost
+        arrays["score_squares"] = score_squares(policy, parameters.sampler, prompts, completions)
+    return Batch.from_arrays(arrays), generated

@@ -1,4 +1,4 @@
-"""Where a step's time goes: sampling, scoring and the optimiser's steps, each as a program of its own."""
+"""Where a step's time goes: sampling, scoring and the optimiser's steps, each as its own program."""
 
 from __future__ import annotations
 
@@ -10,39 +10,46 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from gradvar.train.rollouts import draw, score
-from gradvar.train.step import Limits, Stepper, streams
+from gradvar.core.batch import Batch
+from gradvar.train.improve import Learner, Part
+from gradvar.train.rollouts import Rollouts, batch_of
+from gradvar.train.state import Limits, State, streams
+from gradvar.train.step import TrainingStep, parameters_of
 
 
-def shares(stepper: Stepper, params: PyTree, limits: Limits, repeats: int = 20) -> dict[str, float]:
-    """Seconds of one seed's first step: ``sampling``, ``scoring``, ``update`` and the whole ``step``, compiled.
+def seconds_by_part(
+    training: TrainingStep, params: PyTree, limits: Limits, repeats: int = 20
+) -> dict[str, float]:
+    """Measure one seed's first step and its parts: ``sampling``, ``scoring``, ``update`` and the whole ``step``.
 
-    The least of ``repeats`` runs each. The parts run apart, so their sum can pass the whole, in which the
-    compiler may share work between them. For arms whose first phase draws fresh rollouts.
+    The parts run apart, so their sum can pass the whole, in which the compiler may share work between them.
+
+    Args:
+        training: The step; its arm's first phase draws fresh rollouts.
+        params: Parameters of the policy.
+        limits: Of the run.
+        repeats: Number of runs of each program, compiled.
+
+    Returns:
+        The least seconds of each.
     """
-    plan, estimator = stepper.plan, stepper.estimators[0]
-    if stepper.phases[0].source != "fresh":
+    if training.phases[0].source != "fresh":
         raise ValueError(
-            f"stepper: arm '{plan.arm.name}' does not begin with fresh rollouts; give one that does"
+            f"training: arm '{training.plan.arm.name}' does not begin with fresh rollouts; give one that does"
         )
-    state = jax.jit(stepper.start)(jnp.int32(0), params)
-    keys = streams(state.seed)
+    state = jax.jit(training.start)(jnp.int32(0), params)
 
-    def sampling(state: Any) -> Any:
-        pair = (keys.prompts, jax.random.fold_in(keys.rollouts, state.step))
-        return draw(
-            stepper.policy, stepper.task, state.params, pair, state.step, plan.prompts, plan.arm.group
-        )[0]
+    def sampling(state: State) -> Rollouts:
+        return training.draw(0, state, limits)[1]
 
-    def scoring(state: Any, rollouts: Any) -> Any:
-        critic = state.critic[0] if state.critic else ()
-        return score(
-            stepper.policy, stepper.task, estimator, rollouts, sampler=state.params, reference=state.reference,
-            critic=critic, baseline=state.baseline,
-        )[0]  # fmt: skip
+    def scoring(state: State, rollouts: Rollouts) -> Batch:
+        parameters = parameters_of(state, state.params)
+        return batch_of(training.policy, training.task, training.estimators[0], rollouts, parameters)[0]
 
-    def update(state: Any, rollouts: Any, batch: Any) -> Any:
-        return stepper.improve(estimator, state, rollouts, batch, stepper.rate(state, limits))
+    def update(state: State, rollouts: Rollouts, batch: Batch) -> Any:
+        learner = Learner(state.params, state.memory, state.critic)
+        part = Part(rollouts.prompts, rollouts.completions, batch)
+        return training.improvement(0)(learner, part, streams(state.seed).order, training.rate(state, limits))
 
     rollouts = jax.jit(sampling)(state)
     batch = jax.jit(scoring)(state, rollouts)
@@ -50,15 +57,15 @@ def shares(stepper: Stepper, params: PyTree, limits: Limits, repeats: int = 20) 
         "sampling": _least(jax.jit(sampling), repeats, state),
         "scoring": _least(jax.jit(scoring), repeats, state, rollouts),
         "update": _least(jax.jit(update), repeats, state, rollouts, batch),
-        "step": _least(jax.jit(stepper.step), repeats, state, limits),
+        "step": _least(jax.jit(training.step), repeats, state, limits),
     }
 
 
-def _least(function: Callable[..., Any], repeats: int, *arguments: Any) -> float:
-    jax.block_until_ready(function(*arguments))
-    taken = []
+def _least(program: Callable[..., Any], repeats: int, *arguments: Any) -> float:
+    jax.block_until_ready(program(*arguments))
+    seconds = []
     for _ in range(repeats):
-        began = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        taken.append(time.perf_counter() - began)
-    return min(taken)
+        started = time.perf_counter()
+        jax.block_until_ready(program(*arguments))
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)

@@ -10,31 +10,31 @@ every process then gets all states.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from gradvar.core.devices import DeviceMesh
 from gradvar.core.protocols import Policy, Task
 from gradvar.train.evaluate import evaluate
 from gradvar.train.plan import Plan
-from gradvar.train.step import METRICS, Limits, State, Stepper, streams
+from gradvar.train.state import Limits, State, streams
+from gradvar.train.step import METRICS, TrainingStep
 
 CHUNK = 50
-"""Steps of one call at most: what a progress bar and a limit of time can see."""
+"""Steps of one call at most: the resolution of a progress bar and of a limit of time."""
 
 
 class Trainer:
     """Starts, advances and evaluates all seeds of one plan.
 
-    ``states`` have a leading axis of seeds everywhere. The numbers of a seed depend on neither the other
-    seeds, nor the devices, nor where chunks end. Raises ``ValueError`` where the plan's estimators ask for
-    what training cannot give.
+    ``states`` have a leading axis of seeds everywhere. The numbers of a seed depend on neither the other seeds, nor the
+    devices, nor where chunks end.
     """
 
     def __init__(
@@ -42,136 +42,134 @@ class Trainer:
         policy: Policy,
         task: Task,
         plan: Plan,
-        examination: Array,
+        examination: Int[Array, "prompt past"],
         samples: int = 16,
         *,
-        devices: Sequence[Any] | None = None,
+        devices: Sequence[jax.Device] | None = None,
         vectorised: bool = False,
         chunk: int = CHUNK,
         rule: optax.GradientTransformation | None = None,
     ) -> None:
-        """``examination``: held-out prompts, with ``samples`` rollouts of each; ``devices``: all, by default."""
-        self.stepper = Stepper(policy, task, plan, rule)
-        self.plan, self.chunk_steps = plan, chunk
+        """Prepare the programs; each is compiled when it is first called.
+
+        Args:
+            policy: What is trained.
+            task: What gives prompts and rewards.
+            plan: Sizes, learning rate and limits of an arm.
+            examination: Held-out prompts.
+            samples: Rollouts of each of these.
+            devices: What shares the seeds; None: all that JAX sees.
+            vectorised: Batch the seeds of a device.
+            chunk: Steps of one call at most.
+            rule: Replaces the arm's optimiser.
+
+        Raises:
+            ValueError: Where the plan's estimators ask for what training cannot give.
+        """
+        self.training = TrainingStep(policy, task, plan, rule)
+        self.plan = plan
+        self._chunk_steps = chunk
         self._devices = list(jax.devices() if devices is None else devices)
-        self._vectorised = vectorised
-
-        def examine(state: State, prompts: Array) -> dict[str, Array]:
-            return evaluate(policy, task, state.params, streams(state.seed).evaluation, prompts, samples)
-
         self._examination = examination
-        self._start = self._over_seeds(self.stepper.start)
-        self._advance = self._over_seeds(self._chunk)
-        self._examine = self._over_seeds(examine)
+        # each is one object, for programs are found again by the function that they were made of
+        self._start = _OverSeeds(lambda params, seed: self.training.start(seed, params), vectorised)
+        self._advance = _OverSeeds(self._chunk, vectorised)
+        self._evaluate = _OverSeeds(_Evaluation(policy, task, samples), vectorised)
 
     def start(self, seeds: Sequence[int], params: PyTree) -> State:
-        """The states before the first step."""
-        return whole(self._start(self.place(np.asarray(seeds, np.int32)), _same(params)))
+        """Return the states before the first step."""
+        return self._call(self._start, params, np.asarray(seeds, np.int32))
 
     def shapes(self, seeds: Sequence[int], params: PyTree) -> State:
-        """What ``start`` gives, without computing it."""
-        return jax.eval_shape(self._start, np.asarray(seeds, np.int32), params)
+        """Return the shapes of what ``start`` gives, without computing it."""
+        return jax.eval_shape(self._start, params, np.asarray(seeds, np.int32))
 
     def limits(self, elapsed: float = 0.0, until: float = 1.0, most: int = CHUNK) -> Limits:
-        """The plan's limits, the share of the time that is over, where to pause, and steps of one call at most."""
-        p = self.plan
+        """Return the plan's limits, the share of the time that is over, where to pause, and most steps of a call."""
         return Limits(
-            learning_rate=jnp.float32(p.learning_rate),
-            steps=jnp.int32(p.steps),
-            rollouts=jnp.int32(p.rollouts),
-            tokens=jnp.int32(p.tokens),
+            learning_rate=jnp.float32(self.plan.learning_rate),
+            steps=jnp.int32(self.plan.steps),
+            rollouts=jnp.int32(self.plan.rollouts),
+            tokens=jnp.int32(self.plan.tokens),
             elapsed=jnp.float32(elapsed),
             until=jnp.float32(until),
             most=jnp.int32(most),
         )
 
     def advance(self, states: State, limits: Limits) -> tuple[State, dict[str, np.ndarray]]:
-        """Up to ``chunk`` steps of every seed; pauses each at ``limits.until``.
+        """Take up to ``chunk`` steps of every seed, and pause each at ``limits.until``.
 
-        Also gives the metrics [seed, step] and, for every seed, ``taken``, how many steps that were, ``paused``,
-        whether it stands at the pause or at its end, and its ``progress``.
+        Also returns the metrics [seed, step] and, for every seed, ``taken``, how many steps that were; ``paused``, true
+        at the pause or at its end; and its ``progress``.
         """
-        states, shown = self._advance(self.place(states), _same(limits))
-        return whole(states), {name: np.asarray(value) for name, value in whole(shown).items()}
+        states, metrics = self._call(self._advance, limits, states)
+        return states, {name: np.asarray(value) for name, value in metrics.items()}
 
     def evaluate(self, states: State) -> dict[str, np.ndarray]:
-        """Every figure of ``evaluate``, [seed]."""
-        shown = self._examine(self.place(states), _same(self._examination))
-        return {name: np.asarray(value) for name, value in whole(shown).items()}
+        """Return every figure of ``evaluate``, [seed]."""
+        figures = self._call(self._evaluate, self._examination, (states.seed, states.params))
+        return {name: np.asarray(value) for name, value in figures.items()}
 
-    def place(self, states: PyTree) -> PyTree:
-        """Arrays with a leading axis of seeds, cut over the devices."""
-        cut = NamedSharding(self._mesh(len(jax.tree.leaves(states)[0])), _CUT)
-        if jax.process_count() == 1:
-            return jax.tree.map(lambda x: jax.device_put(x, cut), states)
+    def _call(self, function: _OverSeeds, shared: PyTree, rows: PyTree) -> Any:
+        """Call a function with each device's seeds; in several processes each gets all results."""
+        mesh = self._mesh(len(jax.tree.leaves(rows)[0]))
+        results = mesh.over(function, (shared,), (rows,))
+        return results if jax.process_count() == 1 else mesh.gather(results)
 
-        def own(x: Any) -> Array:
-            host = np.asarray(x)
-            return jax.make_array_from_callback(host.shape, cut, lambda index: host[index])
-
-        return jax.tree.map(own, states)
-
-    def _mesh(self, seeds: int) -> Mesh:
+    def _mesh(self, seeds: int) -> DeviceMesh:
         # the most devices that share the seeds evenly
         count = max(n for n in range(1, len(self._devices) + 1) if seeds % n == 0)
         if jax.process_count() > 1 and count < len(self._devices):
             raise ValueError(
                 f"seeds: {seeds} for {len(self._devices)} devices of {jax.process_count()} processes; give a multiple"
             )
-        return Mesh(np.asarray(self._devices[:count]), ("seed",))
+        return DeviceMesh(self._devices[:count])
 
-    def _chunk(self, state: State, limits: Limits) -> tuple[State, dict[str, Float[Array, "..."]]]:
-        stepper = self.stepper
+    def _chunk(self, limits: Limits, state: State) -> tuple[State, dict[str, Float[Array, "..."]]]:
+        training = self.training
 
-        def paused(state: State) -> Array:
+        def is_paused(state: State) -> Bool[Array, ""]:
             # the pause is a rounded fraction: a step that lands on it must not count as short of it
-            return stepper.over(state, limits) | (stepper.progress(state, limits) >= limits.until - 1e-6)
+            return training.is_over(state, limits) | (training.progress(state, limits) >= limits.until - 1e-6)
 
-        def going(carry: tuple) -> Array:
+        def unfinished(carry: tuple) -> Bool[Array, ""]:
             taken, state, _ = carry
-            return (taken < jnp.minimum(self.chunk_steps, limits.most)) & ~paused(state)
+            return (taken < jnp.minimum(self._chunk_steps, limits.most)) & ~is_paused(state)
 
-        def once(carry: tuple) -> tuple:
-            taken, state, shown = carry
-            state, now = stepper.step(state, limits)
-            shown = {name: shown[name].at[taken].set(now[name]) for name in METRICS}
-            return taken + 1, state, shown
+        def one_step(carry: tuple) -> tuple:
+            taken, state, metrics = carry
+            state, latest = training.step(state, limits)
+            metrics = {name: metrics[name].at[taken].set(latest[name]) for name in METRICS}
+            return taken + 1, state, metrics
 
-        empty = {name: jnp.full((self.chunk_steps,), jnp.nan, jnp.float32) for name in METRICS}
-        taken, state, shown = jax.lax.while_loop(going, once, (jnp.zeros((), jnp.int32), state, empty))
-        return state, shown | {
-            "taken": taken, "paused": paused(state), "progress": stepper.progress(state, limits)
-        }  # fmt: skip
-
-    def _over_seeds(self, function: Callable[..., Any]) -> Any:
-        """A jitted function of arrays with a leading axis of seeds and of one that is the same for all."""
-
-        def local(states: PyTree, shared: PyTree) -> PyTree:
-            if self._vectorised:
-                return jax.vmap(function, in_axes=(0, None))(states, shared)
-            return jax.lax.map(lambda state: function(state, shared), states)
-
-        @jax.jit
-        def everywhere(states: PyTree, shared: PyTree) -> PyTree:
-            mesh = self._mesh(len(jax.tree.leaves(states)[0]))
-            cut = jax.shard_map(
-                local, mesh=mesh, in_specs=(_CUT, PartitionSpec()), out_specs=_CUT, check_vma=False
-            )
-            return cut(states, shared)
-
-        return everywhere
+        empty = {name: jnp.full((self._chunk_steps,), jnp.nan, jnp.float32) for name in METRICS}
+        carry = (jnp.zeros((), jnp.int32), state, empty)
+        taken, state, metrics = jax.lax.while_loop(unfinished, one_step, carry)
+        progress = training.progress(state, limits)
+        return state, metrics | {"taken": taken, "paused": is_paused(state), "progress": progress}
 
 
-def whole(tree: PyTree) -> PyTree:
-    """As it is in one process; in several, gathered into the memory of each."""
-    if jax.process_count() == 1:
-        return tree
-    return jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), tree)
+@dataclass(frozen=True)
+class _OverSeeds:
+    """A function of what all seeds share and of one seed's arrays, called for a leading axis of seeds."""
+
+    function: Callable[[Any, Any], Any]
+    vectorised: bool
+
+    def __call__(self, shared: PyTree, rows: PyTree) -> PyTree:
+        if self.vectorised:
+            return jax.vmap(self.function, in_axes=(None, 0))(shared, rows)
+        return jax.lax.map(lambda row: self.function(shared, row), rows)
 
 
-def _same(tree: PyTree) -> PyTree:
-    """What is the same for all seeds; in several processes from the host of each, where it is equal."""
-    return tree if jax.process_count() == 1 else jax.tree.map(np.asarray, tree)
+@dataclass(frozen=True)
+class _Evaluation:
+    """``evaluate`` for one seed; equal for all arms, so that they share one compiled program."""
 
+    policy: Policy
+    task: Task
+    samples: int
 
-_CUT = PartitionSpec("seed")
+    def __call__(self, prompts: Array, row: tuple[Array, PyTree]) -> dict[str, Array]:
+        seed, params = row
+        return evaluate(self.policy, self.task, params, streams(seed).evaluation, prompts, self.samples)

@@ -119,7 +119,7 @@ def test_transformers_drift():
         ({"steps": -1}, "steps: -1; give 0 or more"),
         ({"group": 1}, "group: 1 is too small for centred; give 2 or more"),
         ({"prompts_per_step": 0}, "prompts_per_step: 0; give 1 or more"),
-        ({"learning_rate": 0.0}, "learning_rate: 0.0; give a number above 0"),
+        ({"learning_rate": 0.0}, "learning_rate: 0.0; give a number above zero"),
         (
             {"estimator": replace(PULL, needs=("values",))},
             "estimator: centred needs values, which rollouts do not give",

@@ -15,7 +15,7 @@ from gradvar.stats.bootstrap import (
     profile,
     ratio_of_means,
 )
-from gradvar.train.evaluate import ks, pass_at_k
+from gradvar.train.evaluate import pass_at_k, pass_sizes
 
 
 def test_pass_at_k_is_the_share_of_subsets_with_a_success():
@@ -35,8 +35,8 @@ def test_pass_at_k_is_unbiased_where_the_plain_estimate_is_not():
     assert mean == pytest.approx(1 - (1 - p) ** k)
     plain = float(law @ (1 - (1 - np.arange(samples + 1) / samples) ** k))
     assert abs(plain - mean) > 0.01  # the planted violator
-    assert ks(16) == (1, 2, 4, 8, 16)
-    assert ks(6) == (1, 2, 4)
+    assert pass_sizes(16) == (1, 2, 4, 8, 16)
+    assert pass_sizes(6) == (1, 2, 4)
     with pytest.raises(ValueError, match="k: 7 with 6 samples"):
         pass_at_k(np.asarray(1), 6, 7)
 

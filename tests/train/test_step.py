@@ -16,7 +16,8 @@ from gradvar.train import arms, critic
 from gradvar.train.held_out import Training
 from gradvar.train.plan import Arm, Phase
 from gradvar.train.rollouts import draw, draw_mixed
-from gradvar.train.step import METRICS, Limits, Stepper, streams
+from gradvar.train.state import Limits, streams
+from gradvar.train.step import METRICS, TrainingStep
 
 PROMPTS, SEED = 4, 3
 NAMES = tuple(name for name in arms.names() if name != "dpa")  # which has a task and a test of its own
@@ -88,7 +89,7 @@ def gradient_by_hand(scene, estimator, params, reference, drawn):
 
 def first_gradient(scene, arm, *, moved=False):
     """The first step's gradient as the loop takes it, and the catalogued objective's on the same rollouts."""
-    stepper = Stepper(
+    stepper = TrainingStep(
         scene.policy, scene.task, scene.plan(arm, prompts=PROMPTS, steps=2), rule=optax.identity()
     )
     params = scene.params
@@ -207,7 +208,7 @@ def test_another_objective_does_not_pass(exact_scene):
 @pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(ALIKE)])
 def test_every_arm_takes_two_steps(scene, name):
     arm = dataclasses.replace(arms.get(name), store=8)
-    stepper = Stepper(scene.policy, scene.task, scene.plan(arm, steps=2))
+    stepper = TrainingStep(scene.policy, scene.task, scene.plan(arm, steps=2))
     step = jax.jit(stepper.step)
     state = stepper.start(jnp.int32(0), scene.params)
     for _ in range(2):
@@ -224,7 +225,7 @@ def test_both_actions_of_a_decision_are_the_group(scene):
     policy = Transformer.for_task(task.task, **{**vars(scene.policy.config), **theirs(task.task)})
     params = policy.init(jax.random.key(0))
     arm = single(arms.get("dpa"))
-    stepper = Stepper(policy, task, scene.plan(arm, prompts=PROMPTS), rule=optax.identity())
+    stepper = TrainingStep(policy, task, scene.plan(arm, prompts=PROMPTS), rule=optax.identity())
     state = stepper.start(jnp.int32(SEED), params)._replace(step=jnp.int32(1))  # the second of its cycle
     after, shown = jax.jit(stepper.step)(state, limits(steps=6))
     keys = streams(jnp.int32(SEED))
@@ -245,7 +246,7 @@ def test_both_actions_of_a_decision_are_the_group(scene):
     assert float(shown["equal"]) == 0
     assert [int(x) for x in after.generated[:2]] == [PROMPTS, PROMPTS]  # only the answers were sampled
     with pytest.raises(ValueError, match="ModularAddition has no actions to enumerate"):
-        Stepper(scene.policy, scene.task, scene.plan(arm))
+        TrainingStep(scene.policy, scene.task, scene.plan(arm))
 
 
 def theirs(task):
@@ -293,7 +294,9 @@ def test_equal_groups_are_replaced_and_counted(scene):
 
 def test_schedules_and_phases(scene):
     def stepper(**settings):
-        return Stepper(scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=2, **settings), steps=10))
+        return TrainingStep(
+            scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=2, **settings), steps=10)
+        )
 
     def rates(stepper):
         state = stepper.start(jnp.int32(0), scene.params)
@@ -313,9 +316,9 @@ def test_schedules_and_phases(scene):
 
 def test_what_cannot_be_met_is_said(scene):
     with pytest.raises(ValueError, match="needs reward_parts"):
-        Stepper(scene.policy, scene.task, scene.plan(Arm("a", "gdpo")))
+        TrainingStep(scene.policy, scene.task, scene.plan(Arm("a", "gdpo")))
     with pytest.raises(ValueError, match="group: 1 in arm 'a' is too small"):
-        Stepper(scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=1)))
+        TrainingStep(scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=1)))
     with pytest.raises(ValueError, match="cycle: 4"):
         Arm("a", "grpo", cycle=4, phases=(Phase("grpo", share=3),)).check()
     with pytest.raises(ValueError, match=r"no 'grpo-3'; nearest: .*grpo-"):

@@ -11,12 +11,12 @@ from gradvar.train import arms
 from gradvar.train.experiment import at_rate
 from gradvar.train.loop import train
 from gradvar.train.plan import Arm, TrainConfig, plan
-from gradvar.train.timing import shares
+from gradvar.train.timing import seconds_by_part
 from gradvar.train.trainer import Trainer
 from tests.compilations import compilations
 
 MOST = 2**31 - 1
-PROGRAM = "everywhere"  # what the trainer's compiled functions are called
+PROGRAM = "_sharded_call"  # what the trainer's compiled functions are called
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_nothing_is_compiled_after_the_first_chunk(trainer, scene):
             states, _ = trainer.advance(states, trainer.limits(until=until))
             trainer.evaluate(states)
         other = at_rate(trainer, 5e-3)
-        other.advance(trainer.place(jax.tree.map(np.asarray, states)), other.limits(elapsed=0.5))
+        other.advance(jax.tree.map(np.asarray, states), other.limits(elapsed=0.5))
         assert names.count(PROGRAM) == 3
         trainer.start(
             [0, 1, 2], scene.params
@@ -178,6 +178,6 @@ def test_a_limit_of_time_is_kept_to_a_step(scene):
 
 @pytest.mark.slow
 def test_the_parts_of_a_step_take_time(trainer, scene):
-    taken = shares(trainer.stepper, scene.params, trainer.limits(), repeats=3)
+    taken = seconds_by_part(trainer.training, scene.params, trainer.limits(), repeats=3)
     assert set(taken) == {"sampling", "scoring", "update", "step"}
     assert taken["step"] > max(taken["sampling"], taken["scoring"])
