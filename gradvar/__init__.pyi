@@ -18,7 +18,12 @@ from . import measure as measure
 from . import policies as policies
 from . import tasks as tasks
 from .core.moments import Moments as Moments
+from .gradients.sketch import Gram as Gram
+from .gradients.sketch import PerToken as PerToken
+from .gradients.sketch import Sketch as Sketch
+from .gradients.sketch import Whole as Whole
 from .measure.bank.bank import ScoreBank as ScoreBank
+from .measure.bank.recorder import RecordSettings as RecordSettings
 from .stats.intervals import Interval as Interval
 from .studies.config import MeasureConfig as MeasureConfig
 from .studies.study import Study as Study

@@ -128,7 +128,7 @@ named |= {(clip, "PPO's clip"): part(clip, *KEPT) for clip in clips}
 named[0, "no clip"] = part(0.2, *REGIONS)
 bank = gv.measure.record(
     policy, moved, task, jax.random.key(7), prompts=jnp.array(every_prompt), rollouts=32, old_params=warm.params,
-    cuts=sorted(1 + sign * clip for clip in clips for sign in (-1, 1)),
+    settings=gv.RecordSettings(cuts=sorted(1 + sign * clip for clip in clips for sign in (-1, 1))),
 )  # fmt: skip
 found = bank.evaluate(
     {f"{clip} {name}": rule for (clip, name), rule in named.items()}, group_sizes=(4,), replicates=256

@@ -133,7 +133,7 @@ def test_the_record_command_runs(tmp_path, monkeypatch, capsys):
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert cli.run([*shlex.split(command)[1:], "--completion-length", "2", "--rollouts", "6"]) == 0
     assert "tr Cov of one group" in capsys.readouterr().out
-    assert ScoreBank.open(tmp_path / "bank").pool.rewards.shape == (4, 6)
+    assert ScoreBank.open(tmp_path / "bank").rollouts.rewards.shape == (4, 6)
 
 
 def test_the_audit_command_says_what_is_shown(monkeypatch, capsys):

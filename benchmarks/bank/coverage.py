@@ -22,8 +22,11 @@ from scipy.stats import t as student
 
 from benchmarks.bank.scene import provenance
 from gradvar import catalogue
-from gradvar.measure.bank.evaluate import POSITIVE
-from gradvar.measure.bank.partition import design
+from gradvar.gradients.sketch import Whole
+from gradvar.measure.bank.block_sums import block_sums
+from gradvar.measure.bank.coefficients import row_coefficients
+from gradvar.measure.bank.comparison import POSITIVE
+from gradvar.measure.bank.partition import draw_partition
 from gradvar.measure.bank.record import record
 from gradvar.measure.exact.enumerate import exact
 from gradvar.measure.exact.tables import exact_tables
@@ -88,18 +91,18 @@ def main() -> None:
             key = jax.random.fold_in(jax.random.key(11), chunk)
             bank = record(
                 policy, params, task, key, PROMPTS * AT_ONCE, ROLLOUTS, old_params=old,
-                estimators=list(estimators.values()), map="identity",
+                estimators=list(estimators.values()), scores=Whole(),
             )  # fmt: skip
             for g in GROUPS:
-                plan = design(
+                plan = draw_partition(
                     np.random.default_rng((chunk, g)),
-                    bank.pool,
+                    bank.rollouts.shape,
                     g,
                     1,
                     8 * PROMPTS * AT_ONCE * (ROLLOUTS // g),
                 )
-                coefs, _ = bank.coefficients(estimators, plan)
-                sums = pools(bank.block_sums(coefs, plan)[0])
+                coefs, _ = row_coefficients(bank.recording, estimators, plan)
+                sums = pools(block_sums(bank.recording, coefs, plan))
                 with np.errstate(all="ignore"):
                     values, parts = figures(sums).values, leave_one_out(sums)
                 for figure in FIGURES:

@@ -32,10 +32,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.bank.scene import GROUP_SIZES, Containing, grid, moved, provenance, transformer
+from gradvar.gradients.sketch import Gram, Whole
 from gradvar.measure.bank.bank import ScoreBank
-from gradvar.measure.bank.partition import design, quadratics
-from gradvar.measure.bank.record import record, score_rows
-from gradvar.measure.bank.sample import batch_of
+from gradvar.measure.bank.block_sums import quadratics
+from gradvar.measure.bank.coefficients import row_coefficients
+from gradvar.measure.bank.data import batch_of
+from gradvar.measure.bank.partition import draw_partition
+from gradvar.measure.bank.record import record
+from gradvar.measure.bank.score import score_rows
 
 REPLICATES = 200
 
@@ -73,18 +77,20 @@ def measure(options: argparse.Namespace) -> tuple[ScoreBank, dict[str, Any]]:
     bank = clock.run(
         "record",
         lambda: record(
-            policy, params, task, jax.random.key(1), prompts, options.rollouts, old_params=old, map="gram",
+            policy, params, task, jax.random.key(1), prompts, options.rollouts, old_params=old, scores=Gram(),
             estimators=list(estimators.values()),
         ),
     )  # fmt: skip
     found = clock.run(
         "evaluate",
-        lambda: bank.evaluate(estimators, GROUP_SIZES, replicates=REPLICATES, over="rollouts", slices=2),
+        lambda: bank.evaluate(
+            estimators, GROUP_SIZES, replicates=REPLICATES, independent="rollouts", slices=2
+        ),
     )
     settings = len(estimators) * len(GROUP_SIZES)
     ours: dict[str, Any] = {
         "wall": time.perf_counter() - started, "cpu": time.process_time() - started_cpu,
-        "compile": compile_seconds[0], "stages": clock.stages, "rows": bank.rows.count, "settings": settings,
+        "compile": compile_seconds[0], "stages": clock.stages, "rows": bank.recording.rows.count, "settings": settings,
         "figures": {f"{n}, G={g}": m.trace_cov for (n, g), m in found.items()},
     }  # fmt: skip
     ours["per_replicate_wall"] = ours["wall"] / settings / REPLICATES
@@ -139,29 +145,31 @@ def compare(options: argparse.Namespace, first: dict[str, Any], again: dict[str,
     params = policy.init(jax.random.key(0))
     prompts = task.prompts(jax.random.key(3), options.prompts)
     bank, _ = measure(options)
-    identity = score_rows(policy, params, bank.pool, bank.rows, "identity", 0, 0, True, 1e12, None, None)
-    assert identity.vectors is not None
-    flat = jnp.asarray(identity.vectors)
-    arrays = bank.pool.objective_arrays()
+    recording, basis_rows = bank.recording, bank.recording.rows
+    whole = score_rows(policy, params, bank.rollouts, basis_rows, Whole(), jax.random.key(0))
+    flat = jnp.asarray(np.concatenate(list(whole)))  # [used row, param]
+    number = np.full(basis_rows.shape, -1)  # [prompt, row] -> used row
+    number[basis_rows.places()] = np.arange(basis_rows.count)
+    arrays = bank.rollouts.objective_arrays()
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
     for group in GROUP_SIZES:
-        plan = design(rng, bank.pool, group, options.prompts, 1, 1)
+        plan = draw_partition(rng, bank.rollouts.shape, group, options.prompts, 1)
         picked = dict(list(estimators.items())[rng.integers(len(estimators)) :][:1])
         label, estimator = next(iter(picked.items()))
-        coefs, _ = bank.coefficients(picked, plan)
-        size, width = bank.rows.rollout.shape
-        members = np.take_along_axis(
-            plan.groups(options.rollouts), np.broadcast_to(bank.rows.rollout, (1, size, width)), 2
-        )
+        coefs, _ = row_coefficients(recording, picked, plan)
+        size, width = basis_rows.shape
+        members = plan.row_groups(options.rollouts, basis_rows.rollout)
         squares, _ = quadratics(
-            coefs.reshape(1, 1, 1, -1), jnp.asarray(members.reshape(1, 1, -1)), jnp.asarray(bank.scores.set_gram(size)),
+            coefs.reshape(1, 1, 1, -1),
+            jnp.asarray(members.reshape(1, 1, -1)),
+            jnp.asarray(recording.scores.set_gram(size)),
             jnp.arange(plan.batches),
-        )  # fmt: skip
+        )
         picks = plan.orders[0, :, :group]
         here = np.arange(size)[:, None]
         _, batch = batch_of({n: x if x.ndim == 1 else x[here, picks] for n, x in arrays.items()})
-        completions = jnp.asarray(bank.pool.completions[here, picks])
+        completions = jnp.asarray(bank.rollouts.completions[here, picks])
 
         def value(
             p: Any, completions: Any = completions, batch: Any = batch, estimator: Any = estimator
@@ -172,10 +180,13 @@ def compare(options: argparse.Namespace, first: dict[str, Any], again: dict[str,
         compiled = time.perf_counter()
         direct = sum(float(np.sum(np.asarray(x, np.float64) ** 2)) for x in jax.tree.leaves(gradient(params)))
         compiled = time.perf_counter() - compiled
-        used = [np.nonzero((members[0, q] == 0) & bank.rows.real[q])[0] for q in range(size)]
+        used = [np.nonzero((members[0, q] == 0) & basis_rows.is_used[q])[0] for q in range(size)]
         at = np.concatenate([q * width + m for q, m in enumerate(used)])
-        chosen, weights = jnp.asarray(at), jnp.asarray(np.asarray(coefs)[0, 0].reshape(-1)[at])
-        contract = jax.jit(lambda v, i, w: jnp.sum((w @ v.reshape(-1, v.shape[-1])[i]) ** 2))
+        chosen, weights = (
+            jnp.asarray(number.ravel()[at]),
+            jnp.asarray(np.asarray(coefs)[0, 0].reshape(-1)[at]),
+        )
+        contract = jax.jit(lambda v, i, w: jnp.sum((w @ v[i]) ** 2))
         jax.block_until_ready(contract(flat, chosen, weights))
         timing = Clock()
         for _ in range(options.runs):
@@ -215,7 +226,7 @@ def compare(options: argparse.Namespace, first: dict[str, Any], again: dict[str,
         "params": bank.info["params"],
         "prompts": options.prompts,
         "rollouts": options.rollouts,
-        "tokens": float(bank.pool.lengths.mean()),
+        "tokens": float(bank.rollouts.lengths.mean()),
         "first": first,
         "again": again,
         "others": rows,

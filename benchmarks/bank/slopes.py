@@ -25,7 +25,8 @@ import numpy as np
 
 from benchmarks.bank.scene import Containing, moved, provenance, transformer
 from gradvar import catalogue
-from gradvar.gradients.per_rollout import Sketch, row_images
+from gradvar.gradients.per_rollout import ScoreRows, project_scores
+from gradvar.gradients.sketch import Gram, Whole
 from gradvar.measure.bank.bank import ScoreBank
 from gradvar.measure.bank.record import record
 from gradvar.policies.transformer.policy import Transformer
@@ -44,7 +45,7 @@ def bank_of(width: int, time_: int, rollouts: int) -> ScoreBank:
     params = policy.init(jax.random.key(0))
     prompts = task.prompts(jax.random.key(1), PROMPTS)
     return record(
-        policy, params, task, jax.random.key(2), prompts, rollouts, old_params=moved(params, 0.02), map="gram",
+        policy, params, task, jax.random.key(2), prompts, rollouts, old_params=moved(params, 0.02), scores=Gram(),
         estimators=[catalogue.get(n) for n in NAMES],
     )  # fmt: skip
 
@@ -52,7 +53,7 @@ def bank_of(width: int, time_: int, rollouts: int) -> ScoreBank:
 def evaluation(bank: ScoreBank, group: int, replicates: int) -> Callable[[], Any]:
     """Evaluation of all estimators over the bank's prompts together."""
     estimators = [catalogue.get(n) for n in NAMES]
-    return lambda: bank.evaluate(estimators, [group], replicates=replicates, over="rollouts", slices=2)
+    return lambda: bank.evaluate(estimators, [group], replicates=replicates, independent="rollouts", slices=2)
 
 
 def backward(width: int, time_: int, rollouts: int) -> Callable[[], Any]:
@@ -63,10 +64,10 @@ def backward(width: int, time_: int, rollouts: int) -> Callable[[], Any]:
     prompts = rng.integers(2, 24, (rollouts, 6)).astype(np.int32)
     completions = rng.integers(2, 24, (rollouts, time_)).astype(np.int32)
     weights = rng.normal(size=(rollouts, time_)).astype(np.float32)
-    sketch = Sketch("identity", 0, 0)
+    rows, key = ScoreRows(prompts, completions, weights), jax.random.key(0)
 
     def run() -> None:
-        for _ in row_images(policy, params, prompts, completions, weights, sketch, 64):
+        for _ in project_scores(policy, params, rows, Whole(), key, 64):
             pass
 
     return run

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from benchmarks.bank.scene import transformer
-from gradvar.gradients.per_rollout import score
+from gradvar.gradients.per_rollout import rollout_score
 from gradvar.gradients.score_trace import score_trace
 from gradvar.policies.transformer.policy import Transformer
 
@@ -75,7 +75,7 @@ def by_vmap(scene: Scene, few: int) -> Callable[[PyTree], Pair]:
     @jax.jit
     def run(params: PyTree) -> Pair:
         def add(carry: Any, some: Any) -> tuple[Any, None]:
-            found = jax.vmap(lambda *row: score(policy, params, *row))(*some)
+            found = jax.vmap(lambda *row: rollout_score(policy, params, *row))(*some)
             return (carry[0] + jnp.sum(found**2), carry[1] + found.sum(0)), None
 
         size = sum(x.size for x in jax.tree.leaves(params))

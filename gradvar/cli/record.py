@@ -98,7 +98,9 @@ def run(config: Record) -> int:
     import jax
 
     from gradvar import catalogue
-    from gradvar.measure.bank.long import record_long
+    from gradvar.gradients.sketch import Sketch, Whole
+    from gradvar.measure.bank.record import record
+    from gradvar.measure.bank.recorder import RecordSettings
     from gradvar.policies import Transformer
     from gradvar.tasks.questions import read_questions
     from gradvar.tasks.verifier import Verifier
@@ -118,30 +120,25 @@ def run(config: Record) -> int:
         file=sys.stderr,
     )
     keep_compiled_programs()
+    named: dict[str, Any] = {"auto": "auto", "identity": Whole()}
+    scores = named[config.map] if config.map in named else Sketch(config.map)
     with Bars(config.quiet) as bars:
-        bank = record_long(
-            config.out, policy, params, Verifier(questions, config.time_limit, config.otherwise),
-            jax.random.key(config.seed), jax.numpy.asarray(questions.tokens), config.rollouts, estimators=estimators,
-            map=config.map, memory=config.memory * 1e9, on_shard=_on_shard(bars),
-        )  # fmt: skip
+        bank = record(
+            policy,
+            params,
+            Verifier(questions, config.time_limit, config.otherwise),
+            jax.random.key(config.seed),
+            jax.numpy.asarray(questions.tokens),
+            config.rollouts,
+            estimators=estimators,
+            scores=scores,
+            folder=config.out,
+            memory=config.memory * 1e9,
+            settings=RecordSettings(monitor=bars),
+        )
     print(f"{bank}\n")
     _show(config, bank, estimators)
     return _advise(config, bank)
-
-
-def _on_shard(bars: Bars) -> Callable[[int, int], None]:
-    """Return the callback that shows shards; those that an earlier run has finished are in the first call."""
-    begun = False
-
-    def show(done: int, total: int) -> None:
-        nonlocal begun
-        if not begun:
-            begun = True
-            bars.stage("shards of prompts", total)
-            bars.advance(done - 1)
-        bars.advance()
-
-    return show
 
 
 def _questions(config: Record, opened: Pretrained, texts: list[str], answers: list[str] | None) -> Questions:
@@ -186,7 +183,7 @@ def _scored(config: Record, opened: Pretrained) -> tuple[Transformer | Part, Any
     return opened.policy, opened.params
 
 
-def _says(policy: Transformer | Part) -> str:
+def _scores_line(policy: Transformer | Part) -> str:
     from gradvar.policies.transformer.adapters import Part
 
     return (
@@ -198,7 +195,7 @@ def _says(policy: Transformer | Part) -> str:
 
 def _show(config: Record, bank: ScoreBank, estimators: list[Any]) -> None:
     """Rewards, and each estimator's noise at groups of two and of a third of the rollouts."""
-    rewards = bank.pool.rewards
+    rewards = bank.rollouts.rewards
     equal = (rewards.max(1) == rewards.min(1)).mean()
     print(
         f"mean reward {rewards.mean():.3f}; {100 * equal:.0f} % of prompts have equal rewards in all completions"
@@ -217,7 +214,7 @@ def _show(config: Record, bank: ScoreBank, estimators: list[Any]) -> None:
 def _advise(config: Record, bank: ScoreBank) -> int:
     from gradvar.cli import advise
 
-    rewards = bank.pool.rewards
+    rewards = bank.rollouts.rewards
     if (rewards.max(1) == rewards.min(1)).all():
         print(
             "No prompt has completions with different rewards: no group has a signal, so there is nothing to advise."

@@ -5,12 +5,16 @@ None of them knows which estimator it measures: they receive an objective.
 
 from gradvar.gradients.score_trace import ScoreTrace as ScoreTrace
 from gradvar.gradients.score_trace import score_trace as score_trace
+from gradvar.gradients.sketch import Gram as Gram
+from gradvar.gradients.sketch import PerToken as PerToken
+from gradvar.gradients.sketch import Sketch as Sketch
+from gradvar.gradients.sketch import Whole as Whole
 from gradvar.measure.advise.estimator_choice import choose as choose
 from gradvar.measure.advise.from_rewards import advise_rewards as advise_rewards
 from gradvar.measure.advise.group_size import advise as advise
 from gradvar.measure.bank.bank import ScoreBank as ScoreBank
-from gradvar.measure.bank.long import record_long as record_long
 from gradvar.measure.bank.record import record as record
+from gradvar.measure.bank.recorder import RecordSettings as RecordSettings
 from gradvar.measure.bank.summary import Summary as Summary
 from gradvar.measure.direct import Work as Work
 from gradvar.measure.direct import direct as direct

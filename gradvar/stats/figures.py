@@ -8,11 +8,14 @@ which splits the variance into its between-prompt and within-group parts. Standa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+from gradvar.stats.intervals import Interval, student_half_width
 
 FIGURES = ("trace_cov", "between", "within", "signal", "snr", "true_signal", "bias_factor", "cosine")
 RATIOS = ("snr", "bias_factor", "cosine")
@@ -78,6 +81,32 @@ def jackknife_error(parts: Float[np.ndarray, "*experiment block"]) -> Float[np.n
     blocks = parts.shape[-1]
     squares = ((parts - parts.mean(-1, keepdims=True)) ** 2).sum(-1)
     return np.sqrt((blocks - 1) / blocks * squares)
+
+
+def jackknife_interval(
+    value: float,
+    parts: Float[np.ndarray, " block"],
+    level: float = 0.95,
+    back: Callable[[float], float] | None = None,
+) -> Interval:
+    """A figure with its interval by Student's t, from its leave-one-out values.
+
+    Args:
+        value: The figure.
+        parts: Its leave-one-out values, on the scale where the interval is to be symmetric.
+        level: Share of intervals that shall hold the true value.
+        back: Leads from the parts' scale to the figure's: ``numpy.exp`` for logarithms of it.
+
+    >>> x = jackknife_interval(2.0, np.array([1.0, 2.0, 3.0]))
+    >>> round(x.low, 3), round(x.high, 3), x.dof
+    (-2.968, 6.968, 2)
+    """
+    dof = len(parts) - 1
+    error = float(jackknife_error(parts))
+    half = float(student_half_width(error, dof, level))
+    if back is None:
+        return Interval(value, value - half, value + half, error, dof)
+    return Interval(value, value * float(back(-half)), value * float(back(half)), error * abs(value), dof)
 
 
 def _evaluate(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:

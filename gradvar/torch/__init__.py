@@ -2,7 +2,8 @@
 
     import gradvar.torch
 
-    bank = gradvar.torch.record(model, prompts, completions, rewards, mask=mask)
+    rollouts = gradvar.torch.as_rollouts(prompts, completions, mask=mask)
+    bank = gradvar.torch.record(model, rollouts, rewards)
 
 Nothing is loaded before it is used; where PyTorch is missing, using it says so in one line.
 """
@@ -13,12 +14,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradvar.torch.arrays import as_rollouts as as_rollouts
     from gradvar.torch.model import logprobs as logprobs
+    from gradvar.torch.recording import TorchSettings as TorchSettings
     from gradvar.torch.recording import record as record
 
-_NAMES = {"logprobs": "gradvar.torch.model", "record": "gradvar.torch.recording"}
+_NAMES = {
+    "TorchSettings": "gradvar.torch.recording",
+    "as_rollouts": "gradvar.torch.arrays",
+    "logprobs": "gradvar.torch.model",
+    "record": "gradvar.torch.recording",
+}
 
-__all__ = ["logprobs", "record"]
+__all__ = ["TorchSettings", "as_rollouts", "logprobs", "record"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a trainer has at hand, checked and laid out: rows of tokens that begin with the prompt's first token.
+"""The rollouts of a trainer, checked and laid out: rows of tokens that begin with the prompt's first token.
 
 Left padding is shifted away, and what fills a row up on the right is invisible to a causal model: no attention mask
 and no positions have to be given, and a padded prompt gets the results of the same prompt without padding.
@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-PADDING = -1  # what stands in a bank's prompts where there is no token
+PADDING = -1
+"""The token of a bank's prompts where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
-    """Rollouts of Q prompts, N each, T tokens.
+class TorchRollouts:
+    """Rollouts of Q prompts, N each, T tokens; ``as_rollouts`` makes them.
 
     ``prompts`` [Q, L], with ``PADDING`` on the left; ``completions`` and ``mask`` [Q, N, T]; ``tokens`` [Q N, L + T]
     and ``lengths`` [Q N], of prompts, are the rows that a model is given.
@@ -31,21 +32,38 @@ class Given:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(Q, N, T)."""
+        """Prompts, rollouts of each, and tokens: (Q, N, T)."""
         prompts, rollouts, time = self.completions.shape
         return prompts, rollouts, time
 
     def ends(self) -> Int[np.ndarray, " row"]:
-        """One more than where each row's last counted token is among the completion's; 1 where there is none."""
+        """Completion tokens of each row up to the last one that counts; 1 where none does."""
         flat = self.mask.reshape(-1, self.shape[2])
         return np.where(flat.any(1), flat.shape[1] - np.argmax(flat[:, ::-1], 1), 1)
 
 
-def arrange(
-    prompts: Any, completions: Any, prompt_mask: Any, mask: Any, stop: int | None, group: int | None
-) -> Given:
-    """Checked and laid out; ``prompts`` [Q, L] with ``completions`` [Q, N, T], or both by row with ``group`` rows of
-    each prompt one after another. Raises ``ValueError``, in one line, on what does not fit."""
+def as_rollouts(
+    prompts: Any,
+    completions: Any,
+    *,
+    prompt_mask: Any = None,
+    mask: Any = None,
+    stop: int | None = None,
+    group: int | None = None,
+) -> TorchRollouts:
+    """Check token ids (tensors or arrays), and lay them out.
+
+    Args:
+        prompts: [prompt, past], or by row, as trainers keep them: [row, past].
+        completions: [prompt, rollout, time], or [row, time].
+        prompt_mask: False where prompts are padded, on the left.
+        mask: True where a completion's token counts; without one all count up to and including the first ``stop``.
+        stop: The token that ends a completion.
+        group: By row: how many rows in turn belong to each prompt.
+
+    Raises:
+        ValueError: In one line, on what does not fit.
+    """
     listed, written = _tokens("prompts", prompts, 2), as_numpy(completions)
     allowed = np.ones(listed.shape, bool) if prompt_mask is None else as_numpy(prompt_mask).astype(bool)
     if allowed.shape != listed.shape:
@@ -68,20 +86,20 @@ def arrange(
             "the mask leaves a token out before the last one that counts"
         )
     written = np.where(written < 0, 0, written)
-    return Given(listed, written, counted, *_shifted(listed, written))
+    return TorchRollouts(listed, written, counted, *_shifted(listed, written))
 
 
 def by_rollout(name: str, values: Any, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
     """Floats of ``shape`` from an array or tensor of that shape, or of the same with rows in one axis."""
-    found = as_numpy(values).astype(np.float64)
+    array = as_numpy(values).astype(np.float64)
     flat = (shape[0] * shape[1], *shape[2:]) if len(shape) > 1 else shape
-    if found.shape not in (shape, flat):
-        raise ValueError(f"{name}: shape {found.shape}; give {shape}")
-    return found.reshape(shape)
+    if array.shape not in (shape, flat):
+        raise ValueError(f"{name}: shape {array.shape}; give {shape}")
+    return array.reshape(shape)
 
 
 def as_numpy(values: Any) -> np.ndarray:
-    """An array of what is an array, a nested list or a tensor on any device."""
+    """Convert an array, a nested list or a tensor on any device."""
     detach = getattr(values, "detach", None)
     if detach is None:
         return np.asarray(values)
@@ -90,11 +108,11 @@ def as_numpy(values: Any) -> np.ndarray:
 
 
 def _tokens(name: str, values: Any, axes: int) -> np.ndarray:
-    found = as_numpy(values)
-    if found.ndim != axes or not np.issubdtype(found.dtype, np.integer):
+    array = as_numpy(values)
+    if array.ndim != axes or not np.issubdtype(array.dtype, np.integer):
         wanted = "[prompt, past]" if axes == 2 else "[prompt, rollout, time], or [row, time] with group=..."
-        raise ValueError(f"{name}: shape {found.shape}, {found.dtype}; give integer token ids {wanted}")
-    return found.astype(np.int64)
+        raise ValueError(f"{name}: shape {array.shape}, {array.dtype}; give integer token ids {wanted}")
+    return array.astype(np.int64)
 
 
 def _by_group(
@@ -117,12 +135,12 @@ def _by_group(
 
 def _mask(written: np.ndarray, mask: Any, stop: int | None) -> np.ndarray:
     if mask is not None:
-        found = as_numpy(mask)
-        if found.shape != written.shape and found.size == written.size and found.ndim == 2:
-            found = found.reshape(written.shape)
-        if found.shape != written.shape:
-            raise ValueError(f"mask: shape {found.shape} for completions {written.shape}; give one per token")
-        return found.astype(bool)
+        array = as_numpy(mask)
+        if array.shape != written.shape and array.size == written.size and array.ndim == 2:
+            array = array.reshape(written.shape)
+        if array.shape != written.shape:
+            raise ValueError(f"mask: shape {array.shape} for completions {written.shape}; give one per token")
+        return array.astype(bool)
     if stop is None:
         return np.ones(written.shape, bool)
     stops = written == stop

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch.func import grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gradvar.torch.arrays import Given
+from gradvar.torch.arrays import TorchRollouts
 from gradvar.torch.model import caller, cut, device_of, of_tokens
 
 Way = Literal["auto", "vmap", "loop", "factors"]
@@ -30,8 +30,8 @@ Chosen = dict[str, torch.Tensor]
 _CHECKED = 2  # rows whose factors are compared with plain gradients
 
 
-class Scores:
-    """Scores [row, P] of a model's ``parameters``, a chunk at a time, in the order of their names there."""
+class RowGradients:
+    """Scores [row, P] with respect to a model's ``parameters``, a chunk at a time, in the order of their names."""
 
     def __init__(self, model: torch.nn.Module, parameters: Chosen, temperature: float, way: Way) -> None:
         self.model, self.parameters, self.temperature = model, parameters, temperature
@@ -46,23 +46,30 @@ class Scores:
 
     def rows(
         self,
-        given: Given,
+        rollouts: TorchRollouts,
         row: Int[np.ndarray, " row"],
         cotangents: Float[np.ndarray, "row time"],
         chunk: int,
     ) -> Iterator[Float[np.ndarray, "chunk param"]]:
-        """J^T cotangent of each of the rollouts ``row`` (numbers, repeated where a rollout has several vectors)."""
-        if self.way == "auto":
-            self.way = self._found(given, row, cotangents)
-        ends = given.ends()
-        for start in range(0, len(row), chunk):
-            at = slice(start, start + chunk)
-            time = int(ends[row[at]].max())
-            data = [x.to(device_of(self.model)) for x in cut(given, row[at], time)]
-            weights = torch.as_tensor(cotangents[at, :time]).to(data[0].device)
-            yield getattr(self, f"_{self.way}")(row[at], *data, weights)
+        """Yield J^T cotangent of each row.
 
-    def _found(self, given: Given, row: np.ndarray, cotangents: np.ndarray) -> Way:
+        Args:
+            rollouts: The rollouts.
+            row: Their numbers, repeated where a rollout has several vectors.
+            cotangents: Token weights of every row.
+            chunk: Rows at a time.
+        """
+        if self.way == "auto":
+            self.way = self._first_way(rollouts, row, cotangents)
+        ends = rollouts.ends()
+        for start in range(0, len(row), chunk):
+            part = slice(start, start + chunk)
+            time = int(ends[row[part]].max())
+            data = [x.to(device_of(self.model)) for x in cut(rollouts, row[part], time)]
+            weights = torch.as_tensor(cotangents[part, :time]).to(data[0].device)
+            yield getattr(self, f"_{self.way}")(row[part], *data, weights)
+
+    def _first_way(self, rollouts: TorchRollouts, row: np.ndarray, cotangents: np.ndarray) -> Way:
         """The way for "auto": the first that runs on the first two rows."""
         ways: tuple[Way, ...] = ("factors", "vmap")
         for way in ways:
@@ -70,7 +77,7 @@ class Scores:
                 continue
             self.way = way
             try:
-                next(self.rows(given, row[:2], cotangents[:2], 2))
+                next(self.rows(rollouts, row[:2], cotangents[:2], 2))
             except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
                 # no rule for a part of the model, or factors that are not all: the loop needs neither
                 self.passed_over[way] = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -84,30 +91,30 @@ class Scores:
         return torch.sum(logp * weights.to(logp))
 
     def _vmap(self, row: np.ndarray, *data: torch.Tensor) -> np.ndarray:
-        def one(state: Chosen, *item: torch.Tensor) -> torch.Tensor:
+        def row_total(state: Chosen, *item: torch.Tensor) -> torch.Tensor:
             return self._total(state, tuple(x[None] for x in item))
 
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no batching rule
-            found = vmap(grad(one), in_dims=(None, 0, 0, 0, 0))(self.parameters, *data)
-        return flat([found[name] for name in self.parameters], len(row))
+            slopes = vmap(grad(row_total), in_dims=(None, 0, 0, 0, 0))(self.parameters, *data)
+        return flat([slopes[name] for name in self.parameters], len(row))
 
     def _loop(self, row: np.ndarray, *data: torch.Tensor) -> np.ndarray:
         """A rollout's log-probabilities once, and a backward pass for each of its vectors, which follow in turn."""
-        found, logp = [], None
+        scores, logp = [], None
         state = {n: p.detach().requires_grad_() for n, p in self.parameters.items()}
         for i in range(len(row)):
-            fed, lengths, written, weights = (x[i : i + 1] for x in data)
+            tokens, lengths, completions, weights = (x[i : i + 1] for x in data)
             if i == 0 or row[i] != row[i - 1]:
                 call = caller(self.model, state)
-                logp = of_tokens(call, fed, lengths, written, self.temperature)
+                logp = of_tokens(call, tokens, lengths, completions, self.temperature)
             last = i + 1 == len(row) or row[i + 1] != row[i]
             assert logp is not None
             total = torch.sum(logp * weights.to(logp))
             slopes = torch.autograd.grad(
                 total, list(state.values()), retain_graph=not last, allow_unused=True, materialize_grads=True
             )
-            found.append(flat([g[None] for g in slopes], 1))
-        return np.concatenate(found)
+            scores.append(flat([g[None] for g in slopes], 1))
+        return np.concatenate(scores)
 
     def _factors(self, row: np.ndarray, *data: torch.Tensor) -> np.ndarray:
         assert self.layers is not None
@@ -136,10 +143,10 @@ class Scores:
                     len(row), *state[name].shape, device=total.device, dtype=state[name].dtype
                 )
                 formed[name] = sum((_formed(kind, *pair) for pair in pairs), start)
-        found = flat([formed[name] for name in self.parameters], len(row))
+        scores = flat([formed[name] for name in self.parameters], len(row))
         if not self.checked:
-            self._compare(found[:_CHECKED], self._loop(row[:_CHECKED], *(x[:_CHECKED] for x in data)))
-        return found
+            self._compare(scores[:_CHECKED], self._loop(row[:_CHECKED], *(x[:_CHECKED] for x in data)))
+        return scores
 
     def _compare(self, formed: np.ndarray, plain: np.ndarray) -> None:
         """Each row's factors against its plain gradient, a parameter array at a time."""
@@ -158,14 +165,13 @@ def linear_layers(model: torch.nn.Module, parameters: Chosen) -> dict[str, dict[
     """Linear layers and which of ``parameters`` is their weight and bias; None unless that is all of them, once."""
     layers: dict[str, dict[str, str]] = {}
     for where, module in model.named_modules():
-        own = {
-            kind: f"{where}.{kind}" if where else kind for kind, _ in module.named_parameters(recurse=False)
-        }
-        own = {kind: name for kind, name in own.items() if name in parameters}
-        if own and type(module) is not torch.nn.Linear:
+        kinds = [kind for kind, _ in module.named_parameters(recurse=False)]
+        names = {kind: f"{where}.{kind}" if where else kind for kind in kinds}
+        names = {kind: name for kind, name in names.items() if name in parameters}
+        if names and type(module) is not torch.nn.Linear:
             return None
-        if own:
-            layers[where] = own
+        if names:
+            layers[where] = names
     places = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
     once = all(places[id(p)] == 1 for name, p in model.named_parameters() if name in parameters)
     return layers if once and sum(map(len, layers.values())) == len(parameters) else None

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch.func import functional_call
 
-from gradvar.torch.arrays import Given, arrange
+from gradvar.core.checks import finite, positive
+from gradvar.torch.arrays import TorchRollouts
 
 Only = str | Callable[[str, torch.Tensor], bool] | None
 State = Mapping[str, torch.Tensor]
@@ -23,52 +24,56 @@ _LOGITS = 1 << 27  # numbers that one pass may make of them, where that is more 
 
 def logprobs(
     model: torch.nn.Module,
-    prompts: Any,
-    completions: Any,
+    rollouts: TorchRollouts,
     *,
-    prompt_mask: Any = None,
-    mask: Any = None,
-    stop: int | None = None,
-    group: int | None = None,
     temperature: float = 1.0,
     chunk: int | None = None,
 ) -> Float[torch.Tensor, "prompt rollout time"]:
     """Every completion token's log-probability (nats), [prompt, rollout, time]; zero where the mask is false.
 
-    The arguments are those of ``record``. Computed in evaluation mode, without a gradient, in at least float32, with
-    the logits divided by ``temperature``; ``chunk`` rows a pass, by default as their logits allow. The model may be
-    any module that takes token ids [row, token] and gives logits [row, token, vocab], as such or as ``.logits``.
+    It is computed in evaluation mode, without a gradient, in at least float32.
+
+    Args:
+        model: Any module that takes token ids [row, token] and gives logits [row, token, vocab], as such or as
+            ``.logits``.
+        rollouts: What ``as_rollouts`` made of prompts and completions.
+        temperature: The logits are divided by it.
+        chunk: Rows of a pass, by default as their logits allow.
     """
-    given = arrange(prompts, completions, prompt_mask, mask, stop, group)
     check_temperature(temperature)
     with evaluating(model), torch.no_grad():
-        vocab = check_model(model, given)
-        few = chunk or few_rows(given, vocab)
-        found = [x.cpu() for x in row_logprobs(model, given, temperature, few)]
-    return torch.cat(found).reshape(given.shape)
+        rows = chunk or rows_of_pass(rollouts, check_model(model, rollouts))
+        parts = [x.cpu() for x in row_logprobs(model, rollouts, temperature, rows)]
+    return torch.cat(parts).reshape(rollouts.shape)
 
 
 def row_logprobs(
-    model: torch.nn.Module, given: Given, temperature: float, chunk: int
+    model: torch.nn.Module, rollouts: TorchRollouts, temperature: float, chunk: int
 ) -> Iterator[torch.Tensor]:
-    """Log-probabilities [chunk, time] of all rows in order, masked ones zero."""
-    where, time = device_of(model), given.shape[2]
-    counted = torch.as_tensor(given.mask.reshape(-1, time))
-    ends = given.ends()
-    for start in range(0, len(given.tokens), chunk):
-        at = slice(start, start + chunk)
-        rows = cut(given, at, int(ends[at].max()))
-        tokens, lengths, written = (x.to(where) for x in rows)
-        found = of_tokens(caller(model), tokens, lengths, written, temperature)
-        found = torch.nn.functional.pad(found, (0, time - found.shape[1]))
-        yield torch.where(counted[at].to(where), found, 0.0)
+    """Yield log-probabilities [chunk, time] of all rows in order, masked ones zero.
+
+    Args:
+        model: Token ids to logits.
+        rollouts: The rows.
+        temperature: The logits are divided by it.
+        chunk: Rows at a time.
+    """
+    device, time = device_of(model), rollouts.shape[2]
+    counted = torch.as_tensor(rollouts.mask.reshape(-1, time))
+    ends = rollouts.ends()
+    for start in range(0, len(rollouts.tokens), chunk):
+        rows = slice(start, start + chunk)
+        tokens, lengths, written = (x.to(device) for x in cut(rollouts, rows, int(ends[rows].max())))
+        logp = of_tokens(caller(model), tokens, lengths, written, temperature)
+        logp = torch.nn.functional.pad(logp, (0, time - logp.shape[1]))
+        yield torch.where(counted[rows].to(device), logp, 0.0)
 
 
-def cut(given: Given, rows: Any, time: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def cut(rollouts: TorchRollouts, rows: Any, time: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Tokens, prompt lengths and ``time`` completion tokens of some rows; no token is fed that predicts nothing."""
-    lengths = given.lengths[rows]
-    tokens = given.tokens[rows][:, : int(lengths.max()) + time - 1]
-    written = given.completions.reshape(len(given.tokens), -1)[rows][:, :time]
+    lengths = rollouts.lengths[rows]
+    tokens = rollouts.tokens[rows][:, : int(lengths.max()) + time - 1]
+    written = rollouts.completions.reshape(len(rollouts.tokens), -1)[rows][:, :time]
     tokens, lengths, written = (np.ascontiguousarray(x) for x in (tokens, lengths, written))
     return torch.from_numpy(tokens), torch.from_numpy(lengths), torch.from_numpy(written)
 
@@ -80,7 +85,15 @@ def of_tokens(
     completions: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """Log-probabilities [row, time] of completions, from the logits after every token; also under ``vmap``."""
+    """Log-probabilities [row, time] of completions, from the logits after every token; also under ``vmap``.
+
+    Args:
+        call: Tokens to logits.
+        tokens: [row, token], prompts with their completions.
+        lengths: Of the prompts.
+        completions: [row, time].
+        temperature: The logits are divided by it.
+    """
     logits = call(tokens).to(tokens.device)  # a model may end on another device than it begins
     place = lengths[:, None] - 1 + torch.arange(completions.shape[1], device=tokens.device)
     after = torch.take_along_dim(logits, place[..., None], dim=1)
@@ -89,12 +102,12 @@ def of_tokens(
 
 
 def caller(model: torch.nn.Module, state: State | None = None) -> Callable[[torch.Tensor], torch.Tensor]:
-    """tokens -> logits, with parameters ``state`` in place of the module's own, and no cache of keys and values."""
-    found = inspect.signature(model.forward).parameters
+    """A function from tokens to logits, with parameters ``state`` in place of the module's, and no cache of keys."""
+    accepted = inspect.signature(model.forward).parameters
     open_ended = (
-        any(p.kind is p.VAR_KEYWORD for p in found.values()) and getattr(model, "config", None) is not None
+        any(p.kind is p.VAR_KEYWORD for p in accepted.values()) and getattr(model, "config", None) is not None
     )
-    settings = {"use_cache": False} if "use_cache" in found or open_ended else {}
+    settings = {"use_cache": False} if "use_cache" in accepted or open_ended else {}
 
     def call(tokens: torch.Tensor) -> torch.Tensor:
         output = (
@@ -129,42 +142,38 @@ def chosen(model: torch.nn.Module, only: Only) -> dict[str, torch.Tensor]:
     return picked
 
 
-def check_temperature(temperature: float) -> None:
-    """Refuses what logits cannot be divided by."""
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature: {temperature}; give a finite number above 0")
+def check_temperature(temperature: float) -> float:
+    """Return what logits can be divided by; ``ValueError`` for anything else."""
+    return positive("temperature", finite("temperature", temperature))
 
 
-def few_rows(given: Given, vocab: int) -> int:
-    """Rows of a pass whose logits are not too many."""
-    return max(1, min(_ROWS, _LOGITS // (given.tokens.shape[1] * vocab)))
+def rows_of_pass(rollouts: TorchRollouts, vocab: int) -> int:
+    """The number of rows of a pass whose logits are not too many."""
+    return max(1, min(_ROWS, _LOGITS // (rollouts.tokens.shape[1] * vocab)))
 
 
-def check_model(model: torch.nn.Module, given: Given) -> int:
-    """The size of the vocabulary; raises ``ValueError``, in one line, unless a probe finds logits of a causal model."""
-    row = int(np.argmax(given.lengths))
-    shown = (
-        given.tokens[row : row + 1, : max(2, int(given.lengths[row]) + 1)] % 2
-    )  # tokens of every vocabulary
-    tokens = torch.as_tensor(shown).repeat(2, 1).to(device_of(model))
+def check_model(model: torch.nn.Module, rollouts: TorchRollouts) -> int:
+    """The size of the vocabulary; ``ValueError``, in one line, unless a probe finds logits of a causal model."""
+    row = int(np.argmax(rollouts.lengths))
+    prompt = rollouts.tokens[row : row + 1, : max(2, int(rollouts.lengths[row]) + 1)]
+    tokens = torch.as_tensor(prompt % 2).repeat(2, 1).to(device_of(model))  # 0 and 1 are in every vocabulary
     tokens[1, -1] = 1 - tokens[1, -1]
     with torch.no_grad():
         logits = caller(model)(tokens)
     shape = getattr(logits, "shape", None)
     if shape is None or shape[:-1] != tokens.shape or not logits.is_floating_point():
-        what = type(logits).__name__ if shape is None else f"{logits.dtype} of shape {tuple(shape)}"
+        output = type(logits).__name__ if shape is None else f"{logits.dtype} of shape {tuple(shape)}"
         raise ValueError(
-            f"model: {what} for token ids {tuple(tokens.shape)}; give logits [row, token, vocab]"
+            f"model: {output} for token ids {tuple(tokens.shape)}; give logits [row, token, vocab]"
         )
-    most = max(int(given.tokens.max()), int(given.completions.max()))
-    if most >= shape[-1]:
-        raise ValueError(f"completions, prompts: token {most} is not among 0..{shape[-1] - 1}; give those")
+    largest = max(int(rollouts.tokens.max()), int(rollouts.completions.max()))
+    if largest >= shape[-1]:
+        raise ValueError(f"completions, prompts: token {largest} is not among 0..{shape[-1] - 1}; give those")
     if torch.isnan(logits).any():
         raise ValueError("model: its logits are NaN on the first prompt; give weights that are finite")
     gap = float((logits[0, :-1] - logits[1, :-1]).abs().nan_to_num(0.0).max())
-    if gap > 16 * torch.finfo(logits.dtype).eps * max(
-        1.0, float(logits.abs().nan_to_num(0.0, 0.0, 0.0).max())
-    ):
+    size = max(1.0, float(logits.abs().nan_to_num(0.0, 0.0, 0.0).max()))
+    if gap > 16 * torch.finfo(logits.dtype).eps * size:
         raise ValueError(
             f"model: earlier logits move by {gap:.1e} when the last token is exchanged; give a causal model"
         )

@@ -63,7 +63,7 @@ class Probe:
             self.policy, params, self.task, key, self.prompts, max(2 * group, 4),
             ref_params=self.reference, estimators=[self.estimator],
         )  # fmt: skip
-        found = bank.evaluate([self.estimator], [group], replicates=4 * self.prompts, over="prompts")
+        found = bank.evaluate([self.estimator], [group], replicates=4 * self.prompts, independent="prompts")
         moments = next(iter(found.values()))
         # one prompt's gradient was measured; a step takes the mean over its prompts, which are independent
         noise = moments.trace_cov / self.plan.prompts

@@ -26,7 +26,13 @@ import gradvar as gv  # noqa: E402
 from gradvar.policies import Tabular, Transformer  # noqa: E402
 from gradvar.tasks import Lookup, Sorting  # noqa: E402
 
+MAPS = {"identity": gv.Whole(), "rademacher": gv.Sketch("rademacher", 32), "tokens": gv.PerToken(32)}
 RLOO, GRPO, PPO = (gv.catalogue.get(name) for name in ("rloo", "grpo", "ppo"))
+
+
+def at_most(chunk, devices):
+    """More chunks than devices, of uneven number."""
+    return gv.RecordSettings(chunk=chunk, devices=devices)
 
 
 def tabular():
@@ -44,8 +50,8 @@ def finite(devices, maps):
     policy, params, task, old = tabular()
     for kept in maps:
         yield kept, gv.measure.record(
-            policy, params, task, jax.random.key(1), 10, 8, old_params=old, estimators=[GRPO, PPO], map=kept, width=32,
-            chunk=5, devices=devices,
+            policy, params, task, jax.random.key(1), 10, 8, old_params=old, estimators=[GRPO, PPO], scores=MAPS[kept],
+            settings=at_most(5, devices),
         )  # fmt: skip
     yield "direct", gv.measure.direct(
         [RLOO, GRPO], policy, params, task, 4, key=jax.random.key(3), old_params=old, replicates=54, prompts=3,
@@ -58,7 +64,16 @@ def in_shards(folder):
     policy, params, task, _ = tabular()
     yield (
         "shards",
-        gv.measure.record_long(folder, policy, params, task, jax.random.key(1), 10, 8, shard=3, chunk=5),
+        gv.measure.record(
+            policy,
+            params,
+            task,
+            jax.random.key(1),
+            10,
+            8,
+            folder=folder,
+            settings=gv.RecordSettings(shard=3, chunk=5),
+        ),
     )
 
 
@@ -70,7 +85,14 @@ def transformer(devices):
     yield (
         "gram",
         gv.measure.record(
-            policy, params, task, jax.random.key(1), 10, 8, map="gram", chunk=8, devices=devices
+            policy,
+            params,
+            task,
+            jax.random.key(1),
+            10,
+            8,
+            scores=gv.Gram(),
+            settings=at_most(8, devices),
         ),
     )
     yield (
@@ -96,7 +118,15 @@ def bandit(devices):
     params = policy.init(jax.random.key(0))
     yield (
         "identity",
-        gv.measure.record(policy, params, task, jax.random.key(1), 10, 4, chunk=5, devices=devices),
+        gv.measure.record(
+            policy,
+            params,
+            task,
+            jax.random.key(1),
+            10,
+            4,
+            settings=at_most(5, devices),
+        ),
     )
     yield (
         "direct",
@@ -129,9 +159,9 @@ def arrays(made):
                 figures = np.array([m.trace_cov, m.between, m.signal, *m.se.values()])
                 found |= {f"{name}/{m.estimator}/{n}": x for n, x in (("mean", m.mean), ("figures", figures))}
             continue
-        found |= {f"{name}/pool/{n}": x for n, x in thing.pool.arrays().items()}
-        found |= {f"{name}/{n}": x for n, x in vars(thing.scores).items() if x is not None}
-        found[f"{name}/basis"] = thing.rows.basis
+        found |= {f"{name}/pool/{n}": x for n, x in thing.rollouts.arrays().items()}
+        found |= {f"{name}/{n}": x for n, x in thing.recording.scores.arrays().items()}
+        found[f"{name}/basis"] = thing.recording.rows.basis
     return found
 
 
@@ -144,7 +174,7 @@ else:
         made = [*SCENES[scene](count)]
         if scene == "finite" and count == 1:
             policy, params, task, _ = tabular()
-            whole = gv.measure.record(policy, params, task, jax.random.key(1), 10, 8, chunk=5, devices=1)
+            whole = gv.measure.record(policy, params, task, jax.random.key(1), 10, 8, settings=at_most(5, 1))
             made.append(("shards", whole))
         np.savez(out / f"{count}.npz", **arrays(made))
 print("devices", jax.device_count(), "of which here", jax.local_device_count(), flush=True)

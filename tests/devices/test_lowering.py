@@ -22,7 +22,7 @@ import gradvar as gv
 from gradvar.core.devices import DeviceMesh
 from gradvar.gradients import ghost_norms as ghost
 from gradvar.gradients.ghost_norms import trace_policy
-from gradvar.gradients.per_rollout import Sketch
+from gradvar.gradients.sketch import Sketch
 
 PLATFORMS = ("cuda", "tpu")
 MEASURE = Path(gv.__file__).parent / "measure"
@@ -107,10 +107,12 @@ def test_every_jitted_function_of_the_engines_lowers(single):
     logits = finite.init(jax.random.key(0))
     with exporting() as heard:
         gv.measure.record(
-            policy, params, task, jax.random.key(1), 4, 4, estimators=[remax], map="hashed", width=16
+            policy, params, task, jax.random.key(1), 4, 4, estimators=[remax], scores=gv.Sketch("hashed", 16)
         )
-        gv.measure.record(policy, params, task, jax.random.key(1), 4, 4, map="tokens", width=4)
-        bank = gv.measure.record(finite, logits, table, jax.random.key(1), 16, 8, map="gaussian", width=16)
+        gv.measure.record(policy, params, task, jax.random.key(1), 4, 4, scores=gv.PerToken(4))
+        bank = gv.measure.record(
+            finite, logits, table, jax.random.key(1), 16, 8, scores=gv.Sketch("gaussian", 16)
+        )
         bank.evaluate([reinforce], [2])
         gv.measure.direct(grpo, policy, params, task, 4, key=jax.random.key(2), replicates=16)
         gv.measure.exact(grpo, finite, logits, table, group_size=2)
@@ -120,7 +122,7 @@ def test_every_jitted_function_of_the_engines_lowers(single):
         # several devices share the work in a program of its own
         DeviceMesh(jax.devices()).over(lambda rows: rows + 1, (), (jnp.arange(4.0),))
         # what the programs above hold inside, on its own
-        Sketch("rademacher", 16, 0)(jnp.ones((2, 40)))
+        Sketch("rademacher", 16).image(jnp.ones((2, 40)), jax.random.key(0))
         rows = (prompts, policy.sample(params, jax.random.key(2), prompts, 1)[:, 0])
         tapped = trace_policy(policy, params, prompts, rows[1].shape[1])
         weights = jnp.ones(rows[1].shape, jnp.float32)

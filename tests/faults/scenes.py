@@ -16,18 +16,19 @@ def params():
 
 def record(folder, *, task=TASK, policy=POLICY, **settings):
     """Seven prompts in four shards, the last of one prompt."""
-    settings = {"shard": 2, "map": "identity"} | settings
-    return gv.measure.record_long(folder, policy, params(), task, jax.random.key(1), 7, 4, **settings)
+    more = {name: settings.pop(name) for name in ("shard", "chunk", "cuts", "monitor") if name in settings}
+    settings = {"scores": gv.Whole(), "settings": gv.RecordSettings(**{"shard": 2} | more)} | settings
+    return gv.measure.record(policy, params(), task, jax.random.key(1), 7, 4, folder=folder, **settings)
 
 
 def unsharded(**settings):
-    return gv.measure.record(POLICY, params(), TASK, jax.random.key(1), 7, 4, map="identity", **settings)
+    return gv.measure.record(POLICY, params(), TASK, jax.random.key(1), 7, 4, scores=gv.Whole(), **settings)
 
 
 def arrays(bank):
     """Everything that figures are made of, by name."""
-    found = {n: x for n, x in vars(bank.scores).items() if x is not None}
-    return bank.pool.arrays() | found | {"basis": bank.rows.basis}
+    found = bank.recording.scores.arrays()
+    return bank.rollouts.arrays() | found | {"basis": bank.recording.rows.basis}
 
 
 def same(one, two):

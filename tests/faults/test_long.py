@@ -1,8 +1,6 @@
 """Long recordings under faults: nothing is lost that was finished, and nothing wrong is reported."""
 
 import ctypes
-import dataclasses
-import inspect
 import os
 import resource
 import subprocess
@@ -15,8 +13,8 @@ import pytest
 
 import gradvar as gv
 from gradvar.files.atomic import Lock
-from gradvar.measure.bank.record import Settings
-from gradvar.measure.bank.shards import layout
+from gradvar.measure.bank.disk import layout_of
+from gradvar.measure.bank.recorder import Recorder
 from tests.faults.scenes import POLICY, SHARDS, TASK, params, record, same, unsharded
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,45 +33,39 @@ def shards(folder):
 def test_shards_together_are_the_bank_that_was_not_cut(whole):
     folder, bank = whole
     assert same(bank, unsharded())
-    assert not same(bank, unsharded(devices=1, old_params=1.1 * params()))  # the planted violator
+    assert not same(bank, unsharded(old_params=1.1 * params()))  # the planted violator
     assert bank.info["shards"] == {"there": SHARDS, "of": SHARDS}
     assert same(gv.ScoreBank.open(folder), bank)
     part = gv.ScoreBank.open(folder, prompts=slice(1, 5))
-    assert np.array_equal(part.pool.completions, bank.pool.completions[1:5])
-    assert np.array_equal(part.scores.vectors, bank.scores.vectors[1:5])
+    assert np.array_equal(part.rollouts.completions, bank.rollouts.completions[1:5])
+    assert np.array_equal(part.recording.scores.vectors, bank.recording.scores.vectors[1:5])
 
 
-def test_the_settings_are_those_of_record_with_its_defaults():
-    taken = inspect.signature(gv.measure.record, eval_str=True).parameters.values()
-    by_name = {x.name: (x.annotation, x.default) for x in taken if x.kind is inspect.Parameter.KEYWORD_ONLY}
-    types = inspect.get_annotations(Settings, eval_str=True)
-    assert by_name == {f.name: (types[f.name], f.default) for f in dataclasses.fields(Settings)}
+class Heard:
+    """A monitor that keeps what it hears."""
 
+    def __init__(self, heard):
+        self.heard = heard
 
-def test_an_unknown_setting_is_refused_by_name(tmp_path):
-    with pytest.raises(TypeError, match=r"widht: no setting of record_long; give .* width"):
-        record(tmp_path / "run", widht=3)
-    assert not (tmp_path / "run").exists()
+    def stage(self, name, total):
+        self.heard.append((name, total))
+
+    def advance(self, steps=1, note=""):
+        self.heard.append(steps)
 
 
 def test_what_is_finished_is_not_done_again(whole):
     folder, bank = whole
     times = {p: p.stat().st_mtime_ns for p in folder.rglob("*.*")}
     heard = []
-    assert same(record(folder, on_shard=lambda *x: heard.append(x)), bank)
+    assert same(record(folder, monitor=Heard(heard)), bank)
     assert not heard
     assert times == {p: p.stat().st_mtime_ns for p in folder.rglob("*.*")}
 
 
 def test_an_interrupt_leaves_a_smaller_bank(whole, tmp_path):
     heard = []
-
-    def interrupt(done, total):
-        heard.append((done, total))
-
-    from gradvar.measure.bank.record import Job
-
-    made, calls = Job.make, []
+    made, calls = Recorder.record, []
 
     def make(self, *args):
         calls.append(args)
@@ -82,15 +74,15 @@ def test_an_interrupt_leaves_a_smaller_bank(whole, tmp_path):
         return made(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Job, "make", make)
+        patch.setattr(Recorder, "record", make)
         with pytest.raises(
             KeyboardInterrupt, match=r"2 of 4 shards are kept in .* which ScoreBank\.open opens"
         ):
-            record(tmp_path, on_shard=interrupt)
-    assert heard == [(1, 4), (2, 4)]
+            record(tmp_path, monitor=Heard(heard))
+    assert heard == [("shards of prompts", 4), 0, 1, 1]
     with pytest.warns(UserWarning, match="holds 2 of 4 shards"):
         part = gv.ScoreBank.open(tmp_path)
-    assert np.array_equal(part.pool.completions, whole[1].pool.completions[:4])
+    assert np.array_equal(part.rollouts.completions, whole[1].rollouts.completions[:4])
     assert same(record(tmp_path), whole[1])
 
 
@@ -105,7 +97,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
         ({"shard": 3}, "shard: 2 there, 3 asked for"),
         ({"cuts": (0.8,)}, "cuts"),
         ({"task": gv.tasks.Bandit([[1.0, 0.5]] * 3)}, "task"),
-        ({"map": "hashed"}, "map: identity there, hashed asked for"),
+        ({"scores": gv.Sketch("hashed")}, "scores.kind: None there, hashed asked for"),
     ],
 )
 def test_a_folder_is_for_one_recording(whole, change, message):
@@ -121,7 +113,7 @@ def flip(path):
 
 DAMAGES = {
     "flipped": lambda shard: flip(shard / "scores.safetensors"),
-    "truncated": lambda shard: os.truncate(shard / "pool.safetensors", 50),
+    "truncated": lambda shard: os.truncate(shard / "rollouts.safetensors", 50),
     "empty": lambda shard: (shard / "manifest.json").write_bytes(b""),
     "gone": lambda shard: (shard / "rows.safetensors").unlink(),
 }
@@ -141,7 +133,7 @@ def test_only_a_damaged_shard_is_recorded_again(whole, tmp_path, damage):
 
 def test_a_shard_in_the_place_of_another_is_not_counted_twice(whole, tmp_path):
     record(tmp_path)
-    lies = layout(tmp_path)
+    lies = layout_of(tmp_path)
     lies.remove(2)
     subprocess.run(["cp", "-r", str(lies.path(1)), str(lies.path(2))], check=True)
     with pytest.raises(ValueError, match="shard-00002 holds a shard of another place or run"):
@@ -189,7 +181,7 @@ def test_a_full_disk_loses_only_the_shard_it_stopped(whole, small_disk):
     assert not list(at.glob("*.part"))
     with pytest.warns(UserWarning, match="of 4 shards"):
         assert np.array_equal(
-            gv.ScoreBank.open(at).pool.completions, whole[1].pool.completions[: 2 * len(kept)]
+            gv.ScoreBank.open(at).rollouts.completions, whole[1].rollouts.completions[: 2 * len(kept)]
         )
 
 
@@ -214,7 +206,7 @@ def test_a_model_that_gives_no_number_is_refused(tmp_path):
     message = r"logp: nan for prompt (\d), rollout 0; the model gives no finite number there"
     with pytest.raises(ValueError, match=message + r".* of 4 shards are kept") as caught:
         record(tmp_path, policy=broken)
-    first = int(np.argmax(unsharded().pool.prompts == 2))
+    first = int(np.argmax(unsharded().rollouts.prompts == 2))
     assert f"prompt {first}," in str(caught.value)
     assert len(shards(tmp_path)) == first // 2  # what came before it is kept
     with pytest.raises(ValueError, match=message):
@@ -240,7 +232,7 @@ def test_a_score_that_is_no_number_is_refused():
             return super().logprobs(params, prompts, completions) + zero
 
     with pytest.raises(ValueError, match=r"params: the score of row 0 of .* is not finite"):
-        gv.measure.record(Cusp(2, num_prompts=3), params(), TASK, jax.random.key(1), 7, 4, map="identity")
+        gv.measure.record(Cusp(2, num_prompts=3), params(), TASK, jax.random.key(1), 7, 4, scores=gv.Whole())
 
 
 @pytest.mark.slow

@@ -14,9 +14,11 @@ from safetensors.numpy import load_file, save_file
 
 import gradvar as gv
 from gradvar.files.atomic import file_digest, read_json
+from gradvar.measure.bank.shard_files import write_manifest
 from tests.faults.scenes import same, unsharded
 
-FILES = ("manifest.json", "pool.safetensors", "rows.safetensors", "scores.safetensors")
+SHARD = "shard-00000"
+FILES = ("manifest.json", "rollouts.safetensors", "rows.safetensors", "scores.safetensors")
 MANY = settings(max_examples=100, deadline=None, database=None, derandomize=True,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])  # fmt: skip
 
@@ -39,12 +41,10 @@ def copied(saved, room):
 
 def sign(folder):
     """As somebody would who can compute checksums."""
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    names = ("pool", "rows", "scores")
-    manifest["sha256"] = {n: file_digest(folder / f"{n}.safetensors") for n in names}
-    del manifest["sha256_of_this"]
-    path.write_text(json.dumps(manifest))
+    manifest = json.loads((folder / SHARD / "manifest.json").read_text())
+    names = ("rollouts", "rows", "scores")
+    manifest["sha256"] = {n: file_digest(folder / SHARD / f"{n}.safetensors") for n in names}
+    write_manifest(folder / SHARD, manifest)
 
 
 def opens_or_says_why(folder, bank):
@@ -55,7 +55,7 @@ def opens_or_says_why(folder, bank):
     except ValueError as error:
         said = str(error)
     if said is None:
-        assert found.pool.shape == bank.pool.shape
+        assert found.rollouts.shape == bank.rollouts.shape
         return True
     assert said.startswith("folder: ")
     assert "\n" not in said
@@ -63,18 +63,13 @@ def opens_or_says_why(folder, bank):
     return False
 
 
-def unsigned(folder):
-    manifest = json.loads((folder / "manifest.json").read_text())
-    return {n: manifest.get(n) for n in ("format", "drawn", "tolerance", "info", "shape", "sha256")}
-
-
 @MANY
 @given(name=st.sampled_from(FILES), at=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed(saved, room, name, at, bit):
     folder = copied(saved, room)
-    content = bytearray((folder / name).read_bytes())
+    content = bytearray((folder / SHARD / name).read_bytes())
     content[at % len(content)] ^= 1 << bit
-    (folder / name).write_bytes(bytes(content))
+    (folder / SHARD / name).write_bytes(bytes(content))
     opened = opens_or_says_why(folder, saved[0])
     assert (
         not opened or name == "manifest.json"
@@ -85,7 +80,7 @@ def test_a_flipped_bit_is_noticed(saved, room, name, at, bit):
 @given(name=st.sampled_from(FILES[1:]), at=st.integers(0, 300), content=st.binary(min_size=1, max_size=8))
 def test_a_signed_header_of_any_bytes_is_no_crash(saved, room, name, at, content):
     folder = copied(saved, room)
-    path = folder / name
+    path = folder / SHARD / name
     data = bytearray(path.read_bytes())
     data[at : at + len(content)] = content
     path.write_bytes(bytes(data))
@@ -96,7 +91,7 @@ def test_a_signed_header_of_any_bytes_is_no_crash(saved, room, name, at, content
 @pytest.mark.parametrize("length", [0, 7, 8, 1 << 20, (1 << 64) - 1])
 def test_a_header_of_any_length_is_no_crash(saved, room, length):
     folder = copied(saved, room)
-    (folder / "rows.safetensors").write_bytes(struct.pack("<Q", length) + b'{"basis":{}}')
+    (folder / SHARD / "rows.safetensors").write_bytes(struct.pack("<Q", length) + b'{"basis":{}}')
     sign(folder)
     assert not opens_or_says_why(folder, saved[0])
 
@@ -114,8 +109,11 @@ KEYS = ("format", "drawn", "tolerance", "info", "shape", "sha256")
 def test_a_manifest_of_any_values_is_no_crash(saved, room, key, value, whole):
     folder = copied(saved, room)
     sign(folder)
-    path = folder / "manifest.json"
-    path.write_text(json.dumps(value if whole else json.loads(path.read_text()) | {key: value}))
+    path = folder / SHARD / "manifest.json"
+    if whole and not isinstance(value, dict):
+        path.write_text(json.dumps(value))
+    else:
+        write_manifest(path.parent, value if whole else json.loads(path.read_text()) | {key: value})
     opens_or_says_why(folder, saved[0])
 
 
@@ -129,25 +127,25 @@ NESTED = ['{"format": 1, "info": ' + "[" * n + "]" * n + "}" for n in (300, 600,
 )
 def test_a_manifest_of_any_text_is_no_crash(saved, room, text):
     folder = copied(saved, room)
-    (folder / "manifest.json").write_text(text)
+    (folder / SHARD / "manifest.json").write_text(text)
     assert not opens_or_says_why(folder, saved[0])
 
 
 def test_a_manifest_does_not_fill_the_memory(saved, room):
     folder = copied(saved, room)
-    with (folder / "manifest.json").open("wb") as file:
+    with (folder / SHARD / "manifest.json").open("wb") as file:
         file.truncate(1 << 40)  # a terabyte of nothing, on no disk
     assert not opens_or_says_why(folder, saved[0])
     with pytest.raises(ValueError, match="bytes"):
-        read_json(folder / "manifest.json", "folder", "")
+        read_json(folder / SHARD / "manifest.json", "folder", "")
 
 
 ARRAYS = {
-    "an array too many": ("pool", lambda x: x | {"extra": x["rewards"]}),
-    "an array missing": ("pool", lambda x: {n: v for n, v in x.items() if n != "logp"}),
-    "no prompts": ("pool", lambda x: {n: v for n, v in x.items() if n != "prompts"}),
-    "another number of rollouts": ("pool", lambda x: x | {"rewards": x["rewards"][:, :3].copy()}),
-    "another kind": ("pool", lambda x: x | {"mask": x["mask"].astype(np.int8)}),
+    "an array too many": ("rollouts", lambda x: x | {"extra": x["rewards"]}),
+    "an array missing": ("rollouts", lambda x: {n: v for n, v in x.items() if n != "logp"}),
+    "no prompts": ("rollouts", lambda x: {n: v for n, v in x.items() if n != "prompts"}),
+    "another number of rollouts": ("rollouts", lambda x: x | {"rewards": x["rewards"][:, :3].copy()}),
+    "another kind": ("rollouts", lambda x: x | {"mask": x["mask"].astype(np.int8)}),
     "fewer axes": ("rows", lambda x: {"basis": x["basis"][0].copy()}),
     "fewer rows": ("scores", lambda x: x | {"vectors": x["vectors"][:, :2].copy()}),
     "no scores": ("scores", lambda x: {"truth": x["truth"]}),
@@ -158,7 +156,7 @@ ARRAYS = {
 @pytest.mark.parametrize("what", ARRAYS)
 def test_arrays_that_do_not_belong_together_are_refused(saved, room, what):
     folder, (name, change) = copied(saved, room), ARRAYS[what]
-    path = folder / f"{name}.safetensors"
+    path = folder / SHARD / f"{name}.safetensors"
     save_file(change(load_file(path)), path)
     sign(folder)
     assert not opens_or_says_why(folder, saved[0])
@@ -170,6 +168,19 @@ def test_the_fuzz_opens_what_is_whole(saved, room):
     sign(folder)
     assert opens_or_says_why(folder, saved[0])
     assert same(gv.ScoreBank.open(folder), saved[0])
+
+
+@MANY
+@given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_a_flipped_bit_of_the_run_is_noticed(saved, room, at, bit):
+    folder = copied(saved, room)
+    content = bytearray((folder / "run.json").read_bytes())
+    content[at % len(content)] ^= 1 << bit
+    (folder / "run.json").write_bytes(bytes(content))
+    with warnings.catch_warnings(action="ignore"):  # shards may seem to be missing
+        opened = opens_or_says_why(folder, saved[0])
+    if opened:  # its text may differ, its values may not
+        assert json.loads(bytes(content)) == json.loads((saved[1] / "run.json").read_text())
 
 
 @MANY

@@ -49,14 +49,14 @@ def test_python_gives_what_a_table_gives(tmp_path):
         warnings.simplefilter("error")
         found = record(tmp_path, task=gv.measure.Verifier(Judge(), time_limit=10.0))
     known = unsharded()
-    for name, array in known.pool.arrays().items():
-        assert np.array_equal(found.pool.arrays()[name], array)
-    assert np.array_equal(found.scores.vectors, known.scores.vectors)
+    for name, array in known.rollouts.arrays().items():
+        assert np.array_equal(found.rollouts.arrays()[name], array)
+    assert np.array_equal(found.recording.scores.vectors, known.recording.scores.vectors)
 
 
 @pytest.mark.parametrize("said", FAULTS)
 def test_a_failure_is_named_and_what_was_finished_is_kept(tmp_path, said):
-    pool = unsharded().pool
+    pool = unsharded().rollouts
     bad = (pool.prompts[:, None] == 2) & (pool.completions[..., 0] == 1)
     shard, rollout = np.argwhere(bad)[0][0] // 2, np.argwhere(bad)[0][1]
     task = gv.measure.Verifier(Judge(FAULTS[said]), time_limit=0.1)
@@ -69,7 +69,7 @@ def test_a_failure_is_named_and_what_was_finished_is_kept(tmp_path, said):
 @pytest.mark.parametrize("said", FAULTS)
 def test_what_fails_can_count_as_something_and_is_counted(said):
     task = gv.measure.Verifier(Judge(FAULTS[said]), time_limit=0.1, otherwise=-1.0)
-    plain = unsharded().pool
+    plain = unsharded().rollouts
     bad = (plain.prompts[:, None] == 2) & (plain.completions[..., 0] == 1)
     if said.startswith("took"):
         task = gv.measure.Verifier(Judge(FAULTS[said]), time_limit=0.02, otherwise=-1.0)
@@ -77,7 +77,7 @@ def test_what_fails_can_count_as_something_and_is_counted(said):
         UserWarning, match=f"{bad.sum()} of 28 completions count as -1.0, .* first time it {said}"
     ):
         bank = gv.measure.record(POLICY, params(), task, jax.random.key(1), 7, 4)
-    assert np.array_equal(bank.pool.rewards, np.where(bad, -1.0, plain.rewards))
+    assert np.array_equal(bank.rollouts.rewards, np.where(bad, -1.0, plain.rewards))
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gradvar.gradients import score_trace as trace
-from gradvar.gradients.per_rollout import Sketch, row_images
+from gradvar.gradients.per_rollout import ScoreRows, project_scores
+from gradvar.gradients.sketch import Whole
 from gradvar.measure import score_trace
 from gradvar.policies import Transformer, TransformerConfig
 from tests.compilations import compilations
@@ -38,9 +39,9 @@ def whole(scene):
 
 def formed(policy, params, prompts, completions, weights):
     """Whole scores."""
-    identity = Sketch("identity", 0, 0)
+    rows = ScoreRows(prompts, completions, weights)
     return np.concatenate(
-        list(row_images(policy, params, prompts, completions, weights, identity, len(weights)))
+        list(project_scores(policy, params, rows, Whole(), jax.random.key(0), len(weights)))
     )
 
 

@@ -153,8 +153,8 @@ def test_the_house_transformer_as_a_model_of_ones_own():
     np.testing.assert_allclose(own.logprobs(params, prompts, completions), logp, atol=1e-12)
     np.testing.assert_array_equal(own.greedy(params, prompts), house.greedy(params, prompts))
     ours, theirs = (record(p, params, task, jax.random.key(3), prompts=8, rollouts=4) for p in (own, house))
-    np.testing.assert_array_equal(ours.pool.completions, theirs.pool.completions)
-    np.testing.assert_allclose(ours.scores.vectors, theirs.scores.vectors, atol=1e-12)
+    np.testing.assert_array_equal(ours.rollouts.completions, theirs.rollouts.completions)
+    np.testing.assert_allclose(ours.recording.scores.vectors, theirs.recording.scores.vectors, atol=1e-12)
     traces = [score_trace(p, params, prompts, completions[:, 0]) for p in (own, house)]
     np.testing.assert_allclose(traces[0].trace_cov, traces[1].trace_cov, rtol=1e-10)
     tilted = {**params, "norm": 1.001 * params["norm"]}  # the planted violator

@@ -98,7 +98,7 @@ def test_banks_of_parts_add_up():
     policy, part = last_layers(POLICY, PARAMS, 1)
     small = record(policy, part, TASK, key, 3, 8, estimators=[rloo])
     whole = record(POLICY, PARAMS, TASK, key, 3, 8, estimators=[rloo])
-    np.testing.assert_array_equal(small.pool.completions, whole.pool.completions)
+    np.testing.assert_array_equal(small.rollouts.completions, whole.rollouts.completions)
     assert "last 1 of 2 layers" in small.info["policy"]
     assert small.info["params"] == sum(x.size for x in jax.tree.leaves(part))
     here = jax.tree.map(jnp.zeros_like, PARAMS)

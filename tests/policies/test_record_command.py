@@ -38,14 +38,14 @@ def test_from_a_folder_to_advice(place, capsys):
     assert "Best of the group sizes asked for" in said.out
     assert json.loads((place / "a.json").read_text())["curve"]
     bank = ScoreBank.open("bank")
-    words = np.asarray(bank.pool.completions)  # the rewards once more, from the tokens
-    for q, n in np.ndindex(*bank.pool.rewards.shape):
+    words = np.asarray(bank.rollouts.completions)  # the rewards once more, from the tokens
+    for q, n in np.ndindex(*bank.rollouts.rewards.shape):
         text = ""
         for token in words[q, n]:
             if token == 2:
                 break
             text += ["<unk>", "", "", "", "", "two", "and", "is", "four", "."][token]
-        assert bank.pool.rewards[q, n] == len(text) % 2
+        assert bank.rollouts.rewards[q, n] == len(text) % 2
     assert run([*COMMON, "--scores", "lora:1", "--out", "small", "--extract", "(two|and)"]) == 0
     assert "adapters of rank 1 on query, value" in capsys.readouterr().err
     small = ScoreBank.open("small")
@@ -58,7 +58,7 @@ def test_from_a_folder_to_advice(place, capsys):
         run([*COMMON, "--reward", "r.py:long", "--out", "bank"]) == 0
     )  # all is there: nothing is sampled again
     assert small.info["params"] < bank.info["params"] / 4
-    np.testing.assert_array_equal(small.pool.completions, bank.pool.completions)
+    np.testing.assert_array_equal(small.rollouts.completions, bank.rollouts.completions)
 
 
 @pytest.mark.parametrize(("more", "message"), [

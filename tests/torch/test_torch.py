@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 
 import gradvar.torch  # noqa: E402
 from gradvar import catalogue  # noqa: E402
-from gradvar.gradients.per_rollout import Sketch, score  # noqa: E402
+from gradvar.gradients.per_rollout import rollout_score  # noqa: E402
+from gradvar.gradients.sketch import Gram, PerToken, Sketch  # noqa: E402
 from gradvar.measure.advise.group_size import advise  # noqa: E402
 from gradvar.measure.bank.bank import ScoreBank  # noqa: E402
 from gradvar.measure.bank.record import record  # noqa: E402
@@ -20,6 +21,29 @@ from . import models  # noqa: E402
 
 STOP = 6
 PROMPT_MASK = np.array([[0, 1, 1], [1, 1, 1], [0, 0, 1]], bool)
+
+
+LAYOUT = ("prompt_mask", "mask", "stop", "group")
+FIELDS = ("logp_old", "logp_ref", "values", "greedy_rewards", "baseline")
+SETTINGS = ("temperature", "chunk", "way", "memory", "seed")
+
+
+def split(given, names):
+    """Take some of the arguments out."""
+    return {name: given.pop(name) for name in names if name in given}
+
+
+def record_torch(model, prompts, completions, rewards, **given):
+    """Record from all arguments in one list."""
+    rollouts = gradvar.torch.as_rollouts(prompts, completions, **split(given, LAYOUT))
+    fields, settings = split(given, FIELDS), gradvar.torch.TorchSettings(**split(given, SETTINGS))
+    return gradvar.torch.record(model, rollouts, rewards, fields, settings=settings, **given)
+
+
+def logprobs_torch(model, prompts, completions, **given):
+    """Log-probabilities from all arguments in one list."""
+    rollouts = gradvar.torch.as_rollouts(prompts, completions, **split(given, LAYOUT))
+    return gradvar.torch.logprobs(model, rollouts, **given)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -56,7 +80,7 @@ def clipping():
 
 @pytest.fixture(scope="module")
 def bank(model, rollouts, clipping):
-    return gradvar.torch.record(model, **rollouts, estimators=[clipping])
+    return record_torch(model, **rollouts, estimators=[clipping])
 
 
 def house(layers=1):
@@ -88,15 +112,15 @@ def test_rows_are_those_of_the_house_transformer(model, bank, rollouts):
     policy = house()
     given = jnp.where(rollouts["prompt_mask"], rollouts["prompts"], -1)
     completions = jnp.asarray(rollouts["completions"])
-    np.testing.assert_array_equal(bank.pool.prompts, given)
-    assert bank.rows.basis.shape[2] > 1  # clips cut some rollouts in two
+    np.testing.assert_array_equal(bank.rollouts.prompts, given)
+    assert bank.recording.rows.basis.shape[2] > 1  # clips cut some rollouts in two
     logp = np.asarray(policy.logprobs(params, given, completions))
-    np.testing.assert_allclose(bank.pool.logp, np.where(rollouts["mask"], logp, 0), rtol=0, atol=1e-12)
-    q, m = np.nonzero(bank.rows.real)
-    n, b = bank.rows.rollout[q, m], bank.rows.slot[q, m]
-    one = jax.jit(jax.vmap(lambda *row: score(policy, params, *row)))
-    expected = np.asarray(one(given[q], completions[q, n], jnp.asarray(bank.rows.basis[q, n, b])))
-    found = as_ours(model, bank.scores.vectors[q, m])
+    np.testing.assert_allclose(bank.rollouts.logp, np.where(rollouts["mask"], logp, 0), rtol=0, atol=1e-12)
+    q, m = np.nonzero(bank.recording.rows.is_used)
+    n, b = bank.recording.rows.rollout[q, m], bank.recording.rows.basis_index[q, m]
+    one = jax.jit(jax.vmap(lambda *row: rollout_score(policy, params, *row)))
+    expected = np.asarray(one(given[q], completions[q, n], jnp.asarray(bank.recording.rows.basis[q, n, b])))
+    found = as_ours(model, bank.recording.scores.vectors[q, m])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
     assert np.abs(found - np.roll(expected, 1, axis=0)).max() > 0.1  # the planted violator: another row's
 
@@ -127,17 +151,17 @@ def test_the_bank_is_the_jax_bank(model, clipping):
         ref_params=old,
         estimators=estimators,
     )
-    pool = theirs.pool
+    pool = theirs.rollouts
     given = {
         "mask": pool.mask,
         "logp_old": pool.logp_old,
         "logp_ref": pool.logp_ref,
         "estimators": estimators,
     }
-    ours = gradvar.torch.record(model, pool.prompts, pool.completions, pool.rewards, **given)
-    assert ours.rows.count == theirs.rows.count > 24 * 8
+    ours = record_torch(model, pool.prompts, pool.completions, pool.rewards, **given)
+    assert ours.recording.rows.count == theirs.recording.rows.count > 24 * 8
     found, expected = (x.evaluate(estimators, (2, 4), seed=3) for x in (ours, theirs))
-    tilted = gradvar.torch.record(
+    tilted = record_torch(
         model, pool.prompts, pool.completions, pool.rewards, **given, temperature=1.01
     ).evaluate(estimators[:2], (2,), seed=3)  # the planted violator
     for setting in expected.moments:
@@ -159,20 +183,22 @@ def test_the_bank_is_the_jax_bank(model, clipping):
 def test_rows_are_directional_derivatives(make, only, way, rollouts, clipping):
     """Central differences of each row's weighted log-probability along random directions; errors of order 1e-9."""
     model = make()
-    bank = gradvar.torch.record(model, **rollouts, estimators=[clipping], only=only, way=way, temperature=0.8)
+    bank = record_torch(model, **rollouts, estimators=[clipping], only=only, way=way, temperature=0.8)
     names, rng, step = bank.info["parameters"], np.random.default_rng(0), 1e-5
     assert bank.info["way"].startswith(f"torch {way} on {len(names)} of")
     assert (only is None) == ("only=" not in repr(bank))
     parameters = dict(model.named_parameters())
     given = {k: v for k, v in rollouts.items() if k not in ("rewards", "logp_old")} | {"temperature": 0.8}
-    q, m = np.nonzero(bank.rows.real)
-    basis = bank.rows.basis[q, bank.rows.rollout[q, m], bank.rows.slot[q, m]]
+    q, m = np.nonzero(bank.recording.rows.is_used)
+    basis = bank.recording.rows.basis[
+        q, bank.recording.rows.rollout[q, m], bank.recording.rows.basis_index[q, m]
+    ]
 
     def moved(direction, size):
         with torch.no_grad():
             for name in names:
                 parameters[name].add_(size * torch.as_tensor(direction[name]))
-        found = gradvar.torch.logprobs(model, **given).numpy()[q, bank.rows.rollout[q, m]]
+        found = logprobs_torch(model, **given).numpy()[q, bank.recording.rows.rollout[q, m]]
         with torch.no_grad():
             for name in names:
                 parameters[name].sub_(size * torch.as_tensor(direction[name]))
@@ -181,7 +207,9 @@ def test_rows_are_directional_derivatives(make, only, way, rollouts, clipping):
     for _ in range(3):
         direction = {name: rng.normal(size=parameters[name].shape) for name in names}
         slope = (moved(direction, step) - moved(direction, -step)) / (2 * step)
-        along = bank.scores.vectors[q, m] @ np.concatenate([direction[name].ravel() for name in names])
+        along = bank.recording.scores.vectors[q, m] @ np.concatenate(
+            [direction[name].ravel() for name in names]
+        )
         np.testing.assert_allclose(along, slope, rtol=1e-6, atol=1e-7)
         direction[names[0]] = 1.01 * direction[names[0]]  # the planted violator
         assert np.abs(along - (moved(direction, step) - moved(direction, -step)) / (2 * step)).max() > 1e-4
@@ -189,18 +217,20 @@ def test_rows_are_directional_derivatives(make, only, way, rollouts, clipping):
 
 def test_ways_are_equal_and_auto_says_which(rollouts, monkeypatch):
     model = models.adapted()
-    banks = {
-        w: gradvar.torch.record(model, **rollouts, only="lora_", way=w) for w in ("loop", "vmap", "factors")
-    }
+    banks = {w: record_torch(model, **rollouts, only="lora_", way=w) for w in ("loop", "vmap", "factors")}
     for bank in banks.values():
-        np.testing.assert_allclose(bank.scores.vectors, banks["loop"].scores.vectors, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            bank.recording.scores.vectors, banks["loop"].recording.scores.vectors, rtol=0, atol=1e-12
+        )
     monkeypatch.setattr("gradvar.torch.model._LOGITS", 1)  # a row at a time
-    small = gradvar.torch.record(model, **rollouts, only="lora_")
-    np.testing.assert_allclose(small.pool.logp, banks["loop"].pool.logp, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(small.scores.vectors, banks["loop"].scores.vectors, rtol=0, atol=1e-12)
+    small = record_torch(model, **rollouts, only="lora_")
+    np.testing.assert_allclose(small.rollouts.logp, banks["loop"].rollouts.logp, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        small.recording.scores.vectors, banks["loop"].recording.scores.vectors, rtol=0, atol=1e-12
+    )
     assert small.info["way"].startswith("torch factors on 12 of 38")
     with pytest.raises(ValueError, match=r"^way: factors want parameters of linear layers"):
-        gradvar.torch.record(model, **rollouts, way="factors")
+        record_torch(model, **rollouts, way="factors")
 
 
 def test_factors_that_miss_a_use_are_seen(rollouts):
@@ -211,8 +241,8 @@ def test_factors_that_miss_a_use_are_seen(rollouts):
 
     model = Twice()
     with pytest.raises(ValueError, match=r"^way: factors miss a part of .*up_proj.weight's gradient"):
-        gradvar.torch.record(model, **rollouts, only="up_proj", way="factors")
-    bank = gradvar.torch.record(model, **rollouts, only="up_proj")
+        record_torch(model, **rollouts, only="up_proj", way="factors")
+    bank = record_torch(model, **rollouts, only="up_proj")
     assert bank.info["way"].startswith("torch vmap")
     assert "factors miss a part" in bank.info["passed_over"]["factors"]
 
@@ -228,13 +258,13 @@ def test_layers_that_see_rows_elsewhere_are_not_taken_apart(rollouts):
 
     model = Turned()
     only = {"only": "o_proj"}
-    expected = gradvar.torch.record(model, **rollouts, **only, way="loop").scores.vectors
+    expected = record_torch(model, **rollouts, **only, way="loop").recording.scores.vectors
     for chunk in (5, 6):  # 6 rows of 6 tokens look like any others; their gradients do not
         with pytest.raises(ValueError, match=r"^way: factors (want layers that see|miss a part)"):
-            gradvar.torch.record(model, **rollouts, **only, way="factors", chunk=chunk)
-    found = gradvar.torch.record(model, **rollouts, **only)
+            record_torch(model, **rollouts, **only, way="factors", chunk=chunk)
+    found = record_torch(model, **rollouts, **only)
     assert found.info["way"].startswith("torch vmap")
-    np.testing.assert_allclose(found.scores.vectors, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.recording.scores.vectors, expected, rtol=0, atol=1e-12)
 
 
 def test_a_model_that_cannot_be_vectorised_is_looped(model, bank, rollouts, clipping):
@@ -247,14 +277,16 @@ def test_a_model_that_cannot_be_vectorised_is_looped(model, bank, rollouts, clip
             assert float(self.inner(input_ids).sum().item()) < 1e9  # no vmap looks into values
             return self.inner(input_ids)
 
-    found = gradvar.torch.record(Looking(), **rollouts, estimators=[clipping])
+    found = record_torch(Looking(), **rollouts, estimators=[clipping])
     assert found.info["way"].startswith("torch loop")
-    np.testing.assert_allclose(found.scores.vectors, bank.scores.vectors, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        found.recording.scores.vectors, bank.recording.scores.vectors, rtol=0, atol=1e-12
+    )
 
 
 def test_log_probabilities_do_not_see_padding(model, rollouts):
     given = {k: rollouts[k] for k in ("completions", "mask")}
-    found = gradvar.torch.logprobs(model, rollouts["prompts"], prompt_mask=PROMPT_MASK, chunk=4, **given)
+    found = logprobs_torch(model, rollouts["prompts"], prompt_mask=PROMPT_MASK, chunk=4, **given)
     assert found.shape == (3, 6, 4)
     for q in range(3):
         bare = torch.as_tensor(rollouts["prompts"][q, PROMPT_MASK[q]])
@@ -264,29 +296,33 @@ def test_log_probabilities_do_not_see_padding(model, rollouts):
             table = torch.log_softmax(model(row[None])[0], -1)[len(bare) - 1 : -1]
             expected = table[torch.arange(4), row[len(bare) :]] * torch.as_tensor(rollouts["mask"][q, n])
             torch.testing.assert_close(found[q, n], expected.detach(), rtol=0, atol=1e-12)
-    unmasked = gradvar.torch.logprobs(model, rollouts["prompts"], **given)  # the planted violator
+    unmasked = logprobs_torch(model, rollouts["prompts"], **given)  # the planted violator
     assert (found - unmasked)[0].abs().max() > 1e-3
-    warm = gradvar.torch.logprobs(model, rollouts["prompts"], temperature=2.0, **given)
+    warm = logprobs_torch(model, rollouts["prompts"], temperature=2.0, **given)
     assert warm.sum() != unmasked.sum()
 
 
 def test_maps_are_images_of_the_same_rows(model, bank, rollouts, clipping):
-    vectors = bank.scores.vectors
+    vectors = bank.recording.scores.vectors
     size, most, params = vectors.shape
     flat = vectors.reshape(-1, params)
 
     def kept(**settings):
-        return gradvar.torch.record(model, **rollouts, estimators=[clipping], **settings).scores
+        return record_torch(model, **rollouts, estimators=[clipping], **settings).recording.scores
 
     np.testing.assert_allclose(
-        kept(map="gram").cross, (flat @ flat.T).reshape(size, most, size, most), atol=1e-11
+        kept(scores=Gram()).cross, (flat @ flat.T).reshape(size, most, size, most), atol=1e-11
     )
     within = np.einsum("qmp,qnp->qmn", vectors, vectors)
-    np.testing.assert_allclose(kept(map="gram", cross=False).gram, within, atol=1e-11)
+    np.testing.assert_allclose(kept(scores=Gram(cross=False)).gram, within, atol=1e-11)
     for name in ("hashed", "rademacher"):
-        image = np.asarray(Sketch(name, 16, 5)(jnp.asarray(flat))).reshape(size, most, 16)
-        np.testing.assert_allclose(kept(map=name, width=16, seed=5).vectors, image, atol=1e-11)
-        assert np.abs(kept(map=name, width=16, seed=6).vectors - image).max() > 0.1  # the planted violator
+        image = np.asarray(Sketch(name, 16).image(jnp.asarray(flat), jax.random.key(5))).reshape(
+            size, most, 16
+        )
+        np.testing.assert_allclose(kept(scores=Sketch(name, 16), seed=5).vectors, image, atol=1e-11)
+        assert (
+            np.abs(kept(scores=Sketch(name, 16), seed=6).vectors - image).max() > 0.1
+        )  # the planted violator
 
 
 def test_rows_as_trainers_keep_them(model, bank, rollouts, clipping):
@@ -299,20 +335,20 @@ def test_rows_as_trainers_keep_them(model, bank, rollouts, clipping):
         torch.as_tensor(rollouts[k]).repeat_interleave(6, 0) for k in ("prompts", "prompt_mask")
     )
     given = {"prompt_mask": allowed.long(), "estimators": [clipping]} | by_row
-    found = gradvar.torch.record(model, prompts, **given, group=6)
-    np.testing.assert_array_equal(found.scores.vectors, bank.scores.vectors)
-    np.testing.assert_array_equal(found.pool.rewards, bank.pool.rewards)
+    found = record_torch(model, prompts, **given, group=6)
+    np.testing.assert_array_equal(found.recording.scores.vectors, bank.recording.scores.vectors)
+    np.testing.assert_array_equal(found.rollouts.rewards, bank.rollouts.rewards)
     with pytest.raises(ValueError, match=r"^prompts: row 1 differs from its group's first of 6"):
-        gradvar.torch.record(model, prompts[[0, 6, *range(2, 18)]], **given, group=6)
+        record_torch(model, prompts[[0, 6, *range(2, 18)]], **given, group=6)
     with pytest.raises(ValueError, match=r"^group: None with 18 completions"):
-        gradvar.torch.record(model, prompts, **given)
+        record_torch(model, prompts, **given)
 
 
 def test_the_bank_is_a_bank(bank, clipping, tmp_path):
-    found = bank.evaluate([catalogue.get("rloo"), clipping], (2,), over="rollouts", slices=3)
+    found = bank.evaluate([catalogue.get("rloo"), clipping], (2,), independent="rollouts", slices=3)
     assert all(m.trace_cov > 0 for m in found.moments.values())
     opened = ScoreBank.open(bank.save(tmp_path / "bank"))
-    again = opened.evaluate([catalogue.get("rloo"), clipping], (2,), over="rollouts", slices=3)
+    again = opened.evaluate([catalogue.get("rloo"), clipping], (2,), independent="rollouts", slices=3)
     assert again.moments["rloo", 2].trace_cov == found.moments["rloo", 2].trace_cov
     assert opened.info["only"] is None
     assert repr(opened) == repr(bank)
@@ -323,7 +359,7 @@ def test_advice_from_a_trainers_rollouts():
     model, rng = models.Llama(), np.random.default_rng(2)
     prompts, completions = rng.integers(0, 7, (40, 2)), rng.integers(0, 7, (40, 8, 3))
     rewards = (rng.random((40, 8)) < rng.random((40, 1))).astype(float)
-    bank = gradvar.torch.record(model, prompts, completions, rewards)
+    bank = record_torch(model, prompts, completions, rewards)
     assert advise(bank, cost_per_prompt=1.0).best >= 2
 
 
@@ -334,14 +370,14 @@ def test_the_model_is_left_as_it_was(rollouts):
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     for parameter in list(model.parameters())[:3]:
         parameter.requires_grad_(False)
-    bank = gradvar.torch.record(model, **rollouts, way="loop")
+    bank = record_torch(model, **rollouts, way="loop")
     assert len(bank.info["parameters"]) == len(before) - 3  # what requires no gradient has no part
     assert model.training
     assert model.dropout.training
     assert not model.model.norm.training
     assert all(p.grad is None and torch.equal(p, before[n]) for n, p in model.named_parameters())
     np.testing.assert_array_equal(
-        bank.pool.logp, gradvar.torch.record(model, **rollouts, way="loop").pool.logp
+        bank.rollouts.logp, record_torch(model, **rollouts, way="loop").rollouts.logp
     )  # dropout would differ
 
 
@@ -372,16 +408,16 @@ class Bad(torch.nn.Module):
 )
 def test_bad_models_are_refused_in_one_line(kind, message, rollouts):
     with pytest.raises(ValueError, match=f"^model: .*{message}") as caught:
-        gradvar.torch.record(Bad(kind), **rollouts)
+        record_torch(Bad(kind), **rollouts)
     assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"map": "tokens"}, "map: 'tokens' is not made from PyTorch models"),
+        ({"scores": PerToken()}, r"scores: PerToken\(width=1024\) is not made from PyTorch models"),
         ({"only": "absent"}, "only: 'absent' picks none of 14 parameters; their names are like 'model"),
-        ({"memory": 1e3, "map": "gram"}, "memory: .* GB for .* rows of 576 parameters with map='gram'"),
+        ({"memory": 1e3, "scores": Gram()}, "memory: .* GB for .* rows of 576 parameters with scores=Gram"),
         ({"temperature": 0}, "temperature: 0; give"),
         ({"rewards": np.ones((3, 5))}, r"rewards: shape \(3, 5\); give \(3, 6\)"),
         ({"rewards": np.full((3, 6), np.nan)}, r"rewards: nan at \[0, 0\]"),
@@ -404,19 +440,21 @@ def test_bad_models_are_refused_in_one_line(kind, message, rollouts):
 )
 def test_bad_input_is_refused_in_one_line(change, message, model, rollouts):
     with pytest.raises(ValueError, match=f"^{message}") as caught:
-        gradvar.torch.record(model, **rollouts | change)
+        record_torch(model, **rollouts | change)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_what_lies_behind_the_mask_does_not_matter(model, bank, rollouts, clipping):
     filled = np.where(rollouts["mask"], rollouts["completions"], -100)
-    found = gradvar.torch.record(model, **rollouts | {"completions": filled}, estimators=[clipping])
-    np.testing.assert_allclose(found.scores.vectors, bank.scores.vectors, rtol=0, atol=1e-12)
+    found = record_torch(model, **rollouts | {"completions": filled}, estimators=[clipping])
+    np.testing.assert_allclose(
+        found.recording.scores.vectors, bank.recording.scores.vectors, rtol=0, atol=1e-12
+    )
     given = {k: v for k, v in rollouts.items() if k != "mask"}
-    stopped = gradvar.torch.record(model, **given, stop=STOP, estimators=[clipping])
-    np.testing.assert_array_equal(stopped.pool.mask, bank.pool.mask)
-    whole = gradvar.torch.record(model, **given)  # the planted violator: what follows the stop token counts
-    assert (whole.pool.mask != bank.pool.mask).any()
+    stopped = record_torch(model, **given, stop=STOP, estimators=[clipping])
+    np.testing.assert_array_equal(stopped.rollouts.mask, bank.rollouts.mask)
+    whole = record_torch(model, **given)  # the planted violator: what follows the stop token counts
+    assert (whole.rollouts.mask != bank.rollouts.mask).any()
 
 
 @pytest.mark.parametrize("family", ["Qwen2", "Llama", "GPT2"])
@@ -450,18 +488,18 @@ def test_hugging_face_models(family, rollouts):
     logp = torch.log_softmax(logits, -1)[:, 2:-1].gather(-1, rows[:, 3:, None])[..., 0].reshape(3, 6, 4)
     counted = torch.as_tensor(rollouts["mask"])
     given = {k: v for k, v in rollouts.items() if k not in ("rewards", "logp_old")}
-    found = gradvar.torch.logprobs(model, **given)
+    found = logprobs_torch(model, **given)
     torch.testing.assert_close(found, torch.where(counted, logp, 0.0).detach(), rtol=0, atol=2e-5)
-    bank = gradvar.torch.record(model, **rollouts)
+    bank = record_torch(model, **rollouts)
     assert bank.info["way"].startswith("torch vmap")
-    vectors = bank.scores.vectors
+    vectors = bank.recording.scores.vectors
     for q, n in ((0, 0), (2, 5)):
-        weights = bank.rows.basis[q, n, 0]
+        weights = bank.recording.rows.basis[q, n, 0]
         slope = torch.autograd.grad(
             (logp[q, n] * torch.as_tensor(weights)).sum(), list(model.parameters()), retain_graph=True
         )
         expected = torch.cat([g.flatten() for g in slope]).numpy()
-        row = int(np.flatnonzero(bank.rows.rollout[q] == n)[0])
+        row = int(np.flatnonzero(bank.recording.rows.rollout[q] == n)[0])
         np.testing.assert_allclose(vectors[q, row], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
         assert np.abs(vectors[q, row - 1] - expected).max() > 0.01  # the planted violator: another row's
 
@@ -479,8 +517,10 @@ def test_low_rank_adapters(rollouts):
         r=2, target_modules=["q_proj", "down_proj"], lora_dropout=0.5, init_lora_weights=False
     )
     model = peft.get_peft_model(base, config)
-    banks = [gradvar.torch.record(model, **rollouts, way=way) for way in ("auto", "loop")]
+    banks = [record_torch(model, **rollouts, way=way) for way in ("auto", "loop")]
     assert banks[0].info["way"].startswith("torch factors on 8 of")
     assert all("lora_" in name for name in banks[0].info["parameters"])
-    np.testing.assert_allclose(banks[0].scores.vectors, banks[1].scores.vectors, rtol=0, atol=1e-4)
-    assert np.abs(banks[0].scores.vectors).max() > 0.1
+    np.testing.assert_allclose(
+        banks[0].recording.scores.vectors, banks[1].recording.scores.vectors, rtol=0, atol=1e-4
+    )
+    assert np.abs(banks[0].recording.scores.vectors).max() > 0.1

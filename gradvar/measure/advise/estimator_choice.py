@@ -20,8 +20,9 @@ import numpy as np
 from jaxtyping import Float
 
 from gradvar.measure.advise.group_size import check_costs
-from gradvar.measure.bank.evaluate import Estimate, estimate_of
 from gradvar.measure.bank.summary import Summary, across, mean_over
+from gradvar.stats.figures import jackknife_interval
+from gradvar.stats.intervals import Interval
 
 Scheme = Callable[[np.ndarray], np.ndarray]
 """Rewards [1, G] to advantages [1, G]; equal rewards of a group get equal advantages."""
@@ -39,8 +40,8 @@ class Choice:
     scheme: str
     group_size: int
     weights: tuple[float, float]
-    cosine: Estimate
-    cost: Estimate
+    cosine: Interval
+    cost: Interval
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Choices:
         # One that differs by a constant factor only, as the group mean from leave-one-out, is no rival.
         rival = next((c for c in self.found if c.scheme != self.best.scheme and c.cost.se > 1e-9), None)
         if rival is not None:
-            clear = "excludes 1" if rival.cost.excludes else "includes 1"
+            clear = "excludes 1" if rival.cost.excludes(1) else "includes 1"
             lines.append(
                 f"Most progress for its cost: {self.best.scheme} at G={self.best.group_size}. {rival.scheme} "
                 f"at its best (G={rival.group_size}) needs {rival.cost.value:.2f}x as much "
@@ -126,7 +127,13 @@ def choose(
     best = rows[0][4]
     return Choices(
         tuple(
-            Choice(name, size, weights, estimate_of(cosine[0], cosine[1:], level), _ratio(best, gain, level))
+            Choice(
+                name,
+                size,
+                weights,
+                jackknife_interval(cosine[0], cosine[1:], level),
+                _ratio(best, gain, level),
+            )
             for name, size, weights, cosine, gain in rows
         )
     )
@@ -158,10 +165,10 @@ def _progress(
         return aligned / np.sqrt(signal * truth), np.maximum(aligned, 0) ** 2 / (truth * variance)
 
 
-def _ratio(best: np.ndarray, other: np.ndarray, level: float) -> Estimate:
+def _ratio(best: np.ndarray, other: np.ndarray, level: float) -> Interval:
     """Cost of one setting over another's, paired, with an interval on the log scale."""
     if other is best:
-        return Estimate(1.0, 0.0, 1.0, 1.0, len(best) - 2)
+        return Interval(1.0, 1.0, 1.0, 0.0, len(best) - 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = best / other
-        return estimate_of(float(ratio[0]), np.log(ratio[1:]), level, np.exp)
+        return jackknife_interval(float(ratio[0]), np.log(ratio[1:]), level, np.exp)

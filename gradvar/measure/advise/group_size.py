@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import t as student
 
-from gradvar.measure.bank.evaluate import Estimate, estimate_of
 from gradvar.measure.bank.summary import Budget, Summary
-from gradvar.stats.figures import jackknife_error
+from gradvar.stats.figures import jackknife_error, jackknife_interval
+from gradvar.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
@@ -35,8 +35,8 @@ class Point:
     what one of them buys; ``informative``: the share of groups with different rewards."""
 
     group_size: int
-    variance: Estimate
-    cost: Estimate
+    variance: Interval
+    cost: Interval
     per_rollout: float
     per_token: float
     per_cost: float
@@ -51,7 +51,7 @@ class Split:
 
     rule: str
     sizes: np.ndarray
-    gain: Estimate
+    gain: Interval
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Advice:
     words."""
 
     best: int
-    optimum: Estimate
+    optimum: Interval
     curve: tuple[Point, ...]
     splits: tuple[Split, ...]
     on_policy: bool
@@ -148,10 +148,10 @@ def _point(
     count = summary.rewards.shape[1]
     return Point(
         size,
-        estimate_of(value, parts, level),
-        estimate_of(ratio, logs, level, np.exp)
+        jackknife_interval(value, parts, level),
+        jackknife_interval(ratio, logs, level, np.exp)
         if size != best
-        else Estimate(1.0, 0.0, 1.0, 1.0, len(parts) - 1),
+        else Interval(1.0, 1.0, 1.0, 0.0, len(parts) - 1),
         signal / (value * size),
         signal / (value * size * tokens),
         signal / float(cost(whole, size)),
@@ -159,13 +159,13 @@ def _point(
     )
 
 
-def _optimum(whole: Budget, without: Budget, fixed: float, level: float) -> Estimate:
+def _optimum(whole: Budget, without: Budget, fixed: float, level: float) -> Interval:
     """G* on a fine grid; its interval from the jackknife of log(G* - 1), open above where it runs off the
     grid."""
 
     def at(budget: Budget) -> np.ndarray:
         spread, own, pair = (
-            np.asarray(x, float)[..., None] for x in (budget.between, budget.own, budget.pair)
+            np.asarray(x, float)[..., None] for x in (budget.between, budget.rollout, budget.pair)
         )
         variance = spread + own / _GRID + pair / (_GRID * (_GRID - 1))
         return _GRID[(variance * (fixed + _GRID)).argmin(-1)]
@@ -177,10 +177,10 @@ def _optimum(whole: Budget, without: Budget, fixed: float, level: float) -> Esti
     half = float(student.ppf(0.5 + level / 2, dof)) * error
     low, high = 1 + (value - 1) * np.exp(-half), 1 + (value - 1) * np.exp(half)
     # sigma_b^2 itself may not be told from zero: then no upper end can be given.
-    spread = estimate_of(float(whole.between), np.asarray(without.between), level)
+    spread = jackknife_interval(float(whole.between), np.asarray(without.between), level)
     if spread.low <= 0 or value >= _GRID[-1]:
         high = np.inf
-    return Estimate(value, (value - 1) * error, max(2.0, float(low)), float(high), dof)
+    return Interval(value, max(2.0, float(low)), float(high), (value - 1) * error, dof)
 
 
 def _splits(summary: Summary, size: int, level: float) -> tuple[Split, ...]:
@@ -206,7 +206,7 @@ def _splits(summary: Summary, size: int, level: float) -> tuple[Split, ...]:
             uneven += _within(check, _sizes(rule, _shrunk(learn, trust), total).astype(float))
         parts = (even.sum() - even) / (uneven.sum() - uneven)
         sizes = _sizes(rule, _shrunk(_numbers(vars(summary)), trust), total)
-        found.append(Split(rule, sizes, estimate_of(float(even.sum() / uneven.sum()), parts, level)))
+        found.append(Split(rule, sizes, jackknife_interval(float(even.sum() / uneven.sum()), parts, level)))
     return tuple(found)
 
 
@@ -269,7 +269,7 @@ def _sizes(rule: str, numbers: dict[str, np.ndarray], total: int) -> np.ndarray:
 
 
 def _sentences(
-    summary: Summary, curve: Sequence[Point], best: int, optimum: Estimate, splits: Sequence[Split],
+    summary: Summary, curve: Sequence[Point], best: int, optimum: Interval, splits: Sequence[Split],
     cost_per_rollout: float, cost_per_update: float,
 ) -> tuple[str, ...]:  # fmt: skip
     by_size = {p.group_size: p for p in curve}
@@ -281,7 +281,7 @@ def _sentences(
     for size in (min(by_size), max(by_size)):
         if size != best:
             cost = by_size[size].cost
-            clear = "excludes 1" if cost.excludes else "includes 1"
+            clear = "excludes 1" if cost.excludes(1) else "includes 1"
             found.append(
                 f"With these prompts G={best} needs {cost.value:.2f}x less than G={size} for the same "
                 f"variance (95 % interval {cost.low:.2f} to {cost.high:.2f}; it {clear})."
@@ -296,7 +296,7 @@ def _sentences(
             "buys no more signal per rollout."
         )
     for split in splits:
-        clear = "excludes 1" if split.gain.excludes else "includes 1"
+        clear = "excludes 1" if split.gain.excludes(1) else "includes 1"
         found.append(
             f"Splitting the rollouts unevenly over the prompts ({split.rule}: {split.sizes.min()} to "
             f"{split.sizes.max()} each) divides the within-prompt variance by {split.gain.value:.2f} "

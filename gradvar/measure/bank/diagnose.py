@@ -1,42 +1,59 @@
-"""Where the variance comes from: prompts or rollouts, layers, token positions, and what each setting
-contributes."""
+"""Where the variance comes from: prompts or rollouts, layers, token positions, and what each setting contributes."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from gradvar.core.estimator import Estimator, Objective
-from gradvar.measure.bank.bank import ScoreBank, Scores
-from gradvar.measure.bank.evaluate import Comparison, Estimate
+from gradvar.core.estimator import Estimator, Objective, as_estimator
+from gradvar.measure.bank.bank import ScoreBank
+from gradvar.measure.bank.block_sums import batch_squares
+from gradvar.measure.bank.coefficients import row_coefficients
+from gradvar.measure.bank.comparison import Comparison
+from gradvar.measure.bank.data import Recording
+from gradvar.measure.bank.evaluate import evaluate
+from gradvar.measure.bank.partition import draw_partition
+from gradvar.measure.bank.score import whole_scores
+from gradvar.measure.bank.scores import Scores, SketchedScores, WholeScores
+from gradvar.stats.intervals import Interval
+
+_NAME = "estimator"  # label of the one that is asked about
 
 
 @dataclass(frozen=True)
 class NoiseScale:
-    """tr Cov over ||E g||^2 in units of prompts and of rollouts (the simple noise scale of 1812.06162): how
-    many prompts a batch needs before noise equals signal. ``prompts``: from the spread between prompts
-    alone, however many rollouts each gets; ``rollouts``: from the rollouts alone, in rollouts; ``total``:
-    both, in prompts of this group size."""
+    """tr Cov over ||E g||^2, in units of prompts and of rollouts (the simple noise scale of 1812.06162).
 
-    prompts: Estimate
-    rollouts: Estimate
-    total: Estimate
+    It is how many prompts a batch needs before noise equals signal. ``prompts``: from the differences between prompts
+    alone, however many rollouts each gets; ``rollouts``: from the rollouts alone, in rollouts; ``total``: both, in
+    prompts of this group size.
+    """
+
+    prompts: Interval
+    rollouts: Interval
+    total: Interval
 
 
 def noise_scale(
     bank: ScoreBank, estimator: Estimator | Objective, group_size: int, *, replicates: int = 512
 ) -> NoiseScale:
-    """The gradient noise scale split into prompt noise and rollout noise, with paired intervals."""
-    found = bank.evaluate({"it": estimator}, [group_size], replicates=replicates, over="prompts")
-    setting = ("it", group_size)
+    """The gradient noise scale split into prompt noise and rollout noise, with paired intervals.
+
+    Args:
+        bank: What is evaluated.
+        estimator: Whose noise.
+        group_size: Rollouts of each prompt in a batch.
+        replicates: At least how many batches are formed.
+    """
+    answer = bank.evaluate({_NAME: estimator}, [group_size], replicates=replicates, independent="prompts")
+    setting = (_NAME, group_size)
     return NoiseScale(
-        found.quotient(setting, "between", "signal"),
-        found.quotient(setting, "within", "signal", factor=group_size),
-        found.quotient(setting, "trace_cov", "signal"),
+        answer.quotient(setting, "between", "signal"),
+        answer.quotient(setting, "within", "signal", factor=group_size),
+        answer.quotient(setting, "trace_cov", "signal"),
     )
 
 
@@ -48,26 +65,30 @@ def variance_by_layer(
     *,
     replicates: int = 512,
 ) -> dict[str, float]:
-    """The share of tr Cov in each layer; ``layers`` name slices of the flat parameters. Needs whole scores.
+    """The share of tr Cov in each layer; needs whole scores.
 
     Shares of layers that cover all parameters sum to 1, because tr Cov is a sum over parameters.
+
+    Args:
+        bank: What is evaluated.
+        layers: Slices of the flat parameters, by name.
+        estimator: Whose variance.
+        group_size: Rollouts of each prompt in a batch.
+        replicates: At least how many batches are formed.
     """
-    if bank.info.get("map") != "identity":
+    recording, scores = bank.recording, bank.recording.scores
+    if not isinstance(scores, WholeScores):
         raise ValueError(
-            f"map: '{bank.info.get('map')}' keeps no parameters apart; record with map='identity'"
+            f"scores: a bank of '{bank.info.get('map')}' keeps no parameters apart; record with scores=Whole()"
         )
-    assert bank.scores.vectors is not None
-    found = {}
-    for name, part in {"": slice(None), **layers}.items():
-        truth = bank.scores.true_gradient
-        vectors = bank.scores.vectors[..., part]
-        known = {} if truth is None else {"truth": vectors @ truth[part], "true_gradient": truth[part]}
-        one = dataclasses.replace(bank, scores=Scores(vectors=vectors, **known))
-        found[name] = one.evaluate({"it": estimator}, [group_size], replicates=replicates)[
-            "it", group_size
-        ].trace_cov
-    whole = found.pop("")
-    return {name: value / whole for name, value in found.items()}
+
+    def variance(part: slice) -> float:
+        truth = None if scores.true_gradient is None else scores.true_gradient[part]
+        layer = whole_scores(scores.vectors[..., part], truth)
+        return _variance(recording, layer, estimator, group_size, replicates)
+
+    total = variance(slice(None))
+    return {name: variance(part) / total for name, part in layers.items()}
 
 
 def variance_by_position(
@@ -78,54 +99,88 @@ def variance_by_position(
     *,
     replicates: int = 512,
 ) -> dict[tuple[int, int], float]:
-    """tr Cov of the part of the gradient that tokens at positions [a, b) make, over the whole's; needs
-    map='tokens'.
+    """tr Cov of the part of the gradient that tokens at positions [a, b) make, over all of it.
 
-    Parts are correlated, so the shares need not sum to 1: below 1 together means that positions add to each
-    other."""
-    if bank.info.get("map") != "sketch tokens":
-        raise ValueError(f"map: '{bank.info.get('map')}' keeps no tokens apart; record with map='tokens'")
-    assert bank.scores.vectors is not None
-    whole = bank.evaluate({"it": estimator}, [group_size], replicates=replicates)["it", group_size].trace_cov
-    found = {}
-    position = bank.rows.slot  # every token is its own basis vector, so a row's slot is its position
+    It needs ``PerToken`` scores. Parts are correlated, so the shares need not sum to 1: below 1 together means that
+    positions add to each other.
+
+    Args:
+        bank: What is evaluated.
+        edges: Positions that bound the parts.
+        estimator: Whose variance.
+        group_size: Rollouts of each prompt in a batch.
+        replicates: At least how many batches are formed.
+    """
+    recording, scores = bank.recording, bank.recording.scores
+    if not isinstance(scores, SketchedScores) or scores.label != "sketch tokens":
+        raise ValueError(
+            f"scores: a bank of '{bank.info.get('map')}' keeps no tokens apart; record with scores=PerToken(...)"
+        )
+    total = _variance(recording, scores, estimator, group_size, replicates)
+    position = recording.rows.basis_index  # every token is its own basis vector
+    shares = {}
     for a, b in pairwise(edges):
-        inside = (position >= a) & (position < b)
-        one = dataclasses.replace(bank, scores=Scores(vectors=bank.scores.vectors * inside[..., None]))
-        part = one.evaluate({"it": estimator}, [group_size], replicates=replicates)[
-            "it", group_size
-        ].trace_cov
-        found[a, b] = part / whole
-    return found
+        inside = (position >= a) & (position < b)  # [prompt, row]
+        part = replace(scores, vectors=scores.vectors * inside[..., None])
+        shares[a, b] = _variance(recording, part, estimator, group_size, replicates) / total
+    return shares
 
 
 def contribution(
-    bank: ScoreBank, whole: Estimator | Objective, without: Estimator | Objective, group_size: int, *, prompts: int = 1,
+    bank: ScoreBank,
+    full: Estimator | Objective,
+    without: Estimator | Objective,
+    group_size: int,
+    *,
+    prompts: int = 1,
     replicates: int = 512,
-) -> dict[str, Comparison]:  # fmt: skip
-    """What a setting (a clip, a length normalisation) does to bias and variance: an estimator against the
-    same one with it switched off, on the same rollouts; scale-free figures where a constant factor would
-    mislead."""
-    found = bank.evaluate(
-        {"with": whole, "without": without}, [group_size], prompts=prompts, replicates=replicates
+) -> dict[str, Comparison]:
+    """Compare bias and variance with and without a setting (a clip, a length normalisation), on the same rollouts.
+
+    Figures are scale-free where a constant factor would mislead.
+
+    Args:
+        bank: What is evaluated.
+        full: An estimator with the setting.
+        without: The same one with it switched off.
+        group_size: Rollouts of each prompt in a batch.
+        prompts: Prompts of a batch.
+        replicates: At least how many batches are formed.
+    """
+    answer = bank.evaluate(
+        {"with": full, "without": without}, [group_size], prompts=prompts, replicates=replicates
     )
     figures = ("trace_cov", "bias_factor", "cosine", "snr_per_rollout")
-    return {f: found.compare(("with", group_size), ("without", group_size), f) for f in figures}
+    return {f: answer.compare(("with", group_size), ("without", group_size), f) for f in figures}
 
 
 def effective_groups(
     bank: ScoreBank, estimator: Estimator | Objective, group_size: int, *, replicates: int = 512
 ) -> float:
-    """The effective share of groups that carry the gradient, (mean ||g||^2)^2 / mean ||g||^4: 1 where all
-    groups weigh the same, 0.1 where a tenth of them do all the work."""
-    from gradvar.core.estimator import as_estimator
-    from gradvar.measure.bank.partition import design, quadratics
+    """The effective share of groups that carry the gradient, (mean ||g||^2)^2 / mean ||g||^4.
 
-    plan = design(np.random.default_rng(0), bank.pool, group_size, 1, replicates)
-    coefs, _ = bank.coefficients({"it": as_estimator(estimator)}, plan)
-    members = np.take_along_axis(
-        plan.groups(bank.pool.shape[1]), np.broadcast_to(bank.rows.rollout, coefs.shape[1:]), 2
-    )
-    squares, _ = quadratics(coefs, members, bank.scores.set_gram(1), np.arange(plan.batches))
-    squares = np.asarray(squares, np.float64)
+    It is 1 where all groups weigh the same, 0.1 where a tenth of them do all the work.
+
+    Args:
+        bank: What is evaluated.
+        estimator: Whose gradients.
+        group_size: Rollouts of each prompt in a batch.
+        replicates: At least how many batches are formed.
+    """
+    recording, shape = bank.recording, bank.rollouts.shape
+    partition = draw_partition(np.random.default_rng(0), shape, group_size, 1, replicates)
+    coefficients, _ = row_coefficients(recording, {_NAME: as_estimator(estimator)}, partition)
+    groups = partition.row_groups(shape[1], recording.rows.rollout)
+    gram = recording.scores.set_gram(1)
+    squares, _ = batch_squares(coefficients, groups, gram, partition.batches, together=False)
     return float(squares.mean() ** 2 / (squares**2).mean())
+
+
+def _variance(
+    recording: Recording, scores: Scores, estimator: Estimator | Objective, group_size: int, replicates: int
+) -> float:
+    """tr Cov with other scores in place of the recorded ones."""
+    answer = evaluate(
+        replace(recording, scores=scores), {_NAME: estimator}, [group_size], replicates=replicates
+    )
+    return answer[_NAME, group_size].trace_cov

@@ -1,221 +1,210 @@
-"""A score bank on disk: arrays as safetensors, everything else in a manifest. No pickle, nothing is executed.
+"""A score bank on disk, always in shards: each of consecutive prompts, in a folder that is whole or not there.
 
-    folder/manifest.json          format, how the bank was recorded, shapes, sha256 of every file
-    folder/pool.safetensors       prompts, completions, rewards, masks, log-probabilities
-    folder/rows.safetensors       the basis
-    folder/scores.safetensors     the rows' images
+    folder/run.json                               what is recorded: prompts, shard size, seed, digests of parameters
+    folder/shard-00000/manifest.json              format, how it was recorded, shapes, sha256 of every file
+    folder/shard-00000/rollouts.safetensors       prompts, completions, rewards, masks, log-probabilities
+    folder/shard-00000/rows.safetensors           the basis
+    folder/shard-00000/scores.safetensors         what is kept of the rows' scores
+    folder/.lock                                  held by the process that writes
 
-Only the range of prompts that is asked for is read, apart from the check of the files. Whatever the files hold, reading
-them takes no more memory than they are long, and ends with a bank or with one ``ValueError``.
+A bank that was saved is one shard. A shard's content depends on the seed and on the numbers of its prompts only, and
+its manifest names the run and the prompts, so that one that was copied to another's place is noticed. No pickle,
+nothing is executed. Only the prompts that are asked for are read, apart from the check of the files; whatever the files
+hold, reading them takes no more memory than they are long, and ends with a recording or with one ``ValueError``.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
-import math
-from collections.abc import Mapping
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from gradvar.files.atomic import file_digest, read_json, write_file, writing
-from gradvar.measure.bank.bank import Rows, ScoreBank, Scores
-from gradvar.measure.bank.sample import Pool
+from gradvar.files.atomic import Lock, read_json, remove_parts, write_file, write_folder, writing
+from gradvar.files.fingerprint import digest, fingerprint
+from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
+from gradvar.measure.bank.scores import scores_of
+from gradvar.measure.bank.shard_files import read_shard, write_shard
 
-FORMAT = 1
-_FILES = ("pool", "rows", "scores")
-_AGAIN = "record the bank again"
-_AXES: dict[str, tuple[str, str]] = {  # kind of number and axes of what a pool may hold
-    "completions": ("iu", "QNT"), "rewards": ("f", "QN"), "mask": ("b", "QNT"), "logp": ("f", "QNT"),
-    "logp_old": ("f", "QNT"), "logp_ref": ("f", "QNT"), "values": ("f", "QNT"), "greedy_rewards": ("f", "Q"),
-    "baseline": ("f", "Q"), "basis": ("f", "QNBT"), "vectors": ("f", "QMK"), "gram": ("f", "QMM"),
-    "cross": ("f", "QMQM"), "truth": ("f", "QM"), "true_gradient": ("f", "P"),
-}  # fmt: skip
-_OPTIONAL = ("values", "greedy_rewards", "baseline")
+_NAME = "shard-{:05d}"
+_MAX_SHARDS = 1 << 20
+_GIVE = "give a folder that ScoreBank.save or record(folder=...) wrote"
+_FILLED = {"vectors": (1,), "gram": (1, 2), "truth": (1,)}  # axes of rows, of which shards may have fewer
 
 
-def save(bank: ScoreBank, folder: Path) -> Path:
-    """Write the bank to ``folder``, which is made; the manifest comes last, so that a torn write is noticed.
+@dataclass(frozen=True)
+class ShardLayout:
+    """How the prompts of a run lie in shards; ``run``: its fingerprint."""
 
-    Raises ``ValueError`` where the disk is full or cannot be written."""
-    content: dict[str, Mapping[str, np.ndarray]] = {
-        "pool": _flat_pool(bank.pool),
-        "rows": {"basis": bank.rows.basis},
-        "scores": {n: x for n, x in vars(bank.scores).items() if x is not None},
-    }
-    with writing(folder, "folder"):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "manifest.json").unlink(missing_ok=True)
-        for name, arrays in content.items():
-            _save_file({n: np.ascontiguousarray(x) for n, x in arrays.items()}, _file(folder, name))
-        manifest = {
-            "format": FORMAT,
-            "drawn": bank.drawn,
-            "tolerance": bank.tolerance,
-            "info": dict(bank.info),
-            "shape": dict(zip(("prompts", "rollouts", "time"), bank.pool.shape, strict=True)),
-            "sha256": {name: file_digest(_file(folder, name)) for name in _FILES},
-        }
-        manifest["sha256_of_this"] = _sum(manifest)
-        write_file(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    folder: Path
+    prompts: int
+    shard: int
+    run: str
+    is_saved: bool = False
+
+    @property
+    def count(self) -> int:
+        """Shards of the whole run."""
+        return -(-self.prompts // self.shard)
+
+    @property
+    def fix(self) -> str:
+        """The advice where a shard is damaged."""
+        if self.is_saved:
+            return "copy the whole folder again, or record the bank again"
+        return "record it again: the same call records what is missing, and nothing else"
+
+    def range(self, number: int) -> tuple[int, int]:
+        """The first prompt of a shard, and the one after its last."""
+        return number * self.shard, min(self.prompts, (number + 1) * self.shard)
+
+    def path(self, number: int) -> Path:
+        """The folder of a shard."""
+        return self.folder / _NAME.format(number)
+
+    def written(self) -> list[int]:
+        """The numbers of the shards that are on disk, whole or damaged."""
+        return [i for i in range(self.count) if self.path(i).is_dir()]
+
+    def write(self, number: int, recording: Recording) -> None:
+        """Write a shard, so that it is there whole or not at all."""
+        marked = replace(recording, info={**recording.info, "shard": self._mark(number)})
+        write_folder(self.path(number), lambda path: write_shard(marked, path))
+
+    def read(self, number: int, prompts: slice | None = None, verify: bool = True) -> Recording:
+        """Read a shard, or a range of its prompts.
+
+        Raises:
+            ValueError: It is damaged, or is another shard.
+        """
+        try:
+            recording = read_shard(self.path(number), prompts, verify)
+        except ValueError as error:
+            reason = str(error).removeprefix("folder: ").rsplit(";", 1)[0]
+            raise ValueError(f"folder: {reason}; {self.fix}") from None
+        if recording.info.get("shard") != self._mark(number):
+            raise ValueError(f"folder: {self.path(number)} holds a shard of another place or run; {self.fix}")
+        return recording
+
+    def remove(self, number: int) -> None:
+        """Make room for a shard that was damaged."""
+        shutil.rmtree(self.path(number), ignore_errors=True)
+
+    def _mark(self, number: int) -> dict[str, Any]:
+        return {"run": self.run, "number": number, "prompts": list(self.range(number))}
+
+
+def layout_of(folder: Path) -> ShardLayout:
+    """Read the layout from ``run.json``; ``ValueError`` where that is missing or damaged."""
+    if not (folder / "run.json").is_file():
+        raise ValueError(f"folder: {folder} has no run.json; {_GIVE}")
+    run = read_json(folder / "run.json", "folder", _GIVE)
+    prompts, shard = (n if type(n) is int and n > 0 else 0 for n in (run.get("prompts"), run.get("shard")))
+    if not shard or not prompts or prompts // shard > _MAX_SHARDS:
+        raise ValueError(f"folder: {folder}/run.json is of no score bank; {_GIVE}")
+    return ShardLayout(folder, prompts, shard, fingerprint(run), is_saved="saved" in run)
+
+
+def save(recording: Recording, folder: Path) -> Path:
+    """Write a recording to ``folder``, which is made, as one shard; it replaces one that was saved there.
+
+    ``run.json`` comes last, so that a torn write is noticed. Raises ``ValueError`` where the folder holds a recording
+    in shards, or where the disk is full or cannot be written.
+    """
+    size = recording.rollouts.shape[0]
+    content = {"rollouts": recording.rollouts.arrays(), "basis": recording.rows.basis}
+    run = {"saved": digest(content), "prompts": size, "shard": size}
+    layout = ShardLayout(folder, size, size, fingerprint(run), is_saved=True)
+    with Lock(folder, "folder"), writing(folder, "folder"):
+        if (folder / "run.json").exists():
+            if not layout_of(folder).is_saved:
+                raise ValueError(f"folder: {folder} holds a recording in shards; give another folder")
+            (folder / "run.json").unlink()
+        remove_parts(folder)
+        layout.remove(0)
+        info = {n: x for n, x in recording.info.items() if n != "shards"}
+        layout.write(0, replace(recording, info=info))
+        write_file(folder / "run.json", (json.dumps(run, indent=1) + "\n").encode())
     return folder
 
 
-def load(folder: Path, prompts: slice | None = None, verify: bool = True) -> ScoreBank:
-    """Open a bank, or a contiguous range of its prompts; of ``record_long``'s shards, those that are there.
+def load(folder: Path, prompts: slice | None = None, verify: bool = True) -> Recording:
+    """Read a recording, or a contiguous range of its prompts; a warning says if shards are missing.
 
-    ``verify`` compares the files with their checksums. Raises ``ValueError`` where the folder holds no whole bank, or
-    where a file is not what was written.
+    Args:
+        folder: What ``save`` or ``record(folder=...)`` wrote.
+        prompts: A range of the prompts that are there (None: all).
+        verify: True to compare the files with their checksums.
+
+    Raises:
+        ValueError: The folder holds no bank, or a file is not what was written.
     """
-    if (folder / "run.json").is_file() and not (folder / "manifest.json").exists():
-        from gradvar.measure.bank.shards import load_shards
-
-        return load_shards(folder, prompts, verify)
-    if not (folder / "manifest.json").exists():
-        raise ValueError(f"folder: {folder} has no manifest.json; give a folder that ScoreBank.save wrote")
-    manifest = _manifest(folder)
-    for name in _FILES:
-        path = _file(folder, name)
-        if not path.is_file():
-            raise ValueError(f"folder: {path} is missing; copy the whole folder")
-        if verify and file_digest(path) != manifest["sha256"][name]:
-            raise ValueError(f"folder: {path} is not what was written (checksum); copy it again or {_AGAIN}")
-    sizes = dict(zip("QNT", (manifest["shape"][n] for n in ("prompts", "rollouts", "time")), strict=True))
-    take = taken(prompts, sizes["Q"])
-    sizes["Q"] = len(range(*take.indices(sizes["Q"])))
-    pool = _pool(_read(_file(folder, "pool"), take), sizes, folder)
-    found = _read(_file(folder, "rows"), take)
-    _check(found, sizes, ("basis",), (), folder / "rows.safetensors")
-    rows = Rows.of(found["basis"])
-    scores = _read(_file(folder, "scores"), take, whole=("true_gradient",))
-    scores = _narrowed(scores, rows.rollout.shape[1], take)
-    sizes["M"] = rows.rollout.shape[1]
-    names = tuple(f.name for f in dataclasses.fields(Scores))
-    _check(scores, sizes, (), names, folder / "scores.safetensors")
-    if not {"vectors", "gram", "cross"} & set(scores):
-        raise ValueError(f"folder: {folder / 'scores.safetensors'} holds no scores; {_AGAIN}")
-    return ScoreBank(pool, rows, Scores(**scores), manifest["drawn"], manifest["tolerance"], manifest["info"])
+    layout = layout_of(folder)
+    written = layout.written()
+    if not written:
+        raise ValueError(f"folder: {folder} holds no finished shard yet; {layout.fix}")
+    if len(written) < layout.count:
+        warnings.warn(
+            f"folder: {folder} holds {len(written)} of {layout.count} shards; the bank is of their prompts only, and "
+            "the call that recorded them records the others",
+            stacklevel=3,
+        )
+    sizes = [end - first for first, end in map(layout.range, written)]
+    wanted = prompt_range(prompts, sum(sizes))
+    ends = np.cumsum(sizes)
+    parts = []
+    for number, size, end in zip(written, sizes, ends.tolist(), strict=True):
+        low, high = max(wanted.start, end - size), min(wanted.stop, end)
+        if low < high:
+            within = slice(low - (end - size), high - (end - size))
+            parts.append(layout.read(number, within, verify))
+    joined = join(parts)
+    info = {**joined.info, "shards": {"there": len(written), "of": layout.count}}
+    return replace(joined, info={n: x for n, x in info.items() if n != "shard"})
 
 
-def taken(prompts: slice | None, size: int) -> slice:
-    """A range of ``size`` prompts, all of them by default; refused where it is empty or has gaps."""
-    take = slice(0, size) if prompts is None else slice(*prompts.indices(size))
-    if len(range(*take.indices(size))) == 0 or (take.step or 1) != 1:
+def prompt_range(prompts: slice | None, size: int) -> slice:
+    """A range of ``size`` prompts, all of them by default; ``ValueError`` where it is empty or has gaps."""
+    wanted = slice(0, size) if prompts is None else slice(*prompts.indices(size))
+    if len(range(*wanted.indices(size))) == 0 or (wanted.step or 1) != 1:
         raise ValueError(f"prompts: {prompts} of {size}; give a range such as slice(0, 8)")
-    return take
+    return wanted
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, with everything that is used of it of the right kind."""
-    path = folder / "manifest.json"
-    found = read_json(path, "folder", _AGAIN)
-    if found.get("format") != FORMAT:
-        raise ValueError(
-            f"folder: {folder} has format {repr(found.get('format'))[:40]}, and this version reads {FORMAT}"
-        )
-    if found.get("sha256_of_this", _sum(found)) != _sum(found):  # older banks have none
-        raise ValueError(f"folder: {path} is not what was written (checksum); copy it again or {_AGAIN}")
-    shape, sums = found.get("shape"), found.get("sha256")
-    fits = {
-        "shape": isinstance(shape, dict)
-        and all(type(shape.get(n)) is int and shape[n] > 0 for n in ("prompts", "rollouts", "time")),
-        "sha256": isinstance(sums, dict) and all(isinstance(sums.get(n), str) for n in _FILES),
-        "drawn": isinstance(found.get("drawn"), bool),
-        "tolerance": type(found.get("tolerance")) is float and math.isfinite(found["tolerance"]),
-        "info": isinstance(found.get("info"), dict),
-    }
-    if wrong := [name for name, fit in fits.items() if not fit]:
-        raise ValueError(f"folder: {path} is damaged ({wrong[0]}: {str(found.get(wrong[0]))[:40]}); {_AGAIN}")
-    return found
+def join(parts: Sequence[Recording]) -> Recording:
+    """Join recordings of different prompts, recorded alike; products across them only where vectors are kept."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    rollouts, scores = [x.rollouts.arrays() for x in parts], [x.scores.arrays() for x in parts]
+    if any(set(x) != set(rollouts[0]) for x in rollouts) or any(set(x) != set(scores[0]) for x in scores):
+        raise ValueError("folder: its shards do not hold the same arrays; record all of it again")
+    if "cross" in scores[0]:
+        raise ValueError("folder: its shards hold no products across them; record all of it again")
+    joined = {n: jax.tree.map(lambda *x: np.concatenate(x), *(r[n] for r in rollouts)) for n in rollouts[0]}
+    basis = _stacked([x.rows.basis for x in parts], (2,))
+    rows, arrays = BasisRows.of(basis), {}
+    for name in scores[0]:
+        pieces = [x[name] for x in scores]
+        arrays[name] = pieces[0] if name == "true_gradient" else _stacked(pieces, _FILLED[name])
+    seconds = {n: sum(x.info.get("seconds", {}).get(n, 0.0) for x in parts) for n in ("sample", "scores")}
+    info = {**first.info, "rows": rows.count, "basis": int(basis.shape[2]), "seconds": seconds}
+    joined_scores = scores_of(arrays, str(first.info.get("map")))
+    return Recording(Rollouts(**joined), rows, joined_scores, first.drawn, first.tolerance, info)
 
 
-def _sum(manifest: Mapping[str, Any]) -> str:
-    """Of a manifest's values, without the sum itself."""
-    plain = json.loads(json.dumps({n: x for n, x in manifest.items() if n != "sha256_of_this"}))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+def _stacked(parts: Sequence[np.ndarray], axes: tuple[int, ...]) -> np.ndarray:
+    """Concatenate along the first axis, filled up with zeros along ``axes``."""
+    sizes = {axis: max(x.shape[axis] for x in parts) for axis in axes}
 
+    def filled(x: np.ndarray) -> np.ndarray:
+        room = [(0, sizes.get(axis, length) - length) for axis, length in enumerate(x.shape)]
+        return np.pad(x, room) if any(after for _, after in room) else x
 
-def _pool(arrays: dict[str, np.ndarray], sizes: Mapping[str, int], folder: Path) -> Pool:
-    leaves = sorted(n for n in arrays if n == "prompts" or n.startswith("prompts."))
-    rest = {n: x for n, x in arrays.items() if n not in leaves}
-    names = [f.name for f in dataclasses.fields(Pool) if f.name not in ("prompts", *_OPTIONAL)]
-    _check(rest, sizes, names, _OPTIONAL, folder / "pool.safetensors")
-    if not leaves or any(not arrays[n].ndim or len(arrays[n]) != sizes["Q"] for n in leaves):
-        raise ValueError(
-            f"folder: {folder / 'pool.safetensors'} has no prompt for every rollout's row; {_AGAIN}"
-        )
-    listed: Any = (
-        arrays["prompts"] if "prompts" in leaves else {n.split(".", 1)[1]: arrays[n] for n in leaves}
-    )
-    return Pool(prompts=listed, **rest)
-
-
-def _check(
-    arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int], needed: Any, allowed: Any, path: Path
-) -> None:
-    """Whether a file holds what it should, of the kinds and shapes that belong together."""
-    if missing := sorted({*needed} - {*arrays}):
-        raise ValueError(f"folder: {path} has no {missing[0]}; {_AGAIN}")
-    if odd := sorted({*arrays} - {*needed, *allowed}):
-        raise ValueError(f"folder: {path} has an array {odd[0][:40]!r}, which no bank has; {_AGAIN}")
-    known = dict(sizes)
-    for name, array in arrays.items():
-        kinds, axes = _AXES[name]
-        fits = array.dtype.kind in kinds and array.ndim == len(axes)
-        fits = fits and all(known.setdefault(a, n) == n for a, n in zip(axes, array.shape, strict=True))
-        if not fits:
-            raise ValueError(
-                f"folder: {path} has {name} of {array.dtype} {array.shape}, which does not fit the rest; {_AGAIN}"
-            )
-
-
-def _narrowed(scores: dict[str, np.ndarray], width: int, take: slice) -> dict[str, np.ndarray]:
-    """Fewer prompts may need fewer rows."""
-    found = dict(scores)
-    for name in ("vectors", "gram", "cross", "truth"):
-        if name in found and found[name].ndim > 1:
-            found[name] = found[name][:, :width]
-    if "gram" in found and found["gram"].ndim == 3:
-        found["gram"] = found["gram"][:, :, :width]
-    if "cross" in found and found["cross"].ndim == 4:
-        found["cross"] = found["cross"][:, :, take, :width]
-    return found
-
-
-def _flat_pool(pool: Pool) -> dict[str, np.ndarray]:
-    arrays = pool.arrays()
-    prompts = arrays.pop("prompts")
-    if isinstance(prompts, Mapping):
-        return {**arrays, **{f"prompts.{name}": np.asarray(x) for name, x in prompts.items()}}
-    if not isinstance(prompts, np.ndarray):
-        raise ValueError(
-            f"prompts: a {type(prompts).__name__} cannot be saved; use an array, or a mapping of arrays"
-        )
-    return {**arrays, "prompts": prompts}
-
-
-def _file(folder: Path, name: str) -> Path:
-    return folder / f"{name}.safetensors"
-
-
-def _save_file(arrays: dict[str, np.ndarray], path: Path) -> None:
-    try:
-        save_file(arrays, path)
-    except SafetensorError as error:  # its way of saying that the disk is full
-        raise OSError(str(error)) from error
-
-
-def _read(path: Path, take: slice, whole: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {
-                n: file.get_tensor(n) if n in whole else file.get_slice(n)[take]
-                for n in file.keys()  # noqa: SIM118
-            }
-    except (SafetensorError, TypeError, ValueError, AttributeError, KeyError, IndexError, OSError) as error:
-        raise ValueError(f"folder: {path} is damaged ({str(error)[:80]}); {_AGAIN}") from None
+    return np.concatenate([filled(x) for x in parts])

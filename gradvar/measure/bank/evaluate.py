@@ -1,178 +1,205 @@
-"""What a score bank says about estimators: figures with honest errors, and paired comparisons on the same
-rollouts."""
+"""Evaluating estimators from a recording: partition -> coefficients -> block sums -> moments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student
+from jaxtyping import Bool
 
-from gradvar.core.moments import LOGARITHMIC, Moments
-from gradvar.stats.figures import FIGURES, jackknife_error
-from gradvar.stats.intervals import interval
+from gradvar.core.devices import map_threads
+from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
+from gradvar.core.moments import Moments
+from gradvar.measure.bank.block_sums import block_sums, mean_gradients, sketch_errors
+from gradvar.measure.bank.coefficients import row_coefficients
+from gradvar.measure.bank.comparison import Evaluation, Setting
+from gradvar.measure.bank.data import Recording, Rollouts
+from gradvar.measure.bank.partition import Partition, draw_partition
+from gradvar.measure.separability import is_separable
+from gradvar.stats.figures import FIGURES, figures, leave_one_out
 
-Setting = tuple[str, int]
-POSITIVE = (*LOGARITHMIC, "variance_per_rollout")
+Independent = Literal["auto", "prompts", "rollouts"]
+"""What the error bars are about: a sample of prompts, or the rollouts of given prompts."""
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its standard error and interval; ``dof`` for Student's t."""
-
-    value: float
-    se: float
-    low: float
-    high: float
-    dof: float
-
-    @property
-    def excludes(self) -> bool:
-        """Whether the interval of a ratio excludes 1."""
-        return not self.low <= 1 <= self.high
+_MIN_PROMPTS = 8  # batches' worth of prompts from which "auto" takes prompts
+_MIN_SLICES = 3  # with one left out, products across slices must be left
+_MAX_SLICES = 32
+_PAIRS = 8  # pairs of prompts on which it is found out if an estimator couples them
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two settings on the same rollouts: ``difference`` a - b and ``ratio`` a / b of one figure, with their
-    covariance accounted for. ``correlation`` is that of the two estimates: what pairing gains."""
+def evaluate(
+    recording: Recording,
+    estimators: Sequence[Estimator | Objective] | Mapping[str, Estimator | Objective],
+    group_sizes: Sequence[int],
+    *,
+    prompts: int = 1,
+    replicates: int = 512,
+    independent: Independent = "auto",
+    slices: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Moments of every estimator at every group size, from the recorded rollouts alone.
 
-    figure: str
-    first: Setting
-    second: Setting
-    difference: Estimate
-    ratio: Estimate
-    correlation: float
+    The arguments are those of ``ScoreBank.evaluate``.
 
-    def __str__(self) -> str:
-        r = self.ratio
-        return (
-            f"{self.figure}: {_named(self.first)} is {r.value:.3g} times {_named(self.second)} "
-            f"(95 % interval {r.low:.3g} to {r.high:.3g})"
+    Args:
+        recording: Rollouts, rows and scores.
+        estimators: A sequence (keyed by their names), or a mapping from labels.
+        group_sizes: Rollouts of each prompt in a batch.
+        prompts: How many prompts a batch has.
+        replicates: At least how many batches are formed.
+        independent: What the error bars are about.
+        slices: Disjoint slices of the rollouts.
+        seed: Of the random deals.
+    """
+    named = _labelled(estimators)
+    for estimator in named.values():
+        _check_needs(recording, estimator)
+        for group_size in group_sizes:
+            check_group_size(estimator, int(group_size))
+    size, rollouts, _ = recording.rollouts.shape
+    independent = _resolve(independent, recording, prompts)
+    couples = dict.fromkeys(named, False)
+    if independent == "prompts" and prompts > 1:
+        smallest = min(map(int, group_sizes))
+        couples = dict(zip(named, _couples(tuple(named.values()), recording.rollouts, smallest), strict=True))
+    results = _Results()
+
+    def measure(group_size: int) -> None:
+        rng = np.random.default_rng((seed, group_size))
+        shape = recording.rollouts.shape
+        if independent == "rollouts":
+            number = slices or max(2, min(_MAX_SLICES, rollouts // group_size))
+            if number < _MIN_SLICES:
+                results.without_errors.append(group_size)
+            partition = draw_partition(rng, shape, group_size, size, replicates, number)
+            _measure(recording, named, partition, size, results)
+            return
+        # An estimator that does not couple prompts is measured on batches of one: there are more of them.
+        for batch_prompts, is_coupled in ((1, False), (prompts, True)):
+            chosen = {n: e for n, e in named.items() if couples[n] == is_coupled}
+            if chosen:
+                partition = draw_partition(rng, shape, group_size, batch_prompts, replicates)
+                _measure(recording, chosen, partition, prompts, results)
+
+    map_threads(measure, map(int, group_sizes))
+    if results.without_errors:
+        largest = max(results.without_errors)
+        warnings.warn(
+            f"group_sizes: {largest} with {rollouts} rollouts of each prompt and slices={slices or 'None'} leaves "
+            f"fewer than {_MIN_SLICES} independent slices, so there are no standard errors; record "
+            f"{_MIN_SLICES * largest} rollouts, or take smaller groups",
+            stacklevel=3,
+        )
+    order = [(name, int(g)) for name in named for g in group_sizes]
+    return Evaluation(
+        {s: results.moments[s] for s in order},
+        {s: results.parts[s] for s in order},
+        independent,
+        results.residual,
+        results.sketch_error,
+    )
+
+
+@dataclass
+class _Results:
+    """What the threads of an evaluation fill in, each for its own settings."""
+
+    moments: dict[Setting, Moments] = field(default_factory=dict)
+    parts: dict[Setting, dict[str, np.ndarray]] = field(default_factory=dict)
+    residual: dict[Setting, float] = field(default_factory=dict)
+    sketch_error: dict[Setting, float] = field(default_factory=dict)
+    without_errors: list[int] = field(default_factory=list)
+
+
+def _measure(
+    recording: Recording,
+    named: Mapping[str, Estimator],
+    partition: Partition,
+    prompts: int,
+    results: _Results,
+) -> None:
+    """All figures of some estimators under one partition; ``prompts``: of the batch that they are quoted for."""
+    coefficients, residual = row_coefficients(recording, named, partition)
+    sums = block_sums(recording, coefficients, partition)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a cosine without a signal is NaN
+        values, errors = figures(sums)
+        parts = leave_one_out(sums)
+    sketch = sketch_errors(recording, coefficients, partition)
+    mean, mean_se = mean_gradients(recording, coefficients, partition)
+    scale = prompts // partition.prompts  # a mean over independent prompts
+    factor = {"trace_cov": 1 / scale, "between": 1 / scale, "within": 1 / scale, "snr": float(scale)}
+    for index, (name, estimator) in enumerate(named.items()):
+        setting = (name, partition.group_size)
+        results.residual[setting] = float(residual[index])
+        results.sketch_error[setting] = float(sketch[index])
+        results.parts[setting] = {n: parts[n][index] * factor.get(n, 1.0) for n in FIGURES}
+        results.moments[setting] = Moments(
+            estimator=name or estimator.name,
+            group_size=partition.group_size,
+            prompts=prompts,
+            mean=mean[index],
+            mean_se=mean_se[index],
+            se={n: float(errors[n][index]) * factor.get(n, 1.0) for n in FIGURES},
+            true_gradient=recording.scores.true_gradient,
+            dof=sums.count.shape[-1] - 1,
+            replicates=partition.replicates,
+            **{n: float(values[n][index]) * factor.get(n, 1.0) for n in FIGURES},
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation(Mapping[Setting, Moments]):
-    """Moments for each (estimator, group size), with what is needed to compare them.
-
-    ``parts``: for each setting and figure the values with every block left out. ``blocks`` names what the
-    blocks are: "prompts" (a sample of the task's) or "rollouts" (these prompts are all there is).
-    ``residual``: the largest relative error with which the basis reproduced any rollout's weights.
-    ``sketch_error``: relative standard error that the linear map adds to ||ghat||^2, 0 when it is exact."""
-
-    moments: Mapping[Setting, Moments]
-    parts: Mapping[Setting, Mapping[str, np.ndarray]]
-    blocks: str
-    residual: Mapping[Setting, float]
-    sketch_error: Mapping[Setting, float]
-
-    def __getitem__(self, setting: Setting) -> Moments:
-        if setting not in self.moments:
-            known = ", ".join(_named(s) for s in self.moments)
-            raise KeyError(f"setting: {setting} was not evaluated; choose from {known}")
-        return self.moments[setting]
-
-    def __iter__(self) -> Iterator[Setting]:
-        return iter(self.moments)
-
-    def __len__(self) -> int:
-        return len(self.moments)
-
-    def figure(self, setting: Setting, figure: str) -> float:
-        """A figure's value; also ``snr_per_rollout`` and ``variance_per_rollout`` (tr Cov times rollouts)."""
-        m = self[setting]
-        if figure == "variance_per_rollout":
-            return m.trace_cov * m.rollouts
-        return float(getattr(m, figure))
-
-    def estimate(self, setting: Setting, figure: str, level: float = 0.95) -> Estimate:
-        """A figure with its interval: the same as ``Moments.interval``, on the log scale for variances and squared
-        norms that are clear of zero, where it covers better."""
-        value, parts = self.figure(setting, figure), self._parts(setting, figure)
-        se, dof = float(jackknife_error(parts)), len(parts) - 1
-        low, high = interval(value, se, dof, level, logarithmic=figure in POSITIVE)
-        return Estimate(value, se, float(low), float(high), dof)
-
-    def compare(
-        self, first: Setting, second: Setting, figure: str = "variance_per_rollout", level: float = 0.95
-    ) -> Comparison:
-        """Difference and ratio of a figure between two settings, paired: the blocks are the same rollouts.
-
-        The ratio's interval is made on the log scale, so that a / b and b / a say the same.
-        """
-        a, b = self.figure(first, figure), self.figure(second, figure)
-        one, two = self._parts(first, figure), self._parts(second, figure)
-        difference = estimate_of(a - b, one - two, level)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            quotients = one / two
-        if a / b > 0 and (quotients > 0).all():
-            ratio = estimate_of(a / b, np.log(quotients), level, np.exp)
-        else:
-            ratio = estimate_of(a / b, quotients, level)
-        spread = np.std(one) * np.std(two)
-        both = float(np.mean((one - one.mean()) * (two - two.mean())) / spread) if spread > 0 else 1.0
-        return Comparison(figure, first, second, difference, ratio, both)
-
-    def quotient(
-        self, setting: Setting, over: str, under: str, factor: float = 1.0, level: float = 0.95
-    ) -> Estimate:
-        """One figure over another of the same setting, times ``factor``; their covariance is accounted
-        for."""
-        value = factor * self.figure(setting, over) / self.figure(setting, under)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts = factor * self._parts(setting, over) / self._parts(setting, under)
-        if value > 0 and (parts > 0).all():
-            return estimate_of(value, np.log(parts), level, np.exp)
-        return estimate_of(value, parts, level)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Tidy rows: one per setting and figure, with standard error and 95 % interval."""
-        rows = []
-        for (name, group), moments in self.moments.items():
-            for figure in (*FIGURES, "snr_per_rollout", "variance_per_rollout"):
-                found = self.estimate((name, group), figure)
-                rows.append(
-                    {
-                        "estimator": name,
-                        "group_size": group,
-                        "prompts": moments.prompts,
-                        "figure": figure,
-                        "value": found.value,
-                        "se": found.se,
-                        "low": found.low,
-                        "high": found.high,
-                    }
-                )
-        return rows
-
-    def _parts(self, setting: Setting, figure: str) -> np.ndarray:
-        parts, m = self.parts[setting], self[setting]
-        if figure == "snr_per_rollout":
-            return parts["snr"] / m.rollouts
-        if figure == "variance_per_rollout":
-            return parts["trace_cov"] * m.rollouts
-        if figure not in parts:
-            raise ValueError(
-                f"figure: '{figure}'; choose one of {', '.join(parts)}, snr_per_rollout, variance_per_rollout"
-            )
-        return parts[figure]
+def _labelled(
+    estimators: Sequence[Estimator | Objective] | Mapping[str, Estimator | Objective],
+) -> dict[str, Estimator]:
+    if isinstance(estimators, Mapping):
+        named = {label: as_estimator(e) for label, e in estimators.items()}
+    else:
+        listed = [as_estimator(e) for e in estimators]
+        named = {e.name: e for e in listed}
+        if len(named) < len(listed):
+            raise ValueError("estimators: two have the same name; give a mapping {label: estimator}")
+    if not named:
+        raise ValueError("estimators: none given; give at least one")
+    return named
 
 
-def estimate_of(value: float, parts: np.ndarray, level: float, back: Any = None) -> Estimate:
-    """From leave-one-out values, on the scale they are given in; ``back`` leads from that scale to the
-    figure's."""
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level}; give a number between 0 and 1, such as 0.95")
-    dof = len(parts) - 1
-    error = float(jackknife_error(parts))
-    half = float(student.ppf(0.5 + level / 2, dof)) * error
-    if back is None:
-        return Estimate(value, error, value - half, value + half, dof)
-    return Estimate(value, error * abs(value), value * float(back(-half)), value * float(back(half)), dof)
+def _check_needs(recording: Recording, estimator: Estimator) -> None:
+    recorded = {*recording.rollouts.arrays(), "logp_sampler"}
+    if missing := [n for n in estimator.needs if n not in recorded]:
+        raise ValueError(
+            f"estimators: {estimator.name} needs {', '.join(missing)}, which the bank did not record; "
+            f"record with estimators=[...] that include it"
+        )
 
 
-def _named(setting: Setting) -> str:
-    return f"{setting[0]} G={setting[1]}"
+def _couples(
+    estimators: tuple[Estimator, ...], rollouts: Rollouts, group_size: int
+) -> Bool[np.ndarray, " estimator"]:
+    """Return, for each estimator, if it couples the prompts of a batch, on random pairs of prompts."""
+    size, count, _ = rollouts.shape
+    if size < 2:
+        return np.zeros(len(estimators), bool)
+    rng = np.random.default_rng(group_size)
+    pairs = np.stack([rng.choice(size, 2, replace=False) for _ in range(_PAIRS)])  # [pair, 2]
+    picks = np.stack([rng.choice(count, group_size, replace=False) for _ in range(2 * _PAIRS)])
+    picks = picks.reshape(_PAIRS, 2, group_size)
+    arrays = rollouts.objective_arrays().items()
+    fields = {name: x[pairs] if x.ndim == 1 else x[pairs[..., None], picks] for name, x in arrays}
+    return ~is_separable(estimators, fields)
+
+
+def _resolve(independent: Independent, recording: Recording, prompts: int) -> Literal["prompts", "rollouts"]:
+    batches = recording.rollouts.shape[0] // prompts
+    if independent == "auto":
+        return "prompts" if recording.drawn and batches >= _MIN_PROMPTS else "rollouts"
+    if independent not in ("prompts", "rollouts"):
+        raise ValueError(f"independent: '{independent}'; choose auto, prompts or rollouts")
+    if independent == "prompts" and batches < 2:
+        raise ValueError(
+            f"independent: prompts, and the bank's {recording.rollouts.shape[0]} make fewer than 2 batches of "
+            f"{prompts}; record more, or give independent='rollouts'"
+        )
+    return independent

@@ -1,124 +1,130 @@
-"""Growing a score bank: more prompts, more rollouts of the same prompts, or a basis for more estimators."""
+"""Extending a recording: more prompts, more rollouts of the same prompts, or a basis for more estimators."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, PRNGKeyArray
 
-from gradvar.core.devices import DeviceChoice, choose_devices
-from gradvar.core.estimator import Estimator, Objective, as_estimator
-from gradvar.core.protocols import Policy, Task
-from gradvar.measure.bank.bank import Rows, ScoreBank, Scores
-from gradvar.measure.bank.record import (
-    exact_truth,
-    find_basis,
-    on_policy,
-    score_rows,
-    side_for,
-    with_truth,
-)
-from gradvar.measure.bank.sample import Draw, Pool
-from gradvar.measure.baselines import BASELINE_FIELDS, BaselineSource
+from gradvar.core.devices import choose_devices
+from gradvar.core.estimator import Estimator, as_estimator
+from gradvar.gradients.sketch import PerToken, map_from
+from gradvar.measure.bank.basis import find_basis
+from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
+from gradvar.measure.bank.recorder import RecordPlan, RolloutSource, equal_policies
+from gradvar.measure.bank.score import assemble, score_rows, whole_scores
+from gradvar.measure.bank.scores import SketchedScores, VectorScores, WholeScores
+from gradvar.measure.baselines import BASELINE_FIELDS, default_baselines
 
 
-def grow(
-    bank: ScoreBank,
-    policy: Policy,
-    params: PyTree,
-    task: Task,
+def extend(
+    recording: Recording,
+    source: RolloutSource,
     key: PRNGKeyArray,
+    plan: RecordPlan,
     *,
     prompts: int = 0,
     rollouts: int = 0,
-    estimators: Sequence[Estimator | Objective] = (),
-    old_params: PyTree | None = None,
-    ref_params: PyTree | None = None,
-    side: BaselineSource | None = None,
-    memory: float = 4e9,
-    devices: DeviceChoice = "all",
-) -> ScoreBank:
-    """The bank with ``prompts`` more prompts, or ``rollouts`` more rollouts of each prompt, and a basis for
-    ``estimators`` too.
+) -> Recording:
+    """Add prompts, or rollouts of each prompt, and make a basis for the plan's estimators too.
 
-    Give the policy, parameters and task that it was recorded with, and *all* estimators that new rollouts
-    must serve. Rows that exist are kept as they are where their images are vectors (identity, sketches);
-    with a Gram matrix every row's backward pass is run again, because products of old and new rows are
-    needed."""
+    Args:
+        recording: What is extended.
+        source: The policy, parameters and task that it was recorded with.
+        key: Of the new rollouts.
+        plan: All estimators that new rollouts must serve, and settings; scores are kept as before.
+        prompts: How many to add.
+        rollouts: How many to add to each prompt.
+
+    Raises:
+        ValueError: Both are to be added, the prompts were not drawn, or it was recorded differently.
+    """
     if prompts and rollouts:
         raise ValueError(f"prompts: {prompts} and rollouts: {rollouts}; add one of them at a time")
-    if prompts and not bank.drawn:
+    if prompts and not recording.drawn:
         raise ValueError(
             "prompts: the bank's prompts were given, not drawn; record the new ones on their own"
         )
-    if bank.info["map"] == "sketch tokens":
+    scores_map = map_from(recording.info)
+    if isinstance(scores_map, PerToken):
         raise ValueError(
-            "map: a bank of tokens serves every objective already; record more with record(map='tokens')"
+            "scores: a bank of tokens serves every objective already; record more with scores=PerToken(...)"
         )
-    old = params if old_params is None else old_params
-    ref = old if ref_params is None else ref_params
-    if (old_params is None) != bank.info["on_policy"]:
+    if (source.old_params is None) != recording.info["on_policy"]:
         raise ValueError(
             "old_params: the bank was recorded differently (on or off policy); give what it was recorded with"
         )
-    served, who = tuple(as_estimator(e) for e in estimators), choose_devices(devices)
-    pool, size, count = bank.pool, *bank.pool.shape[:2]
+    estimators, truth = tuple(as_estimator(e) for e in plan.estimators), recording.scores.true_gradient
+    joined, size = recording.rollouts, recording.rollouts.shape[0]
     if prompts or rollouts:
         key_prompts, key_draw = jax.random.split(key)
-        listed = task.prompts(key_prompts, prompts) if prompts else pool.prompts
-        truth, tables = exact_truth(policy, params, task, old, ref, listed, bank.drawn)
-        needs = tuple(n for n in BASELINE_FIELDS if n in pool.arrays())
-        side = side or side_for(policy, task, old, tables, needs, key_draw)
-        more = rollouts or count
-        sampler = None if old is params else old
-        reference = None if ref is old else ref
-        draw = Draw(policy, task, params, sampler, reference, key_draw, side, needs, more, who)
-        new = draw(listed, more)
-        pool = pool.join(on_policy(new) if old_params is None else new, 0 if prompts else 1)
+        listed = source.task.prompts(key_prompts, prompts) if prompts else joined.prompts
+        truth, tables = source.exact_truth(listed, recording.drawn)
+        needs = tuple(n for n in BASELINE_FIELDS if n in joined.arrays())
+        baselines = plan.settings.baselines or default_baselines(
+            source.policy, source.old, source.task, key_draw, needs=needs, tables=tables
+        )
+        count = rollouts or joined.shape[1]
+        new = source.sampler(key_draw, baselines, needs, count, plan.settings.devices)(listed, count)
+        joined = joined.join(equal_policies(new) if source.old_params is None else new, 0 if prompts else 1)
+    basis = _extended_basis(recording, joined, estimators)
+    rows = BasisRows.of(basis)
+    names = [*recording.info["estimators"], *(e.name for e in estimators)]
+    info: dict[str, Any] = {**recording.info, "rows": rows.count, "basis": int(basis.shape[2])}
+    info["estimators"] = list(dict.fromkeys(names))
+
+    def scored(wanted: BasisRows) -> Any:
+        seed, devices = jax.random.key(info["seed"]), choose_devices(plan.settings.devices)
+        images = score_rows(
+            source.policy, source.params, joined, wanted, scores_map, seed, plan.settings.chunk, devices
+        )
+        params = source.params_bytes // basis.dtype.itemsize
+        return assemble(wanted, images, scores_map, params, truth)
+
+    if not isinstance(recording.scores, VectorScores):
+        return replace(recording, rollouts=joined, rows=rows, scores=scored(rows), info=info)
+    was_scored = np.zeros((*joined.shape[:2], basis.shape[2]), bool)  # [prompt, rollout, basis]
+    old_basis = recording.rows.basis
+    was_scored[:size, : old_basis.shape[1], : old_basis.shape[2]] = np.any(old_basis != 0, -1)
+    prompt_index = np.arange(len(was_scored))[:, None]
+    is_new = rows.is_used & ~was_scored[prompt_index, rows.rollout, rows.basis_index]
+    vectors = scored(replace(rows, is_used=is_new)).vectors
+    vectors = _merged_vectors(recording.rows, recording.scores, rows, is_new, vectors)
+    if isinstance(recording.scores, WholeScores):
+        scores: VectorScores = whole_scores(vectors, truth)
     else:
-        truth = bank.scores.true_gradient
-    basis = _extended(bank, pool, served)
-    rows = Rows.of(basis)
-    info: dict[str, Any] = {**bank.info, "rows": rows.count, "basis": int(basis.shape[2])}
-    info["estimators"] = list(dict.fromkeys([*bank.info["estimators"], *(e.name for e in served)]))
-    kept, settings = info["map"], (info["width"], info["seed"], info["cross"], memory, None)
-    if bank.scores.vectors is None:
-        scores = score_rows(policy, params, pool, rows, kept, *settings, truth, devices=who)
-    else:
-        known = np.zeros((*pool.shape[:2], basis.shape[2]), bool)
-        known[:size, :count, : bank.rows.basis.shape[2]] = np.any(bank.rows.basis != 0, -1)
-        fresh = rows.real & ~known[np.arange(len(known))[:, None], rows.rollout, rows.slot]
-        new_rows = dataclasses.replace(rows, real=fresh)
-        made = score_rows(policy, params, pool, new_rows, kept, *settings, truth, devices=who)
-        assert made.vectors is not None
-        scores = Scores(vectors=_merged(bank, rows, fresh, made.vectors))
-    if truth is not None:
-        scores = with_truth(scores, truth, kept)
-    return ScoreBank(pool, rows, scores, bank.drawn, bank.tolerance, info)
+        scores = SketchedScores(vectors=vectors, label=scores_map.label)
+    return replace(recording, rollouts=joined, rows=rows, scores=scores, info=info)
 
 
-def _extended(bank: ScoreBank, pool: Pool, served: Sequence[Estimator]) -> np.ndarray:
-    """The bank's basis, then what it lacks for the new rollouts and estimators."""
-    size, count, time = pool.shape
-    had = bank.rows.basis
-    known = np.zeros((size, count, had.shape[2], time), had.dtype)
-    known[: had.shape[0], : had.shape[1]] = had
-    more = find_basis(pool, served, bank.info["cuts"], bank.tolerance / 4, known=known)
-    return np.concatenate([known, more], 2)
+def _extended_basis(
+    recording: Recording, rollouts: Rollouts, estimators: Sequence[Estimator]
+) -> Float[np.ndarray, "prompt rollout basis time"]:
+    """The recording's basis, then what it lacks for the new rollouts and estimators."""
+    size, count, time = rollouts.shape
+    old = recording.rows.basis
+    known = np.zeros((size, count, old.shape[2], time), old.dtype)
+    known[: old.shape[0], : old.shape[1]] = old
+    cuts, tolerance = recording.info["cuts"], recording.tolerance / 4
+    return np.concatenate([known, find_basis(rollouts, estimators, cuts, tolerance, known)], 2)
 
 
-def _merged(bank: ScoreBank, rows: Rows, fresh: np.ndarray, made: np.ndarray) -> np.ndarray:
-    """Old rows' vectors at their new places, beside the new ones."""
-    old = bank.rows
-    place = np.full((*rows.basis.shape[:3],), -1)
-    q, m = np.nonzero(old.real)
-    place[q, old.rollout[q, m], old.slot[q, m]] = m
-    vectors = made.copy()
-    q, m = np.nonzero(rows.real & ~fresh)
-    assert bank.scores.vectors is not None
-    vectors[q, m] = bank.scores.vectors[q, place[q, rows.rollout[q, m], rows.slot[q, m]]]
+def _merged_vectors(
+    old_rows: BasisRows,
+    old_scores: VectorScores,
+    rows: BasisRows,
+    is_new: Bool[np.ndarray, "prompt row"],
+    new_vectors: Float[np.ndarray, "prompt row image"],
+) -> Float[np.ndarray, "prompt row image"]:
+    """Old rows' vectors at their new places, among the new ones."""
+    place = np.full(rows.basis.shape[:3], -1)  # [prompt, rollout, basis] -> old row
+    q, m = old_rows.places()
+    place[q, old_rows.rollout[q, m], old_rows.basis_index[q, m]] = m
+    vectors = new_vectors.copy()
+    q, m = np.nonzero(rows.is_used & ~is_new)
+    vectors[q, m] = old_scores.vectors[q, place[q, rows.rollout[q, m], rows.basis_index[q, m]]]
     return vectors

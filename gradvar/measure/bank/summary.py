@@ -11,32 +11,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.numpy
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
+from gradvar.measure.bank.data import Recording
 from gradvar.measure.exact.closed_forms import FourNumbers, four_number_law
 from gradvar.stats.figures import jackknife_error
 from gradvar.stats.groups import unequal_share
-
-if TYPE_CHECKING:
-    from gradvar.measure.bank.bank import ScoreBank
 
 _BLOCKS = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """Numbers of Q prompts, each with N rollouts; ``se`` [Q] by name, jackknifed over the rollouts of the
-    prompt.
+    """Numbers of Q prompts, each with N rollouts.
 
-    ``rewards`` [Q, N]. ``gradients`` [Q, Q]: unbiased products of the prompts' gradients (the diagonal is
-    ``signal``). ``length``: mean tokens. ``halves``: the same numbers from each half of the rollouts, for
-    cross-fitting. ``v1`` and ``v0`` are NaN where a prompt has no success or no failure among its rollouts,
-    or where rewards are not binary. ``on_policy`` is a hypothesis of every law."""
+    ``rewards`` [Q, N]. ``gradients`` [Q, Q]: unbiased products of the prompts' gradients (the diagonal is ``signal``).
+    ``length``: mean tokens. ``se`` [Q] by name, jackknifed over the rollouts of the prompt. ``halves``: the same
+    numbers from each half of the rollouts, for cross-fitting. ``v1`` and ``v0`` are NaN where a prompt has no success
+    or no failure among its rollouts, or where rewards are not binary. ``on_policy`` is a hypothesis of every law.
+    """
 
     rewards: Float[np.ndarray, "prompt rollout"]
     p: Float[np.ndarray, " prompt"]
@@ -53,17 +50,16 @@ class Summary:
 
     @property
     def binary(self) -> bool:
-        """Whether all rewards are 0 or 1."""
+        """True if all rewards are 0 or 1."""
         return bool(np.isin(self.rewards, (0.0, 1.0)).all())
 
     def budget(self) -> tuple[Budget, Budget]:
-        """(sigma_b^2, sigma_o^2, Delta) of leave-one-out over these prompts, and their leave-one-out values
-        [Q] each."""
+        """sigma_b^2, sigma_o^2 and Delta of leave-one-out over these prompts, and their leave-one-out values [Q]."""
         if len(self.p) < 3:
             raise ValueError(f"prompts: {len(self.p)}; the spread between prompts needs at least 3")
-        own = [self.signal, 4 * self.zeta1, 2 * self.zeta2 - 4 * self.zeta1]
-        (signal, alone, pair), shared = (mean_over(x) for x in own), across(self.gradients)
-        parts = list(zip(signal - shared, alone, pair, shared, strict=True))
+        by_prompt = [self.signal, 4 * self.zeta1, 2 * self.zeta2 - 4 * self.zeta1]
+        (signal, single, pair), shared = (mean_over(x) for x in by_prompt), across(self.gradients)
+        parts = list(zip(signal - shared, single, pair, shared, strict=True))
         return Budget(*map(float, parts[0])), Budget(*np.array(parts[1:]).T)
 
     def save(self, path: Path | str) -> Path:
@@ -84,7 +80,7 @@ class Summary:
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
-                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(
@@ -94,11 +90,11 @@ class Summary:
             raise ValueError(f"summary: {path} is no summary; give what Summary.save wrote")
 
         def under(prefix: str) -> dict[str, np.ndarray]:
-            return {n.removeprefix(prefix): x for n, x in found.items() if n.startswith(prefix)}
+            return {n.removeprefix(prefix): x for n, x in arrays.items() if n.startswith(prefix)}
 
         halves = under("half0."), under("half1.")
         return cls(
-            **{n: x for n, x in found.items() if "." not in n},
+            **{n: x for n, x in arrays.items() if "." not in n},
             se=under("se."),
             on_policy=metadata.get("on_policy") == "True",
             halves=halves if halves[0] else None,
@@ -107,10 +103,10 @@ class Summary:
     def forecast(self, advantage: Callable[[np.ndarray], np.ndarray], group_size: int) -> Forecast:
         """The four-number law over these prompts, for one prompt per batch: no simulation.
 
-        ``advantage`` maps rewards [1, G] to advantages [1, G] and treats equal rewards of a group equally.
-        Prompts whose rollouts all had the same reward are taken at p = 0 or 1, where a group estimator that
-        is zero on equal rewards has no gradient. The numbers are plugged in, so that their errors enter at
-        order 1/N."""
+        ``advantage`` maps rewards [1, G] to advantages [1, G] and treats equal rewards of a group equally. Prompts
+        whose rollouts all had the same reward are taken at p = 0 or 1, where a group estimator that is zero on equal
+        rewards has no gradient. The numbers are plugged in, so that their errors enter at order 1/N.
+        """
         if not self.binary:
             raise ValueError("rewards: not all 0 or 1; the four-number law is about binary rewards")
         laws = [
@@ -127,8 +123,7 @@ class Summary:
         return Forecast(group_size, weight, within, between, float(within.mean()), float(shared))
 
     def informative(self, group_size: int) -> Float[np.ndarray, " prompt"]:
-        """Each prompt's probability that a group has two different rewards, unbiased: the fraction of the
-        pool's own groups of that size that do (drawn without replacement)."""
+        """Each prompt's probability that a group has two different rewards, unbiased."""
         count = self.rewards.shape[1]
         if group_size > count:
             raise ValueError(
@@ -152,19 +147,20 @@ def across(products: Float[np.ndarray, "prompt prompt"]) -> Float[np.ndarray, " 
 
 @dataclass(frozen=True)
 class Budget:
-    """Leave-one-out with one prompt and G rollouts has variance ``between`` + ``own`` / G + ``pair`` / (G (G
-    - 1)): sigma_b^2, sigma_o^2 and Delta. ``signal`` is ||E grad J||^2 over prompts. Floats, or arrays of
-    them."""
+    """The variance of leave-one-out with one prompt: ``between`` + ``rollout`` / G + ``pair`` / (G (G - 1)).
+
+    They are sigma_b^2, sigma_o^2 and Delta. ``signal`` is ||E grad J||^2 over prompts. Floats, or arrays of them.
+    """
 
     between: float | np.ndarray
-    own: float | np.ndarray
+    rollout: float | np.ndarray
     pair: float | np.ndarray
     signal: float | np.ndarray
 
     def variance(self, group_size: float | np.ndarray) -> np.ndarray:
         """tr Cov of one prompt's gradient; divide by the number of prompts in a batch."""
         g = np.asarray(group_size, float)
-        return np.asarray(self.between + self.own / g + self.pair / (g * (g - 1)))
+        return np.asarray(self.between + self.rollout / g + self.pair / (g * (g - 1)))
 
 
 @dataclass(frozen=True)
@@ -181,37 +177,40 @@ class Forecast:
 
     @property
     def trace_cov(self) -> float:
-        """``between`` + ``within``."""
+        """The whole variance: ``between`` + ``within``."""
         return self.between + self.within
 
 
-def summarise(bank: ScoreBank) -> Summary:
-    """The summary of a bank; sequence scores are the combination of rows with weight one on every token."""
-    if bank.pool.shape[1] < 4:
-        raise ValueError(f"rollouts: {bank.pool.shape[1]} per prompt; the numbers need at least 4")
-    coefs = sequence_rows(bank)
-    rewards = np.asarray(bank.pool.rewards, np.float64)
-    gram = np.asarray(bank.scores.set_gram(1), np.float64)
-    seq = np.einsum("qnm,qmk,qlk->qnl", coefs, gram, coefs, optimize=True)
+def summarise(recording: Recording) -> Summary:
+    """Summarise a recording; sequence scores are the combination of rows with weight one on every token."""
+    rollouts = recording.rollouts
+    if rollouts.shape[1] < 4:
+        raise ValueError(f"rollouts: {rollouts.shape[1]} per prompt; the numbers need at least 4")
+    combinations = sequence_rows(recording)
+    rewards = np.asarray(rollouts.rewards, np.float64)
+    gram = np.asarray(recording.scores.set_gram(1), np.float64)
+    # inner products of sequence scores [prompt, rollout, rollout]
+    seq = np.einsum("qnm,qmk,qlk->qnl", combinations, gram, combinations, optimize=True)
     numbers = prompt_numbers(rewards, seq)
     count = rewards.shape[1]
     blocks = np.array_split(np.arange(count), min(_BLOCKS, count // 4) if count >= 16 else count)
     parts = []
     for block in blocks:
-        keep = np.setdiff1d(np.arange(count), block)
-        if len(keep) >= 4:
-            parts.append(prompt_numbers(rewards[:, keep], seq[:, keep][:, :, keep]))
+        rest = np.setdiff1d(np.arange(count), block)
+        if len(rest) >= 4:
+            parts.append(prompt_numbers(rewards[:, rest], seq[:, rest][:, :, rest]))
     se = {n: jackknife_error(np.stack([x[n] for x in parts], -1)) for n in numbers} if len(parts) > 1 else {}
-    # The leave-one-out gradient of every prompt, as a combination of rows.
-    own = np.einsum("qn,qnm->qm", (rewards - rewards.mean(1, keepdims=True)) / (count - 1), coefs)
-    gradients = np.array(bank.scores.by_prompt(own, own), np.float64)
+    # the leave-one-out gradient of every prompt, as a combination of rows [prompt, row]
+    advantages = (rewards - rewards.mean(1, keepdims=True)) / (count - 1)
+    leave_one_out = np.einsum("qn,qnm->qm", advantages, combinations)
+    gradients = np.array(recording.scores.by_prompt(leave_one_out, leave_one_out), np.float64)
     np.fill_diagonal(gradients, numbers["signal"])
     return Summary(
         rewards=rewards,
-        length=bank.pool.lengths.mean(1).astype(float),
+        length=rollouts.lengths.mean(1).astype(float),
         gradients=gradients,
         se=se,
-        on_policy=bank.pool.on_policy,
+        on_policy=rollouts.on_policy,
         halves=_halves(rewards, seq),
         **numbers,
     )
@@ -220,42 +219,42 @@ def summarise(bank: ScoreBank) -> Summary:
 def _halves(
     rewards: np.ndarray, seq: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
-    count = rewards.shape[1]
-    if count < 8:
+    """The numbers from the even and from the odd rollouts; None where there are too few."""
+    if rewards.shape[1] < 8:
         return None
-    one, two = (prompt_numbers(rewards[:, k::2], seq[:, k::2, k::2]) for k in (0, 1))
-    return one, two
+    even, odd = (prompt_numbers(rewards[:, k::2], seq[:, k::2, k::2]) for k in (0, 1))
+    return even, odd
 
 
-def sequence_rows(bank: ScoreBank) -> Float[np.ndarray, "prompt rollout row"]:
+def sequence_rows(recording: Recording) -> Float[np.ndarray, "prompt rollout row"]:
     """Each rollout's sequence score as a combination of its prompt's rows."""
-    dense = np.einsum("qnt,qnbt->qnb", bank.pool.mask.astype(float), bank.rows.basis.astype(float))
-    size, count, _ = dense.shape
-    rows = bank.rows
-    found = np.zeros((size, count, rows.rollout.shape[1]))
-    q, m = np.nonzero(rows.real)
-    found[q, rows.rollout[q, m], m] = dense[q, rows.rollout[q, m], rows.slot[q, m]]
-    return found
+    rows, mask = recording.rows, recording.rollouts.mask
+    along = np.einsum("qnt,qnbt->qnb", mask.astype(float), rows.basis.astype(float))
+    combinations = np.zeros((*along.shape[:2], rows.shape[1]))
+    q, m = rows.places()
+    rollout = rows.rollout[q, m]
+    combinations[q, rollout, m] = along[q, rollout, rows.basis_index[q, m]]
+    return combinations
 
 
 def prompt_numbers(
     rewards: Float[np.ndarray, "prompt rollout"], seq: Float[np.ndarray, "prompt rollout rollout"]
 ) -> dict[str, Float[np.ndarray, " prompt"]]:
-    """p, signal, v1, v0, zeta1 and zeta2 of every prompt from rewards and inner products of sequence
-    scores."""
+    """p, signal, v1, v0, zeta1 and zeta2 of every prompt, from rewards and inner products of sequence scores."""
     n = rewards.shape[1]
-    norms = np.einsum("qnn->qn", seq)
+    norms = np.einsum("qnn->qn", seq)  # [prompt, rollout]
     total = rewards.sum(1)
-    gaps = rewards[:, :, None] - rewards[:, None]
+    gaps = rewards[:, :, None] - rewards[:, None]  # [prompt, rollout, rollout]
     pair = 0.25 * gaps**2 * (norms[:, :, None] + norms[:, None] - 2 * seq)  # ||h_ij||^2
     coef = 0.5 * (
         (n * rewards - total[:, None])[:, :, None] * np.eye(n) - rewards[:, :, None] + rewards[:, None]
     )
     centred = np.einsum("qim,qmk,qik->qi", coef, seq, coef, optimize=True)  # ||H_i||^2
+    # sums over ordered triples and unordered pairs of distinct rollouts, and over disjoint pairs [prompt]
     triples = centred.sum(1) - pair.sum((1, 2))
-    every = 0.5 * coef.sum(1)
+    all_pairs = 0.5 * coef.sum(1)  # the sum of h_ij over all pairs, as a combination of scores
     pairs = 0.5 * pair.sum((1, 2))
-    disjoint = np.einsum("qm,qmk,qk->q", every, seq, every, optimize=True) - pairs - triples
+    disjoint = np.einsum("qm,qmk,qk->q", all_pairs, seq, all_pairs, optimize=True) - pairs - triples
     signal = disjoint / (n * (n - 1) * (n - 2) * (n - 3) / 4)
     zeta1 = triples / (n * (n - 1) * (n - 2)) - signal
     zeta2 = pairs / (n * (n - 1) / 2) - signal
@@ -271,8 +270,8 @@ def _prompt_law(
 ) -> tuple[float, float]:
     if not 0 < numbers.p < 1:
         return 0.0, 0.0
-    found = four_number_law(numbers, group_size, advantage)
-    return found.bias_factor, found.trace_cov
+    moments = four_number_law(numbers, group_size, advantage)
+    return moments.bias_factor, moments.trace_cov
 
 
 def prompt_weight(scheme: Callable[[np.ndarray], np.ndarray], group_size: int, p: float) -> float:

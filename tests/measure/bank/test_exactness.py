@@ -9,10 +9,13 @@ import pytest
 
 from gradvar import catalogue
 from gradvar.core.compose import compose
-from gradvar.measure.bank import partition as contract
-from gradvar.measure.bank.partition import design, large_quadratics, quadratics
+from gradvar.measure.bank import block_sums
+from gradvar.measure.bank.block_sums import large_quadratics, quadratics
+from gradvar.measure.bank.coefficients import row_coefficients
+from gradvar.measure.bank.data import batch_of
+from gradvar.measure.bank.partition import draw_partition
 from gradvar.measure.bank.record import record
-from gradvar.measure.bank.sample import batch_of
+from gradvar.measure.bank.recorder import RecordSettings
 from gradvar.measure.exact.closed_forms import ustatistic_law, ustatistic_numbers
 from gradvar.measure.exact.enumerate import exact
 from gradvar.measure.exact.tables import exact_tables
@@ -80,7 +83,7 @@ def test_one_prompt_and_errors_over_rollouts():
     params = policy.init(jax.random.key(2))
     bank = record(policy, params, task, jax.random.key(3), task.all_prompts(), 1024)
     found = bank.evaluate([catalogue.get("rloo"), catalogue.get("grpo")], [2, 4])
-    assert found.blocks == "rollouts"
+    assert found.independent == "rollouts"
     for name, group in found:
         truth = exact(catalogue.get(name), policy, params, task, group, prompts=np.array([0]))
         for figure, z in z_scores(found[name, group], truth).items():
@@ -94,12 +97,10 @@ def test_naive_overlapping_groups_are_too_sure():
     params, estimator, group, size = policy.init(jax.random.key(2)), catalogue.get("rloo"), 4, 16
     truth = exact(estimator, policy, params, task, group, prompts=np.array([0])).trace_cov
     bank = record(policy, params, task, jax.random.key(3), jnp.zeros(300, int), size)
-    plan = design(np.random.default_rng(0), bank.pool, group, 1, 300 * 4 * 50)
-    coefs, _ = bank.coefficients({"rloo": estimator}, plan)
-    gram = bank.scores.set_gram(1)
-    groups = np.take_along_axis(
-        plan.groups(size), np.broadcast_to(bank.rows.rollout, (len(plan.orders), *bank.rows.rollout.shape)), 2
-    )
+    plan = draw_partition(np.random.default_rng(0), bank.rollouts.shape, group, 1, 300 * 4 * 50)
+    coefs, _ = row_coefficients(bank.recording, {"rloo": estimator}, plan)
+    gram = bank.recording.scores.set_gram(1)
+    groups = plan.row_groups(size, bank.recording.rows.rollout)
     squares, together = (np.asarray(x)[0] for x in quadratics(coefs, groups, gram, jnp.arange(4)))
     mean = np.asarray(coefs)[0].sum(0) / (len(plan.orders) * 4)
     naive = squares.mean((0, 2)) - np.einsum("qm,qmn,qn->q", mean, gram, mean)
@@ -121,33 +122,34 @@ def test_naive_overlapping_groups_are_too_sure():
 def test_every_batch_equals_autodiff(scene, bank, estimators, monkeypatch):
     """||ghat||^2 of single batches, against the derivative of the objective through the policy."""
     prompts, group = 2, 3
-    plan = design(np.random.default_rng(1), bank.pool, group, prompts, 1)
-    coefs, _ = bank.coefficients({e.name: e for e in estimators}, plan)
-    size, width = plan.orders.shape[1], bank.rows.rollout.shape[1]
-    groups = np.take_along_axis(plan.groups(16), np.broadcast_to(bank.rows.rollout, (1, size, width)), 2)
+    plan = draw_partition(np.random.default_rng(1), bank.rollouts.shape, group, prompts, 1)
+    coefs, _ = row_coefficients(bank.recording, {e.name: e for e in estimators}, plan)
+    groups = plan.row_groups(16, bank.recording.rows.rollout)
     by_set, members = (
         coefs.reshape(len(estimators), 1, plan.prompt_sets, -1),
         groups.reshape(1, plan.prompt_sets, -1),
     )
-    gram = bank.scores.set_gram(prompts)
+    gram = bank.recording.scores.set_gram(prompts)
     squares, together = quadratics(by_set, members, jnp.asarray(gram), jnp.arange(plan.batches))
     for gather in (0, 10**9):  # parts cut out of the Gram matrix, and all of it
-        monkeypatch.setattr(contract, "_GATHER", gather)
+        monkeypatch.setattr(block_sums, "_GATHER", gather)
         others = large_quadratics(np.asarray(by_set), members, gram, plan.batches)
         for one, two in zip((squares, together), others, strict=True):
             np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
-    arrays = bank.pool.objective_arrays()
+    arrays = bank.rollouts.objective_arrays()
     for at, batch_number in ((0, 0), (7, 2), (50, 4)):
         rows = np.arange(at * prompts, (at + 1) * prompts)
         picks = plan.orders[0, rows, batch_number * group : (batch_number + 1) * group]
         _, batch = batch_of(
             {n: x[rows] if x.ndim == 1 else x[rows[:, None], picks] for n, x in arrays.items()}
         )
-        completions = bank.pool.completions[rows[:, None], picks]
+        completions = bank.rollouts.completions[rows[:, None], picks]
         for e, estimator in enumerate(estimators):
 
             def value(params, estimator=estimator, batch=batch, rows=rows, completions=completions):
-                return estimator(scene.policy.logprobs(params, bank.pool.prompts[rows], completions), batch)
+                return estimator(
+                    scene.policy.logprobs(params, bank.rollouts.prompts[rows], completions), batch
+                )
 
             gradient = jax.grad(value)(scene.params)
             assert float(squares[e, 0, at, batch_number]) == pytest.approx(
@@ -165,7 +167,14 @@ def test_refuses_what_the_basis_does_not_span(scene):
 def test_cuts_serve_every_clip_at_them(scene):
     cuts = (0.8, 0.9, 1.1, 1.2)
     bank = record(
-        scene.policy, scene.params, scene.task, jax.random.key(1), 8, 8, old_params=scene.old, cuts=cuts
+        scene.policy,
+        scene.params,
+        scene.task,
+        jax.random.key(1),
+        8,
+        8,
+        old_params=scene.old,
+        settings=RecordSettings(cuts=cuts),
     )
     settings = {
         f"{a}-{b}": catalogue.get("grpo", clip_low=a, clip_high=b) for a in (0.1, 0.2) for b in (0.1, 0.2)
@@ -180,12 +189,12 @@ def test_cuts_serve_every_clip_at_them(scene):
         ({"group_sizes": [9]}, "group_sizes: 9 needs at least 18 rollouts"),
         ({"group_sizes": [1]}, "rloo needs at least 2"),
         ({"prompts": 300}, "fewer than 2 batches of 300"),
-        ({"over": "time"}, "over: 'time'"),
+        ({"independent": "time"}, "independent: 'time'"),
         ({"estimators": []}, "none given"),
     ],
 )
 def test_bad_requests_get_one_clear_line(bank, change, message):
-    request = {"estimators": [catalogue.get("rloo")], "group_sizes": [2], "over": "prompts"} | change
+    request = {"estimators": [catalogue.get("rloo")], "group_sizes": [2], "independent": "prompts"} | change
     with pytest.raises(ValueError, match=message) as caught:
         bank.evaluate(request.pop("estimators"), request.pop("group_sizes"), **request)
     assert "\n" not in str(caught.value)
@@ -196,7 +205,7 @@ def test_two_slices_give_no_error_bars_and_say_so(scene):
     bank = record(scene.policy, scene.params, scene.task, jax.random.key(2), scene.task.all_prompts(), 8)
     rloo = [catalogue.get("rloo")]
     with pytest.warns(UserWarning, match="record 12 rollouts"):
-        found = bank.evaluate(rloo, [2, 4], over="rollouts")
+        found = bank.evaluate(rloo, [2, 4], independent="rollouts")
     assert np.isfinite(found["rloo", 4].trace_cov)
     assert np.isnan(found["rloo", 4].se["trace_cov"])
     assert np.isfinite(found["rloo", 2].se["trace_cov"])

@@ -10,7 +10,8 @@ import pytest
 
 from gradvar import catalogue
 from gradvar.gradients import ghost_norms as ghost
-from gradvar.gradients.per_rollout import Sketch, row_images
+from gradvar.gradients.per_rollout import ScoreRows, project_scores
+from gradvar.gradients.sketch import Gram, PerToken, Sketch, Whole
 from gradvar.measure.bank.record import record
 from gradvar.policies import Tabular
 from gradvar.tasks import Lookup
@@ -65,18 +66,20 @@ def network():
 
 @pytest.fixture(scope="module")
 def plain(network):
-    policy, params, rows = network
-    return np.concatenate(
-        list(row_images(policy, params, *rows.values(), Sketch("identity", 0, 0), 6, "vmap"))
-    )
+    return whole_scores(*network)
+
+
+def whole_scores(policy, params, rows, chunk=6):
+    images = project_scores(policy, params, ScoreRows(**rows), Whole(), jax.random.key(0), chunk)
+    return np.concatenate(list(images))
 
 
 def test_factors_equal_autodiff(network, plain):
     policy, params, rows = network
-    found = np.concatenate(
-        list(row_images(policy, params, *rows.values(), Sketch("identity", 0, 0), 4, "factors"))
-    )
-    np.testing.assert_allclose(found, plain, rtol=1e-10, atol=1e-13)
+    arrays = [jnp.asarray(x) for x in rows.values()]
+    tapped = ghost.trace_policy(policy, params, arrays[0], 5)
+    np.testing.assert_allclose(ghost.scores(tapped, params, *arrays), plain, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(whole_scores(policy, params, rows, 4), plain, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("way", ["ghost", "formed", "auto"])
@@ -108,9 +111,7 @@ def test_a_lost_use_is_noticed(network, plain):
                 self, {**params, "embed": jax.lax.stop_gradient(params["embed"])}, prompts, completions
             )
 
-    found = np.concatenate(
-        list(row_images(Untied(), untied, *rows.values(), Sketch("identity", 0, 0), 6, "vmap"))
-    )
+    found = whole_scores(Untied(), untied, rows)
     assert not np.allclose((found**2).sum(1), (plain**2).sum(1), rtol=1e-3)
 
 
@@ -124,11 +125,19 @@ def test_sketches_are_unbiased_with_the_variance_they_claim(name):
     width, draws = 32, 256
     found = []
     for seed in range(draws):
-        image = np.asarray(Sketch(name, width, seed)(jnp.stack([u, v])))
+        image = np.asarray(Sketch(name, width).image(jnp.stack([u, v]), jax.random.key(seed)))
         found.append(image[0] @ image[1])
     variance = ((u @ u) * (v @ v) + (u @ v) ** 2 - (0 if name == "gaussian" else 2 * (u**2) @ (v**2))) / width
     assert abs(np.mean(found) - u @ v) < 4.5 * np.sqrt(variance / draws)
     assert abs(np.var(found, ddof=1) / variance - 1) < 4.5 * np.sqrt(2.5 / draws)
+
+
+KINDS = {
+    "gram": Gram(),
+    "hashed": Sketch("hashed", 4096),
+    "rademacher": Sketch("rademacher", 4096),
+    "tokens": PerToken(4096),
+}
 
 
 @pytest.mark.parametrize(
@@ -140,8 +149,8 @@ def test_every_map_gives_the_same_figures(scene, estimators, kind):
     settings = {"old_params": scene.old, "estimators": estimators}
     call = (scene.policy, scene.params, scene.task, jax.random.key(4), 24, 8)
     whole = record(*call, **settings).evaluate(estimators, [2])
-    bank = record(*call, map=kind, width=4096, **settings)
-    assert np.array_equal(bank.pool.rewards, record(*call, **settings).pool.rewards)
+    bank = record(*call, scores=KINDS[kind], **settings)
+    assert np.array_equal(bank.rollouts.rewards, record(*call, **settings).rollouts.rewards)
     other = bank.evaluate(estimators, [2])
     for setting, moments in whole.items():
         exact = kind == "gram"
@@ -158,16 +167,23 @@ def test_memory_is_predicted_before_anything_is_drawn(scene):
         def sample(self, *args):
             raise AssertionError("drawn before the memory was predicted")
 
-    with pytest.raises(ValueError, match=r"memory: at least .* give map='hashed'"):
+    with pytest.raises(ValueError, match=r"memory: at least .* give scores=Sketch\('hashed'\)"):
         record(
-            NeverDrawn(), scene.params, scene.task, jax.random.key(0), 10_000, 1000, map="gram", memory=1e6
+            NeverDrawn(), scene.params, scene.task, jax.random.key(0), 10_000, 1000, scores=Gram(), memory=1e6
         )
 
 
 @pytest.mark.slow
 def test_tokens_serve_any_objective(scene):
     bank = record(
-        scene.policy, scene.params, scene.task, jax.random.key(1), 8, 8, old_params=scene.old, map="tokens"
+        scene.policy,
+        scene.params,
+        scene.task,
+        jax.random.key(1),
+        8,
+        8,
+        old_params=scene.old,
+        scores=PerToken(),
     )
     found = bank.evaluate(
         [catalogue.get("grpo"), catalogue.get("cispo"), lambda logp, batch: (logp**3).sum()], [2]
@@ -194,7 +210,7 @@ def test_a_matrix_that_is_used_again_keeps_its_cross_terms(network, way):
     _, params, rows = network
     params = params | {"layers": jax.tree.map(lambda x: x[0], params["layers"])}
     policy, arrays = Recurrent(), [jnp.asarray(x) for x in rows.values()]
-    plain = np.concatenate(list(row_images(policy, params, *rows.values(), Sketch("identity", 0, 0), 6)))
+    plain = whole_scores(policy, params, rows)
     tapped = ghost.trace_policy(policy, params, arrays[0], 5)
     assert any(use.repeated for use in tapped.uses)
     assert not tapped.once()
@@ -239,7 +255,7 @@ def test_a_matrix_that_is_looked_up_only(network, way):
     ]  # the same row of the matrix read again: a cross term
     policy, arrays = Apart(), [jnp.asarray(x) for x in rows.values()]
     params = policy.init(jax.random.key(0))
-    plain = np.concatenate(list(row_images(policy, params, *rows.values(), Sketch("identity", 0, 0), 6)))
+    plain = whole_scores(policy, params, rows)
     tapped = ghost.trace_policy(policy, params, arrays[0], 5)
     assert {use.kind for use in tapped.uses if use.leaf in tapped.once()} == {"lookup", "product"}
     ways = tuple(p.way for p in ghost.plan_of(tapped, params, way))
@@ -254,12 +270,12 @@ def test_another_key_needs_no_program_of_its_own():
 
     def recorded(number, width=4):
         params = policy.init(jax.random.key(number))
-        return record(policy, params, task, jax.random.key(10 + number), 6, 4, map="hashed", width=width)
+        return record(policy, params, task, jax.random.key(10 + number), 6, 4, scores=Sketch("hashed", width))
 
     first = recorded(1)
     with compilations() as names:
         second = recorded(2)
         assert not names
         recorded(2, width=5)  # the planted violator: another width is another program
-        assert "_images" in names
+        assert "_project" in names
     assert first.info["seed"] != second.info["seed"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
+from gradvar.gradients.sketch import PerToken
 from gradvar.measure.bank.diagnose import (
     contribution,
     effective_groups,
@@ -36,12 +37,12 @@ def test_layers_add_up_and_positions_are_parts(scene, bank):
         bank, {"first": slice(0, 7), "rest": slice(7, params)}, catalogue.get("grpo"), 2
     )
     assert sum(shares.values()) == pytest.approx(1, rel=1e-9)
-    tokens = record(scene.policy, scene.params, scene.task, jax.random.key(1), 24, 8, map="tokens")
+    tokens = record(scene.policy, scene.params, scene.task, jax.random.key(1), 24, 8, scores=PerToken())
     parts = variance_by_position(tokens, [0, 1, 3], catalogue.get("rloo"), 2)
     assert all(0 < share < 1.5 for share in parts.values())
     whole = variance_by_position(tokens, [0, 3], catalogue.get("rloo"), 2)
     assert whole[0, 3] == pytest.approx(1)
-    with pytest.raises(ValueError, match="map='identity'"):
+    with pytest.raises(ValueError, match=r"scores=Whole\(\)"):
         variance_by_layer(tokens, {}, catalogue.get("rloo"), 2)
 
 

@@ -46,7 +46,7 @@ def test_numbers_of_every_prompt_are_unbiased(on_policy, listed):
     summary = on_policy.summary()
     for q, parts in enumerate(listed[1]):
         four, pair = four_numbers(*parts), ustatistic_numbers(*parts)
-        mine = np.asarray(on_policy.pool.prompts) == q
+        mine = np.asarray(on_policy.rollouts.prompts) == q
         for name, truth in (
             ("p", four.p),
             ("signal", four.signal),
@@ -92,7 +92,7 @@ def test_budget_law_gives_enumerated_variances(on_policy, listed):
         assert abs(float(whole.variance(group)) - truth) < 4.5 * error
     # The law itself, with exact numbers: within-prompt variance at a size nobody enumerates.
     within = np.mean([ustatistic_law(ustatistic_numbers(*x), 64).trace_cov for x in parts])
-    assert within == pytest.approx(float(whole.own / 64 + whole.pair / (64 * 63)), rel=0.1)
+    assert within == pytest.approx(float(whole.rollout / 64 + whole.pair / (64 * 63)), rel=0.1)
 
 
 def test_forecast_matches_the_bank(on_policy):
@@ -117,7 +117,7 @@ def test_advice_names_the_enumerated_optimum(on_policy, listed):
         found = advise(on_policy, fixed, 1.0)
         assert found.optimum.low * 0.95 <= truth <= found.optimum.high * 1.05
         assert abs(found.best - truth) < 2.5
-    assert found.curve[0].cost.excludes
+    assert found.curve[0].cost.excludes(1)
     assert "it excludes 1" in str(found)
 
 
@@ -239,6 +239,6 @@ def test_a_summary_is_a_source_of_its_own(on_policy, tmp_path, capsys):
     with pytest.raises(ValueError, match=r"summary: .* cannot be read"):
         Summary.open(path)
     with pytest.raises(ValueError, match=r"summary: .* is no summary"):
-        Summary.open(on_policy.save(tmp_path / "bank") / "rows.safetensors")
+        Summary.open(on_policy.save(tmp_path / "bank") / "shard-00000" / "rows.safetensors")
     with pytest.raises(ValueError, match="cost_per_update: nan"):
         choose(summary, {"a": leave_one_out}, (2,), cost_per_update=float("nan"))
