@@ -18,7 +18,7 @@ from gradvar import catalogue
 from gradvar.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
-ELSEWHERE = {  # pages that live beside what they are about
+ELSEWHERE = {  # pages that lie in the folders that they are about
     "studies/two_against_sixteen.md": "benchmarks/TWO_AGAINST_SIXTEEN.md",
     "studies/precision.md": "benchmarks/PRECISION.md",
     "howto/write_a_claim.md": "proofs/README.md",
@@ -77,7 +77,7 @@ def _module(part: str) -> ModuleType:
 
 
 def _belongs(module: ModuleType, name: str) -> bool:
-    """A function, class or constant that this part defines, or hands on from files of its own."""
+    """Return True for a function, class or constant that this part defines in one of its files."""
     value = getattr(module, name)
     if name.startswith("_") or isinstance(value, ModuleType):
         return False

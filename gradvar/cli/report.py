@@ -24,7 +24,7 @@ class Report:
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder of results (its JSON files, and those of the folders in it), or one JSON file."""
     out: Path | None = None
-    """The HTML file. Default: report.html in the folder, or beside the file."""
+    """The HTML file. Default: report.html in the folder, or in that of the file."""
     title: str = ""
     """The page's title. Default: the folder's name."""
     json: Path | None = None

@@ -1,7 +1,7 @@
-"""Plots: each function draws one thing on one pair of axes and returns them, with intervals where figures have errors.
+"""Plots: each function draws on one pair of axes and returns them, with an interval for each figure that has an error.
 
 ``ax=`` takes axes of yours; without it a figure of one panel is made. Axes name their quantity and unit; colours are
-told apart by colour-blind readers, on light and on dark axes, and markers and dashes say the same once more, for print.
+chosen for colour-blind readers, on light and on dark axes; markers and dashes repeat what colours show, for print.
 Every function takes the house's objects or the plain rows that they are saved as, so that a plot can be made
 again from a file.
 """

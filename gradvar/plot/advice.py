@@ -24,9 +24,9 @@ def cost(advice: Any, *, ax: Axes | None = None) -> Axes:
     sizes = np.array([number(p["group_size"]) for p in points])
     value, low, high = (np.array([_cost(p, end) for p in points]) for end in ("value", "low", "high"))
     group_sizes(ax, list(sizes))
-    spread = bars(low, value, high)
-    known = "costs, with 95 % intervals" if spread is not None else "costs under the hypothesis"
-    ax.errorbar(sizes, value, spread, capsize=2, label=known, **look(ax, 0))
+    errors = bars(low, value, high)
+    known = "costs, with 95 % intervals" if errors is not None else "costs under the hypothesis"
+    ax.errorbar(sizes, value, errors, capsize=2, label=known, **look(ax, 0))
     is_best = sizes == number(content["best"])
     ax.plot(
         sizes[is_best], value[is_best], "o", mfc="none", mec=colour(ax, 1), mew=1.8, ms=12,

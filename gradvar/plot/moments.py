@@ -112,11 +112,11 @@ def compare(source: Any, figure: str = "snr_per_rollout", *, ax: Axes | None = N
         ]
         positions = np.array([k for k, _ in picked]) + (index - (len(sizes) - 1) / 2) * 0.7 / len(sizes)
         x = column([r for _, r in picked], "value")
-        spread = bars(column([r for _, r in picked], "low"), x, column([r for _, r in picked], "high"))
+        errors = bars(column([r for _, r in picked], "low"), x, column([r for _, r in picked], "high"))
         ax.errorbar(
             x,
             positions,
-            xerr=spread,
+            xerr=errors,
             capsize=2,
             label=f"G = {size:g}",
             **{**look(ax, index), "linestyle": "none"},
@@ -155,9 +155,9 @@ def split(source: Any, *, ax: Axes | None = None, **where: Any) -> Axes:
         shade = colour(ax, index)
         ax.bar(positions, share, 0.92 * width, color=shade, label=name(label))
         ax.bar(positions, 1 - share, 0.92 * width, bottom=share, color=shade, alpha=0.25)
-        spread = bars(low, share, high)
-        if spread is not None:
-            ax.errorbar(positions, share, spread, fmt="none", ecolor=ink(ax), lw=1.1, capsize=2)
+        errors = bars(low, share, high)
+        if errors is not None:
+            ax.errorbar(positions, share, errors, fmt="none", ecolor=ink(ax), lw=1.1, capsize=2)
     ax.set_xticks(range(len(sizes)), [f"{s:g}" for s in sizes])
     ax.set_xlabel("group size G (rollouts per prompt)")
     ax.set_ylabel("share of tr Cov between prompts\n(pale: within groups)")
@@ -173,9 +173,9 @@ def _lines(ax: Axes, lines: Series, x: str, figure: str, step: float = 0.0) -> N
     for index, (label, points) in enumerate(lines.items()):
         points = sorted(points, key=lambda r: number(r[x]))
         value = column(points, "value")
-        spread = bars(column(points, "low"), value, column(points, "high"))
+        errors = bars(column(points, "low"), value, column(points, "high"))
         positions = column(points, x) * 2 ** (step * (index - (len(lines) - 1) / 2))
-        ax.errorbar(positions, value, spread, capsize=2, label=name(label), **look(ax, index))
+        ax.errorbar(positions, value, errors, capsize=2, label=name(label), **look(ax, index))
         shown.append(value)
     if figure in _IDEAL:
         ax.axhline(_IDEAL[figure], color=faint(ax), lw=1, zorder=0)

@@ -57,8 +57,8 @@ def informative(source: Any, *, ax: Axes | None = None) -> Axes:
     ax = axes_of(ax)
     sizes = np.array([number(p.get("group_size")) for p in points])[known]
     group_sizes(ax, list(sizes))
-    spread = bars(low[known], value[known], high[known])
-    ax.errorbar(sizes, value[known], spread, capsize=2, label="groups with different rewards", **look(ax, 0))
+    errors = bars(low[known], value[known], high[known])
+    ax.errorbar(sizes, value[known], errors, capsize=2, label="groups with different rewards", **look(ax, 0))
     ax.set_ylim(0, 1)
     ax.set_ylabel("share of groups with different rewards\n(of all groups of that size)")
     legend(ax, new_axes)

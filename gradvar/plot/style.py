@@ -1,4 +1,4 @@
-"""How the plots look: colours, markers, axes, legends, on light and on dark ground."""
+"""The look of the plots: colours, markers, axes and legends, on light and on dark ground."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Ground = Literal["light", "dark"]
 
 # Chosen by search for the largest least distance in OKLab between any two as seen with normal sight, protanopia and
 # deuteranopia (Machado et al. 2009), at a contrast of 2.9 with white and of 4.5 with the dark ground; tests hold them
-# to it. Colours of the same place are of the same hue where that was possible.
+# to it. Colours of the same place are of the same hue if that was possible.
 COLOURS: dict[Ground, tuple[str, ...]] = {
     "light": ("#2272d0", "#ff591e", "#1b9f7d", "#9c4586", "#269df1", "#a73830", "#430a0f", "#672439"),
     "dark": ("#36c9ff", "#ff7016", "#37b374", "#fe90be", "#ffc453", "#b460ff", "#f6fcc8", "#7b8398"),
@@ -36,7 +36,7 @@ _LONGEST = 34  # characters of a name in a legend
 
 
 def settings(ground: Ground) -> dict[str, Any]:
-    """Matplotlib's settings for one ground."""
+    """Return Matplotlib's settings for one ground."""
     ink, paper = INK[ground], PAPER[ground]
     return {
         "font.size": 9.5,
@@ -79,14 +79,14 @@ def theme(ground: Ground = "light") -> AbstractContextManager[None]:
 
 
 def axes_of(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
-    """The given axes, or those of a new figure of one panel."""
+    """Return the given axes, or those of a new figure of one panel."""
     if ax is not None:
         return ax
     return Figure(figsize=size, layout="constrained").subplots()
 
 
 def figure_of(ax: Axes) -> Figure:
-    """The whole figure that the axes lie in, also by way of subfigures."""
+    """Return the whole figure that the axes lie in, also through subfigures."""
     figure: Any = ax.figure
     return figure.figure if isinstance(figure, SubFigure) else figure
 
@@ -101,13 +101,13 @@ def ground_of(ax: Axes) -> Ground:
 
 
 def colour(ax: Axes, index: int) -> str:
-    """The colour of a series."""
+    """Return the colour of a series."""
     shades = COLOURS[ground_of(ax)]
     return shades[index % len(shades)]
 
 
 def look(ax: Axes, index: int, dash: int | None = None) -> dict[str, Any]:
-    """Colour, marker and dashes of a series: every one of them tells it apart, as far as they go."""
+    """Return colour, marker and dashes of a series; as long as they last, each alone identifies it."""
     style = DASHES[(index if dash is None else dash) % len(DASHES)]
     return {
         "color": colour(ax, index), "marker": MARKERS[index % len(MARKERS)], "linestyle": style,
@@ -116,17 +116,17 @@ def look(ax: Axes, index: int, dash: int | None = None) -> dict[str, Any]:
 
 
 def faint(ax: Axes) -> str:
-    """For lines that are not data: where a figure would be one, say."""
+    """Return the colour of lines that are not data, such as the one at which an estimator is unbiased."""
     return FAINT[ground_of(ax)]
 
 
 def ink(ax: Axes) -> str:
-    """The colour of text, for bars of error across filled areas."""
+    """Return the colour of text, for error bars across filled areas."""
     return INK[ground_of(ax)]
 
 
 def bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> np.ndarray | None:
-    """Lengths of error bars [2, N] from intervals; None where no interval has a width."""
+    """Return lengths of error bars [2, N] from intervals; None if no interval has a width."""
     low, high = (np.where(np.isfinite(x), x, value) for x in (low, high))
     lengths = np.array([np.maximum(value - low, 0), np.maximum(high - value, 0)])
     lengths = np.where(np.isfinite(lengths), lengths, 0.0)
@@ -136,7 +136,7 @@ def bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> np.ndarray | N
 
 
 def log_axis(axis: Any, ticks: Sequence[float] | None = None) -> None:
-    """Plain numbers at the ticks of a logarithmic axis."""
+    """Set plain numbers at the ticks of a logarithmic axis."""
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_minor_formatter(NullFormatter())
     if ticks is not None:
@@ -157,7 +157,7 @@ def group_sizes(ax: Axes, sizes: Sequence[float]) -> None:
 
 
 def value_scale(ax: Axes, values: np.ndarray) -> None:
-    """From zero where the values (not their intervals) are of one order of magnitude, else logarithmic."""
+    """Start at zero if the values (not their intervals) are of one order of magnitude; else use a logarithm."""
     values = values[np.isfinite(values)]
     if values.size and values.min() > 0 and values.max() > 20 * values.min():
         ax.set_yscale("log")
@@ -171,20 +171,20 @@ def value_scale(ax: Axes, values: np.ndarray) -> None:
 
 
 def from_zero(ax: Axes, which: Literal["x", "y"]) -> None:
-    """An axis that begins at zero, and still grows with what is drawn later, here or on axes that share it."""
+    """Begin an axis at zero; it still grows with what is drawn later, also on axes that share it."""
     line = ax.axhline(0.0, linewidth=0) if which == "y" else ax.axvline(0.0, linewidth=0)
     getattr(line.sticky_edges, which).append(0.0)
 
 
 def name(text: object) -> str:
-    """A name as it is drawn: not too long, all printable, and not hidden, as Matplotlib takes a leading underscore."""
+    """Return a name as it is drawn: short, printable, and with no leading underscore, which hides it in legends."""
     shown = "".join(c for c in " ".join(str(text).split()) if c.isprintable()) or "?"
     shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
     return f"\u200a{shown}" if shown.startswith("_") else shown
 
 
 def legend(ax: Axes, new_axes: bool, *, fold: bool = True) -> None:
-    """A legend above axes that are ours; within those of somebody else, where it covers least."""
+    """Put a legend above axes that are new; on axes of the caller inside, where it covers least."""
     # Matplotlib lists error bars last; they are the data, and come first.
     pairs = sorted(
         zip(*ax.get_legend_handles_labels(), strict=True), key=lambda p: not hasattr(p[0], "has_yerr")

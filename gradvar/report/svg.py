@@ -1,6 +1,6 @@
 """Matplotlib's figures as SVG that stands inside a page: one drawing for light, dark and paper, with text as text.
 
-Colours become the page's own variables; text stays text, so that the reader's browser finds a glyph for every
+Colours become variables of the page; text stays text, so that the reader's browser finds a glyph for every
 character, and search, copying and screen readers find the words. Names that come from files are drawn as they are:
 no dollar starts a formula.
 """
@@ -50,7 +50,7 @@ def drawn(draw: Callable[..., Axes], *arguments: Any, caption: str, **settings_o
 
 
 def inline(svg: bytes, label: str) -> Markup:
-    """Matplotlib's SVG as an element of an HTML page, with ids of its own."""
+    """Turn Matplotlib's SVG into an element of an HTML page, with ids that no other has."""
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _LINK)
     root = ElementTree.fromstring(svg)
@@ -58,7 +58,7 @@ def inline(svg: bytes, label: str) -> Markup:
     for element in root.iter():
         _drop(element)
         for name, value in element.attrib.items():
-            element.set(name, _own(name, value, mark))
+            element.set(name, _local(name, value, mark))
     root.attrib.pop("height", None)
     # As wide as its text is readable at, and never wider than the page.
     width = float(root.attrib.pop("width").removesuffix("pt"))
@@ -69,14 +69,14 @@ def inline(svg: bytes, label: str) -> Markup:
 
 
 def _drop(element: ElementTree.Element) -> None:
-    """Leave out what would reach beyond the drawing: its own style sheet, and metadata."""
+    """Leave out what would reach beyond the drawing: its style sheet and metadata."""
     metadata, style, defs = (f"{{{_SVG}}}{tag}" for tag in ("metadata", "style", "defs"))
     for child in list(element):
         if child.tag in (metadata, style) or (child.tag == defs and all(c.tag == style for c in child)):
             element.remove(child)
 
 
-def _own(name: str, value: str, mark: str) -> str:
+def _local(name: str, value: str, mark: str) -> str:
     if name == "id":
         return mark + value
     if name == f"{{{_LINK}}}href":

@@ -16,10 +16,10 @@ PANEL = ("policy", "task", "staleness")
 
 
 def tidy(source: Any) -> list[dict[str, Any]]:
-    """Rows with ``estimator``, ``group_size``, ``figure``, ``value``, ``low`` and ``high``; NaN where a value is
-    missing.
+    """Return rows with ``estimator``, ``group_size``, ``figure``, ``value``, ``low`` and ``high``.
 
-    ``source``: a ``Study``, an ``Evaluation``, one or several ``Moments``, rows, or a mapping that holds ``rows``.
+    ``source`` is a ``Study``, an ``Evaluation``, one or several ``Moments``, rows, or a mapping that holds ``rows``. A
+    missing value is NaN.
     """
     if isinstance(source, Moments):
         source = [source]
@@ -46,7 +46,11 @@ def tidy(source: Any) -> list[dict[str, Any]]:
 
 
 def number(value: Any) -> float:
-    """A number as a float; NaN for anything else, null in a file included."""
+    """Return a number as a float; NaN for anything else, such as null in a file.
+
+    >>> number(2), number(None), number(True)
+    (2.0, nan, nan)
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return math.nan
     return float(value)
@@ -86,7 +90,7 @@ def choose(
 
 
 def series(rows: Iterable[dict[str, Any]]) -> Series:
-    """Rows by estimator, and by clip range where that was swept."""
+    """Group rows by estimator, and by clip range if several were measured."""
     collected: Series = {}
     for row in rows:
         clip = row.get("clip")
@@ -96,7 +100,7 @@ def series(rows: Iterable[dict[str, Any]]) -> Series:
 
 
 def panels(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows by policy, task and staleness, in words."""
+    """Group rows by policy, task and staleness, in words."""
     collected: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         collected.setdefault(panel(row), []).append(row)
@@ -104,7 +108,7 @@ def panels(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def panel(row: Row) -> str:
-    """Where a row was measured, in words."""
+    """Return the policy, task and staleness of a row in words."""
     steps = row.get("staleness")
     age = "" if steps is None else "on policy" if steps == 0 else f"{steps} optimiser steps stale"
     place = " on ".join(str(row[k]) for k in ("policy", "task") if row.get(k) is not None)
@@ -112,7 +116,7 @@ def panel(row: Row) -> str:
 
 
 def column(rows: Sequence[Row], name: str) -> np.ndarray:
-    """One column as floats [row]."""
+    """Return one column as floats [row]."""
     return np.array([number(r.get(name)) for r in rows])
 
 

@@ -66,7 +66,7 @@ def _check_pairs(latex: str) -> None:
 
 
 def _space_functions(row: ElementTree.Element) -> None:
-    """Set names of functions upright, with a thin space between them and a factor beside them, as LaTeX does."""
+    """Set names of functions upright, with a thin space between them and a neighbouring factor, as LaTeX does."""
     children = list(row)
     if row.tag in ("mrow", "math", "mtd", "msqrt"):
         for index in range(len(children) - 1, 0, -1):  # from the right, so that indices stay valid
