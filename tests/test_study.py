@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -102,12 +103,12 @@ def test_files_hold_the_rows_with_provenance(study, tmp_path):
     assert set(content["provenance"]) == {"versions", "device", "machine", "command", "date", "config"}
     assert content["provenance"]["config"]["seed"] == 0
     assert all(p.stat().st_size > 500 for p in written)
-    if "measurements.parquet" in names:
-        import pyarrow.parquet
-
-        assert pyarrow.parquet.read_table(
-            tmp_path / "new" / "folder" / "measurements.parquet"
-        ).num_rows == len(rows)
+    with duckdb.connect() as database:
+        parquet = database.read_parquet(str(tmp_path / "new" / "folder" / "measurements.parquet"))
+        assert parquet.columns == list(rows[0])
+        assert [dict(zip(rows[0], row, strict=True))["value"] for row in parquet.fetchall()] == pytest.approx(
+            [float(r["value"]) if r["value"] else None for r in rows]
+        )
 
 
 def test_bias_curve_is_the_known_weight():

@@ -5,8 +5,8 @@
 Every measurement is a process of its own, start included, and runs alternate; medians of wall and CPU seconds, and the
 largest resident set. The audit does all that ``gradvar audit`` does (every interval, estimator and check) and names
 malformed rows; the peers group by step and prompt and count (``peers.py``). All must find the same groups. pandas,
-polars and pyarrow are installed into ``--venv`` where it is missing. "long": prompts of 4,000 characters, 100,000
-rollouts, to see what text costs. Measured on whatever the machine is doing besides; the load is in the file.
+polars and pyarrow (for pandas) are installed into ``--venv`` where it is missing. "long": prompts of 4,000 characters,
+100,000 rollouts, to see what text costs. Measured on whatever the machine is doing besides; the load is in the file.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def main() -> None:
         "runs": options.runs,
         "versions": {
             "python": platform.python_version(), "gradvar": metadata.version("gradvar"),
-            "pyarrow": metadata.version("pyarrow"), "numpy": metadata.version("numpy"),
+            "duckdb": metadata.version("duckdb"), "numpy": metadata.version("numpy"),
             "peers": [v for v in versions if v.split("==")[0] in (*PACKAGES, "numpy")],
         },
         "files": results,

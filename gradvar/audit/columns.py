@@ -1,38 +1,14 @@
-"""Which columns of a dump hold what: the formats that are known, and how a file's format is found.
-
-Field names as the trainers write them:
-
-- ``verl``: JSONL of ``trainer.rollout_data_dir`` and ``validation_data_dir``, one file per step, with ``input``,
-  ``output``, ``score`` and ``step`` (``verl/trainer/ppo/ray_trainer.py``, ``_dump_generations``); ``score`` is the sum
-  of the token-level scores.
-- ``trl``: Parquet of ``GRPOTrainer`` with ``log_completions``, one file per logged step, with ``step``, ``prompt``,
-  ``completion``, one column per reward function and ``advantage`` (``trl/trainer/grpo_trainer.py``, ``log``).
-- ``openrlhf``: JSONL of ``openrlhf.cli.batch_inference --eval_task rm``, with ``input``, ``output`` and ``reward``. Its
-  trainers write no rollouts to disk.
-- ``table``: any JSONL, CSV or Parquet table with a prompt and a reward in every row, under common names or those given.
-"""
+"""Which columns of a dump hold what: named by hand, else found by the formats that are declared."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FORMATS = ("verl", "trl", "openrlhf", "table")
-ROLES = ("step", "prompt", "group", "advantage", "length", "logp")
+from gradvar.audit.formats import FORMATS, ROLES, Format
 
-COMMON: Mapping[str, tuple[str, ...]] = {
-    "step": ("step", "global_step", "training_step", "iteration"),
-    "prompt": (
-        "prompt_id", "prompt_idx", "prompt", "problem_id", "question_id", "problem", "question", "query", "input",
-    ),
-    "group": ("group_id", "group", "uid", "group_idx"),
-    "reward": ("reward", "rewards", "score", "total_reward"),
-    "advantage": ("advantage", "advantages"),
-    "length": ("length", "response_length", "completion_length", "num_tokens"),
-    "logp": ("logp", "logp_sum", "logprob_sum", "sum_logprobs", "cumulative_logprob"),
-}  # fmt: skip
 _STEP_IN_NAME = re.compile(r"(?:completions_)?(\d{1,12})")
 
 
@@ -48,15 +24,14 @@ class Columns:
     length: str = ""
     logp: str = ""
 
-    def given(self, role: str) -> str:
-        """The name given for a role other than the reward; empty where none was."""
-        return str(getattr(self, role))
-
 
 @dataclass(frozen=True)
-class Layout:
-    """Where a file's figures stand: ``columns`` by role (``ROLES``), the ``rewards`` that are added up, and the step of
-    a file that has no column for it."""
+class ColumnLayout:
+    """Where a file's figures stand.
+
+    ``columns`` by role (``ROLES``), the ``rewards`` that are added up, and the ``step`` of a file without a column for
+    it.
+    """
 
     format: str
     columns: Mapping[str, str]
@@ -76,72 +51,59 @@ class Layout:
 
 
 def detect(
-    columns: Mapping[str, str], path: Path, form: str = "auto", by_hand: Columns | None = None
-) -> Layout:
-    """The layout of a file with these columns, each with its kind: ``number``, ``text`` or ``other``.
+    kinds: Mapping[str, str], path: Path, format_name: str = "auto", by_hand: Columns | None = None
+) -> ColumnLayout:
+    """Find the layout of a file.
 
-    Raises ``ValueError`` naming the column that is missing and the flag that names it.
+    Args:
+        kinds: The kind of every column of the file: ``number``, ``text`` or ``other``.
+        path: The file, whose name may have the step.
+        format_name: A name of ``FORMATS``, or ``auto``.
+        by_hand: Columns that are not to be looked for.
+
+    Returns:
+        The layout.
+
+    Raises:
+        ValueError: A column is missing; the message names it and the flag that names it.
     """
     by_hand = by_hand or Columns()
-    known = _format(columns) if form == "auto" else form
-    if known not in FORMATS:
-        raise ValueError(f"format: '{form}'; give auto, {', '.join(FORMATS)}")
-    found: dict[str, str] = {}
+    if format_name not in ("auto", *FORMATS):
+        raise ValueError(f"format: '{format_name}'; give auto, {', '.join(FORMATS)}")
+    fitting = (f for f in FORMATS.values() if f.fits(kinds))
+    declared = next(fitting) if format_name == "auto" else FORMATS[format_name]
+    columns: dict[str, str] = {}
     notes = []
     for role in ROLES:
-        name = by_hand.given(role)
-        if name and name not in columns:
-            raise ValueError(_missing(path, columns, f"'{name}'", f"--{role}"))
-        name = name or _usual(role, known, columns)
-        if name and role in ("advantage", "length", "logp") and columns[name] != "number":
+        name = str(getattr(by_hand, role))
+        if name and name not in kinds:
+            raise ValueError(_missing(path, kinds, f"'{name}'", f"--{role}"))
+        name = name or next((n for n in declared.names[role] if n in kinds), "")
+        if name and role in ("advantage", "length", "logp") and kinds[name] != "number":
             notes.append(f"column '{name}' holds no numbers and is left out")
-            name = ""
-        if name:
-            found[role] = name
-    if "prompt" not in found:
-        raise ValueError(_missing(path, columns, "prompt", "--prompt"))
-    rewards = by_hand.reward or _rewards(known, columns, set(found.values()))
-    for name in rewards:
-        if name not in columns:
-            raise ValueError(_missing(path, columns, f"'{name}'", "--reward"))
-    if not rewards:
-        raise ValueError(_missing(path, columns, "reward", "--reward"))
-    step = 0
-    if "step" not in found and known in ("verl", "trl"):
-        match = _STEP_IN_NAME.fullmatch(path.name.split(".")[0])
-        step = int(match.group(1)) if match else 0
-    return Layout(known, found, tuple(rewards), step, tuple(notes))
+        elif name:
+            columns[role] = name
+    if "prompt" not in columns:
+        raise ValueError(_missing(path, kinds, "prompt", "--prompt"))
+    rewards = by_hand.reward or _rewards(declared, kinds, set(columns.values()))
+    for name in rewards or ("",):
+        if name not in kinds:
+            raise ValueError(_missing(path, kinds, f"'{name}'" if name else "reward", "--reward"))
+    match = _STEP_IN_NAME.fullmatch(path.name.split(".")[0])
+    from_name = match is not None and declared.step_in_name and "step" not in columns
+    step = int(match.group(1)) if match and from_name else 0
+    return ColumnLayout(declared.name, columns, rewards, step, tuple(notes))
 
 
-def _format(columns: Mapping[str, str]) -> str:
-    if {"input", "output", "score"} <= columns.keys():
-        return "verl"
-    if {"prompt", "completion"} <= columns.keys() and "prompt_id" not in columns:
-        return "trl"
-    if {"input", "output", "reward"} <= columns.keys():
-        return "openrlhf"
-    return "table"
+def _rewards(declared: Format, kinds: Mapping[str, str], taken: set[str]) -> tuple[str, ...]:
+    if not declared.every_number_is_a_reward:
+        return tuple(n for n in declared.names["reward"] if n in kinds)[:1]
+    # All columns of a CSV may hold numbers, so the text of the rollout is left out by its name.
+    numbers = [n for n, kind in kinds.items() if kind == "number" and n not in taken | declared.columns]
+    numbers = [n for n in numbers if not n.startswith("__")]
+    return tuple([n for n in numbers if "reward" in n.lower()] or numbers)
 
 
-def _usual(role: str, known: str, columns: Mapping[str, str]) -> str:
-    own = {("verl", "prompt"): "input", ("openrlhf", "prompt"): "input", ("trl", "prompt"): "prompt"}
-    name = own.get((known, role))
-    names: Sequence[str] = (name,) if name else COMMON[role]
-    return next((n for n in names if n in columns), "")
-
-
-def _rewards(known: str, columns: Mapping[str, str], taken: set[str]) -> tuple[str, ...]:
-    """The reward's column; of TRL all that carry "reward" in their name, else all other numbers."""
-    if known == "verl":
-        return ("score",)
-    if known == "trl":
-        numbers = [n for n, kind in columns.items() if kind == "number" and n not in taken]
-        numbers = [n for n in numbers if n != "completion" and not n.startswith("__")]  # a CSV tells no kinds
-        named = [n for n in numbers if "reward" in n.lower()]
-        return tuple(named or numbers)
-    return tuple(n for n in COMMON["reward"] if n in columns)[:1]
-
-
-def _missing(path: Path, columns: Mapping[str, str], what: str, flag: str) -> str:
-    shown = ", ".join(list(columns)[:12]) + (", ..." if len(columns) > 12 else "")
-    return f"{path}: no column for {what} among {shown or 'no columns'}; name it with {flag} COLUMN"
+def _missing(path: Path, kinds: Mapping[str, str], missing: str, flag: str) -> str:
+    shown = ", ".join(list(kinds)[:12]) + (", ..." if len(kinds) > 12 else "")
+    return f"{path}: no column for {missing} among {shown or 'no columns'}; name it with {flag} COLUMN"

@@ -90,7 +90,7 @@ class _Bar:
     """A progress bar on the standard error, where that is a terminal."""
 
     def __init__(self, files: tuple[Path, ...], quiet: bool) -> None:
-        from gradvar.audit.run import expand
+        from gradvar.audit.read import expand
 
         self._wanted = not quiet and sys.stderr.isatty()
         self._files = {str(p): i for i, p in enumerate(expand(files))} if self._wanted else {}

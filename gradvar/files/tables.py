@@ -7,7 +7,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +56,21 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     write_file(path, fill)
 
 
-def write_parquet(path: Path, rows: Sequence[Row]) -> bool:
-    """Write the same rows as Parquet; return False, with nothing written, where pyarrow is not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        return False
-    table = pyarrow.Table.from_pylist(
-        [{k: None if _missing(v) else v for k, v in row.items()} for row in rows]
+def write_parquet(path: Path, rows: Sequence[Row]) -> None:
+    """Write the same rows as Parquet; missing values are null."""
+    import duckdb
+
+    columns = {name: [None if _missing(row[name]) else row[name] for row in rows] for name in rows[0]}
+    select = ", ".join(
+        f'unnest(${i}) AS "{name.replace(chr(34), chr(34) * 2)}"' for i, name in enumerate(columns, 1)
     )
-    write_file(path, partial(pyarrow.parquet.write_table, table))
-    return True
+
+    def fill(target: Path) -> None:
+        name = str(target).replace("'", "''")
+        with duckdb.connect() as database:
+            database.execute(f"COPY (SELECT {select}) TO '{name}' (FORMAT parquet)", list(columns.values()))
+
+    write_file(path, fill)
 
 
 def _missing(value: Any) -> bool:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import inf, nan
 
 import numpy as np
-from jaxtyping import ArrayLike, Float, Int
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtri
 
 Bounds = tuple[np.ndarray, np.ndarray]

@@ -53,7 +53,7 @@ class MeasureConfig:
     precision: Precision = "float32"
     """Of the transformer; enumeration is always in float64."""
     out: Path = Path("gradvar-results")
-    """Folder for the table (CSV, and Parquet where pyarrow is installed), the JSON with provenance, and the figures."""
+    """Folder for the table (CSV and Parquet), the JSON with provenance, and the figures."""
     json: Path | None = None
     """Also write the JSON to this file."""
     quiet: bool = False

@@ -104,8 +104,8 @@ class Study:
         rows, written = self.rows(), [folder / "measurements.csv", folder / "measurements.json"]
         write_csv(written[0], rows)
         write_json(written[1], self.as_json())
-        if write_parquet(folder / "measurements.parquet", rows):
-            written.append(folder / "measurements.parquet")
+        write_parquet(folder / "measurements.parquet", rows)
+        written.append(folder / "measurements.parquet")
         return written
 
     def as_json(self) -> dict[str, Any]:

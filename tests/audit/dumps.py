@@ -4,9 +4,8 @@ import csv
 import gzip
 import json
 
+import duckdb
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 
 def rows(seed, *, levels=(0.0, 1.0), steps=5, prompts=12, size=6, ragged=False, group=False, repeats=True):
@@ -39,10 +38,16 @@ def jsonl(path, rows):
     return path
 
 
+def parquet(path, columns):
+    """Columns of Python values as a Parquet file."""
+    values = ", ".join(f'unnest(${i}) AS "{name}"' for i, name in enumerate(columns, 1))
+    duckdb.execute(f"COPY (SELECT {values}) TO '{path}' (FORMAT parquet)", list(columns.values()))
+
+
 def table(path, rows):
     names = list(rows[0])
     if path.suffix == ".parquet":
-        pq.write_table(pa.table({n: [r[n] for r in rows] for n in names}), path)
+        parquet(path, {n: [r[n] for r in rows] for n in names})
     else:
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, names)

@@ -3,9 +3,8 @@
 import gzip
 import json
 
+import duckdb
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from gradvar.audit import Columns, audit
@@ -78,7 +77,7 @@ def test_trl_counts_rewards_that_do_not_apply_as_nothing(tmp_path):
         "step": [1] * 4, "prompt": ["a"] * 4, "completion": [""] * 4,
         "math_reward": [1.0, None, np.nan, None], "code_reward": [None, 0.25, 0.5, None],
     }  # fmt: skip
-    pq.write_table(pa.table(table), tmp_path / "completions_00001.parquet")
+    dumps.parquet(tmp_path / "completions_00001.parquet", table)
     found = audit([tmp_path / "completions_00001.parquet"])
     assert found.rows == 3
     assert found.overall.mean_reward == pytest.approx((1 + 0.25 + 0.5) / 3)
@@ -157,19 +156,20 @@ def test_one_prompt_is_one_prompt_whatever_its_type(tmp_path):
 
 def test_chats_in_parquet(tmp_path):
     prompts = [[{"role": "user", "content": str(i // 4)}] for i in range(8)]
-    table = pa.table({"prompt": prompts, "reward": [0.0, 1.0] * 4})
-    pq.write_table(table, tmp_path / "a.parquet")
+    dumps.parquet(tmp_path / "a.parquet", {"prompt": prompts, "reward": [0.0, 1.0] * 4})
     found = audit([tmp_path / "a.parquet"])
     assert (found.overall.prompts, found.overall.group_size) == (2, 4)
 
 
 def test_dictionaries_in_parquet(tmp_path):
-    table = pa.table(
-        {"prompt": pa.array(["a", "b", "a", None]).dictionary_encode(), "reward": [1.0, 0.0, 0.0, 1.0]}
-    )
-    pq.write_table(table, tmp_path / "a.parquet")
+    table = {"prompt": ["a", "b", "a", None] * 100, "reward": [1.0, 0.0, 0.0, 1.0] * 100}
+    dumps.parquet(tmp_path / "a.parquet", table)
+    encodings = duckdb.execute(
+        f"SELECT encodings FROM parquet_metadata('{tmp_path / 'a.parquet'}')"
+    ).fetchall()
+    assert "DICTIONARY" in encodings[0][0]
     found = audit([tmp_path / "a.parquet"])
-    assert found.rows == 3
+    assert found.rows == 300
     assert found.overall.prompts == 2
 
 

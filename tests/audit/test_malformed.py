@@ -3,11 +3,10 @@
 import gzip
 import json
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import duckdb
 import pytest
 
-from gradvar.audit import audit, jsonl, tables
+from gradvar.audit import audit, database, parquet, text_files
 from gradvar.audit import malformed as faults
 from tests.audit import dumps
 
@@ -53,8 +52,7 @@ def test_a_bad_line_is_named_and_the_others_count(tmp_path, bad, place):
 
 
 def test_bad_lines_deep_in_a_large_file_are_named_by_their_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr(jsonl, "BLOCK", 1 << 14)
-    monkeypatch.setattr(jsonl, "SMALL", 1 << 10)
+    monkeypatch.setattr(text_files, "BLOCK", 1 << 14)
     lines = [json.dumps({**GOOD, "prompt": f"p{i % 50}", "reward": i % 3}) for i in range(5000)]
     bad = {7: "{", 1234: '{"prompt": 1', 1235: "[]", 4999: '{"prompt": "a", "reward": NaN, "step": 1}'}
     for place, text in bad.items():
@@ -84,8 +82,8 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
 
 
 def test_a_line_that_is_too_long_is_named_and_passed_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(jsonl, "BLOCK", 1 << 10)
-    monkeypatch.setattr(jsonl, "LONGEST", 1 << 12)
+    monkeypatch.setattr(text_files, "BLOCK", 1 << 10)
+    monkeypatch.setattr(text_files, "LONGEST", 1 << 12)
     lines = [json.dumps(GOOD), json.dumps({**GOOD, "x": "y" * 20_000}), json.dumps(GOOD), "oops"]
     found = audit([write(tmp_path / "a.jsonl", lines)])
     assert found.rows == 2
@@ -119,10 +117,12 @@ def test_bad_rows_of_a_csv(tmp_path):
 
 
 def test_bad_rows_of_a_parquet(tmp_path):
-    table = pa.table(
-        {"step": [1, 1, None, 1], "prompt": ["a", None, "a", "a"], "reward": [1.0, 1.0, 1.0, float("nan")]}
-    )
-    pq.write_table(table, tmp_path / "a.parquet")
+    table = {
+        "step": [1, 1, None, 1],
+        "prompt": ["a", None, "a", "a"],
+        "reward": [1.0, 1.0, 1.0, float("nan")],
+    }
+    dumps.parquet(tmp_path / "a.parquet", table)
     found = audit([tmp_path / "a.parquet"])
     assert found.rows == 1
     assert sorted((f.number, f.reason) for f in found.faults.first) == [
@@ -148,7 +148,7 @@ def test_a_file_that_breaks_off_says_from_where_on_and_the_others_are_read(tmp_p
 
 
 def test_rows_of_a_csv_are_numbered_around_those_skipped_over_many_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK", 1 << 12)
+    monkeypatch.setattr(text_files, "BLOCK", 1 << 12)
     lines = ["step,prompt,reward", *(f"1,p{i},{i % 2}" for i in range(4000))]
     wrong = {3: "1,a", 4: "1,a", 1500: "1,a,1,1", 3999: "1"}
     bad = {5: "1,a,no", 1501: "1,a,no", 4000: ",a,1"}
@@ -156,8 +156,9 @@ def test_rows_of_a_csv_are_numbered_around_those_skipped_over_many_blocks(tmp_pa
         lines[number] = text
     named = []
 
-    def add(self, file, unit, numbers, reason, detail=""):
-        named.extend(numbers)
+    def add(self, file, unit, reason, count, examples):
+        assert count == len(examples)
+        named.extend(number for number, _ in examples)
 
     monkeypatch.setattr(faults.Faults, "add", add)
     found = audit([write(tmp_path / "a.csv", lines)])
@@ -166,7 +167,7 @@ def test_rows_of_a_csv_are_numbered_around_those_skipped_over_many_blocks(tmp_pa
 
 
 def test_a_csv_whose_quote_never_closes_stops_where_it_opens(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK", 1 << 12)
+    monkeypatch.setattr(text_files, "BLOCK", 1 << 12)
     lines = ["step,prompt,reward", *["1,a,1"] * 2000, '1,"a,1', *["1,a,1"] * 4000]
     found = audit([write(tmp_path / "a.csv", lines)])
     assert 0 < found.rows <= 2000
@@ -175,18 +176,22 @@ def test_a_csv_whose_quote_never_closes_stops_where_it_opens(tmp_path, monkeypat
 
 
 def test_a_file_that_the_system_does_not_let_read_is_one_line(tmp_path, monkeypatch):
-    def refuse(self, mode):
-        raise PermissionError(13, "Permission denied")
-
     path = write(tmp_path / "a.jsonl", [json.dumps(GOOD)])
+    truly = type(path).open
+
+    def refuse(self, *args, **kwargs):
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return truly(self, *args, **kwargs)
+
     monkeypatch.setattr(type(path), "open", refuse)
     with pytest.raises(ValueError, match="Permission denied"):
         audit([path])
 
 
 def test_a_long_line_at_the_end_of_a_damaged_gz(tmp_path, monkeypatch):
-    monkeypatch.setattr(jsonl, "BLOCK", 1 << 10)
-    monkeypatch.setattr(jsonl, "LONGEST", 1 << 12)
+    monkeypatch.setattr(text_files, "BLOCK", 1 << 10)
+    monkeypatch.setattr(text_files, "LONGEST", 1 << 12)
     text = json.dumps(GOOD) + "\n" + json.dumps({**GOOD, "x": [i * i for i in range(20_000)]}) + "\n"
     whole = gzip.compress(text.encode())
     (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) - 1000])
@@ -194,13 +199,18 @@ def test_a_long_line_at_the_end_of_a_damaged_gz(tmp_path, monkeypatch):
     assert (found.rows, found.faults.count, len(found.faults.unread)) == (1, 1, 1)
 
 
-def test_long_prompts_of_a_parquet_come_in_small_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BYTES", 1 << 18)
-    rows = [{"step": 1, "prompt": f"{i // 8}" + "x" * 5000, "reward": float(i % 3 == 0)} for i in range(2000)]
-    path = dumps.write(tmp_path / "a.parquet", rows)
+def test_long_prompts_of_a_parquet_are_read_in_little_memory_and_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "MEMORY", "100MB")
+    monkeypatch.setattr(parquet, "PART", 1 << 11)
+    path = tmp_path / "a.parquet"
+    texts = "(i // 8) || repeat(md5('' || i // 8), 1600)"  # 51 kB each, 3.3 GB in all
+    duckdb.execute(
+        f"COPY (SELECT 1 AS step, {texts} AS prompt, (i % 3 = 0)::DOUBLE AS reward FROM range(65536) t(i)) "
+        f"TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 2048)"
+    )
     heard = []
     found = audit([path], progress=lambda file, share: heard.append(share))
-    assert found.overall.groups == 250
+    assert found.overall.groups == 8192
     assert len(heard) > 20
 
 

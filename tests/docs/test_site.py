@@ -135,7 +135,7 @@ def site(tmp_path_factory):
 def test_the_reference_has_every_public_name(site):
     inventory = zlib.decompress((site / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode()
     listed = {line.split(" ")[0] for line in inventory.splitlines()}
-    constants = {"gradvar.testing.names.LAWS", "gradvar.audit.columns.FORMATS"}
+    constants = {"gradvar.testing.names.LAWS", "gradvar.audit.formats.FORMATS"}
     assert not {public.home for public in PUBLIC} - listed - constants
     text = (site / "reference" / "policies.html").read_text()
     assert "Transformer.sample" in text  # a method that it has from a base

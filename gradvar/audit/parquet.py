@@ -1,0 +1,83 @@
+"""Parquet, by the database's reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+
+from gradvar.audit.columns import ColumnLayout
+from gradvar.audit.database import Database, Part, Reject, identifier, literal
+from gradvar.audit.malformed import one_line
+from gradvar.audit.query import Query
+
+PART = 1 << 17  # rows at once at least, but for the last
+
+
+class ParquetFile:
+    """A Parquet file: the kinds of its columns, and its rows part by part; ``ValueError`` where it is none."""
+
+    unit = "row"
+
+    def __init__(self, path: Path, database: Database) -> None:
+        # A path is no pattern, and folders named key=value are no columns.
+        name = "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
+        self._rows = f"read_parquet({literal(name)}, file_row_number = true, hive_partitioning = false)"
+        groups = f"SELECT DISTINCT row_group_id, row_group_num_rows FROM parquet_metadata({literal(name)}) ORDER BY ALL"
+        try:
+            described = database.execute(f"DESCRIBE FROM {self._rows}").fetchall()
+            self._groups = [int(rows) for _, rows in database.execute(groups).fetchall()]
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"no Parquet file ({one_line(error)})") from None
+        self._types = {name: str(kind) for name, kind, *_ in described if name != "file_row_number"}
+        self.kinds = {name: _kind(kind) for name, kind in self._types.items()}
+
+    def parts(
+        self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
+    ) -> Iterator[Part]:
+        """Point to the rows, some row groups at a time."""
+        query = Query(layout, weights, self._number, self._key)
+        total, begin = max(sum(self._groups), 1), 0
+        for end in self._ends():
+            rows = f"(SELECT *, file_row_number + 1 AS number FROM {self._rows} "
+            rows += f"WHERE file_row_number >= {begin} AND file_row_number < {end})"
+            yield Part(query.of(rows), begin + 1, end / total)
+            begin = end
+
+    def _ends(self) -> Iterator[int]:
+        """Where parts end: row groups, small ones together."""
+        begin = end = 0
+        for rows in self._groups:
+            end += rows
+            if end - begin >= PART:
+                yield end
+                begin = end
+        if end > begin:
+            yield end
+
+    def _number(self, name: str) -> str:
+        kind, column = self._types[name], identifier(name)
+        if kind == "BLOB":
+            return f"text_number(TRY(decode({column})))"
+        if kind == "VARCHAR" or kind.startswith("DECIMAL"):
+            return f"text_number(CAST({column} AS VARCHAR))"
+        return f"{'plain' if _kind(kind) == 'number' else 'no'}_number({column})"
+
+    def _key(self, name: str) -> str:
+        kind, column = self._types[name], identifier(name)
+        if kind == "BLOB":
+            return f"coalesce(TRY(decode({column})), hex({column}))"
+        if kind in ("DOUBLE", "FLOAT"):
+            return f"number_key(CAST({column} AS DOUBLE))"
+        if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
+            return f"canonical_json(CAST(to_json({column}) AS VARCHAR))"
+        return f"CAST({column} AS VARCHAR)"
+
+
+def _kind(kind: str) -> str:
+    if kind in ("VARCHAR", "BLOB"):
+        return "text"
+    numbers = ("BOOLEAN", "FLOAT", "DOUBLE", "DECIMAL")
+    whole = kind.removeprefix("U").removesuffix("INT") in ("TINY", "SMALL", "", "BIG", "HUGE", "INTEGER")
+    return "number" if (whole or kind.startswith(numbers)) and not kind.endswith("]") else "other"

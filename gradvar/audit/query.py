@@ -1,0 +1,80 @@
+"""The SQL between the columns of a dump and its usable rows: the same for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from gradvar.audit.columns import ColumnLayout
+from gradvar.audit.database import literal
+from gradvar.audit.malformed import NO_OBJECT
+
+LARGEST = 1e100  # the squares of larger rewards overflow
+
+
+class Query:
+    """What ``part.sql`` leaves open, for rows of one layout.
+
+    ``number`` and ``key`` write a column as a number (a struct as in ``macros.sql``) and as a key; ``broken`` is the
+    text of a row that is none.
+    """
+
+    def __init__(
+        self, layout: ColumnLayout, weights: Sequence[float], number: Callable[[str], str], key: Callable[[str], str],
+        broken: str = "NULL::VARCHAR",
+    ) -> None:  # fmt: skip
+        columns = layout.columns
+        none = "plain_number(NULL)"
+        parts = {"number": "number", "broken": broken}
+        parts["step"] = number(columns["step"]) if "step" in columns else f"plain_number({layout.step})"
+        parts["prompt"] = key(columns["prompt"])
+        parts["grp"] = key(columns["group"]) if "group" in columns else "NULL::VARCHAR"
+        parts |= {r: number(columns[r]) if r in columns else none for r in ("advantage", "length", "logp")}
+        parts |= {f"reward_{i}": number(name) for i, name in enumerate(layout.rewards)}
+        self._select = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in parts.items())
+        self._rest = {
+            "reward": _total(weights),
+            "faults": " ".join(_faults(layout, len(weights))),
+            **{role: columns[role] for role in ("advantage", "length", "logp") if role in columns},
+        }
+
+    def of(self, source: str) -> dict[str, str]:
+        """Return what ``part.sql`` leaves open, for rows from ``source``, which have a ``number`` from 1."""
+        return {"fields": f"{self._select} FROM {source}", **self._rest}
+
+
+def _total(weights: Sequence[float]) -> str:
+    """The weighted sum; of several rewards, those that a row lacks count nothing, as in TRL."""
+    if len(weights) == 1:
+        return f"{weights[0]!r}::DOUBLE * reward_0.value"
+    terms = (
+        f"coalesce(CASE WHEN isfinite(reward_{i}.value) THEN {w!r}::DOUBLE * reward_{i}.value END, 0)"
+        for i, w in enumerate(weights)
+    )
+    return " + ".join(terms)
+
+
+def _faults(layout: ColumnLayout, count: int) -> Iterator[str]:
+    """The reasons why a row cannot be used, in the order in which they are looked for."""
+
+    def fault(condition: str, reason: str, shown: str = "NULL::VARCHAR") -> str:
+        return f"WHEN {condition} THEN {{'reason': {literal(reason)}, 'shown': {shown}}}"
+
+    yield fault("broken IS NOT NULL", NO_OBJECT, "broken")
+    for i, name in enumerate(layout.rewards):
+        value = f"reward_{i}.value"
+        yield fault(
+            f"{value} IS NULL AND NOT reward_{i}.missing", f"'{name}' is no number", f"reward_{i}.shown"
+        )
+        applies = "" if count == 1 else f"NOT isnan({value}) AND "
+        yield fault(f"{applies}NOT isfinite({value})", f"'{name}' is not finite")
+    missing = " AND ".join(f"coalesce(isnan(reward_{i}.value), true)" for i in range(count))
+    yield fault(missing, f"'{layout.rewards[0]}' is missing" if count == 1 else "every reward is missing")
+    yield fault(f"NOT abs(reward) <= {LARGEST!r}::DOUBLE", f"the reward is beyond {LARGEST:g}")
+    if "step" in layout.columns:
+        name = layout.columns["step"]
+        yield fault("step.missing", f"'{name}' is missing")
+        whole = "coalesce(abs(step.value) < 9007199254740992 AND step.value = trunc(step.value), false)"
+        yield fault(f"NOT {whole}", f"'{name}' is no whole number", "step.shown")
+    yield fault("prompt IS NULL", f"'{layout.columns['prompt']}' is missing")
+    if "group" in layout.columns:
+        yield fault("grp IS NULL", f"'{layout.columns['group']}' is missing")

@@ -1,0 +1,26 @@
+-- The one way from text to a number: NaN and infinities are numbers here, underscores between digits are not.
+CREATE MACRO number_of_text(t) AS coalesce(
+  CASE WHEN NOT contains(t, '_') THEN TRY_CAST(t AS DOUBLE) END,
+  CASE lower(trim(t)) WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 END
+);
+
+-- A value, its meaning as a number (NULL if it has none), and the text to show where it should have had one.
+CREATE MACRO text_number(t) AS {'value': number_of_text(t), 'missing': t IS NULL, 'shown': NULL::VARCHAR};
+CREATE MACRO plain_number(x) AS {'value': CAST(x AS DOUBLE), 'missing': x IS NULL, 'shown': NULL::VARCHAR};
+CREATE MACRO no_number(x) AS {'value': NULL::DOUBLE, 'missing': x IS NULL, 'shown': NULL::VARCHAR};
+CREATE MACRO json_text(j) AS CASE j[1] WHEN '"' THEN json_extract_string(j, '$') WHEN 'n' THEN NULL ELSE j END;
+CREATE MACRO json_number(j) AS {'value': number_of_text(json_text(j)), 'missing': json_text(j) IS NULL, 'shown': j};
+
+-- Keys in one form for all formats: 5, 5.0 and "5" are the same prompt.
+CREATE MACRO number_key(x) AS CASE
+  WHEN x = trunc(x) AND abs(x) < 1e18 THEN CAST(CAST(x AS BIGINT) AS VARCHAR) ELSE CAST(x AS VARCHAR)
+END;
+CREATE MACRO json_key(j) AS CASE
+  WHEN j[1] IN ('[', '{') THEN canonical_json(j)
+  WHEN j[1] IN ('"', 'n') OR TRY_CAST(j AS DOUBLE) IS NULL OR NOT regexp_matches(j, '[.eE]') THEN json_text(j)
+  ELSE number_key(TRY_CAST(j AS DOUBLE))
+END;
+-- A key of up to 64 bytes is kept to be shown; of a longer one, its hash, which is longer than any kept key.
+CREATE MACRO short_key(k) AS CASE WHEN strlen(k) <= 64 THEN k ELSE '#' || sha256(k) END;
+
+CREATE MACRO usable(x) AS CASE WHEN abs(x.value) <= 1e100 THEN x.value END;

@@ -1,0 +1,24 @@
+-- Rows of a file, added up: sound ones by step, group, prompt and reward; the others by the reason why they are not.
+CREATE OR REPLACE TEMP TABLE part AS
+WITH fields AS ($fields),
+rewarded AS (SELECT *, $reward AS reward FROM fields),
+checked AS (SELECT *, CASE $faults END AS fault FROM rewarded),
+reduced AS (
+  SELECT
+    number, fault.reason AS reason, fault.shown AS shown, fault IS NULL AS sound,
+    CASE WHEN sound THEN CAST(step.value AS BIGINT) END AS step,
+    CASE WHEN sound THEN short_key(grp) END AS grp,
+    CASE WHEN sound THEN short_key(prompt) END AS prompt,
+    CASE WHEN sound THEN reward END AS reward,
+    CASE WHEN sound THEN usable(advantage) END AS advantage,
+    CASE WHEN sound THEN usable(length) END AS length,
+    CASE WHEN sound THEN usable(logp) END AS logp
+  FROM checked
+)
+SELECT
+  reason, step, grp, prompt, reward, min(number) AS first, count(*) AS n,
+  sum(advantage) AS advantage, count(advantage) AS advantage_n, min(advantage) AS low, max(advantage) AS high,
+  sum(length) AS length, count(length) AS length_n, sum(logp) AS logp, count(logp) AS logp_n,
+  arg_min({'number': number, 'shown': shown}, number, $examples) FILTER (NOT sound) AS examples
+FROM reduced
+GROUP BY reason, step, grp, prompt, reward
