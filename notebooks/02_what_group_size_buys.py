@@ -53,7 +53,7 @@ sizes = (2, 4, 8, 16)
 rules = {"rloo": gv.catalogue.get("rloo"), "grpo": gv.catalogue.get("grpo", eps=0.0)}
 routes = {}
 for size in sizes:
-    drawn = gv.measure.direct_many(
+    drawn = gv.measure.direct(
         list(rules.values()), policy, params, task, group_size=size, key=jax.random.key(size), replicates=4000
     )
     for (name, rule), seen in zip(rules.items(), drawn, strict=True):

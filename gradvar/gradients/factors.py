@@ -1,13 +1,13 @@
-"""Activations and cotangents of every matrix multiplication of a policy, found in its own trace.
+"""``tap``: the activations and cotangents of every matrix multiplication of a policy, from its trace.
 
-The gradient of a matrix W in y = x W is x^T (dL/dy): two thin factors per rollout, from which norms and
-inner products of per-rollout gradients follow without forming any of them (arXiv 1510.01799; 2009.03106 and
-2110.05679 for transformers). Most libraries find the factors by hooks on known layer classes. Here the
-policy's log-probabilities are traced to a jaxpr and evaluated again with a zero *tap* added to the result of
-every product with a parameter: the derivative with respect to the tap is dL/dy, the other operand is x. It
-needs nothing from the policy, follows parameters through ``scan`` over layers, transposition and tied
-embeddings, and leaves every parameter that is used in another way (norm scales, biases) to an ordinary
-backward pass."""
+The gradient of a matrix W in y = x W is x^T (dL/dy): two thin factors per rollout, from which norms and inner products
+of per-rollout gradients follow without forming any of them (arXiv 1510.01799; 2009.03106 and 2110.05679 for
+transformers). Most libraries get the factors by hooks on known layer classes. Here the policy's log-probabilities are
+traced to a jaxpr and evaluated again with a zero *tap* added to the result of every product with a parameter: the
+derivative with respect to the tap is dL/dy, the other operand is x. It needs nothing from the policy, follows
+parameters through ``scan`` over layers, transposition and tied embeddings, and leaves every parameter that is used in
+another way (norm scales, biases) to an ordinary backward pass.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from gradvar.gradients.squares import KEPT, factor_sums, lookup_sums, squared
+from gradvar.gradients.squares import SAVED, factor_sums, lookup_sums, squared
 
 Kind = Literal["product", "lookup"]
 _INLINE = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "custom_jvp_call")
@@ -29,9 +29,11 @@ _LARGE = 4096  # parameters below which a leaf's own gradient is cheap enough
 
 @dataclass(frozen=True)
 class Use:
-    """One place where leaf number ``leaf`` is used. ``left``: whether the recorded activations index the
-    leaf's rows (otherwise the cotangents do). ``stacked``: the leaf has a leading axis of layers that is
-    scanned over."""
+    """One place where leaf number ``leaf`` is used.
+
+    ``left``: true if the recorded activations index the leaf's rows (otherwise the cotangents do). ``stacked``: the
+    leaf has a leading axis of layers that is scanned over. ``repeated``: a scan uses the same leaf in every layer.
+    """
 
     leaf: int
     kind: Kind
@@ -53,9 +55,12 @@ class _Weight:
 
 
 @dataclass
-class _Pass:
-    """What an evaluation is given and finds: ``taps`` (None: only list the uses) for every use that is recorded;
-    ``ways`` of the leaves that are squared in the backward pass instead, into the cotangent of ``squares``."""
+class _Evaluation:
+    """The input and output of one evaluation of the trace.
+
+    ``taps`` (None: only list the uses) for every use that is recorded; ``ways`` of the leaves that are squared in the
+    backward pass instead, into the cotangent of ``squares``.
+    """
 
     taps: Iterator[Array] | None = None
     ways: Mapping[int, str] = field(default_factory=dict)
@@ -68,16 +73,19 @@ class _Pass:
         return out if self.taps is None else out + next(self.taps)
 
 
-class _Otherwise(Exception):
+class _NoFactors(Exception):
     """A leaf is used in a way that has no two factors."""
 
     def __init__(self, leaf: int) -> None:
         self.leaf = leaf
 
 
-class Found(NamedTuple):
-    """``factors``: uses with activations and cotangents, by leaf; ``light``: gradients by leaf; ``summed``: gradients
-    that are summed over what is mapped over; ``squares``: the squared norm of the latter before they are summed."""
+class Factored(NamedTuple):
+    """A gradient in parts.
+
+    ``factors``: uses with activations and cotangents, by leaf; ``light``: gradients by leaf; ``summed``: gradients that
+    are summed over the rollouts that are mapped over; ``squares``: the squared norm of the latter before the sum.
+    """
 
     factors: dict[int, list[tuple[Use, Array, Array]]]
     light: dict[int, Array]
@@ -87,8 +95,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Tapped:
-    """A function of parameters with taps. ``heavy`` leaves have factors; the others are differentiated as
-    they are."""
+    """A function of parameters with taps. ``heavy`` leaves have factors; the others are differentiated directly."""
 
     heavy: tuple[int, ...]
     uses: tuple[Use, ...]
@@ -103,22 +110,26 @@ class Tapped:
 
     def factors(
         self, params: PyTree, data: tuple[Any, ...], cotangent: Array, ways: Mapping[int, str] | None = None
-    ) -> Found:
-        """For one rollout: each heavy leaf's uses with (activations, cotangents), and the gradients of the
-        others.
+    ) -> Factored:
+        """For one rollout: each heavy leaf's uses with (activations, cotangents), and the gradients of the others.
 
-        Leaves in ``ways`` are squared in the backward pass, each where its cotangent arises, "ghost" or "formed";
-        under ``jax.vmap`` their gradients are summed over all rollouts."""
+        Args:
+            params: the parameters.
+            data: the function's other arguments.
+            cotangent: of its result.
+            ways: leaves that are squared in the backward pass, each where its cotangent arises, "ghost" or "formed";
+                under ``jax.vmap`` their gradients are summed over all rollouts.
+        """
         flat, ways = jax.tree.leaves(params), ways or {}
         plain = [i for i in range(self.leaves) if i not in self.heavy or i in ways]
         uses = [use for use in self.uses if use.leaf not in ways]
         taps = [jnp.zeros(use.shape, use.dtype) for use in uses]
 
         def outputs(others: list[Array], taps: list[Array], squares: Array) -> tuple[Array, list[Array]]:
-            whole = list(flat)
+            leaves = list(flat)
             for i, leaf in zip(plain, others, strict=True):
-                whole[i] = leaf
-            return self.run(whole, taps, data, ways, squares)
+                leaves[i] = leaf
+            return self.run(leaves, taps, data, ways, squares)
 
         start = jnp.zeros((), jnp.result_type(*flat))
         _, pull, seen = jax.vjp(outputs, [flat[i] for i in plain], taps, start, has_aux=True)
@@ -127,7 +138,7 @@ class Tapped:
         for use, x, d in zip(uses, seen, cotangents, strict=True):
             factors[use.leaf].append((use, x, d))
         by_leaf = dict(zip(plain, gradients, strict=True))
-        return Found(
+        return Factored(
             factors,
             {i: x for i, x in by_leaf.items() if i not in ways},
             {i: x for i, x in by_leaf.items() if i in ways},
@@ -136,35 +147,34 @@ class Tapped:
 
 
 def tap(function: Callable[..., Float[Array, " time"]], params: PyTree, data: tuple[Any, ...]) -> Tapped:
-    """Trace ``function(params, *data)`` and find every leaf that is only ever multiplied with or looked up
-    in."""
+    """Trace ``function(params, *data)`` and tap every leaf that is only ever multiplied with or looked up in."""
     leaves, tree = jax.tree.flatten(params)
     closed = jax.make_jaxpr(lambda flat, data: function(jax.tree.unflatten(tree, flat), *data))(leaves, data)
     heavy = {i for i, leaf in enumerate(leaves) if leaf.ndim in (2, 3) and leaf.size >= _LARGE}
 
-    def evaluate(flat: Sequence[Array], data: Any, given: _Pass) -> tuple[Array, list[Array]]:
+    def evaluate(flat: Sequence[Array], data: Any, evaluation: _Evaluation) -> tuple[Array, list[Array]]:
         args = [_Weight(x, i) if i in heavy else x for i, x in enumerate(flat)]
-        out = _evaluate(closed.jaxpr, closed.consts, [*args, *jax.tree.leaves(data)], given)
-        return out[0], given.records
+        out = _evaluate(closed.jaxpr, closed.consts, [*args, *jax.tree.leaves(data)], evaluation)
+        return out[0], evaluation.records
 
     while True:
-        listing = _Pass()
+        listing = _Evaluation()
         try:
             jax.eval_shape(lambda flat, data: evaluate(flat, data, listing), leaves, data)  # noqa: B023
             break
-        except _Otherwise as found:
-            heavy.discard(found.leaf)
+        except _NoFactors as error:
+            heavy.discard(error.leaf)
 
     def run(
         flat: list[Array], taps: list[Array], data: Any, ways: Mapping[int, str], squares: Array
     ) -> tuple[Array, list[Array]]:
-        return evaluate(flat, data, _Pass(iter(taps), ways, squares))
+        return evaluate(flat, data, _Evaluation(iter(taps), ways, squares))
 
-    heavy &= {use.leaf for use in listing.uses}  # what is not used at all has no factors, and gradient zero
+    heavy &= {use.leaf for use in listing.uses}  # a leaf that is not used has no factors, and gradient zero
     return Tapped(tuple(sorted(heavy)), tuple(listing.uses), len(leaves), run)
 
 
-def _evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], given: _Pass) -> list[Any]:
+def _evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], evaluation: _Evaluation) -> list[Any]:
     """Evaluate a jaxpr in which some values are parameters."""
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
@@ -181,19 +191,21 @@ def _evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], given: _Pa
             out = eqn.primitive.bind(*functions, *operands, **settings)
             out = out if eqn.primitive.multiple_results else [out]
         else:
-            out = _with_weights(eqn, operands, weights, given)
+            out = _with_weights(eqn, operands, weights, evaluation)
         env.update(zip(eqn.outvars, out, strict=True))
     return [read(a) for a in jaxpr.outvars]
 
 
-def _with_weights(eqn: Any, operands: list[Any], weights: list[_Weight], given: _Pass) -> list[Any]:
+def _with_weights(
+    eqn: Any, operands: list[Any], weights: list[_Weight], evaluation: _Evaluation
+) -> list[Any]:
     name, weight = eqn.primitive.name, weights[0]
     if name in _INLINE:
         inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
         body, consts = (inner.jaxpr, inner.consts) if isinstance(inner, jex.ClosedJaxpr) else (inner, [])
-        return _evaluate(body, consts, operands, given)
+        return _evaluate(body, consts, operands, evaluation)
     if name == "scan":
-        return _scan(eqn, operands, given)
+        return _scan(eqn, operands, evaluation)
     matrix = weight.value.ndim == 2
     if name == "transpose" and matrix and tuple(eqn.params["permutation"]) == (1, 0):
         return [_Weight(weight.value.T, weight.leaf, not weight.transposed, weight.stacked)]
@@ -201,42 +213,42 @@ def _with_weights(eqn: Any, operands: list[Any], weights: list[_Weight], given: 
         value = weight.value.astype(eqn.params["new_dtype"])
         return [_Weight(value, weight.leaf, weight.transposed, weight.stacked)]
     if name == "dot_general" and len(weights) == 1 and matrix:
-        return [_product(eqn, operands, given)]
+        return [_product(eqn, operands, evaluation)]
     if name == "gather" and operands[0] is weight and matrix and not weight.transposed:
-        return [_lookup(eqn, operands, given)]
-    raise _Otherwise(weight.leaf)
+        return [_lookup(eqn, operands, evaluation)]
+    raise _NoFactors(weight.leaf)
 
 
-def _product(eqn: Any, operands: list[Any], given: _Pass) -> Array:
+def _product(eqn: Any, operands: list[Any], evaluation: _Evaluation) -> Array:
     """y = x W or W x, contracting one axis of each."""
-    at = 0 if isinstance(operands[0], _Weight) else 1
-    weight, x = operands[at], operands[1 - at]
+    side = 0 if isinstance(operands[0], _Weight) else 1
+    weight, x = operands[side], operands[1 - side]
     contract, batch = eqn.params["dimension_numbers"]
     if batch[0] or len(contract[0]) != 1:
-        raise _Otherwise(weight.leaf)
-    along, inner = contract[at][0], contract[1 - at][0]
+        raise _NoFactors(weight.leaf)
+    along, inner = contract[side][0], contract[1 - side][0]
 
     def apply(x: Array, w: Array) -> Array:
         """With the free axis of W last."""
-        y = eqn.primitive.bind(*((w, x) if at == 0 else (x, w)), **eqn.params)
-        return jnp.moveaxis(y, 0, -1) if at == 0 else y
+        y = eqn.primitive.bind(*((w, x) if side == 0 else (x, w)), **eqn.params)
+        return jnp.moveaxis(y, 0, -1) if side == 0 else y
 
     def flat(x: Array) -> Array:
         """[row, contracted], in the order in which y lists what is left of x."""
         return jnp.moveaxis(x, inner, -1).reshape(-1, x.shape[inner])
 
-    way = given.ways.get(weight.leaf)
+    way = evaluation.ways.get(weight.leaf)
     if way is None:
         y = apply(x, weight.value)
-        given.records.append(flat(x))
+        evaluation.records.append(flat(x))
         rows = along == (1 if weight.transposed else 0)
-        y = given.tapped(y, Use(weight.leaf, "product", rows, weight.stacked, False, y.shape, y.dtype))
+        y = evaluation.tapped(y, Use(weight.leaf, "product", rows, weight.stacked, False, y.shape, y.dtype))
     else:
-        y = squared(apply, factor_sums(way, along == 0), flat, x, weight.value, given.squares)
-    return jnp.moveaxis(y, -1, 0) if at == 0 else y
+        y = squared(apply, factor_sums(way, along == 0), flat, x, weight.value, evaluation.squares)
+    return jnp.moveaxis(y, -1, 0) if side == 0 else y
 
 
-def _lookup(eqn: Any, operands: list[Any], given: _Pass) -> Array:
+def _lookup(eqn: Any, operands: list[Any], evaluation: _Evaluation) -> Array:
     """Rows of W by index, as embeddings are read."""
     weight, indices = operands
     numbers = eqn.params["dimension_numbers"]
@@ -248,48 +260,50 @@ def _lookup(eqn: Any, operands: list[Any], given: _Pass) -> Array:
     y = jax.eval_shape(apply, indices, weight.value)
     plain = tuple(numbers.collapsed_slice_dims) == (0,) and tuple(numbers.start_index_map) == (0,)
     if not plain or tuple(eqn.params["slice_sizes"]) != (1, width) or numbers.offset_dims != (y.ndim - 1,):
-        raise _Otherwise(weight.leaf)
-    if weight.leaf in given.ways:
-        return squared(apply, lookup_sums(rows), jnp.ravel, indices, weight.value, given.squares)
-    given.records.append(indices.reshape(-1))
+        raise _NoFactors(weight.leaf)
+    if weight.leaf in evaluation.ways:
+        return squared(apply, lookup_sums(rows), jnp.ravel, indices, weight.value, evaluation.squares)
+    evaluation.records.append(indices.reshape(-1))
     use = Use(weight.leaf, "lookup", True, weight.stacked, False, y.shape, y.dtype)
-    return given.tapped(apply(indices, weight.value), use)
+    return evaluation.tapped(apply(indices, weight.value), use)
 
 
-def _scan(eqn: Any, operands: list[Any], given: _Pass) -> list[Any]:
+def _scan(eqn: Any, operands: list[Any], evaluation: _Evaluation) -> list[Any]:
     """A scan whose body uses parameters: its layers' taps are scanned over, their activations stacked."""
     p = eqn.params
     first, last = p["num_consts"], p["num_consts"] + p["num_carry"]
     consts, carry, xs = operands[:first], operands[first:last], operands[last:]
     for x in carry:
         if isinstance(x, _Weight):
-            raise _Otherwise(x.leaf)
+            raise _NoFactors(x.leaf)
     for x in xs:
         if isinstance(x, _Weight) and (x.stacked or x.transposed or x.value.ndim != 3):
-            raise _Otherwise(x.leaf)
+            raise _NoFactors(x.leaf)
     body, inner = p["jaxpr"].jaxpr, p["jaxpr"].consts
     marks = [x if isinstance(x, _Weight) else None for x in xs]
     values = [x.value if isinstance(x, _Weight) else x for x in xs]
 
-    def step(state: list[Array], inputs: tuple[list[Array], list[Array] | None], found: list[Use]) -> tuple:
+    def step(state: list[Array], inputs: tuple[list[Array], list[Array] | None], uses: list[Use]) -> tuple:
         parts, layer_taps = inputs
         slices = [
             x if mark is None else _Weight(x, mark.leaf, False, True)
             for x, mark in zip(parts, marks, strict=True)
         ]
         layer = None if layer_taps is None else iter(layer_taps)
-        here = _Pass(layer, given.ways, given.squares, found)
-        out = _evaluate(body, inner, [*consts, *state, *slices], here)
-        return out[: p["num_carry"]], (out[p["num_carry"] :], here.records)
+        inside_layer = _Evaluation(layer, evaluation.ways, evaluation.squares, uses)
+        out = _evaluate(body, inner, [*consts, *state, *slices], inside_layer)
+        return out[: p["num_carry"]], (out[p["num_carry"] :], inside_layer.records)
 
     inside: list[Use] = []
-    one = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in values]
-    jax.eval_shape(lambda state, x: step(state, (x, None), inside), carry, one)
+    layer_shapes = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in values]
+    jax.eval_shape(lambda state, x: step(state, (x, None), inside), carry, layer_shapes)
     for use in inside:
         shape = (p["length"], *use.shape)
-        given.uses.append(Use(use.leaf, use.kind, use.left, use.stacked, not use.stacked, shape, use.dtype))
-    stacked = None if given.taps is None else [next(given.taps) for _ in inside]
-    layer = jax.checkpoint(lambda s, x: step(s, x, []), policy=KEPT, prevent_cse=False)
+        evaluation.uses.append(
+            Use(use.leaf, use.kind, use.left, use.stacked, not use.stacked, shape, use.dtype)
+        )
+    stacked = None if evaluation.taps is None else [next(evaluation.taps) for _ in inside]
+    layer = jax.checkpoint(lambda s, x: step(s, x, []), policy=SAVED, prevent_cse=False)
     out: Any = jax.lax.scan(layer, carry, (values, stacked), length=p["length"], reverse=p["reverse"])
-    given.records.extend(out[1][1])
+    evaluation.records.extend(out[1][1])
     return [*out[0], *out[1][0]]

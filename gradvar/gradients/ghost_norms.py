@@ -1,9 +1,10 @@
-"""Per-rollout gradients from their factors: norms, sums and whole scores, each layer in its cheaper way.
+"""``norms_and_sum`` and ``scores``: per-rollout gradients from their factors, each layer in its cheaper way.
 
 Write a leaf's gradient for one rollout as L^T R, with L [r, a] and R [r, b] over r = prompt and completion
 tokens. Its squared norm is sum over token pairs of (L L^T) * (R R^T): r^2 (a + b) multiplications ("ghost"),
 against r a b for forming the a x b gradient ("formed"), which also has to be written and read. The choice is
-made leaf by leaf from these counts, can be forced, and is reported by ``plan_of``."""
+made leaf by leaf from these counts, can be forced, and is reported by ``plan_of``.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +18,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from gradvar.core.protocols import Policy
-from gradvar.gradients.factors import Found, Tapped, Use, tap
+from gradvar.gradients.factors import Factored, Tapped, Use, tap
 from gradvar.gradients.squares import pairs
 
 Way = Literal["ghost", "formed"]
 Choice = Literal["auto", "ghost", "formed"]
 
 _WRITE = 8.0
-"""Multiplications in whose time one number of a formed gradient is written and read, on the CPUs at hand."""
+"""Multiplications that take as long as to write and read one number of a formed gradient, on two CPUs measured."""
 
 
 @dataclass(frozen=True)
 class LeafPlan:
-    """How one parameter array is treated, and the counts behind it: multiplications per rollout, and numbers
-    held."""
+    """How one parameter array is treated, and why: multiplications per rollout by either way, and numbers ``held``."""
 
     leaf: int
     shape: tuple[int, ...]
@@ -42,21 +42,35 @@ class LeafPlan:
 
 
 def trace_policy(policy: Policy, params: PyTree, prompts: PyTree, time: int) -> Tapped:
-    """The tapped log-probabilities of one rollout; ``prompts`` has a leading axis and gives the shapes."""
+    """Tap the log-probabilities of one rollout.
+
+    Args:
+        policy: whose they are.
+        params: its parameters.
+        prompts: one or more, along a leading axis; only their shapes count.
+        time: tokens of a completion.
+    """
     prompt = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), prompts)
     data = (prompt, jnp.zeros((time,), jnp.int32))
-    return tap(lambda values, *one: logprobs(policy, values, *one), params, data)
+    return tap(lambda values, *rollout: logprobs(policy, values, *rollout), params, data)
 
 
 def logprobs(
     policy: Policy, params: PyTree, prompt: PyTree, completion: Int[Array, " time"]
 ) -> Float[Array, " time"]:
-    """One rollout's log-probabilities."""
+    """Compute one rollout's log-probabilities.
+
+    Args:
+        policy: whose they are.
+        params: its parameters.
+        prompt: with no leading axis.
+        completion: its tokens.
+    """
     return policy.logprobs(params, jax.tree.map(lambda x: x[None], prompt), completion[None, None])[0, 0]
 
 
 def plan_of(tapped: Tapped, params: PyTree, way: Choice = "auto") -> tuple[LeafPlan, ...]:
-    """What would be done with every leaf, for display and for choosing."""
+    """Choose a way for every leaf, or apply the given one, with the counts behind it."""
     plans = []
     for index, leaf in enumerate(jax.tree.leaves(params)):
         if index not in tapped.heavy:
@@ -74,7 +88,7 @@ def plan_of(tapped: Tapped, params: PyTree, way: Choice = "auto") -> tuple[LeafP
 
 
 def describe(plans: Sequence[LeafPlan]) -> str:
-    """The plan as a table, one line per leaf."""
+    """Format the plan as a table, one line per leaf."""
     lines = ["leaf  shape                tokens  way      ghost/Mmul  formed/Mmul"]
     for p in plans:
         shape = "x".join(map(str, p.shape))
@@ -94,14 +108,22 @@ def norms_and_sum(
     cotangents: Float[Array, "row time"],
     ways: tuple[str, ...],
 ) -> tuple[Float[Array, " row"], list[Array]]:
-    """||J^T c||^2 of every row, and the sum of all rows' J^T c leaf by leaf; ``ways`` says how, leaf by
-    leaf."""
+    """Compute ||J^T c||^2 of every row, and the sum of all rows' J^T c leaf by leaf.
+
+    Args:
+        tapped: the traced policy.
+        params: its parameters.
+        prompts: one per row.
+        completions: tokens of every row.
+        cotangents: the weights c of every token.
+        ways: how each leaf is treated, as ``plan_of`` chose.
+    """
     inside = {i: ways[i] for i in tapped.once()}
-    found = _factors(tapped, params, prompts, completions, cotangents, inside)
+    factored = _factors(tapped, params, prompts, completions, cotangents, inside)
     leaves = jax.tree.leaves(params)
-    norms = sum((jnp.sum(x.reshape(len(x), -1) ** 2, -1) for x in found.light.values()), found.squares)
-    total = {i: x.sum(0) for i, x in found.light.items()} | found.summed
-    for index, uses in found.factors.items():
+    norms = sum((jnp.sum(x.reshape(len(x), -1) ** 2, -1) for x in factored.light.values()), factored.squares)
+    total = {i: x.sum(0) for i, x in factored.light.items()} | factored.summed
+    for index, uses in factored.factors.items():
         left, right = _joined(uses, leaves[index])
         total[index] = jnp.einsum("nlra,nlrb->lab", left, right).reshape(leaves[index].shape)
         if ways[index] == "ghost":
@@ -119,10 +141,18 @@ def scores(
     completions: Int[Array, "row time"],
     cotangents: Float[Array, "row time"],
 ) -> Float[Array, "row param"]:
-    """J^T c of every row, flat, formed from the factors by one matrix product per leaf, layer and row."""
-    found = _factors(tapped, params, prompts, completions, cotangents, {})
+    """Form J^T c of every row, flat, by one matrix product per leaf, layer and row.
+
+    Args:
+        tapped: the traced policy.
+        params: its parameters.
+        prompts: one per row.
+        completions: tokens of every row.
+        cotangents: the weights c of every token.
+    """
+    factored = _factors(tapped, params, prompts, completions, cotangents, {})
     leaves = jax.tree.leaves(params)
-    formed = {i: _formed(*_joined(uses, leaves[i])) for i, uses in found.factors.items()} | found.light
+    formed = {i: _formed(*_joined(uses, leaves[i])) for i, uses in factored.factors.items()} | factored.light
     return jnp.concatenate([formed[i].reshape(len(completions), -1) for i in range(len(leaves))], 1)
 
 
@@ -133,25 +163,27 @@ def _factors(
     completions: Array,
     cotangents: Array,
     ways: Mapping[int, str],
-) -> Found:
+) -> Factored:
     """``Tapped.factors`` of every row, along a leading axis; sums over all rows have none."""
 
-    def one(prompt: PyTree, completion: Array, cotangent: Array) -> tuple:
-        found = tapped.factors(params, (prompt, completion), cotangent, ways)
-        arrays = {i: [(x, d) for _, x, d in uses] for i, uses in found.factors.items()}
-        return arrays, found.light, found.squares, found.summed
+    def of_row(prompt: PyTree, completion: Array, cotangent: Array) -> tuple:
+        row = tapped.factors(params, (prompt, completion), cotangent, ways)
+        arrays = {i: [(x, d) for _, x, d in uses] for i, uses in row.factors.items()}
+        return arrays, row.light, row.squares, row.summed
 
-    arrays, light, squares, summed = jax.vmap(one, out_axes=(0, 0, 0, None))(prompts, completions, cotangents)
+    arrays, light, squares, summed = jax.vmap(of_row, out_axes=(0, 0, 0, None))(
+        prompts, completions, cotangents
+    )
     uses = {i: [use for use in tapped.uses if use.leaf == i] for i in arrays}
     factors = {
-        i: [(use, x, d) for use, (x, d) in zip(uses[i], found, strict=True)] for i, found in arrays.items()
+        i: [(use, x, d) for use, (x, d) in zip(uses[i], pairs_of_leaf, strict=True)]
+        for i, pairs_of_leaf in arrays.items()
     }
-    return Found(factors, light, summed, squares)
+    return Factored(factors, light, summed, squares)
 
 
 def _joined(uses: Sequence[tuple[Use, Array, Array]], leaf: Array) -> tuple[Array, Array]:
-    """All uses of a leaf side by side along the tokens: L [row, layer, token, a] and R [row, layer, token,
-    b]."""
+    """All uses of a leaf, joined along the tokens: L [row, layer, token, a] and R [row, layer, token, b]."""
     layers = leaf.shape[0] if leaf.ndim == 3 else 1
     lefts, rights = [], []
     for use, seen, cotangent in uses:

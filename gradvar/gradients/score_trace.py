@@ -1,8 +1,8 @@
-"""tr Cov of per-rollout scores, the cheapest way: no score is formed, and no token after a rollout's last one is fed.
+"""``score_trace``: tr Cov of per-rollout scores, without forming a score or feeding a token after a rollout's last one.
 
-Norms come from factors (see ``ghost``), the mean from one product over all rows of a chunk. Rollouts are taken in the
-order of their lengths, so that a chunk ends where its longest one does: where lengths are spread evenly between a
-quarter and the whole, that leaves a fifth of the work out.
+Norms come from factors (``ghost_norms``), the mean from one product over all rows of a chunk. Rollouts are taken in the
+order of their lengths, so that a chunk ends where its longest one does: with lengths distributed evenly between a
+quarter and the full length, that saves a fifth of the work.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LENGTHS = 4  # different lengths of chunks at most: each is compiled
 
 @dataclass(frozen=True, eq=False)
 class ScoreTrace:
-    """How much per-rollout gradients scatter.
+    """The scatter of per-rollout gradients.
 
     ``norms`` [row]: every row's squared norm. ``mean``: the mean gradient, shaped as the parameters.
     ``trace_cov``: the unbiased estimate of tr Cov, and ``se`` its standard error, by the jackknife over rows
@@ -64,27 +64,35 @@ def score_trace(
     chunk: int | None = None,
     error: bool = True,
 ) -> ScoreTrace:
-    """tr Cov of the gradients of sum_t weights[i, t] log pi(token t of row i), over independent rows i.
+    """Estimate tr Cov of the gradients of sum_t weights[i, t] log pi(token t of row i), over independent rows i.
 
-    ``prompts``: one for every row, along the leading axis. ``weights``: one (up to the stop token) by default, which
-    makes the gradients scores; advantages, for the gradients of REINFORCE. ``way``: "ghost" (norms from products of
-    factors, arXiv 1510.01799), "formed" (each row's gradient, one parameter array at a time), or "auto", the one with
-    fewer operations for each array. ``chunk``: rows of a pass. ``error=False`` saves the forward-mode pass (a third
-    of the time) that the standard error takes.
+    Args:
+        policy: whose log-probabilities are differentiated. One with a true ``causal`` attribute (token
+            log-probabilities depend on nothing that comes later) gets completions that are cut off after the last
+            weight.
+        params: its parameters.
+        prompts: one for every row, along the leading axis.
+        completions: the tokens of every row.
+        weights: one (up to the stop token) by default, which makes the gradients scores; advantages, for the gradients
+            of REINFORCE.
+        way: "ghost" (norms from products of factors, arXiv 1510.01799), "formed" (each row's gradient, one parameter
+            array at a time), or "auto", the one with fewer operations for each array.
+        chunk: rows of a pass.
+        error: if the standard error is wanted, which takes a forward-mode pass (a third of the time).
 
-    A policy with a true ``causal`` attribute (token log-probabilities depend on nothing that comes later) is given
-    completions that are cut off after the last weight. Raises ``ValueError`` for shapes that do not fit.
+    Raises:
+        ValueError: for shapes that do not fit.
     """
     tokens = np.asarray(completions)
-    given = np.asarray(policy.mask(completions) if weights is None else weights)
-    given = given.astype(jnp.result_type(*jax.tree.leaves(params)))
-    _check(prompts, tokens, given, chunk)
-    _let_check(policy, params, prompts, tokens)
+    token_weights = np.asarray(policy.mask(completions) if weights is None else weights)
+    token_weights = token_weights.astype(jnp.result_type(*jax.tree.leaves(params)))
+    _check(prompts, tokens, token_weights, chunk)
+    _run_policy_checks(policy, params, prompts, tokens)
     rows, time = tokens.shape
-    few = chunk or max(1, min(rows, _TOKENS // time))
-    ends = _ends(given) if getattr(policy, "causal", False) else np.full(rows, time)
-    order, parts = _parts(ends, few, time)
-    data = _chunked((prompts, tokens, given), order, few)
+    width = chunk or max(1, min(rows, _TOKENS // time))  # rows of a chunk
+    ends = _ends(token_weights) if getattr(policy, "causal", False) else np.full(rows, time)
+    order, parts = _parts(ends, width, time)
+    data = _chunked((prompts, tokens, token_weights), order, width)
     lengths, bounds = tuple(length for length, _, _ in parts), jnp.array([part[1:] for part in parts])
     tapped = tuple(_tapped(policy, params, prompts, length) for length in lengths)
     plans = [plan_of(program, params, way) for program in tapped]
@@ -129,8 +137,8 @@ def _check(prompts: PyTree, completions: np.ndarray, weights: np.ndarray, chunk:
         raise ValueError(f"chunk: {chunk} rows per pass; give 1 or more")
 
 
-def _let_check(policy: Policy, params: PyTree, prompts: PyTree, tokens: np.ndarray) -> None:
-    """The policy's own checks see numbers outside a trace only: give it the rows that hold the largest ones."""
+def _run_policy_checks(policy: Policy, params: PyTree, prompts: PyTree, tokens: np.ndarray) -> None:
+    """Let the policy check tokens, which it can outside a trace only, on the rows that hold the largest ones."""
     tables = [np.asarray(x).reshape(len(tokens), -1) for x in (tokens, *jax.tree.leaves(prompts))]
     rows = np.unique([int(np.argmax(table.max(1))) for table in tables if table.size])
     policy.logprobs(params, jax.tree.map(lambda x: x[rows], prompts), tokens[rows][:, None])
@@ -142,25 +150,26 @@ def _ends(weights: Float[np.ndarray, "row time"]) -> Int[np.ndarray, " row"]:
     return np.where(weights.any(1), last, 1)
 
 
-def _parts(ends: np.ndarray, few: int, time: int) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """Rows by falling length, and which chunks of ``few`` need how much of the time axis, rounded up:
-    (length, first chunk, end)."""
+def _parts(ends: np.ndarray, width: int, time: int) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """Rows by falling length, and the chunks of ``width`` that need as much of the time axis, rounded up:
+    (length, first chunk, end).
+    """
     order = np.argsort(-ends, kind="stable")
     step = -(-time // _LENGTHS)
-    needed = np.minimum(time, -(-ends[order[::few]] // step) * step)
+    needed = np.minimum(time, -(-ends[order[::width]] // step) * step)
     parts = []
     for length in sorted(set(needed.tolist()), reverse=True):
-        at = np.flatnonzero(needed == length)
-        parts.append((length, int(at[0]), int(at[-1]) + 1))
+        chunks = np.flatnonzero(needed == length)
+        parts.append((length, int(chunks[0]), int(chunks[-1]) + 1))
     return order, parts
 
 
-def _chunked(given: tuple, order: np.ndarray, few: int) -> tuple:
-    """Prompts, completions and weights in ``order``, [chunk, few, ...], filled up with rows of no weight."""
-    filled = np.concatenate([order, np.full(-len(order) % few, order[-1])])
-    prompts, completions, weights = jax.tree.map(lambda x: jnp.asarray(x[filled]), given)
+def _chunked(data: tuple, order: np.ndarray, width: int) -> tuple:
+    """Prompts, completions and weights in ``order``, [chunk, row, ...], filled up with rows of no weight."""
+    filled = np.concatenate([order, np.full(-len(order) % width, order[-1])])
+    prompts, completions, weights = jax.tree.map(lambda x: jnp.asarray(x[filled]), data)
     weights = weights.at[len(order) :].set(0)
-    return jax.tree.map(lambda x: x.reshape(-1, few, *x.shape[1:]), (prompts, completions, weights))
+    return jax.tree.map(lambda x: x.reshape(-1, width, *x.shape[1:]), (prompts, completions, weights))
 
 
 def _tapped(policy: Policy, params: PyTree, prompts: PyTree, length: int) -> Tapped:
@@ -171,7 +180,7 @@ def _tapped(policy: Policy, params: PyTree, prompts: PyTree, length: int) -> Tap
         return structure, tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
 
     precise = jnp.result_type(float) == jnp.float64
-    key: Any = policy  # hashed, as all compiled code asks of policies
+    key: Any = policy  # hashable, as all compiled code needs policies to be
     return _traced(key, shapes(params), shapes(prompts), length, precise)
 
 
@@ -189,37 +198,37 @@ def _norms(
     bounds: Int[Array, "length 2"],
     lengths: tuple[int, ...],
     ways: tuple[tuple[str, ...], ...],
-) -> tuple[Float[Array, "chunk few"], list[Array]]:
+) -> tuple[Float[Array, "chunk row"], list[Array]]:
     """Every row's squared norm, and the sum of all; one program, so that all chunks use the same memory."""
-    found = jnp.zeros(data[2].shape[:2], data[2].dtype)
+    all_norms = jnp.zeros(data[2].shape[:2], data[2].dtype)  # [chunk, row]
     total = [jnp.zeros(x.shape, x.dtype) for x in jax.tree.leaves(params)]
 
-    def one(number: Array, state: tuple, part: int) -> tuple:
+    def add_chunk(number: Array, state: tuple, part: int) -> tuple:
         norms, sums = norms_and_sum(tapped[part], params, *_chunk(data, number, lengths[part]), ways[part])
         return state[0].at[number].set(norms), [a + b for a, b in zip(state[1], sums, strict=True)]
 
     for part in range(len(lengths)):
-        found, total = _loop(bounds[part], partial(one, part=part), (found, total))
-    return found, total
+        all_norms, total = _loop(bounds[part], partial(add_chunk, part=part), (all_norms, total))
+    return all_norms, total
 
 
 @eqx.filter_jit
 def _along(
     policy: Policy, params: PyTree, data: tuple, bounds: Array, lengths: tuple[int, ...], direction: PyTree
-) -> Float[Array, "chunk few"]:
+) -> Float[Array, "chunk row"]:
     """Every row's gradient times ``direction``, in forward mode."""
 
     def product(prompt: PyTree, completion: Array, weight: Array) -> Array:
-        moved = jax.jvp(lambda p: logprobs(policy, p, prompt, completion), (params,), (direction,))[1]
-        return jnp.sum(moved * weight)
+        tangent = jax.jvp(lambda p: logprobs(policy, p, prompt, completion), (params,), (direction,))[1]
+        return jnp.sum(tangent * weight)
 
-    def one(number: Array, found: Array, length: int) -> Array:
-        return found.at[number].set(jax.vmap(product)(*_chunk(data, number, length)))
+    def fill_chunk(number: Array, products: Array, length: int) -> Array:
+        return products.at[number].set(jax.vmap(product)(*_chunk(data, number, length)))
 
-    found = jnp.zeros(data[2].shape[:2], data[2].dtype)
+    products = jnp.zeros(data[2].shape[:2], data[2].dtype)  # [chunk, row]
     for part, length in enumerate(lengths):
-        found = _loop(bounds[part], partial(one, length=length), found)
-    return found
+        products = _loop(bounds[part], partial(fill_chunk, length=length), products)
+    return products
 
 
 def _loop(bounds: Int[Array, " 2"], body: Callable[[Array, Any], Any], state: Any) -> Any:
@@ -233,7 +242,7 @@ def _chunk(data: tuple, number: Array, length: int) -> tuple[PyTree, Array, Arra
 
 
 def _jackknife(norms: np.ndarray, along: np.ndarray, square: float) -> float:
-    """Of tr Cov, from ||s_i||^2, s_i . S and ||S||^2, where S is the sum of the rows' s_i."""
+    """The standard error of tr Cov, from ||s_i||^2, s_i . S and ||S||^2, where S is the sum of the rows' s_i."""
     n = len(norms)
     without = (norms.sum() - norms - (square - 2 * along + norms) / (n - 1)) / (n - 2)
     return float(np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2)))

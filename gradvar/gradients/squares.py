@@ -1,9 +1,9 @@
-"""Products whose backward pass squares each rollout's own gradient of the matrix, and keeps only the sum of all.
+"""``squared``: products whose backward pass squares each rollout's gradient of the matrix, and keeps the sum of all.
 
 Of y = x W for many rollouts, an ordinary backward pass gives dL/dW of their sum, and a mapped one gives each rollout's,
-which is what no memory has room for. Here the rule for mapping is replaced: under ``jax.vmap`` the matrix's cotangent
-is one product over all rollouts, and each rollout's squared norm leaves through the cotangent of a scalar that
-the forward pass ignores. Factors are used where they arise, in the cache, and are never stored.
+for which no memory has room. Here the rule for mapping is replaced: under ``jax.vmap`` the matrix's cotangent is one
+product over all rollouts, and each rollout's squared norm leaves through the cotangent of a scalar that the forward
+pass ignores. Factors are used where they arise, in the cache, and are never stored.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from jaxtyping import Array, Float
 
 _PRODUCT = "product"
 _policies = jax.checkpoint_policies
-KEPT = _policies.save_from_both_policies(_policies.dots_saveable, _policies.save_only_these_names(_PRODUCT))
-"""What a layer keeps for its backward pass: products; what lies between them is done again."""
+SAVED = _policies.save_from_both_policies(_policies.dots_saveable, _policies.save_only_these_names(_PRODUCT))
+"""The products that a layer saves for its backward pass; everything between them is computed again."""
 
 Sums = Callable[[Array, Array], tuple[Array, Array]]
-"""The sum over tokens of a gradient, and its square, from what was multiplied and its cotangent, [token, axis] each."""
+"""The sum over tokens of a gradient, and its square, from the activations and their cotangent, [token, axis] each."""
 
 
 def squared(
@@ -35,7 +35,16 @@ def squared(
     weight: Array,
     squares: Any,
 ) -> Array:
-    """``apply(x, weight)``, linear in both (or ``x`` integer); ``flat``: of ``x``, what ``sums`` wants."""
+    """Return ``apply(x, weight)``, with a backward pass that squares.
+
+    Args:
+        apply: linear in both arguments, or in the weight if ``x`` is integer.
+        sums: makes the gradient's sum and square, as ``factor_sums`` and ``lookup_sums`` do.
+        flat: brings ``x`` to the shape that ``sums`` takes.
+        x: the activations.
+        weight: the parameter.
+        squares: a scalar whose cotangent is the squared norm.
+    """
 
     @jax.custom_vjp
     def product(x: Array, weight: Array, squares: Array) -> Array:
@@ -44,8 +53,8 @@ def squared(
     def forward(x: Array, weight: Array, squares: Array) -> tuple[Array, Any]:
         return apply(x, weight), (x, weight)
 
-    def backward(kept: Any, cotangent: Array) -> tuple[Any, Array, Array]:
-        x, weight = kept
+    def backward(residuals: Any, cotangent: Array) -> tuple[Any, Array, Array]:
+        x, weight = residuals
         total, square = sums(flat(x), cotangent.reshape(-1, cotangent.shape[-1]))
         if jnp.issubdtype(x.dtype, jnp.integer):
             return np.zeros(x.shape, jax.dtypes.float0), total, square
@@ -58,7 +67,7 @@ def squared(
 
 @lru_cache
 def factor_sums(way: str, rows: bool) -> Sums:
-    """Of L^T R, where L [token, a] is what was multiplied if ``rows``, else the cotangent."""
+    """The sums of L^T R, where L [token, a] are the activations if ``rows``, else the cotangent."""
 
     def form(seen: Array, cotangent: Array) -> Array:
         left, right = (seen, cotangent) if rows else (cotangent, seen)
@@ -76,13 +85,13 @@ def factor_sums(way: str, rows: bool) -> Sums:
 
 @lru_cache
 def lookup_sums(rows: int) -> Sums:
-    """Of a matrix with ``rows`` rows that is read at ``seen`` [token]."""
+    """The sums of a matrix with ``rows`` rows that is read at ``seen`` [token]."""
 
     def form(seen: Array, cotangent: Array) -> Array:
         return jnp.zeros((rows, cotangent.shape[-1]), cotangent.dtype).at[seen].add(cotangent)
 
     def of_all(seen: Array, cotangent: Array) -> tuple[Array, Array]:
-        same = seen[:, :, None] == seen[:, None, :]
+        same = seen[:, :, None] == seen[:, None, :]  # [rollout, token, token]
         total = form(seen.reshape(-1), cotangent.reshape(-1, cotangent.shape[-1]))
         return total, jnp.sum(jnp.where(same, pairs(cotangent), 0), (1, 2))
 
@@ -90,7 +99,7 @@ def lookup_sums(rows: int) -> Sums:
 
 
 def _mapped(form: Callable[[Array, Array], Array], of_all: Sums) -> Sums:
-    """One rollout's sums by forming its gradient; under ``jax.vmap``, ``of_all``: one total, a square of each."""
+    """One rollout's sums by forming its gradient; under ``jax.vmap``, ``of_all``: one total, and a square for each."""
 
     @jax.custom_batching.custom_vmap
     def sums(seen: Array, cotangent: Array) -> tuple[Array, Array]:
@@ -101,15 +110,15 @@ def _mapped(form: Callable[[Array, Array], Array], of_all: Sums) -> Sums:
     def rule(
         size: int, batched: list[bool], *factors: Array
     ) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
-        whole = [
+        mapped_factors = [
             x if mapped else jnp.broadcast_to(x, (size, *x.shape))
             for x, mapped in zip(factors, batched, strict=True)
         ]
-        return of_all(*whole), (False, True)
+        return of_all(*mapped_factors), (False, True)
 
     return sums
 
 
 def pairs(x: Float[Array, "*batch token axis"]) -> Float[Array, "*batch token token"]:
-    """Inner products of tokens."""
+    """Compute the inner products of tokens."""
     return jnp.einsum("...ra,...sa->...rs", x, x)

@@ -85,7 +85,7 @@ def test_what_differs_is_measured(whole, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_sampled_settings_are_kept_too(tmp_path, monkeypatch):
     first = gv.study(**SAMPLED, keep=tmp_path)
-    monkeypatch.setattr(studies, "direct_many", None)
+    monkeypatch.setattr(studies, "direct", None)
     again = gv.study(**SAMPLED, keep=tmp_path)
     assert again.reused == len(again.results) == 1
     assert rows(again) == rows(first)
