@@ -12,7 +12,8 @@ from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import gammaln, xlog1py, xlogy
+
+from gradvar.stats.groups import prompt_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,15 +145,7 @@ def binary_groups(group_size: int, low: float = 0.0, high: float = 1.0) -> Rewar
 def prompt_weights(
     name: str, group_size: int, p: Float[np.ndarray, " prompt"], low: float = 0.0, high: float = 1.0
 ) -> Float[np.ndarray, " prompt"]:
-    """w_G(p): the factor that an estimator puts on the gradient of the mean reward of a prompt with success rate p.
-
-    For rewards of two levels, on policy and unclipped, E ghat = w_G(p) grad J (claims A11, B6). With a_k and b_k the
-    advantages of a success and of a failure among k successes,
-
-        w_G(p) = sum_{j=0}^{G-1} C(G-1, j) p^j (1-p)^(G-1-j) (a_{j+1} - b_j) / (high - low),
-
-    the four-number law's sum in a form that is finite at p = 0 and 1 too. Leave-one-out has 1 everywhere.
-    """
+    """w_G(p) of an estimator (``stats.groups.prompt_weight``), for rewards ``low`` and ``high``."""
     groups = binary_groups(group_size, low, high)
     values = scheme(name)(groups)
     failure = np.zeros(group_size + 1)
@@ -160,8 +153,4 @@ def prompt_weights(
     is_high = groups.reward == high
     success[groups.of_cell[is_high]] = values[is_high]
     failure[groups.of_cell[~is_high]] = values[~is_high]
-    gaps = (success[1:] - failure[:-1]) / (high - low)
-    j, p = np.arange(group_size), np.asarray(p, float)[:, None]
-    ways = gammaln(group_size) - gammaln(j + 1) - gammaln(group_size - j)
-    chance = np.exp(ways + xlogy(j, p) + xlog1py(group_size - 1 - j, -p))
-    return np.asarray(chance @ gaps)
+    return prompt_weight((success[1:] - failure[:-1]) / (high - low), np.asarray(p, float))

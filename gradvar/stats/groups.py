@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import gammaln, xlog1py, xlogy
 
 
 def chance_all(
@@ -58,3 +59,24 @@ def unequal_share(
     counts = np.diff(np.append(cells, ordered.size))
     starts = np.cumsum(fresh.sum(1)) - fresh.sum(1)  # [prompt]
     return unequal_share_of_counts(counts, starts, group_size)
+
+
+def prompt_weight(gaps: Float[np.ndarray, " group"], p: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """w_G(p): the factor that a group estimator puts on the gradient of a prompt with success rate p.
+
+    For rewards of two levels, on policy and unclipped, E ghat = w_G(p) grad J (claims A11, B6). With a_k and b_k the
+    advantages of a success and of a failure among k successes, over the gap of the levels, and
+    ``gaps[j]`` = a_{j+1} - b_j,
+
+        w_G(p) = sum_{j=0}^{G-1} C(G-1, j) p^j (1-p)^(G-1-j) gaps[j],
+
+    the four-number law's sum in a form that is finite at p = 0 and 1 too.
+
+    >>> float(prompt_weight(np.array([1.0, 1.0]), 0.3))  # leave-one-out in a pair: no prompt is favoured
+    1.0
+    """
+    others = len(gaps) - 1  # rollouts besides the one that succeeds or fails
+    j, p = np.arange(others + 1), np.asarray(p, float)[..., None]
+    ways = gammaln(others + 1) - gammaln(j + 1) - gammaln(others - j + 1)
+    chance = np.exp(ways + xlogy(j, p) + xlog1py(others - j, -p))  # [..., group]
+    return np.asarray(chance @ np.asarray(gaps, float))

@@ -10,7 +10,7 @@ from gradvar.audit.group_sizes import curve
 from gradvar.audit.schemes import Rewards
 from gradvar.core.compose import required
 from gradvar.measure import advise_rewards
-from gradvar.measure.bank.summary import prompt_weight
+from gradvar.measure.exact.closed_forms import prompt_weight
 from gradvar.stats.groups import unequal_share
 
 

@@ -272,8 +272,3 @@ def _prompt_law(
         return 0.0, 0.0
     moments = four_number_law(numbers, group_size, advantage)
     return moments.bias_factor, moments.trace_cov
-
-
-def prompt_weight(scheme: Callable[[np.ndarray], np.ndarray], group_size: int, p: float) -> float:
-    """The factor w_G(p) that a scheme of advantages puts on grad p of a prompt with success probability p."""
-    return four_number_law(FourNumbers(p, 0.0, 1.0, 1.0), group_size, scheme).bias_factor

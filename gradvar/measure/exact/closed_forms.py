@@ -13,10 +13,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binom
 
+from gradvar.stats import groups
+
 
 class FourNumbers(NamedTuple):
-    """All that binary rewards need: ``p`` = P(r=1), ``signal`` = ||grad J||^2, and the mean squared norm of the score
-    given a success, ``v1`` = E[||s||^2 | r=1], and given a failure, ``v0`` = E[||s||^2 | r=0]."""
+    """All that binary rewards need.
+
+    ``p`` = P(r=1), ``signal`` = ||grad J||^2, and the mean squared norm of the score given a success, ``v1`` =
+    E[||s||^2 | r=1], and given a failure, ``v0`` = E[||s||^2 | r=0].
+    """
 
     p: float
     signal: float
@@ -55,41 +60,62 @@ def four_numbers(
     return FourNumbers(p, float(gradient @ gradient), v1, v0)
 
 
-def four_number_law(
-    numbers: FourNumbers, group_size: int, advantage: Callable[[np.ndarray], np.ndarray]
-) -> GroupMoments:
+Advantage = Callable[[np.ndarray], np.ndarray]
+"""Rewards [1, G] to advantages [1, G], NumPy or JAX; equal rewards of a group get equal advantages."""
+
+
+def four_number_law(numbers: FourNumbers, group_size: int, advantage: Advantage) -> GroupMoments:
     """Mean and tr Cov of a group estimator with binary rewards, by a sum over the number of successes.
 
-    ``advantage`` maps rewards [1, G] to advantages [1, G] and must treat equal rewards of a group equally; it is
-    called once for each number of successes. Given k successes the estimator is
-    (1/G)[a_k (sum of success scores) + b_k (sum of failure scores)], where success scores have mean
-    m1 = grad J / p and failure scores m0 = -grad J / (1-p), independently; hence the conditional first two moments.
+    Given k successes the estimator is (1/G)[a_k (sum of success scores) + b_k (sum of failure scores)], where success
+    scores have mean m1 = grad J / p and failure scores m0 = -grad J / (1-p), independently; hence the conditional first
+    two moments. ``advantage`` is called once for each number of successes.
     """
     p, signal, v1, v0 = numbers
-    successes = np.arange(group_size + 1)
-    weight = binom.pmf(successes, group_size, p)
-    mean = second = 0.0
-    for k, probability in zip(successes, weight, strict=True):
-        rewards = (np.arange(group_size) < k).astype(float)[None]
+    a, b = _by_successes(advantage, group_size)  # [successes] each, from 0 to G
+    k = np.arange(group_size + 1)
+    m = group_size - k  # failures
+    square = a**2 * (k * v1 + k * (k - 1) * signal / p**2)
+    square += b**2 * (m * v0 + m * (m - 1) * signal / (1 - p) ** 2)
+    square -= 2 * a * b * k * m * signal / (p * (1 - p))
+    second = float(binom.pmf(k, group_size, p) @ square) / group_size**2
+    mean = float(groups.prompt_weight(a[1:] - b[:-1], p))
+    return GroupMoments(mean, second - mean**2 * signal)
+
+
+def prompt_weight(
+    advantage: Advantage, group_size: int, p: Float[np.ndarray, "*n"]
+) -> Float[np.ndarray, "*n"]:
+    """w_G(p): the factor that an advantage puts on the gradient of a prompt with success rate p, rewards 0 and 1.
+
+    >>> prompt_weight(lambda r: r - r.mean(), 4, np.array([0.0, 0.5])).tolist()
+    [0.75, 0.75]
+    """
+    a, b = _by_successes(advantage, group_size)
+    return groups.prompt_weight(a[1:] - b[:-1], p)
+
+
+def _by_successes(advantage: Advantage, group_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The advantages of a success and of a failure among k = 0..G successes; 0 where there is none: [k] each."""
+    success, failure = np.zeros(group_size + 1), np.zeros(group_size + 1)
+    for k in range(group_size + 1):
+        rewards = (np.arange(group_size) < k).astype(float)[None]  # [1, group]: successes first
         values = np.asarray(advantage(rewards), float)[0]
-        failures = group_size - k
-        a = values[0] if k else 0.0
-        b = values[-1] if failures else 0.0
-        if np.abs(values[:k] - a).max(initial=0) + np.abs(values[k:] - b).max(initial=0) > 1e-9:
+        success[k], failure[k] = values[0] if k else 0.0, values[-1] if k < group_size else 0.0
+        away = np.abs(values - np.where(rewards[0] > 0, success[k], failure[k]))
+        if away.max() > 1e-9:
             raise ValueError(
-                f"advantage: equal rewards got unequal advantages at {int(k)} successes; the law needs them equal"
+                f"advantage: equal rewards got unequal advantages at {k} successes; the law needs them equal"
             )
-        mean += probability * (a * k / p - b * failures / (1 - p)) / group_size
-        square = a**2 * (k * v1 + k * (k - 1) * signal / p**2)
-        square += b**2 * (failures * v0 + failures * (failures - 1) * signal / (1 - p) ** 2)
-        square -= 2 * a * b * k * failures * signal / (p * (1 - p))
-        second += probability * square / group_size**2
-    return GroupMoments(float(mean), float(second - mean**2 * signal))
+    return success, failure
 
 
 class UStatisticNumbers(NamedTuple):
-    """``zeta1`` = tr Cov E[h | first rollout] and ``zeta2`` = tr Cov h of the pair kernel
-    h = (1/2)(r_1 - r_2)(s_1 - s_2); ``signal`` = ||grad J||^2."""
+    """The numbers that leave-one-out needs, for any rewards.
+
+    ``zeta1`` = tr Cov E[h | first rollout] and ``zeta2`` = tr Cov h of the pair kernel h = (1/2)(r_1 - r_2)(s_1 - s_2);
+    ``signal`` = ||grad J||^2.
+    """
 
     zeta1: float
     zeta2: float
@@ -108,10 +134,13 @@ def ustatistic_numbers(
     mean_reward = float(probs @ rewards)
     gradient = (probs * rewards) @ scores
     signal = float(gradient @ gradient)
+    # E[h | rollout], [completion, param]
     projected = 0.5 * ((rewards - mean_reward)[:, None] * scores + gradient)
     zeta1 = float(probs @ (projected**2).sum(-1)) - signal
     norms = (scores**2).sum(-1)
-    squares = norms[:, None] + norms[None, :] - 2 * scores @ scores.T
+    squares = (
+        norms[:, None] + norms[None, :] - 2 * scores @ scores.T
+    )  # ||s_i - s_j||^2, [completion, completion]
     gaps = (rewards[:, None] - rewards[None, :]) ** 2
     zeta2 = 0.25 * float(probs @ (gaps * squares) @ probs) - signal
     return UStatisticNumbers(zeta1, zeta2, signal)
