@@ -51,7 +51,7 @@ def coefficients(advantages: Advantages, size: int) -> list[sp.Expr]:
     return [sp.sympify(advantages(j + 1)[0] - advantages(j)[1]) for j in range(size)]
 
 
-def bernstein(values: Sequence[Any], at: sp.Expr = p) -> sp.Expr:
+def bernstein(values: Sequence[Any], point: sp.Expr = p) -> sp.Expr:
     """sum_j C(n, j) at^j (1-at)^(n-j) values[j], n = len(values) - 1."""
     n = len(values) - 1
-    return sp.Add(*[sp.binomial(n, j) * at**j * (1 - at) ** (n - j) * v for j, v in enumerate(values)])
+    return sp.Add(*[sp.binomial(n, j) * point**j * (1 - point) ** (n - j) * v for j, v in enumerate(values)])

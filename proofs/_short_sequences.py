@@ -45,8 +45,8 @@ class Stopping:
     def token_scores(self) -> list[list[list[sp.Expr]]]:
         """The gradient of every token's log-probability: [completion][token][parameter]."""
         go, stop = [1 - self.a, self.a - 1, 0, 0], [-self.a, self.a, 0, 0]
-        zero, one = [0, 0, 1 - self.b, self.b - 1], [0, 0, -self.b, self.b]
-        return [[go, zero], [go, one], [stop]]
+        zero, single = [0, 0, 1 - self.b, self.b - 1], [0, 0, -self.b, self.b]
+        return [[go, zero], [go, single], [stop]]
 
     @property
     def bandit(self) -> sy.SymbolicBandit:
@@ -90,10 +90,10 @@ def traced_weights(
     estimator: Any, rewards: tuple[Any, ...], mask: tuple[tuple[bool, ...], ...], **fields: Any
 ) -> Any:
     """On-policy token weights [group][time] of an objective that ships, at exact rewards."""
-    kept = np.asarray([mask])
-    zeros = np.full(kept.shape, sp.Integer(0), object)
+    mask_array = np.asarray([mask])
+    zeros = np.full(mask_array.shape, sp.Integer(0), object)
     extra = {name: np.asarray(value, object)[None] for name, value in fields.items()}
-    batch = sy.symbolic_batch(np.asarray([list(rewards)], object), zeros, kept, **extra)
+    batch = sy.symbolic_batch(np.asarray([list(rewards)], object), zeros, mask_array, **extra)
     return sy.trace(sy.gradient(estimator), zeros, batch)[0]
 
 

@@ -22,12 +22,11 @@ _WIDTH = 160  # of a table that goes to a file or a pipe, where no terminal says
 
 @dataclass(frozen=True)
 class Prove:
-    """Prove or refute what is claimed about the estimators: the bundled claims, your own, or an objective of
-    yours."""
+    """Prove or refute claims about estimators: the bundled ones, yours, or the laws of an objective of yours."""
 
     target: Annotated[str | None, tyro.conf.Positional] = None
-    """A folder or file of claims, or an objective: path/to/file.py:function or module:function. Default:
-    bundled claims."""
+    """A folder or file of claims, or an objective: path/to/file.py:function or module:function.
+    Default: bundled claims."""
     only: tuple[str, ...] = ()
     """Run these claims only, such as A1 or A11a; A11 means all its parts."""
     json: Path | None = None
@@ -47,7 +46,7 @@ def run(config: Prove) -> int:
     try:
         _check_outputs(config)
         if config.target is not None and ":" in Path(config.target).name:
-            return _own(config)
+            return _objective(config)
         return _claims(config)
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"gradvar: error: {_first_line(error)}", file=sys.stderr)
@@ -55,7 +54,7 @@ def run(config: Prove) -> int:
 
 
 def _check_outputs(config: Prove) -> None:
-    """Refuse a file that cannot be written before minutes are spent on what it would hold."""
+    """Reject a file that cannot be written before minutes are spent on what it would hold."""
     for name, path in (("json", config.json), ("html", config.html)):
         if path is None:
             continue
@@ -115,15 +114,17 @@ def _load(target: str) -> list[Claim]:
 
 
 def tally(reports: list[ClaimReport]) -> str:
-    """How many claims have which verdict: ``3 claims: 2 proved, 1 refuted``."""
+    """Count the claims of each verdict: ``3 claims: 2 proved, 1 refuted``."""
     counts = Counter(report.claim.verdict if report.holds else "fails" for report in reports)
     number = "1 claim" if len(reports) == 1 else f"{len(reports)} claims"
     return f"{number}: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}"
 
 
 def select(claims: list[Claim], only: tuple[str, ...]) -> list[Claim]:
-    """The claims with these ids; an id without its letter means all its parts. Raises ``ValueError`` on an
-    unknown id."""
+    """Select the claims with these ids; an id without its letter means all its parts.
+
+    Raises ``ValueError`` on an unknown id.
+    """
     if not only:
         return claims
     for wanted in only:
@@ -133,7 +134,7 @@ def select(claims: list[Claim], only: tuple[str, ...]) -> list[Claim]:
 
 
 def _families(claims: list[Claim]) -> str:
-    """The ids in short, first to last of each letter: ``A1a to A22b, B1 to B30``."""
+    """Return the ids in short, first to last of each letter: ``A1a to A22b, B1 to B30``."""
     families: dict[str, list[str]] = {}
     for claim in claims:
         families.setdefault(claim.id.rstrip("abcdefgh").rstrip("0123456789"), []).append(claim.id)
@@ -162,14 +163,14 @@ def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[ClaimRep
 
 
 def table(reports: list[ClaimReport]) -> Any:
-    """The verdicts as a rich table."""
+    """Return the verdicts as a rich table."""
     from rich.table import Table
 
     colours = {"proved": "green", "refuted": "red", "conditional": "yellow", "open": "blue"}
-    shown = Table(box=None, header_style="bold", pad_edge=False)
+    verdicts = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("", "claim", "source", "verdict", "routes"):
-        shown.add_column(name)
-    shown.add_column("s", justify="right")
+        verdicts.add_column(name)
+    verdicts.add_column("s", justify="right")
     for report in reports:
         c = report.claim
         verdict = (
@@ -178,12 +179,14 @@ def table(reports: list[ClaimReport]) -> Any:
             else f"[bold magenta]{c.verdict}: FAILS[/]"
         )
         title = c.title.replace("$", "").replace("\\", "").replace("[", r"\[")
-        shown.add_row(c.id, title, str(c.source), verdict, ", ".join(report.routes), f"{report.seconds:.1f}")
-    return shown
+        verdicts.add_row(
+            c.id, title, str(c.source), verdict, ", ".join(report.routes), f"{report.seconds:.1f}"
+        )
+    return verdicts
 
 
 def details(report: ClaimReport, *, everything: bool) -> list[str]:
-    """What failed, and with ``everything`` how each step went."""
+    """List what failed, and with ``everything`` how each step went."""
     lines = [f"{report.claim.id}: {complaint}" for complaint in report.complaints]
     for o in report.outcomes:
         if not o.holds:
@@ -194,7 +197,7 @@ def details(report: ClaimReport, *, everything: bool) -> list[str]:
     return lines
 
 
-def _own(config: Prove) -> int:
+def _objective(config: Prove) -> int:
     from gradvar.symbolic.analyse.display import render
     from gradvar.symbolic.analyse.objective import analyse, load_objective
 
@@ -212,8 +215,8 @@ def _own(config: Prove) -> int:
     except Exception as error:  # whatever a user's function raises, it is the target that is to be named
         if config.verbose:
             traceback.print_exc()
-        said = _first_line(error)
-        raise ValueError(said if said.startswith("target:") else _unusable(target, error)) from error
+        line = _first_line(error)
+        raise ValueError(line if line.startswith("target:") else _unusable(target, error)) from error
     console = _console()
     for line in render(analysis):
         if isinstance(line, str):

@@ -1,7 +1,5 @@
 """Ready-made symbolic batches, and the bridge from an exact bandit to the library's own engine."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +20,7 @@ from gradvar.symbolic.read.trace import gradient, symbolic_batch, symbols, trace
 
 @dataclass(frozen=True)
 class SymbolicGroup:
-    """One prompt with G rollouts in symbols: ratios rho > 0 [1, G, T], rewards [1, G], and what an objective
-    takes."""
+    """One prompt with G rollouts in symbols: ratios rho > 0 [1, G, T], rewards [1, G], and an objective's arguments."""
 
     logp: np.ndarray
     batch: Batch
@@ -31,15 +28,15 @@ class SymbolicGroup:
     rewards: np.ndarray
 
     def weights(self, objective: Any, assume: Any = None) -> np.ndarray:
-        """The traced token weights [1, G, T]: the derivative of the objective by each log-probability."""
+        """Trace the token weights [1, G, T]: the derivative of the objective by each log-probability."""
         return trace(gradient(objective), self.logp, self.batch, assume=assume)
 
-    def regions(self, objective: Any, given: Sequence[Any] = ()) -> list[Region]:
-        """The token weights in every open region of ratios and rewards (see ``explore``)."""
-        return explore(gradient(objective), self.logp, self.batch, given=given)
+    def regions(self, objective: Any, where: Sequence[Any] = ()) -> list[Region]:
+        """Return the token weights in every open region of ratios and rewards (see ``explore``)."""
+        return explore(gradient(objective), self.logp, self.batch, where=where)
 
     def value(self, objective: Any, assume: Any = None) -> sp.Expr:
-        """The traced value of the objective."""
+        """Trace the value of the objective."""
         return trace(objective, self.logp, self.batch, assume=assume)
 
 
@@ -51,11 +48,14 @@ def symbolic_group(
     on_policy: bool = False,
     **fields: Any,
 ) -> SymbolicGroup:
-    """A group of one prompt. ``lengths`` are the rollouts' tokens (default one each); ``rewards`` fixes them
-    exactly.
+    """Return a group of one prompt: old log-probabilities are free symbols a, new ones a + log(rho).
 
-    The old log-probabilities are free symbols a, the new ones a + log(rho); on policy, rho = 1. ``fields``
-    are further fields of the batch.
+    Args:
+        group: G, the number of rollouts.
+        lengths: the tokens of each rollout; default one each.
+        rewards: exact rewards; default symbols r.
+        on_policy: set rho to 1.
+        fields: further fields of the batch.
     """
     lengths = [1] * group if lengths is None else list(lengths)
     shape = (1, group, max(lengths))
@@ -70,8 +70,7 @@ def symbolic_group(
 def engine(
     estimator: Estimator, bandits: SymbolicBandit | Sequence[SymbolicBandit], group: int, **options: Any
 ) -> Moments:
-    """``gradvar.measure.exact`` on the same policy and rewards: one prompt per bandit, a logit per prompt and
-    answer."""
+    """Run ``gradvar.measure.exact`` on the same policy and rewards: a prompt per bandit, a logit per answer of it."""
     from gradvar.measure.exact.enumerate import exact
     from gradvar.policies import Bandit as Policy
     from gradvar.tasks import Bandit as Task
@@ -84,10 +83,10 @@ def engine(
         return exact(estimator, policy, logits, Task(rewards), group, **options)
 
 
-def engines_agree(moments: Moments, exact: ExactMoments, what: str, *, tolerance: float = 1e-11) -> None:
+def engines_agree(moments: Moments, exact: ExactMoments, label: str, *, tolerance: float = 1e-11) -> None:
     """Require the engine's floats to be the exact numbers, mean and trace of the covariance."""
     mean = np.asarray([float(m) for m in exact.mean])
     gap = float(np.max(np.abs(np.asarray(moments.mean).reshape(-1) - mean)))
-    require(gap < tolerance, f"{what}: the exact engine's mean differs by {gap:.2e}")
-    spread = abs(float(moments.trace_cov) - float(exact.trace_cov))
-    require(spread < tolerance, f"{what}: the exact engine's trace of the covariance differs by {spread:.2e}")
+    require(gap < tolerance, f"{label}: the exact engine's mean differs by {gap:.2e}")
+    gap = abs(float(moments.trace_cov) - float(exact.trace_cov))
+    require(gap < tolerance, f"{label}: the exact engine's trace of the covariance differs by {gap:.2e}")

@@ -39,7 +39,7 @@ def factor(power=1):
         r"$G(G-1)\,\mathrm{E}[r]\mathrm{E}[s] = 0$"
     ),
 )
-def unbiased(own=0, mean_score=0):
+def unbiased(self_term=0, mean_score=0):
     g, mean_reward = sp.symbols("g J", real=True)
     R, S, RS = sp.symbols("R S RS")
 
@@ -49,7 +49,7 @@ def unbiased(own=0, mean_score=0):
 
     # (1/G) sum_i (r_i - (R - r_i)/(G - 1)) s_i, in sums over the group; own = 1 leaves r_i in its own
     # baseline.
-    estimator = (RS - (R * S - (1 - own) * RS) / (G - 1)) / G
+    estimator = (RS - (R * S - (1 - self_term) * RS) / (G - 1)) / G
     mean = sy.over_rollouts(estimator, {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}}, G, moment)
     sy.equal(mean, g, "the mean of the leave-one-out estimator")
     return sy.Exhibit(formula=sp.latex(sp.Eq(sp.Function("E")(sp.Symbol(r"\hat g")), sp.simplify(mean))))
@@ -91,7 +91,7 @@ def engines():
 
 
 claim.sabotage("no factor", factor, power=0)
-claim.sabotage("the own reward kept in the baseline", unbiased, own=1)
+claim.sabotage("the own reward kept in the baseline", unbiased, self_term=1)
 claim.sabotage("scores that do not average to zero (off policy)", unbiased, mean_score=sp.Rational(1, 3))
 claim.sabotage("weights divided by G", traced, shift=1)
 claim.sabotage("the group mean with the own reward", enumerated, name="dr_grpo")

@@ -40,10 +40,10 @@ def mean(extra=1):
         table = {(1, 1): gradient, (1, 0): value, (0, 1): sp.Integer(0), (0, 0): sp.Integer(1)}
         return table[exponents.get("r", 0), exponents.get("s", 0)]
 
-    found = sy.over_rollouts(
+    computed = sy.over_rollouts(
         (RS - R * S / G) / G, {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}}, G, moment
     )
-    sy.equal(found, (G - extra) / G * gradient, "the mean")
+    sy.equal(computed, (G - extra) / G * gradient, "the mean")
 
 
 @claim.step(
@@ -130,8 +130,8 @@ def parallel_defect(mean, gradient):
 def aggregations(biased=("token_mean", "prompt_mean", "sequence_token_mean")):
     policy = completions("1/2", "1/3", REWARDS)
     for name in ("sequence_token_sum", "token_mean", "prompt_mean", "sequence_token_mean"):
-        found = sy.group_moments(policy, 2, sequence_weights(estimator_of(name), REWARDS), by_answer=True)
-        off = parallel_defect(found.mean, policy.gradient) != 0
+        computed = sy.group_moments(policy, 2, sequence_weights(estimator_of(name), REWARDS), by_answer=True)
+        off = parallel_defect(computed.mean, policy.gradient) != 0
         sy.require(off == (name in biased), f"{name} is off grad J: {off}")
 
 
@@ -174,8 +174,8 @@ def pair(short=1):
 )
 def engine_cosine(name="token_mean"):
     policy = completions("1/2", "1/3", REWARDS)
-    whole = sequence_engine(estimator_of("sequence_token_sum"), "1/2", "1/3", REWARDS, 2)
-    sy.require(abs(whole.cosine - 1) < 1e-12, f"the sum's cosine is {whole.cosine}")
+    total = sequence_engine(estimator_of("sequence_token_sum"), "1/2", "1/3", REWARDS, 2)
+    sy.require(abs(total.cosine - 1) < 1e-12, f"the sum's cosine is {total.cosine}")
     biased = sequence_engine(estimator_of(name), "1/2", "1/3", REWARDS, 2)
     exact = sy.group_moments(policy, 2, sequence_weights(estimator_of(name), REWARDS), by_answer=True)
     sy.engines_agree(biased, exact, name)

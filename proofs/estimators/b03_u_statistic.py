@@ -30,12 +30,12 @@ pairs = sy.Claim(
     route="sympy",
     shows=r"$D_G = \sum_{i<j} (r_i - r_j)(s_i - s_j) = G \sum r_i s_i - \sum r_i \sum s_j$: true for $G = 1$, and one more rollout adds $\sum_i (r_i - r)(s_i - s)$ to both sides",
 )
-def induction(own=1):
+def induction(self_term=1):
     r, s, R, S, RS = sp.symbols("r s R S RS")
     closed = lambda n, rs, a, b: n * rs - a * b  # noqa: E731
     sy.equal(closed(1, r * s, r, s), 0, "one rollout has no pair")
     grown = closed(G + 1, RS + r * s, R + r, S + s) - closed(G, RS, R, S)
-    sy.equal(grown, RS - r * S - R * s + own * G * r * s, "one more rollout")
+    sy.equal(grown, RS - r * S - R * s + self_term * G * r * s, "one more rollout")
     sy.equal(
         (RS - (R * S - RS) / (G - 1)) / G,
         closed(G, RS, R, S) / (G * (G - 1)),
@@ -57,7 +57,7 @@ def traced(name="rloo"):
         sy.equal(weights, claimed, f"weights at G = {size}")
 
 
-pairs.sabotage("the new rollout left out of its own sum", induction, own=0)
+pairs.sabotage("the new rollout left out of its own sum", induction, self_term=0)
 pairs.sabotage("the mean-centred estimator", traced, name="dr_grpo")
 
 
@@ -182,13 +182,13 @@ def engine_agrees(name="rloo"):
     rows = list(zip(BANDIT.probabilities, BANDIT.rewards, BANDIT.scores, strict=True))
     norms = [sp.Add(*[x * x for x in s]) for _, _, s in rows]
     signal = sp.Add(*[x * x for x in BANDIT.gradient])
-    own = (
+    self_term = (
         sp.Add(*[c * (r - BANDIT.value) ** 2 * n for (c, r, _), n in zip(rows, norms, strict=True)]) - signal
     )
     spread = sp.Add(*[c * (r - BANDIT.value) ** 2 for c, r, _ in rows])
     delta = spread * sp.Add(*[c * n for (c, _, _), n in zip(rows, norms, strict=True)]) + signal
     exact = sy.group_moments(BANDIT, 3, sy.weights_of(catalogue.get(name)))
-    sy.equal(exact.trace_cov - own / 3, delta / 6, "the rest's variance")
+    sy.equal(exact.trace_cov - self_term / 3, delta / 6, "the rest's variance")
     sy.engines_agree(sy.engine(catalogue.get(name), BANDIT, 3), exact, name)
 
 

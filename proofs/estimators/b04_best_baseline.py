@@ -78,11 +78,11 @@ def uncorrelated(double=1):
     quarter = ["1/4"] * 4
     bandit = sy.SymbolicBandit(quarter, [1, 0, 1, 1], scores=[[double], [-1], [1], [-double]])
     J = bandit.value
-    at = {
+    point = {
         b: sy.group_moments(bandit, 2, sy.weights_of(constant(b))).trace_cov
         for b in (J, J - sp.Rational(1, 8), J + sp.Rational(1, 8))
     }
-    sy.require(at[J] == min(at.values()), "the mean reward is the best of three constants")
+    sy.require(point[J] == min(point.values()), "the mean reward is the best of three constants")
     gradient = bandit.gradient[0]
     delta = J * (1 - J) * 1 + gradient**2
     for size in (2, 3):

@@ -70,8 +70,8 @@ def least(power=2):
     def value(n):
         return (n * sb + so + d / (n - 1)) / budget
 
-    given = [size > 1, sp.Eq(d, sb * x**power), sp.Ne(size, 1 + x)]
-    sy.require(sy.smt_valid(given, value(size) > value(1 + x)), "the least point")
+    assumptions = [size > 1, sp.Eq(d, sb * x**power), sp.Ne(size, 1 + x)]
+    sy.require(sy.smt_valid(assumptions, value(size) > value(1 + x)), "the least point")
 
 
 @claim.step(
@@ -128,10 +128,10 @@ def enumerated(chance="1/10"):
         parts = [sy.group_moments(b, size, sy.weights_of(catalogue.get("rloo"))) for b in prompts]
         values[size] = size * sy.mixture(parts).trace_cov
     named = next(n for n in range(2, 1000) if n * (n - 1) >= wanted)
-    found = min(values, key=lambda n: values[n])
-    sy.require(found == named, f"the least variance is at G = {found}, the constant says {named}")
+    computed = min(values, key=lambda n: values[n])
+    sy.require(computed == named, f"the least variance is at G = {computed}, the constant says {named}")
     return sy.Exhibit(
-        text=f"Delta/sigma_b^2 = {wanted}, G* = {sp.N(1 + sp.sqrt(wanted), 5)}, best integer {found}"
+        text=f"Delta/sigma_b^2 = {wanted}, G* = {sp.N(1 + sp.sqrt(wanted), 5)}, best integer {computed}"
     )
 
 

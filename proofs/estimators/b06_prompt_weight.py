@@ -68,8 +68,8 @@ def table(ddof=0):
     for size in SIZES:
         values = [c(size, j) for j in range(size - 1)]
         claimed = bernstein(values)
-        found = sy.prompt_weight(standardised(size, ddof), size, p)
-        sy.require(sp.expand(found - claimed) == 0, f"the weight at G = {size}")
+        computed = sy.prompt_weight(standardised(size, ddof), size, p)
+        sy.require(sp.expand(computed - claimed) == 0, f"the weight at G = {size}")
         for end in (0, 1):
             sy.equal(claimed.subs(p, end), sp.sqrt(size - 1), f"the weight at p = {end}, G = {size}")
         sample = sy.prompt_weight(standardised(size, 1), size, p)
@@ -90,8 +90,10 @@ def table(ddof=0):
 )
 def traced(name="grpo"):
     for size in range(2, 7):
-        found = bernstein(coefficients(shipped(name, size, eps=0.0), size))
-        sy.equal(found, bernstein([c(size, j) for j in range(size - 1)]), f"the shipped weight at G = {size}")
+        computed = bernstein(coefficients(shipped(name, size, eps=0.0), size))
+        sy.equal(
+            computed, bernstein([c(size, j) for j in range(size - 1)]), f"the shipped weight at G = {size}"
+        )
 
 
 @form.step(
@@ -101,9 +103,13 @@ def traced(name="grpo"):
 )
 def bounds(low=1, high=QUARTER):
     size, count = sp.symbols("G k", real=True)
-    given = [size >= 2, count >= 1, count <= size - 1]
-    sy.require(sy.smt_valid(given, count * (size - count) >= low * (size - 1)), "the lower bound of k(G-k)")
-    sy.require(sy.smt_valid(given, count * (size - count) <= high * size**2), "the upper bound of k(G-k)")
+    assumptions = [size >= 2, count >= 1, count <= size - 1]
+    sy.require(
+        sy.smt_valid(assumptions, count * (size - count) >= low * (size - 1)), "the lower bound of k(G-k)"
+    )
+    sy.require(
+        sy.smt_valid(assumptions, count * (size - count) <= high * size**2), "the upper bound of k(G-k)"
+    )
 
 
 @form.step(

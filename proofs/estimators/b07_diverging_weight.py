@@ -47,13 +47,15 @@ def ends(power=sp.S.Half):
 )
 def bound(slack=1):
     size, count, root = sp.symbols("G k c", nonnegative=True)
-    given = [
+    assumptions = [
         size >= 2,
         count >= 1,
         count <= size - 1,
         sp.Eq(root**2 * count * (size - count), (size - 1) ** 2),
     ]
-    sy.require(sy.smt_valid(given, root**2 <= slack * (size - 1)), "each coefficient is at most sqrt(G - 1)")
+    sy.require(
+        sy.smt_valid(assumptions, root**2 <= slack * (size - 1)), "each coefficient is at most sqrt(G - 1)"
+    )
 
 
 @finite.step(
@@ -140,9 +142,9 @@ def numbers(low=1):
                 sp.sqrt(chance * (1 - chance))
             )
             u = k * (G - k) / (G**2 * p * (1 - p))
-            at = {G: size, p: chance}
+            point = {G: size, p: chance}
             first, second = (
-                float(sy.over_binomial_symbolic(sp.expand(f), k, G, p).subs(at)) for f in (u, u**2)
+                float(sy.over_binomial_symbolic(sp.expand(f), k, G, p).subs(point)) for f in (u, u**2)
             )
             sy.require(
                 low * (3 * first - second) / 2 <= ratio <= first**0.5,

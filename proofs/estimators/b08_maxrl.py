@@ -92,8 +92,8 @@ def traced(order=1):
     for size in range(2, 6):
         values = coefficients(shipped("maxrl", size), size)
         n = size - 1
-        found = sp.Add(*[sp.binomial(n, j) * p**j * (1 - p) ** (n - j) * v for j, v in enumerate(values)])
-        sy.require(sp.expand(found - truncation(size - order)) == 0, f"the shipped weight at N = {size}")
+        computed = sp.Add(*[sp.binomial(n, j) * p**j * (1 - p) ** (n - j) * v for j, v in enumerate(values)])
+        sy.require(sp.expand(computed - truncation(size - order)) == 0, f"the shipped weight at N = {size}")
 
 
 @written.counterexample(
@@ -144,7 +144,7 @@ def plain(order=0):
     route="enumeration",
     shows="both forms against the truncation of order N",
 )
-def both(zeroed=False):
+def both_parts(zeroed=False):
     for size in range(2, 13):
         for form in (successes_only(size), centred(size, zeroed)):
             sy.require(
@@ -154,4 +154,4 @@ def both(zeroed=False):
 
 
 averaged.sabotage("order N - 1", plain, order=1)
-averaged.sabotage("the control variate dropped without a success", both, zeroed=True)
+averaged.sabotage("the control variate dropped without a success", both_parts, zeroed=True)

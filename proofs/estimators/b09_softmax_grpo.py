@@ -20,11 +20,11 @@ e = sp.Symbol("e", positive=True)  # exp(1/tau), above 1
 def advantages(size, base=e):
     """G softmax(r/tau) - 1 with k correct of ``size`` rollouts."""
 
-    def given(count):
+    def conditional(count):
         total = count * base + size - count
         return size * base / total - 1, size / total - 1
 
-    return given
+    return conditional
 
 
 weight = sy.Claim(
@@ -78,9 +78,9 @@ def polynomials(offset=1):
 )
 def traced(temperature=0.5):
     for size in (2, 3, 4):
-        found = bernstein(coefficients(shipped("softmax", size, temperature=temperature), size))
+        computed = bernstein(coefficients(shipped("softmax", size, temperature=temperature), size))
         values = [(size - 1) * (e - 1) / (size + (j + 1) * (e - 1)) for j in range(size - 1)]
-        sy.equal(found, bernstein(values).subs(e, sp.exp(2)), f"the shipped weight at G = {size}")
+        sy.equal(computed, bernstein(values).subs(e, sp.exp(2)), f"the shipped weight at G = {size}")
 
 
 @weight.step(
@@ -90,9 +90,9 @@ def traced(temperature=0.5):
 )
 def falls(least=1):
     size, count = sp.symbols("G k", real=True)
-    given = [size >= 3, count >= 1, count <= size - 2, e > least]
+    assumptions = [size >= 3, count >= 1, count <= size - 2, e > least]
     sy.require(
-        sy.smt_valid(given, 1 / (size + (count + 1) * (e - 1)) < 1 / (size + count * (e - 1))),
+        sy.smt_valid(assumptions, 1 / (size + (count + 1) * (e - 1)) < 1 / (size + count * (e - 1))),
         "the coefficients fall",
     )
 
@@ -151,9 +151,9 @@ def corner(swap=1):
         for (i, x), (j, y) in itertools.product(enumerate((e1, e2, e3)), repeat=2)
     }
     slope = {(i, j): (G - 1) * (f[i, j] - f[i, 2]) for i in range(3) for j in range(2)}
-    found = slope[1, 0] - slope[2, 0] - swap * (slope[0, 1] - slope[2, 1])
+    computed = slope[1, 0] - slope[2, 0] - swap * (slope[0, 1] - slope[2, 1])
     claimed = G * (G - 1) * a * b * (b - a) / ((a + b + G) * (a + G) * (b + G))
-    sy.equal(found, claimed, "the curl at the corner")
+    sy.equal(computed, claimed, "the curl at the corner")
     return sy.Exhibit(formula=sp.latex(claimed))
 
 
@@ -164,9 +164,9 @@ def corner(swap=1):
 )
 def nonzero(allowed=True):
     a, b, size = sp.symbols("alpha beta G", real=True)
-    given = [a > -1, b > -1, size >= 2, sp.Ne(a, 0), sp.Ne(b, 0), *([sp.Ne(a, b)] if allowed else [])]
+    assumptions = [a > -1, b > -1, size >= 2, sp.Ne(a, 0), sp.Ne(b, 0), *([sp.Ne(a, b)] if allowed else [])]
     sy.require(
-        sy.smt_valid(given, sp.Ne(a * b * (b - a) / ((a + b + size) * (a + size) * (b + size)), 0)),
+        sy.smt_valid(assumptions, sp.Ne(a * b * (b - a) / ((a + b + size) * (a + size) * (b + size)), 0)),
         "the curl is not zero",
     )
 
@@ -191,10 +191,11 @@ def field(levels=(1, 2, 4)):
                 )
                 for a in range(3)
             ]
-            found = sp.expand(sp.diff(u[1] - u[2], x) - sp.diff(u[0] - u[2], y))
-            at = found.subs({x: sp.Rational(1, 2), y: sp.Rational(1, 3)})
+            computed = sp.expand(sp.diff(u[1] - u[2], x) - sp.diff(u[0] - u[2], y))
+            point = computed.subs({x: sp.Rational(1, 2), y: sp.Rational(1, 3)})
             sy.require(
-                (found == 0) if integrable else (at != 0), f"G = {size}, levels {exps}: the curl is {at}"
+                (computed == 0) if integrable else (point != 0),
+                f"G = {size}, levels {exps}: the curl is {point}",
             )
 
 

@@ -189,16 +189,18 @@ def above(chance, bound, odds, strength, smoothing):
 def alternating(strength=4, odds=sp.Rational(1, 1250)):
     low, high = (sp.Rational(1, 1300), sp.Rational(1, 500)), (sp.Rational(1, 6), sp.Rational(9, 10))
     for smoothing in (sp.Integer(0), sp.Rational(1, 10**6), sp.Rational(1, 10**5)):
-        given = (odds, strength, smoothing)
+        assumptions = (odds, strength, smoothing)
         sy.require(low[0] < odds / (1 + odds) < low[1], "the iteration starts in the low interval")
         # h falls on the low interval, so its ends give the image's ends.
         sy.require(
-            above(low[1], high[0], *given) and not above(low[0], high[1], *given), "low goes into high"
+            above(low[1], high[0], *assumptions) and not above(low[0], high[1], *assumptions),
+            "low goes into high",
         )
         # On the high interval h is least at 1/2 and largest at an end.
-        sy.require(above(sp.S.Half, low[0], *given), "high goes above the low interval's lower end")
+        sy.require(above(sp.S.Half, low[0], *assumptions), "high goes above the low interval's lower end")
         sy.require(
-            not any(above(x, low[1], *given) for x in high), "high goes below the low interval's upper end"
+            not any(above(x, low[1], *assumptions) for x in high),
+            "high goes below the low interval's upper end",
         )
 
 

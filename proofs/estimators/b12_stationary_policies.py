@@ -165,15 +165,15 @@ def three(reverse=False):
     )
     with jax.enable_x64(True):
         logits = jnp.log(jnp.asarray([[float(x) for x in reference]]))
-    found = np.asarray(sy.engine(only, bandit, 2, ref_params=logits).mean).reshape(-1)
+    computed = np.asarray(sy.engine(only, bandit, 2, ref_params=logits).mean).reshape(-1)
     pi = bandit.probabilities
     forward = [x - r for x, r in zip(pi, reference, strict=True)]
     total = sp.Add(*[x * sp.log(x / r) for x, r in zip(pi, reference, strict=True)])
     backward = [x * (sp.log(x / r) - total) for x, r in zip(pi, reference, strict=True)]
     claimed = backward if reverse else forward
-    gap = max(abs(f + float(c)) for f, c in zip(found, claimed, strict=True))
+    gap = max(abs(f + float(c)) for f, c in zip(computed, claimed, strict=True))
     sy.require(gap < 1e-12, f"the update differs by {gap:.3g}")
-    return sy.Exhibit(text=f"update {np.round(found, 6).tolist()}")
+    return sy.Exhibit(text=f"update {np.round(computed, 6).tolist()}")
 
 
 pull.sabotage("the gradient of KL(pi || ref)", by_answer, reverse=True)

@@ -65,14 +65,14 @@ def sign(start=1):
 @group.step("Polynomials, G = 2 to 12", route="enumeration", shows="the conditional mean from its definition")
 def polynomials(shift=0):
     for size in range(2, 13):
-        found = mixed(size, lambda k, size=size: sp.Rational(k, size)) - p
+        computed = mixed(size, lambda k, size=size: sp.Rational(k, size)) - p
         claimed = (
             p
             * (1 - p)
             * ((1 - p) ** (size - 1 + shift) - p ** (size - 1 + shift))
             / (1 - p**size - (1 - p) ** size)
         )
-        sy.equal(sp.cancel(found - claimed), 0, f"the bias at G = {size}")
+        sy.equal(sp.cancel(computed - claimed), 0, f"the bias at G = {size}")
 
 
 group.sabotage("all-correct groups kept", any_group, lost=0)
@@ -80,7 +80,7 @@ group.sabotage("an order that the factor does not keep", sign, start=sp.S.Half)
 group.sabotage("the power G", polynomials, shift=1)
 
 
-own = sy.Claim(
+self_claim = sy.Claim(
     id="B13b",
     title="Given the rollout's own reward as well, the turning point is still p = 1/2",
     statement=r"Given a mixed group, the mean advantage of a correct rollout is below $1 - p$ iff $p < 1/2$, and that of a wrong one below $-p$ iff $p < 1/2$.",
@@ -102,7 +102,7 @@ def followed(size, reward):
     return reward - sy.over_binomial(lambda j: others(j) if allowed(j) else 0, size - 1, p) / chance
 
 
-@own.step(
+@self_claim.step(
     "G = 3, closed form",
     route="sympy",
     shows=r"a correct rollout's mean advantage is $\frac{2}{3(1+p)}$; less $1 - p$ it is $\frac{3p^2 - 1}{3(1+p)}$. Mirrored for a wrong one",
@@ -113,7 +113,7 @@ def triples(size=3):
     sy.equal(sp.cancel(wrong + p), -(3 * (1 - p) ** 2 - 1) / (3 * (2 - p)), "a wrong rollout")
 
 
-@own.step(
+@self_claim.step(
     "The turning point moves",
     route="enumeration",
     shows=r"exact signs at p = 11/20: understated for a correct rollout at G = 3 to 8, on an easy prompt",
@@ -124,7 +124,7 @@ def easy(chance="11/20"):
         sy.require(gap < 0, f"G = {size}: the gap is {gap}")
 
 
-@own.step(
+@self_claim.step(
     "The gradient has no such bias",
     route="exact engine",
     shows=r"mean-centred advantages at p = 1/10 and 11/20, G = 3: the bias factor is 2/3 on both",
@@ -137,7 +137,7 @@ def unbiased(name="dr_grpo"):
         sy.require(abs(factor - 2 / 3) < 1e-12, f"p = {chance}: {factor}")
 
 
-@own.counterexample(
+@self_claim.counterexample(
     "p = 11/20 (an easy prompt), G = 3: a correct rollout of a mixed group has the mean advantage 40/93, less than 1 - p = 9/20; from all groups of an exact policy.",
     p="11/20",
     G=3,
@@ -154,16 +154,16 @@ def eleven(chance="11/20", size=3):
             weight = sp.Mul(*[chance if r else 1 - chance for r in rewards])
             mass += weight
             total += weight * size * weights(tuple(sp.Integer(r) for r in rewards))[0]
-    found = total / mass
-    sy.require(found < 1 - chance, f"the mean advantage is {found}, the true one {1 - chance}")
-    sy.equal(found, sp.Rational(40, 93), "the mean advantage")
+    computed = total / mass
+    sy.require(computed < 1 - chance, f"the mean advantage is {computed}, the true one {1 - chance}")
+    sy.equal(computed, sp.Rational(40, 93), "the mean advantage")
     exact = sy.group_moments(bandit, size, weights)
     seen = sy.engine(catalogue.get("dr_grpo"), bandit, size).mean.reshape(-1)[0]
     sy.require(abs(seen - float(exact.mean[0])) < 1e-12, "the engine's mean on this policy")
-    return sy.Exhibit(text=f"mean advantage {found}, true advantage {1 - chance}")
+    return sy.Exhibit(text=f"mean advantage {computed}, true advantage {1 - chance}")
 
 
-own.sabotage("pairs, where the reading is right", triples, size=2)
-own.sabotage("p = 7/10, where it is overstated", easy, chance="7/10")
-own.sabotage("another scale", unbiased, name="grpo")
-own.sabotage("p = 7/10 on the policy", eleven, chance="7/10")
+self_claim.sabotage("pairs, where the reading is right", triples, size=2)
+self_claim.sabotage("p = 7/10, where it is overstated", easy, chance="7/10")
+self_claim.sabotage("another scale", unbiased, name="grpo")
+self_claim.sabotage("p = 7/10 on the policy", eleven, chance="7/10")

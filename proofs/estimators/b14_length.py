@@ -39,10 +39,10 @@ def mean(sampled=1):
         a, b = exponents.get("r", 0), exponents.get("t", 0)
         return sp.Integer(1) if (a, b) == (0, 0) else sp.Symbol(f"m{a}{b}", real=True)
 
-    found = sy.over_rollouts(
+    computed = sy.over_rollouts(
         (RT - R * T / G) / (G - sampled), {R: {"r": 1}, T: {"t": 1}, RT: {"r": 1, "t": 1}}, G, moment
     )
-    sy.equal(found, moment({"r": 1, "t": 1}) - moment({"r": 1}) * moment({"t": 1}), "the mean")
+    sy.equal(computed, moment({"r": 1, "t": 1}) - moment({"r": 1}) * moment({"t": 1}), "the mean")
 
 
 @unbiased.step(
@@ -145,8 +145,8 @@ impossible = sy.Claim(
 )
 def excluded(assumed=True):
     f, n1, n2 = sp.symbols("f n1 n2", positive=True)
-    given = [sp.Ne(n1, n2)] if assumed else []
-    sy.require(sy.smt_valid(given, sp.Ne(f * n1, f * n2)), "a constant f is not neutral")
+    assumptions = [sp.Ne(n1, n2)] if assumed else []
+    sy.require(sy.smt_valid(assumptions, sp.Ne(f * n1, f * n2)), "a constant f is not neutral")
 
 
 @impossible.step(
@@ -192,10 +192,10 @@ def neutral(stop="3/8"):
     rewards = (1, 0, 2)
     policy = completions(stop, "1/2", rewards)
     sizes = [sp.Add(*[x * x for x in s]) for s in policy.scores]
-    two = (policy.probabilities[1] * sizes[1] + policy.probabilities[2] * sizes[2]) / (
+    pair = (policy.probabilities[1] * sizes[1] + policy.probabilities[2] * sizes[2]) / (
         1 - policy.probabilities[0]
     )
-    sy.equal(sizes[0], two, "the mean square score of one and of two tokens")
+    sy.equal(sizes[0], pair, "the mean square score of one and of two tokens")
     seen = sequence_engine(weighted(0.0), stop, "1/2", rewards, 2)
     sy.require(abs(seen.cosine - 1) < 1e-12, f"the cosine is {seen.cosine}")
     sy.require(abs(seen.bias_factor - 1) < 1e-12, f"the bias factor is {seen.bias_factor}")

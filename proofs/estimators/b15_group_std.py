@@ -112,12 +112,12 @@ def square(scatter=1):
 def flat(equal_scatter=True):
     size, a, b, t1, t0 = sp.symbols("G a b tau1 tau0", real=True)
     value = lambda c: ((size - c) * t1 + c * t0) / size**2  # noqa: E731
-    given = [size >= 2, a >= 1, b > a, b <= size - 1, t0 > 0]
+    assumptions = [size >= 2, a >= 1, b > a, b <= size - 1, t0 > 0]
     sy.require(
-        sy.smt_valid([*given, sp.Eq(t1, t0) if equal_scatter else t1 > t0], sp.Eq(value(a), value(b))),
+        sy.smt_valid([*assumptions, sp.Eq(t1, t0) if equal_scatter else t1 > t0], sp.Eq(value(a), value(b))),
         "the same size for every split",
     )
-    sy.require(sy.smt_valid([*given, t1 > t0], value(a) > value(b)), "fewer successes, larger update")
+    sy.require(sy.smt_valid([*assumptions, t1 > t0], value(a) > value(b)), "fewer successes, larger update")
 
 
 FOUR = sy.SymbolicBandit(["1/4", "1/4", "1/4", "1/4"], [1, 1, 0, 0], scores=[[4], [-3], [0], [-1]])

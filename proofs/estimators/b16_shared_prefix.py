@@ -53,9 +53,10 @@ def no_model(pairs=None):
     for size in (2, 3, 4, 5):
         alpha = sp.symbols(f"alpha1:{size + 1}", real=True)
         used = range(size - 1) if pairs is None else range(min(pairs, size - 1))
-        given = [sp.Eq(alpha[i] - alpha[i + 1], 0) for i in used]
+        assumptions = [sp.Eq(alpha[i] - alpha[i + 1], 0) for i in used]
         sy.require(
-            sy.smt_valid(given, sp.And(*[sp.Eq(alpha[0], x) for x in alpha[1:]])), f"uniform at G = {size}"
+            sy.smt_valid(assumptions, sp.And(*[sp.Eq(alpha[0], x) for x in alpha[1:]])),
+            f"uniform at G = {size}",
         )
 
 
@@ -172,13 +173,13 @@ def why(extra=1):
     g, J = sp.symbols("g J", real=True)
     R, S, RS = sp.symbols("R S RS")
     table = {(1, 1): g, (1, 0): J, (0, 1): sp.Integer(0), (0, 0): sp.Integer(1)}
-    found = sy.over_rollouts(
+    computed = sy.over_rollouts(
         (RS - R * S / G) / G,
         {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}},
         G,
         lambda e: table[e.get("r", 0), e.get("s", 0)],
     )
-    sy.equal(found, (G - extra) / G * g, "the expected update of the prefix")
+    sy.equal(computed, (G - extra) / G * g, "the expected update of the prefix")
 
 
 @mean.step(

@@ -182,7 +182,7 @@ def orthogonal(weight=1):
         )
         if len(tokens) == 2
     )
-    whole = sum(
+    full = sum(
         p * sp.Add(*[x * x for x in s])
         for p, s in zip(policy.probabilities, policy.bandit.scores, strict=True)
     )
@@ -190,7 +190,7 @@ def orthogonal(weight=1):
         p * sum(x * x for token in tokens for x in token)
         for p, tokens in zip(policy.probabilities, policy.token_scores, strict=True)
     )
-    sy.equal(whole, parts + 2 * cross, "squares of sums")
+    sy.equal(full, parts + 2 * cross, "squares of sums")
     tilted = sum(
         p * w * token[1][2]
         for p, w, token in zip(policy.probabilities[:2], (weight, 1), policy.token_scores[:2], strict=True)
@@ -210,7 +210,7 @@ def orthogonal(weight=1):
 def mean_is_better(policy=SHORT):
     star, by_length, mean = constants(policy)
     moments = {b: sy.group_moments(policy.bandit, 1, less(b)) for b in (star, by_length, mean)}
-    sizes = {b: found.trace_cov for b, found in moments.items()}
+    sizes = {b: computed.trace_cov for b, computed in moments.items()}
     sy.require(
         sizes[by_length] > sizes[mean] > sizes[star], "length-weighted above the mean, the mean above b*"
     )
@@ -236,7 +236,7 @@ lengths.sabotage(
 )
 
 
-own = sy.Claim(
+with_self = sy.Claim(
     id="B17c",
     title="OPO's group baseline, own rollout included, leaves the gradient unbiased",
     statement=(
@@ -256,7 +256,7 @@ own = sy.Claim(
 )
 
 
-@own.step("Equal lengths, any G", route="sympy", shows=r"$\mathrm{E}[\hat g] = \frac{G-1}{G} \nabla J$")
+@with_self.step("Equal lengths, any G", route="sympy", shows=r"$\mathrm{E}[\hat g] = \frac{G-1}{G} \nabla J$")
 def equal_lengths(factor=None):
     G = sp.Symbol("G", integer=True, positive=True)
     R, S, RS, g, J = sp.symbols("R S RS g J")
@@ -270,15 +270,15 @@ def equal_lengths(factor=None):
     sy.equal(mean, (factor or (G - 1) / G) * g, "the mean with equal lengths")
 
 
-@own.step(
+@with_self.step(
     "The shipped weights",
     route="traced code",
     shows=r"lengths 1 and 2: $A_1 = \frac{2}{3}(r_1 - r_2)$, $A_2 = \frac{1}{3}(r_2 - r_1)$",
 )
-def traced(own=True):
+def traced(with_self=True):
     rollouts = sy.symbolic_group(2, lengths=(1, 2), on_policy=True)
     r1, r2 = rollouts.rewards.reshape(-1)
-    weights = rollouts.weights(catalogue.get("opo", include_self=own))
+    weights = rollouts.weights(catalogue.get("opo", include_self=with_self))
     sy.equal(
         [2 * weights[0, 0, 0], 2 * weights[0, 1, 0]],
         [sp.Rational(2, 3) * (r1 - r2), (r2 - r1) / 3],
@@ -286,7 +286,7 @@ def traced(own=True):
     )
 
 
-@own.step(
+@with_self.step(
     "Without the own rollout",
     route="enumeration",
     shows=r"$\mathrm{E}[\hat g] = \nabla J$ at G = 2, 3 on rollouts of one and two tokens",
@@ -301,7 +301,7 @@ def left_out(name="opo_leave_one_out"):
         )
 
 
-@own.counterexample(
+@with_self.counterexample(
     (
         "Go on with chance 1/3, then token 0 with 2/5; rewards 2, 0, 1: the mean at G = 2 is not "
         "parallel to grad J. The engine agrees."
@@ -319,7 +319,7 @@ def with_own(name="opo"):
     return sy.Exhibit(text=f"E = {exact.mean}, grad J = {policy.bandit.gradient}")
 
 
-@own.step(
+@with_self.step(
     "Where the bias comes from",
     route="smt",
     shows=r"the two advantages of a pair sum to zero only if the lengths are equal or the rewards are",
@@ -339,8 +339,8 @@ def unbalanced(same_length=False):
     )
 
 
-own.sabotage("no factor for equal lengths", equal_lengths, factor=sp.Integer(1))
-own.sabotage("the weights without the own rollout", traced, own=False)
-own.sabotage("the own rollout kept", left_out, name="opo")
-own.sabotage("the leave-one-out form", with_own, name="opo_leave_one_out")
-own.sabotage("equal lengths", unbalanced, same_length=True)
+with_self.sabotage("no factor for equal lengths", equal_lengths, factor=sp.Integer(1))
+with_self.sabotage("the weights without the own rollout", traced, with_self=False)
+with_self.sabotage("the own rollout kept", left_out, name="opo")
+with_self.sabotage("the leave-one-out form", with_own, name="opo_leave_one_out")
+with_self.sabotage("equal lengths", unbalanced, same_length=True)

@@ -100,12 +100,12 @@ def bound(exponent=1):
 )
 def shipped(ddof=0):
     weights = sy.weights_of(catalogue.get("grpo", eps=0.0, ddof=ddof))
-    found = {}
+    computed = {}
     for size in (2, 3):
         value = sy.over_binomial(shipped_right(weights, size), size - 1, p)
-        found[size] = value
-    sy.equal(found[2], 1 - p, "E[A | r = 1] at G = 2")
-    sy.equal(found[3], given_correct(3, p), "E[A | r = 1] at G = 3")
+        computed[size] = value
+    sy.equal(computed[2], 1 - p, "E[A | r = 1] at G = 2")
+    sy.equal(computed[3], given_correct(3, p), "E[A | r = 1] at G = 3")
 
 
 @advantage_bias.step(
@@ -200,7 +200,7 @@ because.sabotage("G = 4 over two prompts", no_bias_enumerated, size=4)
 because.sabotage("no division", bias_without_dependence, power=0)
 
 
-whole = sy.Claim(
+full = sy.Claim(
     id="B18c",
     title="Normalising over the batch is unbiased as the batch grows",
     statement=(
@@ -223,7 +223,7 @@ whole = sy.Claim(
 )
 
 
-@whole.step(
+@full.step(
     "One rollout per prompt, any batch",
     route="sympy",
     shows=(
@@ -241,7 +241,7 @@ def one_each(shift=0):
         )
 
 
-@whole.step(
+@full.step(
     "Two prompts, G = 1",
     route="enumeration",
     shows=r"batches of 2 and 3: the shipped REINFORCE++ has the mean $w_N(3/10)\, \nabla J$ exactly",
@@ -253,11 +253,11 @@ def two_prompts(size=1, sizes=(2, 3)):
         sy.equal(mean, [w * x for x in DIRECTION], f"the mean of a batch of {prompts}")
 
 
-@whole.step("The engine, G = 1", route="exact engine", shows="batches of three prompts: the same mean")
+@full.step("The engine, G = 1", route="exact engine", shows="batches of three prompts: the same mean")
 def engine_one_each(total=3):
     w = sy.prompt_weight(standardised(total), total, p).subs(p, sp.Rational(3, 10))
-    found = sy.engine(catalogue.get("reinforce_pp", eps=0.0), TWO, 1, prompts=3)
-    mean_agrees(found, [w * x for x in DIRECTION], "REINFORCE++")
+    computed = sy.engine(catalogue.get("reinforce_pp", eps=0.0), TWO, 1, prompts=3)
+    mean_agrees(computed, [w * x for x in DIRECTION], "REINFORCE++")
 
 
 def pair_weights(prompts):
@@ -277,7 +277,7 @@ def pair_weights(prompts):
     return weights
 
 
-@whole.step(
+@full.step(
     "Two rollouts per prompt: the angle closes",
     route="enumeration",
     shows=(
@@ -298,7 +298,7 @@ def angle_closes(rate=1):
     )
 
 
-@whole.counterexample(
+@full.counterexample(
     (
         "Two prompts with p = 1/2 and 1/10, batches of two prompts with two rollouts each: the mean is "
         "not along grad J. The engine agrees."
@@ -320,8 +320,8 @@ def finite(size=2):
     return sy.Exhibit(text=f"squared sine {sp.N(squared_sine(mean, DIRECTION), 6)}")
 
 
-whole.sabotage("the weight of a larger batch", one_each, shift=1)
-whole.sabotage("two rollouts per prompt", two_prompts, size=2, sizes=(2,))
-whole.sabotage("the weight of a batch of four", engine_one_each, total=4)
-whole.sabotage("a rate of 1/Q^2", angle_closes, rate=2)
-whole.sabotage("one rollout per prompt", finite, size=1)
+full.sabotage("the weight of a larger batch", one_each, shift=1)
+full.sabotage("two rollouts per prompt", two_prompts, size=2, sizes=(2,))
+full.sabotage("the weight of a batch of four", engine_one_each, total=4)
+full.sabotage("a rate of 1/Q^2", angle_closes, rate=2)
+full.sabotage("one rollout per prompt", finite, size=1)

@@ -79,9 +79,10 @@ def new_prompts(same_prompt=False):
     p1, p2 = sp.symbols("p1 p2", positive=True)
     for size, kind in ((2, centred), (3, standardised), (4, centred)):
         law = [mixed_chance(size, x) for x in (p1, p2)]
-        kept = [sp.Rational(1, 2)] * 2 if same_prompt else [m / sum(law) for m in law]
+        retained = [sp.Rational(1, 2)] * 2 if same_prompt else [m / sum(law) for m in law]
         update = [
-            k * sy.prompt_weight(kind(size), size, x) / m for k, x, m in zip(kept, (p1, p2), law, strict=True)
+            k * sy.prompt_weight(kind(size), size, x) / m
+            for k, x, m in zip(retained, (p1, p2), law, strict=True)
         ]
         plain = [sy.prompt_weight(kind(size), size, x) / 2 for x in (p1, p2)]
         sy.equal(
@@ -103,9 +104,9 @@ def nothing_lost(name="rloo"):
     for estimator in ("dr_grpo", "grpo_contrastive", name):
         weights = sy.weights_of(catalogue.get(estimator))
         for bandit in (HARD, EASY):
-            whole = sy.group_moments(bandit, 2, weights).mean
+            full = sy.group_moments(bandit, 2, weights).mean
             mixed = sy.group_moments(bandit, 2, mixed_only(weights)).mean
-            sy.equal(mixed, whole, f"{estimator}: equal groups add nothing")
+            sy.equal(mixed, full, f"{estimator}: equal groups add nothing")
 
 
 @sampling.step(

@@ -60,9 +60,9 @@ def weights(power=sp.Rational(1, 2)):
             advantage=advantage.raw, surrogate=rule, aggregate=aggregate.sequence_token_mean, min_group=1
         )
         point = {rho1: sp.Integer(2), rho2: sp.Integer(3), reward: sp.Integer(1)}
-        found = rollouts.weights(shipped, assume=sy.Witness(point)).reshape(-1)
-        sy.equal(found, [reward * (rho1 * rho2) ** power / 2] * 2, "token weights of GSPO")
-    return sy.Exhibit(formula=sp.latex(found[0]))
+        computed = rollouts.weights(shipped, assume=sy.Witness(point)).reshape(-1)
+        sy.equal(computed, [reward * (rho1 * rho2) ** power / 2] * 2, "token weights of GSPO")
+    return sy.Exhibit(formula=sp.latex(computed[0]))
 
 
 @claim.step(
@@ -78,11 +78,11 @@ def jensen(root=True):
     q1, q2 = sp.symbols("q1 q2", positive=True)
     q3 = 1 - q1 - q2
     power = 2 if root else 1
-    given = [q1 + q2 < 1, sp.Eq(q1 * x**power + q2 * y**power + q3 * z**power, 1)]
+    assumptions = [q1 + q2 < 1, sp.Eq(q1 * x**power + q2 * y**power + q3 * z**power, 1)]
     mean = q1 * x + q2 * y + q3 * z
-    sy.require(sy.smt_valid(given, mean <= 1), "the mean weight is at most one")
+    sy.require(sy.smt_valid(assumptions, mean <= 1), "the mean weight is at most one")
     sy.require(
-        sy.smt_valid([*given, sp.Eq(mean, 1)], sp.And(sp.Eq(x, 1), sp.Eq(y, 1), sp.Eq(z, 1))),
+        sy.smt_valid([*assumptions, sp.Eq(mean, 1)], sp.And(sp.Eq(x, 1), sp.Eq(y, 1), sp.Eq(z, 1))),
         "equality only where the policies agree",
     )
 
@@ -158,8 +158,10 @@ def catalogued(name="gspo_token"):
         x: sp.Integer(0) for x in rollouts.logp.flat if x.is_Symbol
     }
     point |= {s: sp.Integer(0) for x in rollouts.logp.flat for s in x.free_symbols if s not in point}
-    one, two = (rollouts.weights(catalogue.get(n, eps=0.0), assume=sy.Witness(point)) for n in ("gspo", name))
-    sy.equal(one, two, "the two forms of GSPO")
+    first, second = (
+        rollouts.weights(catalogue.get(n, eps=0.0), assume=sy.Witness(point)) for n in ("gspo", name)
+    )
+    sy.equal(first, second, "the two forms of GSPO")
 
 
 claim.sabotage("the whole sequence ratio", weights, power=1)

@@ -45,13 +45,13 @@ def regions(rule, **settings):
         min_group=1,
     )
     (reward,), (ratio,) = rollouts.rewards.reshape(-1), rollouts.rho.reshape(-1)
-    found = rollouts.regions(shipped, given=[sp.Ne(reward, 0)])
+    computed = rollouts.regions(shipped, where=[sp.Ne(reward, 0)])
     return [
         (
             region.value.reshape(-1)[0].subs({reward: r, ratio: rho}),
             [c.subs({reward: r, ratio: rho}) for c in region.conditions],
         )
-        for region in found
+        for region in computed
     ]
 
 
@@ -75,13 +75,13 @@ def traced(shift=0):
     for low, high in ((0.2, 0.2), (0.2, 0.28), (1.0, 4.0)):
         exact = sp.Rational(str(low)), sp.Rational(str(high)) + shift
         for rule, weight in ((surrogate.clipped_weight, cispo_weight), (surrogate.ppo_clip, ppo_weight)):
-            for value, given in regions(rule, low=low, high=high):
+            for value, assumptions in regions(rule, low=low, high=high):
                 claimed = weight(*exact)
                 sy.require(
-                    sy.smt_valid([*given, sp.Ne(r, 0)], sp.Eq(value, claimed)),
-                    f"{rule.__name__}: weight {value} where {given}",
+                    sy.smt_valid([*assumptions, sp.Ne(r, 0)], sp.Eq(value, claimed)),
+                    f"{rule.__name__}: weight {value} where {assumptions}",
                 )
-                table.append((rule.__name__, f"{low}, {high}", str(given), f"${sp.latex(value)}$"))
+                table.append((rule.__name__, f"{low}, {high}", str(assumptions), f"${sp.latex(value)}$"))
     return sy.Exhibit(table=(("surrogate", "range", "region", "weight"), *table))
 
 
@@ -91,11 +91,13 @@ def traced(shift=0):
     shows=r"for every range CISPO's weight has the sign of A; PPO's is zero on two half-lines",
 )
 def never_zero(weight=cispo_weight):
-    given = [sp.Ne(r, 0)]
-    sy.require(sy.smt_valid(given, weight(DOWN, UP) * r > 0), "CISPO's weight has the sign of the advantage")
+    assumptions = [sp.Ne(r, 0)]
+    sy.require(
+        sy.smt_valid(assumptions, weight(DOWN, UP) * r > 0), "CISPO's weight has the sign of the advantage"
+    )
     zero = sp.Or(sp.And(r > 0, rho > 1 + UP), sp.And(r < 0, rho < 1 - DOWN))
     sy.require(
-        sy.smt_valid(given, sp.Equivalent(sp.Eq(ppo_weight(DOWN, UP), 0), zero)),
+        sy.smt_valid(assumptions, sp.Equivalent(sp.Eq(ppo_weight(DOWN, UP), 0), zero)),
         "PPO's weight is zero there and only there",
     )
 
@@ -129,9 +131,9 @@ def catalogued(name="cispo"):
 
     def holds(x, y):
         point = {first: x, second: y} | olds
-        found = rollouts.weights(catalogue.get(name, eps=0.0), assume=sy.Witness(point)).reshape(-1)
+        computed = rollouts.weights(catalogue.get(name, eps=0.0), assume=sy.Witness(point)).reshape(-1)
         cap = [min(x, sp.Integer(5)), -min(y, sp.Integer(5))]
-        return all(sp.simplify(f.subs(point) - c / 2) == 0 for f, c in zip(found, cap, strict=True))
+        return all(sp.simplify(f.subs(point) - c / 2) == 0 for f, c in zip(computed, cap, strict=True))
 
     sy.enumerate_rationals(holds, values, values, what="CISPO's weights")
 

@@ -19,8 +19,8 @@ def shipped(name, size, **settings):
     weights = sy.weights_of(catalogue.get(name, **settings))
 
     def advantages(k):
-        found = weights((sp.Integer(1),) * k + (sp.Integer(0),) * (size - k))
-        return (size * found[0] if k else 0), (size * found[-1] if k < size else 0)
+        computed = weights((sp.Integer(1),) * k + (sp.Integer(0),) * (size - k))
+        return (size * computed[0] if k else 0), (size * computed[-1] if k < size else 0)
 
     return advantages
 
@@ -158,8 +158,8 @@ def over_sets(divide=True):
                 spread = sp.sqrt(m * (1 - m)) if divide else 1
                 by_hand = []
                 for i in (0, size - 1):
-                    own = [(x - m) / spread if m < 1 else 0 for T, x in passes.items() if i in T]
-                    by_hand.append(sp.Add(*own) / len(own))
+                    self_term = [(x - m) / spread if m < 1 else 0 for T, x in passes.items() if i in T]
+                    by_hand.append(sp.Add(*self_term) / len(self_term))
                 sy.equal(
                     shipped("pass_at_k_standardised", size, k=k, eps=0.0)(right),
                     by_hand,
@@ -226,8 +226,8 @@ def divided(other=TWO[1]):
         target += [2 * (1 - bandit.value) * x for x in bandit.gradient]
     sy.require(parallel_defect(mean, target) != 0, "the mean is along the gradient of pass@2")
     sy.engines_agree(sy.engine(estimator, other, 4), exact, "pass@k training")
-    found = [sp.N(mean[0] / TWO[0].gradient[0], 6), sp.N(mean[2] / other.gradient[0], 6)]
-    return sy.Exhibit(text=f"weights {found[0]} and {found[1]}; pass@2 asks for 1 and 1.8")
+    computed = [sp.N(mean[0] / TWO[0].gradient[0], 6), sp.N(mean[2] / other.gradient[0], 6)]
+    return sy.Exhibit(text=f"weights {computed[0]} and {computed[1]}; pass@2 asks for 1 and 1.8")
 
 
 analytic.sabotage("without the division", over_sets, divide=False)

@@ -8,7 +8,7 @@ from gradvar import symbolic as sy
 from gradvar.core.compose import compose, no_penalty
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
 
-one = sy.Claim(
+token_claim = sy.Claim(
     id="B24a",
     title="KL estimators as losses, one state: k1 does nothing, k2 is the reverse KL, k3 the forward KL",
     statement=(
@@ -45,12 +45,12 @@ def softmax(size):
 def slope(piece):
     """d piece / d logp as traced from the shipped code, a function of k."""
     logp, ref = sy.symbols("logp", (1, 1, 1)), sy.symbols("ref", (1, 1, 1))
-    found = sy.trace(jax.grad(lambda a, b: piece(a, b).sum()), logp, ref).reshape(-1)[0]
+    computed = sy.trace(jax.grad(lambda a, b: piece(a, b).sum()), logp, ref).reshape(-1)[0]
     k = sp.Symbol("k", real=True)
-    return sp.simplify(found.subs(logp[0, 0, 0], k + ref[0, 0, 0])), k
+    return sp.simplify(computed.subs(logp[0, 0, 0], k + ref[0, 0, 0])), k
 
 
-@one.step(
+@token_claim.step(
     "The slopes",
     route="traced code",
     shows=r"$\nabla k_1 = s$, $\nabla k_2 = k s$, $\nabla k_3 = (1 - e^{-k}) s$, from the shipped penalties",
@@ -58,8 +58,8 @@ def slope(piece):
 def slopes(swap=False):
     k2, k3 = (penalty.k3, penalty.k2) if swap else (penalty.k2, penalty.k3)
     for piece, claimed in ((penalty.k1, lambda k: 1), (k2, lambda k: k), (k3, lambda k: 1 - sp.exp(-k))):
-        found, k = slope(piece)
-        sy.equal(found, claimed(k), f"the slope of {piece.__name__}")
+        computed, k = slope(piece)
+        sy.equal(computed, claimed(k), f"the slope of {piece.__name__}")
 
 
 def pull(size, weight):
@@ -74,7 +74,7 @@ def pull(size, weight):
     return logits, pi, q, k, total
 
 
-@one.step(
+@token_claim.step(
     "Where they pull",
     route="sympy",
     shows=r"E over the answers, against the derivatives of the two KLs by every logit",
@@ -101,7 +101,7 @@ def pulls(forward=False):
         )
 
 
-@one.step(
+@token_claim.step(
     "In rationals",
     route="enumeration",
     shows=(
@@ -123,7 +123,7 @@ def rational(other=0):
                 sy.require(sum(p * s for p, s in zip(pi, scores, strict=True)) == 0, "the pull of k1")
 
 
-@one.step(
+@token_claim.step(
     "k1 in the reward is k2 as a loss",
     route="sympy",
     shows=(
@@ -139,10 +139,10 @@ def same_sample(half=sp.Rational(1, 2)):
     sy.require(sp.simplify(in_reward - as_loss) == 0, "the same vector for each sample")
 
 
-one.sabotage("k2 and k3 exchanged", slopes, swap=True)
-one.sabotage("k2 as the forward KL", pulls, forward=True)
-one.sabotage("a pull on every logit", rational, other=sp.Rational(1, 10))
-one.sabotage("k squared without the half", same_sample, half=1)
+token_claim.sabotage("k2 and k3 exchanged", slopes, swap=True)
+token_claim.sabotage("k2 as the forward KL", pulls, forward=True)
+token_claim.sabotage("a pull on every logit", rational, other=sp.Rational(1, 10))
+token_claim.sabotage("k squared without the half", same_sample, half=1)
 
 
 tokens = sy.Claim(
@@ -219,9 +219,9 @@ def sequence_gradient(rule="to go"):
     shows="whole-sequence and to-go weights agree; token weights differ on the first token's logits",
 )
 def forms(other="to go"):
-    whole = token_pull(POLICY, REF, RULES["whole"])
+    full = token_pull(POLICY, REF, RULES["whole"])
     sy.require(
-        all(sy.vanishes(x - y) for x, y in zip(whole, token_pull(POLICY, REF, RULES[other]), strict=True)),
+        all(sy.vanishes(x - y) for x, y in zip(full, token_pull(POLICY, REF, RULES[other]), strict=True)),
         f"whole and {other} agree",
     )
 
@@ -268,11 +268,11 @@ def shipped(rule="token", rewarded="whole"):
     reference="(1/2, 2/3)",
 )
 def partial(ref=REF):
-    token, whole = (token_pull(POLICY, ref, RULES[r]) for r in ("token", "whole"))
+    token, full = (token_pull(POLICY, ref, RULES[r]) for r in ("token", "whole"))
     sy.require(sy.vanishes(token[0]), "the token form leaves the first token alone")
-    sy.require(not sy.vanishes(whole[0]) and abs(sp.N(whole[0])) > 1e-3, "the sequence KL pulls at it")
+    sy.require(not sy.vanishes(full[0]) and abs(sp.N(full[0])) > 1e-3, "the sequence KL pulls at it")
     return sy.Exhibit(
-        text=f"sequence KL by the first logit: {sp.simplify(whole[0])}, about {sp.N(whole[0], 6)}"
+        text=f"sequence KL by the first logit: {sp.simplify(full[0])}, about {sp.N(full[0], 6)}"
     )
 
 

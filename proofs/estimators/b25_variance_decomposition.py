@@ -100,8 +100,8 @@ NUMBERS = {symbol: sp.Rational(x) for symbol, x in NUMBERS.items()}
     shows="the law of total variance, twice: chances in numbers, returns, scores and baselines symbols",
 )
 def decomposition(missing=0):
-    found = [x.subs(NUMBERS) for x in terms(lambda s, a: base[s], none)]
-    sy.equal(found[0], sum(found[1 : 4 - missing]), "the total variance")
+    computed = [x.subs(NUMBERS) for x in terms(lambda s, a: base[s], none)]
+    sy.equal(computed[0], sum(computed[1 : 4 - missing]), "the total variance")
 
 
 @claim.step(
@@ -128,9 +128,9 @@ def action_dependent(corrected=True):
             return sp.Integer(0)
         return sum((first_action[s], 1 - first_action[s])[a] * base[2 * s + a] * score[s, a] for a in ACTIONS)
 
-    found, plain = terms(lambda s, a: base[2 * s + a], correction), terms(none, none)
-    sy.equal(found[1].subs(NUMBERS), plain[1].subs(NUMBERS), "the trajectory term")
-    sy.equal(found[3].subs(NUMBERS), plain[3].subs(NUMBERS), "the state term")
+    computed, plain = terms(lambda s, a: base[2 * s + a], correction), terms(none, none)
+    sy.equal(computed[1].subs(NUMBERS), plain[1].subs(NUMBERS), "the trajectory term")
+    sy.equal(computed[3].subs(NUMBERS), plain[3].subs(NUMBERS), "the state term")
 
 
 TWO = [sy.SymbolicBandit(["1/2", "1/2"], [1, 0]), sy.SymbolicBandit(["1/10", "9/10"], [1, 0])]

@@ -78,12 +78,12 @@ def vectors(component_only=False):
         return parts[0] if component_only else sum(parts)
 
     mixed = [x - beta * y for x, y in zip(f, h, strict=True)]
-    whole = sum(
+    total = sum(
         sum(p * v**2 for p, v in zip(chances, mixed[j::2], strict=True))
         - sum(p * v for p, v in zip(chances, mixed[j::2], strict=True)) ** 2
         for j in range(2)
     )
-    sy.equal(whole, cov(f, f) - 2 * beta * cov(f, h) + beta**2 * cov(h, h), "the trace of the variance")
+    sy.equal(total, cov(f, f) - 2 * beta * cov(f, h) + beta**2 * cov(h, h), "the trace of the variance")
 
 
 def ratio():
@@ -91,10 +91,10 @@ def ratio():
     chances, rewards = LEVELS.probabilities, LEVELS.rewards
     norm = sum(p * n for p, n in zip(chances, NORMS, strict=True))
     cross = sum(p * n * r for p, n, r in zip(chances, NORMS, rewards, strict=True))
-    own = sum(p * n * r * r for p, n, r in zip(chances, NORMS, rewards, strict=True)) - sum(
+    self_term = sum(p * n * r * r for p, n, r in zip(chances, NORMS, rewards, strict=True)) - sum(
         g * g for g in LEVELS.gradient
     )
-    return cross / norm, 1 - cross**2 / (norm * own)
+    return cross / norm, 1 - cross**2 / (norm * self_term)
 
 
 @best.step(

@@ -134,11 +134,11 @@ def too_low(least=1):
 )
 def prompts(counted=(1, 3)):
     bandits = [LEVELS, sy.SymbolicBandit(["1/4", "1/4", "1/2"], [1, 0, 2])]
-    one, three = (sy.engine(catalogue.get("rloo"), bandits, 2, prompts=q) for q in (1, 3))
-    seconds = [m.signal + m.trace_cov for m in (one, three)]
-    sy.require(abs(signal(*seconds, *counted) - one.true_signal) < 1e-11, "the squared gradient")
+    first, three = (sy.engine(catalogue.get("rloo"), bandits, 2, prompts=q) for q in (1, 3))
+    seconds = [m.signal + m.trace_cov for m in (first, three)]
+    sy.require(abs(signal(*seconds, *counted) - first.true_signal) < 1e-11, "the squared gradient")
     sy.require(
-        abs(noise(*seconds, *(sp.Float(c) for c in counted)) - one.trace_cov) < 1e-11,
+        abs(noise(*seconds, *(sp.Float(c) for c in counted)) - first.trace_cov) < 1e-11,
         "the variance of one prompt",
     )
 
@@ -153,10 +153,10 @@ def prompts(counted=(1, 3)):
 )
 def moving(name="dr_grpo"):
     weights = sy.weights_of(catalogue.get(name))
-    two, three = (sy.group_moments(LEVELS, size, weights) for size in (2, 3))
-    sy.require(two.mean != three.mean, "the mean depends on the group size")
+    right, three = (sy.group_moments(LEVELS, size, weights) for size in (2, 3))
+    sy.require(right.mean != three.mean, "the mean depends on the group size")
     square = sum(x * x for x in LEVELS.gradient)
-    sy.require(signal(two.second, three.second, 2, 3) != square, "the squared gradient is missed")
+    sy.require(signal(right.second, three.second, 2, 3) != square, "the squared gradient is missed")
 
 
 @claim.counterexample(
@@ -168,17 +168,17 @@ def moving(name="dr_grpo"):
     rewards="(0, 1, 5/2)",
 )
 def groups(name="rloo"):
-    two, three = (sy.group_moments(LEVELS, size, sy.weights_of(catalogue.get(name))) for size in (2, 3))
+    right, three = (sy.group_moments(LEVELS, size, sy.weights_of(catalogue.get(name))) for size in (2, 3))
     square = sum(x * x for x in LEVELS.gradient)
     norm = sum(p * sum(x * x for x in s) for p, s in zip(LEVELS.probabilities, LEVELS.scores, strict=True))
     spread = (
         sum(p * r * r for p, r in zip(LEVELS.probabilities, LEVELS.rewards, strict=True)) - LEVELS.value**2
     )
-    found = signal(two.second, three.second, 2, 3)
-    sy.equal(found, square - (spread * norm + square) / 2, "the estimator's mean")
-    sy.require(found < 0 < square, "a negative estimate of a squared length")
+    computed = signal(right.second, three.second, 2, 3)
+    sy.equal(computed, square - (spread * norm + square) / 2, "the estimator's mean")
+    sy.require(computed < 0 < square, "a negative estimate of a squared length")
     sy.engines_agree(sy.engine(catalogue.get("rloo"), LEVELS, 3), three, "leave-one-out")
-    return sy.Exhibit(text=f"estimate {found}, squared gradient {square}")
+    return sy.Exhibit(text=f"estimate {computed}, squared gradient {square}")
 
 
 @claim.step(

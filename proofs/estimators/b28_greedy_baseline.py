@@ -45,8 +45,8 @@ def mean(average_score=0):
     g, J, b, R, S, RS = sp.symbols("g J b R S RS")
     table = {(1, 1): g, (1, 0): J, (0, 1): sp.sympify(average_score), (0, 0): sp.Integer(1)}
     sums = {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}}
-    found = sy.over_rollouts((RS - b * S) / G, sums, G, lambda e: table[e.get("r", 0), e.get("s", 0)])
-    sy.equal(found, g, "the mean with a constant baseline")
+    computed = sy.over_rollouts((RS - b * S) / G, sums, G, lambda e: table[e.get("r", 0), e.get("s", 0)])
+    sy.equal(computed, g, "the mean with a constant baseline")
 
 
 @claim.step(
@@ -92,11 +92,11 @@ def engines(baseline=0):
     route="enumeration",
     shows="the most likely of the sampled rollouts as the baseline moves the mean: a bandit, G = 2",
 )
-def seen(own=True):
+def seen(self_term=True):
     bandit = sy.SymbolicBandit(["1/2", "1/3", "1/6"], [1, 0, 3])
     weights = (
         (lambda k: [(bandit.rewards[i] - bandit.rewards[min(k)]) / 2 for i in k])
-        if own
+        if self_term
         else (lambda k: [(bandit.rewards[i] - 1) / 2 for i in k])
     )
     moments = sy.group_moments(bandit, 2, weights, by_answer=True)
@@ -107,4 +107,4 @@ claim.sabotage("off policy: scores that do not average to zero", mean, average_s
 claim.sabotage("REINFORCE, which has no baseline", traced, name="reinforce")
 claim.sabotage("the best of the group as the baseline", enumerated, best_of_group=True)
 claim.sabotage("another completion taken for the greedy one", engines, baseline=1)
-claim.sabotage("the greedy answer of the policy", seen, own=False)
+claim.sabotage("the greedy answer of the policy", seen, self_term=False)

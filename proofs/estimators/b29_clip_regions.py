@@ -74,19 +74,24 @@ def traced(shift=0, dual_cap=3):
         )
         rollouts = sy.symbolic_group(1)
         (reward,), (ratio,) = rollouts.rewards.reshape(-1), rollouts.rho.reshape(-1)
-        found = rollouts.regions(shipped, given=[sp.Ne(reward, 0)])
-        sy.require(len(found) >= 4, "inside and outside, for both signs of A")
+        computed = rollouts.regions(shipped, where=[sp.Ne(reward, 0)])
+        sy.require(len(computed) >= 4, "inside and outside, for both signs of A")
         claimed = weight(
             sp.Rational(str(low)), sp.Rational(str(high)) + shift, None if cap is None else dual_cap
         )
-        for region in found:
+        for region in computed:
             names = {reward: A, ratio: rho}
-            value, given = region.value.reshape(-1)[0].subs(names), [c.subs(names) for c in region.conditions]
-            sy.require(
-                sy.smt_valid([*given, sp.Ne(A, 0)], sp.Eq(value, claimed)),
-                f"{rule.__name__}: {value} where {given}",
+            value, assumptions = (
+                region.value.reshape(-1)[0].subs(names),
+                [c.subs(names) for c in region.conditions],
             )
-            rows.append((rule.__name__, f"{low}, {high}", ", ".join(map(str, given)), f"${sp.latex(value)}$"))
+            sy.require(
+                sy.smt_valid([*assumptions, sp.Ne(A, 0)], sp.Eq(value, claimed)),
+                f"{rule.__name__}: {value} where {assumptions}",
+            )
+            rows.append(
+                (rule.__name__, f"{low}, {high}", ", ".join(map(str, assumptions)), f"${sp.latex(value)}$")
+            )
     return sy.Exhibit(table=(("surrogate", "range", "region", "weight"), *rows))
 
 
@@ -99,7 +104,7 @@ def traced(shift=0, dual_cap=3):
     ),
 )
 def every_range(corner=1):
-    given = [DOWN < 1, CAP > 1 + UP]
+    assumptions = [DOWN < 1, CAP > 1 + UP]
     pieces = (
         ([A > 0, rho <= 1 + UP], rho * A, None),
         ([A > 0, rho > 1 + UP], (1 + UP) * A, None),
@@ -111,7 +116,7 @@ def every_range(corner=1):
     )
     for where, linear, cap in pieces:
         sy.require(
-            sy.smt_valid([*given, *where], sp.Eq(printed(DOWN, UP, cap), linear), total=True),
+            sy.smt_valid([*assumptions, *where], sp.Eq(printed(DOWN, UP, cap), linear), total=True),
             f"{linear} where {where}",
         )
 
@@ -159,14 +164,14 @@ def first_step(ratio=1):
             advantage=advantage.raw, surrogate=rule, aggregate=aggregate.sequence_token_sum, min_group=1
         )
         (reward,) = rollouts.rewards.reshape(-1)
-        found = []
+        computed = []
         for sign in (1, -1):
             point = {s: sp.Integer(0) for x in rollouts.logp.flat for s in x.free_symbols} | {
                 reward: sp.Integer(sign)
             }
             point |= {s: sp.Integer(ratio) for s in rollouts.rho.flat if isinstance(s, sp.Symbol)}
-            found.append(rollouts.weights(shipped, assume=sy.Witness(point)).reshape(-1)[0])
-        return found
+            computed.append(rollouts.weights(shipped, assume=sy.Witness(point)).reshape(-1)[0])
+        return computed
 
     plain = on_policy(surrogate.importance_ratio)
     for rule in (surrogate.ppo_clip, partial(surrogate.ppo_clip, low=0.2, high=0.28), surrogate.dual_clip):

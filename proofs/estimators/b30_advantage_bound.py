@@ -129,7 +129,7 @@ def for_all(limit=2):
     r = rollouts.rewards.reshape(-1)
     mean = sp.Add(*r) / 3
     spread = sp.Add(*[(x - mean) ** 2 for x in r])
-    for region in rollouts.regions(catalogue.get("grpo", eps=0.0), given=[spread > 0])[:2]:
+    for region in rollouts.regions(catalogue.get("grpo", eps=0.0), where=[spread > 0])[:2]:
         value = (3 * region.value.reshape(-1)[0]) ** 2
         sy.equal(sp.simplify(value * spread), 3 * (r[0] - mean) ** 2, "the square of the traced advantage")
     sy.require(

@@ -83,13 +83,13 @@ claim = sy.Claim(
 def advantages(factor=sp.Rational(1, 2)):
     rollouts = sy.symbolic_group(2, on_policy=True)
     dr_grpo = catalogue.get("dr_grpo")
-    found = []
+    computed = []
     for region in rollouts.regions(dr_grpo):
         weights = [GROUP * w for w in region.value.reshape(-1)]
         sy.equal(weights, [factor * (r1 - r2), factor * (r2 - r1)], "advantages of a pair")
-        found.append(weights)
+        computed.append(weights)
     return sy.Exhibit(
-        formula=sp.latex(sp.factor(found[0][0])),
+        formula=sp.latex(sp.factor(computed[0][0])),
         code=sy.jaxpr_text(jax.grad(dr_grpo), rollouts.logp, rollouts.batch),
     )
 
@@ -116,9 +116,9 @@ def contrast(ddof_in_code=None, eps_shift=0):
                 return estimator(NotZero(eps))(logp, batch)
 
             claimed = ddof if ddof_in_code is None else ddof_in_code
-            given = sy.explore(jax.grad(objective), rollouts.logp, rollouts.batch, epsilon)
+            assumptions = sy.explore(jax.grad(objective), rollouts.logp, rollouts.batch, epsilon)
             none = sy.explore(jax.grad(estimator(0)), rollouts.logp, rollouts.batch)
-            for eps, regions in ((epsilon, given), (sp.Integer(0), none)):
+            for eps, regions in ((epsilon, assumptions), (sp.Integer(0), none)):
                 what = f"{rule.__name__}, ddof {ddof}, epsilon {eps}"
                 is_contrast(
                     regions, shares, lambda d, n=claimed, e=eps: coefficient(n, e + eps_shift, d), what
@@ -127,14 +127,14 @@ def contrast(ddof_in_code=None, eps_shift=0):
 
 def is_contrast(regions, shares, factor, what):
     """The weights of rollouts of one and two tokens, in both regions, are +-factor(gap) times the shares."""
-    one, two = shares
+    first, second = shares
     sy.require(len(regions) == 2, f"{what}: two regions, which reward is larger")
     for region in regions:
         larger = bool((r1 - r2).subs(region.point) > 0)
         c = factor(r1 - r2) if larger else -factor(r2 - r1)
         (w1, pad), (w21, w22) = region.value[0]
         sy.require(pad == 0, f"{what}: padding has weight zero")
-        sy.equal([w1, w21, w22], [c * one, -c * two, -c * two], what, where=region.conditions)
+        sy.equal([w1, w21, w22], [c * first, -c * second, -c * second], what, where=region.conditions)
 
 
 @claim.step(
@@ -245,7 +245,7 @@ def clipped_regions(low, high, eps):
         jax.grad(catalogue.get("grpo", clip_low=low, clip_high=high, eps=eps)),
         rollouts.logp,
         rollouts.batch,
-        given=[r1 > r2],
+        where=[r1 > r2],
     )
 
 
@@ -261,15 +261,15 @@ def regions(upper_shift=0, lower_side=1):
         c = d / (d + 2 * sp.Rational(str(eps)))
         up = sp.Piecewise((c * rho_w / 2, rho_w < top), (0, True))
         down = sp.Piecewise((-c * rho_l / 2, lower_side * (rho_l - bottom) > 0), (0, True))
-        _, found = clipped_regions(low, high, eps)
-        for region in found:
-            given = [r1 > r2, *region.conditions]
+        _, computed = clipped_regions(low, high, eps)
+        for region in computed:
+            assumptions = [r1 > r2, *region.conditions]
             for weight, claimed in zip(region.value.reshape(-1), (up, down), strict=True):
                 sy.require(
-                    sy.smt_valid(given, sp.Eq(weight, claimed), total=True),
-                    f"weight {weight} is {claimed} where {given}",
+                    sy.smt_valid(assumptions, sp.Eq(weight, claimed), total=True),
+                    f"weight {weight} is {claimed} where {assumptions}",
                 )
-        sy.require(len(found) >= 4, "all four kinds of region occur")
+        sy.require(len(computed) >= 4, "all four kinds of region occur")
     return sy.Exhibit(
         table=(
             ("winner's ratio", "loser's ratio", "gradient"),

@@ -64,15 +64,15 @@ def grpo_like(rule):
 )
 def exact_set(with_shares=True):
     for rule, shares in ((aggregate.sequence_token_mean, (2, 1)), (aggregate.token_mean, (1, 1))):
-        one, two = shares if with_shares else (1, 1)
+        first, right = shares if with_shares else (1, 1)
         rollouts = sy.symbolic_group(2, (1, 2), rewards=(1, 0))
         for region in sy.explore(jax.grad(grpo_like(rule)), rollouts.logp, rollouts.batch):
             (w, _), (l1, l2) = region.value[0]
             # The minors of (w, l1, l2) against (1, -1, -1).
             parallel = sp.And(sp.Eq(w, -l1), sp.Eq(w, -l2))
-            kept = [v < sp.Rational(6, 5) if v is x else v > sp.Rational(4, 5) for v in (x, y1, y2)]
-            common = sp.And(*kept, sp.Eq(one * x, two * y1), sp.Eq(y1, y2))
-            nothing = sp.And(*[sp.Not(k) for k in kept])
+            retained = [v < sp.Rational(6, 5) if v is x else v > sp.Rational(4, 5) for v in (x, y1, y2)]
+            common = sp.And(*retained, sp.Eq(first * x, right * y1), sp.Eq(y1, y2))
+            nothing = sp.And(*[sp.Not(k) for k in retained])
             answer = sy.smt_valid(region.conditions, sp.Equivalent(parallel, sp.Or(common, nothing)))
             sy.require(
                 answer, f"parallel iff one common ratio times share, {rule.__name__}, {region.conditions}"
@@ -104,7 +104,7 @@ def factor(at_reference=2):
     route="traced code",
     shows=r"their quotient is $(1 + e^{\beta m})/(2\beta)$ token by token",
 )
-def both(beta_claimed=0.1):
+def both_parts(beta_claimed=0.1):
     shape = (1, 2, 2)
     ref = sy.symbols("c", shape)
     rollouts = sy.symbolic_group(2, (2, 2), rewards=(1, 0), on_policy=True, logp_ref=ref)
@@ -140,8 +140,8 @@ def token_by_token(power=1):
         dpo = rollouts.weights(catalogue.get("dpo", beta=1.0), assume=sy.Witness(point))[0]
         for (i, t), share in {(0, 0): 2, (1, 0): 4, (1, 1): 4}.items():
             rho = rollouts.rho[0, i, t]
-            kept = point[rho] < sp.Rational(6, 5) if i == 0 else point[rho] > sp.Rational(4, 5)
-            ratio = rho**power / share * (1 + sp.exp(b * margin)) / b if kept else 0
+            retained = point[rho] < sp.Rational(6, 5) if i == 0 else point[rho] > sp.Rational(4, 5)
+            ratio = rho**power / share * (1 + sp.exp(b * margin)) / b if retained else 0
             sy.equal(region.value[0, i, t], ratio * dpo[i, t], f"rollout {i + 1}, token {t + 1}")
 
 
@@ -167,8 +167,8 @@ def off_policy(rho_w=sp.Rational(11, 10), rho_l=sp.Rational(9, 10)):
 def unequal_lengths(lengths=(1, 2)):
     rollouts = sy.symbolic_group(2, lengths, rewards=(1, 0), on_policy=True)
     weights = rollouts.weights(grpo_like(aggregate.sequence_token_mean))[0]
-    kept = [w for row, n in zip(weights, lengths, strict=True) for w in row[:n]]
-    sy.require(len({abs(w) for w in kept}) > 1, "the token weights do not have one common size")
+    retained = [w for row, n in zip(weights, lengths, strict=True) for w in row[:n]]
+    sy.require(len({abs(w) for w in retained}) > 1, "the token weights do not have one common size")
 
 
 @claim.counterexample(
@@ -201,7 +201,7 @@ def batch_of_pairs(second="1/4"):
 claim.sabotage("shares ignored", exact_set, with_shares=False)
 claim.sabotage("half the factor at the reference", factor, at_reference=1)
 claim.sabotage("the same ratio for all tokens off policy", token_by_token, power=0)
-claim.sabotage("another beta", both, beta_claimed=0.2)
+claim.sabotage("another beta", both_parts, beta_claimed=0.2)
 claim.sabotage("equal ratios, where the gradients are parallel", off_policy, rho_l=sp.Rational(11, 10))
 claim.sabotage("equal lengths, where they are", unequal_lengths, lengths=(2, 2))
 claim.sabotage("equal margins, where they are", batch_of_pairs, second="1/2")

@@ -37,10 +37,12 @@ inequality = sy.Claim(
     shows=r"$-2 c C + c^2 V_- \le 0$ there, and $> 0$ beyond it",
 )
 def interval(width=2):
-    given = [cov > 0, cov**2 <= var_plus * var_minus]
+    assumptions = [cov > 0, cov**2 <= var_plus * var_minus]
     inside = sp.And(c >= 0, c <= width * cov / var_minus)
-    sy.require(sy.smt_valid([*given, inside], variance <= var_plus), "no larger inside")
-    sy.require(sy.smt_valid([*given, c > width * cov / var_minus], variance > var_plus), "larger beyond")
+    sy.require(sy.smt_valid([*assumptions, inside], variance <= var_plus), "no larger inside")
+    sy.require(
+        sy.smt_valid([*assumptions, c > width * cov / var_minus], variance > var_plus), "larger beyond"
+    )
 
 
 @inequality.step(
@@ -60,7 +62,7 @@ inequality.sabotage("the correlation to the first power", best, power=1)
 
 def conditional_moments(bandit):
     """E and second moment of the score given a correct and given a wrong answer."""
-    found = []
+    computed = []
     for level in (1, 0):
         rows = [
             (p, s)
@@ -70,8 +72,8 @@ def conditional_moments(bandit):
         mass = sp.Add(*[p for p, _ in rows])
         mean = [sp.Add(*[p * s[i] for p, s in rows]) / mass for i in range(len(rows[0][1]))]
         second = sp.Add(*[p * sum(x * x for x in s) for p, s in rows]) / mass
-        found += [mean, second]
-    return found
+        computed += [mean, second]
+    return computed
 
 
 def dot(a, b):

@@ -97,9 +97,11 @@ large = sy.Claim(
 def dominated(slack=0):
     G, k, q = sp.symbols("G k p", positive=True)
     a = sp.Symbol("A", nonnegative=True)
-    given = [k >= 1, k <= G, q < 1, sp.Eq(a**2 * k, G - k)]
-    sy.require(sy.smt_valid(given, a**2 <= G - 1 - slack), "A^2 <= G - 1")
-    sy.require(sy.smt_valid([*given, k >= q * G / 2], a**2 * q <= 2 - slack), "A^2 <= 2/p in the middle")
+    assumptions = [k >= 1, k <= G, q < 1, sp.Eq(a**2 * k, G - k)]
+    sy.require(sy.smt_valid(assumptions, a**2 <= G - 1 - slack), "A^2 <= G - 1")
+    sy.require(
+        sy.smt_valid([*assumptions, k >= q * G / 2], a**2 * q <= 2 - slack), "A^2 <= 2/p in the middle"
+    )
 
 
 @large.step(

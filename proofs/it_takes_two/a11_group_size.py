@@ -29,7 +29,7 @@ def weight(size):
     return sy.prompt_weight(standardised(size), size, p)
 
 
-one = sy.Claim(
+first_claim = sy.Claim(
     id="A11a",
     title="One prompt, binary rewards: every group size points along grad J",
     statement=(
@@ -50,7 +50,7 @@ one = sy.Claim(
 )
 
 
-@one.step(
+@first_claim.step(
     "The factor",
     route="sympy",
     shows=(
@@ -66,7 +66,7 @@ def factors(second=1):
     )
 
 
-@one.step(
+@first_claim.step(
     "It is positive",
     route="smt",
     shows=r"every term is $\ge 0$ for $A_1 \ge 0 \ge A_0$, and one with a mixed group is $> 0$",
@@ -74,11 +74,13 @@ def factors(second=1):
 def positive(sign=1):
     k, G, q, right, wrong = sp.symbols("k G q right wrong", real=True)
     term = k * right / (G * q) - (G - k) * wrong / (G * (1 - q))
-    given = [G >= 2, q > 0, q < 1, right > 0, sign * wrong < 0]
-    sy.require(sy.smt_valid([*given, k >= 1, k <= G - 1], term > 0), "the term of a mixed group is positive")
+    assumptions = [G >= 2, q > 0, q < 1, right > 0, sign * wrong < 0]
+    sy.require(
+        sy.smt_valid([*assumptions, k >= 1, k <= G - 1], term > 0), "the term of a mixed group is positive"
+    )
 
 
-@one.step(
+@first_claim.step(
     "A three-answer bandit",
     route="enumeration",
     shows=r"exact means at G = 2, 3, 4 are $w_G(p) \nabla p$, and the engine's",
@@ -91,9 +93,9 @@ def enumerated(shift=0):
         sy.equal(moments.mean, [w * g for g in bandit.gradient], f"the mean at G = {size}")
 
 
-one.sabotage("twice the factor", factors, second=2)
-one.sabotage("wrong rollouts pulled up too", positive, sign=-1)
-one.sabotage("another p", enumerated, shift=sp.Rational(1, 10))
+first_claim.sabotage("twice the factor", factors, second=2)
+first_claim.sabotage("wrong rollouts pulled up too", positive, sign=-1)
+first_claim.sabotage("another p", enumerated, shift=sp.Rational(1, 10))
 
 
 across = sy.Claim(
@@ -199,13 +201,13 @@ levels = sy.Claim(
 )
 def three_levels(rewards=(0, 1, 10)):
     bandit = sy.SymbolicBandit(["1/2", "1/3", "1/6"], list(rewards))
-    two, three = (
+    pairs, three = (
         sp.Matrix(sy.group_moments(bandit, g, sy.weights_of(catalogue.get("grpo", eps=0.0))).mean)
         for g in (2, 3)
     )
     gradient = sp.Matrix(bandit.gradient)
-    sy.require(parallel_defect(two, gradient) != 0, "G = 2 along grad J")
-    sy.require(sp.N(parallel_defect(two, three)) > 1e-9, "G = 2 along G = 3")
+    sy.require(parallel_defect(pairs, gradient) != 0, "G = 2 along grad J")
+    sy.require(sp.N(parallel_defect(pairs, three)) > 1e-9, "G = 2 along G = 3")
 
 
 def parallel_defect(a, b):

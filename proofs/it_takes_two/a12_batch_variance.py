@@ -78,9 +78,10 @@ def budget(between=0):
     sy.require(
         sy.smt_valid(sizes, sp.Equivalent(same, balance)), "the same variance iff the two parts balance"
     )
-    given = [*sizes, sp.Eq(sb, between)]
+    assumptions = [*sizes, sp.Eq(sb, between)]
     sy.require(
-        sy.smt_valid(given, variance(sp.Integer(2)) > variance(size)), "two rollouts have the larger variance"
+        sy.smt_valid(assumptions, variance(sp.Integer(2)) > variance(size)),
+        "two rollouts have the larger variance",
     )
 
 
@@ -130,11 +131,11 @@ def four_rollouts(design=(2, 2)):
     weights = sy.weights_of(catalogue.get("rloo"))
     prompts, size = design
     small = sy.group_moments(bandit, size, weights).trace_cov / prompts
-    whole = sy.group_moments(bandit, 4, weights).trace_cov
-    sy.require(small != whole, f"both designs have the variance {whole}")
+    full = sy.group_moments(bandit, 4, weights).trace_cov
+    sy.require(small != full, f"both designs have the variance {full}")
     seen = float(sy.engine(catalogue.get("rloo"), bandit, size, prompts=prompts).trace_cov)
     sy.require(abs(seen - float(small)) < 1e-12, f"the engine has {seen}, the rationals {small}")
-    return sy.Exhibit(text=f"{prompts} groups of {size}: {small}; one group of 4: {whole}")
+    return sy.Exhibit(text=f"{prompts} groups of {size}: {small}; one group of 4: {full}")
 
 
 claim.sabotage("no coupling term", within, extra=0)

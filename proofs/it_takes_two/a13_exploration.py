@@ -41,11 +41,11 @@ correct = sy.Claim(
 )
 def induction(assume_growth=True):
     p1, p, moving, fixed = sp.symbols("p1 p F f", real=True)
-    given = [p1 >= 0, p1 <= 1, p >= 0, p <= 1, moving >= 0, moving <= fixed]
+    assumptions = [p1 >= 0, p1 <= 1, p >= 0, p <= 1, moving >= 0, moving <= fixed]
     if assume_growth:
-        given.append(p >= p1)
+        assumptions.append(p >= p1)
     sy.require(
-        sy.smt_valid(given, moving * (1 - p) ** 2 <= fixed * (1 - p1) ** 2), "the step of the induction"
+        sy.smt_valid(assumptions, moving * (1 - p) ** 2 <= fixed * (1 - p1) ** 2), "the step of the induction"
     )
 
 
@@ -215,7 +215,7 @@ def dropped(name="grpo"):
         "same-difficulty value"
     ),
 )
-def laws(kept=False):
+def laws(retained=False):
     def holds(a, b, c):
         rates = [sp.Rational(x, 4) for x in (a, b, c)]
         listed = (
@@ -224,7 +224,7 @@ def laws(kept=False):
                     chance(q, x) * chance(q, y)
                     for q in rates
                     for x, y in itertools.product((0, 1), repeat=2)
-                    if (x == y) != kept
+                    if (x == y) != retained
                 ]
             )
             / 3
@@ -253,11 +253,11 @@ def examples(rates=((0, 1), ("1/4",))):
         sy.require(true != 1 - mean**2 - (1 - mean) ** 2, f"the formula holds at {prompts}")
     # A kept pair updates two answers' logits by (1, -1)/2, of square 1/2; a discarded one by nothing.
     moments = sy.engine(catalogue.get("grpo", eps=0.0), sy.SymbolicBandit(["1/4", "3/4"], [1, 0]), 2)
-    kept = 2 * (float(moments.trace_cov) + float(np.sum(np.asarray(moments.mean) ** 2)))
-    sy.require(abs(kept - 3 / 8) < 1e-12, f"the engine keeps {kept} of the pairs")
+    retained = 2 * (float(moments.trace_cov) + float(np.sum(np.asarray(moments.mean) ** 2)))
+    sy.require(abs(retained - 3 / 8) < 1e-12, f"the engine keeps {retained} of the pairs")
 
 
 discard.sabotage("once the variance", rate, multiple=1)
 discard.sabotage("REINFORCE, which keeps correct pairs", dropped, name="reinforce")
-discard.sabotage("the kept share", laws, kept=True)
+discard.sabotage("the kept share", laws, retained=True)
 discard.sabotage("p = 1/2, where both are 1/2", examples, rates=(("1/2",),))

@@ -40,12 +40,12 @@ def rejection(weigh_silent=0):
     x = sp.Symbol("z", positive=True)
     n = sp.Symbol("n", integer=True, nonnegative=True)
     geometric = sp.summation(x**n, (n, 0, sp.oo)).args[0][0]
-    kept = sum(q * k for q, k in zip(chances, keeps, strict=True))
+    retained = sum(q * k for q, k in zip(chances, keeps, strict=True))
     accepted = sum(q * (u + weigh_silent * (1 - k)) for q, k, u in zip(chances, keeps, updates, strict=True))
-    mean = sp.simplify(geometric.subs(x, 1 - kept)) * accepted
+    mean = sp.simplify(geometric.subs(x, 1 - retained)) * accepted
     sy.equal(
         mean,
-        sum(q * u for q, u in zip(chances, updates, strict=True)) / kept,
+        sum(q * u for q, u in zip(chances, updates, strict=True)) / retained,
         "the mean of the accepted pair",
     )
 

@@ -70,13 +70,13 @@ def curl(levels):
     ),
 )
 def three(levels=(0, 1, 2)):
-    found, pi = curl(levels)
+    computed, pi = curl(levels)
     product = on_simplex(2 * pi[0] * pi[1] * pi[2], pi)
-    for (i, j), value in found.items():
+    for (i, j), value in computed.items():
         sy.require(value in (product, -product), f"the curl at {i, j} is {sp.factor(value)}")
-    for two in ((0, 1), (0, 1, 1), (0, 0, 1, 1)):
-        sy.require(all(v == 0 for v in curl(two)[0].values()), f"two levels {two}: no curl")
-    return sy.Exhibit(formula=sp.latex(sp.factor(found[0, 1])))
+    for pair in ((0, 1), (0, 1, 1), (0, 0, 1, 1)):
+        sy.require(all(v == 0 for v in curl(pair)[0].values()), f"two levels {pair}: no curl")
+    return sy.Exhibit(formula=sp.latex(sp.factor(computed[0, 1])))
 
 
 @claim.step(

@@ -56,12 +56,12 @@ GROUPS = {
 
 def cells(settings, metrics):
     """{(setting, benchmark, metric): (value at G = 2, value at G = 16)}, exact decimals."""
-    found = {}
+    computed = {}
     for setting, metric in itertools.product(settings, metrics):
-        two, sixteen = (TABLE[setting][g][1 + metric].split() for g in (0, 1))
-        for name, a, b in zip(BENCHMARKS, two, sixteen, strict=True):
-            found[setting, name, metric] = Fraction(a), Fraction(b)
-    return found
+        pair_size, sixteen = (TABLE[setting][g][1 + metric].split() for g in (0, 1))
+        for name, a, b in zip(BENCHMARKS, pair_size, sixteen, strict=True):
+            computed[setting, name, metric] = Fraction(a), Fraction(b)
+    return computed
 
 
 def retained(settings, metrics, group, mean):
@@ -76,12 +76,12 @@ def retained(settings, metrics, group, mean):
 def search(settings, low, high):
     """Every aggregation whose value lies in [low, high)."""
     metrics = {"Mean@32": (0,), "Pass@32": (1,), "both": (0, 1)}
-    found = []
+    computed = []
     for (label, chosen), group, mean in itertools.product(metrics.items(), GROUPS, MEANS):
         value = retained(settings, chosen, group, mean)
         if low <= value < high and (mean == "arithmetic" or group not in ("everything",)):
-            found.append((label, group, mean, f"{value:.3f}"))
-    return found
+            computed.append((label, group, mean, f"{value:.3f}"))
+    return computed
 
 
 def hours(settings):
@@ -107,14 +107,14 @@ rollouts = sy.Claim(
     route="enumeration",
     shows="2/16 = 1/8 for every number of prompts and epochs listed; 256 x 2 = 32 x 16",
 )
-def share(two=2):
+def share(pair_size=2):
     sy.enumerate_rationals(
-        lambda n, e: Fraction(n * e * two, n * e * 16) == Fraction(125, 1000),
+        lambda n, e: Fraction(n * e * pair_size, n * e * 16) == Fraction(125, 1000),
         (32, 256, 7500),
         (1, 10),
         what="12.5 %",
     )
-    sy.require(256 * two == 32 * 16, "the same number of rollouts per update")
+    sy.require(256 * pair_size == 32 * 16, "the same number of rollouts per update")
 
 
 @rollouts.step("For any numbers", route="smt", shows=r"$2 n e / (16 n e) = 1/8$")
@@ -123,7 +123,7 @@ def any_numbers(sixteen=16):
     sy.require(sy.smt_valid([], sp.Eq(2 * n * e * 8, sixteen * n * e)), "one eighth")
 
 
-rollouts.sabotage("four rollouts", share, two=4)
+rollouts.sabotage("four rollouts", share, pair_size=4)
 rollouts.sabotage("a group of eight", any_numbers, sixteen=8)
 
 
@@ -186,16 +186,16 @@ def time_search(expected=21):
     ),
 )
 def time_rounding(low="0.205"):
-    total, given = sp.Integer(0), []
+    total, assumptions = sp.Integer(0), []
     for i, (a, b) in enumerate(hours(ALL)):
         x, y = sp.symbols(f"x{i} y{i}", positive=True)
         half = sp.Rational(1, 200)
         a, b = sp.Rational(a.numerator, a.denominator), sp.Rational(b.numerator, b.denominator)
         ratio = sp.Symbol(f"r{i}", positive=True)
-        given += [x >= a - half, x <= a + half, y >= b - half, y <= b + half, sp.Eq(ratio * y, x)]
+        assumptions += [x >= a - half, x <= a + half, y >= b - half, y <= b + half, sp.Eq(ratio * y, x)]
         total += ratio / 5
     sy.require(
-        sy.smt_valid(given, sp.And(total >= sp.Rational(low), total < sp.Rational("0.215"))),
+        sy.smt_valid(assumptions, sp.And(total >= sp.Rational(low), total < sp.Rational("0.215"))),
         "the mean of the ratios",
     )
 
@@ -260,13 +260,13 @@ def averages(metric=0):
     shows="over the four settings one kind of aggregation gives 97.6: Mean@32, everything added up",
 )
 def v3_search(settings=FOUR):
-    found = search(settings, 97.55, 97.65)
+    computed = search(settings, 97.55, 97.65)
     sy.require(
-        {(label, group) for label, group, _, _ in found}
+        {(label, group) for label, group, _, _ in computed}
         == {("Mean@32", "everything"), ("Mean@32", "metric")},
-        f"aggregations that give 97.6: {found}",
+        f"aggregations that give 97.6: {computed}",
     )
-    return sy.Exhibit(table=(("metric", "added up by", "then", "per cent"), *found))
+    return sy.Exhibit(table=(("metric", "added up by", "then", "per cent"), *computed))
 
 
 @v3.step(
@@ -278,17 +278,17 @@ def v3_search(settings=FOUR):
     ),
 )
 def v3_rounding(high="0.9767"):
-    given, sums = [], [sp.Integer(0), sp.Integer(0)]
+    assumptions, sums = [], [sp.Integer(0), sp.Integer(0)]
     for i, pair in enumerate(cells(FOUR, (0,)).values()):
         for g, value in enumerate(pair):
             x, printed = (
                 sp.Symbol(f"x{i}_{g}", positive=True),
                 sp.Rational(value.numerator, value.denominator),
             )
-            given += [x >= printed - sp.Rational(1, 200), x <= printed + sp.Rational(1, 200)]
+            assumptions += [x >= printed - sp.Rational(1, 200), x <= printed + sp.Rational(1, 200)]
             sums[g] += x
     claim = sp.And(sums[0] >= sp.Rational("0.9760") * sums[1], sums[0] < sp.Rational(high) * sums[1])
-    sy.require(sy.smt_valid(given, claim), "the share of the sums")
+    sy.require(sy.smt_valid(assumptions, claim), "the share of the sums")
 
 
 @v3.counterexample("All five settings, Mean@32 added up: 97.36 %, which rounds to 97.4.", settings=5)
@@ -335,8 +335,8 @@ v2 = sy.Claim(
 )
 def v2_search(low=98.05):
     for settings in (ALL, FOUR):
-        found = search(settings, low, 98.15)
-        sy.require(not found, f"aggregations that give 98.1: {found}")
+        computed = search(settings, low, 98.15)
+        sy.require(not computed, f"aggregations that give 98.1: {computed}")
     truncated_to = [(s, *hit[:3]) for s in (ALL, FOUR) for hit in search(s, 98.1, 98.2)]
     sy.require(
         truncated_to == [(ALL, "both", "cell", "arithmetic")], f"what truncates to 98.1: {truncated_to}"
@@ -431,12 +431,12 @@ def fits(value, count, *, truncate=False):
 
 
 def misfits(metric, samples):
-    found = set()
+    computed = set()
     for (setting, name, _), pair in cells(ALL, (metric,)).items():
         for g, value in enumerate(pair):
             if name in SIZES and not fits(value, SIZES[name] * samples):
-                found.add((setting, name, g))
-    return found
+                computed.add((setting, name, g))
+    return computed
 
 
 @grid.step(
@@ -445,16 +445,16 @@ def misfits(metric, samples):
     shows="all 40 Mean@32 entries of the four benchmarks; the misfits are truncations",
 )
 def mean_grid(samples=32):
-    found = misfits(0, samples)
-    sy.require(found == MISFITS, f"entries off the grid: {sorted(found)}")
-    for setting, name, g in found:
+    computed = misfits(0, samples)
+    sy.require(computed == MISFITS, f"entries off the grid: {sorted(computed)}")
+    for setting, name, g in computed:
         value = cells((setting,), (0,))[setting, name, 0][g]
         sy.require(
             fits(value, SIZES[name] * samples, truncate=True),
             f"{setting}, {name}: {value} is not truncated either",
         )
     return sy.Exhibit(
-        table=(("setting", "benchmark", "G", "entry", "nearest"), *(row(*m) for m in sorted(found)))
+        table=(("setting", "benchmark", "G", "entry", "nearest"), *(row(*m) for m in sorted(computed)))
     )
 
 

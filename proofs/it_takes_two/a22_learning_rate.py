@@ -54,9 +54,9 @@ sgd = sy.Claim(
 def path(rate=RATE):
     n, eta, g = sp.symbols("N eta g", positive=True)
     w2, w16 = sp.symbols("w2 w16", positive=True)
-    two = n / 256 * rate * eta * w2 * g
+    pair = n / 256 * rate * eta * w2 * g
     sixteen = n / 32 * eta * w16 * g
-    sy.equal(two / sixteen, w2 / w16, "the ratio of the displacements over one pass")
+    sy.equal(pair / sixteen, w2 / w16, "the ratio of the displacements over one pass")
 
 
 @sgd.step(

@@ -46,9 +46,9 @@ def any_size(mean=0):
         sp.Symbol("Z", real=True),
         sp.Symbol("Abar", real=True),
     )
-    own = -sp.log(K) - a + z
-    whole = -sp.log(K) - average + z
-    sy.equal((-(own - whole) / K).subs(average, mean), a / K, "the coefficient of one score")
+    self_term = -sp.log(K) - a + z
+    total = -sp.log(K) - average + z
+    sy.equal((-(self_term - total) / K).subs(average, mean), a / K, "the coefficient of one score")
 
 
 @claim.step(
@@ -67,11 +67,11 @@ def differentiated(forward=False):
             return [v - sp.log(sum(sp.exp(u) for u in x)) for v in x]
 
         logs = log_softmax(s), log_softmax(a)
-        one, two = reversed(logs) if forward else logs
-        kl = sum(sp.exp(x) * (x - y) for x, y in zip(one, two, strict=True))
+        first, second = reversed(logs) if forward else logs
+        kl = sum(sp.exp(x) * (x - y) for x, y in zip(first, second, strict=True))
         centred = [x - sum(a) / size for x in a]
-        found = [-sp.diff(kl, x).subs(dict.fromkeys(s, 0)) for x in s]
-        sy.equal(found, [x / size for x in centred], f"the gradient with K = {size}")
+        computed = [-sp.diff(kl, x).subs(dict.fromkeys(s, 0)) for x in s]
+        sy.equal(computed, [x / size for x in centred], f"the gradient with K = {size}")
 
 
 @claim.step(

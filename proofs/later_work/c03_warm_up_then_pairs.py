@@ -179,8 +179,8 @@ def off_reference(power=1):
     for ahead in ((2, 1), (1, 2)):  # the stable logistic function has one formula for each sign of the margin
         point = {s: sp.Integer(0) for x in rollouts.logp.flat for s in x.free_symbols}
         witness = sy.Witness(point | dict(zip((first, second), ahead, strict=True)))
-        found = moved.weights(catalogue.get("dpo", beta=1.0), assume=witness).reshape(-1)[0]
-        sy.equal(found, second**power / (first**power + second**power), "the weight of the winner")
+        computed = moved.weights(catalogue.get("dpo", beta=1.0), assume=witness).reshape(-1)[0]
+        sy.equal(computed, second**power / (first**power + second**power), "the weight of the winner")
 
 
 claim.sabotage("GRPO's mean over a rollout's tokens", per_pair, aggregated=aggregate.sequence_token_mean)

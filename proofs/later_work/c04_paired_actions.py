@@ -183,7 +183,7 @@ def softmax(size):
         r"\| \pi)$"
     ),
 )
-def both(sign=-1):
+def both_parts(sign=-1):
     for size in (2, 3):
         logits, pi = softmax(size)
         for x in logits:
@@ -218,8 +218,8 @@ def weighted(detached=True):
     k = [sp.log(pi[0] / q), sp.log(pi[1] / (1 - q))]
     for x in logits:
         scores = [sp.diff(sp.log(a), x) for a in pi]
-        found = sum(a * (b if detached else 1) * s for a, b, s in zip(pi, k, scores, strict=True))
-        sy.equal(found, sp.diff(sum(a * b for a, b in zip(pi, k, strict=True)), x), "the KL's gradient")
+        computed = sum(a * (b if detached else 1) * s for a, b, s in zip(pi, k, scores, strict=True))
+        sy.equal(computed, sp.diff(sum(a * b for a, b in zip(pi, k, strict=True)), x), "the KL's gradient")
 
 
 @kl.counterexample(
@@ -246,7 +246,7 @@ def at_reference(chance="3/4"):
 
 
 kl.sabotage("k2, which knows the reference", no_reference, piece=penalty.k2)
-kl.sabotage("towards uniform", both, sign=1)
+kl.sabotage("towards uniform", both_parts, sign=1)
 kl.sabotage("another level", sharpens, level=sp.Rational(3, 5))
 kl.sabotage("without the log-ratio", weighted, detached=False)
 kl.sabotage("an even policy", at_reference, chance="1/2")

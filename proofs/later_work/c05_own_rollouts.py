@@ -82,8 +82,8 @@ def score(weighted=False):
 @claim.step("Any G", route="sympy", shows=r"$\mathrm{E}[S/G] = \mathrm{E}[s] = 0$ by index patterns")
 def any_group(mean=0):
     G, S = sp.Symbol("G", positive=True, integer=True), sp.Symbol("S")
-    found = sy.over_rollouts(S / G, {S: {"s": 1}}, G, lambda e: sp.sympify(mean) if e else sp.Integer(1))
-    sy.equal(found, 0, "the mean of a group's likelihood gradient")
+    computed = sy.over_rollouts(S / G, {S: {"s": 1}}, G, lambda e: sp.sympify(mean) if e else sp.Integer(1))
+    sy.equal(computed, 0, "the mean of a group's likelihood gradient")
 
 
 @claim.step(

@@ -56,12 +56,12 @@ def contrasts(group_made=("rloo", "dr_grpo"), fixed=("remax", "reinforce_best_co
     rollouts = sy.symbolic_group(2, on_policy=True, greedy_rewards=[b], baseline=[b])
     _r1, r2 = rollouts.rewards.reshape(-1)
     for name in group_made:
-        one, two = rollouts.weights(catalogue.get(name)).reshape(-1)
-        sy.equal(one + two, 0, f"{name} contrasts")
-        sy.require(sp.simplify(sp.diff(one, r2)) != 0, f"{name} compares")
+        first, right = rollouts.weights(catalogue.get(name)).reshape(-1)
+        sy.equal(first + right, 0, f"{name} contrasts")
+        sy.require(sp.simplify(sp.diff(first, r2)) != 0, f"{name} compares")
     for name in fixed:
-        one, two = rollouts.weights(catalogue.get(name)).reshape(-1)
-        sy.require(sp.simplify(one + two) != 0 and sp.diff(one, r2) == 0, f"{name} does not")
+        first, right = rollouts.weights(catalogue.get(name)).reshape(-1)
+        sy.require(sp.simplify(first + right) != 0 and sp.diff(first, r2) == 0, f"{name} does not")
 
 
 @claim.step(
@@ -72,7 +72,7 @@ def contrasts(group_made=("rloo", "dr_grpo"), fixed=("remax", "reinforce_best_co
         r"\|g\|^2]$ within; over $Q = N/G$ prompts $\frac{1}{N}[G\sigma_b^2 + V_b]$"
     ),
 )
-def fixed_baseline(own=False):
+def fixed_baseline(self_term=False):
     G, N = sp.symbols("G N", positive=True, integer=True)
     X = sp.Symbol("X")  # the sum of (r - b) s over the group
     g, second, between = (
@@ -84,7 +84,7 @@ def fixed_baseline(own=False):
     within = sy.over_rollouts((X / G) ** 2, {X: {"x": 1}}, G, lambda e: table[e.get("x", 0)]) - g**2
     spread = second - g**2
     batch = (between + within) / (N / G)
-    sy.equal(batch, (between * (1 if own else G) + spread) / N, "the variance of N rollouts")
+    sy.equal(batch, (between * (1 if self_term else G) + spread) / N, "the variance of N rollouts")
 
 
 @claim.step(
@@ -101,9 +101,10 @@ def best_group(delta_sign=1):
     sy.require(
         sy.smt_valid([G >= 1], between + fixed <= G * between + fixed), "G = 1 is best for a fixed baseline"
     )
-    given = [fixed <= mean, delta * delta_sign > 0] if delta_sign > 0 else [fixed <= mean]
+    assumptions = [fixed <= mean, delta * delta_sign > 0] if delta_sign > 0 else [fixed <= mean]
     sy.require(
-        sy.smt_valid(given, between + fixed < 2 * between + mean + delta), "a pair of leave-one-out has more"
+        sy.smt_valid(assumptions, between + fixed < 2 * between + mean + delta),
+        "a pair of leave-one-out has more",
     )
     sy.require(
         sy.find_point([fixed > mean + delta + between, between > 0]) is not None,
@@ -139,12 +140,12 @@ def pair(factor=1):
             sum(q * n * r for q, n, r in zip(bandit.probabilities, norms, bandit.rewards, strict=True)) / norm
         )
         delta = bandit.value * (1 - bandit.value) * norm + square
-        found = sy.group_moments(bandit, 2, sy.weights_of(catalogue.get("rloo"))).trace_cov
-        sy.equal(found, (size(bandit.value) + factor * delta) / 2, "leave-one-out at G = 2")
+        computed = sy.group_moments(bandit, 2, sy.weights_of(catalogue.get("rloo"))).trace_cov
+        sy.equal(computed, (size(bandit.value) + factor * delta) / 2, "leave-one-out at G = 2")
         single = sy.group_moments(bandit, 1, less(star)).trace_cov
         sy.equal(single, size(star), "the best constant at G = 1")
-        sy.require(single / 2 < found, "per rollout the single one has less")
-        rows.append((str(bandit.value), str(single), str(2 * found)))
+        sy.require(single / 2 < computed, "per rollout the single one has less")
+        rows.append((str(bandit.value), str(single), str(2 * computed)))
     return sy.Exhibit(table=(("p", "best constant, G = 1 (per rollout)", "leave-one-out, G = 2"), *rows))
 
 
@@ -165,7 +166,7 @@ def engines(order=(("reinforce_best_constant", 1), ("reinforce_best_constant", 2
 
 
 claim.sabotage("a greedy baseline among those made of the group", contrasts, group_made=("rloo", "remax"))
-claim.sabotage("the between-prompt part once", fixed_baseline, own=True)
+claim.sabotage("the between-prompt part once", fixed_baseline, self_term=True)
 claim.sabotage("no Delta", best_group, delta_sign=0)
 claim.sabotage("twice Delta", pair, factor=2)
 claim.sabotage("the order turned round", engines, order=(("rloo", 2), ("reinforce_best_constant", 1)))

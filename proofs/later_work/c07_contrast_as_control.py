@@ -151,9 +151,9 @@ def on_bandit(shift=0):
     c = sp.Symbol("c", real=True)
     shown = []
     for size in (2, 3):
-        found = moments(c, size)
-        sy.equal(found.mean, LEVELS.gradient, "unbiased for every c")
-        (least,) = sp.solve(sp.diff(found.trace_cov, c), c)
+        computed = moments(c, size)
+        sy.equal(computed.mean, LEVELS.gradient, "unbiased for every c")
+        (least,) = sp.solve(sp.diff(computed.trace_cov, c), c)
         sy.equal(least, numbers(LEVELS, size) + shift, f"c* at G = {size}")
         shown.append(f"G = {size}: c* = {least}")
     return sy.Exhibit(text=", ".join(shown))
@@ -164,11 +164,11 @@ def on_bandit(shift=0):
     route="traced code",
     shows="c = 0 is REINFORCE and c = 1 leave-one-out, weight by weight, G = 2..4",
 )
-def ends(one="rloo"):
+def ends(full_contrast="rloo"):
     rewards = (sp.Integer(0), sp.Integer(1), sp.Rational(5, 2), sp.Integer(-1))
     for size in (2, 3, 4):
         r = rewards[:size]
-        for c, name in ((0, "reinforce"), (1, one)):
+        for c, name in ((0, "reinforce"), (1, full_contrast)):
             by_hand = [(x - sp.Rational(c, size - 1) * (sum(r) - x)) / size for x in r]
             sy.equal(list(sy.weights_of(catalogue.get(name))(r)), by_hand, f"{name} at G = {size}")
 
@@ -187,9 +187,11 @@ def two_kinds(bound=1):
     # best() has m11^2 for the squared gradient: one component stands for all.
     same = best().subs(pair | {M[1, 2]: p * v, M[0, 2]: v, M[1, 1]: sp.sqrt(square)})
     sy.equal(same, p / (1 + square / (p * v)), "scores of equal size")
-    two = best().subs(pair | {M[1, 2]: p * (1 - p) ** 2, M[0, 2]: p * (1 - p), M[1, 1]: p * (1 - p)})
-    sy.equal(two, (1 - p) / (2 - p), "two answers")
-    sy.require(sy.smt_valid([p < 1], sp.And(same <= bound * p, 2 * two < 1)), "below p, and below one half")
+    two_answers = best().subs(pair | {M[1, 2]: p * (1 - p) ** 2, M[0, 2]: p * (1 - p), M[1, 1]: p * (1 - p)})
+    sy.equal(two_answers, (1 - p) / (2 - p), "two answers")
+    sy.require(
+        sy.smt_valid([p < 1], sp.And(same <= bound * p, 2 * two_answers < 1)), "below p, and below one half"
+    )
 
 
 @claim.step(
@@ -223,6 +225,6 @@ claim.sabotage("off policy", difference, mean_score=sp.Rational(1, 4))
 claim.sabotage("twice the coefficient", coefficient, scale=2)
 claim.sabotage("rewards far from zero", below_one, shift=-2)
 claim.sabotage("another coefficient", on_bandit, shift=sp.Rational(1, 10))
-claim.sabotage("the group mean for leave-one-out", ends, one="dr_grpo")
+claim.sabotage("the group mean for leave-one-out", ends, full_contrast="dr_grpo")
 claim.sabotage("half of p as the bound", two_kinds, bound=sp.Rational(1, 2))
 claim.sabotage("rewards 3 and 2", hard, rewards=(3, 2))

@@ -68,12 +68,14 @@ def given_k(sign=-1, distinct=1):
 def law_given_k(size, count, right, wrong, chance, square, w1, w0, distinct=1):
     """E||ghat||^2 given k correct rollouts."""
     rest = size - count
-    own = right**2 * count * w1 + wrong**2 * rest * w0
+    self_term = right**2 * count * w1 + wrong**2 * rest * w0
     pairs = (
         right**2 * count * (count - distinct) / chance**2
         + wrong**2 * rest * (rest - distinct) / (1 - chance) ** 2
     )
-    return (own + square * (pairs - 2 * right * wrong * count * rest / (chance * (1 - chance)))) / size**2
+    return (
+        self_term + square * (pairs - 2 * right * wrong * count * rest / (chance * (1 - chance)))
+    ) / size**2
 
 
 def law(advantages, size, chance, square, w1, w0):
@@ -147,9 +149,9 @@ def minimal(change=(1, 1, 1, 1)):
 
     def variance(numbers):
         chance, square, w1, w0 = numbers
-        found = bandit(chance, sp.sqrt(square) / chance, w1, w0)
-        sy.equal(four(found), list(numbers), "the four numbers of the bandit")
-        return sy.group_moments(found, 3, sy.weights_of(catalogue.get("rloo"))).trace_cov
+        computed = bandit(chance, sp.sqrt(square) / chance, w1, w0)
+        sy.equal(four(computed), list(numbers), "the four numbers of the bandit")
+        return sy.group_moments(computed, 3, sy.weights_of(catalogue.get("rloo"))).trace_cov
 
     base = [sp.Rational(1, 2), sp.Rational(1, 16), sp.Rational(2), sp.Rational(2)]
     others = [sp.Rational(1, 3), sp.Rational(1, 36), sp.Rational(3), sp.Rational(5, 2)]

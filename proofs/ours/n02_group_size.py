@@ -30,9 +30,9 @@ def numbers(bandit):
     norms = [sp.Add(*[x * x for x in s]) for _, _, s in rows]
     signal = sp.Add(*[x * x for x in gradient])
     spread = sp.Add(*[c * (r - value) ** 2 for c, r, _ in rows])
-    own = sp.Add(*[c * (r - value) ** 2 * n for (c, r, _), n in zip(rows, norms, strict=True)]) - signal
+    self_term = sp.Add(*[c * (r - value) ** 2 * n for (c, r, _), n in zip(rows, norms, strict=True)]) - signal
     coupling = spread * sp.Add(*[c * n for (c, _, _), n in zip(rows, norms, strict=True)]) + signal
-    return own, coupling, gradient
+    return self_term, coupling, gradient
 
 
 law = sy.Claim(
@@ -101,17 +101,19 @@ THREE = sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, "-7/3"])
     shows="all groups of the shipped RLOO at G = 2, 3, 4 in rationals",
 )
 def enumerated(name="rloo"):
-    own, coupling, _ = numbers(THREE)
+    self_term, coupling, _ = numbers(THREE)
     for size in (2, 3, 4):
-        found = sy.group_moments(THREE, size, sy.weights_of(catalogue.get(name))).trace_cov
-        sy.equal(found, own / size + coupling / (size * (size - 1)), f"the variance at G = {size}")
+        computed = sy.group_moments(THREE, size, sy.weights_of(catalogue.get(name))).trace_cov
+        sy.equal(computed, self_term / size + coupling / (size * (size - 1)), f"the variance at G = {size}")
 
 
 @law.step("The engine, G = 7", route="exact engine", shows="the same law at a larger group")
 def engine_agrees(size=7):
-    own, coupling, _ = numbers(THREE)
-    found = float(sy.engine(catalogue.get("rloo"), THREE, size).trace_cov)
-    sy.require(abs(found - float(own / 7 + coupling / 42)) < 1e-11, "the engine's trace of the covariance")
+    self_term, coupling, _ = numbers(THREE)
+    computed = float(sy.engine(catalogue.get("rloo"), THREE, size).trace_cov)
+    sy.require(
+        abs(computed - float(self_term / 7 + coupling / 42)) < 1e-11, "the engine's trace of the covariance"
+    )
 
 
 law.sabotage("no price for the baseline", by_patterns, extra=0)
@@ -164,9 +166,9 @@ def total(between=1):
 )
 def over_reals(power=2):
     x, size = sp.symbols("x G", positive=True)
-    given = [size > 1, sp.Eq(d, sb * x**power)]
+    assumptions = [size > 1, sp.Eq(d, sb * x**power)]
     sy.require(
-        sy.smt_valid([*given, sp.Ne(size, 1 + x)], variance(size) > variance(1 + x)),
+        sy.smt_valid([*assumptions, sp.Ne(size, 1 + x)], variance(size) > variance(1 + x)),
         "the minimum over the reals",
     )
 
@@ -179,13 +181,13 @@ def over_reals(power=2):
 def over_integers(shift=0):
     size, n = sp.symbols("G n", real=True)
     sy.equal(variance(G + 1) - variance(G), sb - d / (G * (G - 1 + shift)), "one more rollout per prompt")
-    given = [size >= 2, n >= 2]
+    assumptions = [size >= 2, n >= 2]
     sy.require(
-        sy.smt_valid([*given, size * (size - 1) * sb >= d, n >= size], variance(n + 1) >= variance(n)),
+        sy.smt_valid([*assumptions, size * (size - 1) * sb >= d, n >= size], variance(n + 1) >= variance(n)),
         "V rises from the threshold on",
     )
     sy.require(
-        sy.smt_valid([*given, n * (n - 1) * sb < d], variance(n + 1) < variance(n)),
+        sy.smt_valid([*assumptions, n * (n - 1) * sb < d], variance(n + 1) < variance(n)),
         "V falls before the threshold",
     )
     x = sp.Symbol("x", positive=True)
@@ -196,7 +198,7 @@ def over_integers(shift=0):
 @best.step(
     "Two rollouts", route="smt", shows=r"$V(G) - V(2) = (G-2)\left[\sigma_b^2 - \frac{\Delta}{G-1}\right]$"
 )
-def two():
+def two_levels():
     sy.equal(variance(G) - variance(sp.Integer(2)), (G - 2) * (sb - d / (G - 1)), "two against G")
     size = sp.Symbol("G", real=True)
     sy.require(
@@ -220,17 +222,17 @@ PROMPTS = [
     shows=r"the shipped RLOO at G = 2 to 5: exact variances match $V(G)$, and the best size is the one that the rule names",
 )
 def two_prompts(rule=0):
-    own, coupling = sp.Rational(0), sp.Rational(0)
+    self_term, coupling = sp.Rational(0), sp.Rational(0)
     gradients: list[sp.Expr] = []
     for prompt in PROMPTS:
         o, c, gradient = numbers(prompt)
-        own, coupling, gradients = own + o / 2, coupling + c / 2, [*gradients, gradient[0]]
+        self_term, coupling, gradients = self_term + o / 2, coupling + c / 2, [*gradients, gradient[0]]
     between = (gradients[0] - gradients[1]) ** 2 / 4
     values = {}
     for size in (2, 3, 4, 5):
         parts = [sy.group_moments(prompt, size, sy.weights_of(catalogue.get("rloo"))) for prompt in PROMPTS]
         values[size] = size * sy.mixture(parts).trace_cov
-        sy.equal(values[size], size * between + own + coupling / (size - 1), f"V at G = {size}")
+        sy.equal(values[size], size * between + self_term + coupling / (size - 1), f"V at G = {size}")
     named = next(n for n in range(2 + rule, 100) if n * (n - 1) >= coupling / between)
     least = min(values, key=lambda n: values[n])
     sy.require(least == named, f"the least variance is at G = {least}, the rule says {named}")
@@ -289,12 +291,13 @@ def squares(sign=-1):
 )
 def step_down(factor=2):
     total_signal = sp.Symbol("signal", nonnegative=True)
-    given = [d >= factor * (sb + total_signal)]
+    assumptions = [d >= factor * (sb + total_signal)]
     sy.require(
-        sy.smt_valid(given, variance(sp.Integer(3)) <= variance(sp.Integer(2))), "three are no worse than two"
+        sy.smt_valid(assumptions, variance(sp.Integer(3)) <= variance(sp.Integer(2))),
+        "three are no worse than two",
     )
     sy.require(
-        sy.smt_valid([*given, total_signal > 0], variance(sp.Integer(3)) < variance(sp.Integer(2))),
+        sy.smt_valid([*assumptions, total_signal > 0], variance(sp.Integer(3)) < variance(sp.Integer(2))),
         "three are better",
     )
 
@@ -305,8 +308,8 @@ def step_down(factor=2):
     shows=r"the bound leaves room: there are $\sigma_b^2, \Delta$ with $\Delta \ge 2\sigma_b^2$ and $V(2) < V(G)$ iff $G \ge 4$",
 )
 def room(size=4):
-    given = [d >= 2 * sb, variance(sp.Integer(2)) < variance(sp.Integer(size))]
-    sy.require(sy.find_point(given) is not None, f"two can beat {size}")
+    assumptions = [d >= 2 * sb, variance(sp.Integer(2)) < variance(sp.Integer(size))]
+    sy.require(sy.find_point(assumptions) is not None, f"two can beat {size}")
 
 
 @never.step(

@@ -63,9 +63,9 @@ def curl(factor=2):
 
     u = [sp.Add(*[names[k] * t[a][k] for k in range(4)]) for a in range(4)]
     for a, b in ((0, 1), (1, 3), (2, 0)):
-        found = derivative(F[a], b) - derivative(F[b], a)
+        computed = derivative(F[a], b) - derivative(F[b], a)
         sy.equal(
-            found,
+            computed,
             factor * names[a] * names[b] * (t[a][b] - u[a] + u[b]),
             f"the curl of entries {a + 1}, {b + 1}",
         )
@@ -97,8 +97,8 @@ def objective(scale=1):
     pi = (x, y, 1 - x - y)
     t = [[scale * (a - b) for b in f] for a in f]
     mean = sp.Add(*[c * v for c, v in zip(pi, f, strict=True)])
-    for found, c, v in zip(field(pi, t), pi, f, strict=True):
-        sy.equal(found, c * (v - mean), "the gradient of the mean of f")
+    for computed, c, v in zip(field(pi, t), pi, f, strict=True):
+        sy.equal(computed, c * (v - mean), "the gradient of the mean of f")
 
 
 PAIRS: tuple[tuple[str, dict[str, float], bool], ...] = (

@@ -92,9 +92,9 @@ def test_every_gradient_agrees_with_jax(name):
 def test_without_an_assumption_the_formula_is_piecewise():
     y = sp.Symbol("y", real=True)
     value = trace(lambda y: jnp.where(jnp.maximum(y, 0.5) > 2, y * y, jnp.minimum(y, 3.0)), y)
-    for at in (-1, 0, sp.Rational(1, 2), 1, 2, sp.Rational(5, 2), 4):
-        wanted = at * at if max(at, 0.5) > 2 else min(at, 3)
-        assert value.subs(y, at) == wanted
+    for place in (-1, 0, sp.Rational(1, 2), 1, 2, sp.Rational(5, 2), 4):
+        wanted = place * place if max(place, 0.5) > 2 else min(place, 3)
+        assert value.subs(y, place) == wanted
 
 
 def test_a_tie_of_max_splits_the_gradient_as_jax_does():

@@ -107,12 +107,12 @@ def test_find_point():
 
 def test_regions_are_complete_and_right():
     v = symbols("v", (2,))
-    found = explore(lambda v: jnp.maximum(v[0], 0.5) * jnp.where(v[1] > v[0], 1.0, -1.0), v)
+    computed = explore(lambda v: jnp.maximum(v[0], 0.5) * jnp.where(v[1] > v[0], 1.0, -1.0), v)
     for a, b in itertools.product((-1, sp.Rational(1, 4), 2), (sp.Rational(-3, 2), sp.Rational(1, 3), 3)):
-        at = {v[0]: sp.sympify(a), v[1]: sp.sympify(b)}
-        here = [r for r in found if all(c.subs(at) for c in r.conditions)]
-        assert len(here) == 1
-        assert sp.sympify(here[0].value).subs(at) == max(a, sp.Rational(1, 2)) * (1 if b > a else -1)
+        place = {v[0]: sp.sympify(a), v[1]: sp.sympify(b)}
+        local = [r for r in computed if all(c.subs(place) for c in r.conditions)]
+        assert len(local) == 1
+        assert sp.sympify(local[0].value).subs(place) == max(a, sp.Rational(1, 2)) * (1 if b > a else -1)
 
 
 def test_binomial_expectations():

@@ -1,6 +1,4 @@
-"""An analysis of a user's own objective on a terminal: regions put together, conditions made readable."""
-
-from __future__ import annotations
+"""An analysis of a user's objective on a terminal: regions put together, conditions made readable."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +12,10 @@ from gradvar.symbolic.read.numbers import Undecided
 
 
 def merged(regions: tuple[Region, ...]) -> list[tuple[list[str], list[sp.Expr]]]:
-    """Regions with one formula put together: (alternatives, weights); one alternative where z3 shows that it
-    is enough."""
+    """Put regions with one formula together: (alternatives, weights).
+
+    There is one alternative where z3 shows that it is enough.
+    """
     groups: dict[tuple[sp.Expr, ...], list[Region]] = {}
     for region in regions:
         groups.setdefault(tuple(pair(region)), []).append(region)
@@ -39,20 +39,23 @@ def merged(regions: tuple[Region, ...]) -> list[tuple[list[str], list[sp.Expr]]]
 
 
 def _without_implied(conditions: list[Any]) -> list[Any]:
-    kept = list(conditions)
+    needed = list(conditions)
     for condition in reversed(conditions):
-        rest = [c for c in kept if c is not condition]
+        rest = [c for c in needed if c is not condition]
         try:
             if smt_valid(rest, condition, total=True):
-                kept = rest
+                needed = rest
         except Undecided:
             continue
-    return kept
+    return needed
 
 
 def readable(condition: Any) -> str:
-    """``5*rho1 - 4 > 0`` as ``rho1 > 4/5``, where it is linear in one symbol; ``r1 - r2 < 0`` as ``r1 <
-    r2``."""
+    """Write ``5*rho1 - 4 > 0`` as ``rho1 > 4/5`` and ``r1 - r2 < 0`` as ``r1 < r2``, where it is linear.
+
+    >>> readable(5 * sp.Symbol("rho1") - 4 > 0)
+    'rho1 > 4/5'
+    """
     free = sorted(condition.free_symbols, key=str)
     e = condition.lhs - condition.rhs
     if free and e.is_polynomial(free[0]) and sp.degree(e, free[0]) == 1:
@@ -65,7 +68,7 @@ def readable(condition: Any) -> str:
 
 
 def render(analysis: Analysis) -> Iterator[Any]:
-    """The analysis for a terminal: rich tables and lines."""
+    """Yield the analysis for a terminal: rich tables and lines."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -109,9 +109,9 @@ def length_law(objective: Objective) -> ProvedLaw:
         return jax.grad(objective)(logp, batch)[0]
 
     def zero(rewards: Any, logp: Any, fields: Any) -> Any:
-        one = weights(rewards, logp[..., :1], np.ones((1, 2, 1), bool), fields)
-        two = weights(rewards, logp, np.asarray([[[True, False], [True, True]]]), fields)
-        return jnp.stack([two[0, 0] - one[0, 0], two[1, 0] - one[1, 0], two[1, 1] - one[1, 0]])
+        short = weights(rewards, logp[..., :1], np.ones((1, 2, 1), bool), fields)
+        long = weights(rewards, logp, np.asarray([[[True, False], [True, True]]]), fields)
+        return jnp.stack([long[0, 0] - short[0, 0], long[1, 0] - short[1, 0], long[1, 1] - short[1, 0]])
 
     try:
         point = _nonzero_point(zero, (symbols("r", (2,)), symbols("a", (1, 2, 2)), _other_fields(2)))
@@ -221,11 +221,11 @@ def bias_law(objective: Objective) -> ProvedLaw:
 def binary_laws(weights: dict[int, sp.Expr]) -> Iterator[ProvedLaw]:
     """Read laws for binary rewards off the prompt weights w(p) at each G."""
     p = sp.Symbol("p", positive=True)
-    one, tenth = sp.Rational(1, 2), sp.Rational(1, 10)
+    half, tenth = sp.Rational(1, 2), sp.Rational(1, 10)
     known = {g: w for g, w in weights.items() if w.free_symbols <= {p}}
     note = "binary rewards, one token, on policy; G = " + ", ".join(map(str, known))
     off = next((g for g, w in known.items() if not vanishes(w - 1)), None)
-    where = None if off is None else {"G": str(off), "p": "1/2", "w(p)": _short(known[off].subs(p, one))}
+    where = None if off is None else {"G": str(off), "p": "1/2", "w(p)": _short(known[off].subs(p, half))}
     yield ProvedLaw(
         "unbiased_binary",
         "w(p) = 1: the expected gradient is grad p.",
@@ -237,7 +237,7 @@ def binary_laws(weights: dict[int, sp.Expr]) -> Iterator[ProvedLaw]:
     values = None
     if bent is not None:
         w = known[bent]
-        values = {"G": str(bent), "w(1/2)": _short(w.subs(p, one)), "w(1/10)": _short(w.subs(p, tenth))}
+        values = {"G": str(bent), "w(1/2)": _short(w.subs(p, half)), "w(1/10)": _short(w.subs(p, tenth))}
     yield ProvedLaw(
         "unbiased_up_to_constant",
         "w(p) does not depend on p: right up to a factor, on all prompts.",

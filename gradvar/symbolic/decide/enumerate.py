@@ -1,9 +1,7 @@
-"""An exact engine of its own: every group of a bandit with K answers, in rationals.
+"""A second exact engine: every group of a bandit with K answers, in rationals.
 
 Slow and plain on purpose. It shares no code with ``gradvar.measure``, so that the two can check each other.
 """
-
-from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -73,11 +71,13 @@ class ExactMoments:
 def group_moments(
     bandit: SymbolicBandit, size: int, weights: Weights, *, by_answer: bool = False
 ) -> ExactMoments:
-    """Mean and second moment of sum_i w_i s_i over all K^size groups; ``weights(rewards)`` gives the w_i.
+    """Return mean and second moment of sum_i w_i s_i over all K^size groups, exactly.
 
-    The weights of a mean over the group contain its 1/G. Numbers stay exact: rationals, or roots where
-    weights have them. ``by_answer=True`` hands ``weights`` the indices of the answers instead of their
-    rewards.
+    Args:
+        bandit: the policy, its rewards and scores.
+        size: G, the rollouts of a group.
+        weights: ``weights(rewards)`` gives the w_i; those of a mean over the group contain its 1/G.
+        by_answer: give ``weights`` the indices of the answers instead of their rewards.
     """
     width = len(bandit.scores[0])
     mean, second = [sp.Integer(0)] * width, sp.Integer(0)
@@ -94,16 +94,14 @@ def group_moments(
 
 
 def mixture(parts: Sequence[ExactMoments]) -> ExactMoments:
-    """One prompt drawn evenly, then its group: the moments over both draws (the prompts share their
-    parameters)."""
+    """Return the moments where one prompt is drawn evenly, then its group; the prompts share their parameters."""
     n = len(parts)
     mean = [sp.Add(*column) / n for column in zip(*(part.mean for part in parts), strict=True)]
     return ExactMoments(mean, sp.Add(*[part.second for part in parts]) / n)
 
 
 def weights_of(objective: Callable[..., Any], **fields: Any) -> Weights:
-    """The on-policy sequence weights of an objective that ships, traced with exact rewards (one token per
-    rollout).
+    """Return the on-policy weights of a shipped objective as a function of exact rewards, one token per rollout.
 
     ``fields`` are further fields of the batch, as for ``symbolic_batch``.
     """

@@ -1,7 +1,6 @@
 """Exact checks for proofs: identities, expectations, and the exception that a failed one raises."""
 
-from __future__ import annotations
-
+import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -29,12 +28,18 @@ def require(condition: Any, statement: str) -> None:
 
 
 def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ()) -> None:
-    """Prove that two expressions (or arrays of them) are identical. Raises ``Rejected`` with a point where
-    they differ.
+    """Prove that two expressions (or arrays of them) are identical. The symbols' assumptions count.
 
-    The symbols' assumptions count. ``where`` are relations under which the identity is meant; if it does not
-    hold without them, z3 decides whether it holds with them. Raises ``Undecided`` if neither a proof nor a
-    point of difference is found.
+    Args:
+        lhs: an expression, or an array of them.
+        rhs: the same; one of the two may be a single expression.
+        statement: for the message of a rejection.
+        where: relations under which the identity is meant; if it does not hold without them, z3 decides if it
+            holds with them.
+
+    Raises:
+        Rejected: with a point where the sides differ.
+        Undecided: with neither a proof nor a point of difference.
     """
     left, right = np.asarray(lhs, object), np.asarray(rhs, object)
     if left.shape != right.shape and left.size != 1 and right.size != 1:
@@ -44,8 +49,8 @@ def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ())
         point = _difference_point(difference, where)
         if point is not None:
             value = sp.N(difference.subs(point), 8)
-            where_it_is = f" at {point}" if point else ""
-            raise Rejected(f"{statement or f'{a} = {b}'}: the sides differ by {value}{where_it_is}")
+            place = f" at {point}" if point else ""
+            raise Rejected(f"{statement or f'{a} = {b}'}: the sides differ by {value}{place}")
         if not vanishes(difference) and not _vanishes_where(difference, where, statement):
             raise Undecided(
                 f"{statement or 'identity'}: no proof that {a} = {b}, and no point where they differ"
@@ -61,7 +66,7 @@ def _vanishes_where(difference: sp.Expr, where: Sequence[Any], statement: str) -
 
 
 def identity(lhs: Any, rhs: Any, *, where: Sequence[Any] = ()) -> bool:
-    """Whether two expressions are identical; see ``equal``."""
+    """Return True if two expressions are identical; see ``equal``."""
     try:
         equal(lhs, rhs, where=where)
     except Rejected:
@@ -70,8 +75,12 @@ def identity(lhs: Any, rhs: Any, *, where: Sequence[Any] = ()) -> bool:
 
 
 def vanishes(expression: sp.Expr) -> bool:
-    """True if the expression is proved to be zero: a rational function of symbols, exponentials, logarithms
-    and roots."""
+    """Return True if an expression of symbols, exponentials, logarithms and roots is proved to be zero.
+
+    >>> x = sp.Symbol("x")
+    >>> vanishes(1 / (x - 1) - 1 / (x + 1) - 2 / (x**2 - 1)), vanishes(x)
+    (True, False)
+    """
     e = sp.sympify(expression)
     if e == 0:
         return True
@@ -131,13 +140,13 @@ def _reduce_roots(numerator: sp.Expr) -> sp.Expr:
 
 
 def _difference_point(difference: sp.Expr, where: Sequence[Any]) -> dict[sp.Symbol, Any] | None:
-    """A point (rational, inside the symbols' assumptions) where the expression is visibly not zero."""
+    """Return a rational point, inside the symbols' assumptions, where the expression is visibly not zero."""
     free = sorted(difference.free_symbols.union(*(sp.sympify(w).free_symbols for w in where)), key=str)
     if not free:
         value = difference.evalf(30, maxn=200)
         return {} if value.is_comparable and abs(value) > sp.Float("1e-20") else None
     draw = random.Random(20_251)
-    found = 0
+    zeros = 0
     for _ in range(60 if where else _POINTS):
         point = {symbol: _draw(symbol, draw) for symbol in free}
         if not all(sp.sympify(w).subs(point) == sp.true for w in where):
@@ -145,14 +154,14 @@ def _difference_point(difference: sp.Expr, where: Sequence[Any]) -> dict[sp.Symb
         value = difference.subs(point).doit().evalf(30, maxn=200)
         if value.is_finite and value.is_number and abs(value) > sp.Float("1e-20"):
             return point
-        found += 1
-        if found == _POINTS:
+        zeros += 1
+        if zeros == _POINTS:
             break
     return None
 
 
 def _is_chance(symbol: sp.Symbol) -> bool:
-    """Symbols called p or q are probabilities, kept below one."""
+    """Symbols called p or q are probabilities: they stay below one."""
     return symbol.name[:1] in "pq"
 
 
@@ -171,10 +180,7 @@ def _draw(symbol: sp.Symbol, draw: random.Random) -> sp.Expr:
 def enumerate_rationals(
     statement: Callable[..., Any], *choices: Iterable[Any], what: str = "the statement"
 ) -> int:
-    """Check ``statement(*values)`` on every combination of exact values; the number checked. Raises
-    ``Rejected``."""
-    import itertools
-
+    """Check ``statement(*values)`` on every combination of exact values, and count them. Raises ``Rejected``."""
     count = 0
     for values in itertools.product(*(list(c) for c in choices)):
         if not statement(*values):

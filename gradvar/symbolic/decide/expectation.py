@@ -5,8 +5,6 @@ mean is w(p) grad p, with w a polynomial. Any rewards: sums over the group are h
 coinciding indices, so that G stays a symbol.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -110,8 +108,14 @@ def _block_product(
 
 
 def centred_score_moments(p: sp.Expr, g: sp.Expr, v1: sp.Expr, v0: sp.Expr) -> Callable[[Exponents], sp.Expr]:
-    """E[r^a s^b] for binary r and a score s with E[s] = 0: b up to 2, in terms of p, g = E[r s], E[s^2 |
-    r]."""
+    """Return E[r^a s^b] for binary r and a score s with E[s] = 0, b up to 2, as a function of the exponents.
+
+    Args:
+        p: P(r = 1).
+        g: E[r s].
+        v1: E[s^2 | r = 1].
+        v0: E[s^2 | r = 0].
+    """
 
     def moment(exponents: Exponents) -> sp.Expr:
         a, b = exponents.get("r", 0), exponents.get("s", 0)

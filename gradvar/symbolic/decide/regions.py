@@ -1,12 +1,10 @@
-"""Every region of a piecewise function, found and proved complete.
+"""All regions of a piecewise function, with a proof that they are all.
 
 A trace under a ``Witness`` gives one smooth formula and the decisions it rests on. ``explore`` turns each
 decision around in turn, asks z3 for a point on the other side, and traces again, until no other side has a
 point. What comes back is the whole function: one formula per open region, and the regions fill the space up
 to their boundaries.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -37,33 +35,38 @@ class Region:
 
 
 def relation(decision: Decision) -> Any:
-    """A decision as a SymPy relation."""
+    """Return a decision as a SymPy relation."""
     expression, sign = decision
     return {1: sp.Gt, 0: sp.Eq, -1: sp.Lt}[sign](expression, 0)
 
 
-def explore(fn: Callable[..., Any], *args: Any, given: Iterable[Any] = (), limit: int = 2000) -> list[Region]:
-    """All open regions of ``fn`` at symbolic ``args``, under the relations ``given``.
+def explore(fn: Callable[..., Any], *args: Any, where: Iterable[Any] = (), limit: int = 2000) -> list[Region]:
+    """Return all open regions of ``fn`` at symbolic ``args``.
 
     Decisions must be algebraic (polynomials, quotients, square roots of the symbols): enter ratios as
     positive symbols (log-probabilities as their logarithms) when the function compares ratios. Boundaries,
-    where a decision is an equality, are left out unless ``given`` forces them. Raises ``ValueError`` beyond
-    ``limit`` regions.
+    where a decision is an equality, are left out unless ``where`` forces them.
+
+    Args:
+        fn: a JAX function.
+        args: its arguments, as for ``trace``.
+        where: relations under which the regions are wanted.
+        limit: the largest number of regions; beyond it ``ValueError`` is raised.
     """
-    given = list(given)
+    hypotheses = list(where)
     free = _free_symbols(args)
-    found: list[Region] = []
+    regions: list[Region] = []
     stack: list[tuple[Decision, ...]] = [()]
     while stack:
         prefix = stack.pop()
-        point = find_point([*given, *map(relation, prefix)])
+        point = find_point([*hypotheses, *map(relation, prefix)])
         if point is None:
             continue
         point = {symbol: point.get(symbol, sp.Integer(1)) for symbol in free}
         witness = Witness(point)
         value = trace(fn, *args, assume=witness)
         path = tuple(witness.signs.items())
-        boundary, sides = _split_boundary(path, len(prefix), given)
+        boundary, sides = _split_boundary(path, len(prefix), hypotheses)
         stack.extend(sides)
         # Up to the boundary (or the end) the decisions of this path stand; the other side of each is still to
         # be seen.
@@ -72,22 +75,24 @@ def explore(fn: Callable[..., Any], *args: Any, given: Iterable[Any] = (), limit
             if sign:
                 stack.append((*path[:i], (expression, -sign)))
         if not sides:
-            found.append(Region(path, value, point))
-            if len(found) > limit:
+            regions.append(Region(path, value, point))
+            if len(regions) > limit:
                 raise ValueError(
-                    f"limit: more than {limit} regions; assume more (given=), or use fewer tokens"
+                    f"limit: more than {limit} regions; assume more (where=), or use fewer tokens"
                 )
-    return found
+    return regions
 
 
 def _split_boundary(
-    path: tuple[Decision, ...], known: int, given: list[Any]
+    path: tuple[Decision, ...], known: int, hypotheses: list[Any]
 ) -> tuple[int, list[tuple[Decision, ...]]]:
-    """Where the path first meets a boundary that is not forced, and the prefixes on both sides of it."""
+    """Find the first boundary on the path that is not forced, and the prefixes on both sides of it."""
     for i, (expression, sign) in enumerate(path):
         if sign == 0 and i >= known:
             sides = [(*path[:i], (expression, other)) for other in (1, -1)]
-            open_sides = [side for side in sides if find_point([*given, *map(relation, side)]) is not None]
+            open_sides = [
+                side for side in sides if find_point([*hypotheses, *map(relation, side)]) is not None
+            ]
             if open_sides:
                 return i, open_sides
     return len(path), []

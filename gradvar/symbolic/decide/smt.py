@@ -2,11 +2,9 @@
 
 SymPy expressions become polynomials over z3's reals. A quotient and a square root become fresh variables with
 their defining equations; what these need (a denominator that is not zero, a radicand that is not negative) is
-proved from the hypotheses first, so that no hypothesis slips in unsaid. Exponentials and logarithms are
+proved from the hypotheses first, so that no silent hypothesis is added. Exponentials and logarithms are
 opaque: ``exp(x)`` is some positive number, ``log(x)`` some real one, the same for the same argument.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,8 +19,7 @@ SECONDS = 20
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether the conclusion follows; if not, a point (exact numbers) where it fails, when z3 found a
-    rational one."""
+    """True where the conclusion follows; else a point (exact numbers) where it fails, if z3 knows a rational one."""
 
     valid: bool
     point: dict[sp.Symbol, sp.Rational] | None = None
@@ -34,24 +31,36 @@ class Answer:
 def smt_valid(
     hypotheses: Iterable[Any], conclusion: Any, *, seconds: float = SECONDS, total: bool = False
 ) -> Answer:
-    """Does the conclusion hold at every real point where the hypotheses do?
+    """Decide if the conclusion holds at every real point where the hypotheses do.
 
-    Both are SymPy relations or Booleans in real symbols; the symbols' own assumptions (positive, nonnegative,
-    ...) count as hypotheses. ``total=True`` skips the proof that denominators and radicands are sound (for
-    Piecewise expressions whose guards ensure it). Raises ``Undecided`` when z3 gives up.
+    Args:
+        hypotheses: SymPy relations or Booleans in real symbols. The assumptions of the symbols (positive,
+            nonnegative, ...) count as well.
+        conclusion: a relation or Boolean.
+        seconds: how long z3 may take.
+        total: skip the proof that denominators and radicands are sound, for Piecewise expressions whose guards
+            ensure it.
+
+    Raises:
+        Undecided: when z3 gives up.
+        ValueError: when the hypotheses allow a division by zero or a root of a negative number.
+
+    >>> x = sp.Symbol("x", positive=True)
+    >>> bool(smt_valid([x > 1], x**2 > x)), bool(smt_valid([], x**2 > x))
+    (True, False)
     """
     z3 = _z3()
     hypotheses = [sp.sympify(h) for h in hypotheses]
     conclusion = sp.sympify(conclusion)
     translator = _Translator(z3)
-    given = [translator.boolean(h) for h in hypotheses]
+    premises = [translator.boolean(h) for h in hypotheses]
     goal = translator.boolean(conclusion)
-    given += translator.assumptions()
+    premises += translator.assumptions()
     if not total:
-        for needed, what, definitions in translator.obligations:
-            if _check(z3, [*given, *definitions, z3.Not(needed)], seconds) is not None:
-                raise ValueError(f"hypotheses: they allow {what}; add what rules it out")
-    model = _check(z3, [*given, *translator.definitions, z3.Not(goal)], seconds)
+        for needed, fault, definitions in translator.obligations:
+            if _check(z3, [*premises, *definitions, z3.Not(needed)], seconds) is not None:
+                raise ValueError(f"hypotheses: they allow {fault}; add what rules it out")
+    model = _check(z3, [*premises, *translator.definitions, z3.Not(goal)], seconds)
     if model is None:
         return Answer(True)
     point = {
@@ -65,12 +74,12 @@ def smt_valid(
 
 
 def find_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> dict[sp.Symbol, sp.Rational] | None:
-    """A rational point where all conditions hold; None if there is none. Raises ``Undecided``."""
+    """Return a rational point where all conditions hold; None if there is none. Raises ``Undecided``."""
     z3 = _z3()
     translator = _Translator(z3)
-    given = [translator.boolean(sp.sympify(c)) for c in conditions]
-    given += [needed for needed, _, _ in translator.obligations]
-    model = _check(z3, [*given, *translator.definitions, *translator.assumptions()], seconds)
+    constraints = [translator.boolean(sp.sympify(c)) for c in conditions]
+    constraints += [needed for needed, _, _ in translator.obligations]
+    model = _check(z3, [*constraints, *translator.definitions, *translator.assumptions()], seconds)
     if model is None:
         return None
     point = {
@@ -91,7 +100,7 @@ def _z3() -> Any:
 
 
 def _check(z3: Any, constraints: list[Any], seconds: float) -> Any:
-    """A model, or None when there is none."""
+    """Return a model, or None when there is none."""
     solver = z3.SolverFor("QF_NRA")
     solver.set("timeout", int(seconds * 1000))
     solver.add(*constraints)
@@ -137,20 +146,20 @@ class _Translator:
         self.variables: dict[sp.Symbol, Any] = {}
         self.definitions: list[Any] = []
         self.obligations: list[tuple[Any, str, list[Any]]] = []
-        self._made: dict[sp.Expr, Any] = {}
+        self._terms: dict[sp.Expr, Any] = {}
 
     def assumptions(self) -> list[Any]:
-        found = []
+        constraints = []
         for symbol, variable in self.variables.items():
             if symbol.is_positive:
-                found.append(variable > 0)
+                constraints.append(variable > 0)
             elif symbol.is_nonnegative:
-                found.append(variable >= 0)
+                constraints.append(variable >= 0)
             elif symbol.is_negative:
-                found.append(variable < 0)
+                constraints.append(variable < 0)
             elif symbol.is_nonzero:
-                found.append(variable != 0)
-        return found
+                constraints.append(variable != 0)
+        return constraints
 
     def boolean(self, statement: Any) -> Any:
         z3 = self.z3
@@ -179,9 +188,9 @@ class _Translator:
         raise TypeError(f"statement: cannot translate {statement!r} to SMT")
 
     def real(self, e: sp.Expr) -> Any:
-        if e not in self._made:
-            self._made[e] = self._real(e)
-        return self._made[e]
+        if e not in self._terms:
+            self._terms[e] = self._real(e)
+        return self._terms[e]
 
     def _real(self, e: sp.Expr) -> Any:
         z3 = self.z3
@@ -226,7 +235,7 @@ class _Translator:
         raise TypeError(f"expression: cannot translate {e} ({type(e).__name__}) to SMT")
 
     def _fresh(self) -> Any:
-        return self.z3.Real(f"_w{len(self._made)}_{len(self.definitions)}")
+        return self.z3.Real(f"_w{len(self._terms)}_{len(self.definitions)}")
 
     def _quotient(self, numerator: sp.Expr, denominator: sp.Expr) -> Any:
         top, bottom = self.real(numerator), self.real(denominator)
@@ -245,9 +254,9 @@ class _Translator:
         if power.q != 2:
             raise TypeError(f"expression: cannot translate the root {e} to SMT; only square roots")
         self.obligations.append((inner >= 0, f"{base} < 0 under a root", list(self.definitions)))
-        root = self._made.get(sp.sqrt(base))
+        root = self._terms.get(sp.sqrt(base))
         if root is None:
             root = self._fresh()
             self.definitions += [root >= 0, root * root == inner]
-            self._made[sp.sqrt(base)] = root
+            self._terms[sp.sqrt(base)] = root
         return self.z3.Product(*[root] * int(power.p))

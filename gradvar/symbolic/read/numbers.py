@@ -1,16 +1,12 @@
 """Exact numbers: what a float was meant to be, and the sign of an exact number."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-_WRITTEN_DIGITS = (
-    12  # a constant that a person typed has fewer digits than this; one that was computed has 16 or 17
-)
+_WRITTEN_DIGITS = 12  # a constant that a person typed has fewer digits; one that was computed has 16 or 17
 _SMALL_DENOMINATOR = 10**6
 
 
@@ -19,8 +15,10 @@ class Undecided(ArithmeticError):
 
 
 def rational(value: float | np.floating[Any]) -> sp.Expr:
-    """The exact number that a float stands for: ``0.2 -> 1/5``, ``1 / 3 -> 1/3``, infinities and NaN as
-    SymPy's.
+    """Return the exact number that a float stands for; infinities and NaN as SymPy's.
+
+    >>> rational(0.2), rational(1 / 3), rational(2**0.5)
+    (1/5, 1/3, sqrt(2))
 
     The shortest decimal that reads back as the same float, when that is short; else the simplest fraction
     that rounds to it, when its denominator is at most a million; else the root of one, ``2 ** 0.5 ->
@@ -48,7 +46,7 @@ def rational(value: float | np.floating[Any]) -> sp.Expr:
 
 
 def exact(value: Any) -> sp.Expr:
-    """A number or SymPy expression as an exact SymPy expression."""
+    """Return a number or SymPy expression as an exact SymPy expression."""
     if isinstance(value, sp.Basic):
         return value
     if isinstance(value, Fraction):
@@ -63,7 +61,7 @@ def exact(value: Any) -> sp.Expr:
 
 
 def exact_sign(number: sp.Expr) -> int:
-    """-1, 0 or 1 for a real number given exactly (algebraic, exponential, ...). Raises ``Undecided``."""
+    """Return -1, 0 or 1 for an exact real number (algebraic, exponential, ...). Raises ``Undecided``."""
     number = sp.sympify(number)
     if number.is_Rational:
         return int(sp.sign(number))
