@@ -16,8 +16,9 @@ from gradvar.measure.bank.data import Recording, Rollouts
 from gradvar.measure.bank.disk import load, save
 from gradvar.measure.bank.evaluate import Independent, evaluate
 from gradvar.measure.bank.extend import extend
-from gradvar.measure.bank.recorder import RecordPlan, RecordSettings, RolloutSource
+from gradvar.measure.bank.recorder import RecordPlan, RecordSettings
 from gradvar.measure.bank.summary import Summary, summarise
+from gradvar.measure.direct import PolicyOnTask
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,9 +124,9 @@ class ScoreBank:
             ref_params: Those that it was recorded with.
             settings: Baselines and devices.
         """
-        source = RolloutSource(policy, params, task, old_params, ref_params)
+        subject = PolicyOnTask(policy, task, params, old_params, ref_params)
         plan = RecordPlan(estimators, settings=settings or RecordSettings())
-        return ScoreBank(extend(self.recording, source, key, plan, prompts=prompts, rollouts=rollouts))
+        return ScoreBank(extend(self.recording, subject, key, plan, prompts=prompts, rollouts=rollouts))
 
     def save(self, folder: str | Path) -> Path:
         """Write the bank to ``folder``, in place of one that was saved there before."""

@@ -15,15 +15,22 @@ from gradvar.core.estimator import Estimator, as_estimator
 from gradvar.gradients.sketch import PerToken, map_from
 from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
-from gradvar.measure.bank.recorder import RecordPlan, RolloutSource, equal_policies
+from gradvar.measure.bank.recorder import (
+    RecordPlan,
+    equal_policies,
+    exact_truth,
+    params_bytes,
+    rollout_sampler,
+)
 from gradvar.measure.bank.score import assemble, score_rows, whole_scores
 from gradvar.measure.bank.scores import SketchedScores, VectorScores, WholeScores
 from gradvar.measure.baselines import BASELINE_FIELDS, default_baselines
+from gradvar.measure.direct import PolicyOnTask
 
 
 def extend(
     recording: Recording,
-    source: RolloutSource,
+    subject: PolicyOnTask,
     key: PRNGKeyArray,
     plan: RecordPlan,
     *,
@@ -34,7 +41,7 @@ def extend(
 
     Args:
         recording: What is extended.
-        source: The policy, parameters and task that it was recorded with.
+        subject: The policy, parameters and task that it was recorded with.
         key: Of the new rollouts.
         plan: All estimators that new rollouts must serve, and settings; scores are kept as before.
         prompts: How many to add.
@@ -54,7 +61,7 @@ def extend(
         raise ValueError(
             "scores: a bank of tokens serves every objective already; record more with scores=PerToken(...)"
         )
-    if (source.old_params is None) != recording.info["on_policy"]:
+    if (subject.old_params is None) != recording.info["on_policy"]:
         raise ValueError(
             "old_params: the bank was recorded differently (on or off policy); give what it was recorded with"
         )
@@ -62,15 +69,16 @@ def extend(
     joined, size = recording.rollouts, recording.rollouts.shape[0]
     if prompts or rollouts:
         key_prompts, key_draw = jax.random.split(key)
-        listed = source.task.prompts(key_prompts, prompts) if prompts else joined.prompts
-        truth, tables = source.exact_truth(listed, recording.drawn)
+        listed = subject.task.prompts(key_prompts, prompts) if prompts else joined.prompts
+        truth, tables = exact_truth(subject, listed, recording.drawn)
         needs = tuple(n for n in BASELINE_FIELDS if n in joined.arrays())
         baselines = plan.settings.baselines or default_baselines(
-            source.policy, source.old, source.task, key_draw, needs=needs, tables=tables
+            subject.policy, subject.sampler, subject.task, key_draw, needs=needs, tables=tables
         )
         count = rollouts or joined.shape[1]
-        new = source.sampler(key_draw, baselines, needs, count, plan.settings.devices)(listed, count)
-        joined = joined.join(equal_policies(new) if source.old_params is None else new, 0 if prompts else 1)
+        sampler = rollout_sampler(subject, key_draw, baselines, needs, count, plan.settings.devices)
+        new = sampler(listed, count)
+        joined = joined.join(equal_policies(new) if subject.old_params is None else new, 0 if prompts else 1)
     basis = _extended_basis(recording, joined, estimators)
     rows = BasisRows.of(basis)
     names = [*recording.info["estimators"], *(e.name for e in estimators)]
@@ -80,9 +88,9 @@ def extend(
     def scored(wanted: BasisRows) -> Any:
         seed, devices = jax.random.key(info["seed"]), choose_devices(plan.settings.devices)
         images = score_rows(
-            source.policy, source.params, joined, wanted, scores_map, seed, plan.settings.chunk, devices
+            subject.policy, subject.params, joined, wanted, scores_map, seed, plan.settings.chunk, devices
         )
-        params = source.params_bytes // basis.dtype.itemsize
+        params = params_bytes(subject.params) // basis.dtype.itemsize
         return assemble(wanted, images, scores_map, params, truth)
 
     if not isinstance(recording.scores, VectorScores):

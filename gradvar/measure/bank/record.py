@@ -22,8 +22,9 @@ from gradvar.files.fingerprint import describe, digest, fingerprint
 from gradvar.gradients.sketch import Gram, ScoreMap, Sketch, Whole, describe_map
 from gradvar.measure.bank.bank import ScoreBank
 from gradvar.measure.bank.disk import ShardLayout, load
-from gradvar.measure.bank.recorder import Recorder, RecordPlan, RecordSettings, RolloutSource, prepare
+from gradvar.measure.bank.recorder import Recorder, RecordPlan, RecordSettings, prepare
 from gradvar.measure.bank.score import CHUNK
+from gradvar.measure.direct import PolicyOnTask
 
 _SHARD = 1 << 26  # bytes of whole scores in a shard
 
@@ -76,17 +77,17 @@ def record(
         ValueError: The memory is too small, the model or the task gives a number that is not finite, another process
             writes to the folder, it holds a run of other settings, or the disk is full; what was finished is kept.
     """
-    source = RolloutSource(policy, params, task, old_params, ref_params)
+    subject = PolicyOnTask(policy, task, params, old_params, ref_params)
     plan = RecordPlan(estimators, scores, memory, settings or RecordSettings())
     if folder is not None:
-        return ScoreBank(_record_shards(Path(folder), source, key, prompts, rollouts, plan))
-    recorder = prepare(source, key, prompts, rollouts, plan)
+        return ScoreBank(_record_shards(Path(folder), subject, key, prompts, rollouts, plan))
+    recorder = prepare(subject, key, prompts, rollouts, plan)
     return ScoreBank(recorder.record(recorder.prompts))
 
 
 def _record_shards(
     folder: Path,
-    source: RolloutSource,
+    subject: PolicyOnTask,
     key: PRNGKeyArray,
     prompts: int | PyTree,
     rollouts: int,
@@ -96,12 +97,12 @@ def _record_shards(
     if settings.shard is not None and settings.shard < 1:
         raise ValueError(f"shard: {settings.shard} prompts; give 1 or more")
     count = prompts if isinstance(prompts, int | np.integer) else len(jax.tree.leaves(prompts)[0])
-    row = sum(x.nbytes for x in jax.tree.leaves(source.params))  # bytes of one score
+    row = sum(x.nbytes for x in jax.tree.leaves(subject.params))  # bytes of one score
     shard = int(min(count, settings.shard or max(1, _SHARD // (rollouts * row))))
     scores = _shard_map(plan, int(count) * rollouts * row)
     chunk = settings.chunk or max(1, min(shard * rollouts, CHUNK // row))  # one program for all shards
     resolved = replace(plan, scores=scores, settings=replace(settings, chunk=chunk))
-    recorder = prepare(source, key, prompts, rollouts, resolved, held=shard)
+    recorder = prepare(subject, key, prompts, rollouts, resolved, held=shard)
     run = run_facts(recorder, key, shard) | {"chunk": settings.chunk}
     layout = ShardLayout(folder, int(count), shard, fingerprint(run))
     locks: list[Lock] = []
@@ -177,7 +178,7 @@ def _shard_map(plan: RecordPlan, whole_bytes: int) -> ScoreMap:
 
 def run_facts(recorder: Recorder, key: PRNGKeyArray, shard: int) -> dict[str, Any]:
     """Describe a recording in plain values: all that its numbers depend on, as far as it can be distinguished."""
-    source, settings, sampler = recorder.source, recorder.plan.settings, recorder.sampler
+    subject, settings, sampler = recorder.subject, recorder.plan.settings, recorder.sampler
     assert recorder.plan.scores != "auto"
     return {
         "prompts": recorder.size,
@@ -186,11 +187,11 @@ def run_facts(recorder: Recorder, key: PRNGKeyArray, shard: int) -> dict[str, An
         "drawn": recorder.drawn,
         "listed": digest(recorder.prompts),
         "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
-        "params": digest(source.params),
+        "params": digest(subject.params),
         "old": digest(sampler.old),
         "ref": digest(sampler.ref),
-        "policy": describe(source.policy),
-        "task": describe(source.task),
+        "policy": describe(subject.policy),
+        "task": describe(subject.task),
         "baselines": describe(sampler.baselines),
         "estimators": [describe(e) for e in recorder.estimators],
         "cuts": [float(x) for x in settings.cuts],

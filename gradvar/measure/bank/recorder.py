@@ -17,7 +17,7 @@ from jaxtyping import Float, PRNGKeyArray, PyTree
 from gradvar.core.devices import DeviceChoice, choose_devices
 from gradvar.core.estimator import Estimator, Objective, as_estimator
 from gradvar.core.progress import Monitor, Silent
-from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
+from gradvar.core.protocols import FinitePolicy, FiniteTask
 from gradvar.gradients.sketch import PerToken, ScoreMap, describe_map
 from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
@@ -31,90 +31,8 @@ from gradvar.measure.bank.score import (
     score_tokens,
 )
 from gradvar.measure.baselines import BaselineSource, baseline_needs, default_baselines
+from gradvar.measure.direct import PolicyOnTask
 from gradvar.measure.exact.tables import ExactTables, tabulate
-
-
-@dataclass(frozen=True, eq=False)
-class RolloutSource:
-    """Where rollouts come from: a policy, a task, and the parameters of the three policies.
-
-    ``params`` are differentiated, ``old_params`` sample (None: ``params`` do), ``ref_params`` are the reference
-    policy's (None: the ones that sample).
-    """
-
-    policy: Policy
-    params: PyTree
-    task: Task
-    old_params: PyTree | None = None
-    ref_params: PyTree | None = None
-
-    @property
-    def old(self) -> PyTree:
-        """The parameters that sample."""
-        return self.params if self.old_params is None else self.old_params
-
-    @property
-    def ref(self) -> PyTree:
-        """The parameters of the reference policy."""
-        return self.old if self.ref_params is None else self.ref_params
-
-    @property
-    def params_bytes(self) -> int:
-        """Bytes of one score."""
-        flat = jax.eval_shape(lambda p: ravel_pytree(p)[0], self.params)
-        return int(flat.size * flat.dtype.itemsize)
-
-    def exact_truth(
-        self, prompts: PyTree, drawn: bool
-    ) -> tuple[Float[np.ndarray, " param"] | None, ExactTables | None]:
-        """grad J exactly, and the tables, where policy and task can be listed; else None."""
-        if not (isinstance(self.policy, FinitePolicy) and isinstance(self.task, FiniteTask)):
-            return None, None
-        tables = tabulate(self.policy, self.params, self.task, self.old, self.ref)
-        if drawn:
-            return np.asarray(tables.true_gradient, np.float64), tables
-        listed = self.task.all_prompts()
-        size, known = len(jax.tree.leaves(prompts)[0]), tables.probs.shape[0]
-        places = [
-            next((j for j in range(known) if _same_prompt(prompts, i, listed, j)), None) for i in range(size)
-        ]
-        rows = [j for j in places if j is not None]
-        if len(rows) < size:
-            return None, tables
-        return np.asarray(tables.gradients, np.float64)[rows].mean(0), tables
-
-    def sampler(
-        self,
-        key: PRNGKeyArray,
-        baselines: BaselineSource | None,
-        needs: tuple[str, ...],
-        chunk: int,
-        devices: DeviceChoice,
-    ) -> RolloutSampler:
-        """The sampler of these rollouts.
-
-        Args:
-            key: Of the rollouts.
-            baselines: Critics and baselines.
-            needs: The fields of a batch that they supply.
-            chunk: Rollouts at a time.
-            devices: They share the prompts.
-        """
-        # what is the same object is scored once: the same pass need not be run and compiled again
-        old = None if self.old is self.params else self.old
-        ref = None if self.ref is self.old else self.ref
-        return RolloutSampler(
-            self.policy,
-            self.task,
-            self.params,
-            old,
-            ref,
-            key,
-            baselines,
-            needs,
-            chunk,
-            choose_devices(devices),
-        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -155,7 +73,7 @@ class RecordPlan:
 class Recorder:
     """What is fixed over a recording, whichever prompts of it are recorded."""
 
-    source: RolloutSource
+    subject: PolicyOnTask
     sampler: RolloutSampler
     prompts: PyTree
     rollouts: int
@@ -173,22 +91,23 @@ class Recorder:
     def record(self, prompts: PyTree, first: int = 0) -> Recording:
         """Record these prompts, of which ``first`` is the number of the first one: sample, find a basis, score."""
         started = time.perf_counter()
-        source, settings, key = self.source, self.plan.settings, jax.random.key(self.seed)
+        subject, settings, key = self.subject, self.plan.settings, jax.random.key(self.seed)
         rollouts = self.sampler(prompts, self.rollouts, first)
-        if source.old_params is None:
+        if subject.old_params is None:
             rollouts = equal_policies(rollouts)
         sampled = time.perf_counter()
         tolerance = settings.tolerance or default_tolerance(rollouts)
         devices, scores_map = self.sampler.devices, self.plan.scores
         if isinstance(scores_map, PerToken):
-            rows, scores = score_tokens(source.policy, source.params, rollouts, scores_map, key, devices)
+            rows, scores = score_tokens(subject.policy, subject.params, rollouts, scores_map, key, devices)
         else:
             rows = BasisRows.of(find_basis(rollouts, self.estimators, settings.cuts, tolerance / 4))
-            scores_map = choose_map(scores_map, rows, source.params_bytes, self.plan.memory)
+            score_bytes = params_bytes(subject.params)
+            scores_map = choose_map(scores_map, rows, score_bytes, self.plan.memory)
             images = score_rows(
-                source.policy, source.params, rollouts, rows, scores_map, key, settings.chunk, devices
+                subject.policy, subject.params, rollouts, rows, scores_map, key, settings.chunk, devices
             )
-            params = source.params_bytes // rows.basis.dtype.itemsize
+            params = score_bytes // rows.basis.dtype.itemsize
             scores = assemble(rows, images, scores_map, params, self.truth)
         seconds = {"sample": sampled - started, "scores": time.perf_counter() - sampled}
         info = self._info(rows, scores_map, seconds)
@@ -198,14 +117,14 @@ class Recorder:
         return {
             **describe_map(scores),
             "seed": self.seed,
-            "params": sum(x.size for x in jax.tree.leaves(self.source.params)),
+            "params": sum(x.size for x in jax.tree.leaves(self.subject.params)),
             "rows": rows.count,
             "basis": int(rows.basis.shape[2]),
-            "on_policy": self.source.old_params is None,
+            "on_policy": self.subject.old_params is None,
             "estimators": [e.name for e in self.estimators],
             "cuts": list(self.plan.settings.cuts),
-            "policy": repr(self.source.policy),
-            "task": type(self.source.task).__name__,
+            "policy": repr(self.subject.policy),
+            "task": type(self.subject.task).__name__,
             "seconds": seconds,
             "way": "forward mode" if isinstance(scores, PerToken) else "vmap",
             "versions": {
@@ -217,7 +136,7 @@ class Recorder:
 
 
 def prepare(
-    source: RolloutSource,
+    subject: PolicyOnTask,
     key: PRNGKeyArray,
     prompts: int | PyTree,
     rollouts: int,
@@ -227,7 +146,7 @@ def prepare(
     """Settle everything about a recording, before a rollout is drawn.
 
     Args:
-        source: Policy, task and parameters.
+        subject: Policy, task and parameters.
         key: Of everything that is random.
         prompts: How many to draw from the task, or the prompts themselves.
         rollouts: Of each prompt.
@@ -241,20 +160,73 @@ def prepare(
         raise ValueError(f"rollouts: {rollouts}; a bank needs at least 4 of each prompt, two groups of two")
     key_prompts, key_draw, key_baselines, key_map = jax.random.split(key, 4)
     drawn = isinstance(prompts, int | np.integer)
-    listed = source.task.prompts(key_prompts, int(prompts)) if drawn else prompts
+    listed = subject.task.prompts(key_prompts, int(prompts)) if drawn else prompts
     estimators = tuple(as_estimator(e) for e in plan.estimators)
-    size, params_bytes = len(jax.tree.leaves(listed)[0]), source.params_bytes
-    predict_memory(plan.scores, (held or size) * rollouts, params_bytes, plan.memory)
+    size, score_bytes = len(jax.tree.leaves(listed)[0]), params_bytes(subject.params)
+    predict_memory(plan.scores, (held or size) * rollouts, score_bytes, plan.memory)
     # sampling holds activations, which are taken to be of the order of a 64th of the parameters
-    chunk = int(max(1, min(rollouts, CHUNK // (1 + params_bytes // 64) // size + 1)))
+    chunk = int(max(1, min(rollouts, CHUNK // (1 + score_bytes // 64) // size + 1)))
     needs = baseline_needs(estimators)
-    truth, tables = source.exact_truth(listed, drawn)
+    truth, tables = exact_truth(subject, listed, drawn)
     baselines = plan.settings.baselines or default_baselines(
-        source.policy, source.old, source.task, key_baselines, needs=needs, tables=tables
+        subject.policy, subject.sampler, subject.task, key_baselines, needs=needs, tables=tables
     )
-    sampler = source.sampler(key_draw, baselines, needs, chunk, plan.settings.devices)
+    sampler = rollout_sampler(subject, key_draw, baselines, needs, chunk, plan.settings.devices)
     seed = int(jax.random.bits(key_map, dtype=jnp.uint32))
-    return Recorder(source, sampler, listed, rollouts, drawn, plan, estimators, seed, truth)
+    return Recorder(subject, sampler, listed, rollouts, drawn, plan, estimators, seed, truth)
+
+
+def params_bytes(params: PyTree) -> int:
+    """Bytes of one score."""
+    flat = jax.eval_shape(lambda p: ravel_pytree(p)[0], params)
+    return int(flat.size * flat.dtype.itemsize)
+
+
+def exact_truth(
+    subject: PolicyOnTask, prompts: PyTree, drawn: bool
+) -> tuple[Float[np.ndarray, " param"] | None, ExactTables | None]:
+    """grad J exactly, and the tables, where policy and task can be listed; of these prompts unless they were drawn."""
+    policy, task = subject.policy, subject.task
+    if not (isinstance(policy, FinitePolicy) and isinstance(task, FiniteTask)):
+        return None, None
+    tables = tabulate(policy, subject.params, task, subject.old_params, subject.ref_params)
+    if drawn:
+        return np.asarray(tables.true_gradient, np.float64), tables
+    listed = task.all_prompts()
+    size, known = len(jax.tree.leaves(prompts)[0]), tables.probs.shape[0]
+    places = [
+        next((j for j in range(known) if _same_prompt(prompts, i, listed, j)), None) for i in range(size)
+    ]
+    rows = [j for j in places if j is not None]
+    if len(rows) < size:
+        return None, tables
+    return np.asarray(tables.gradients, np.float64)[rows].mean(0), tables
+
+
+def rollout_sampler(
+    subject: PolicyOnTask,
+    key: PRNGKeyArray,
+    baselines: BaselineSource | None,
+    needs: tuple[str, ...],
+    chunk: int,
+    devices: DeviceChoice,
+) -> RolloutSampler:
+    """Make the sampler of a recording.
+
+    Args:
+        subject: Policy, task and parameters.
+        key: Of the rollouts.
+        baselines: Critics and baselines.
+        needs: The fields of a batch that they supply.
+        chunk: Rollouts at a time.
+        devices: They share the prompts.
+    """
+    # what is the same object is scored once: the same pass need not be run and compiled again
+    old = subject.sampler if subject.off_policy else None
+    ref = None if subject.ref_params is subject.sampler else subject.ref_params
+    return RolloutSampler(
+        subject.policy, subject.task, subject.params, old, ref, key, baselines, needs, chunk, choose_devices(devices)
+    )  # fmt: skip
 
 
 def equal_policies(rollouts: Rollouts) -> Rollouts:
