@@ -92,13 +92,14 @@ def _public(above: str, name: str, value: Any) -> Public:
         home = value.__name__
     elif hasattr(value, "__qualname__"):
         home = f"{value.__module__}.{value.__qualname__}"
-    else:  # a constant does not know where it was defined
+    else:  # a constant does not know its file: the one that assigns it
         files = [
-            m
-            for m in list(sys.modules)
-            if m.startswith(above + ".") and vars(sys.modules[m]).get(name) is value
+            module
+            for module in list(sys.modules)
+            if module.startswith(above) and vars(sys.modules[module]).get(name) is value
         ]
-        home = f"{max(files, key=len)}.{name}"
+        assigned = re.compile(rf"^{name}\b[^=\n]*=", re.MULTILINE)
+        home = next(m for m in files if assigned.search(inspect.getsource(sys.modules[m]))) + f".{name}"
     return Public(f"{above}.{name}", home, value)
 
 
