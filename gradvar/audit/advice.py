@@ -34,8 +34,9 @@ def _equal(overall: Step) -> list[str]:
             "Groups have one rollout: nothing here says which prompts have a signal; draw several per prompt."
         ]
     text = (
-        f"{equal} of groups have equal rewards and nothing to compare: {100 * overall.solved.value:.1f} % solved, "
-        f"{100 * overall.hopeless.value:.1f} % without a success; {100 * overall.lost.value:.1f} % of the rollouts"
+        f"{equal.percent()} of groups have equal rewards and nothing to compare: "
+        f"{100 * overall.solved.value:.1f} % solved, {100 * overall.hopeless.value:.1f} % without a success; "
+        f"{100 * overall.lost.value:.1f} % of the rollouts"
     )
     if overall.lost_tokens is not None:
         text += f" and {100 * overall.lost_tokens:.1f} % of the tokens"
@@ -51,15 +52,15 @@ def _prompts(prompts: Prompts) -> list[str]:
     if n < 2:
         return []
     found = [
-        f"Of {prompts.count} prompts, {prompts.mixed} have successes and failures and teach; {prompts.always} were "
-        f"always solved, {prompts.never} never. With {n} rollouts a prompt that was never solved may still be solved "
-        f"up to {bound:.0f} % of the time."
+        f"Of {prompts.count} prompts, {prompts.mixed.percent()} have successes and failures and teach; "
+        f"{prompts.always.percent()} were always solved, {prompts.never.percent()} never. "
+        f"With {n} rollouts a prompt that was never solved may still be solved up to {bound:.0f} % of the time."
     ]
     again = prompts.recovered
     if again.value > 0.2:
         found.append(
-            f"{again} of the equal groups belong to prompts with successes and failures elsewhere in the dump: "
-            "bad luck, not hopeless or trivial prompts; larger groups, or another visit, would find their signal."
+            f"{again.percent()} of the equal groups belong to prompts with successes and failures elsewhere in the "
+            "dump: bad luck, not hopeless or trivial prompts; larger groups, or another visit, would find their signal."
         )
     elif prompts.always.value > 0.1 or prompts.never.value > 0.1:
         found.append(
@@ -85,7 +86,8 @@ def _trend(cells: Cells) -> list[str]:
         return []
     way = "rises" if two.value > one.value else "falls"
     return [
-        f"The share of equal groups {way} from {one} in the first quarter of the steps to {two} in the last."
+        f"The share of equal groups {way} from {one.percent()} in the first quarter of the steps to "
+        f"{two.percent()} in the last."
     ]
 
 

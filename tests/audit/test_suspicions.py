@@ -213,5 +213,7 @@ def test_a_trend_is_told_with_its_intervals_and_none_without_one(tmp_path):
             for s in range(16) for q in range(20) for _ in range(4)
         ]  # fmt: skip
 
-    assert any("share of equal groups rises" in s for s in audited(tmp_path, rows(0.97)).advice)
+    rising = audited(tmp_path, rows(0.97)).advice
+    assert any("share of equal groups rises" in s for s in rising)
+    assert not any("Interval(" in s for s in rising)  # shares are written in per cent
     assert not any("share of equal groups" in s for s in audited(tmp_path, rows(0.5)).advice)
