@@ -203,10 +203,7 @@ def _scene(name: str, config: MeasureConfig, monitor: Monitor) -> _Scene:
         task_name = "addition" if task_name == "auto" else task_name
         monitor.stage(f"transformer: warm start on {task_name}", 1)
         note = f"to a success rate of {config.success:g}"
-        warm = warm_transformer(
-            task_name, config.seed, config.success, config.precision,
-            on_step=lambda step, loss, rate: monitor.advance(0, note=f"step {step}, success {rate:.2f}"),
-        )  # fmt: skip
+        warm = warm_transformer(task_name, config.seed, config.success, config.precision, monitor=monitor)
         monitor.advance(note=note)
         policy, task, params, success = warm.policy, warm.task, warm.params, warm.success
     else:

@@ -26,7 +26,7 @@ from gradvar.train import arms as catalogue_of_arms
 from gradvar.train.findings import findings
 from gradvar.train.gradient_noise import Probe, rank_correlation
 from gradvar.train.held_out import Training
-from gradvar.train.loop import Run, train
+from gradvar.train.loop import BAR, Run, train
 from gradvar.train.plan import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
 from gradvar.train.step import check_plan
 from gradvar.train.trainer import Trainer
@@ -167,11 +167,17 @@ def experiment(
     keep: bool = True,
     **settings: Any,
 ) -> Experiment:
-    """Run the experiment that ``config`` (or keyword ``settings`` of ``TrainConfig``) describes.
+    """Run the experiment that a configuration describes.
 
-    ``arms``: further arms, besides the named ones. ``keep=False`` writes nothing; otherwise the folder
-    ``config.out`` is used, and what is there already is gone on from. Raises ``ValueError`` with one clear line on
-    settings that cannot be met, before any work starts.
+    Args:
+        config: None for the default.
+        monitor: Shown every arm as a stage.
+        arms: Further arms, besides the named ones.
+        keep: False writes nothing; otherwise the folder ``config.out`` is used, and a run in it is continued.
+        **settings: Fields of ``TrainConfig`` that replace those of ``config``.
+
+    Raises:
+        ValueError: On settings that cannot be met, before any work starts.
     """
     config = dataclasses.replace(config or TrainConfig(), **settings)
     chosen = [*arms, *(catalogue_of_arms.get(n) for n in config.arms if n not in {a.name for a in arms})]
@@ -187,8 +193,8 @@ def experiment(
     )
     reference = next(arm for arm in chosen if arm.name == config.reference)
     plans = [plan(config, arm, reference) for arm in chosen]
-    for made in plans:
-        check_plan(task, made)
+    for arm_plan in plans:
+        check_plan(task, arm_plan)
     if not keep:
         return _run(config, policy, task, plans, None, monitor or Silent())
     with Lock(config.out):
@@ -205,65 +211,48 @@ def _run(
 ) -> Experiment:
     key = jax.random.key(config.seed)
     monitor.stage(f"warm start on {config.task}", 1)
-    warm = warm_start(
-        policy, task, key, config.success,
-        on_step=lambda step, loss, rate: monitor.advance(0, note=f"step {step}, success {rate:.2f}"),
-    )  # fmt: skip
+    warm = warm_start(policy, task, key, config.success, monitor=monitor)
     monitor.advance(note=f"to a success rate of {warm.success_rate:.2f}")
     examination = task.examination(jax.random.fold_in(key, 1), config.eval_prompts)
     runs: list[Run] = []
     tried: list[Tried] = []
 
     def trained(
-        trainer: Trainer, seeds: Sequence[int], place: Path | None, name: str, probe: Probe | None = None
+        name: str, trainer: Trainer, seeds: Sequence[int], place: Path | None, probe: Probe | None = None
     ) -> Run:
-        monitor.stage(name, _BAR)
-        done = 0
-
-        def tell(progress: float, note: str) -> None:
-            nonlocal done
-            now = min(round(progress * _BAR), _BAR)
-            monitor.advance(now - done, note)
-            done = now
-
-        run = train(
+        monitor.stage(name, BAR)
+        return train(
             trainer, warm.params, seeds, evaluations=config.evaluations, folder=place,
-            identity=_identity(config), on_chunk=tell, probe=probe,
+            identity=_identity(config), monitor=monitor, probe=probe,
         )  # fmt: skip
-        tell(1.0, f"held out {run.curves['reward'][0].mean():.3f} -> {run.final().mean():.3f}")
-        return run
 
-    for made in plans:
-        name = made.arm.name
+    for arm_plan in plans:
+        name, first_tuning = arm_plan.arm.name, config.seed + TUNING_OFFSET
         place = None if folder is None else folder / name
-        trainer = Trainer(policy, task, made, examination, config.eval_rollouts)
+        trainer = Trainer(policy, task, arm_plan, examination, config.eval_rollouts)
         if config.rate == "tuned":
-            results = []
+            seeds, results = range(first_tuning, first_tuning + config.tuning_seeds), []
             for factor in config.grid:
-                rate = made.learning_rate * factor
-                there = None if place is None else place / "tuning" / f"{rate:.3g}"
-                seeds = range(config.seed + TUNING_OFFSET, config.seed + TUNING_OFFSET + config.tuning_seeds)
-                run = trained(at_rate(trainer, rate), seeds, there, f"{name}: tuning, {rate:.3g}")
+                rate = arm_plan.learning_rate * factor
+                subfolder = None if place is None else place / "tuning" / f"{rate:.3g}"
+                run = trained(f"{name}: tuning, {rate:.3g}", at_rate(trainer, rate), seeds, subfolder)
                 results.append(Tried(name, rate, float(run.final().mean())))
             tried += results
             trainer = at_rate(trainer, max(results, key=lambda t: t.reward).learning_rate)
         probe = Probe(policy, task, trainer.plan, config.noise, warm.params) if config.noise else None
-        runs.append(trained(trainer, range(config.seed, config.seed + config.seeds), place, name, probe))
+        runs.append(trained(name, trainer, range(config.seed, config.seed + config.seeds), place, probe))
     return Experiment(config, warm, tuple(runs), tuple(tried))
 
 
-_BAR = 100
-
-
 def at_rate(trainer: Trainer, learning_rate: float) -> Trainer:
-    """The same compiled programs with another learning rate."""
+    """Return a trainer with the same compiled programs and another learning rate."""
     other = copy.copy(trainer)
     other.plan = dataclasses.replace(trainer.plan, learning_rate=learning_rate)
     return other
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:
-    """What names an arm's runs besides its plan and its seeds."""
+    """Return what names an arm's runs besides its plan and its seeds."""
     names = (
         "task", "seed", "success", "evaluations", "eval_prompts", "eval_rollouts", "noise", "width", "precision",
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,20 @@ import numpy as np
 from jaxtyping import Float, Int, PyTree
 
 from gradvar.core.devices import from_first_process
+from gradvar.core.progress import Monitor, Silent
 from gradvar.files.atomic import claim
 from gradvar.train.checkpoint import Checkpoints, Metrics
 from gradvar.train.plan import Plan
-from gradvar.train.state import Generated, State
+from gradvar.train.state import State
 from gradvar.train.step import METRICS
 from gradvar.train.trainer import CHUNK, Trainer
 
-OnChunk = Callable[[float, str], None]
-Measured = Callable[[State], dict[str, np.ndarray]]
+Probe = Callable[[State], dict[str, np.ndarray]]
 _SAVE_EVERY = 60.0  # seconds, between evaluations that are far apart
+_COUNTS = ("steps", "rollouts", "tokens", "spent")
+
+BAR = 100
+"""Steps of the monitor's stage that a whole run advances."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +52,11 @@ class Run:
     states: State
 
     def final(self, figure: str = "reward") -> Float[np.ndarray, " seed"]:
-        """The last evaluation."""
+        """Return a figure of the last evaluation."""
         return self.curves[figure][-1]
 
     def gain(self, figure: str = "reward") -> Float[np.ndarray, " seed"]:
-        """The last evaluation less the first."""
+        """Return a figure of the last evaluation less the first."""
         return self.curves[figure][-1] - self.curves[figure][0]
 
 
@@ -64,20 +68,28 @@ def train(
     evaluations: int = 10,
     folder: Path | None = None,
     identity: dict[str, Any] | None = None,
-    on_chunk: OnChunk | None = None,
-    probe: Measured | None = None,
+    monitor: Monitor | None = None,
+    probe: Probe | None = None,
 ) -> Run:
-    """Train every seed to its limit, with ``evaluations`` evenly along the way and one at the start.
+    """Train every seed to its limit, with evaluations evenly along the way and one at the start.
 
-    With a ``folder`` the run is kept there, and goes on from there where it was begun: bit-identically, but for
-    ``seconds`` and what a limit of seconds decides. ``identity``: plain values that name the run besides
-    plan and seeds. ``on_chunk(progress, note)`` hears of every chunk. ``probe``: further figures
-    at every evaluation. Raises ``ValueError`` where the folder holds another run, or the numbers become infinite.
+    With a folder the run is kept there, and goes on from there where it was begun: bit-identically, but for ``seconds``
+    and what a limit of seconds decides.
+
+    Args:
+        trainer: The programs of one plan.
+        params: Parameters at the start.
+        seeds: One run for each.
+        evaluations: Number of them after the one at the start.
+        folder: Where checkpoints and metrics are kept; None keeps nothing.
+        identity: Plain values that name the run besides plan and seeds.
+        monitor: Advanced by ``BAR`` steps over the run, after every chunk, with the latest rewards as a note.
+        probe: Further figures at every evaluation.
+
+    Raises:
+        ValueError: Where the folder holds another run, or the numbers become infinite.
     """
-    facts: dict[str, Any] = {"chunk": 0, "step": 0, "seconds": 0.0, "points": []}
-    keep: Checkpoints | None = None
-    log: Metrics | None = None
-    found = None
+    journal, states, monitor = _Journal(), None, monitor or Silent()
     if folder is not None:
         if jax.process_count() > 1:
             raise ValueError(
@@ -85,33 +97,81 @@ def train(
                 "give folder=None"
             )
         claim(folder, {"plan": trainer.plan.as_dict(), "seeds": list(seeds), **(identity or {})})
-        keep = Checkpoints(folder)
-        found = keep.restore(trainer.shapes(seeds, params))
-        facts = facts if found is None else found[1]
-        log = Metrics(folder, -1 if found is None else facts["chunk"], facts["step"])
+        journal, states = _Journal.open(folder, trainer.shapes(seeds, params))
     try:
-        states = trainer.start(seeds, params) if found is None else found[0]
-        states = _finish(trainer, states, seeds, evaluations, facts, keep, log, on_chunk, probe)
+        states = trainer.start(seeds, params) if states is None else states
+        if len(journal.points) <= evaluations:
+            states = _finish(trainer, states, seeds, evaluations, journal, monitor, probe)
     finally:
-        for thing in (log, keep):
-            if thing is not None:
-                thing.close()
-    points = facts["points"]
+        journal.close()
+    points = journal.points
 
     def table(name: str) -> np.ndarray:
-        return np.asarray([point[name] for point in points])
+        return np.asarray([point[name] for point in points])  # [evaluation, seed]
 
-    return Run(
+    run = Run(
         plan=trainer.plan,
         seeds=tuple(int(seed) for seed in seeds),
         curves={name: table(name) for name in points[0] if name not in _COUNTS},
         **{name: table(name) for name in _COUNTS},
-        seconds=facts["seconds"],
+        seconds=journal.facts["seconds"],
         states=states,
     )
+    note = f"held out {run.curves['reward'][0].mean():.3f} -> {run.final().mean():.3f}"
+    monitor.advance(BAR - journal.shown, note)
+    return run
 
 
-_COUNTS = ("steps", "rollouts", "tokens", "spent")
+@dataclass
+class _Journal:
+    """The facts of a run so far, and where they are kept; nowhere, without a folder."""
+
+    facts: dict[str, Any] = field(
+        default_factory=lambda: {"chunk": 0, "step": 0, "seconds": 0.0, "points": []}
+    )
+    checkpoints: Checkpoints | None = None
+    metrics: Metrics | None = None
+    saved: float = 0.0
+    shown: int = 0
+
+    @classmethod
+    def open(cls, folder: Path, shapes: State) -> tuple[_Journal, State | None]:
+        """Return the journal of a folder, and the newest states in it."""
+        checkpoints = Checkpoints(folder)
+        restored = checkpoints.restore(shapes)
+        if restored is None:
+            return cls(checkpoints=checkpoints, metrics=Metrics(folder, -1, 0)), None
+        states, facts = restored
+        return cls(facts, checkpoints, Metrics(folder, facts["chunk"], facts["step"])), states
+
+    @property
+    def points(self) -> list[dict[str, list[float]]]:
+        """The evaluations so far."""
+        return self.facts["points"]
+
+    def save(self, states: State) -> None:
+        """Keep a checkpoint; its lines of metrics are on disk before."""
+        if self.metrics is not None and self.checkpoints is not None:
+            self.metrics.flush()
+            # the number grows with every checkpoint: an evaluation follows a chunk without a new one
+            self.checkpoints.save(self.facts["chunk"] + len(self.points), states, self.facts)
+        self.saved = time.monotonic()
+
+    def write(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write rows of the latest chunk."""
+        if self.metrics is not None:
+            self.metrics.rows([{"chunk": self.facts["chunk"], **row} for row in rows])
+
+    def show(self, step: int, values: dict[str, float]) -> None:
+        """Show values at a step."""
+        if self.metrics is not None:
+            self.metrics.scalars(step, values)
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self.metrics, self.checkpoints):
+            if file is not None:
+                file.close()
 
 
 def _finish(
@@ -119,116 +179,101 @@ def _finish(
     states: State,
     seeds: Sequence[int],
     evaluations: int,
-    facts: dict[str, Any],
-    keep: Checkpoints | None,
-    log: Metrics | None,
-    on_chunk: OnChunk | None,
-    probe: Measured | None,
+    journal: _Journal,
+    monitor: Monitor,
+    probe: Probe | None,
 ) -> State:
-    if len(facts["points"]) > evaluations:
-        return states
+    """Take the steps and evaluations that are left."""
+    facts = journal.facts
     trainer.advance(states, trainer.limits(until=0.0))  # compiles, and takes no step
-    saved = time.monotonic()
-
-    def save() -> None:
-        nonlocal saved
-        if log is not None and keep is not None:
-            log.flush()  # before the checkpoint: its lines are there when it is
-            keep.save(_number(facts), states, facts)
-        saved = time.monotonic()
-
-    for point in range(len(facts["points"]), evaluations + 1):
+    journal.saved = time.monotonic()
+    for point in range(len(journal.points), evaluations + 1):
         paused = point == 0
         while not paused:
             elapsed = min(facts["seconds"] / trainer.plan.seconds, 1.0)
             before = np.asarray(states.step)
             limits = trainer.limits(elapsed, point / evaluations, _most(trainer.plan, facts))
             began = time.perf_counter()
-            states, shown = trainer.advance(states, limits)
-            taken = np.float64(time.perf_counter() - began)
-            facts["seconds"] += float(
-                from_first_process(partial(np.asarray, taken), np.zeros(()))
-            )  # one clock for all processes
+            states, metrics = trainer.advance(states, limits)
+            seconds = np.float64(time.perf_counter() - began)
+            # one clock for all processes
+            facts["seconds"] += float(from_first_process(partial(np.asarray, seconds), np.zeros(())))
             facts["chunk"] += 1
-            paused = bool(shown["paused"].all())
             facts["step"] = int(np.asarray(states.step).max())
-            _check_finite(states, trainer.plan)
-            if log is not None:
-                _write(log, facts["chunk"], seeds, before, shown)
-            if on_chunk is not None:
-                on_chunk(float(shown["progress"].min()), _note(shown, facts["points"]))
-            if not paused and time.monotonic() - saved > _SAVE_EVERY:
-                save()
+            paused = bool(metrics["paused"].all())
+            _require_finite(states, trainer.plan)
+            _write_steps(journal, seeds, before, metrics)
+            position = min(round(float(metrics["progress"].min()) * BAR), BAR)
+            monitor.advance(position - journal.shown, _note(metrics, journal.points))
+            journal.shown = position
+            if not paused and time.monotonic() - journal.saved > _SAVE_EVERY:
+                journal.save(states)
         figures = trainer.evaluate(states) | ({} if probe is None else probe(states))
-        facts["points"].append(_point(states, figures))
-        if log is not None:
-            _write_evaluation(log, facts["chunk"], seeds, states, figures)
-        save()
+        journal.points.append(_point(states, figures))
+        _write_evaluation(journal, seeds, states, figures)
+        journal.save(states)
     return states
 
 
 def _most(plan: Plan, facts: dict[str, Any]) -> int:
-    """Steps of the next chunk at most: as many as there is time for, where time is limited, at the speed so far."""
+    """Return the most steps of the next chunk: where time is limited, as many as fit at the speed so far."""
     if math.isinf(plan.seconds):
         return CHUNK
     if not facts["step"]:
         return 1
-    left = (plan.seconds - facts["seconds"]) * facts["step"] / facts["seconds"]
+    fitting = (plan.seconds - facts["seconds"]) * facts["step"] / facts["seconds"]
     return max(
-        1, min(CHUNK, int(left), facts["step"])
-    )  # the first steps say little of the speed: doubling at most
-
-
-def _number(facts: dict[str, Any]) -> int:
-    """Grows with every checkpoint: an evaluation follows a chunk without a new one."""
-    return facts["chunk"] + len(facts["points"])
+        1, min(CHUNK, int(fitting), facts["step"])
+    )  # the first steps say little of the speed: double at most
 
 
 def _point(states: State, figures: dict[str, np.ndarray]) -> dict[str, list[float]]:
-    generated: Generated = states.generated
-    counts = (states.step, generated.rollouts, generated.tokens, states.spent.rollouts)
+    counts = (states.step, states.generated.rollouts, states.generated.tokens, states.spent.rollouts)
     point = {
         name: np.asarray(count).astype(int).tolist() for name, count in zip(_COUNTS, counts, strict=True)
     }
     return point | {name: np.asarray(value, np.float64).tolist() for name, value in figures.items()}
 
 
-def _write(log: Metrics, chunk: int, seeds: Sequence[int], before: np.ndarray, shown: dict[str, Any]) -> None:
+def _write_steps(
+    journal: _Journal, seeds: Sequence[int], before: np.ndarray, metrics: dict[str, np.ndarray]
+) -> None:
     rows = [
-        {"chunk": chunk, "seed": int(seed), "step": int(before[s]) + i + 1}
-        | {name: shown[name][s, i] for name in METRICS}
+        {"seed": int(seed), "step": int(before[s]) + i + 1} | {name: metrics[name][s, i] for name in METRICS}
         for s, seed in enumerate(seeds)
-        for i in range(int(shown["taken"][s]))
+        for i in range(int(metrics["taken"][s]))
     ]
-    log.rows(rows)
-    for i in range(int(shown["taken"].max())):
-        going = shown["taken"] > i
-        means = {f"train/{name}": float(shown[name][going, i].mean()) for name in METRICS}
-        log.scalars(int(before.max()) + i + 1, means)
+    journal.write(rows)
+    for i in range(int(metrics["taken"].max())):
+        running = metrics["taken"] > i  # [seed]
+        means = {f"train/{name}": float(metrics[name][running, i].mean()) for name in METRICS}
+        journal.show(int(before.max()) + i + 1, means)
 
 
 def _write_evaluation(
-    log: Metrics, chunk: int, seeds: Sequence[int], states: State, figures: dict[str, np.ndarray]
+    journal: _Journal, seeds: Sequence[int], states: State, figures: dict[str, np.ndarray]
 ) -> None:
     steps = np.asarray(states.step)
-    log.rows(
-        [
-            {"chunk": chunk, "seed": int(seed), "step": int(steps[s])}
-            | {f"held_out/{name}": value[s] for name, value in figures.items()}
-            for s, seed in enumerate(seeds)
-        ]
-    )
-    log.scalars(int(steps.max()), {f"held_out/{name}": float(v.mean()) for name, v in figures.items()})
+    rows = [
+        {"seed": int(seed), "step": int(steps[s])}
+        | {f"held_out/{name}": value[s] for name, value in figures.items()}
+        for s, seed in enumerate(seeds)
+    ]
+    journal.write(rows)
+    means = {f"held_out/{name}": float(value.mean()) for name, value in figures.items()}
+    journal.show(int(steps.max()), means)
 
 
-def _note(shown: dict[str, np.ndarray], points: list[dict[str, list[float]]]) -> str:
-    """The key curves' last values."""
-    last = [row[: int(n)][-1] for row, n in zip(shown["reward"], shown["taken"], strict=True) if n]
+def _note(metrics: dict[str, np.ndarray], points: list[dict[str, list[float]]]) -> str:
+    """Return the latest rewards, of training and held out."""
+    latest = [
+        row[: int(count)][-1] for row, count in zip(metrics["reward"], metrics["taken"], strict=True) if count
+    ]
     held_out = np.mean(points[-1]["reward"]) if points else float("nan")
-    return f"reward {np.mean(last) if last else float('nan'):.3f}, held out {held_out:.3f}"
+    return f"reward {np.mean(latest) if latest else float('nan'):.3f}, held out {held_out:.3f}"
 
 
-def _check_finite(states: State, plan: Plan) -> None:
+def _require_finite(states: State, plan: Plan) -> None:
     for leaf in jax.tree.leaves(states.params):
         if not np.isfinite(np.asarray(leaf, np.float64)).all():
             raise ValueError(

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from gradvar.core.progress import Monitor
 from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
 from gradvar.policies import Bandit, Tabular, Transformer
 from gradvar.tasks import Bandit as RewardTable
@@ -60,10 +61,10 @@ def warm_transformer(
     seed: int,
     success: float,
     dtype: str,
-    on_step: Callable[[int, float, float], None] | None = None,
+    monitor: Monitor | None = None,
 ) -> Warm:
     """A transformer of about 60,000 parameters on a sequence task, warm-started to ``success``; kept on disk."""
     made = SEQUENCE_TASKS[task]()
     policy = Transformer.for_task(made, dtype=dtype, width=48, hidden=144)
-    warm = warm_start(policy, made, jax.random.key(seed), success, on_step=on_step)
+    warm = warm_start(policy, made, jax.random.key(seed), success, monitor=monitor)
     return Warm(policy, made, warm.params, warm.success_rate, warm.prompt_rates)

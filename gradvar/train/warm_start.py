@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,13 +19,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from gradvar.core.checks import at_least, positive
+from gradvar.core.devices import map_threads
+from gradvar.core.progress import Monitor, Silent
 from gradvar.core.protocols import Policy, Task
 from gradvar.files.cache import cache_folder, read_tree, write_tree
 from gradvar.files.fingerprint import fingerprint, settings_of
 
 _FORMAT = 1  # raise when training changes what the same settings give
-
-OnStep = Callable[[int, float, float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,30 +77,40 @@ def warm_start(
     group: int = 16,
     cache: bool = True,
     folder: Path | str | None = None,
-    on_step: OnStep | None = None,
+    monitor: Monitor | None = None,
 ) -> WarmStart:
-    """Trains on the task's solutions until the sampled success rate reaches ``target``, and stops near it.
+    """Train on the task's solutions until the sampled success rate reaches ``target``, and stop near it.
 
-    Adam at ``learning_rate`` on ``batch`` fresh prompts a step, the loss being the mean negative
-    log-likelihood of the solutions' tokens. Every ``check_every`` steps the mean reward of ``group`` rollouts
-    on each of ``num_prompts`` prompts is compared with the target; once it is passed, the last steps are
-    taken again by bisection, so that it is passed by little more than a standard error. Checks use the same
-    prompts each time, drawn independently of the training prompts from the task's own distribution (a small
-    task's prompts can be among both); the figures reported use new ones.
+    Adam, the loss being the mean negative log-likelihood of the solutions' tokens. Once the target is passed, the last
+    steps are taken again by bisection, so that it is passed by little more than a standard error. Checks use the same
+    prompts each time, drawn independently of the training prompts from the task's distribution (a small task's prompts
+    can be among both); the figures reported use new ones.
 
-    ``on_step(step, loss, success)`` hears about every check. The result is kept in ``folder`` (default
-    ``cache_folder()``), named by the policy, the task, the key and the settings, unless ``cache`` is
-    false.
+    Args:
+        policy: What is trained.
+        task: A task with ``solution``.
+        key: Of everything random.
+        target: Success rate to reach.
+        batch: Fresh prompts of one step.
+        learning_rate: Of Adam.
+        max_steps: Steps at most; a warning says where they do not reach the target.
+        check_every: Steps between checks of the success rate.
+        num_prompts: Prompts of a check.
+        group: Rollouts of each.
+        cache: Keep the result on disk, named by the policy, the task, the key and the settings.
+        folder: Where it is kept; None for ``cache_folder()``.
+        monitor: Given the step, the loss and the success rate of every check as a note.
 
-    Raises ``ValueError`` on settings out of range, ``TypeError`` for a task without ``solution``; warns where
-    ``max_steps`` do not reach the target.
+    Raises:
+        ValueError: On settings out of range.
+        TypeError: For a task without ``solution``.
     """
     settings = _Settings(target, batch, learning_rate, max_steps, check_every, num_prompts, group)
     _check(policy, task, settings)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
     if not cache:
-        return _train(policy, task, key, settings, on_step)
+        return _train(policy, task, key, settings, monitor or Silent())
     identity = {
         "format": _FORMAT,
         "version": importlib.metadata.version("gradvar"),
@@ -113,11 +123,11 @@ def warm_start(
     name = f"{getattr(task, 'name', 'task')}-{fingerprint(identity)}.safetensors"
     path = (cache_folder() if folder is None else Path(folder)) / "warm" / name
     shapes = jax.eval_shape(policy.init, key)
-    found = read_tree(path, shapes)
-    if found is not None:
-        params, facts = found
+    cached = read_tree(path, shapes)
+    if cached is not None:
+        params, facts = cached
         return WarmStart(params, cached=True, prompt_rates=np.array(facts.pop("prompt_rates")), **facts)
-    warm = _train(policy, task, key, settings, on_step)
+    warm = _train(policy, task, key, settings, monitor or Silent())
     facts = {name: getattr(warm, name) for name in _FACTS} | {"prompt_rates": warm.prompt_rates.tolist()}
     write_tree(path, warm.params, facts)
     return warm
@@ -129,24 +139,22 @@ _FACTS = ("success_rate", "standard_error", "between_prompts", "steps", "loss", 
 def _check(policy: Policy, task: Task, settings: _Settings) -> None:
     if not 0 < settings.target < 1:
         raise ValueError(f"target: {settings.target}; give a success rate between 0 and 1")
-    if not settings.learning_rate > 0:
-        raise ValueError(f"learning_rate: {settings.learning_rate}; give a number above 0")
-    least = {"batch": 1, "max_steps": 1, "check_every": 1, "num_prompts": 2, "group": 2}
-    for name, value in least.items():
-        if getattr(settings, name) < value:
-            raise ValueError(f"{name}: {getattr(settings, name)}; give {value} or more")
+    positive("learning_rate", settings.learning_rate)
+    minimums = {"batch": 1, "max_steps": 1, "check_every": 1, "num_prompts": 2, "group": 2}
+    for name, minimum in minimums.items():
+        at_least(name, getattr(settings, name), minimum)
     if not hasattr(task, "solution"):
         raise TypeError(
             f"task: {type(task).__name__} has no solution(prompts), so it cannot be taught; add one"
         )
-    # a dry run that computes nothing, with real tokens: what does not fit is said now and not as a NaN later
+    # a dry run that computes nothing, with real tokens: what does not fit is an error now and not a NaN later
     prompts, solution = jax.jit(lambda key: _lesson(task, key, 2))(jax.random.key(0))
     params = jax.eval_shape(policy.init, jax.random.key(0))
     jax.eval_shape(lambda p: policy.logprobs(p, prompts, solution), params)
-    written = jax.eval_shape(lambda p: policy.sample(p, jax.random.key(0), prompts, 1), params).shape[-1]
-    if written < solution.shape[-1]:
+    length = jax.eval_shape(lambda p: policy.sample(p, jax.random.key(0), prompts, 1), params).shape[-1]
+    if length < solution.shape[-1]:
         raise ValueError(
-            f"policy: it writes {written} tokens and the task's solutions have {solution.shape[-1]}; "
+            f"policy: it writes {length} tokens and the task's solutions have {solution.shape[-1]}; "
             f"give completion_length={solution.shape[-1]} or more"
         )
 
@@ -171,12 +179,12 @@ def _learn(
     first: Array,
     num: Array,
 ) -> tuple[tuple[PyTree, Any], Array]:
-    """``num`` supervised steps from step ``first``; what a step sees depends on its number only."""
+    """Take ``num`` supervised steps from step ``first``; what a step sees depends on its number only."""
 
     def step(index: Array, carry: tuple) -> tuple:
         params, memory, _ = carry
         prompts, solution = _lesson(task, jax.random.fold_in(key, index), batch)
-        mask = policy.mask(solution)
+        mask = policy.mask(solution)  # [prompt, 1, time]
 
         def loss(params: PyTree) -> Array:
             logp = policy.logprobs(params, prompts, solution)
@@ -199,7 +207,7 @@ def _rewards(policy: Policy, task: Task, num: int, group: int, params: PyTree, k
     return task.reward(prompts, policy.sample(params, key_rollouts, prompts, group))
 
 
-def _train(policy: Policy, task: Task, key: Array, settings: _Settings, on_step: OnStep | None) -> WarmStart:
+def _train(policy: Policy, task: Task, key: Array, settings: _Settings, monitor: Monitor) -> WarmStart:
     key_init, key_learn, key_check, key_report = jax.random.split(key, 4)
     params = policy.init(key_init)
     low, low_step = (params, _RULE.init(params)), 0
@@ -212,8 +220,7 @@ def _train(policy: Policy, task: Task, key: Array, settings: _Settings, on_step:
     def rate(state: tuple[PyTree, Any], step: int, loss: float) -> tuple[float, float]:
         means = rewards(state, key_check).mean(axis=-1)
         success = float(means.mean())
-        if on_step is not None:
-            on_step(step, loss, success)
+        monitor.advance(0, f"step {step}, loss {loss:.3f}, success {success:.3f}")
         return success, float(means.std(ddof=1) / len(means) ** 0.5)
 
     def learn(state: tuple[PyTree, Any], first: int, num: int) -> tuple[tuple[PyTree, Any], float]:
@@ -226,7 +233,10 @@ def _train(policy: Policy, task: Task, key: Array, settings: _Settings, on_step:
             )
         return state, float(value)
 
-    success, error = rate(low, 0, loss)
+    # no step is taken yet: both programs are compiled, each in a thread
+    (success, error), _ = map_threads(
+        lambda program: program(), [lambda: rate(low, 0, loss), lambda: learn(low, 0, 0)]
+    )
     high, high_step = low, 0
     while success < settings.target and low_step < settings.max_steps:
         low, low_step = high, high_step

@@ -19,6 +19,7 @@ jax.config.update("jax_num_cpu_devices", devices)
 jax.config.update("jax_compilation_cache_dir", str(folder.parent / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
+from gradvar.core.progress import Silent  # noqa: E402
 from gradvar.train import arms  # noqa: E402
 from gradvar.train.checkpoint import Checkpoints  # noqa: E402
 from gradvar.train.loop import train  # noqa: E402
@@ -54,15 +55,17 @@ def watch():
 if kill == "write":
     threading.Thread(target=watch, daemon=True).start()
 
-heard = 0
 
+class Chunks(Silent):
+    """Ends the process a moment after the chunk that was asked for."""
 
-def on_chunk(progress, note):
-    global heard
-    heard += 1
-    if kill.isdigit() and heard == int(kill):
-        # the next chunk is under way when the process ends
-        threading.Thread(target=lambda: (time.sleep(0.002), end()), daemon=True).start()
+    chunks = 0
+
+    def advance(self, steps=1, note=""):
+        self.chunks += note.startswith("reward")
+        if kill.isdigit() and self.chunks == int(kill):
+            # the next chunk is under way when the process ends
+            threading.Thread(target=lambda: (time.sleep(0.002), end()), daemon=True).start()
 
 
 class Telling(Checkpoints):
@@ -74,7 +77,7 @@ class Telling(Checkpoints):
 import gradvar.train.loop  # noqa: E402
 
 gradvar.train.loop.Checkpoints = Telling
-run = train(trainer, scene.params, [0, 1, 2, 3], evaluations=4, folder=folder, on_chunk=on_chunk)
+run = train(trainer, scene.params, [0, 1, 2, 3], evaluations=4, folder=folder, monitor=Chunks())
 digest = hashlib.sha256()
 for leaf in jax.tree.leaves(run.states):
     digest.update(jax.device_get(leaf).tobytes())

@@ -21,7 +21,7 @@ from gradvar.train.loop import train  # noqa: E402
 from gradvar.train.trainer import Trainer  # noqa: E402
 from tests.train.conftest import make_scene  # noqa: E402
 
-scene = make_scene(folder / str(index))
+scene = make_scene(folder)  # the first run has made it; the others read it
 plan = scene.plan(arms.get("grpo-2"), prompts=8, steps=7)
 trainer = Trainer(scene.policy, scene.task, plan, scene.examination, 4, chunk=3)
 run = train(trainer, scene.params, range(4), evaluations=2)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from gradvar.core.progress import Silent
 from gradvar.files.atomic import Lock, claim, differing
 from gradvar.train import arms
 from gradvar.train.checkpoint import Checkpoints
@@ -27,8 +28,20 @@ def trainer(scene):
     )  # fmt: skip
 
 
+class Chunks(Silent):
+    """Calls a function after every chunk, with its note."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def advance(self, steps=1, note=""):
+        if note.startswith("reward"):
+            self.call(note)
+
+
 def run(trainer, scene, folder, on_chunk=None):
-    return train(trainer, scene.params, SEEDS, evaluations=3, folder=folder, on_chunk=on_chunk)
+    monitor = Chunks(on_chunk) if on_chunk else None
+    return train(trainer, scene.params, SEEDS, evaluations=3, folder=folder, monitor=monitor)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +67,7 @@ class Stopped(Exception):
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(trainer, scene, whole, tmp_path, chunks):
     left = [chunks]
 
-    def stop(progress, note):
+    def stop(note):
         left[0] -= 1
         if not left[0]:
             raise Stopped
@@ -83,7 +96,7 @@ def test_the_metrics_are_whole(whole):
 @pytest.mark.slow
 def test_a_finished_run_is_read_not_repeated(trainer, scene, whole):
     heard = []
-    again = run(trainer, scene, whole[1], lambda *x: heard.append(x))
+    again = run(trainer, scene, whole[1], heard.append)
     assert not heard
     assert equal_states(again.states, whole[0].states)
 

@@ -87,18 +87,29 @@ def gradient_by_hand(scene, estimator, params, reference, drawn):
     return jax.grad(lambda p: estimator(logp_of(p), batch))(params)
 
 
+_COMPILED = {}
+
+
+def compiled(scene, arm):
+    """An arm's step without an optimiser, compiled once for all tests that ask for its gradient."""
+    key = (scene.policy, arm.name)
+    if key not in _COMPILED:
+        plan = scene.plan(arm, prompts=PROMPTS, steps=2)
+        training = TrainingStep(scene.policy, scene.task, plan, rule=optax.identity())
+        _COMPILED[key] = training, jax.jit(training.step)
+    return _COMPILED[key]
+
+
 def first_gradient(scene, arm, *, moved=False):
     """The first step's gradient as the loop takes it, and the catalogued objective's on the same rollouts."""
-    stepper = TrainingStep(
-        scene.policy, scene.task, scene.plan(arm, prompts=PROMPTS, steps=2), rule=optax.identity()
-    )
+    training, step = compiled(scene, arm)
     params = scene.params
     if moved:
         params = jax.tree.map(
             lambda x: x + 0.02 * jax.random.normal(jax.random.key(x.size), x.shape), scene.params
         )
-    state = stepper.start(jnp.int32(SEED), scene.params)._replace(params=params)
-    after, shown = jax.jit(stepper.step)(state, limits())
+    state = training.start(jnp.int32(SEED), scene.params)._replace(params=params)
+    after, shown = step(state, limits())
     phase = arm.all_phases()[0]
     stored = phase.source == "stored"
     drawn = rollouts_by_hand(scene, params, arm, stored)

@@ -1,12 +1,14 @@
 """The warm start: it reaches its target and stops near it, says how well it does, and keeps what it made."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradvar.core.progress import Silent
 from gradvar.files.cache import cache_folder, read_tree, write_tree
 from gradvar.files.fingerprint import fingerprint, settings_of
 from gradvar.policies import Tabular, Transformer
@@ -17,6 +19,17 @@ TASK = Sorting(3, 4, shortest=1)
 SMALL = {"layers": 1, "width": 16, "heads": 2, "kv_heads": 1, "hidden": 32}
 POLICY = Transformer.for_task(TASK, **SMALL)
 QUICK = {"batch": 64, "check_every": 25, "num_prompts": 128, "group": 8, "learning_rate": 1e-2}
+
+
+class Notes(Silent):
+    """Step, loss and success rate of every check."""
+
+    def __init__(self, checks):
+        self.checks = checks
+
+    def advance(self, steps=1, note=""):
+        step, loss, success = re.fullmatch(r"step (\d+), loss (\S+), success (\S+)", note).groups()
+        self.checks.append((int(step), float(loss), float(success)))
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +44,7 @@ def heard():
 
 @pytest.fixture(scope="module")
 def warm(folder, heard):
-    return warm_start(
-        POLICY, TASK, jax.random.key(0), 0.5, folder=folder, on_step=lambda *x: heard.append(x), **QUICK
-    )
+    return warm_start(POLICY, TASK, jax.random.key(0), 0.5, folder=folder, monitor=Notes(heard), **QUICK)
 
 
 PROMPTS, ROLLOUTS = 500, 64
@@ -87,9 +98,7 @@ def assert_same(left, right):
 
 def test_the_second_time_it_comes_from_disk(warm, folder):
     told = []
-    again = warm_start(
-        POLICY, TASK, jax.random.key(0), 0.5, folder=folder, on_step=lambda *x: told.append(x), **QUICK
-    )
+    again = warm_start(POLICY, TASK, jax.random.key(0), 0.5, folder=folder, monitor=Notes(told), **QUICK)
     assert again.cached
     assert not told
     assert_same(again.params, warm.params)
@@ -186,7 +195,7 @@ def test_a_target_out_of_reach_is_a_warning():
     [
         ({"target": 1.0}, ValueError, "target: 1.0; give a success rate between 0 and 1"),
         ({"target": float("nan")}, ValueError, "target: nan"),
-        ({"learning_rate": 0.0}, ValueError, "learning_rate: 0.0; give a number above 0"),
+        ({"learning_rate": 0.0}, ValueError, "learning_rate: 0.0; give a number above zero"),
         ({"batch": 0}, ValueError, "batch: 0; give 1 or more"),
         ({"num_prompts": 1}, ValueError, "num_prompts: 1; give 2 or more"),
         ({"task": object()}, TypeError, r"task: object has no solution\(prompts\)"),
