@@ -24,27 +24,27 @@ from gradvar.train.plan import Arm, Phase
 SIZES = (2, 4, 8, 16)
 
 
-def _centred(name: str, each: Callable[..., Array], added: Callable[..., Array]) -> Estimator:
-    """The reward less the group's mean, with a surrogate for each token and a way to add tokens up."""
-    return compose(name=name, advantage=advantage.group_mean, surrogate=each, aggregate=added)
+def _centred(name: str, token: Callable[..., Array], total: Callable[..., Array]) -> Estimator:
+    """Return the reward less the group's mean, with a surrogate for each token and an aggregate of tokens."""
+    return compose(name=name, advantage=advantage.group_mean, surrogate=token, aggregate=total)
 
 
 def _clipped(name: str, low: float, high: float) -> Estimator:
     return _centred(name, partial(surrogate.ppo_clip, low=low, high=high), aggregate.sequence_token_mean)
 
 
-def _policy_gradient(name: str, added: Callable[..., Array]) -> Estimator:
-    return _centred(name, surrogate.likelihood, added)
+def _policy_gradient(name: str, total: Callable[..., Array]) -> Estimator:
+    return _centred(name, surrogate.likelihood, total)
 
 
 GRPO_WITHOUT_STD = _clipped("grpo_without_std", 0.2, 0.2)
 """GRPO with nothing changed but the division by the standard deviation, which is left out."""
 
 UNCLIPPED = _centred("unclipped", surrogate.importance_ratio, aggregate.sequence_token_mean)
-"""That, without a clip."""
+"""GRPO without the division and without a clip."""
 
 GROUP_MEAN = _policy_gradient("group_mean", aggregate.sequence_token_sum)
-"""RLOO with the group's mean, own reward included: (1 - 1/G) of it."""
+"""RLOO with the mean of the whole group, the rollout's reward included: (1 - 1/G) of RLOO."""
 
 
 OPTIMAL = compose(
@@ -57,11 +57,11 @@ OPTIMAL = compose(
 
 
 def with_contrast(base: Estimator, coefficient: float) -> Estimator:
-    """``base`` less ``coefficient`` times the control variate f - h: REINFORCE less the two-sample contrast.
+    """Return ``base`` less ``coefficient`` times the control variate f - h: REINFORCE less the two-sample contrast.
 
     f is the catalogued ``reinforce`` and h, half the mean over pairs of (r_i - r_j)(s_i - s_j), the catalogued
     ``rloo``. Both have the mean grad J on policy, so their difference has mean zero, and it is the only multiple
-    of h with a known mean (ledger, C7): 0 leaves ``base`` alone, and ``reinforce`` with 1 is ``rloo``.
+    of h with a known mean (claim C7): 0 leaves ``base`` alone, and ``reinforce`` with 1 is ``rloo``.
     """
     single, contrast = catalogue.get("reinforce"), catalogue.get("rloo")
 
@@ -78,13 +78,13 @@ def with_contrast(base: Estimator, coefficient: float) -> Estimator:
 
 
 def own_likelihood(flatten: float = 0.5) -> Estimator:
-    """A likelihood step on own correct rollouts, rare ones weighing more: our reading of SPS's second half.
+    """Return a likelihood step on the policy's correct rollouts, weighted to the rare ones: our reading of SPS.
 
-    SPS (arXiv 2604.16995) alternates reinforcement learning with inverse reinforcement learning on its own rollouts
-    as demonstrations, to undo the squeezing of probability; its equations were not at hand. Maximum-entropy
+    SPS (arXiv 2604.16995) alternates reinforcement learning with inverse reinforcement learning on its rollouts as
+    demonstrations, to undo the squeezing of probability; its equations were not at hand. Maximum-entropy
     inverse reinforcement learning ascends E_demonstrations[s] - E_policy[s]. Here demonstrations are the group's
     best rollouts, weighted by pi_old(o)^-flatten (normalised in the group), and the policy's expectation is the
-    group's mean. Without weights and selection the expected step would be zero (ledger, C5).
+    group's mean. Without weights and selection the expected step would be zero (claim C5).
     """
 
     def objective(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
@@ -96,8 +96,8 @@ def own_likelihood(flatten: float = 0.5) -> Estimator:
             best, jax.nn.softmax(jnp.where(best.any(1, keepdims=True), logits, 0.0), axis=1), 0.0
         )
         centred = jax.lax.stop_gradient(weights - jnp.mean(weights, axis=1, keepdims=True))
-        whole = jnp.sum(jnp.where(batch.mask, logp, 0.0), axis=-1)
-        return jnp.mean(jnp.sum(centred * whole, axis=1))
+        sequence_logp = jnp.sum(jnp.where(batch.mask, logp, 0.0), axis=-1)  # [prompt, group]
+        return jnp.mean(jnp.sum(centred * sequence_logp, axis=1))
 
     return Estimator(
         name="own_likelihood",
@@ -117,7 +117,7 @@ DPA = compose(
 )
 """-A log pi + beta (log pi - log pi_ref) on both actions of a decision, to be minimised: DPA-GRPO (2605.08327).
 
-The loss as the ledger has it (C4); the paper's equations were not at hand.
+The loss of claim C4; the paper's equations were not at hand.
 """
 
 _PAIRS = {"beta": 0.1}
@@ -219,12 +219,12 @@ ARMS: tuple[Arm, ...] = (
 
 
 def names() -> tuple[str, ...]:
-    """The name of every arm, as ``get`` takes it."""
+    """Return the name of every arm, as ``get`` takes it."""
     return tuple(arm.name for arm in ARMS)
 
 
 def get(name: str) -> Arm:
-    """The named arm. Raises ``ValueError`` for an unknown name, with the nearest ones."""
+    """Return the named arm. Raises ``ValueError`` for an unknown name, with the nearest ones."""
     for arm in ARMS:
         if arm.name == name:
             return arm

@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 def needed(module: str, package: str) -> Any:
-    """A module of the ``train`` extra; ``ValueError`` with the mend where it is not installed."""
+    """Import a module of the ``train`` extra; ``ValueError`` with the fix where it is not installed."""
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -39,11 +39,11 @@ class Metrics:
     """Rows on disk as JSON lines, and the scalars of TensorBoard."""
 
     def __init__(self, folder: Path, saved: int, step: int) -> None:
-        """Keeps the rows of chunks up to ``saved``; TensorBoard forgets what came after ``step``."""
+        """Keep the rows of chunks up to ``saved``; TensorBoard drops what came after ``step``."""
         self._path = folder / "metrics.jsonl"
-        kept = [line for line in _lines(self._path) if json.loads(line)["chunk"] <= saved]
+        rows = [line for line in _lines(self._path) if json.loads(line)["chunk"] <= saved]
         temporary = self._path.with_suffix(".part")
-        temporary.write_text("".join(line + "\n" for line in kept))
+        temporary.write_text("".join(line + "\n" for line in rows))
         temporary.replace(self._path)
         self._file = self._path.open("a")
         writer = needed("tensorboardX", "tensorboardX").SummaryWriter
@@ -54,26 +54,26 @@ class Metrics:
         self._file.write("".join(json.dumps(_plain(row)) + "\n" for row in rows))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Show values at a step."""
+        """Show values at a step in TensorBoard."""
         for name, value in values.items():
             if np.isfinite(value):
                 self._board.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Everything written so far is on disk afterwards."""
+        """Put everything written so far on disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._board.flush()
 
     def close(self) -> None:
-        """Flush and close."""
+        """Flush and close the files."""
         self.flush()
         self._file.close()
         self._board.close()
 
 
 def _lines(path: Path) -> list[str]:
-    """The whole lines of a file; a last one without its end was cut off by a crash."""
+    """Return the complete lines of a file; a last one without its end was cut off by a crash."""
     if not path.exists():
         return []
     return path.read_text().split("\n")[:-1]
@@ -97,7 +97,7 @@ class Checkpoints:
         self._manager = self._orbax.CheckpointManager((folder / "checkpoints").absolute(), options=options)
 
     def save(self, number: int, states: PyTree, facts: Mapping[str, Any]) -> None:
-        """Keep states and facts as ``number``."""
+        """Save states and facts as ``number``."""
         args = self._orbax.args
         arrays = {name: np.asarray(leaf) for name, leaf in _named(states).items()}
         self._manager.save(
@@ -106,14 +106,14 @@ class Checkpoints:
         )
 
     def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
-        """The newest states, in the shape of ``like``, and their facts; None where there are none."""
+        """Return the newest states, in the shape of ``like``, and their facts; None where there are none."""
         number = self._manager.latest_step()
         if number is None:
             return None
         args = self._orbax.args
         shapes = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in _named(like).items()}
         try:
-            found = self._manager.restore(
+            restored = self._manager.restore(
                 number, args=args.Composite(state=args.StandardRestore(shapes), facts=args.JsonRestore())
             )
         except Exception as error:  # whatever its readers raise on files that were damaged
@@ -122,11 +122,11 @@ class Checkpoints:
                 f"out: checkpoint {place} cannot be read ({type(error).__name__}); remove it to go on from the one "
                 "before it, or give another folder"
             ) from error
-        leaves = [found["state"][name] for name in shapes]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves), found["facts"]
+        leaves = [restored["state"][name] for name in shapes]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), restored["facts"]
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder of checkpoints."""
         self._manager.close()
 
 
