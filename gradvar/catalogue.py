@@ -101,7 +101,7 @@ class Description:
 
 
 def names() -> tuple[str, ...]:
-    """Every estimator's name."""
+    """The names of all estimators, in the order of the tuple."""
     return tuple(name for name, _ in ENTRIES)
 
 
@@ -136,7 +136,7 @@ def describe(name: str) -> Description:
 
 
 def entries() -> tuple[Description, ...]:
-    """Every entry, described."""
+    """The description of every entry, in the order of the tuple."""
     return tuple(describe(name) for name in names())
 
 

@@ -98,7 +98,7 @@ class Batch(eqx.Module):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(Q, G, T)."""
+        """The sizes of the axes: (Q, G, T)."""
         prompts, group, time = self.logp_old.shape
         return prompts, group, time
 

@@ -63,7 +63,7 @@ class SingleDevice:
     size = 1
 
     def at_most(self, units: int) -> Devices:
-        """Return this device."""
+        """Return this device, whatever the number of units."""
         return self
 
     def over(self, function: Callable[..., PyTree], shared: tuple, rows: tuple) -> PyTree:

@@ -51,7 +51,7 @@ class Moments:
 
     @property
     def rollouts(self) -> int:
-        """Rollouts per batch."""
+        """The number of rollouts of one batch."""
         return self.prompts * self.group_size
 
     @property

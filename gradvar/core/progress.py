@@ -1,4 +1,4 @@
-"""Who hears how far long work is; said by whoever works, shown by the command line."""
+"""Progress of long work: engines report it to a monitor, and the command line shows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Monitor(Protocol):
-    """Who wants to know how far the work is."""
+    """Receives the progress of some work."""
 
     def stage(self, name: str, total: int) -> None:
         """A stage of ``total`` steps begins."""
@@ -18,10 +18,10 @@ class Monitor(Protocol):
 
 
 class Silent:
-    """A monitor that tells nobody."""
+    """A monitor that shows nothing."""
 
     def stage(self, name: str, total: int) -> None:
-        """Nothing."""
+        """Ignore the beginning of a stage."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Nothing."""
+        """Ignore the steps that are done."""

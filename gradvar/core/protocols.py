@@ -1,4 +1,4 @@
-"""What the engines ask of a policy and of a task."""
+"""The protocols of policies and tasks, as the engines use them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Policy(Protocol):
     tokens [Q, G, T], padded after a stop token where the policy has one."""
 
     def init(self, key: PRNGKeyArray) -> PyTree:
-        """Fresh parameters."""
+        """Draw parameters to start from."""
         ...
 
     def logprobs(
@@ -66,5 +66,5 @@ class FiniteTask(Task, Protocol):
     """A task with a finite list of prompts, each equally likely."""
 
     def all_prompts(self) -> Array:
-        """Every prompt once."""
+        """Every prompt, each of them once."""
         ...

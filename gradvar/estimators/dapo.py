@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose, everything
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, nonnegative
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped
 from gradvar.pieces import advantage, aggregate, select, surrogate
 
 
@@ -44,5 +45,7 @@ def dapo(
             "(1/sum|o_i|) sum_i sum_t min(rho A_i, clip(rho, 1-low, 1+high) A_i), "
             "A_i = (r_i - mean)/(std + eps), mixed groups only",
         ),
-        laws=_laws.merged(_laws.STANDARDISED, _laws.calm(eps), _laws.BATCH_WISE, _laws.CLIPPED, _laws.BIASED),
+        laws=law_sets.merged(
+            law_sets.STANDARDISED, law_sets.calm(eps), law_sets.BATCH_WISE, law_sets.CLIPPED, law_sets.BIASED
+        ),
     )

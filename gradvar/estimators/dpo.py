@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradvar.core.batch import Batch
+from gradvar.core.checks import positive
 from gradvar.core.compose import batch_arrays
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import positive
-from gradvar.estimators._pairs import gaps, mean_over_pairs, sequence_log_ratio
+from gradvar.estimators import law_sets
+from gradvar.estimators.pairs import gaps, mean_over_pairs, sequence_log_ratio
 
 
 def dpo(*, beta: float = 0.1) -> Estimator:
@@ -46,6 +46,6 @@ def dpo(*, beta: float = 0.1) -> Estimator:
             "2305.18290",
             "mean over pairs of log sigmoid(beta (h_w - h_l)), h = log pi(o) - log pi_ref(o)",
         ),
-        laws=_laws.merged(_laws.ROW_WISE, _laws.BIASED),
+        laws=law_sets.merged(law_sets.ROW_WISE, law_sets.BIASED),
         needs=("logp_ref",),
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, k3_loss
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped, k3_loss
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -32,7 +32,11 @@ def dr_grpo(*, clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0)
             "2503.20783",
             "(1/(QG)) sum_i sum_t min(rho A_i, clip(rho) A_i), A_i = r_i - mean",
         ),
-        laws=_laws.merged(
-            _laws.CENTRED, _laws.ROW_WISE, _laws.CLIPPED, _laws.PROPORTIONAL, _laws.with_kl(beta)
+        laws=law_sets.merged(
+            law_sets.CENTRED,
+            law_sets.ROW_WISE,
+            law_sets.CLIPPED,
+            law_sets.PROPORTIONAL,
+            law_sets.with_kl(beta),
         ),
     )

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, nonnegative
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -35,13 +36,13 @@ def ebpo(*, eps: float = 1e-8, clip_low: float = 0.2, clip_high: float = 0.2) ->
             "2602.05165",
             "GRPO with A_i = r_i - (1-S) group mean - S batch mean, standardised over the batch",
         ),
-        laws=_laws.merged(
-            _laws.UNCENTRED,
-            _laws.ACROSS_GROUPS,
-            _laws.BATCH_WISE,
-            _laws.CLIPPED,
-            _laws.BIASED,
-            _laws.calm(eps),
+        laws=law_sets.merged(
+            law_sets.UNCENTRED,
+            law_sets.ACROSS_GROUPS,
+            law_sets.BATCH_WISE,
+            law_sets.CLIPPED,
+            law_sets.BIASED,
+            law_sets.calm(eps),
             shift_invariant=True,
             scale_invariant=True,
         ),

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, nonnegative
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -40,5 +41,5 @@ def gdpo(
             "2601.05242",
             "GRPO with A_i = sum_k w_k (r_ik - mean_k)/(std_k + eps), divided by its std over the batch",
         ),
-        laws=_laws.merged(_laws.BATCH_WISE, _laws.CLIPPED, _laws.BIASED, pure=True),
+        laws=law_sets.merged(law_sets.BATCH_WISE, law_sets.CLIPPED, law_sets.BIASED, pure=True),
     )

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import nonnegative
+from gradvar.estimators import law_sets
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -37,5 +37,7 @@ def gmpo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 0.4, clip_high: 
             "2507.20673",
             "(1/(QG)) sum_i A_i exp(mean_t clipped log rho_it), A_i = (r_i - mean)/(std + eps)",
         ),
-        laws=_laws.merged(_laws.STANDARDISED, _laws.calm(eps), _laws.ROW_WISE, _laws.CLIPPED, _laws.BIASED),
+        laws=law_sets.merged(
+            law_sets.STANDARDISED, law_sets.calm(eps), law_sets.ROW_WISE, law_sets.CLIPPED, law_sets.BIASED
+        ),
     )

@@ -12,10 +12,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import nonnegative
+from gradvar.estimators import law_sets
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -27,9 +27,9 @@ def gpg(*, f_norm: Literal["none", "std"] = "none", ddof: int = 1, eps: float = 
     part.
     """
     laws = (
-        _laws.CENTRED
+        law_sets.CENTRED
         if f_norm == "none"
-        else _laws.merged(_laws.STANDARDISED, _laws.calm(eps), bounded=False)
+        else law_sets.merged(law_sets.STANDARDISED, law_sets.calm(eps), bounded=False)
     )
     return compose(
         name="gpg",
@@ -42,5 +42,5 @@ def gpg(*, f_norm: Literal["none", "std"] = "none", ddof: int = 1, eps: float = 
             "(1/sum|o_i|) sum_i sum_t A_i log pi(o_it), "
             "A_i = alpha (r_i - mean), alpha = groups / mixed groups",
         ),
-        laws=_laws.merged(laws, _laws.BATCH_WISE, _laws.BIASED, group_isolated=False),
+        laws=law_sets.merged(laws, law_sets.BATCH_WISE, law_sets.BIASED, group_isolated=False),
     )

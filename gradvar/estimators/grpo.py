@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, k3_loss, nonnegative
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped, k3_loss
 from gradvar.pieces import advantage, aggregate, surrogate
 
 PAPER = Paper(
@@ -42,13 +43,13 @@ def grpo(
         aggregate=aggregate.sequence_token_mean,
         penalty=k3_loss(beta),
         paper=PAPER,
-        laws=_laws.merged(
-            _laws.STANDARDISED,
-            _laws.calm(eps),
-            _laws.ROW_WISE,
-            _laws.CLIPPED,
-            _laws.BIASED,
-            _laws.with_kl(beta),
+        laws=law_sets.merged(
+            law_sets.STANDARDISED,
+            law_sets.calm(eps),
+            law_sets.ROW_WISE,
+            law_sets.CLIPPED,
+            law_sets.BIASED,
+            law_sets.with_kl(beta),
         ),
     )
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, nonnegative
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.pieces.piece import Piece
 
@@ -47,7 +48,11 @@ def _gspo(ratio: Piece, ddof: int, eps: float, clip_low: float, clip_high: float
             "(1/(QG)) sum_i min(s_i A_i, clip(s_i) A_i), s_i = (pi(o_i)/pi_old(o_i))^(1/|o_i|)",
         ),
         # The clip is about sequences: "a token beyond the clip" is not something that this objective knows.
-        laws=_laws.merged(
-            _laws.STANDARDISED, _laws.calm(eps), _laws.ROW_WISE, _laws.BIASED, on_policy_unclipped=True
+        laws=law_sets.merged(
+            law_sets.STANDARDISED,
+            law_sets.calm(eps),
+            law_sets.ROW_WISE,
+            law_sets.BIASED,
+            on_policy_unclipped=True,
         ),
     )

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import nonnegative, positive
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, nonnegative, positive
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -45,11 +46,11 @@ def krpo(
             "2505.07527",
             "GRPO with A_i = (r_i - x_i)/sqrt(P_i), x and P filtered over the group",
         ),
-        laws=_laws.merged(
-            _laws.UNCENTRED,
-            _laws.ROW_WISE,
-            _laws.CLIPPED,
-            _laws.BIASED,
+        laws=law_sets.merged(
+            law_sets.UNCENTRED,
+            law_sets.ROW_WISE,
+            law_sets.CLIPPED,
+            law_sets.BIASED,
             scale_equivariant=True,
             permutation_equivariant=False,
             order_preserving=False,

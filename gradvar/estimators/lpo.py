@@ -20,11 +20,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradvar.core.batch import Batch
+from gradvar.core.checks import positive
 from gradvar.core.compose import batch_arrays
 from gradvar.core.estimator import Estimator, Objective, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import positive
-from gradvar.estimators._pairs import sequence_log_ratio
+from gradvar.estimators import law_sets
+from gradvar.estimators.pairs import sequence_log_ratio
 from gradvar.pieces import advantage
 
 _TITLE = "Listwise policy optimization: Group-based RLVR as target-projection on the LLM response simplex"
@@ -83,5 +83,5 @@ def _estimator(name: str, objective: Objective, equation: str) -> Estimator:
         name=name,
         objective=objective,
         paper=Paper(_TITLE, "2605.06139", equation),
-        laws=_laws.merged(_laws.ROW_WISE, _laws.PROMPT_WEIGHTED),
+        laws=law_sets.merged(law_sets.ROW_WISE, law_sets.PROMPT_WEIGHTED),
     )

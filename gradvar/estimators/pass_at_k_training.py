@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import nonnegative, whole
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, nonnegative, whole
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -38,9 +39,13 @@ def pass_at_k_standardised(
             "GRPO with A(correct) = (1-m)/s, A(wrong) = (1-m-C(n-1,k-1)/C(G-1,k-1))/s",
         ),
         # sign_against_mean is left out: true of two reward levels; of more, the middle decides, not the mean.
-        laws=_laws.without(
-            _laws.merged(
-                _laws.STANDARDISED, _laws.ROW_WISE, _laws.CLIPPED, _laws.BIASED, no_amplification=False
+        laws=law_sets.without(
+            law_sets.merged(
+                law_sets.STANDARDISED,
+                law_sets.ROW_WISE,
+                law_sets.CLIPPED,
+                law_sets.BIASED,
+                no_amplification=False,
             ),
             "sign_against_mean",
         ),

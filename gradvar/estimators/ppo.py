@@ -17,8 +17,8 @@ from functools import partial
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -54,7 +54,9 @@ def ppo(
             "1707.06347",
             "(1/sum|o_i|) sum_i sum_t min(rho A_it, clip(rho) A_it), A by GAE from given values",
         ),
-        laws=_laws.merged(_laws.SOUND, _laws.PER_GROUP, _laws.BATCH_WISE, _laws.CLIPPED, _laws.BIASED),
+        laws=law_sets.merged(
+            law_sets.SOUND, law_sets.PER_GROUP, law_sets.BATCH_WISE, law_sets.CLIPPED, law_sets.BIASED
+        ),
         min_group=1,
     )
 

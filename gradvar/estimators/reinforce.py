@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
+from gradvar.estimators import law_sets
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -31,7 +31,9 @@ def reinforce() -> Estimator:
             "Machine Learning 8, 1992",
             "(1/(QG)) sum_i r_i sum_t log pi(o_it)",
         ),
-        laws=_laws.merged(_laws.UNCENTRED, _laws.ROW_WISE, _laws.UNBIASED, scale_equivariant=True),
+        laws=law_sets.merged(
+            law_sets.UNCENTRED, law_sets.ROW_WISE, law_sets.UNBIASED, scale_equivariant=True
+        ),
         min_group=1,
     )
 
@@ -51,6 +53,6 @@ def reinforce_best_constant() -> Estimator:
             "JMLR 5, 2004",
             "(1/(QG)) sum_i (r_i - b*) sum_t log pi(o_it), b* = E[r |s|^2] / E[|s|^2]",
         ),
-        laws=_laws.merged(_laws.UNCENTRED, _laws.ROW_WISE, _laws.UNBIASED),
+        laws=law_sets.merged(law_sets.UNCENTRED, law_sets.ROW_WISE, law_sets.UNBIASED),
         min_group=1,
     )

@@ -3,9 +3,9 @@
 J. Hu et al., "REINFORCE++: Stabilizing critic-free policy optimization with global normalization", arXiv
 2501.03262 (version 9):
 
-    A_it = r_i - beta sum_{u >= t} log(pi_old(o_iu) / pi_ref(o_iu)),   or r_i - mean of the group (baseline
-    form) A_it <- (A_it - mean over the batch) / std over the batch J = mean over rollouts of (1/|o_i|) sum_t
-    min(rho_it A_it, clip(rho_it, 1 - eps, 1 + eps) A_it)
+    A_it = r_i - beta sum_{u >= t} log(pi_old(o_iu) / pi_ref(o_iu)),   or r_i - mean of the group (baseline form)
+    A_it <- (A_it - mean over the batch) / std over the batch
+    J = mean over rollouts of (1/|o_i|) sum_t min(rho_it A_it, clip(rho_it, 1 - eps, 1 + eps) A_it)
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose, no_penalty
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, nonnegative
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
 
 Over = Literal["rollouts", "tokens"]
@@ -56,15 +57,15 @@ def reinforce_pp(
             "(1/(QG)) sum_i (1/|o_i|) sum_t min(rho A_i, clip(rho) A_i), "
             "A_i = (r_i - batch mean)/(batch std + eps)",
         ),
-        laws=_laws.merged(
-            _laws.UNCENTRED,
-            _laws.ACROSS_GROUPS,
-            _laws.BATCH_WISE,
-            _laws.CLIPPED,
-            _laws.BIASED,
+        laws=law_sets.merged(
+            law_sets.UNCENTRED,
+            law_sets.ACROSS_GROUPS,
+            law_sets.BATCH_WISE,
+            law_sets.CLIPPED,
+            law_sets.BIASED,
             shift_invariant=True,
             scale_invariant=True,
-            **_laws.calm(eps),
+            **law_sets.calm(eps),
         ),
         min_group=1,
     )
@@ -101,14 +102,14 @@ def reinforce_pp_baseline(
             "(1/(QG)) sum_i (1/|o_i|) sum_t min(rho A_i, clip(rho) A_i), "
             "A_i = (r_i - group mean)/(batch std + eps)",
         ),
-        laws=_laws.merged(
-            _laws.STANDARDISED,
-            _laws.calm(eps),
-            _laws.ACROSS_GROUPS,
-            _laws.BATCH_WISE,
-            _laws.CLIPPED,
-            _laws.BIASED,
-            _laws.with_kl(beta),
+        laws=law_sets.merged(
+            law_sets.STANDARDISED,
+            law_sets.calm(eps),
+            law_sets.ACROSS_GROUPS,
+            law_sets.BATCH_WISE,
+            law_sets.CLIPPED,
+            law_sets.BIASED,
+            law_sets.with_kl(beta),
             flawed,
             bounded=False,
         ),

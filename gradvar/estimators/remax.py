@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
+from gradvar.estimators import law_sets
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -32,6 +32,6 @@ def remax() -> Estimator:
             "2310.10505",
             "(1/(QG)) sum_i (r_i - r_greedy) sum_t log pi(o_it)",
         ),
-        laws=_laws.merged(_laws.UNCENTRED, _laws.ROW_WISE, _laws.UNBIASED),
+        laws=law_sets.merged(law_sets.UNCENTRED, law_sets.ROW_WISE, law_sets.UNBIASED),
         min_group=1,
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
+from gradvar.estimators import law_sets
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -30,5 +30,7 @@ def rloo() -> Estimator:
             "2402.14740",
             "(1/(QG)) sum_i (r_i - mean of the others) sum_t log pi(o_it)",
         ),
-        laws=_laws.merged(_laws.CENTRED, _laws.ROW_WISE, _laws.UNBIASED, leave_one_out_factor=True),
+        laws=law_sets.merged(
+            law_sets.CENTRED, law_sets.ROW_WISE, law_sets.UNBIASED, leave_one_out_factor=True
+        ),
     )

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import nonnegative, positive
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import nonnegative, positive
+from gradvar.estimators import law_sets
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -36,5 +36,7 @@ def sapo(
             "(1/(QG)) sum_i (1/|o_i|) sum_t (4/tau) sigmoid(tau (rho - 1)) A_i, "
             "A_i = (r_i - mean)/(std + eps)",
         ),
-        laws=_laws.merged(_laws.STANDARDISED, _laws.calm(eps), _laws.ROW_WISE, _laws.SOFT, _laws.BIASED),
+        laws=law_sets.merged(
+            law_sets.STANDARDISED, law_sets.calm(eps), law_sets.ROW_WISE, law_sets.SOFT, law_sets.BIASED
+        ),
     )

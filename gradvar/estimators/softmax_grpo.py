@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import positive
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import positive
+from gradvar.estimators import law_sets
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -33,10 +33,10 @@ def softmax(*, temperature: float = 0.3) -> Estimator:
             "2608.09271",
             "(1/(QG)) sum_i A_i sum_t log pi(o_it), A_i = G softmax(r/tau)_i - 1",
         ),
-        laws=_laws.merged(
-            _laws.CENTRED,
-            _laws.ROW_WISE,
-            _laws.PROMPT_WEIGHTED,
+        laws=law_sets.merged(
+            law_sets.CENTRED,
+            law_sets.ROW_WISE,
+            law_sets.PROMPT_WEIGHTED,
             scale_equivariant=False,
             sign_against_mean=False,
         ),

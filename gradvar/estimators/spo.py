@@ -2,18 +2,19 @@
 
 Z. Xu, Z. Ding, "Single-stream policy optimization", arXiv 2509.13232:
 
-    A = r - v(x),   v = alpha/(alpha + beta) before this rollout;   A <- (A - mean over the batch) / std over
-    the batch alpha <- rho alpha + r,   beta <- rho beta + 1 - r,   rho = 2^(-KL/half)
+    A = r - v(x),   v = alpha/(alpha + beta) before this rollout;   A <- (A - mean over the batch) / std over the batch
+    alpha <- rho alpha + r,   beta <- rho beta + 1 - r,   rho = 2^(-KL/half)
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clipped, nonnegative
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clipped
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -35,12 +36,12 @@ def spo(*, ddof: int = 1, eps: float = 1e-8, clip_low: float = 0.2, clip_high: f
             "A_i = r_i - tracked value, batch-standardised",
         ),
         # A shift moves every r - v alike and the batch mean takes it out; a scale, with v fixed, does not.
-        laws=_laws.merged(
-            _laws.UNCENTRED,
-            _laws.ACROSS_GROUPS,
-            _laws.BATCH_WISE,
-            _laws.CLIPPED,
-            _laws.BIASED,
+        laws=law_sets.merged(
+            law_sets.UNCENTRED,
+            law_sets.ACROSS_GROUPS,
+            law_sets.BATCH_WISE,
+            law_sets.CLIPPED,
+            law_sets.BIASED,
             shift_invariant=True,
         ),
         min_group=1,

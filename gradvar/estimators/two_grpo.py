@@ -7,8 +7,8 @@ terms
 
 two rollouts of different reward have advantages +1 and -1 (population standard deviation, no epsilon), so
 
-    pairwise:     J = (1/2) [C+(o_w) - C-(o_l)],  zero for a tie contrastive:  J = sqrt(p (1 - p)) [mean of C+
-    over the correct - mean of C- over the wrong],  p the share correct
+    pairwise:     J = (1/2) [C+(o_w) - C-(o_l)],  zero for a tie
+    contrastive:  J = sqrt(p (1 - p)) [mean of C+ over the correct - mean of C- over the wrong],  p the share correct
 
 The second is GRPO's objective for binary rewards and any G.
 """
@@ -19,11 +19,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradvar.core.batch import Batch
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import batch_arrays
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import _laws
-from gradvar.estimators._build import clip_range, nonnegative
-from gradvar.estimators._pairs import gaps, mean_over_pairs
+from gradvar.estimators import law_sets
+from gradvar.estimators.building import clip_range
+from gradvar.estimators.pairs import gaps, mean_over_pairs
 
 _TITLE = "It takes two: Your GRPO is secretly DPO"
 PerRollout = Float[Array, "prompt group"]
@@ -56,9 +57,11 @@ def grpo_pair(
     def objective(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
         winner, loser = _contrast(logp, batch, low, high)
         half_gap = 0.5 * jnp.maximum(gaps(batch.rewards), 0.0)
-        won = half_gap > 0
+        preferred = half_gap > 0  # [prompt, winner, loser]
         std = half_gap * (2.0**0.5 if ddof else 1.0) + eps
-        weight = jnp.where(won, half_gap / jnp.where(won, std, 1.0), 0.0) if standardise else half_gap
+        weight = (
+            jnp.where(preferred, half_gap / jnp.where(preferred, std, 1.0), 0.0) if standardise else half_gap
+        )
         # Each pair appears once, winner first; mean_over_pairs divides by ordered pairs: hence the 1/2.
         return mean_over_pairs(weight * (winner[:, :, None] - loser[:, None, :]))
 
@@ -66,7 +69,9 @@ def grpo_pair(
         name="grpo_pair",
         objective=objective,
         paper=Paper(_TITLE, "2510.00977", "mean over pairs of (1/2)[C+(o_w) - C-(o_l)], 0 for ties"),
-        laws=_laws.merged(_laws.ROW_WISE, _laws.BIASED, on_policy_unclipped=True, zero_beyond_clip=True),
+        laws=law_sets.merged(
+            law_sets.ROW_WISE, law_sets.BIASED, on_policy_unclipped=True, zero_beyond_clip=True
+        ),
     )
 
 
@@ -93,7 +98,9 @@ def grpo_contrastive(*, clip_low: float = 0.2, clip_high: float = 0.2) -> Estima
         name="grpo_contrastive",
         objective=objective,
         paper=Paper(_TITLE, "2510.00977", "sqrt(p(1-p)) [mean C+ of the correct - mean C- of the wrong]"),
-        laws=_laws.merged(_laws.ROW_WISE, _laws.BIASED, on_policy_unclipped=True, zero_beyond_clip=True),
+        laws=law_sets.merged(
+            law_sets.ROW_WISE, law_sets.BIASED, on_policy_unclipped=True, zero_beyond_clip=True
+        ),
     )
 
 

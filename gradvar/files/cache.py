@@ -67,7 +67,7 @@ def _reason(error: BaseException) -> str:
 
 
 class NullCache:
-    """Stores nothing."""
+    """A cache that stores nothing."""
 
     reused = 0
 
@@ -82,7 +82,7 @@ class NullCache:
         return None
 
     def put(self, identity: Mapping[str, Any], moments: Moments) -> None:
-        """Discard the moments."""
+        """Discard the moments: nothing is stored."""
 
 
 class MomentsCache(NullCache):

@@ -1,9 +1,10 @@
-"""Small parts that several factories use: the penalty for a coefficient, and checked settings."""
+"""Small parts that several factories use: a penalty from its coefficient, a surrogate with its clip range."""
 
 from __future__ import annotations
 
 from functools import partial
 
+from gradvar.core.checks import nonnegative
 from gradvar.core.compose import no_penalty
 from gradvar.pieces import penalty
 from gradvar.pieces.piece import Piece
@@ -12,27 +13,6 @@ from gradvar.pieces.piece import Piece
 def k3_loss(beta: float) -> Piece:
     """beta times k3 as a loss, or the null penalty (which asks for no reference) when beta is 0."""
     return partial(penalty.k3, beta=nonnegative("beta", beta)) if beta else no_penalty
-
-
-def nonnegative(name: str, value: float) -> float:
-    """The value, or ``ValueError`` when it is negative or NaN."""
-    if not value >= 0:
-        raise ValueError(f"{name}: {value}; give a number that is not negative")
-    return value
-
-
-def positive(name: str, value: float) -> float:
-    """The value, or ``ValueError`` unless it is above zero."""
-    if not value > 0:
-        raise ValueError(f"{name}: {value}; give a number above zero")
-    return value
-
-
-def whole(name: str, value: int, least: int) -> int:
-    """The value, or ``ValueError`` unless it is a whole number from ``least`` up."""
-    if not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: {value}; give a whole number from {least} up")
-    return value
 
 
 def clip_range(clip_low: float, clip_high: float) -> tuple[float, float]:

@@ -26,12 +26,12 @@ from types import MappingProxyType
 Laws = Mapping[str, bool]
 
 
-def merged(*parts: Laws, **own: bool) -> Laws:
-    """The laws of all parts, later ones on top, then the estimator's own."""
+def merged(*parts: Laws, **declared: bool) -> Laws:
+    """The laws of all parts, later ones on top, then those that the estimator declares itself."""
     laws: dict[str, bool] = {}
     for part in parts:
         laws.update(part)
-    return MappingProxyType({**laws, **own})
+    return MappingProxyType({**laws, **declared})
 
 
 def without(laws: Laws, *names: str) -> Laws:
