@@ -64,15 +64,23 @@ def compose(
 ) -> Estimator:
     """An estimator from its pieces: ``aggregate(surrogate(logp, A) - penalty)``, to be maximised.
 
-    - ``advantage(rewards, ...)`` -> [Q, G] or [Q, G, T]; no gradient flows through it.
-    - ``surrogate(logp, logp_old, advantages, mask, ...)`` -> a value per token [Q, G, T].
-    - ``penalty(logp, logp_ref, ...)`` -> a value per token [Q, G, T], subtracted; default none.
-    - ``select(rewards, ...)`` -> [Q, G], false for rollouts that are dropped before the aggregation; default all kept.
-    - ``aggregate(tokens, mask)`` -> scalar.
-
     Masked positions of ``logp``, ``logp_old``, ``logp_ref``, ``logp_sampler`` and ``values`` are set to zero before
     any piece sees them, so that whatever they hold (NaN included) reaches neither the value nor the gradient.
-    Raises ``TypeError`` when a piece asks for an array that nothing provides.
+
+    Args:
+        advantage: ``(rewards, ...)`` -> [Q, G] or [Q, G, T]; no gradient flows through it.
+        surrogate: ``(logp, logp_old, advantages, mask, ...)`` -> a value per token [Q, G, T].
+        aggregate: ``(tokens, mask)`` -> scalar.
+        penalty: ``(logp, logp_ref, ...)`` -> a value per token [Q, G, T], subtracted; none by default.
+        select: ``(rewards, ...)`` -> [Q, G], false for rollouts that are dropped before the aggregation; none is by
+            default.
+        name: The name in tables.
+        paper: Where the estimator comes from.
+        laws: Names of laws, and whether each is meant to hold.
+        min_group: The smallest group size that the estimator is meant for.
+
+    Raises:
+        TypeError: A piece asks for an array that nothing provides.
     """
     pieces = {
         "advantage": advantage, "surrogate": surrogate, "penalty": penalty, "select": select, "aggregate": aggregate,

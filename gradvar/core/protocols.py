@@ -25,7 +25,14 @@ class Policy(Protocol):
     def sample(
         self, params: PyTree, key: PRNGKeyArray, prompts: Array, group: int
     ) -> Int[Array, "prompt group time"]:
-        """``group`` independent completions for every prompt."""
+        """Draw ``group`` independent completions for every prompt.
+
+        Args:
+            params: The policy's parameters.
+            key: A key for random numbers.
+            prompts: Prompts, with leading axis Q.
+            group: The number of completions for each prompt.
+        """
         ...
 
     def greedy(self, params: PyTree, prompts: Array) -> Int[Array, "prompt 1 time"]:

@@ -25,6 +25,13 @@ def bnpo(
     """Beta-normalised advantages in GRPO's clipped objective; ``low`` and ``high`` are the rewards' range.
 
     ``cap`` bounds the inverse density, as released. The clip and the mean over tokens are GRPO's.
+
+    Args:
+        low: Least reward.
+        high: Largest reward.
+        cap: Bound of the inverse density.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
     """
     return compose(
         name="bnpo",

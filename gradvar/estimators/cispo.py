@@ -24,6 +24,12 @@ def cispo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 1.0, clip_high:
 
     ``clip_low=1`` leaves the lower side open, as the paper does. The paper tunes ``clip_high`` and does not
     print it; 4 (a weight of at most 5) is this package's choice, not the paper's.
+
+    Args:
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clip_low: Distance below 1 to which the weight is cut; 1 leaves this side open.
+        clip_high: Distance above 1 to which the weight is cut.
     """
     return compose(
         name="cispo",

@@ -32,6 +32,13 @@ def dapo(
     ``dynamic_sampling=True`` drops such groups from the token count too; the paper then draws new prompts
     until the batch is full, which is the training loop's part. No KL term in the paper. The overlong penalty
     changes rewards and belongs to the task.
+
+    Args:
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
+        dynamic_sampling: Drop groups of equal rewards.
     """
     return compose(
         name="dapo",

@@ -30,6 +30,13 @@ def gdpo(
 
     ``weights``, one per part, default to 1. It does not look at ``batch.rewards``: the laws about rewards do
     not apply, and the statistical ones are read with J the expected sum of the parts.
+
+    Args:
+        weights: One for each part of the reward; None is 1 for each.
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviations.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
     """
     return compose(
         name="gdpo",

@@ -22,6 +22,12 @@ def gmpo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 0.4, clip_high: 
     """The geometric mean of the clipped token ratios of a rollout, times its standardised advantage.
 
     ``clip_low`` and ``clip_high`` bound the *log*-ratio here, at -0.4 and 0.4 in the paper.
+
+    Args:
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clip_low: Bound of the log-ratio below 0.
+        clip_high: Bound of the log-ratio above 0.
     """
     return compose(
         name="gmpo",

@@ -35,6 +35,13 @@ def grpo(
     prints no clip range; 0.2 is PPO's. ``beta`` is 0.04 in the paper; the default is 0, as most later work
     has it and because the penalty needs a reference (``logp_ref``). The 1/|o_i| weighs tokens of short
     rollouts more: with unequal lengths the expected gradient has another direction than grad J.
+
+    Args:
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
+        beta: Coefficient of the k3 penalty towards the reference; 0 leaves it out.
     """
     return compose(
         name="grpo",
@@ -57,6 +64,14 @@ def grpo(
 def grpo_sample_std(
     *, ddof: int = 1, eps: float = 1e-6, clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0
 ) -> Estimator:
-    """GRPO with the sample standard deviation (``ddof=1``): advantages smaller by sqrt((G-1)/G)."""
+    """GRPO with the sample standard deviation (``ddof=1``): advantages smaller by sqrt((G-1)/G).
+
+    Args:
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
+        beta: Coefficient of the k3 penalty towards the reference; 0 leaves it out.
+    """
     estimator = grpo(ddof=ddof, eps=eps, clip_low=clip_low, clip_high=clip_high, beta=beta)
     return replace(estimator, name="grpo_sample_std")

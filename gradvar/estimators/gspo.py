@@ -23,14 +23,28 @@ from gradvar.pieces.piece import Piece
 
 
 def gspo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 3e-4, clip_high: float = 4e-4) -> Estimator:
-    """The length-normalised sequence ratio, clipped per sequence; the clip range is the paper's."""
+    """The length-normalised sequence ratio, clipped per sequence; the clip range is the paper's.
+
+    Args:
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clip_low: Distance below 1 at which the ratio of a sequence is clipped.
+        clip_high: Distance above 1 at which it is clipped.
+    """
     return _gspo(surrogate.sequence_clip, ddof, eps, clip_low, clip_high)
 
 
 def gspo_token(
     *, ddof: int = 0, eps: float = 1e-6, clip_low: float = 3e-4, clip_high: float = 4e-4
 ) -> Estimator:
-    """The token form; the same gradient as ``gspo`` while a rollout's tokens share one advantage."""
+    """The token form; the same gradient as ``gspo`` while a rollout's tokens share one advantage.
+
+    Args:
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clip_low: Distance below 1 at which the ratio of a sequence is clipped.
+        clip_high: Distance above 1 at which it is clipped.
+    """
     return replace(
         _gspo(surrogate.sequence_clip_per_token, ddof, eps, clip_low, clip_high), name="gspo_token"
     )

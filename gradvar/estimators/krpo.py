@@ -30,6 +30,13 @@ def krpo(
 
     The filter restarts for every prompt at mean 0 and variance 1, as released. The clip and the mean over
     tokens are GRPO's.
+
+    Args:
+        process: Variance of the filter's process noise.
+        measurement: Variance of the filter's measurement noise.
+        eps: Added to the filtered standard deviation.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
     """
     return compose(
         name="krpo",

@@ -27,6 +27,12 @@ def pass_at_k_standardised(
     Only the advantage is the paper's; the clip and the mean over a rollout's tokens are GRPO's. ``k=2`` is
     this package's default (the paper mostly uses 4); at G = k every mixed group passes and nothing is
     learned.
+
+    Args:
+        k: Rollouts of which one has to pass.
+        eps: Added to the standard deviation of pass@k's rewards.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
     """
     return compose(
         name="pass_at_k_standardised",

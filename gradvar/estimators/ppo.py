@@ -37,6 +37,13 @@ def ppo(
     cap of the dual clip, above 1 (3 is customary); None leaves it out. The mean over the tokens of the batch
     is the paper's empirical average over time steps; it makes the gradient a ratio, so with unequal lengths
     it is not unbiased.
+
+    Args:
+        discount: The paper's gamma.
+        decay: The paper's lambda.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
+        dual: Cap of the dual clip, above 1; None leaves it out.
     """
     for name, value in (("discount", discount), ("decay", decay)):
         if not 0 <= value <= 1:
@@ -69,6 +76,14 @@ def ppo_dual_clip(
     clip_high: float = 0.2,
     dual: float = 3.0,
 ) -> Estimator:
-    """PPO with the dual clip: where A < 0, a ratio above ``dual`` gives no gradient either."""
+    """PPO with the dual clip: where A < 0, a ratio above ``dual`` gives no gradient either.
+
+    Args:
+        discount: PPO's gamma.
+        decay: PPO's lambda.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
+        dual: Cap of the ratio where A < 0, above 1.
+    """
     estimator = ppo(discount=discount, decay=decay, clip_low=clip_low, clip_high=clip_high, dual=dual)
     return replace(estimator, name="ppo_dual_clip")

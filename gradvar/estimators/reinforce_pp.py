@@ -39,6 +39,13 @@ def reinforce_pp(
     counts each once. The choice makes no difference for equal lengths. ``beta`` puts the k1 estimate of the
     KL into the reward, from each token on; it needs ``logp_ref`` and makes advantages differ by token, so it
     always standardises over tokens.
+
+    Args:
+        eps: Added to the standard deviation.
+        over: The items of the batch's mean and standard deviation.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
+        beta: Coefficient of the k1 estimate in the reward.
     """
     per_rollout = (
         advantage.raw if not beta else penalty.kl_to_go(advantage.raw, beta=nonnegative("beta", beta))
@@ -83,6 +90,13 @@ def reinforce_pp_baseline(
 
     ``beta`` is the coefficient of a k2 loss towards the reference. With ``over="tokens"`` and unequal lengths
     the batch mean is not zero, and groups of equal rewards no longer end at zero.
+
+    Args:
+        eps: Added to the standard deviation.
+        over: The items of the batch's mean and standard deviation.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
+        beta: Coefficient of the k2 penalty towards the reference; 0 leaves it out.
     """
     by_tokens = _by_tokens(over)
     flawed = (

@@ -20,7 +20,14 @@ from gradvar.pieces import advantage, aggregate, surrogate
 def sapo(
     *, ddof: int = 0, eps: float = 1e-6, tau_positive: float = 1.0, tau_negative: float = 1.05
 ) -> Estimator:
-    """Sigmoid gates on the token ratio; the temperatures are the paper's."""
+    """Sigmoid gates on the token ratio; the temperatures are the paper's.
+
+    Args:
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        tau_positive: Temperature of the gate where A > 0.
+        tau_negative: Temperature of the gate elsewhere.
+    """
     return compose(
         name="sapo",
         advantage=partial(advantage.standardised, ddof=ddof, eps=nonnegative("eps", eps)),

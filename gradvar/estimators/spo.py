@@ -23,6 +23,12 @@ def spo(*, ddof: int = 1, eps: float = 1e-8, clip_low: float = 0.2, clip_high: f
 
     The tracker is ``gradvar.pieces.tracker.BetaTracker``. ``ddof``, ``eps`` and the token mean are those of
     the released code; the paper says PPO's clip without a range.
+
+    Args:
+        ddof: 0 divides the sum of squares by their number (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
     """
     return compose(
         name="spo",

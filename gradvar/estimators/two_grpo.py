@@ -46,6 +46,13 @@ def grpo_pair(
     the expectation of one pair, and on binary rewards it is RLOO's advantage with GRPO's clip and length
     normalisation (when ``ddof=0`` and ``eps=0``). The paper trains with ``clip_high=0.28``; its equations
     have one range.
+
+    Args:
+        standardise: Divide a pair's advantage by its standard deviation.
+        ddof: 0 is the population standard deviation of a pair, 1 the sample one.
+        eps: Added to the standard deviation.
+        clip_low: Distance below 1 at which the ratio is clipped.
+        clip_high: Distance above 1 at which the ratio is clipped.
     """
     low, high = clip_range(clip_low, clip_high)
     eps = nonnegative("eps", eps)

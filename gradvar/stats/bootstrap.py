@@ -90,7 +90,14 @@ class PairedComparison:
 def compare(
     start: SeedScores, final: SeedScores, reference_start: SeedScores, reference_final: SeedScores
 ) -> PairedComparison:
-    """Compare an arm's runs with the reference's, run by run."""
+    """Compare an arm's runs with the reference's, run by run.
+
+    Args:
+        start: The arm's rewards at the warm start, one for each seed.
+        final: The arm's final rewards.
+        reference_start: The reference's rewards at the warm start, for the same seeds.
+        reference_final: The reference's final rewards.
+    """
     return PairedComparison(
         final=bootstrap(ratio_of_means, final, reference_final),
         gain=bootstrap(ratio_of_means, final - start, reference_final - reference_start),
