@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+
+from gradvar.files.target import absolute_target, load_target
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def examine(config: Check) -> Any:
         ) from error
     if not isinstance(arguments, dict):
         raise ValueError(f"--arguments: {config.arguments!r} is not an object; give names and values")
-    function, origin = load(config.target)
+    function, origin = load_target(config.target), absolute_target(config.target)
     signature = None if config.signature == "auto" else config.signature
     kind = signature or inspect_signature(function, None, arguments).kind
     common: dict[str, Any] = {
@@ -139,51 +138,3 @@ def claims(texts: tuple[str, ...]) -> dict[str, bool]:
         if f"no:{name}" in names:
             raise ValueError(f"--claims: '{name}' and 'no:{name}'; give one of them")
     return {name.removeprefix("no:"): not name.startswith("no:") for name in names}
-
-
-def load(target: str) -> tuple[Callable[..., Any], str]:
-    """The function that the target names, and the target with a file's path made absolute.
-
-    Raises ``ValueError`` where there is no such file, module or function.
-    """
-    place, _, name = target.rpartition(":")
-    if not place or not name:
-        raise ValueError(f"target: '{target}'; give module:function or path/to/file.py:function")
-    if place.endswith(".py"):
-        path = Path(place).resolve()
-        if not path.is_file():
-            raise ValueError(f"target: there is no file {place}; give path/to/file.py:function")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(path.stem, module)
-        sys.path.insert(0, str(path.parent))
-        try:
-            _importing(place, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
-        finally:
-            sys.path.remove(str(path.parent))
-        place = str(path)
-    else:
-        if "" not in sys.path:
-            sys.path.insert(0, "")
-        module = _importing(place, lambda: importlib.import_module(place))
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"target: {place} has no '{part}'; give the name of a function in it")
-        found = getattr(found, part)
-    if not callable(found):
-        raise ValueError(f"target: {target} is a {type(found).__name__}, not a function")
-    return found, f"{place}:{name}"
-
-
-def _importing(place: str, load: Callable[[], Any]) -> Any:
-    """Import somebody's code: what it prints goes to the standard error, where it spoils no JSON."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            return load()
-    except (Exception, SystemExit) as error:
-        raise ValueError(
-            f"target: {place} cannot be imported ({type(error).__name__}: {error}); mend it or its path"
-        ) from error

@@ -155,9 +155,9 @@ def _questions(config: Record, opened: Pretrained, texts: list[str], answers: li
             raise ValueError(
                 f"extract: {config.extract!r} is for answers, and --reward is given; leave one out"
             )
-        from gradvar.cli.check import load
+        from gradvar.files.target import load_target
 
-        function: Callable[[str, str], float] = load(config.reward)[0]
+        function: Callable[[str, str], float] = load_target(config.reward)
         return Questions(texts, opened.tokenizer, function, chat=config.chat)
     if answers is None:
         raise ValueError(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gradvar.cli.check import Check, run
+from gradvar.files.target import load_target
 from gradvar.testing import (
     SignatureError,
     advantage_laws,
@@ -173,7 +174,7 @@ def test_the_command_and_its_exit_codes(planted, tmp_path, capsys):
     assert run(Check(f"{planted}:bad", laws=laws, json=str(out))) == 1
     table = capsys.readouterr().out
     report = json.loads(out.read_text())
-    assert set(report) == {"target", "ok", "laws"}
+    assert set(report) == {"kind", "target", "ok", "laws", "findings"}
     assert report["ok"] is False
     assert {"name", "status", "declared", "example", "why"} == set(report["laws"][0])
     failed = next(law for law in report["laws"] if law["name"] == "zero_on_equal_rewards")
@@ -184,7 +185,7 @@ def test_the_command_and_its_exit_codes(planted, tmp_path, capsys):
 
 def test_the_reproduction_line_runs(planted):
     line = check_advantage(
-        __import__("gradvar.cli.check", fromlist=["load"]).load(f"{planted}:bad")[0],
+        load_target(f"{planted}:bad"),
         origin=f"{planted}:bad",
         laws=["no_amplification"],
     )["no_amplification"].reproduce
@@ -197,7 +198,7 @@ def test_the_reproduction_line_runs(planted):
 @pytest.mark.parametrize(
     ("target", "more", "word"),
     [
-        ("nowhere.py:f", {}, "no file"),
+        ("nowhere.py:f", {}, "does not exist"),
         ("no.such.module:f", {}, "cannot be imported"),
         ("justaname", {}, "module:function"),
         ("PLANTED:missing", {}, "no 'missing'"),

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from gradvar.cli import main as cli
-from gradvar.cli.check import Check, load, run
+from gradvar.cli.check import Check, run
+from gradvar.files.target import load_target
 from gradvar.testing import (
     SignatureError,
     advantage_laws,
@@ -202,7 +203,7 @@ def shown(line):
 
 
 def failing(file, name, law, **settings):
-    function, origin = load(f"{file}:{name}")
+    function, origin = load_target(f"{file}:{name}"), f"{file}:{name}"
     return check_advantage(function, origin=origin, laws=[law], examples=20, **settings)[law].reproduce
 
 
@@ -241,7 +242,7 @@ def test_a_decided_law_is_reproduced_with_all_that_was_said(file, capsys):
 
 
 def test_a_loss_is_reproduced_with_its_sign_and_its_aggregation(file, capsys):
-    function, origin = load(f"{file}:objective")
+    function, origin = load_target(f"{file}:objective"), f"{file}:objective"
     report = check_loss(function, origin=origin, sign=-1, aggregation="token-mean", laws=["aggregation"])
     assert not report.ok  # asked for by the setting, so it decides
     words = shlex.split(report["aggregation"].reproduce)
