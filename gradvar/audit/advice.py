@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradvar.audit.estimators import RATES, Estimate
+from gradvar.audit.estimators import RATES, EstimatorFigures
 from gradvar.audit.group_sizes import Size
 from gradvar.audit.reward_counts import Cells
 from gradvar.audit.statistics import Prompts, Step
@@ -13,7 +13,7 @@ from gradvar.stats.intervals import Interval
 
 
 def advice(
-    cells: Cells, overall: Step, prompts: Prompts, sizes: tuple[Size, ...], used: Estimate
+    cells: Cells, overall: Step, prompts: Prompts, sizes: tuple[Size, ...], used: EstimatorFigures
 ) -> tuple[str, ...]:
     """Sentences, the most useful first."""
     return tuple(
@@ -51,22 +51,22 @@ def _prompts(prompts: Prompts) -> list[str]:
     n, bound = prompts.rollouts, 100 * prompts.never_bound
     if n < 2:
         return []
-    found = [
+    sentences = [
         f"Of {prompts.count} prompts, {prompts.mixed.percent()} have successes and failures and teach; "
         f"{prompts.always.percent()} were always solved, {prompts.never.percent()} never. "
         f"With {n} rollouts a prompt that was never solved may still be solved up to {bound:.0f} % of the time."
     ]
     again = prompts.recovered
     if again.value > 0.2:
-        found.append(
+        sentences.append(
             f"{again.percent()} of the equal groups belong to prompts with successes and failures elsewhere in the "
             "dump: bad luck, not hopeless or trivial prompts; larger groups, or another visit, would find their signal."
         )
     elif prompts.always.value > 0.1 or prompts.never.value > 0.1:
-        found.append(
+        sentences.append(
             "Leaving out prompts that are always or never solved would save their rollouts; --prompts FILE lists them."
         )
-    return found
+    return sentences
 
 
 def _trend(cells: Cells) -> list[str]:
@@ -81,17 +81,17 @@ def _trend(cells: Cells) -> list[str]:
     def equal(which: np.ndarray) -> Interval:
         return Clusters(groups.prompt[which]).share(groups.equal[which].astype(float))
 
-    one, two = equal(early), equal(late)
-    if one.high >= two.low and two.high >= one.low:
+    first, last = equal(early), equal(late)
+    if first.high >= last.low and last.high >= first.low:
         return []
-    way = "rises" if two.value > one.value else "falls"
+    direction = "rises" if last.value > first.value else "falls"
     return [
-        f"The share of equal groups {way} from {one.percent()} in the first quarter of the steps to "
-        f"{two.percent()} in the last."
+        f"The share of equal groups {direction} from {first.percent()} in the first quarter of the steps to "
+        f"{last.percent()} in the last."
     ]
 
 
-def _weights(overall: Step, used: Estimate) -> list[str]:
+def _weights(overall: Step, used: EstimatorFigures) -> list[str]:
     if used.weights is None:
         return []
     rare, even = used.weights[RATES.index(0.05)], used.weights[RATES.index(0.5)]

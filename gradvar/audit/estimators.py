@@ -17,7 +17,7 @@ _QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 
 @dataclass(frozen=True)
-class Estimate:
+class EstimatorFigures:
     """One estimator on these rewards: ``weights`` at the success rates ``RATES`` for groups of the usual size (None
     where rewards have more than two levels); ``largest`` advantage in absolute value; ``agreement``, the cosine of its
     advantages with those of the estimator in use, over all rollouts."""
@@ -58,20 +58,20 @@ class Advantages:
 
 def compare(
     cells: Cells, rewards: Rewards, rule: Success, used: str, group_size: int
-) -> tuple[Estimate, ...]:
+) -> tuple[EstimatorFigures, ...]:
     """The estimator in use first, then others."""
-    own = scheme(used)(rewards)
-    found = []
+    values_in_use = scheme(used)(rewards)
+    figures = []
     for name in dict.fromkeys((used, *COMPARED)):
         value = scheme(name)(rewards)
-        length = np.sqrt((cells.n * value**2).sum() * (cells.n * own**2).sum())
-        cosine = float((cells.n * value * own).sum() / length) if length > 0 else np.nan
+        length = np.sqrt((cells.n * value**2).sum() * (cells.n * values_in_use**2).sum())
+        cosine = float((cells.n * value * values_in_use).sum() / length) if length > 0 else np.nan
         weights = None
         if rule.binary and group_size > 1:
-            found_weights = prompt_weights(name, group_size, np.array(RATES), *rule.levels)
-            weights = tuple(float(w) for w in found_weights)
-        found.append(Estimate(name, weights, float(np.abs(value).max()), cosine))
-    return tuple(found)
+            at_rates = prompt_weights(name, group_size, np.array(RATES), *rule.levels)
+            weights = tuple(float(w) for w in at_rates)
+        figures.append(EstimatorFigures(name, weights, float(np.abs(value).max()), cosine))
+    return tuple(figures)
 
 
 def advantages(

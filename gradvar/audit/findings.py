@@ -1,4 +1,4 @@
-"""What a dump should not show, each with a count and a sentence that says what it may come from."""
+"""What a dump should not show: each with a count, and a sentence on where it may come from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradvar.audit.reward_counts import Cells
 
 
 @dataclass(frozen=True)
-class Finding:
+class Suspicion:
     """Something suspicious: a short ``kind`` to select by, how many there are, and a sentence."""
 
     kind: str
@@ -20,43 +20,45 @@ class Finding:
     sentence: str
 
 
-def suspicions(cells: Cells, faults: Faults, wrote: Written | None, used: str | None) -> tuple[Finding, ...]:
+def suspicions(
+    cells: Cells, faults: Faults, wrote: Written | None, used: str | None
+) -> tuple[Suspicion, ...]:
     """Everything suspicious; ``used``: the estimator that was named by hand, if one was."""
-    found = [
+    suspects = [
         *_unreadable(faults), *_grouping(cells), *_rewards(cells), *_repeated(cells),
         *(_advantages(wrote, used) if wrote else ()),
     ]  # fmt: skip
-    return tuple(f for f in found if f.count)
+    return tuple(f for f in suspects if f.count)
 
 
-def _unreadable(faults: Faults) -> list[Finding]:
+def _unreadable(faults: Faults) -> list[Suspicion]:
     places = "; ".join(map(str, faults.unread[:3]))
     return [
-        Finding(
+        Suspicion(
             "malformed",
             faults.count,
             f"{faults.count} malformed rows are left out; their groups are incomplete.",
         ),
-        Finding(
+        Suspicion(
             "unread", len(faults.unread), f"Files that could not be read, or not to their end: {places}."
         ),
     ]
 
 
-def _grouping(cells: Cells) -> list[Finding]:
+def _grouping(cells: Cells) -> list[Suspicion]:
     groups = cells.groups
     count = len(groups.size)
     alone = int((groups.size == 1).sum())
     if alone == count:
-        says = "Every group has one rollout, so there is no baseline; is the column of the prompt (or group) right?"
-        return [Finding("groups of one", alone, says)]
+        sentence = "Every group has one rollout, so there is no baseline; is the column of the prompt (or group) right?"
+        return [Suspicion("groups of one", alone, sentence)]
     sizes, times = np.unique(groups.size, return_counts=True)
     usual = int(sizes[np.argmax(times)])
     odd = groups.size != usual
     several = odd & (groups.size % usual == 0) if usual > 1 else np.zeros(count, bool)
     others = int((odd & ~several).sum())
-    found = [
-        Finding(
+    suspects = [
+        Suspicion(
             "unequal sizes", others,
             f"{others} of {count} groups do not have {usual} rollouts (sizes {sizes[0]} to {sizes[-1]}): rows are "
             "missing, or prompts are repeated or mixed up.",
@@ -64,22 +66,22 @@ def _grouping(cells: Cells) -> list[Finding]:
     ]  # fmt: skip
     merged = int(several.sum())
     if cells.grouped:
-        found += _crossed(cells)
-        found.append(Finding("several times the size", merged, f"{merged} of {count} groups have a multiple of {usual} "
-                             "rollouts: groups may have been run together."))  # fmt: skip
+        suspects += _crossed(cells)
+        sentence = f"{merged} of {count} groups have a multiple of {usual} rollouts: groups may have been run together."
+        suspects.append(Suspicion("several times the size", merged, sentence))
     else:
-        found.append(
-            Finding(
+        suspects.append(
+            Suspicion(
                 "prompts repeated", merged,
                 f"{merged} of {count} groups have a multiple of {usual} rollouts: a prompt occurs more than once in a "
                 "step. Its rollouts are taken as one group here, and by trainers that group by prompt; name the "
                 "column of the group if there is one.",
             )
         )  # fmt: skip
-    return found
+    return suspects
 
 
-def _crossed(cells: Cells) -> list[Finding]:
+def _crossed(cells: Cells) -> list[Suspicion]:
     groups = cells.groups
     mixed = int((groups.prompts > 1).sum())
     pairs = np.unique(np.stack([cells.step, cells.prompt, groups.of_cell]), axis=1)
@@ -87,33 +89,33 @@ def _crossed(cells: Cells) -> list[Finding]:
     # the first of every (step, prompt) that has more than one group
     spread = int((same & ~np.append(False, same[:-1])).sum()) if len(same) else 0
     return [
-        Finding("groups of several prompts", mixed,
+        Suspicion("groups of several prompts", mixed,
                 f"{mixed} of {len(groups.size)} groups hold rollouts of several prompts: the baseline of one prompt is "
                 "subtracted from another's rewards."),
-        Finding("prompts in several groups", spread,
+        Suspicion("prompts in several groups", spread,
                 f"{spread} times a prompt's rollouts of one step are spread over several groups: each has a noisier "
                 "baseline than the rollouts allow; intended only if the prompt was drawn more than once."),
     ]  # fmt: skip
 
 
-def _rewards(cells: Cells) -> list[Finding]:
+def _rewards(cells: Cells) -> list[Suspicion]:
     groups = cells.groups
     rounding = int(groups.by_rounding.sum())
     steps, by = groups.steps
     dead = int((np.bincount(by, ~groups.equal, len(steps)) == 0).sum())
-    found = [
-        Finding("rounding", rounding,
+    suspects = [
+        Suspicion("rounding", rounding,
                 f"{rounding} groups have rewards that differ by rounding only: a division by their standard deviation "
                 "makes full-size advantages of the rounding; round the rewards first."),
     ]  # fmt: skip
     if len(steps) > 1 or len(groups.size) > 1:
-        found.append(
-            Finding("no signal", dead, f"In {dead} of {len(steps)} steps every group has equal rewards.")
+        suspects.append(
+            Suspicion("no signal", dead, f"In {dead} of {len(steps)} steps every group has equal rewards.")
         )
-    return found
+    return suspects
 
 
-def _repeated(cells: Cells) -> list[Finding]:
+def _repeated(cells: Cells) -> list[Suspicion]:
     """Steps whose prompts and rewards are exactly those of the step before: the same rollouts, logged again."""
     steps, start = np.unique(cells.step, return_index=True)
     ends = np.append(start[1:], len(cells.step))
@@ -134,38 +136,38 @@ def _repeated(cells: Cells) -> list[Finding]:
 
     again = [int(steps[i + 1]) for i in range(len(steps) - 1) if same(i)]
     names = ", ".join(map(str, again[:5])) + (", ..." if len(again) > 5 else "")
-    return [Finding("steps repeated", len(again), f"Steps that have the prompts and rewards of the step before them, "
+    return [Suspicion("steps repeated", len(again), f"Steps that have the prompts and rewards of the step before them, "
                     f"as a trainer that logs the same rollouts again: {names}.")]  # fmt: skip
 
 
-def _advantages(wrote: Written, used: str | None) -> list[Finding]:
-    found = [
-        Finding("equal rewards, unequal advantages", wrote.torn,
+def _advantages(wrote: Written, used: str | None) -> list[Suspicion]:
+    suspects = [
+        Suspicion("equal rewards, unequal advantages", wrote.torn,
                 f"{wrote.torn} times rollouts of one group have the same reward and different advantages: the trainer "
                 "groups otherwise, or its advantages depend on more than the rewards here."),
     ]  # fmt: skip
     centred = wrote.formula not in ("the reward itself", "the step's std and mean")
     if centred:
-        found.append(Finding("advantages from nothing", wrote.in_equal,
+        suspects.append(Suspicion("advantages from nothing", wrote.in_equal,
                              f"{wrote.in_equal} rollouts of groups with equal rewards have an advantage that is not "
                              f"zero (up to {wrote.largest_in_equal:.3g}): rounding divided by a small deviation, or "
                              "another grouping."))  # fmt: skip
     if wrote.rollouts and wrote.formula is None:
         best = wrote.fits[0]
-        found.append(Finding("advantages unexplained", wrote.rollouts,
+        suspects.append(Suspicion("advantages unexplained", wrote.rollouts,
                              f"No formula gives the advantages in the dump; the closest, {best.formula}, explains "
                              f"{100 * best.explained:.1f} % of the rollouts. Are rewards weighted (--reward-weights), "
                              "shaped afterwards, or grouped otherwise?"))  # fmt: skip
-    found.append(Finding("advantages off", wrote.others,
+    suspects.append(Suspicion("advantages off", wrote.others,
                          f"{wrote.others} rollouts have another advantage than '{wrote.formula}', which explains the "
                          "others: rows of their groups are missing, or they were treated apart."))  # fmt: skip
     if wrote.formula and used and wrote.estimator != used and not _same(wrote.estimator, used):
-        found.append(Finding("another estimator", 1, f"The advantages in the dump are those of '{wrote.formula}', not "
-                             f"of {used}."))  # fmt: skip
-    return found
+        sentence = f"The advantages in the dump are those of '{wrote.formula}', not of {used}."
+        suspects.append(Suspicion("another estimator", 1, sentence))
+    return suspects
 
 
-def _same(one: str | None, two: str) -> bool:
+def _same(first: str | None, second: str) -> bool:
     from gradvar.audit.schemes import SCHEMES
 
-    return one is not None and SCHEMES[one] is SCHEMES[two]
+    return first is not None and SCHEMES[first] is SCHEMES[second]

@@ -92,18 +92,18 @@ def written(cells: Cells, rewards: Rewards) -> Written | None:
 def _fit(name: str, value: np.ndarray, cells: Cells, which: np.ndarray) -> Fit:
     n = cells.advantage_n[which]
     value, low, high = value[which], cells.low[which], cells.high[which]
-    found = cells.advantage[which] / np.maximum(n, 1)
+    logged = cells.advantage[which] / np.maximum(n, 1)
     off = np.maximum(np.abs(low - value), np.abs(high - value))
-    scale = np.sqrt(np.average(found**2, weights=n)) if len(n) else 0.0
+    scale = np.sqrt(np.average(logged**2, weights=n)) if len(n) else 0.0
     close = off <= CLOSE * np.maximum(np.abs(value), 0.01 * scale)
-    product, square, own = (n * found * value).sum(), (n * value**2).sum(), (n * found**2).sum()
+    product, square, logged_square = (n * logged * value).sum(), (n * value**2).sum(), (n * logged**2).sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         return Fit(
             name,
             float(np.average(close, weights=n)) if len(n) else 0.0,
-            float(np.sqrt(np.average((found - value) ** 2, weights=n)) / scale) if scale > 0 else np.inf,
+            float(np.sqrt(np.average((logged - value) ** 2, weights=n)) / scale) if scale > 0 else np.inf,
             float(product / square) if square > 0 else np.nan,
-            float(product / np.sqrt(square * own)) if square > 0 and own > 0 else np.nan,
+            float(product / np.sqrt(square * logged_square)) if square > 0 and logged_square > 0 else np.nan,
         )
 
 

@@ -79,5 +79,5 @@ def _kind(kind: str) -> str:
     if kind in ("VARCHAR", "BLOB"):
         return "text"
     numbers = ("BOOLEAN", "FLOAT", "DOUBLE", "DECIMAL")
-    whole = kind.removeprefix("U").removesuffix("INT") in ("TINY", "SMALL", "", "BIG", "HUGE", "INTEGER")
-    return "number" if (whole or kind.startswith(numbers)) and not kind.endswith("]") else "other"
+    is_whole = kind.removeprefix("U").removesuffix("INT") in ("TINY", "SMALL", "", "BIG", "HUGE", "INTEGER")
+    return "number" if (is_whole or kind.startswith(numbers)) and not kind.endswith("]") else "other"

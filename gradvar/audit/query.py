@@ -73,8 +73,8 @@ def _faults(layout: ColumnLayout, count: int) -> Iterator[str]:
     if "step" in layout.columns:
         name = layout.columns["step"]
         yield fault("step.missing", f"'{name}' is missing")
-        whole = "coalesce(abs(step.value) < 9007199254740992 AND step.value = trunc(step.value), false)"
-        yield fault(f"NOT {whole}", f"'{name}' is no whole number", "step.shown")
+        is_whole = "coalesce(abs(step.value) < 9007199254740992 AND step.value = trunc(step.value), false)"
+        yield fault(f"NOT {is_whole}", f"'{name}' is no whole number", "step.shown")
     yield fault("prompt IS NULL", f"'{layout.columns['prompt']}' is missing")
     if "group" in layout.columns:
         yield fault("grp IS NULL", f"'{layout.columns['group']}' is missing")

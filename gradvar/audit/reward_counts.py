@@ -85,8 +85,8 @@ class Groups:
         mean = first + np.add.reduceat(cells.n * (cells.reward - first[of_cell]), start) / size
         prompts = np.ones(len(start), np.int64)
         if cells.grouped:
-            most = int(cells.prompt.max()) + 1
-            prompts = np.bincount(np.unique(of_cell * most + cells.prompt) // most, minlength=len(start))
+            stride = int(cells.prompt.max()) + 1
+            prompts = np.bincount(np.unique(of_cell * stride + cells.prompt) // stride, minlength=len(start))
         last = np.append(start[1:], len(fresh)) - 1
         return cls(
             start, of_cell, cells.step[start], cells.prompt[start], prompts, size,

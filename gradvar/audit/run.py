@@ -7,88 +7,38 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from gradvar.audit.advice import advice
 from gradvar.audit.columns import Columns
 from gradvar.audit.database import CellDatabase
-from gradvar.audit.estimators import Advantages, Estimate, advantages, compare
-from gradvar.audit.findings import Finding, suspicions
+from gradvar.audit.estimators import advantages, compare
+from gradvar.audit.findings import suspicions
 from gradvar.audit.formats import FORMATS
-from gradvar.audit.group_sizes import Size, curve
-from gradvar.audit.logged_advantages import Written, written
+from gradvar.audit.group_sizes import curve
+from gradvar.audit.logged_advantages import written
 from gradvar.audit.malformed import Faults
 from gradvar.audit.read import ReadSettings, expand, is_parquet, read_file
+from gradvar.audit.result import AuditFigures
 from gradvar.audit.reward_counts import Cells
 from gradvar.audit.schemes import Rewards, scheme
 from gradvar.audit.statistics import (
-    Bin,
-    Prompts,
-    PromptTable,
-    Step,
-    Success,
     histogram,
     prompt_table,
     prompts,
     steps,
     success,
 )
+from gradvar.audit.text import text
 
 Progress = Callable[[str, float], object]
 
 
 @dataclass(frozen=True, eq=False)
-class Audit:
-    """What the rewards of some dumps show. ``str`` prints it; ``as_json`` has every figure.
-
-    ``layouts``: how files were read, and how many each way. ``estimator``: the one in use, and ``source``, how that is
-    known. ``table`` and ``labels``: every prompt, for ``write_prompts``.
-    """
-
-    files: int
-    layouts: dict[str, int]
-    notes: tuple[str, ...]
-    rows: int
-    faults: Faults
-    rule: Success
-    estimator: str
-    source: str
-    overall: Step
-    steps: tuple[Step, ...]
-    bins: tuple[Bin, ...]
-    prompts: Prompts
-    sizes: tuple[Size, ...]
-    estimators: tuple[Estimate, ...]
-    advantages: Advantages
-    written: Written | None
-    findings: tuple[Finding, ...]
-    advice: tuple[str, ...]
-    table: PromptTable
-    labels: tuple[str, ...]
-
-    @property
-    def suspicious(self) -> bool:
-        """Whether anything was found that a dump should not show."""
-        return bool(self.findings)
+class Audit(AuditFigures):
+    """The figures of some dumps, which ``str`` shows as text."""
 
     def __str__(self) -> str:
-        from gradvar.audit.text import text
-
         return text(self)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "kind": "audit", "files": self.files, "layouts": self.layouts, "notes": list(self.notes), "rows": self.rows,
-            "malformed": self.faults.as_json(), "success": vars(self.rule),
-            "estimator": self.estimator, "estimator_source": self.source,
-            "overall": self.overall.as_json(), "steps": [s.as_json() for s in self.steps],
-            "histogram": [{**vars(b), "share": vars(b.share)} for b in self.bins],
-            "prompts": self.prompts.as_json(), "group_sizes": [s.as_json() for s in self.sizes],
-            "estimators": [vars(e) for e in self.estimators], "advantages": self.advantages.as_json(),
-            "written": self.written.as_json() if self.written else None,
-            "findings": [vars(f) for f in self.findings], "advice": list(self.advice),
-        }  # fmt: skip
 
 
 def audit(

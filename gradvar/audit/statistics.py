@@ -34,16 +34,16 @@ def success(cells: Cells, above: float | None) -> Success:
     """The rule given, or the higher of two rewards, or above the middle of the range."""
     levels = np.unique(cells.reward)
     low, high = float(levels[0]), float(levels[-1])
-    few = tuple(float(x) for x in levels) if len(levels) <= 2 else ()
+    distinct = tuple(float(x) for x in levels) if len(levels) <= 2 else ()
     if above is not None:
-        return Success(above, few, f"a reward above {above:g}, as asked")
+        return Success(above, distinct, f"a reward above {above:g}, as asked")
     if len(levels) == 1:
-        return Success(0.0, few, f"a reward above 0; every reward is {low:g}")
+        return Success(0.0, distinct, f"a reward above 0; every reward is {low:g}")
     if len(levels) == 2:
-        return Success(low / 2 + high / 2, few, f"a reward of {high:g}; the other one is {low:g}")
+        return Success(low / 2 + high / 2, distinct, f"a reward of {high:g}; the other one is {low:g}")
     middle = low / 2 + high / 2
     return Success(
-        middle, few, f"a reward above {middle:g}, the middle of {len(levels)} rewards from {low:g} to {high:g}; "
+        middle, distinct, f"a reward above {middle:g}, the middle of {len(levels)} rewards from {low:g} to {high:g}; "
         "set --success-above for another rule",
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def steps(cells: Cells, rule: Success, *, overall: bool = False) -> tuple[Step, 
             step=None if overall else int(names[i]), rollouts=int(rollouts[i]), groups=int(number[i]),
             prompts=int(tables["equal"][i].dof) + 1, group_size=int(modes[i]), unequal_sizes=int(odd[i]),
             mean_reward=float(reward[i]), lost_tokens=lost_tokens[i], length=length[i], surprise=logp[i],
-            **{name: found[i] for name, found in tables.items()},
+            **{name: shares[i] for name, shares in tables.items()},
         )
         for i in range(count)
     )  # fmt: skip
@@ -140,12 +140,12 @@ def _quotient(top: np.ndarray, bottom: np.ndarray) -> list[float | None]:
 
 def _modes(size: np.ndarray, by: np.ndarray, count: int) -> np.ndarray:
     """The most frequent size in each part, the larger one of a tie."""
-    most = int(size.max()) + 1
-    pairs, times = np.unique(by * most + size, return_counts=True)
-    order = np.lexsort([pairs % most, times])
-    found = np.zeros(count, np.int64)
-    found[pairs[order] // most] = pairs[order] % most  # the last assignment, the most frequent, stays
-    return found
+    stride = int(size.max()) + 1
+    pairs, times = np.unique(by * stride + size, return_counts=True)
+    order = np.lexsort([pairs % stride, times])
+    modes = np.zeros(count, np.int64)
+    modes[pairs[order] // stride] = pairs[order] % stride  # the last assignment, the most frequent, stays
+    return modes
 
 
 @dataclass(frozen=True)
@@ -170,13 +170,13 @@ def histogram(
     square = groups.sum(cells.n * centred**2)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = groups.sum(cells.n * advantages * centred) / square * (groups.size - 1) / groups.size
-    found, clusters = [], Clusters(groups.prompt)
+    bins, clusters = [], Clusters(groups.prompt)
     for i, name in enumerate(BINS):
-        here = place == i
-        some = here & ~groups.equal & (square > 0)
-        part = clusters.share(here.astype(float))
-        found.append(Bin(name, int(here.sum()), part, float(slope[some].mean()) if some.any() else np.nan))
-    return tuple(found)
+        in_bin = place == i
+        some = in_bin & ~groups.equal & (square > 0)
+        part = clusters.share(in_bin.astype(float))
+        bins.append(Bin(name, int(in_bin.sum()), part, float(slope[some].mean()) if some.any() else np.nan))
+    return tuple(bins)
 
 
 @dataclass(frozen=True)
@@ -227,14 +227,14 @@ def prompt_table(cells: Cells, rule: Success) -> PromptTable:
 def prompts(cells: Cells, table: PromptTable) -> Prompts:
     """Which prompts teach."""
     groups = cells.groups
-    each = Clusters(table.prompt)
+    clusters = Clusters(table.prompt)
     always, never = table.successes == table.rollouts, table.successes == 0
     mixed = ~always & ~never
     median = int(np.median(table.rollouts))
     bound = float(jeffreys(np.array([0]), np.array([median]))[1][0])
     again = mixed[np.searchsorted(table.prompt, groups.prompt)] & groups.equal
     return Prompts(
-        len(table.prompt), median, each.share(always.astype(float)),
-        each.share(never.astype(float)), each.share(mixed.astype(float)), bound,
+        len(table.prompt), median, clusters.share(always.astype(float)),
+        clusters.share(never.astype(float)), clusters.share(mixed.astype(float)), bound,
         Clusters(groups.prompt).share(again.astype(float), groups.equal.astype(float)),
     )  # fmt: skip

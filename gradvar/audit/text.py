@@ -5,28 +5,25 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradvar.audit.estimators import RATES
+from gradvar.audit.result import NOTHING_SUSPICIOUS, AuditFigures
 from gradvar.audit.statistics import Step
 from gradvar.stats.intervals import Interval
-
-if TYPE_CHECKING:
-    from gradvar.audit.run import Audit
 
 SHOWN_STEPS = 12
 
 
-def text(audit: Audit) -> str:
+def text(audit: AuditFigures) -> str:
     """The whole report."""
     parts = [_read(audit), _steps(audit), _histogram(audit), _sizes(audit), _estimators(audit), _written(audit),
              _findings(audit), _advice(audit)]  # fmt: skip
     return "\n\n".join("\n".join(lines) for lines in map(list, parts) if lines)
 
 
-def _read(audit: Audit) -> Iterator[str]:
+def _read(audit: AuditFigures) -> Iterator[str]:
     o = audit.overall
     yield (
         f"{audit.rows:,} rollouts, {o.groups:,} groups of {o.group_size}, {o.prompts:,} prompts, "
@@ -44,7 +41,7 @@ def _read(audit: Audit) -> Iterator[str]:
         yield from (f"  {fault}" for fault in sorted(audit.faults.first, key=lambda f: (f.file, f.number)))
 
 
-def _steps(audit: Audit) -> Iterator[str]:
+def _steps(audit: AuditFigures) -> Iterator[str]:
     yield "   step  groups      equal groups [95 %]    solved  no success   success rate [95 %]   mean reward"
     shown = audit.steps
     if len(shown) > SHOWN_STEPS:
@@ -73,7 +70,7 @@ def _percent(share: Interval) -> str:
     return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
-def _histogram(audit: Audit) -> Iterator[str]:
+def _histogram(audit: AuditFigures) -> Iterator[str]:
     yield f"success rate        groups   share of groups       {audit.estimator}'s pull (rloo has 1)"
     for b in audit.bins:
         pull = f"{b.pull:.2f}" if np.isfinite(b.pull) else "-"
@@ -81,17 +78,17 @@ def _histogram(audit: Audit) -> Iterator[str]:
         yield f"{b.name:<17} {b.groups:>8,}   {_percent(b.share):<20}  {pull:>5}  {bar}".rstrip()
 
 
-def _sizes(audit: Audit) -> Iterator[str]:
+def _sizes(audit: AuditFigures) -> Iterator[str]:
     if len(audit.sizes) < 2:
         return
     yield "    G   groups with different rewards [95 %]   rollouts for equal variance within prompts (rloo)"
     for s in audit.sizes:
-        found = _percent(s.informative) if np.isfinite(s.informative.value) else "- (more than recorded)"
+        share = _percent(s.informative) if np.isfinite(s.informative.value) else "- (more than recorded)"
         mark = "*" if s.group_size == audit.overall.group_size else " "
-        yield f"{mark}{s.group_size:>4}   {found:>36}   {s.relative_cost:.2f}"
+        yield f"{mark}{s.group_size:>4}   {share:>36}   {s.relative_cost:.2f}"
 
 
-def _estimators(audit: Audit) -> Iterator[str]:
+def _estimators(audit: AuditFigures) -> Iterator[str]:
     size, rates = audit.overall.group_size, (0.05, 0.5, 0.95)
     if size < 2:
         return
@@ -100,19 +97,21 @@ def _estimators(audit: Audit) -> Iterator[str]:
     )
     yield f"estimator         w_G(p) at G={size}: {heads}   largest |A|   agreement with {audit.estimator}"
     for e in audit.estimators:
-        own = e.weights
-        cells = "  ".join(f"{own[RATES.index(r)]:7.2f}" for r in rates) if own else "-".rjust(len(heads))
+        weights = e.weights
+        cells = (
+            "  ".join(f"{weights[RATES.index(r)]:7.2f}" for r in rates) if weights else "-".rjust(len(heads))
+        )
         yield f"{e.name:<17} {'':>{len(f'w_G(p) at G={size}:')}} {cells}   {e.largest:>11.3g}   {e.agreement:.3f}"
     a = audit.advantages
-    middle, most = a.quantiles[0], a.quantiles[2]
-    yield f"{a.estimator}: |A| is {middle:.3g} at the median, {most:.3g} at 99 %, {a.largest:.3g} at most"
+    middle, high = a.quantiles[0], a.quantiles[2]
+    yield f"{a.estimator}: |A| is {middle:.3g} at the median, {high:.3g} at 99 %, {a.largest:.3g} at most"
     if a.beyond_three:
         for x in a.outliers[:3]:
             yield (f"  step {x.step}, prompt {x.prompt!r}: reward {x.reward:g} in a group of {x.group_size} gets "
                    f"{x.advantage:.3g}")  # fmt: skip
 
 
-def _written(audit: Audit) -> Iterator[str]:
+def _written(audit: AuditFigures) -> Iterator[str]:
     wrote = audit.written
     if wrote is None or not wrote.fits:
         return
@@ -124,19 +123,19 @@ def _written(audit: Audit) -> Iterator[str]:
         yield f"{f.formula:<27} {100 * f.explained:>8.1f} % {f.error:>10.2g} {f.factor:>9.3f} {f.correlation:>13.4f}"
 
 
-def _findings(audit: Audit) -> Iterator[str]:
-    if audit.findings:
+def _findings(audit: AuditFigures) -> Iterator[str]:
+    if audit.suspicions:
         yield "Suspicious:"
-        yield from (f"- {f.sentence}" for f in audit.findings)
+        yield from (f"- {f.sentence}" for f in audit.suspicions)
     else:
-        yield "Nothing suspicious in how rollouts are grouped and rewarded."
+        yield NOTHING_SUSPICIOUS
 
 
-def _advice(audit: Audit) -> Iterator[str]:
+def _advice(audit: AuditFigures) -> Iterator[str]:
     yield from audit.advice
 
 
-def write_prompts(audit: Audit, path: Path) -> None:
+def write_prompts(audit: AuditFigures, path: Path) -> None:
     """Every prompt as a CSV: prompt (or # and its hash), rollouts, successes, rate with Jeffreys' interval, class."""
     table = audit.table
     rows = zip(

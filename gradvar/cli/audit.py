@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from gradvar.audit.run import Progress
+    from gradvar.cli.progress import Bars
 
 
 @dataclass(frozen=True)
@@ -58,54 +57,47 @@ class AuditConfig:
 def run(config: AuditConfig) -> int:
     """Audit, print the report, write the files; the exit code."""
     from gradvar.audit import Columns, audit, write_prompts
+    from gradvar.cli.progress import Bars
     from gradvar.files.atomic import write_file
     from gradvar.files.tables import write_json
 
     columns = Columns(
         config.prompt, config.reward, config.group, config.step, config.advantage, config.length, config.logp
     )
-    with _Bar(config.files, config.quiet) as progress:
-        found = audit(
+    with Bars(config.quiet, transient=True) as bars:
+        result = audit(
             config.files,
             format=config.format,
             estimator=config.estimator,
             columns=columns,
             reward_weights=config.reward_weights or None,
             success_above=config.success_above,
-            progress=progress,
+            progress=_Reading(bars, config.files),
         )
     if not config.quiet:
-        print(found)
+        print(result)
     try:
         if config.json is not None:
-            write_json(config.json, found.as_json())
+            write_json(config.json, result.as_json())
         if config.prompts is not None:
-            write_file(config.prompts, lambda path: write_prompts(found, path))
+            write_file(config.prompts, lambda path: write_prompts(result, path))
     except OSError as error:
         raise ValueError(f"json or prompts: {error.filename}: {error.strerror}; give another path") from None
-    return int(found.suspicious and config.strict)
+    return int(result.suspicious and config.strict)
 
 
-class _Bar:
-    """A progress bar on the standard error, where that is a terminal."""
+class _Reading:
+    """One bar for all files; the audit says how far each of them is."""
 
-    def __init__(self, files: tuple[Path, ...], quiet: bool) -> None:
+    def __init__(self, bars: Bars, files: tuple[Path, ...]) -> None:
         from gradvar.audit.read import expand
 
-        self._wanted = not quiet and sys.stderr.isatty()
-        self._files = {str(p): i for i, p in enumerate(expand(files))} if self._wanted else {}
+        self._bars = bars
+        self._place = {str(path): index for index, path in enumerate(expand(files))}
+        self._done = 0.0
+        bars.stage("reading", len(self._place))
 
-    def __enter__(self) -> Progress | None:
-        if not self._wanted:
-            return None
-        from rich.console import Console
-        from rich.progress import Progress as Shown
-
-        self._shown = Shown(console=Console(stderr=True), transient=True)
-        self._shown.start()
-        task = self._shown.add_task("reading", total=len(self._files))
-        return lambda file, share: self._shown.update(task, completed=self._files[file] + share)
-
-    def __exit__(self, *error: object) -> None:
-        if self._wanted:
-            self._shown.stop()
+    def __call__(self, file: str, share: float) -> None:
+        done = self._place[file] + share
+        self._bars.advance(done - self._done)
+        self._done = done

@@ -144,8 +144,7 @@ def check(content: Content) -> Section:
 
 def audit(content: Content) -> Section:
     """Set the result of ``gradvar audit``: what is suspicious, its advice, and the shares of equal groups."""
-    suspicions = [f"Suspicious: {finding['sentence']}" for finding in content["findings"]]
-    calm = ["Nothing suspicious in how rollouts are grouped and rewarded."]
+    stated = ("findings", "suspicions", "advice", "notes")
     sizes = content["group_sizes"]
     figures = []
     if len(content["steps"]) > 1:
@@ -157,9 +156,9 @@ def audit(content: Content) -> Section:
     return Section(
         title=f"Audit of {number(content['rows']):,.0f} rollouts",
         kind="Audit",
-        findings=[*(suspicions or calm), *map(str, [*content.get("advice", []), *content.get("notes", [])])],
+        findings=stated_findings(content),
         figures=figures,
-        tables=_plain_tables({k: v for k, v in content.items() if k not in ("findings", "advice", "notes")}),
+        tables=_plain_tables({k: v for k, v in content.items() if k not in stated}),
         estimators=[str(content.get("estimator", ""))],
     )
 

@@ -80,7 +80,7 @@ def test_inexact_sums_neither_hide_equal_rewards_nor_make_them(tmp_path):
     rows += [{"step": 0, "prompt": "tiny", "reward": r} for r in [0.0] * 7 + [1e-12]]
     found = audited(tmp_path, rows)
     assert found.overall.equal.value == pytest.approx(1 / 3)
-    assert {f.kind: f.count for f in found.findings} == {"rounding": 1}
+    assert {f.kind: f.count for f in found.suspicions} == {"rounding": 1}
 
 
 @pytest.mark.parametrize("case", ["binary", "graded", "ragged"])

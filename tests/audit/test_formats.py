@@ -215,7 +215,7 @@ def test_a_csv_with_a_byte_order_mark(tmp_path):
 def test_a_file_given_twice_is_read_once(tmp_path):
     path = dumps.write(tmp_path / "a.csv", dumps.rows(1))
     found = audit([path, tmp_path, path])
-    assert (found.files, found.findings) == (1, ())
+    assert (found.files, found.suspicions) == (1, ())
 
 
 def test_files_with_groups_and_files_without_are_not_mixed(tmp_path):

@@ -48,7 +48,7 @@ def test_a_bad_line_is_named_and_the_others_count(tmp_path, bad, place):
     (fault,) = found.faults.first
     assert str(fault).startswith(f"{tmp_path / 'a.jsonl'}, line {place + 1}: {BAD_LINES[bad]}")
     assert sum(found.faults.reasons.values()) == 1
-    assert [f.kind for f in found.findings] == ["malformed"]
+    assert [f.kind for f in found.suspicions] == ["malformed"]
 
 
 def test_bad_lines_deep_in_a_large_file_are_named_by_their_lines(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_a_file_that_breaks_off_says_from_where_on_and_the_others_are_read(tmp_p
         "cut.parquet",
         "empty.jsonl",
     }
-    (unread,) = [f for f in found.findings if f.kind == "unread"]
+    (unread,) = [f for f in found.suspicions if f.kind == "unread"]
     assert unread.count == 3
 
 

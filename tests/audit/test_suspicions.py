@@ -10,7 +10,7 @@ from tests.audit import dumps, reference
 
 
 def kinds(found):
-    return {f.kind: f.count for f in found.findings}
+    return {f.kind: f.count for f in found.suspicions}
 
 
 def clean_rows(seed=0, **settings):
@@ -81,8 +81,8 @@ def test_prompts_that_are_all_different_are_groups_of_one(tmp_path):
     rows = clean_rows()
     each_alone(rows)
     found = audited(tmp_path, rows)
-    assert found.findings[0].kind == "groups of one"
-    assert found.findings[0].count == len(rows)
+    assert found.suspicions[0].kind == "groups of one"
+    assert found.suspicions[0].count == len(rows)
 
 
 def test_a_prompt_in_several_groups_and_a_group_of_several_prompts(tmp_path):
@@ -95,7 +95,7 @@ def test_a_prompt_in_several_groups_and_a_group_of_several_prompts(tmp_path):
     one["group"], two["group"] = two["group"], one["group"]
     found = kinds(audited(tmp_path, rows))
     assert found == {"groups of several prompts": 2, "prompts in several groups": 2}
-    assert audited(tmp_path, rows, columns=Columns(group="prompt")).findings == ()
+    assert audited(tmp_path, rows, columns=Columns(group="prompt")).suspicions == ()
 
 
 def group_mean_over(ddof, eps):
@@ -199,9 +199,11 @@ def test_findings_are_in_the_text_and_in_the_json(tmp_path):
     rows = clean_rows()
     lose_a_row(rows)
     found = audited(tmp_path, rows)
-    (finding,) = found.findings
+    (finding,) = found.suspicions
     assert finding.sentence in str(found)
-    assert json.loads(json.dumps(found.as_json()))["findings"] == [vars(finding)]
+    assert json.loads(json.dumps(found.as_json()))["suspicions"] == [vars(finding)]
+    assert found.findings()[0] == f"Suspicious: {finding.sentence}"
+    assert found.as_json()["findings"] == found.findings()
 
 
 def test_a_trend_is_told_with_its_intervals_and_none_without_one(tmp_path):

@@ -160,7 +160,8 @@ def analysis():
     }
 
 
-def audit(findings=()):
+def audit(suspicion="Nothing suspicious in how rollouts are grouped and rewarded."):
+    advice = ["23.3 % of groups have equal rewards."]
     share = {"success": _of(0.4), "equal": _of(0.25), "solved": _of(0.1), "hopeless": _of(0.15)}
     steps = [{"step": s, "rollouts": 64, **share, "refill": [1.3, 1.2, 1.45]} for s in range(4)]
     sizes = [{"group_size": g, "informative": _of(1 - 0.6 ** (g - 1)), "relative_cost": 1.0} for g in (2, 4)]
@@ -171,9 +172,9 @@ def audit(findings=()):
     }
     return {
         "kind": "audit", "files": 1, "notes": [], "rows": 256, "estimator": "grpo", "overall": {"step": None, **share},
-        "steps": steps, "group_sizes": [*sizes, beyond], "findings": list(findings),
+        "steps": steps, "group_sizes": [*sizes, beyond], "findings": [suspicion, *advice],
         "histogram": [{"name": "0 %", "groups": 16, "share": _of(0.13), "pull": None}],
-        "advice": ["23.3 % of groups have equal rewards."],
+        "suspicions": [], "advice": advice,
     }  # fmt: skip
 
 

@@ -97,9 +97,7 @@ def test_findings_say_what_the_numbers_say(tmp_path, undrawn):
     assert "Not as declared: finite fails." in found["check.json"]
     quiet = "Nothing suspicious in how rollouts are grouped and rewarded."
     assert found["audit.json"] == [quiet, *samples.audit()["advice"]]
-    save(
-        tmp_path, {"audit": samples.audit([{"kind": "sizes", "count": 2, "sentence": "Two groups are odd."}])}
-    )
+    save(tmp_path, {"audit": samples.audit("Suspicious: Two groups are odd.")})
     assert [s.findings[0] for s in read(tmp_path)[0] if s.kind == "Audit"] == [
         "Suspicious: Two groups are odd."
     ]

@@ -8,17 +8,21 @@ CREATE MACRO number_of_text(t) AS coalesce(
 CREATE MACRO text_number(t) AS {'value': number_of_text(t), 'missing': t IS NULL, 'shown': NULL::VARCHAR};
 CREATE MACRO plain_number(x) AS {'value': CAST(x AS DOUBLE), 'missing': x IS NULL, 'shown': NULL::VARCHAR};
 CREATE MACRO no_number(x) AS {'value': NULL::DOUBLE, 'missing': x IS NULL, 'shown': NULL::VARCHAR};
-CREATE MACRO json_text(j) AS CASE j[1] WHEN '"' THEN json_extract_string(j, '$') WHEN 'n' THEN NULL ELSE j END;
-CREATE MACRO json_number(j) AS {'value': number_of_text(json_text(j)), 'missing': json_text(j) IS NULL, 'shown': j};
+CREATE MACRO json_text(j) AS CASE WHEN starts_with(j, '"') THEN json_extract_string(j, '$') WHEN j <> 'null' THEN j END;
+-- Most are numbers as they stand, and JSON has no underscores in those.
+CREATE MACRO json_number(j) AS {
+  'value': coalesce(TRY_CAST(j AS DOUBLE), number_of_text(json_text(j))), 'missing': coalesce(j = 'null', true), 'shown': j
+};
 
 -- Keys in one form for all formats: 5, 5.0 and "5" are the same prompt.
 CREATE MACRO number_key(x) AS CASE
   WHEN x = trunc(x) AND abs(x) < 1e18 THEN CAST(CAST(x AS BIGINT) AS VARCHAR) ELSE CAST(x AS VARCHAR)
 END;
 CREATE MACRO json_key(j) AS CASE
-  WHEN j[1] IN ('[', '{') THEN canonical_json(j)
-  WHEN j[1] IN ('"', 'n') OR TRY_CAST(j AS DOUBLE) IS NULL OR NOT regexp_matches(j, '[.eE]') THEN json_text(j)
-  ELSE number_key(TRY_CAST(j AS DOUBLE))
+  WHEN starts_with(j, '"') THEN json_extract_string(j, '$')
+  WHEN starts_with(j, '[') OR starts_with(j, '{') THEN canonical_json(j)
+  WHEN TRY_CAST(j AS DOUBLE) IS NOT NULL AND regexp_matches(j, '[.eE]') THEN number_key(TRY_CAST(j AS DOUBLE))
+  ELSE json_text(j)
 END;
 -- A key of up to 64 bytes is kept to be shown; of a longer one, its hash, which is longer than any kept key.
 CREATE MACRO short_key(k) AS CASE WHEN strlen(k) <= 64 THEN k ELSE '#' || sha256(k) END;

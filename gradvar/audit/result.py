@@ -1,0 +1,70 @@
+"""The figures of an audit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gradvar.audit.estimators import Advantages, EstimatorFigures
+from gradvar.audit.findings import Suspicion
+from gradvar.audit.group_sizes import Size
+from gradvar.audit.logged_advantages import Written
+from gradvar.audit.malformed import Faults
+from gradvar.audit.statistics import Bin, Prompts, PromptTable, Step, Success
+
+NOTHING_SUSPICIOUS = "Nothing suspicious in how rollouts are grouped and rewarded."
+
+
+@dataclass(frozen=True, eq=False)
+class AuditFigures:
+    """The figures of some dumps; ``as_json`` has every one.
+
+    ``layouts``: how files were read, and how many each way. ``estimator``: the one in use, and ``source``, how that is
+    known. ``table`` and ``labels``: every prompt, for ``write_prompts``.
+    """
+
+    files: int
+    layouts: dict[str, int]
+    notes: tuple[str, ...]
+    rows: int
+    faults: Faults
+    rule: Success
+    estimator: str
+    source: str
+    overall: Step
+    steps: tuple[Step, ...]
+    bins: tuple[Bin, ...]
+    prompts: Prompts
+    sizes: tuple[Size, ...]
+    estimators: tuple[EstimatorFigures, ...]
+    advantages: Advantages
+    written: Written | None
+    suspicions: tuple[Suspicion, ...]
+    advice: tuple[str, ...]
+    table: PromptTable
+    labels: tuple[str, ...]
+
+    @property
+    def suspicious(self) -> bool:
+        """Return True if the dump shows what it should not."""
+        return bool(self.suspicions)
+
+    def findings(self) -> list[str]:
+        """Return what is suspicious, what follows from the figures, and how files were read, in sentences."""
+        suspicions = [f"Suspicious: {s.sentence}" for s in self.suspicions]
+        return [*(suspicions or [NOTHING_SUSPICIOUS]), *self.advice, *self.notes]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "kind": "audit", "findings": self.findings(), "files": self.files, "layouts": self.layouts,
+            "notes": list(self.notes), "rows": self.rows,
+            "malformed": self.faults.as_json(), "success": vars(self.rule),
+            "estimator": self.estimator, "estimator_source": self.source,
+            "overall": self.overall.as_json(), "steps": [s.as_json() for s in self.steps],
+            "histogram": [{**vars(b), "share": vars(b.share)} for b in self.bins],
+            "prompts": self.prompts.as_json(), "group_sizes": [s.as_json() for s in self.sizes],
+            "estimators": [vars(e) for e in self.estimators], "advantages": self.advantages.as_json(),
+            "written": self.written.as_json() if self.written else None,
+            "suspicions": [vars(s) for s in self.suspicions], "advice": list(self.advice),
+        }  # fmt: skip
