@@ -38,6 +38,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def file_literal(path: Path) -> str:
+    """Return a file's path as SQL writes it where a pattern may stand."""
+    return literal("".join(f"[{c}]" if c in "*?[" else c for c in str(path)))
+
+
 def identifier(name: str) -> str:
     """Return a column's name as SQL writes it."""
     return '"' + name.replace('"', '""') + '"'
@@ -67,7 +72,8 @@ def connect(files: Sequence[Path] = ()) -> Database:
         "canonical_json", functools.lru_cache(4096)(canonical_json), ["VARCHAR"], "VARCHAR"
     )
     database.execute(statement("macros")).fetchall()
-    database.execute(f"SET allowed_paths = [{', '.join(literal(str(f)) for f in files)}]").fetchall()
+    allowed = [text for file in files for text in (literal(str(file)), file_literal(file))]
+    database.execute(f"SET allowed_paths = [{', '.join(allowed)}]").fetchall()
     database.execute("SET enable_external_access = false; SET lock_configuration = true").fetchall()
     return database
 

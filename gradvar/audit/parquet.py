@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from gradvar.audit.columns import ColumnLayout
-from gradvar.audit.database import Database, Part, Reject, identifier, literal
+from gradvar.audit.database import Database, Part, Reject, file_literal, identifier
 from gradvar.audit.malformed import one_line
 from gradvar.audit.query import Query
 
@@ -21,10 +21,12 @@ class ParquetFile:
     unit = "row"
 
     def __init__(self, path: Path, database: Database) -> None:
-        # A path is no pattern, and folders named key=value are no columns.
-        name = "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
-        self._rows = f"read_parquet({literal(name)}, file_row_number = true, hive_partitioning = false)"
-        groups = f"SELECT DISTINCT row_group_id, row_group_num_rows FROM parquet_metadata({literal(name)}) ORDER BY ALL"
+        name = file_literal(path)
+        # Folders named key=value are no columns.
+        self._rows = f"read_parquet({name}, file_row_number = true, hive_partitioning = false)"
+        groups = (
+            f"SELECT DISTINCT row_group_id, row_group_num_rows FROM parquet_metadata({name}) ORDER BY ALL"
+        )
         try:
             described = database.execute(f"DESCRIBE FROM {self._rows}").fetchall()
             self._groups = [int(rows) for _, rows in database.execute(groups).fetchall()]
