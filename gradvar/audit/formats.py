@@ -34,9 +34,14 @@ def read_formats(text: str) -> dict[str, Format]:
 
     def read(name: str, table: Mapping[str, Any]) -> Format:
         names = {role: tuple(table.get(role, usual[role])) for role in (*ROLES, "reward")}
-        conditions = (frozenset(table.get(key, ())) for key in ("columns", "without"))
-        flags = (bool(table.get(key)) for key in ("every_number_is_a_reward", "step_in_name"))
-        return Format(name, *conditions, names, *flags)
+        return Format(
+            name,
+            columns=frozenset(table.get("columns", ())),
+            without=frozenset(table.get("without", ())),
+            names=names,
+            every_number_is_a_reward=bool(table.get("every_number_is_a_reward")),
+            step_in_name=bool(table.get("step_in_name")),
+        )
 
     return {name: read(name, table) for name, table in tables.items()}
 

@@ -195,7 +195,7 @@ class _Records:
 
     def __init__(self, stream: IO[bytes]) -> None:
         # Bytes that are no text become U+FFFD, so that a row of such is a row.
-        text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")  # type: ignore[type-var]
+        text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
         self._text = text
         self._lines = iter(partial(text.readline, LONGEST), "")
         self._reader = csv.reader(self._cut())
