@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from gradvar.audit.schemes import Rewards
 from gradvar.stats.clusters import NO_SHARE, Clusters
-from gradvar.stats.groups import unequal_share_of_counts
+from gradvar.stats.groups import cost_of_equal_variance, unequal_share_of_counts
 from gradvar.stats.intervals import Interval
 
 GROUP_SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
@@ -20,8 +20,8 @@ GROUP_SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 class Size:
     """One group size: the share of ``informative`` groups, those with two different rewards, with its interval; NaN
     beyond the rollouts recorded per group. ``relative_cost``: rollouts for the same variance of leave-one-out within
-    prompts, against the recorded size (``measure.advise_rewards`` has the hypothesis: the size of a score does not
-    depend on its reward)."""
+    prompts, against the recorded size (``stats.groups.cost_of_equal_variance`` has the hypothesis: the size of a
+    score does not depend on its reward)."""
 
     group_size: int
     informative: Interval
@@ -47,9 +47,5 @@ def curve(rewards: Rewards, prompt: Int[np.ndarray, " group"], recorded: int) ->
         chance = unequal_share_of_counts(rewards.n, rewards.start, size)
         known = np.isfinite(chance)
         shares[size] = clusters.share(np.where(known, chance, 0.0), known.astype(float))
-    return tuple(
-        Size(
-            g, shares.get(g, NO_SHARE), g / (g - 1) / (recorded / (recorded - 1)) if recorded > 1 else np.nan
-        )
-        for g in wanted
-    )
+    recorded_cost = cost_of_equal_variance(recorded) if recorded > 1 else np.nan
+    return tuple(Size(g, shares.get(g, NO_SHARE), cost_of_equal_variance(g) / recorded_cost) for g in wanted)

@@ -79,10 +79,10 @@ def run(config: Advise) -> int:
         if summary.binary and summary.on_policy and len(summary.p) >= 4 and config.estimators:
             content["estimators"] = _compare(config, summary)
     else:
-        from gradvar.measure.advise.from_rewards import advise_rewards
+        from gradvar.measure.advise.group_size import advise
 
         assert config.rewards is not None
-        logged = advise_rewards(
+        logged = advise(
             _read_rewards(config.rewards),
             config.cost_per_prompt,
             config.cost_per_rollout,
@@ -107,7 +107,7 @@ def _compare(config: Advise, summary: Summary) -> list[dict[str, Any]]:
 
     from gradvar import catalogue
     from gradvar.core.compose import required
-    from gradvar.measure.advise.estimator_choice import choose
+    from gradvar.measure.advise.estimator_choice import compare_estimators
 
     pieces: dict[str, Callable[..., Any]] = {}
     least: dict[str, int] = {}
@@ -135,12 +135,12 @@ def _compare(config: Advise, summary: Summary) -> list[dict[str, Any]]:
         return tables(rewards.size)[name][int(rewards.sum())][None]
 
     schemes = {name: partial(scheme, name) for name in pieces}
-    choices = choose(
+    ranking = compare_estimators(
         summary, schemes, config.group_sizes, config.cost_per_prompt, config.cost_per_rollout,
         cost_per_update=config.cost_per_update, least=least,
     )  # fmt: skip
-    print(f"\n{choices}")
-    return choices.as_json()
+    print(f"\n{ranking}")
+    return ranking.as_json()
 
 
 def _read_rewards(path: Path) -> np.ndarray:

@@ -9,8 +9,8 @@ from gradvar.gradients.sketch import Gram as Gram
 from gradvar.gradients.sketch import PerToken as PerToken
 from gradvar.gradients.sketch import Sketch as Sketch
 from gradvar.gradients.sketch import Whole as Whole
-from gradvar.measure.advise.estimator_choice import choose as choose
-from gradvar.measure.advise.from_rewards import advise_rewards as advise_rewards
+from gradvar.measure.advise.estimator_choice import EstimatorRanking as EstimatorRanking
+from gradvar.measure.advise.estimator_choice import compare_estimators as compare_estimators
 from gradvar.measure.advise.group_size import advise as advise
 from gradvar.measure.bank.bank import ScoreBank as ScoreBank
 from gradvar.measure.bank.record import record as record

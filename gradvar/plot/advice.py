@@ -54,9 +54,7 @@ def _optimum(ax: Axes, optimum: Mapping[str, Any]) -> None:
 def _plain(advice: Any) -> Mapping[str, Any]:
     content = advice.as_json() if hasattr(advice, "as_json") else advice
     if not (isinstance(content, Mapping) and content.get("curve") and "best" in content):
-        raise TypeError(
-            f"advice: {type(advice).__name__}; give what gv.measure.advise or advise_rewards returns, or its JSON"
-        )
+        raise TypeError(f"advice: {type(advice).__name__}; give what gv.measure.advise returns, or its JSON")
     return content
 
 

@@ -61,6 +61,19 @@ def unequal_share(
     return unequal_share_of_counts(counts, starts, group_size)
 
 
+def cost_of_equal_variance(group_size: int, per_prompt: float = 0.0, per_rollout: float = 1.0) -> float:
+    """The cost of groups of this size for the same variance of leave-one-out within prompts, up to a factor.
+
+    Hypothesis, for lack of scores: on policy, given its prompt a rollout's squared score norm does not depend on its
+    reward and is the same for all prompts, and ||grad J||^2 is small against Var(r) E||s||^2. Then leave-one-out has
+    variance mean Var(r) v / (G - 1) within prompts (the form that VIP uses, 2602.01601).
+
+    >>> cost_of_equal_variance(2) / cost_of_equal_variance(4)
+    1.5
+    """
+    return (per_prompt + per_rollout * group_size) / (group_size - 1)
+
+
 def prompt_weight(gaps: Float[np.ndarray, " group"], p: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
     """w_G(p): the factor that a group estimator puts on the gradient of a prompt with success rate p.
 

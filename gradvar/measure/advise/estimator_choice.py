@@ -1,35 +1,37 @@
-"""Which scheme of advantages, at which group size, buys the most progress: the four-number law over recorded prompts.
+"""``compare_estimators``: the progress that advantages buy at every group size, by the four-number law.
 
 A step along ghat on a smooth objective gains, at the best step size, (grad J . E ghat)^2 / (2 L E||ghat||^2). Where
 noise dominates that is proportional to the number of batches times
 
     useful signal = (grad J . E ghat)^2 / (||grad J||^2 tr Cov ghat) = snr cosine^2,
 
-so a scheme that weights prompts unevenly is paid for its variance and charged for the direction it loses. Everything
-comes from the numbers of each prompt (``Summary``), by the four-number law: binary rewards, on policy, no clipping in
-force, token sums per rollout. All settings are evaluated on the same prompts, so comparisons between them are paired.
+so a scheme that weights prompts unevenly is credited with its variance and charged for the direction it loses.
+Everything comes from the numbers of each prompt (``Summary``), under the law's hypotheses: binary rewards, on policy,
+no clipping in force, token sums per rollout. All settings are evaluated on the same prompts, so comparisons between
+them are paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from gradvar.measure.advise.group_size import check_costs
+from gradvar.measure.advise.costs import Costs
 from gradvar.measure.bank.summary import Summary, across, mean_over
+from gradvar.measure.exact.closed_forms import Advantage
 from gradvar.stats.figures import jackknife_interval
 from gradvar.stats.intervals import Interval
 
-Scheme = Callable[[np.ndarray], np.ndarray]
-"""Rewards [1, G] to advantages [1, G]; equal rewards of a group get equal advantages."""
+if TYPE_CHECKING:
+    from gradvar.measure.bank.bank import ScoreBank
 
 
 @dataclass(frozen=True)
-class Choice:
+class RankedEstimator:
     """One scheme at one group size.
 
     ``weights``: the least and the largest factor that it puts on the gradient of a prompt with a mixed record,
@@ -45,31 +47,31 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Choices:
+class EstimatorRanking:
     """Every setting that was asked for, the cheapest first."""
 
-    found: tuple[Choice, ...]
+    settings: tuple[RankedEstimator, ...]
 
     @property
-    def best(self) -> Choice:
+    def best(self) -> RankedEstimator:
         """The setting that buys the most useful signal for its cost."""
-        return self.found[0]
+        return self.settings[0]
 
-    def of(self, scheme: str) -> Choice:
-        """The scheme at its own best group size."""
-        return next(c for c in self.found if c.scheme == scheme)
+    def of(self, scheme: str) -> RankedEstimator:
+        """The scheme at its best group size."""
+        return next(c for c in self.settings if c.scheme == scheme)
 
     def __str__(self) -> str:
         lines = ["estimator                 best G   weight on prompts   cosine   cost of equal progress"]
-        for name in dict.fromkeys(c.scheme for c in self.found):
+        for name in dict.fromkeys(c.scheme for c in self.settings):
             c = self.of(name)
             cost = "1" if c is self.best else f"{c.cost.value:.2f} [{c.cost.low:.2f}, {c.cost.high:.2f}]"
             low, high = c.weights
             lines.append(
                 f"{name:<24} {c.group_size:>7}   {f'{low:.2f} to {high:.2f}':>17}   {c.cosine.value:6.3f}   {cost}"
             )
-        # One that differs by a constant factor only, as the group mean from leave-one-out, is no rival.
-        rival = next((c for c in self.found if c.scheme != self.best.scheme and c.cost.se > 1e-9), None)
+        # A scheme that differs by a constant factor only, as the group mean from leave-one-out, is no rival.
+        rival = next((c for c in self.settings if c.scheme != self.best.scheme and c.cost.se > 1e-9), None)
         if rival is not None:
             clear = "excludes 1" if rival.cost.excludes(1) else "includes 1"
             lines.append(
@@ -81,12 +83,12 @@ class Choices:
 
     def as_json(self) -> list[dict[str, Any]]:
         """Plain values."""
-        return [{**vars(c), "cosine": vars(c.cosine), "cost": vars(c.cost)} for c in self.found]
+        return [{**vars(c), "cosine": vars(c.cosine), "cost": vars(c.cost)} for c in self.settings]
 
 
-def choose(
-    summary: Summary,
-    schemes: Mapping[str, Scheme],
+def compare_estimators(
+    source: ScoreBank | Summary,
+    schemes: Mapping[str, Advantage],
     group_sizes: Sequence[int],
     cost_per_prompt: float = 0.0,
     cost_per_rollout: float = 1.0,
@@ -94,17 +96,28 @@ def choose(
     cost_per_update: float = 0.0,
     least: Mapping[str, int] | None = None,
     level: float = 0.95,
-) -> Choices:
-    """Compare ``schemes`` at ``group_sizes`` on recorded prompts, at costs in any one unit.
+) -> EstimatorRanking:
+    """Compare schemes of advantages at several group sizes on recorded prompts, at costs in any one unit.
 
-    ``least``: the smallest group of a scheme that needs more than 2. Prompts without a success, or without a
-    failure, among their recorded rollouts are taken at p = 0 or 1. Raises ``ValueError`` where rewards are not
-    binary, fewer than 4 prompts were recorded, or no scheme fits any of the sizes.
+    Prompts without a success, or without a failure, among their recorded rollouts are taken at p = 0 or 1.
+
+    Args:
+        source: a bank on policy, or its summary.
+        schemes: advantages by name: rewards [1, G] to advantages [1, G], equal for equal rewards of a group.
+        group_sizes: the sizes at which they are compared.
+        cost_per_prompt: of a prompt (prefill).
+        cost_per_rollout: of a rollout (generation).
+        cost_per_update: of a rollout's update (backward pass).
+        least: the smallest group of a scheme that needs more than 2.
+        level: share of intervals that shall hold the true value.
+
+    Raises:
+        ValueError: where rewards are not binary, fewer than 4 prompts were recorded, or no scheme fits any size.
     """
+    summary = source if isinstance(source, Summary) else source.summary()
     if len(summary.p) < 4:
         raise ValueError(f"prompts: {len(summary.p)}; comparing estimators needs at least 4")
-    check_costs(cost_per_prompt, cost_per_rollout, cost_per_update)
-    each = cost_per_rollout + cost_per_update
+    costs = Costs(cost_per_prompt, cost_per_rollout, cost_per_update)
     mixed = (summary.p > 0) & (summary.p < 1)
     if not mixed.any():
         raise ValueError("rewards: every prompt's are all equal; no group estimator has a gradient here")
@@ -113,21 +126,21 @@ def choose(
         for size in sorted({int(g) for g in group_sizes}):
             if size < (least or {}).get(name, 2):
                 continue
-            law = summary.forecast(by_successes(scheme, size), size)
+            law = summary.forecast(by_successes(scheme), size)
             cosine, useful = _progress(law.weight, law.spread, summary.gradients)
             weights = law.weight[mixed] / law.weight[mixed].mean()
-            cost = cost_per_prompt + each * size
-            rows.append((name, size, (float(weights.min()), float(weights.max())), cosine, useful / cost))
+            bounds = float(weights.min()), float(weights.max())
+            rows.append((name, size, bounds, cosine, useful / costs.group(size)))
     if not rows:
         raise ValueError(
             f"group_sizes: {tuple(group_sizes)} are below the least of every estimator; give larger ones"
         )
-    # What does not climb grad J at all is the dearest of all.
+    # A setting that does not climb grad J at all comes last.
     rows.sort(key=lambda row: -row[4][0] if np.isfinite(row[4][0]) else np.inf)
     best = rows[0][4]
-    return Choices(
+    return EstimatorRanking(
         tuple(
-            Choice(
+            RankedEstimator(
                 name,
                 size,
                 weights,
@@ -139,8 +152,8 @@ def choose(
     )
 
 
-def by_successes(scheme: Scheme, group_size: int) -> Scheme:
-    """``scheme`` called once for each number of successes, whatever the number of prompts."""
+def by_successes(scheme: Advantage) -> Advantage:
+    """Return a scheme that is called once for each number of successes, whatever the number of prompts."""
     known: dict[int, np.ndarray] = {}
 
     def remembered(rewards: np.ndarray) -> np.ndarray:

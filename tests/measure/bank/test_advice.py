@@ -13,9 +13,9 @@ import pytest
 from gradvar import catalogue
 from gradvar.cli.advise import Advise, run
 from gradvar.core.compose import compose
-from gradvar.measure.advise.estimator_choice import _progress, by_successes, choose
-from gradvar.measure.advise.from_rewards import advise_rewards
-from gradvar.measure.advise.group_size import _sizes, _within, advise
+from gradvar.measure.advise.allocation import split_sizes, within_variance
+from gradvar.measure.advise.estimator_choice import _progress, by_successes, compare_estimators
+from gradvar.measure.advise.group_size import advise
 from gradvar.measure.bank.record import record
 from gradvar.measure.bank.summary import Summary, prompt_numbers
 from gradvar.measure.exact.closed_forms import four_numbers, ustatistic_law, ustatistic_numbers
@@ -141,7 +141,7 @@ def test_useful_signal_is_the_enumerated_one(on_policy, listed, group):
             advantage=piece, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum
         )
         truth = exact(estimator, tables=tables, group_size=group)
-        law = summary.forecast(by_successes(scheme, group), group)
+        law = summary.forecast(by_successes(scheme), group)
         cosine, useful = _progress(law.weight, law.spread, summary.gradients)
         want = truth.cosine**2 * truth.snr
         return (
@@ -155,29 +155,29 @@ def test_useful_signal_is_the_enumerated_one(on_policy, listed, group):
 
 
 def test_choices_are_ordered_and_paired(on_policy):
-    found = choose(
+    found = compare_estimators(
         on_policy.summary(),
         {"a": leave_one_out, "b": standardised, "half": lambda r: leave_one_out(r) / 2},
         (2, 4, 8),
     )
-    costs = [c.cost.value for c in found.found]
+    costs = [c.cost.value for c in found.settings]
     assert costs[0] == 1
     assert costs == sorted(costs)
     # A constant factor changes nothing, in every leave-one-out value; two of a kind are told to be equal.
-    by = {(c.scheme, c.group_size): c for c in found.found}
+    by = {(c.scheme, c.group_size): c for c in found.settings}
     assert by["a", 4].cost.value == pytest.approx(by["half", 4].cost.value)
     assert by["a", 4].cosine.value == pytest.approx(1)
     # At two rollouts standardising only rescales a mixed pair: the weights are one; at eight they are not.
     assert by["b", 2].weights == pytest.approx((1, 1), abs=1e-5)
     assert by["b", 8].weights[1] > 1.05
     with pytest.raises(ValueError, match="below the least of every"):
-        choose(on_policy.summary(), {"a": leave_one_out}, (2,), least={"a": 3})
+        compare_estimators(on_policy.summary(), {"a": leave_one_out}, (2,), least={"a": 3})
 
 
 def test_informative_share_without_replacement():
     rewards = np.array([[1, 1, 0, 0.0], [1, 1, 1, 1], [0, 0, 0, 1]])
     np.testing.assert_allclose(unequal_share(rewards, 2), [4 / 6, 0, 3 / 6])
-    found = advise_rewards(rewards, cost_per_prompt=1.0, group_sizes=[2, 4, 8])
+    found = advise(rewards, cost_per_prompt=1.0, group_sizes=[2, 4, 8])
     assert np.isnan(found.curve[-1].informative)
     assert found.solved == pytest.approx(1 / 3)
 
@@ -209,20 +209,22 @@ def test_published_splits_by_hand():
     least, and the budget kept."""
     numbers = {"p": np.array([0.5, 0.1, 0.0]), "v1": np.array([1.0, 4.0, np.nan])}
     wanted = 1 + np.array([0.5, 0.3]) / 0.8 * (43 - 3)
-    np.testing.assert_allclose(_sizes("vip", numbers, 43), [*np.floor(wanted - 0.5), 2], atol=1)
+    np.testing.assert_allclose(split_sizes("vip", numbers, 43), [*np.floor(wanted - 0.5), 2], atol=1)
     share = np.sqrt([1 / (0.5 + 0.001 / 0.5), 4 / (0.1 + 0.001 / 0.1)])
-    found = _sizes("gvm", numbers, 43)
+    found = split_sizes("gvm", numbers, 43)
     np.testing.assert_allclose(found, [*(share / share.sum() * 43), 2], atol=2)
-    assert found.sum() == _sizes("vip", numbers, 43).sum() == 43
-    assert _sizes("gvm", {"p": np.zeros(2), "v1": np.full(2, np.nan)}, 8).tolist() == [4, 4]
+    assert found.sum() == split_sizes("vip", numbers, 43).sum() == 43
+    assert split_sizes("gvm", {"p": np.zeros(2), "v1": np.full(2, np.nan)}, 8).tolist() == [4, 4]
 
 
 def test_the_exact_split_is_no_worse_than_any_other():
     rng = np.random.default_rng(0)
-    numbers = {"own": rng.random(3), "pair": rng.random(3), "p": np.full(3, 0.5)}
-    best = _within(numbers, _sizes("optimal", numbers, 12).astype(float)).sum()
+    numbers = {"rollout": rng.random(3), "pair": rng.random(3), "p": np.full(3, 0.5)}
+    best = within_variance(numbers, split_sizes("optimal", numbers, 12).astype(float)).sum()
     every = [
-        _within(numbers, np.array([a, b, 12.0 - a - b])).sum() for a in range(2, 9) for b in range(2, 11 - a)
+        within_variance(numbers, np.array([a, b, 12.0 - a - b])).sum()
+        for a in range(2, 9)
+        for b in range(2, 11 - a)
     ]
     assert best == pytest.approx(min(every))
 
@@ -241,4 +243,4 @@ def test_a_summary_is_a_source_of_its_own(on_policy, tmp_path, capsys):
     with pytest.raises(ValueError, match=r"summary: .* is no summary"):
         Summary.open(on_policy.save(tmp_path / "bank") / "shard-00000" / "rows.safetensors")
     with pytest.raises(ValueError, match="cost_per_update: nan"):
-        choose(summary, {"a": leave_one_out}, (2,), cost_per_update=float("nan"))
+        compare_estimators(summary, {"a": leave_one_out}, (2,), cost_per_update=float("nan"))

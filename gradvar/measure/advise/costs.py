@@ -1,0 +1,48 @@
+"""``Costs``: of a prompt, a rollout and its update, in any one unit (seconds, say)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+GROUP_SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """``per_prompt``: prefill; ``per_rollout``: generation; ``per_update``: the backward pass of a rollout."""
+
+    per_prompt: float = 0.0
+    per_rollout: float = 1.0
+    per_update: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("per_prompt", "per_update"):
+            cost = getattr(self, name)
+            if not (np.isfinite(cost) and cost >= 0):
+                raise ValueError(f"cost_{name}: {cost}; give a cost of 0 or more")
+        if not (np.isfinite(self.per_rollout) and self.per_rollout > 0):
+            raise ValueError(f"cost_per_rollout: {self.per_rollout}; give a cost above 0")
+
+    @property
+    def updated_rollout(self) -> float:
+        """A rollout and its update."""
+        return self.per_rollout + self.per_update
+
+    def group(self, group_size: int) -> float:
+        """A prompt with its rollouts and their updates.
+
+        >>> Costs(per_prompt=2.0, per_rollout=1.0, per_update=0.5).group(4)
+        8.0
+        """
+        return self.per_prompt + self.updated_rollout * group_size
+
+
+def check_group_sizes(group_sizes: Sequence[int]) -> list[int]:
+    """Return different sizes in ascending order; ``ValueError`` unless all are 2 or more."""
+    sizes = sorted({int(g) for g in group_sizes})
+    if not sizes or sizes[0] < 2:
+        raise ValueError(f"group_sizes: {tuple(group_sizes)}; give sizes of 2 or more")
+    return sizes
