@@ -105,7 +105,8 @@ def test_banks_of_parts_add_up():
     here["layers"] = jax.tree.map(lambda x: x.at[-1].set(1), here["layers"])
     chosen = np.asarray(ravel_pytree(here)[0]) == 1
     assert 0.1 < chosen.mean() < 0.5
-    np.testing.assert_allclose(small.scores.vectors, whole.scores.vectors[..., chosen], atol=1e-10)
+    vectors = whole.recording.scores.vectors[..., chosen]
+    np.testing.assert_allclose(small.recording.scores.vectors, vectors, atol=1e-10)
 
 
 @pytest.mark.parametrize(("make", "message"), [
