@@ -16,7 +16,7 @@ from gradvar.files.paths import check_file, check_writable
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
-    from gradvar.policies.transformer.adapters import Part
+    from gradvar.policies.transformer.adapters import PartialTransformer
     from gradvar.policies.transformer.policy import Pretrained, Transformer
     from gradvar.tasks.questions import Questions
 
@@ -168,7 +168,7 @@ def _questions(config: Record, opened: Pretrained, texts: list[str], answers: li
     )
 
 
-def _scored(config: Record, opened: Pretrained) -> tuple[Transformer | Part, Any]:
+def _scored(config: Record, opened: Pretrained) -> tuple[Transformer | PartialTransformer, Any]:
     kind, _, size = config.scores.partition(":")
     if kind == "last":
         from gradvar.policies.transformer.adapters import last_layers
@@ -183,12 +183,12 @@ def _scored(config: Record, opened: Pretrained) -> tuple[Transformer | Part, Any
     return opened.policy, opened.params
 
 
-def _scores_line(policy: Transformer | Part) -> str:
-    from gradvar.policies.transformer.adapters import Part
+def _scores_line(policy: Transformer | PartialTransformer) -> str:
+    from gradvar.policies.transformer.adapters import PartialTransformer
 
     return (
-        f"scores of the {policy.what}"
-        if isinstance(policy, Part)
+        f"scores of the {policy.description}"
+        if isinstance(policy, PartialTransformer)
         else f"scores of all {policy.num_params():,} parameters"
     )
 

@@ -3,10 +3,10 @@
 from gradvar.policies.bandit import Bandit as Bandit
 from gradvar.policies.from_logits.modules import from_equinox as from_equinox
 from gradvar.policies.from_logits.modules import from_nnx as from_nnx
-from gradvar.policies.from_logits.policy import Own as Own
-from gradvar.policies.from_logits.policy import OwnFinite as OwnFinite
+from gradvar.policies.from_logits.policy import FiniteLogitsPolicy as FiniteLogitsPolicy
+from gradvar.policies.from_logits.policy import LogitsPolicy as LogitsPolicy
 from gradvar.policies.tabular import Tabular as Tabular
-from gradvar.policies.transformer.adapters import Part as Part
+from gradvar.policies.transformer.adapters import PartialTransformer as PartialTransformer
 from gradvar.policies.transformer.adapters import last_layers as last_layers
 from gradvar.policies.transformer.adapters import lora as lora
 from gradvar.policies.transformer.config import TransformerConfig as TransformerConfig

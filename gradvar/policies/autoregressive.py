@@ -48,9 +48,9 @@ class Autoregressive(abc.ABC):
 
     @partial(jax.jit, static_argnums=(0, 4))
     def _sample(
-        self, params: PyTree, key: Array, prompts: Array, group: int, at: tuple
+        self, params: PyTree, key: Array, prompts: Array, group: int, first: tuple
     ) -> tuple[Array, Array]:
-        return self._generate(params, prompts, group, rollout_keys(key, prompts.shape[0], group, *at))
+        return self._generate(params, prompts, group, rollout_keys(key, prompts.shape[0], group, *first))
 
     @partial(jax.jit, static_argnums=0)
     def _greedy(self, params: PyTree, prompts: Array) -> Array:
@@ -95,8 +95,8 @@ class Autoregressive(abc.ABC):
         first_rollout: int | Int[Array, ""] = 0,
     ) -> Int[Array, "prompt group time"]:
         """``group`` independent completions for every prompt, as in ``sample_with_logprobs``."""
-        at = {"first_prompt": first_prompt, "first_rollout": first_rollout}
-        return self.sample_with_logprobs(params, key, prompts, group, **at)[0]
+        first = {"first_prompt": first_prompt, "first_rollout": first_rollout}
+        return self.sample_with_logprobs(params, key, prompts, group, **first)[0]
 
     def greedy(self, params: PyTree, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
         """The completion that takes the most likely token at every step; the first of equals."""

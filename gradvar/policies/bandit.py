@@ -52,9 +52,9 @@ class Bandit:
 
     @partial(jax.jit, static_argnums=(0, 4))
     def _sample(
-        self, params: Array, key: Array, prompts: Array, group: int, at: tuple[Array, Array]
+        self, params: Array, key: Array, prompts: Array, group: int, first: tuple[Array, Array]
     ) -> Array:
-        keys = rollout_keys(key, prompts.shape[0], group, *at)
+        keys = rollout_keys(key, prompts.shape[0], group, *first)
         tokens = jax.vmap(jax.vmap(partial(draw, time=0), in_axes=(0, None)))(keys, params[prompts])
         return tokens[..., None].astype(jnp.int32)
 

@@ -127,8 +127,8 @@ class Tabular:
         return jnp.moveaxis(tokens, 0, -1)
 
     @partial(jax.jit, static_argnums=(0, 4))
-    def _sample(self, params: PyTree, key: Array, prompts: Array, group: int, at: tuple) -> Array:
-        keys = rollout_keys(key, prompts.shape[0], group, *at)
+    def _sample(self, params: PyTree, key: Array, prompts: Array, group: int, first: tuple) -> Array:
+        keys = rollout_keys(key, prompts.shape[0], group, *first)
 
         def choose(logits: Array, time: Array) -> Array:
             return jax.vmap(jax.vmap(partial(draw, time=time)))(keys, logits)

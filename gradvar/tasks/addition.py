@@ -94,9 +94,9 @@ class ModularAddition(Text):
         width = self.completion_length - 1
         digits = total[:, None] // 10 ** jnp.arange(width - 1, -1, -1, dtype=jnp.int32) % 10
         leading = jnp.sum(jnp.cumsum(digits, axis=-1)[:, :-1] == 0, axis=-1)  # the last digit stays, 0 or not
-        at = leading[:, None] + jnp.arange(width + 1)
-        written = jnp.take_along_axis(digits, jnp.minimum(at, width - 1), axis=-1)
-        return jnp.where(at < width, written, self.stop).astype(jnp.int32)[:, None]
+        place = leading[:, None] + jnp.arange(width + 1)
+        written = jnp.take_along_axis(digits, jnp.minimum(place, width - 1), axis=-1)
+        return jnp.where(place < width, written, self.stop).astype(jnp.int32)[:, None]
 
 
 @dataclass(frozen=True)

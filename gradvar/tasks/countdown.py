@@ -58,35 +58,35 @@ class Countdown(Text):
         forms = list(itertools.product(orders, choices))
         return np.asarray([f[0] for f in forms], np.int32), np.asarray([f[1] for f in forms], np.int32)
 
-    def _values(self, given: Int[Array, "prompt number"]) -> Int[Array, "prompt form"]:
+    def _values(self, numbers: Int[Array, "prompt number"]) -> Int[Array, "prompt form"]:
         """The value of every form."""
         orders, choices = self._forms
-        return _value(given[:, orders], jnp.asarray(choices))
+        return _value(numbers[:, orders], jnp.asarray(choices))
 
     def prompts(self, key: PRNGKeyArray, num: int) -> Int[Array, "prompt past"]:
         """``num`` prompts, drawn independently: numbers uniform, the expression uniform among those in range."""
         key_numbers, key_form = jax.random.split(key)
-        given = jax.random.randint(key_numbers, (num, self.numbers), 1, 10, jnp.int32)
-        values = self._values(given)
+        numbers = jax.random.randint(key_numbers, (num, self.numbers), 1, 10, jnp.int32)
+        values = self._values(numbers)
         within = (values >= 0) & (values <= _HIGHEST)  # never empty: four nines sum to 36
         noise = jax.random.uniform(key_form, values.shape, jnp.float32)
         chosen = jnp.argmax(jnp.where(within, noise, -1.0), axis=-1)
         target = jnp.take_along_axis(values, chosen[:, None], axis=-1)
         signs = [jnp.full((num, 1), self.tokens.index(sign), jnp.int32) for sign in ":="]
-        return jnp.concatenate([given, signs[0], target // 10, target % 10, signs[1]], axis=-1).astype(
+        return jnp.concatenate([numbers, signs[0], target // 10, target % 10, signs[1]], axis=-1).astype(
             jnp.int32
         )
 
     def _read(self, prompts: Int[Array, "prompt past"]) -> tuple[Array, Array]:
-        given, digits = prompts[:, : self.numbers], prompts[:, self.numbers + 1 : -1]
-        return given, digits[:, 0] * 10 + digits[:, 1]
+        numbers, digits = prompts[:, : self.numbers], prompts[:, self.numbers + 1 : -1]
+        return numbers, digits[:, 0] * 10 + digits[:, 1]
 
     def solution(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
         """The first expression that reaches the target, by order of the numbers, then of the operations."""
-        given, target = self._read(prompts)
-        form = jnp.argmax(self._values(given) == target[:, None], axis=-1)
+        numbers, target = self._read(prompts)
+        form = jnp.argmax(self._values(numbers) == target[:, None], axis=-1)
         orders, choices = (jnp.asarray(x)[form] for x in self._forms)
-        written = jnp.take_along_axis(given, orders, axis=-1)
+        written = jnp.take_along_axis(numbers, orders, axis=-1)
         line = jnp.full((len(prompts), self.completion_length), self.stop, jnp.int32)
         line = line.at[:, 0:-1:2].set(written).at[:, 1:-1:2].set(choices + self.tokens.index("+"))
         return line[:, None]
@@ -101,12 +101,12 @@ class Countdown(Text):
                 f"prompts, completions: {prompts.shape[1]} and {completions.shape[2]} tokens long; give "
                 f"{self.prompt_length} and {self.completion_length} or more, as {self!r} has"
             )
-        given, target = self._read(prompts)
+        available, target = self._read(prompts)
         line = canonical(completions, self.stop)[..., : self.completion_length]
         numbers, operations = line[..., 0:-1:2], line[..., 1:-1:2] - self.tokens.index("+")
         formed = jnp.all(numbers < 10, axis=-1) & (line[..., -1] == self.stop)
         formed = formed & jnp.all((operations >= 0) & (operations < len(_OPERATIONS)), axis=-1)
-        used = jnp.all(jnp.sort(numbers, axis=-1) == jnp.sort(given, axis=-1)[:, None], axis=-1)
+        used = jnp.all(jnp.sort(numbers, axis=-1) == jnp.sort(available, axis=-1)[:, None], axis=-1)
         reached = _value(numbers, operations) == target[:, None]
         return (formed & used & reached).astype(jnp.result_type(float))
 

@@ -96,9 +96,9 @@ class Questions:
 
         def reward(prompt: str, completion: str) -> float:
             if pattern is not None:
-                found = list(pattern.finditer(completion))
+                matches = list(pattern.finditer(completion))
                 completion = (
-                    (found[-1].group(1) if pattern.groups else found[-1].group()) or "" if found else ""
+                    (matches[-1].group(1) if pattern.groups else matches[-1].group()) or "" if matches else ""
                 )
             return float(completion.strip() == right[prompt])
 
@@ -122,27 +122,27 @@ class Questions:
 
     def _judge(self, prompts: Any, completions: Any) -> Float[np.ndarray, "prompt group"]:
         prompts, completions = np.asarray(prompts, np.int32), np.asarray(completions)
-        found = np.empty(completions.shape[:2], np.float64)
+        rewards = np.empty(completions.shape[:2], np.float64)
         for q, row in enumerate(prompts):
             number = self._number.get(row.tobytes())
             if number is None:
                 raise ValueError(f"prompts: prompt {q} is none of the task's; take them from task.tokens")
             for g, tokens in enumerate(completions[q]):
-                found[q, g] = self._one(number, self.tokenizer.decode(tokens))
-        return found.astype(jnp.result_type(float))
+                rewards[q, g] = self._one(number, self.tokenizer.decode(tokens))
+        return rewards.astype(jnp.result_type(float))
 
     def _one(self, number: int, completion: str) -> float:
         text = self.texts[number]
-        at = f"reward: on prompt {number} ({text[:40]!r}), completion {completion[:40]!r},"
+        where = f"reward: on prompt {number} ({text[:40]!r}), completion {completion[:40]!r},"
         try:
             value = float(self._reward(text, completion))
         except Exception as error:
             line = (str(error).splitlines() or [""])[0]
             raise ValueError(
-                f"{at} it raised {type(error).__name__}: {line}; mend it, or catch it there"
+                f"{where} it raised {type(error).__name__}: {line}; mend it, or catch it there"
             ) from error
         if not math.isfinite(value):
-            raise ValueError(f"{at} it gave {value}; give finite numbers")
+            raise ValueError(f"{where} it gave {value}; give finite numbers")
         return value
 
 
@@ -181,16 +181,16 @@ def read_questions(path: Path) -> tuple[list[str], list[str] | None]:
     return texts, answers or None
 
 
-def _question(line: str, at: str) -> tuple[str, str | None]:
+def _question(line: str, where: str) -> tuple[str, str | None]:
     try:
-        found = json.loads(line)
+        entry = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{at} no valid JSON ({str(error).splitlines()[0]})") from None
-    if not isinstance(found, dict) or not isinstance(found.get("prompt"), str) or not found["prompt"]:
-        raise ValueError(f'{at} no object with a text "prompt"; give {{"prompt": "...", "answer": "..."}}')
-    answer = found.get("answer")
+        raise ValueError(f"{where} no valid JSON ({str(error).splitlines()[0]})") from None
+    if not isinstance(entry, dict) or not isinstance(entry.get("prompt"), str) or not entry["prompt"]:
+        raise ValueError(f'{where} no object with a text "prompt"; give {{"prompt": "...", "answer": "..."}}')
+    answer = entry.get("answer")
     if isinstance(answer, int | float) and not isinstance(answer, bool):
         answer = json.dumps(answer)
     if answer is not None and not isinstance(answer, str):
-        raise ValueError(f"{at} the answer is {answer!r}; give text")
-    return found["prompt"], answer
+        raise ValueError(f"{where} the answer is {answer!r}; give text")
+    return entry["prompt"], answer

@@ -86,8 +86,8 @@ class Verification(Text):
         """Prompts that ask whether the answers to ``prompts`` are right; prompts that ask so already stay."""
         sums, _ = self._parts(prompts)
         mark = jnp.full((len(prompts), 1), self.tokens.index("?"), jnp.int32)
-        made = jnp.concatenate([sums, canonical(answers, self.stop), mark], axis=1).astype(jnp.int32)
-        return jnp.where(self._is_question(prompts)[:, None], prompts, made)
+        asked = jnp.concatenate([sums, canonical(answers, self.stop), mark], axis=1).astype(jnp.int32)
+        return jnp.where(self._is_question(prompts)[:, None], prompts, asked)
 
     def actions(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 2 time"]:
         """Both verdicts, ``y.`` and ``n.``, for every prompt."""

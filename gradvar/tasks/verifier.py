@@ -56,8 +56,8 @@ class Verifier:
         self, prompts: PyTree, completions: Int[Array, "prompt group time"] | np.ndarray
     ) -> Float[Array, "prompt group"]:
         """The reward of every completion; within compiled code by a callback to this process."""
-        given = (prompts, completions)
-        if not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(given)):
+        leaves = jax.tree.leaves((prompts, completions))
+        if not any(isinstance(x, jax.core.Tracer) for x in leaves):
             return jnp.asarray(self._all(prompts, completions))
         shape = jax.ShapeDtypeStruct(completions.shape[:2], jnp.result_type(float))
         return jax.pure_callback(
@@ -70,8 +70,8 @@ class Verifier:
 
     def _all(self, prompts: PyTree, completions: Any) -> np.ndarray:
         asked, tokens = jax.tree.map(np.asarray, prompts), np.asarray(completions)
-        found, failures = np.zeros(tokens.shape[:2]), []
-        for q, n in np.ndindex(*found.shape):
+        rewards, failures = np.zeros(tokens.shape[:2]), []
+        for q, n in np.ndindex(*rewards.shape):
             prompt = jax.tree.map(lambda x, q=q: x[q : q + 1], asked)
             value, wrong = self._one(prompt, tokens[q : q + 1, n : n + 1])
             if wrong and self.otherwise is None:
@@ -81,32 +81,32 @@ class Verifier:
                 )
             if wrong:
                 failures.append(f"{wrong} on prompt {q}, rollout {n}")
-            found[q, n] = self.otherwise if wrong else value
+            rewards[q, n] = self.otherwise if wrong else value
         if failures:
             warnings.warn(
-                f"task: {len(failures)} of {found.size} completions count as {self.otherwise}, because the verifier "
+                f"task: {len(failures)} of {rewards.size} completions count as {self.otherwise}, because the verifier "
                 f"failed on them; the first time it {failures[0]}",
                 stacklevel=2,
             )
-        return found
+        return rewards
 
     def _one(self, prompt: PyTree, completion: np.ndarray) -> tuple[float, str]:
         """A reward, and what went wrong in words (nothing: empty)."""
-        said: list[tuple[float, str]] = []
+        outcomes: list[tuple[float, str]] = []
 
         def call() -> None:
             try:
                 value = float(np.asarray(self.task.reward(prompt, completion)).reshape(()))
-                said.append((value, "" if np.isfinite(value) else f"gave {value}"))
+                outcomes.append((value, "" if np.isfinite(value) else f"gave {value}"))
             except Exception as error:
-                said.append((np.nan, f"raised {type(error).__name__} ({error})"))
+                outcomes.append((np.nan, f"raised {type(error).__name__} ({error})"))
 
         if self.time_limit is None:
             call()
-            return said[0]
+            return outcomes[0]
         thread, started = threading.Thread(target=call, daemon=True), time.perf_counter()
         thread.start()
         thread.join(self.time_limit)
-        if not said:
+        if not outcomes:
             return np.nan, f"took more than {time.perf_counter() - started:.3g} s"
-        return said[0]
+        return outcomes[0]

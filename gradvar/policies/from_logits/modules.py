@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from gradvar.policies.from_logits.policy import Own
+from gradvar.policies.from_logits.policy import LogitsPolicy
 
 Call = Callable[[Any, Array], Array]
 
@@ -19,29 +19,34 @@ def from_equinox(
     *,
     call: Call | None = None,
     init: Callable[[PRNGKeyArray], Any] | None = None,
-    policy: type[Own] = Own,
+    policy: type[LogitsPolicy] = LogitsPolicy,
     **settings: Any,
-) -> tuple[Own, PyTree]:
+) -> tuple[LogitsPolicy, PyTree]:
     """(policy, params) of an Equinox module; params are its floating arrays (``eqx.partition``).
 
-    ``call(model, tokens [row, token]) -> [row, token, vocab]``; by default the module is called on one row at a time,
-    ``jax.vmap(model)(tokens)``. ``init(key)`` makes a fresh module of the same structure. ``settings`` are those of
-    ``Own`` (vocab, completion_length, stop, pad, ...); ``policy=OwnFinite`` where completions are to be listed. Give
-    the model in inference mode (``eqx.nn.inference_mode``).
+    Give the model in inference mode (``eqx.nn.inference_mode``).
+
+    Args:
+        model: The module.
+        call: ``call(model, tokens [row, token]) -> [row, token, vocab]``; by default the module is called on one row
+            at a time, ``jax.vmap(model)(tokens)``.
+        init: ``init(key)`` makes a fresh module of the same structure.
+        policy: ``FiniteLogitsPolicy`` where completions are to be listed.
+        **settings: Those of ``LogitsPolicy`` (vocab, completion_length, stop, pad, ...).
     """
     params, static = eqx.partition(model, eqx.is_inexact_array)
 
     def logits(params: PyTree, tokens: Array) -> Array:
-        whole: Any = eqx.combine(params, static)
-        return jax.vmap(whole)(tokens) if call is None else call(whole, tokens)
+        module: Any = eqx.combine(params, static)
+        return jax.vmap(module)(tokens) if call is None else call(module, tokens)
 
     def fresh(key: PRNGKeyArray) -> PyTree:
         assert init is not None
         return eqx.filter(init(key), eqx.is_inexact_array)
 
     name = type(model).__name__
-    made = policy(logits, params, name=name, init=None if init is None else fresh, **settings)
-    return made, params
+    wrapped = policy(logits, params, name=name, init=None if init is None else fresh, **settings)
+    return wrapped, params
 
 
 def from_nnx(
@@ -49,15 +54,24 @@ def from_nnx(
     *,
     call: Call | None = None,
     init: Callable[[PRNGKeyArray], Any] | None = None,
-    policy: type[Own] = Own,
+    policy: type[LogitsPolicy] = LogitsPolicy,
     **settings: Any,
-) -> tuple[Own, PyTree]:
+) -> tuple[LogitsPolicy, PyTree]:
     """(policy, params) of a Flax NNX module; params are its ``nnx.Param`` variables, an ``nnx.State`` (``nnx.split``).
 
-    ``call(model, tokens [row, token]) -> [row, token, vocab]``, by default ``model(tokens)``. ``init(key)`` makes a
-    fresh module of the same structure, such as ``lambda key: Model(rngs=nnx.Rngs(key))``. ``settings`` are those of
-    ``Own``. All other variables (statistics, counters of random numbers) stay as they are now, so give the model in
-    evaluation mode (``model.eval()``). Raises ``ImportError``, in one line, where Flax is not installed.
+    All other variables (statistics, counters of random numbers) stay as they are now, so give the model in evaluation
+    mode (``model.eval()``).
+
+    Args:
+        model: The module.
+        call: ``call(model, tokens [row, token]) -> [row, token, vocab]``, by default ``model(tokens)``.
+        init: ``init(key)`` makes a fresh module of the same structure, such as
+            ``lambda key: Model(rngs=nnx.Rngs(key))``.
+        policy: ``FiniteLogitsPolicy`` where completions are to be listed.
+        **settings: Those of ``LogitsPolicy``.
+
+    Raises:
+        ImportError: In one line, where Flax is not installed.
     """
     try:
         from flax import nnx
@@ -66,13 +80,15 @@ def from_nnx(
     graph, params, rest = nnx.split(model, nnx.Param, ...)
 
     def logits(params: PyTree, tokens: Array) -> Array:
-        whole = nnx.merge(graph, params, rest)
-        return whole(tokens) if call is None else call(whole, tokens)
+        module = nnx.merge(graph, params, rest)
+        return module(tokens) if call is None else call(module, tokens)
 
     def fresh(key: PRNGKeyArray) -> PyTree:
         assert init is not None
         state: PyTree = nnx.split(init(key), nnx.Param, ...)[1]
         return state
 
-    made = policy(logits, params, name=type(model).__name__, init=None if init is None else fresh, **settings)
-    return made, params
+    wrapped = policy(
+        logits, params, name=type(model).__name__, init=None if init is None else fresh, **settings
+    )
+    return wrapped, params

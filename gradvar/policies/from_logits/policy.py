@@ -23,7 +23,7 @@ _HELD = 1 << 26  # logits made at a time, as numbers: more rows are taken in tur
 _MOST_LISTED = 100_000
 
 
-class Own(Autoregressive):
+class LogitsPolicy(Autoregressive):
     """A policy from ``logits(params, tokens [row, token]) -> [row, token, vocab]``, the logits after every token.
 
     ``params`` is any tree of floating arrays; it is looked at once, to check the model, and not kept. Completions have
@@ -33,7 +33,7 @@ class Own(Autoregressive):
     a padded prompt gets the results of the same prompt without padding, whatever the model does about positions.
     ``max_length`` bounds prompt and completion together, for models with a table of positions. ``temperature``
     divides the logits: the policy that is sampled from and differentiated is the tempered one. ``init(key)`` gives
-    fresh parameters, for ``warm_start``; without it ``Own.init`` says that it is missing.
+    fresh parameters, for ``warm_start``; without it ``LogitsPolicy.init`` says that it is missing.
 
     Log-probabilities are computed in at least float32. Instances hash and compare by ``logits`` (the same object) and
     settings. Raises ``ValueError`` with one line on a model whose logits have another shape, are NaN, or depend on
@@ -80,7 +80,7 @@ class Own(Autoregressive):
         return type(self), self.model, self.fresh, self._form, self.temperature
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Own) and self._settings() == other._settings()
+        return isinstance(other, LogitsPolicy) and self._settings() == other._settings()
 
     def __hash__(self) -> int:
         return hash(self._settings())
@@ -95,22 +95,22 @@ class Own(Autoregressive):
         """Fresh parameters, as the given ``init`` makes them."""
         if self.fresh is None:
             raise ValueError(
-                "init: not given, so there are no fresh parameters; give Own(..., init=function of a key)"
+                "init: not given, so there are no fresh parameters; give LogitsPolicy(..., init=function of a key)"
             )
         return self.fresh(key)
 
     def logits(self, params: PyTree, tokens: Int[Array, "row token"]) -> Float[Array, "row token vocab"]:
         """The model's logits over the temperature, in at least float32."""
-        found = self.model(params, tokens)
-        return found.astype(jnp.promote_types(found.dtype, jnp.float32)) / self.temperature
+        raw = self.model(params, tokens)
+        return raw.astype(jnp.promote_types(raw.dtype, jnp.float32)) / self.temperature
 
     def _turns(self, function: Callable[[tuple], Array], rows: tuple[Array, ...], length: int) -> Array:
         """``function`` of rows, all at once or, where their logits would be many, some at a time."""
-        most = max(1, _HELD // (length * self.vocab))
-        if rows[0].shape[0] <= most:
+        rows_at_once = max(1, _HELD // (length * self.vocab))
+        if rows[0].shape[0] <= rows_at_once:
             return function(rows)
         return jax.lax.map(
-            lambda row: function(jax.tree.map(lambda x: x[None], row))[0], rows, batch_size=most
+            lambda row: function(jax.tree.map(lambda x: x[None], row))[0], rows, batch_size=rows_at_once
         )
 
     @partial(jax.jit, static_argnums=0)
@@ -133,8 +133,8 @@ class Own(Autoregressive):
             return jnp.take_along_axis(logp, completion[..., None], axis=-1)[..., 0]
 
         flat = (tokens, lengths, completions.reshape(q * g, time))
-        found = self._turns(chosen, flat, tokens.shape[1]).reshape(q, g, time)
-        return jnp.where(self.mask(completions), found, 0.0)
+        logprobs = self._turns(chosen, flat, tokens.shape[1]).reshape(q, g, time)
+        return jnp.where(self.mask(completions), logprobs, 0.0)
 
     def _left(self, prompts: Array, rest: Array) -> tuple[Array, Int[Array, " row"]]:
         """Rows of prompt and ``rest`` that begin with the prompt's first token, and the prompts' lengths.
@@ -156,25 +156,31 @@ class Own(Autoregressive):
         empty = jnp.full((q * group, time), 0 if self.stop is None else self.stop, jnp.int32)
         rows, lengths = self._left(jnp.repeat(prompts, group, axis=0).astype(jnp.int32), empty)
         flat_keys = None if keys is None else keys.reshape(q * group)
-        each = jnp.arange(q * group)
+        row_index = jnp.arange(q * group)
 
         def next_logits(rows: tuple) -> Array:
-            tokens, at = rows
-            return jnp.take_along_axis(self.logits(params, tokens), at[:, None, None], axis=1)[:, 0]
+            tokens, last = rows  # [row, token], and the index of each row's last token [row]
+            return jnp.take_along_axis(self.logits(params, tokens), last[:, None, None], axis=1)[:, 0]
 
         def step(state: tuple) -> tuple:
-            at, rows, done, tokens, logprobs = state
-            logits = self._turns(next_logits, (rows, lengths + at - 1), rows.shape[1])
+            time_index, rows, done, tokens, logprobs = state
+            logits = self._turns(next_logits, (rows, lengths + time_index - 1), rows.shape[1])
             if flat_keys is None:
                 new = jnp.argmax(logits, axis=-1).astype(jnp.int32)
             else:
-                new = jax.vmap(partial(draw, time=at))(flat_keys, logits)
+                new = jax.vmap(partial(draw, time=time_index))(flat_keys, logits)
             logp = jnp.take_along_axis(jax.nn.log_softmax(logits, axis=-1), new[:, None], axis=-1)[:, 0]
             if self.stop is not None:
                 new, logp = jnp.where(done, self.stop, new), jnp.where(done, 0.0, logp)
                 done = new == self.stop
-            rows = rows.at[each, lengths + at].set(new)
-            return at + 1, rows, done, tokens.at[:, at].set(new), logprobs.at[:, at].set(logp)
+            rows = rows.at[row_index, lengths + time_index].set(new)
+            return (
+                time_index + 1,
+                rows,
+                done,
+                tokens.at[:, time_index].set(new),
+                logprobs.at[:, time_index].set(logp),
+            )
 
         def going(state: tuple) -> Array:
             return (state[0] < time) & ~jnp.all(state[2])
@@ -187,15 +193,15 @@ class Own(Autoregressive):
         return tokens.reshape(q, group, time), logprobs.reshape(q, group, time)
 
 
-class OwnFinite(Own):
-    """An ``Own`` policy whose completions are few enough to be listed, for exact enumeration."""
+class FiniteLogitsPolicy(LogitsPolicy):
+    """A ``LogitsPolicy`` whose completions are few enough to be listed, for exact enumeration."""
 
     def support(self) -> Int[Array, "completion time"]:
         """Every completion once: in lexical order, those that have stopped padded with the stop token."""
         if self.vocab**self.completion_length > _MOST_LISTED:
             raise ValueError(
                 f"completion_length: {self.vocab}^{self.completion_length} completions are too many to list; "
-                f"give an Own policy, or fewer than {_MOST_LISTED}"
+                f"give a LogitsPolicy, or fewer than {_MOST_LISTED}"
             )
         rows = np.indices((self.vocab,) * self.completion_length, np.int32)
         rows = rows.reshape(self.completion_length, -1).T

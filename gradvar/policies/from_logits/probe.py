@@ -36,11 +36,12 @@ def check_model(
     tokens = np.random.default_rng(0).integers(0, vocab, (2, length)).astype(np.int32)
     _check_shape(logits, params, tokens, vocab)
     run = jax.jit(logits)
-    whole = np.asarray(run(params, tokens), np.float64)
-    if np.isnan(whole).any() or (whole == np.inf).any() or not np.isfinite(whole).any(-1).all():
-        row, at, entry = (int(i) for i in np.argwhere(~np.isfinite(whole))[0])
+    reference = np.asarray(run(params, tokens), np.float64)
+    if np.isnan(reference).any() or (reference == np.inf).any() or not np.isfinite(reference).any(-1).all():
+        row, place, entry = (int(i) for i in np.argwhere(~np.isfinite(reference))[0])
         raise ValueError(
-            f"logits: {whole[row, at, entry]} after token {at} of a probe with tokens {tokens[row].tolist()}; "
+            f"logits: {reference[row, place, entry]} after token {place} of a probe with tokens "
+            f"{tokens[row].tolist()}; "
             "give finite logits (-inf only for tokens that are never drawn)"
         )
     for values in (params, _perturbed(params)):
@@ -62,10 +63,10 @@ def _check_params(params: PyTree) -> None:
 
 
 def _check_shape(logits: Callable[..., Any], params: PyTree, tokens: np.ndarray, vocab: int) -> None:
-    found = jax.eval_shape(logits, params, jnp.asarray(tokens))
-    shape, wanted = getattr(found, "shape", None), (*tokens.shape, vocab)
-    if shape != wanted or not jnp.issubdtype(found.dtype, jnp.floating):
-        what = f"a {type(found).__name__}" if shape is None else f"{found.dtype} of shape {shape}"
+    output = jax.eval_shape(logits, params, jnp.asarray(tokens))
+    shape, wanted = getattr(output, "shape", None), (*tokens.shape, vocab)
+    if shape != wanted or not jnp.issubdtype(output.dtype, jnp.floating):
+        what = f"a {type(output).__name__}" if shape is None else f"{output.dtype} of shape {shape}"
         raise ValueError(
             f"logits: {what} for tokens {tokens.shape}; give floating logits {wanted}, [row, token, vocab]"
         )
@@ -86,35 +87,35 @@ def _check_ahead(run: Callable[..., Array], params: PyTree, tokens: np.ndarray, 
     """Row 0 has its later tokens exchanged, row 1 is left alone; then both are cut short."""
     first = run(params, tokens)
     eps = float(jnp.finfo(first.dtype).eps)
-    whole = np.asarray(first, np.float64)
+    reference = np.asarray(first, np.float64)
     same = min(_ROUNDINGS * eps, _MOST)
-    scale = max(1.0, float(np.abs(whole[np.isfinite(whole)]).max(initial=0.0)))
+    scale = max(1.0, float(np.abs(reference[np.isfinite(reference)]).max(initial=0.0)))
     length = tokens.shape[1]
-    for at in range(1, length):
+    for place in range(1, length):
         changed = tokens.copy()
-        changed[0, at:] = (changed[0, at:] + 1 + np.arange(at, length) % (vocab - 1)) % vocab
-        found = np.asarray(run(params, changed), np.float64)
-        if (gap := _gap(found[0, :at], whole[0, :at])) > same * scale:
+        changed[0, place:] = (changed[0, place:] + 1 + np.arange(place, length) % (vocab - 1)) % vocab
+        moved = np.asarray(run(params, changed), np.float64)
+        if (gap := _gap(moved[0, :place], reference[0, :place])) > same * scale:
             raise ValueError(
-                f"logits: those after token {at - 1} move by {gap:.1e} when tokens from {at} on are exchanged; "
+                f"logits: those after token {place - 1} move by {gap:.1e} when tokens from {place} on are exchanged; "
                 "give a causal model, whose logits depend on no later token"
             )
-        if (gap := _gap(found[1], whole[1])) > same * scale:
+        if (gap := _gap(moved[1], reference[1])) > same * scale:
             raise ValueError(
                 f"logits: a row's move by {gap:.1e} when another row is exchanged; give a model that treats rows "
                 "apart (no batch statistics: set it to inference)"
             )
     short = max(1, length // 2)
-    found = np.asarray(run(params, tokens[:, :short]), np.float64)
-    if (gap := _gap(found, whole[:, :short])) > eps**0.5 * scale:
+    moved = np.asarray(run(params, tokens[:, :short]), np.float64)
+    if (gap := _gap(moved, reference[:, :short])) > eps**0.5 * scale:
         raise ValueError(
             f"logits: they move by {gap:.1e} when a row of {length} tokens is cut to {short}; give a model whose "
             "logits do not depend on how many tokens follow (count positions from the left)"
         )
 
 
-def _gap(one: np.ndarray, two: np.ndarray) -> float:
+def _gap(first: np.ndarray, second: np.ndarray) -> float:
     """The largest difference; equal infinities are equal, and what perturbing made NaN says nothing."""
     with np.errstate(invalid="ignore"):
-        gaps = np.where(one == two, 0.0, np.abs(one - two))
+        gaps = np.where(first == second, 0.0, np.abs(first - second))
     return float(np.nanmax(gaps, initial=0.0))

@@ -1,7 +1,8 @@
-"""A part of a transformer's parameters, the rest frozen: scores, and all that follows from them, of that part alone.
+"""Policies of a part of a transformer's parameters, the rest frozen: its last layers, or low-rank adapters.
 
-What a trainer trains is what a bank should measure: tr Cov and signal are sums over parameters, and those of adapters
-or of the last layers say little about those of all. ``print(policy)``, and so a bank's record, says which part it is.
+A bank should measure what a trainer trains: tr Cov and signal are sums over parameters, and those of adapters or of
+the last layers say little about those of all parameters. ``print(policy)``, and so a bank's record, says which part
+it is.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class Part(eqx.Module):
     For measuring: the frozen arrays are leaves of it, so it cannot be a static argument, as training wants one.
     """
 
-    whole: Transformer = eqx.field(static=True)
+    transformer: Transformer = eqx.field(static=True)
     frozen: Params
-    what: str = eqx.field(static=True)
+    description: str = eqx.field(static=True)
 
     def merge(self, params: Params) -> Params:
         """All parameters, as the transformer takes them."""
@@ -43,11 +44,11 @@ class Part(eqx.Module):
 
     @property
     def causal(self) -> bool:
-        """As the transformer's."""
-        return self.whole.causal
+        """True: log-probabilities depend on nothing that comes later, as in the transformer."""
+        return self.transformer.causal
 
     def init(self, key: PRNGKeyArray) -> Params:
-        """Not to be had: a part starts from its transformer's parameters."""
+        """Raise ``ValueError``: a part has no fresh parameters, it starts from its transformer's."""
         raise ValueError(
             "init: a part has no fresh parameters; use those that last_layers or lora gave with it"
         )
@@ -55,25 +56,30 @@ class Part(eqx.Module):
     def logprobs(
         self, params: Params, prompts: Int[Array, "prompt past"], completions: Int[Array, "prompt group time"]
     ) -> Float[Array, "prompt group time"]:
-        """As the transformer's, with the frozen parameters beside."""
-        return self.whole.logprobs(self.merge(params), prompts, completions)
+        """Every token's log-probability (nats) under the trained part and the frozen parameters."""
+        return self.transformer.logprobs(self.merge(params), prompts, completions)
 
     def sample(
-        self, params: Params, key: PRNGKeyArray, prompts: Int[Array, "prompt past"], group: int, **at: Any
+        self,
+        params: Params,
+        key: PRNGKeyArray,
+        prompts: Int[Array, "prompt past"],
+        group: int,
+        **numbers: Any,
     ) -> Int[Array, "prompt group time"]:
-        """As the transformer's."""
-        return self.whole.sample(self.merge(params), key, prompts, group, **at)
+        """``group`` independent completions for every prompt; ``numbers``: first_prompt, first_rollout."""
+        return self.transformer.sample(self.merge(params), key, prompts, group, **numbers)
 
     def greedy(self, params: Params, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
-        """As the transformer's."""
-        return self.whole.greedy(self.merge(params), prompts)
+        """The completion that takes the most likely token at every step."""
+        return self.transformer.greedy(self.merge(params), prompts)
 
     def mask(self, completions: Int[Array, "*batch time"]) -> Bool[Array, "*batch time"]:
-        """As the transformer's."""
-        return self.whole.mask(completions)
+        """True up to and including the stop token."""
+        return self.transformer.mask(completions)
 
     def __repr__(self) -> str:
-        return f"Part({self.what}, of {self.whole!r})"
+        return f"PartialTransformer({self.description}, of {self.transformer!r})"
 
 
 def last_layers(policy: Transformer, params: Params, layers: int) -> tuple[Part, Params]:
@@ -82,12 +88,12 @@ def last_layers(policy: Transformer, params: Params, layers: int) -> tuple[Part,
     Raises ``ValueError`` where there are not so many.
     """
     check_number("layers", layers, 1)
-    most = policy.config.layers
-    if layers > most:
-        raise ValueError(f"layers: the last {layers} of {most}; give {most} or fewer")
-    part = jax.tree.map(lambda x: x[most - layers :], params["layers"])
-    frozen = params | {"layers": jax.tree.map(lambda x: x[: most - layers], params["layers"])}
-    return Part(policy, frozen, f"last {layers} of {most} layers, {_share(policy, params, part)}"), part
+    depth = policy.config.layers
+    if layers > depth:
+        raise ValueError(f"layers: the last {layers} of {depth}; give {depth} or fewer")
+    part = jax.tree.map(lambda x: x[depth - layers :], params["layers"])
+    frozen = params | {"layers": jax.tree.map(lambda x: x[: depth - layers], params["layers"])}
+    return Part(policy, frozen, f"last {layers} of {depth} layers, {_share(policy, params, part)}"), part
 
 
 def lora(
@@ -130,8 +136,8 @@ def lora(
 
 def _share(policy: Transformer, params: Params, part: Params) -> str:
     """How much of the whole it is, and of which whole: what is frozen is part of what a recording is."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
-        found.update(np.ascontiguousarray(leaf).tobytes())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
     size = sum(x.size for x in jax.tree.leaves(part))
-    return f"{size:,} parameters beside or among {policy.num_params():,} ({found.hexdigest()[:12]})"
+    return f"{size:,} parameters beside or among {policy.num_params():,} ({digest.hexdigest()[:12]})"

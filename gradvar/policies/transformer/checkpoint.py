@@ -54,7 +54,7 @@ def read_json(path: Path, what: str = "folder") -> dict[str, Any]:
             raise ValueError(
                 f"{what}: {path} has {size} bytes; that is no configuration, give the model's own"
             )
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{what}: no file {path}; give the folder of a saved model") from None
     except OSError as error:
@@ -63,9 +63,9 @@ def read_json(path: Path, what: str = "folder") -> dict[str, Any]:
         raise ValueError(
             f"{what}: {path} is no valid JSON ({str(error).splitlines()[0]}); copy it again"
         ) from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{what}: {path} holds a {type(found).__name__}; give an object of settings")
-    return found
+    if not isinstance(content, dict):
+        raise ValueError(f"{what}: {path} holds a {type(content).__name__}; give an object of settings")
+    return content
 
 
 def read_config(folder: Path, **settings: Any) -> TransformerConfig:
@@ -83,7 +83,7 @@ def read_config(folder: Path, **settings: Any) -> TransformerConfig:
         )
     read = _Reader(content, path)
     _refuse(content, family, path)
-    layers, heads = read.count("num_hidden_layers", most=_MOST_LAYERS), read.count("num_attention_heads")
+    layers, heads = read.count("num_hidden_layers", largest=_MOST_LAYERS), read.count("num_attention_heads")
     width = read.count("hidden_size")
     context = read.count("max_position_embeddings", 2048)
     length = settings.pop("completion_length")
@@ -109,12 +109,14 @@ class _Reader:
     def __init__(self, content: Mapping[str, Any], path: Path) -> None:
         self.content, self.path = content, path
 
-    def count(self, key: str, default: int | None = None, most: int = _MOST) -> int:
+    def count(self, key: str, default: int | None = None, largest: int = _MOST) -> int:
         value = self.content.get(key)
         value = default if value is None else value
         least = 0 if default == 0 else 1
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ValueError(f"folder: {self.path} has {key} {value!r}; give a whole number from 1 to {most}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
+            raise ValueError(
+                f"folder: {self.path} has {key} {value!r}; give a whole number from 1 to {largest}"
+            )
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -158,16 +160,16 @@ def _rotary(content: Mapping[str, Any], layers: int, path: Path) -> tuple[bool, 
 
 def _rope(content: Mapping[str, Any], family: str, context: int, path: Path) -> Rope:
     """From ``rope_theta`` and ``rope_scaling``, or the newer ``rope_parameters`` that holds both."""
-    given = content.get("rope_parameters") or content.get("rope_scaling") or {}
-    if not isinstance(given, dict):
-        raise ValueError(f"folder: {path} has rope_scaling {given!r}; give an object of settings, or null")
-    read = _Reader(given, path)
+    scaling = content.get("rope_parameters") or content.get("rope_scaling") or {}
+    if not isinstance(scaling, dict):
+        raise ValueError(f"folder: {path} has rope_scaling {scaling!r}; give an object of settings, or null")
+    read = _Reader(scaling, path)
     fallback = _Reader(content, path).number("rope_theta", _DEFAULT_THETA.get(family, 10_000.0))
     theta = read.number("rope_theta", fallback)
-    kind = given.get("rope_type", given.get("type", "default"))
-    if given.get("partial_rotary_factor") not in (None, 1, 1.0):
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if scaling.get("partial_rotary_factor") not in (None, 1, 1.0):
         raise ValueError(
-            f"folder: {path} has partial_rotary_factor {given['partial_rotary_factor']!r}; not supported"
+            f"folder: {path} has partial_rotary_factor {scaling['partial_rotary_factor']!r}; not supported"
         )
     try:
         if kind in (
@@ -184,7 +186,7 @@ def _rope(content: Mapping[str, Any], family: str, context: int, path: Path) -> 
                 read.number("low_freq_factor", 1.0), read.number("high_freq_factor", 4.0),
             )  # fmt: skip
         if kind == "yarn":
-            return _yarn(given, theta, context, path)
+            return _yarn(scaling, theta, context, path)
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"folder: {path}: {error}") from None
     raise ValueError(
@@ -192,12 +194,12 @@ def _rope(content: Mapping[str, Any], family: str, context: int, path: Path) -> 
     )
 
 
-def _yarn(given: Mapping[str, Any], theta: float, context: int, path: Path) -> Rope:
-    read = _Reader(given, path)
+def _yarn(scaling: Mapping[str, Any], theta: float, context: int, path: Path) -> Rope:
+    read = _Reader(scaling, path)
     trained = read.count("original_max_position_embeddings", context)
     factor = read.number("factor", context / trained)
-    gain = given.get("attention_factor")
-    scales = given.get("mscale"), given.get("mscale_all_dim")
+    gain = scaling.get("attention_factor")
+    scales = scaling.get("mscale"), scaling.get("mscale_all_dim")
     if gain is None and all(scales):
         over, under = (
             0.1 * read.number(key, 1.0) * math.log(factor) + 1 for key in ("mscale", "mscale_all_dim")
@@ -205,7 +207,7 @@ def _yarn(given: Mapping[str, Any], theta: float, context: int, path: Path) -> R
         gain = over / under
     return Rope(
         theta, "yarn", factor, trained, read.number("beta_slow", 1.0), read.number("beta_fast", 32.0),
-        None if gain is None else float(gain), bool(given.get("truncate", True)),
+        None if gain is None else float(gain), bool(scaling.get("truncate", True)),
     )  # fmt: skip
 
 
@@ -213,10 +215,10 @@ def read_stop(folder: Path) -> int | None:
     """The first end-of-sequence token of generation_config.json or config.json; None where neither has one."""
     for name in ("generation_config.json", "config.json"):
         path = folder / name
-        found = read_json(path).get("eos_token_id") if path.is_file() else None
-        found = found[0] if isinstance(found, list) and found else found
-        if isinstance(found, int) and not isinstance(found, bool):
-            return found
+        stop = read_json(path).get("eos_token_id") if path.is_file() else None
+        stop = stop[0] if isinstance(stop, list) and stop else stop
+        if isinstance(stop, int) and not isinstance(stop, bool):
+            return stop
     return None
 
 
@@ -271,25 +273,25 @@ class _Tensors:
                 f"folder: {self.folder} has no tensor {name}; its weights do not fit config.json"
             )
         path, opened = self.files[name]
-        there = tuple(opened.get_slice(name).get_shape())
-        if there != shape:
+        stored_shape = tuple(opened.get_slice(name).get_shape())
+        if stored_shape != shape:
             raise ValueError(
-                f"folder: {name} in {path} has shape {there} and config.json asks for {shape}; "
+                f"folder: {name} in {path} has shape {stored_shape} and config.json asks for {shape}; "
                 "the two do not belong together"
             )
         try:
-            found = opened.get_tensor(name)
+            tensor = opened.get_tensor(name)
         except Exception as error:  # the reader's own, and NumPy's for a type that it does not know
             line = str(error).splitlines()[0]
             raise ValueError(f"folder: {name} in {path} cannot be read ({line}); copy it again") from None
-        if not jnp.issubdtype(found.dtype, jnp.floating):
+        if not jnp.issubdtype(tensor.dtype, jnp.floating):
             raise ValueError(
-                f"folder: {name} in {path} holds {found.dtype}; quantised weights are not supported"
+                f"folder: {name} in {path} holds {tensor.dtype}; quantised weights are not supported"
             )
-        if not np.isfinite(found).all():
+        if not np.isfinite(tensor).all():
             raise ValueError(f"folder: {name} in {path} holds a NaN or an infinity; copy it again")
         self.taken.add(name)
-        return jnp.asarray(found, self.dtype)
+        return jnp.asarray(tensor, self.dtype)
 
     def left(self, known: tuple[str, ...]) -> list[str]:
         """What was not taken, but for buffers that other versions save too."""

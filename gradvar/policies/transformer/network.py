@@ -63,8 +63,8 @@ def shapes(config: TransformerConfig) -> dict[str, Any]:
     if c.qkv_bias:
         layer |= {"query_bias": (query,), "key_bias": (kv,), "value_bias": (kv,)}
     head = {} if c.tied else {"head": (c.width, c.vocab)}
-    whole = {name: (c.layers, *shape) for name, shape in layer.items()}
-    return {"embed": (c.vocab, c.width), **head, "layers": whole, "norm": (c.width,)}
+    stacked = {name: (c.layers, *shape) for name, shape in layer.items()}
+    return {"embed": (c.vocab, c.width), **head, "layers": stacked, "norm": (c.width,)}
 
 
 def init(config: TransformerConfig, key: PRNGKeyArray, scale: float | Array) -> Params:
@@ -117,25 +117,27 @@ def rotate(
 
 def attend(
     queries: Float[Array, "prompt group token heads head"],
-    own: tuple[Array, Array, Array],
+    continuation: tuple[Array, Array, Array],
     memory: tuple[Array, Array, Array],
 ) -> Float[Array, "prompt group token heads*head"]:
     """Softmax attention over a continuation's own tokens and its prompt's, H/N query heads to one of keys.
 
-    ``own``: keys and values [Q, G, U, N, D] and what each token may see [Q, G or 1, S, U]; ``memory``: keys
+    ``continuation``: keys and values [Q, G, U, N, D] and what each token may see [Q, G or 1, S, U]; ``memory``: keys
     and values [Q, M, N, D] and which of them are tokens [Q, M].
     """
-    (keys, values, allowed), (past_keys, past_values, valid) = own, memory
+    (keys, values, allowed), (past_keys, past_values, valid) = continuation, memory
     q, g, s, heads, d = queries.shape
     grouped = queries.reshape(q, g, s, keys.shape[-2], heads // keys.shape[-2], d)
     wide = precise(queries.dtype)
-    here = jnp.einsum("qgsnrd,qgund->qgnrsu", grouped, keys, preferred_element_type=wide)
-    there = jnp.einsum("qgsnrd,qmnd->qgnrsm", grouped, past_keys, preferred_element_type=wide)
+    own_scores = jnp.einsum("qgsnrd,qgund->qgnrsu", grouped, keys, preferred_element_type=wide)
+    past_scores = jnp.einsum("qgsnrd,qmnd->qgnrsm", grouped, past_keys, preferred_element_type=wide)
     # a finite floor: a padding token sees nothing, and must not become NaN
     floor = jnp.finfo(wide).min
-    here = jnp.where(allowed[:, :, None, None], here / d**0.5, floor)
-    there = jnp.where(valid[:, None, None, None, None], there / d**0.5, floor)
-    weights = jax.nn.softmax(jnp.concatenate([there, here], axis=-1), axis=-1).astype(queries.dtype)
+    own_scores = jnp.where(allowed[:, :, None, None], own_scores / d**0.5, floor)
+    past_scores = jnp.where(valid[:, None, None, None, None], past_scores / d**0.5, floor)
+    weights = jax.nn.softmax(jnp.concatenate([past_scores, own_scores], axis=-1), axis=-1).astype(
+        queries.dtype
+    )
     past = past_keys.shape[1]
     mixed = jnp.einsum("qgnrsm,qmnd->qgsnrd", weights[..., :past], past_values)
     mixed = mixed + jnp.einsum("qgnrsu,qgund->qgsnrd", weights[..., past:], values)
@@ -150,11 +152,11 @@ def forward(
     allowed: Bool[Array, "prompt #group token time"],
     memory: Memory,
     cache: Cache | None = None,
-    at: int | Int[Array, ""] = 0,
+    start: int | Int[Array, ""] = 0,
 ) -> tuple[Float[Array, "prompt group token width"], Cache]:
     """Hidden states after the last norm, and the keys and values of the continuations.
 
-    Without a cache the tokens' own keys are those of ``tokens``; with one, they are written into it at ``at``
+    Without a cache the tokens' own keys are those of ``tokens``; with one, they are written into it at ``start``
     and all of it is attended to, as ``allowed`` says.
     """
     c = config
@@ -182,8 +184,8 @@ def forward(
         keys = turned(project(layer, h, "key", c.kv_heads), rotary)
         values = project(layer, h, "value", c.kv_heads)
         if stored is not None:
-            keys = jax.lax.dynamic_update_slice_in_dim(stored.keys, keys, at, axis=2)
-            values = jax.lax.dynamic_update_slice_in_dim(stored.values, values, at, axis=2)
+            keys = jax.lax.dynamic_update_slice_in_dim(stored.keys, keys, start, axis=2)
+            values = jax.lax.dynamic_update_slice_in_dim(stored.values, values, start, axis=2)
         mixed = attend(queries, (keys, values, allowed), (past_keys, past_values, memory.valid))
         x = x + product(layer, mixed, "output")
         h = rms_norm(x, layer["mlp_norm"], c.norm_eps)
@@ -193,17 +195,19 @@ def forward(
 
     x = params["embed"][tokens]
     rotary = None if c.rotary is None else jnp.asarray(c.rotary)
-    few = c.layers <= _FEW_LAYERS
+    unrolled = c.layers <= _FEW_LAYERS
     # Products are kept for the backward pass, what lies between them is done again: a fifth less time, half the memory.
     # Not where layers are unrolled: what is done again there is rounded as the program around it has it, and results
     # would depend on the number of devices.
-    kept = block if few else jax.checkpoint(block, policy=_DOTS, prevent_cse=False)
+    checkpointed = block if unrolled else jax.checkpoint(block, policy=_DOTS, prevent_cse=False)
     stacks = params["layers"] if isinstance(params["layers"], tuple) else (params["layers"],)
     done, written = 0, []
     for stack in stacks:  # more than one where some layers are frozen: no gradient runs through those before
-        there = slice(done, done := done + len(stack["attention_norm"]))
-        beside = jax.tree.map(lambda a, at=there: a[at], (memory.keys, memory.values, cache, rotary))
-        x, stored = jax.lax.scan(kept, x, (stack, *beside), unroll=c.layers if few else 1)
+        layers = slice(done, done := done + len(stack["attention_norm"]))
+        scanned = jax.tree.map(
+            lambda a, layers=layers: a[layers], (memory.keys, memory.values, cache, rotary)
+        )
+        x, stored = jax.lax.scan(checkpointed, x, (stack, *scanned), unroll=c.layers if unrolled else 1)
         written.append(Cache(*stored))
     cached = written[0] if len(written) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *written)
     return rms_norm(x, params["norm"], c.norm_eps), cached
@@ -234,5 +238,9 @@ def prefill(
     nothing = jnp.zeros((c.layers, prompts.shape[0], 0, c.kv_heads, c.head_width), jnp.dtype(c.dtype))
     empty = Memory(nothing, nothing, jnp.ones((prompts.shape[0], 0), bool))
     tokens = jnp.where(valid, prompts, 0)[:, None]
-    hidden, own = forward(c, params, tokens, positions, allowed, empty)
-    return hidden, Memory(own.keys[:, :, 0], own.values[:, :, 0], valid), jnp.sum(valid, axis=-1)
+    hidden, prompt_cache = forward(c, params, tokens, positions, allowed, empty)
+    return (
+        hidden,
+        Memory(prompt_cache.keys[:, :, 0], prompt_cache.values[:, :, 0], valid),
+        jnp.sum(valid, axis=-1),
+    )

@@ -25,7 +25,7 @@ class Rope:
     ``theta``: the base. ``factor``: by how much the context is stretched; ``trained`` tokens is the context before
     that. ``low`` and ``high`` bound the frequencies in between, in turns over the trained context: yarn's beta_slow
     and beta_fast, llama3's low_freq_factor and high_freq_factor. ``gain`` multiplies cosine and sine (None: yarn's
-    0.1 ln(factor) + 1, otherwise 1). ``whole``: yarn's bounds are rounded outwards to whole feature pairs.
+    0.1 ln(factor) + 1, otherwise 1). ``rounded``: yarn's bounds are rounded outwards to whole feature pairs.
     """
 
     theta: float = 10_000.0
@@ -35,7 +35,7 @@ class Rope:
     low: float = 1.0
     high: float = 32.0
     gain: float | None = None
-    whole: bool = True
+    rounded: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in ("plain", "linear", "yarn", "llama3"):
@@ -63,10 +63,12 @@ class Rope:
             return plain / self.factor
         if self.kind == "llama3":
             turns = self.trained * plain / (2 * math.pi)
-            kept = np.clip((turns - self.low) / (self.high - self.low), 0.0, 1.0)
-            return plain * (kept + (1 - kept) / self.factor)
+            unstretched = np.clip((turns - self.low) / (self.high - self.low), 0.0, 1.0)
+            return plain * (unstretched + (1 - unstretched) / self.factor)
         if self.kind == "yarn":
-            return plain * (self._kept(head_width) + (1 - self._kept(head_width)) / self.factor)
+            return plain * (
+                self._share_unstretched(head_width) + (1 - self._share_unstretched(head_width)) / self.factor
+            )
         return plain
 
     @property
@@ -76,14 +78,14 @@ class Rope:
             return self.gain
         return 0.1 * math.log(self.factor) + 1.0 if self.kind == "yarn" else 1.0
 
-    def _kept(self, head_width: int) -> Float[np.ndarray, " pair"]:
+    def _share_unstretched(self, head_width: int) -> Float[np.ndarray, " pair"]:
         """One for pairs that turn often over the trained context, zero for slow ones, a line in the index between."""
 
         def pair(turns: float) -> float:  # the index at which so many turns are made
             return head_width * math.log(self.trained / (turns * 2 * math.pi)) / (2 * math.log(self.theta))
 
         first, last = pair(self.high), pair(self.low)
-        if self.whole:
+        if self.rounded:
             first, last = math.floor(first), math.ceil(last)
         first, last = max(first, 0), min(last, head_width - 1)
         last = last if last > first else first + 1e-3

@@ -56,10 +56,10 @@ class Tokenizer:
         empty = next((i for i, row in enumerate(rows) if not row), None)
         if empty is not None or not rows:
             raise ValueError(f"prompts: prompt {empty or 0} has no token; give some text")
-        found = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
-        for row, ids in zip(found, rows, strict=True):
+        tokens = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
+        for row, ids in zip(tokens, rows, strict=True):
             row[len(row) - len(ids) :] = ids
-        return found
+        return tokens
 
     def decode(self, tokens: Int[np.ndarray, " time"], *, special: bool = False) -> str:
         """The text of some tokens, up to the stop token; ``special=True`` writes special tokens out."""
@@ -82,7 +82,7 @@ class Tokenizer:
             raise ValueError(
                 "tokenizer: Jinja is not installed; run pip install 'gradvar[pretrained]'"
             ) from None
-        said = (
+        conversation = (
             [{"role": "user", "content": messages}]
             if isinstance(messages, str)
             else [dict(m) for m in messages]
@@ -96,7 +96,9 @@ class Tokenizer:
         names = {key: self._text(key) for key in ("bos_token", "eos_token", "pad_token", "unk_token")}
         try:
             return str(
-                environment.from_string(template).render(messages=said, add_generation_prompt=True, **names)
+                environment.from_string(template).render(
+                    messages=conversation, add_generation_prompt=True, **names
+                )
             )
         except (TemplateError, ValueError, TypeError, OverflowError, RecursionError) as error:
             line = (str(error).splitlines() or [type(error).__name__])[0]
@@ -110,25 +112,25 @@ class Tokenizer:
         return self._find_template() is not None
 
     def _find_template(self) -> str | None:
-        beside = self.folder / "chat_template.jinja"
-        if beside.is_file():
-            return beside.read_text(encoding="utf-8")
-        found = self.settings.get("chat_template")
-        if isinstance(found, list):  # several by name
-            named = {x.get("name"): x.get("template") for x in found if isinstance(x, dict)}
-            found = named.get("default")
-        return found if isinstance(found, str) else None
+        path = self.folder / "chat_template.jinja"
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+        template = self.settings.get("chat_template")
+        if isinstance(template, list):  # several by name
+            named = {x.get("name"): x.get("template") for x in template if isinstance(x, dict)}
+            template = named.get("default")
+        return template if isinstance(template, str) else None
 
     def _template(self) -> str:
-        found = self._find_template()
-        if found is None:
+        template = self._find_template()
+        if template is None:
             raise ValueError(f"tokenizer: {self.folder} has no chat template; give plain prompts")
-        return found
+        return template
 
     def _text(self, key: str) -> str:
-        found = self.settings.get(key)
-        found = found.get("content") if isinstance(found, dict) else found
-        return found if isinstance(found, str) else ""
+        text = self.settings.get(key)
+        text = text.get("content") if isinstance(text, dict) else text
+        return text if isinstance(text, str) else ""
 
     def _special(self, key: str) -> int | None:
         text = self._text(key)

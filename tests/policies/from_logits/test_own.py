@@ -10,7 +10,7 @@ from gradvar.core.protocols import FinitePolicy, Policy
 from gradvar.gradients.score_trace import score_trace
 from gradvar.measure.bank.record import record
 from gradvar.measure.exact.enumerate import exact
-from gradvar.policies import Bandit, Own, OwnFinite, Transformer
+from gradvar.policies import Bandit, FiniteLogitsPolicy, LogitsPolicy, Transformer
 from gradvar.policies.sampler import stop_mask
 from gradvar.tasks import Bandit as Rewards
 from gradvar.tasks import Sorting
@@ -40,7 +40,7 @@ class Tokens:
 
 @pytest.fixture(scope="module")
 def policy():
-    return OwnFinite(models.plain, models.plain_params(), **SETTINGS)
+    return FiniteLogitsPolicy(models.plain, models.plain_params(), **SETTINGS)
 
 
 def everything(policy, prompts):
@@ -83,7 +83,7 @@ def test_rows_taken_in_turn_are_rows_taken_together(policy, monkeypatch):
     params, key = models.plain_params(1), jax.random.key(0)
     tokens, logp = policy.sample_with_logprobs(params, key, PROMPTS, 5)
     monkeypatch.setattr("gradvar.policies.from_logits.policy._HELD", 1)
-    other = Own(lambda *given: models.plain(*given), params, **SETTINGS)
+    other = LogitsPolicy(lambda *given: models.plain(*given), params, **SETTINGS)
     found, turned = other.sample_with_logprobs(params, key, PROMPTS, 5)
     np.testing.assert_array_equal(found, tokens)
     np.testing.assert_allclose(turned, logp, atol=1e-13)
@@ -113,7 +113,7 @@ def test_enumeration_of_a_table_is_that_of_the_bandit():
     def table(params, tokens):
         return params[jnp.minimum(tokens, 1)]
 
-    own = OwnFinite(table, params, vocab=3, completion_length=1)
+    own = FiniteLogitsPolicy(table, params, vocab=3, completion_length=1)
     grpo = catalogue.get("grpo")
     mine = exact(grpo, own, params, Tokens(rewards), group_size=2)
     house = exact(grpo, Bandit(3, num_prompts=2), params, Rewards(rewards), group_size=2)
@@ -143,7 +143,7 @@ def test_the_house_transformer_as_a_model_of_ones_own():
     house = Transformer.for_task(task, width=8, hidden=12, heads=2, kv_heads=1, layers=1, dtype="float64")
     params = house.init(jax.random.key(0), 3.0)
     sizes = {"vocab": task.vocab, "completion_length": task.completion_length}
-    own = Own(house.logits, params, **sizes, stop=task.stop, pad=task.pad, init=house.init)
+    own = LogitsPolicy(house.logits, params, **sizes, stop=task.stop, pad=task.pad, init=house.init)
     prompts = task.prompts(jax.random.key(1), 12)
     assert (np.asarray(prompts) == task.pad).any()
     completions, logp = house.sample_with_logprobs(params, jax.random.key(2), prompts, 5)
@@ -175,16 +175,16 @@ def test_the_house_transformer_as_a_model_of_ones_own():
 )
 def test_bad_models_are_refused_in_one_line(model, message):
     with pytest.raises(ValueError, match=f"^logits: .*{message}") as caught:
-        Own(model, models.plain_params(), **SETTINGS)
+        LogitsPolicy(model, models.plain_params(), **SETTINGS)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_look_ahead_behind_zeros_is_seen():
     params = models.plain_params()
     params["head"] = 0 * params["head"]
-    assert Own(models.plain, params, **SETTINGS).causal
+    assert LogitsPolicy(models.plain, params, **SETTINGS).causal
     with pytest.raises(ValueError, match="depend on no later token"):
-        Own(models.hides_its_look_ahead, params, **SETTINGS)
+        LogitsPolicy(models.hides_its_look_ahead, params, **SETTINGS)
 
 
 def test_banned_tokens_are_no_error():
@@ -192,7 +192,7 @@ def test_banned_tokens_are_no_error():
         return models.plain(params, tokens).at[..., 1].set(-jnp.inf)
 
     params = models.plain_params()
-    policy = Own(banning, params, **SETTINGS)
+    policy = LogitsPolicy(banning, params, **SETTINGS)
     completions = jnp.where(PROMPTS[:, None, :3] == 1, 2, PROMPTS[:, None, :3] % VOCAB)
     slope = jax.grad(lambda p: policy.logprobs(p, PROMPTS, completions).sum())(params)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(slope))
@@ -213,7 +213,7 @@ def test_banned_tokens_are_no_error():
 def test_bad_settings_are_refused(change, message):
     given = SETTINGS | {"params": models.plain_params(), "logits": models.plain} | change
     with pytest.raises((ValueError, TypeError), match=message):
-        Own(given.pop("logits"), given.pop("params"), **given)
+        LogitsPolicy(given.pop("logits"), given.pop("params"), **given)
 
 
 def test_bad_prompts_are_refused(policy):
@@ -229,14 +229,14 @@ def test_bad_prompts_are_refused(policy):
     with pytest.raises(ValueError, match="init: not given"):
         policy.init(jax.random.key(0))
     with pytest.raises(ValueError, match="too many to list"):
-        OwnFinite(models.plain, params, **SETTINGS | {"completion_length": 9}).support()
+        FiniteLogitsPolicy(models.plain, params, **SETTINGS | {"completion_length": 9}).support()
 
 
 def test_equal_settings_are_equal_policies(policy):
-    same = OwnFinite(models.plain, models.plain_params(3), **SETTINGS)
+    same = FiniteLogitsPolicy(models.plain, models.plain_params(3), **SETTINGS)
     assert same == policy
     assert hash(same) == hash(policy)
-    assert same != Own(models.plain, models.plain_params(), **SETTINGS)
-    assert same != OwnFinite(models.plain, models.plain_params(), **SETTINGS | {"stop": None})
+    assert same != LogitsPolicy(models.plain, models.plain_params(), **SETTINGS)
+    assert same != FiniteLogitsPolicy(models.plain, models.plain_params(), **SETTINGS | {"stop": None})
     assert isinstance(same, Policy)
     assert "plain" in repr(same)

@@ -11,7 +11,7 @@ from gradvar.gradients.score_trace import score_trace
 from gradvar.measure.bank.record import record
 from gradvar.measure.direct import direct
 from gradvar.measure.exact.enumerate import exact
-from gradvar.policies import OwnFinite, from_equinox, from_nnx
+from gradvar.policies import FiniteLogitsPolicy, from_equinox, from_nnx
 from gradvar.tasks import Sorting
 from gradvar.train.drift import drift
 from gradvar.train.warm_start import warm_start
@@ -20,7 +20,7 @@ from . import models
 from .models import PAD, STOP, VOCAB
 from .test_own import PROMPTS, Tokens, everything
 
-SETTINGS = {"vocab": VOCAB, "completion_length": 2, "stop": STOP, "pad": PAD, "policy": OwnFinite}
+SETTINGS = {"vocab": VOCAB, "completion_length": 2, "stop": STOP, "pad": PAD, "policy": FiniteLogitsPolicy}
 
 
 def equinox_case():
