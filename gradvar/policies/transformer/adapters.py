@@ -25,7 +25,7 @@ from gradvar.policies.transformer.policy import Transformer
 MATRICES = ("query", "key", "value", "output", "gate", "up", "down")
 
 
-class Part(eqx.Module):
+class PartialTransformer(eqx.Module):
     """A policy whose parameters are a part of a transformer's; made by ``last_layers`` and ``lora``.
 
     For measuring: the frozen arrays are leaves of it, so it cannot be a static argument, as training wants one.
@@ -82,7 +82,7 @@ class Part(eqx.Module):
         return f"PartialTransformer({self.description}, of {self.transformer!r})"
 
 
-def last_layers(policy: Transformer, params: Params, layers: int) -> tuple[Part, Params]:
+def last_layers(policy: Transformer, params: Params, layers: int) -> tuple[PartialTransformer, Params]:
     """The last ``layers`` blocks alone; embedding, head, last norm and the blocks before are frozen.
 
     Raises ``ValueError`` where there are not so many.
@@ -93,7 +93,9 @@ def last_layers(policy: Transformer, params: Params, layers: int) -> tuple[Part,
         raise ValueError(f"layers: the last {layers} of {depth}; give {depth} or fewer")
     part = jax.tree.map(lambda x: x[depth - layers :], params["layers"])
     frozen = params | {"layers": jax.tree.map(lambda x: x[: depth - layers], params["layers"])}
-    return Part(policy, frozen, f"last {layers} of {depth} layers, {_share(policy, params, part)}"), part
+    return PartialTransformer(
+        policy, frozen, f"last {layers} of {depth} layers, {_share(policy, params, part)}"
+    ), part
 
 
 def lora(
@@ -104,7 +106,7 @@ def lora(
     *,
     targets: Sequence[str] = ("query", "value"),
     alpha: float | None = None,
-) -> tuple[Part, Params]:
+) -> tuple[PartialTransformer, Params]:
     """Low-rank adapters alone: W x + (alpha / rank) B A x with all W frozen (LoRA, arXiv 2106.09685, Eq. 3).
 
     ``targets``: among query, key, value, output, gate, up and down, in every layer. ``alpha``: twice the rank unless
@@ -131,7 +133,7 @@ def lora(
         part[f"{name}_out"] = jnp.zeros((depth, rank, out), dtype)
     scaled = Transformer(replace(policy.config, adapter_scale=alpha / rank))
     what = f"adapters of rank {rank} on {', '.join(sorted(targets))}, {_share(policy, params, part)}"
-    return Part(scaled, params, what), part
+    return PartialTransformer(scaled, params, what), part
 
 
 def _share(policy: Transformer, params: Params, part: Params) -> str:
