@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-TEXT = (Path(__file__).parent.parent.parent / "docs" / "bring_your_own.md").read_text()
+TEXT = (Path(__file__).parents[3] / "docs" / "bring_your_own.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 SHOWN = ("prompts x 8 rollouts", "[[[", "[[[", "(only=layers")
 
