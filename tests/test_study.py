@@ -221,7 +221,7 @@ def test_an_interrupt_is_one_line_and_writes_nothing(tmp_path, capsys, monkeypat
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gradvar.studies.study.study", interrupt)
+    monkeypatch.setattr("gradvar.studies.study.study_parts", interrupt)
     assert cli.run(["measure", *ARGUMENTS, "--rollouts", "8", "--out", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err == "gradvar: interrupted\n"
     assert not (tmp_path / "out").exists()

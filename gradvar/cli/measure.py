@@ -23,13 +23,19 @@ def run(config: MeasureConfig) -> int:
 
     from gradvar.plot.panels import save_figures
     from gradvar.report.terminal import tables
-    from gradvar.studies.study import study, variants
+    from gradvar.studies.study import join, study_parts, variants
 
     variants(config)
     measured = config.out / "measured"
+    console, parts = Console(width=None if sys.stdout.isatty() else 120), []
     try:
         with Bars(config.quiet) as bars, jax.enable_x64(config.precision == "float64"):
-            results = study(config, bars, measured)
+            for part in study_parts(config, bars, measured):
+                parts.append(part)
+                with bars.hidden():  # each table as soon as it is there
+                    for table in tables(part):
+                        console.print(table)
+                        console.print()
     except KeyboardInterrupt:
         if settings := len(list(measured.glob("*.safetensors"))):
             print(
@@ -37,10 +43,7 @@ def run(config: MeasureConfig) -> int:
                 file=sys.stderr,
             )
         raise
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    for table in tables(results):
-        console.print(table)
-        console.print()
+    results = join(config, parts)
     console.print(
         "± is half a 95 % interval; 'exact' is by enumeration. Cosine and bias factor are against grad J."
     )
@@ -48,6 +51,8 @@ def run(config: MeasureConfig) -> int:
         console.print(
             f"{results.reused} of {len(results.results)} settings had been measured before, in {measured}."
         )
+    if not config.quiet and sys.stderr.isatty():
+        print("gradvar: drawing figures", file=sys.stderr)
     files = save(results, config.out, config.json, save_figures)
     console.print(
         f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}"

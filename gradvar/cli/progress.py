@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,7 @@ class Bars:
         self._silent = quiet or not sys.stderr.isatty()
         self._transient = transient
         self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self._newest = threading.local()  # each thread advances the bar of its own newest stage
 
     def __enter__(self) -> Bars:
         if self._silent:
@@ -49,9 +52,22 @@ class Bars:
     def stage(self, name: str, total: int) -> None:
         """Show a new bar below the others."""
         if self._progress is not None:
-            self._task = self._progress.add_task(name, total=total, note="")
+            self._newest.task = self._progress.add_task(name, total=total, note="")
 
     def advance(self, steps: float = 1, note: str = "") -> None:
         """Move the newest bar, and show a note beside it."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, advance=steps, note=note)
+        task: TaskID | None = getattr(self._newest, "task", None)
+        if self._progress is not None and task is not None:
+            self._progress.update(task, advance=steps, note=note)
+
+    @contextlib.contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bars off the terminal while something else is printed."""
+        if self._progress is None:
+            yield
+            return
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()

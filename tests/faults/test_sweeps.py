@@ -15,7 +15,7 @@ import gradvar as gv
 from gradvar.cli import main as cli
 from gradvar.files.atomic import Lock
 from gradvar.files.cache import MomentsCache
-from gradvar.studies import study as studies
+from gradvar.studies import settings as studies
 
 SMALL = {
     "policies": ("bandit",),

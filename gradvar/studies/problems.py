@@ -1,0 +1,173 @@
+"""Problems that a study measures on: random finite ones, and a transformer that was warm-started on a task."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from gradvar import catalogue
+from gradvar.core.progress import Monitor
+from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
+from gradvar.files.fingerprint import digest
+from gradvar.measure.exact.tables import ExactTables, exact_tables
+from gradvar.policies import Bandit, Tabular, Transformer
+from gradvar.studies.config import MeasureConfig
+from gradvar.tasks import Bandit as RewardTable
+from gradvar.tasks import Lookup, ModularAddition, PartialAddition, Sorting
+from gradvar.train.drift import drift
+from gradvar.train.warm_start import warm_start
+
+NUM_PROMPTS = 6
+DRIFT_RATE = {"bandit": 0.1, "tabular": 0.1, "transformer": 3e-4}
+
+# Small enough to be learnt in seconds, with prompts of unequal difficulty (carries, answers of one or two digits,
+# repeated values).
+SEQUENCE_TASKS: dict[str, Callable[[], Task]] = {
+    "addition": lambda: ModularAddition(digits=2, modulus=20),
+    "partial": lambda: PartialAddition(digits=2, modulus=20),
+    "sorting": lambda: Sorting(length=5, values=6),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A policy on a task, with its parameters at every staleness.
+
+    ``params[0]`` sample the rollouts; ``params[n]``, n optimiser steps later, are differentiated. ``success`` is the
+    mean reward of the sampling policy.
+    """
+
+    name: str
+    task_name: str
+    policy: Policy
+    task: Task
+    params: dict[int, PyTree]
+    success: float
+    _computed: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def title(self) -> str:
+        """The policy and its task, in words."""
+        return f"{self.name}, {self.task_name}"
+
+    def tables(self, steps: int) -> ExactTables:
+        """Everything about a finite policy after ``steps``, listed once."""
+        if ("tables", steps) not in self._computed:
+            now, old = self.params[steps], self.params[0]
+            tables = exact_tables(self.policy, now, self.task, old)  # type: ignore[arg-type]
+            self._computed["tables", steps] = tables
+        return self._computed["tables", steps]
+
+    def digest(self, steps: int) -> str:
+        """A hash of the parameters after ``steps``."""
+        if ("digest", steps) not in self._computed:
+            self._computed["digest", steps] = digest(self.params[steps])
+        return self._computed["digest", steps]
+
+
+def problems(config: MeasureConfig, monitor: Monitor) -> Iterator[Problem]:
+    """The problem of each policy that ``config`` names, in its order.
+
+    A thread prepares the next problem (a transformer compiles and learns for some seconds) while the caller measures
+    on the one before. Close the generator to stop it early.
+    """
+    double = jnp.result_type(float) == jnp.float64  # the precision may be set for the caller's thread only
+    stop = threading.Event()
+
+    def prepare(name: str) -> Problem:
+        with jax.enable_x64(double):
+            return make_problem(name, config, _Stoppable(monitor, stop))
+
+    with ThreadPoolExecutor(1) as thread:
+        futures = [thread.submit(prepare, name) for name in config.policies]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            stop.set()
+            thread.shutdown(cancel_futures=True)
+
+
+class _Stoppable:
+    """A monitor that ends the work which reports to it, once nobody waits for the result."""
+
+    def __init__(self, monitor: Monitor, stop: threading.Event) -> None:
+        self._monitor, self._stop = monitor, stop
+
+    def stage(self, name: str, total: int) -> None:
+        """Pass the beginning of a stage on."""
+        self._monitor.stage(name, total)
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Pass progress on, or end the work."""
+        if self._stop.is_set():
+            raise InterruptedError("study: stopped")
+        self._monitor.advance(steps, note)
+
+
+def make_problem(name: str, config: MeasureConfig, monitor: Monitor) -> Problem:
+    """The problem of one policy by name, with its parameters at every staleness of ``config``."""
+    if name == "transformer":
+        problem = _transformer_problem(config, monitor)
+    else:
+        task_name = "binary" if config.task == "auto" else config.task
+        policy, task, params = finite_problem(name, task_name, config.seed)
+        tables = exact_tables(policy, params, task)
+        success = float((np.asarray(tables.probs) * np.asarray(tables.rewards)).sum(-1).mean())
+        problem = Problem(name, task_name, policy, task, {0: params}, success)
+    stale = sorted(set(config.staleness) - {0})
+    if not stale:
+        return problem
+    monitor.stage(f"{name}: {stale[-1]} optimiser steps", len(stale))
+    key, mover = jax.random.key(config.seed), catalogue.get("rloo")
+    for before, after in zip([0, *stale], stale, strict=False):
+        problem.params[after] = drift(
+            problem.policy,
+            problem.params[before],
+            problem.task,
+            jax.random.fold_in(key, after),
+            after - before,
+            mover,
+            learning_rate=DRIFT_RATE[name],
+            prompts_per_step=8,
+            group=8,
+        )
+        monitor.advance()
+    return problem
+
+
+def finite_problem(policy: str, task: str, seed: int) -> tuple[FinitePolicy, FiniteTask, PyTree]:
+    """A random finite policy and task of six prompts: ``policy`` bandit or tabular, ``task`` binary or graded."""
+    rng = np.random.default_rng(seed)
+    model: FinitePolicy = Tabular(2, 3, num_prompts=NUM_PROMPTS, stop=1)
+    if policy == "bandit":
+        model = Bandit(4, num_prompts=NUM_PROMPTS)
+    support = model.support()
+    if task == "graded":
+        rewards = rng.normal(size=(NUM_PROMPTS, len(support)))
+    else:
+        # Some completions are right, never none and never all: every prompt can be learnt from.
+        rewards = np.zeros((NUM_PROMPTS, len(support)))
+        for row in rewards:
+            row[rng.choice(len(row), size=rng.integers(1, len(row) - 1), replace=False)] = 1.0
+    params = model.init(jax.random.key(seed))
+    return model, RewardTable(rewards) if policy == "bandit" else Lookup(rewards, support), params
+
+
+def _transformer_problem(config: MeasureConfig, monitor: Monitor) -> Problem:
+    """A transformer of about 60,000 parameters, warm-started to the success rate asked for; kept on disk."""
+    task_name = "addition" if config.task == "auto" else config.task
+    task = SEQUENCE_TASKS[task_name]()
+    policy = Transformer.for_task(task, dtype=config.precision, width=48, hidden=144)
+    monitor.stage(f"transformer: warm start on {task_name}", 1)
+    warm = warm_start(policy, task, jax.random.key(config.seed), config.success, monitor=monitor)
+    monitor.advance(note=f"to a success rate of {config.success:g}")
+    return Problem("transformer", task_name, policy, task, {0: warm.params}, warm.success_rate)

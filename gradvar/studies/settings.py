@@ -1,0 +1,123 @@
+"""One setting of a study: a group size at a staleness of a problem, measured or taken from a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradvar.core.estimator import Estimator
+from gradvar.core.moments import Moments
+from gradvar.core.progress import Monitor
+from gradvar.files.cache import NullCache, versions
+from gradvar.files.fingerprint import describe
+from gradvar.measure.direct import Work, direct
+from gradvar.measure.exact.enumerate import TooLarge, exact
+from gradvar.studies.problems import Problem
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A batch's shape and how it is measured; its rollouts come from parameters ``staleness`` optimiser steps old."""
+
+    problem: Problem
+    staleness: int
+    group_size: int
+    prompts: int
+    replicates: int
+    seed: int
+
+    def identity(self, route: str, estimators: Sequence[Estimator]) -> dict[str, Any]:
+        """All that the setting's figures depend on, as plain values."""
+        problem = self.problem
+        return {
+            "route": route,
+            "policy": describe(problem.policy),
+            "task": describe(problem.task),
+            "steps": self.staleness,
+            "params": problem.digest(self.staleness),
+            "old": problem.digest(0),
+            "group_size": self.group_size,
+            "prompts": self.prompts,
+            "estimators": [describe(e) for e in estimators],
+            "versions": versions(),
+            "precision": jnp.result_type(float).name,
+        }
+
+
+def measure(
+    setting: Setting, estimators: Sequence[Estimator], cache: NullCache, monitor: Monitor
+) -> Iterator[tuple[int, str, Moments]]:
+    """Moments of every estimator: exact where that can be enumerated, the others by Monte Carlo on the same rollouts.
+
+    Args:
+        setting: The problem and the batch.
+        estimators: The estimators, in the order of the results' numbers.
+        cache: Where moments are kept, and taken from.
+        monitor: Receives a step for every estimator.
+
+    Yields:
+        The estimator's number, the route ("exact" or "direct") and its moments; exact ones first.
+    """
+    sampled: list[int] = []
+    for number, estimator in enumerate(estimators):
+        moments = None if setting.problem.name == "transformer" else _enumerated(setting, estimator, cache)
+        if moments is None:
+            sampled.append(number)
+            continue
+        monitor.advance(note=f"{estimator.name} G={setting.group_size}")
+        yield number, "exact", moments
+    if sampled:
+        all_moments = _sampled(setting, [estimators[n] for n in sampled], cache, monitor)
+        for number, moments in zip(sampled, all_moments, strict=True):
+            monitor.advance(note=f"{moments.estimator} G={setting.group_size}")
+            yield number, "direct", moments
+
+
+def _enumerated(setting: Setting, estimator: Estimator, cache: NullCache) -> Moments | None:
+    """By enumeration; None where there are too many batches."""
+    identity = setting.identity("exact", [estimator])
+    moments = cache.get(identity)
+    if moments is None:
+        tables = setting.problem.tables(setting.staleness)
+        try:
+            moments = exact(estimator, tables=tables, group_size=setting.group_size, prompts=setting.prompts)
+        except TooLarge:
+            return None
+        cache.put(identity, moments)
+    return moments
+
+
+def _sampled(
+    setting: Setting, estimators: Sequence[Estimator], cache: NullCache, monitor: Monitor
+) -> list[Moments]:
+    """By Monte Carlo, all on the same rollouts."""
+    identity = setting.identity("direct", estimators)
+    identity |= {"replicates": setting.replicates, "seed": setting.seed}
+    cached = [cache.get(identity | {"which": number}) for number in range(len(estimators))]
+    if all(moments is not None for moments in cached):
+        return [moments for moments in cached if moments is not None]
+    names = f"{', '.join(e.name for e in estimators)} G={setting.group_size}"
+
+    def report(done: int, total: int) -> None:
+        monitor.advance(0, note=f"{names}, batch {done} of {total}")
+
+    problem, steps = setting.problem, setting.staleness
+    sampled = direct(
+        estimators,
+        problem.policy,
+        problem.params[steps],
+        problem.task,
+        setting.group_size,
+        key=jax.random.fold_in(jax.random.key(setting.seed), 1000 * steps + setting.group_size),
+        replicates=setting.replicates,
+        prompts=setting.prompts,
+        old_params=None if steps == 0 else problem.params[0],
+        work=Work(on_progress=report),
+    )
+    for number, moments in enumerate(sampled):
+        cache.put(identity | {"which": number}, moments)
+    return sampled
