@@ -10,7 +10,7 @@ import functools
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -99,12 +99,16 @@ def canonical_json(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows that are ready: the ``query`` for them, the ``first`` one's number, and how much of the file is ``done``."""
+class FilePart:
+    """Rows that are ready: the ``query`` for them, the ``first`` one's number, and how much of the file is ``done``.
+
+    ``instead`` yields the same rows by a slower way that takes more of them, where the query may fail.
+    """
 
     query: Mapping[str, str]
     first: int
     done: float
+    instead: Callable[[], Iterator[FilePart]] | None = None
 
 
 class CellDatabase:

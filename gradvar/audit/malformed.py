@@ -76,7 +76,7 @@ class Faults:
         }
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """A file, or its rest, that cannot be read: ``place`` ("" for the whole file) and reason."""
 
     def __init__(self, place: str, reason: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from gradvar.audit.columns import ColumnLayout
-from gradvar.audit.database import Database, Part, Reject, file_literal, identifier
+from gradvar.audit.database import Database, FilePart, Reject, file_literal, identifier
 from gradvar.audit.malformed import one_line
 from gradvar.audit.query import Query
 
@@ -37,14 +37,14 @@ class ParquetFile:
 
     def parts(
         self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
-    ) -> Iterator[Part]:
+    ) -> Iterator[FilePart]:
         """Point to the rows, some row groups at a time."""
         query = Query(layout, weights, self._number, self._key)
         total, begin = max(sum(self._groups), 1), 0
         for end in self._ends():
             rows = f"(SELECT *, file_row_number + 1 AS number FROM {self._rows} "
             rows += f"WHERE file_row_number >= {begin} AND file_row_number < {end})"
-            yield Part(query.of(rows), begin + 1, end / total)
+            yield FilePart(query.of(rows), begin + 1, end / total)
             begin = end
 
     def _ends(self) -> Iterator[int]:

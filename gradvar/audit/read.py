@@ -14,16 +14,17 @@ from typing import IO, Protocol
 
 import duckdb
 
+from gradvar.audit import plain_csv
 from gradvar.audit.columns import ColumnLayout, Columns, detect
-from gradvar.audit.database import CellDatabase, Database, Part, Reject
-from gradvar.audit.malformed import Faults, Unreadable, one_line
+from gradvar.audit.database import CellDatabase, Database, FilePart, Reject
+from gradvar.audit.malformed import Faults, UnreadableFile, one_line
 from gradvar.audit.parquet import ParquetFile
 from gradvar.audit.text_files import CsvRecords, JsonLines
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet", ".jsonl.gz", ".ndjson.gz", ".csv.gz")
 
 
-class Reader(Protocol):
+class FileReader(Protocol):
     """One file: the kinds of its columns, and its rows, which are counted in ``unit``."""
 
     unit: str
@@ -31,7 +32,7 @@ class Reader(Protocol):
 
     def parts(
         self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
-    ) -> Iterator[Part]:
+    ) -> Iterator[FilePart]:
         """Make rows ready for the database, some at a time; rows that never get there go to ``reject``."""
         ...
 
@@ -83,15 +84,19 @@ def read_file(
                 reader = _reader(stream, path, cells.database)
                 layout = detect(reader.kinds, path, settings.format, settings.columns)
             except (ValueError, EOFError, zlib.error) as error:
-                raise Unreadable("", one_line(error)) from None
+                raise UnreadableFile("", one_line(error)) from None
             weights, reject = settings.weights(layout), partial(faults.add, file, reader.unit)
-            for part in reader.parts(layout, weights, cells.database, reject):
+            parts = reader.parts(layout, weights, cells.database, reject)
+            while part := next(parts, None):
                 try:
                     cells.add(part.query, reject, faults.incomplete)
                 except (duckdb.Error, UnicodeDecodeError) as error:
-                    raise Unreadable(f"from {reader.unit} {part.first} on", one_line(error)) from None
-                progress(part.done)
-    except Unreadable as stop:
+                    if not part.instead:
+                        raise UnreadableFile(f"from {reader.unit} {part.first} on", one_line(error)) from None
+                    parts = part.instead()
+                else:
+                    progress(part.done)
+    except UnreadableFile as stop:
         faults.stop(file, stop.place, stop.reason)
     except OSError as error:
         faults.stop(file, "", one_line(error))
@@ -99,7 +104,7 @@ def read_file(
     return layout
 
 
-def _reader(stream: IO[bytes], path: Path, database: Database) -> Reader:
+def _reader(stream: IO[bytes], path: Path, database: Database) -> FileReader:
     """The reader of a file; which one, its first bytes say."""
     if is_parquet(path):
         return ParquetFile(path.resolve(), database)
@@ -114,7 +119,15 @@ def _reader(stream: IO[bytes], path: Path, database: Database) -> Reader:
     def done() -> float:
         return min(stream.tell() / size, 1.0)
 
-    return (JsonLines if _is_json(open_again(), path) else CsvRecords)(open_again, done)
+    if _is_json(open_again(), path):
+        return JsonLines(open_again, done)
+    plain = size >= plain_csv.QUICK and (text := open_again()) is stream and plain_csv.is_plain(text)
+    return CsvRecords(open_again, done, path.resolve() if plain else None)
+
+
+def opened_by_database(path: Path) -> bool:
+    """Return True if the database may have to open the file by itself."""
+    return is_parquet(path) or path.stat().st_size >= plain_csv.QUICK
 
 
 def is_parquet(path: Path) -> bool:

@@ -17,7 +17,7 @@ from gradvar.audit.formats import FORMATS
 from gradvar.audit.group_sizes import curve
 from gradvar.audit.logged_advantages import written
 from gradvar.audit.malformed import Faults
-from gradvar.audit.read import ReadSettings, expand, is_parquet, read_file
+from gradvar.audit.read import ReadSettings, expand, opened_by_database, read_file
 from gradvar.audit.result import AuditFigures
 from gradvar.audit.reward_counts import Cells
 from gradvar.audit.schemes import Rewards, scheme
@@ -73,7 +73,7 @@ def audit(
         raise ValueError(f"format: '{format}'; give auto, {', '.join(FORMATS)}")
     if estimator is not None:
         scheme(estimator)
-    faults, cells = Faults(), CellDatabase([p.resolve() for p in paths if is_parquet(p)])
+    faults, cells = Faults(), CellDatabase([p.resolve() for p in paths if opened_by_database(p)])
     layouts: Counter[str] = Counter()
     notes: dict[str, None] = {}
     settings = ReadSettings(format, columns, reward_weights)

@@ -11,15 +11,17 @@ import io
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from gradvar.audit import plain_csv
 from gradvar.audit.columns import ColumnLayout
-from gradvar.audit.database import Database, Part, Reject, literal
-from gradvar.audit.malformed import NO_TEXT, Unreadable, one_line
+from gradvar.audit.database import Database, FilePart, Reject, literal
+from gradvar.audit.malformed import NO_TEXT, UnreadableFile, one_line
 from gradvar.audit.query import Query
 
 BLOCK = 1 << 22  # bytes at once, about
@@ -41,7 +43,7 @@ class JsonLines:
 
     def parts(
         self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
-    ) -> Iterator[Part]:
+    ) -> Iterator[FilePart]:
         """Hand over the lines, block by block."""
         pointers = [literal("/" + n.replace("~", "~0").replace("/", "~1")) for n in layout.wanted]
         place = {name: f"fields[{i}]" for i, name in enumerate(layout.wanted, 1)}
@@ -62,7 +64,7 @@ class JsonLines:
                 texts = _texts(data.removeprefix(codecs.BOM_UTF8) if first == 1 else data)
                 numbers = np.arange(first, first + lines)
                 database.register("block", {"line": np.array(texts, object), "number": numbers})
-                yield Part(query, first, self._done())
+                yield FilePart(query, first, self._done())
             first += lines
 
 
@@ -137,53 +139,74 @@ def _more(stream: IO[bytes], lines_before: int) -> bytes:
     try:
         return stream.read(BLOCK)
     except DAMAGED as error:  # a damaged .gz
-        raise Unreadable(f"from line {lines_before + 1} on", one_line(error)) from None
+        raise UnreadableFile(f"from line {lines_before + 1} on", one_line(error)) from None
 
 
 class CsvRecords:
-    """Records of a CSV file, of which the first one is the header; ``done`` as for ``JsonLines``."""
+    """Records of a CSV file, of which the first one is the header; ``done`` as for ``JsonLines``.
+
+    ``plain``: the file, if the database may read it by itself.
+    """
 
     unit = "row"
 
-    def __init__(self, open_again: Callable[[], IO[bytes]], done: Callable[[], float]) -> None:
+    def __init__(
+        self, open_again: Callable[[], IO[bytes]], done: Callable[[], float], plain: Path | None = None
+    ) -> None:
         self._open = open_again
         self._done = done
+        self._plain = plain
         try:
             # A CSV has no types, so every column may hold numbers.
-            self.kinds = dict.fromkeys(next(iter(_Records(open_again()))), "number")
+            self._header = next(iter(_Records(open_again())))
         except StopIteration:
             raise ValueError("no CSV table (it is empty); a header and rows are needed") from None
+        self.kinds = dict.fromkeys(self._header, "number")
 
     def parts(
         self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
-    ) -> Iterator[Part]:
-        """Hand over the rows, block by block; rows of another number of fields than the header are rejected."""
+    ) -> Iterator[FilePart]:
+        """Hand over the rows: all at once if the database can read them, else block by block.
+
+        Rows of another number of fields than the header are rejected.
+        """
         value = {name: f"nullif(column_{i}, '')" for i, name in enumerate(layout.wanted)}
-        query = Query(layout, weights, lambda n: f"text_number({value[n]})", lambda n: value[n]).of("block")
+        query = Query(layout, weights, lambda n: f"text_number({value[n]})", lambda n: value[n])
+        places = {f"column_{i}": self._header.index(name) for i, name in enumerate(layout.wanted)}
+        records = partial(self._records, query.of("block"), places, database, reject)
+        if self._plain:
+            source = plain_csv.rows(self._plain, len(self._header), places)
+            yield FilePart(query.of(source), 1, 1.0, instead=records)
+        else:
+            yield from records()
+
+    def _records(
+        self, query: Mapping[str, str], places: Mapping[str, int], database: Database, reject: Reject
+    ) -> Iterator[FilePart]:
         records = _Records(self._open())
-        header, *_ = [next(numbered := enumerate(records))[1]]
-        place = {f"column_{i}": header.index(name) for i, name in enumerate(layout.wanted)}
+        numbered = enumerate(records)
+        next(numbered)  # the header
         rows: list[tuple[int, list[str]]] = []
         first, begin, error = 1, records.size, None
 
-        def part() -> Part:
-            block = {name: np.array([row[p] for _, row in rows], object) for name, p in place.items()}
+        def part() -> FilePart:
+            block = {name: np.array([row[p] for _, row in rows], object) for name, p in places.items()}
             database.register("block", block | {"number": np.array([n for n, _ in rows], np.int64)})
             rows.clear()
-            return Part(query, first, self._done())
+            return FilePart(query, first, self._done())
 
         number = 0
         try:
             for number, row in numbered:
-                if len(row) == len(header):
+                if len(row) == len(self._header):
                     rows.append((number, row))
                 else:
-                    reject("wrong number of fields", 1, [(number, f"{len(row)}, not {len(header)}")])
+                    reject("wrong number of fields", 1, [(number, f"{len(row)}, not {len(self._header)}")])
                 if records.size - begin > BLOCK and rows:
                     yield part()
                     first, begin = number + 1, records.size
         except (ValueError, *DAMAGED) as damage:
-            error = Unreadable(f"from row {number + 1} on", one_line(damage))
+            error = UnreadableFile(f"from row {number + 1} on", one_line(damage))
         if rows:
             yield part()
         if error:
