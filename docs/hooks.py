@@ -42,6 +42,14 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Lead the links of a page that lies outside ``docs/`` to where they lead on the site."""
+    address = page.file.src_uri
+    if address not in library.ELSEWHERE:
+        return markdown
+    return markdown.replace("](docs/", "](" + "../" * address.count("/"))
+
+
 def on_page_content(html: str, **_: Any) -> str:
     """Put the bodies in, which are HTML that Markdown must not touch."""
     for mark, body in _BODIES.items():
