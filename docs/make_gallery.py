@@ -97,7 +97,7 @@ title = ax.set_title("Do two rollouts do the work of sixteen?")""",
         "The part of tr Cov that lies within groups.",
     ),
     Entry(
-        "compare", "Estimators beside each other", 'ax = gv.plot.compare(study, "cosine", staleness=4)',
+        "compare", "Estimators next to each other", 'ax = gv.plot.compare(study, "cosine", staleness=4)',
         "The direction of the expected gradient, four optimiser steps off policy.",
     ),
     Entry(
