@@ -36,11 +36,15 @@ DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def definitions(source: str, *kinds: type) -> list[tuple[str, ast.AST]]:
-    """(qualified name, node) of public functions, methods and classes that are no part of a function."""
+    """(qualified name, node) of public functions, methods and classes that are no part of a function.
+
+    Overloads are left out: the function that they are signatures of is there.
+    """
 
     def inside(body, prefix):
         for node in body:
-            if isinstance(node, (*DEFINITIONS, ast.ClassDef)) and not node.name.startswith("_"):
+            public = isinstance(node, (*DEFINITIONS, ast.ClassDef)) and not node.name.startswith("_")
+            if public and not any(ast.unparse(d) == "overload" for d in node.decorator_list):
                 yield prefix + node.name, node
                 if isinstance(node, ast.ClassDef):
                     yield from inside(node.body, f"{prefix}{node.name}.")

@@ -59,7 +59,7 @@ def run(config: Advise) -> int:
         else:
             assert config.bank is not None
             summary = ScoreBank.open(config.bank).summary()
-        found = advise(
+        advice = advise(
             summary,
             config.cost_per_prompt,
             config.cost_per_rollout,
@@ -67,15 +67,15 @@ def run(config: Advise) -> int:
             group_sizes=config.group_sizes,
         )
         print("    G   cost of equal variance   informative groups")
-        for point in found.curve:
-            mark = "*" if point.group_size == found.best else " "
+        for point in advice.curve:
+            mark = "*" if point.group_size == advice.best else " "
             share = f"{100 * point.informative:.0f} %" if point.informative == point.informative else "-"
             print(
                 f"{mark}{point.group_size:>4}   {point.cost.value:6.2f} "
                 f"[{point.cost.low:.2f}, {point.cost.high:.2f}]    {share:>8}"
             )
-        print(found)
-        content: dict[str, Any] = found.as_json()
+        print(advice)
+        content: dict[str, Any] = advice.as_json()
         if summary.binary and summary.on_policy and len(summary.p) >= 4 and config.estimators:
             content["estimators"] = _compare(config, summary)
     else:

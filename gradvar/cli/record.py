@@ -120,8 +120,11 @@ def run(config: Record) -> int:
         file=sys.stderr,
     )
     keep_compiled_programs()
-    named: dict[str, Any] = {"auto": "auto", "identity": Whole()}
-    scores = named[config.map] if config.map in named else Sketch(config.map)
+    scores: Any = "auto"
+    if config.map == "identity":
+        scores = Whole()
+    elif config.map != "auto":
+        scores = Sketch(config.map)
     with Bars(config.quiet) as bars:
         bank = record(
             policy,

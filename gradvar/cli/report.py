@@ -12,7 +12,7 @@ import tyro
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportPage:
     """Make one self-contained HTML file of the results in a folder: findings, figures, tables, where the numbers come
     from, and what to cite.
 
@@ -31,7 +31,7 @@ class Report:
     """Write the findings to this file too."""
 
 
-def run(config: Report) -> int:
+def run(config: ReportPage) -> int:
     """Write the report; the exit code."""
     from gradvar.files.paths import check_file
 

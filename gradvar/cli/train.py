@@ -99,8 +99,8 @@ def _footnote(experiment: Experiment) -> str:
     ]
     lines += [
         f"Rank correlation over arms of the gain with the gradient's signal-to-noise ratio {when}: "
-        f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]."
-        for when, found in experiment.mechanism().items()
+        f"{correlation.value:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]."
+        for when, correlation in experiment.mechanism().items()
     ]
     lines += [f"{t.arm}: tried {t.learning_rate:.2g}, reward {t.reward:.3f}" for t in experiment.tried]
     return "\n".join(lines)

@@ -36,22 +36,22 @@ def digest(tree: PyTree) -> str:
     return total.hexdigest()[:16]
 
 
-def settings_of(name: str, thing: Any) -> dict[str, Any]:
+def settings_of(name: str, value: Any) -> dict[str, Any]:
     """The class and the settings of a dataclass, as plain values."""
-    if not dataclasses.is_dataclass(thing) or isinstance(thing, type):
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
         raise TypeError(
-            f"{name}: {type(thing).__name__} is no dataclass, so its settings cannot name a file; "
+            f"{name}: {type(value).__name__} is no dataclass, so its settings cannot name a file; "
             "pass cache=False"
         )
-    return {"class": f"{type(thing).__module__}.{type(thing).__qualname__}", **dataclasses.asdict(thing)}
+    return {"class": f"{type(value).__module__}.{type(value).__qualname__}", **dataclasses.asdict(value)}
 
 
-def describe(thing: Any) -> str:
+def describe(value: Any) -> str:
     """A thing in words, without its place in memory; a long description is cut and ends with its hash.
 
     Functions differ by their names, defaults and closures, not by their source.
     """
-    text = re.sub(r" at 0x[0-9a-f]+", "", _words(thing, _MAX_DEPTH))
+    text = re.sub(r" at 0x[0-9a-f]+", "", _words(value, _MAX_DEPTH))
     return (
         text
         if len(text) <= _MAX_LENGTH
@@ -59,26 +59,26 @@ def describe(thing: Any) -> str:
     )
 
 
-def _words(thing: Any, depth: int) -> str:
+def _words(value: Any, depth: int) -> str:
     if not depth:
         return "..."
-    if isinstance(thing, Estimator):
-        return f"{thing.name}: {_words((thing.objective, dict(thing.parts)), depth)}"
-    if isinstance(thing, functools.partial):
-        return f"partial({_words((thing.func, thing.args, thing.keywords), depth - 1)})"
-    if inspect.isfunction(thing):
-        inside = (_closure(thing), thing.__defaults__, thing.__kwdefaults__)
-        return f"{thing.__qualname__}({_words(inside, depth - 1)})"
-    if isinstance(thing, Mapping):
-        return "{" + ", ".join(f"{name}: {_words(x, depth)}" for name, x in thing.items()) + "}"
-    if isinstance(thing, list | tuple):
-        return "[" + ", ".join(_words(x, depth) for x in thing) + "]"
-    if isinstance(thing, np.ndarray | jax.Array):
-        return digest(thing)
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing)}
-        return f"{type(thing).__qualname__}{_words(values, depth - 1)}"
-    return repr(thing)
+    if isinstance(value, Estimator):
+        return f"{value.name}: {_words((value.objective, dict(value.parts)), depth)}"
+    if isinstance(value, functools.partial):
+        return f"partial({_words((value.func, value.args, value.keywords), depth - 1)})"
+    if inspect.isfunction(value):
+        inside = (_closure(value), value.__defaults__, value.__kwdefaults__)
+        return f"{value.__qualname__}({_words(inside, depth - 1)})"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_words(x, depth)}" for name, x in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_words(x, depth) for x in value) + "]"
+    if isinstance(value, np.ndarray | jax.Array):
+        return digest(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        values = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return f"{type(value).__qualname__}{_words(values, depth - 1)}"
+    return repr(value)
 
 
 def _closure(function: Any) -> list[Any]:

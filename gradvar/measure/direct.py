@@ -147,12 +147,12 @@ def direct(
         ValueError: on a group size below an estimator's least, on replicates that are odd or below 16, and where a
             gradient is not finite.
     """
-    several = isinstance(estimators, Sequence)
+    measured = estimators if isinstance(estimators, Sequence) else [estimators]
     subject = PolicyOnTask(policy, task, params, old_params, ref_params)
-    plan = _plan(estimators if several else [estimators], subject, group_size, prompts, baselines, key)
+    plan = _plan(measured, subject, group_size, prompts, baselines, key)
     sums = _accumulate(plan, key, replicates, work)
     moments = [_moments(plan, index, sums) for index in range(len(plan.estimators))]
-    return moments if several else moments[0]
+    return moments if measured is estimators else moments[0]
 
 
 def samples(

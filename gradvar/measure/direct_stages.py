@@ -49,7 +49,19 @@ class Sums(eqx.Module):
 def sample_prompts(
     task: Task, size: int, group_size: int, fixed: Array | None, key: PRNGKeyArray, pairs: Int[Array, " pair"]
 ) -> tuple[PyTree, PRNGKeyArray]:
-    """Prompts of every pair, each repeated for its rollouts [pair, N, ...], and two sampling keys [pair, 2]."""
+    """Draw the prompts of every pair of replicates, and two sampling keys for each pair.
+
+    Args:
+        task: What gives prompts.
+        size: Prompts of a replicate.
+        group_size: Rollouts of a prompt.
+        fixed: Prompts that every replicate uses, [prompt, ...]; None to draw fresh ones.
+        key: Of everything random.
+        pairs: Numbers of the pairs; a pair's draws depend on its number only.
+
+    Returns:
+        Prompts repeated for their rollouts, [pair, N, ...], and keys [pair, 2].
+    """
 
     def of_pair(pair: Array) -> tuple[PyTree, PRNGKeyArray]:
         key_prompts, first, second = jax.random.split(jax.random.fold_in(key, pair), 3)
@@ -70,7 +82,19 @@ def refresh_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
 def sample_rollouts(
     policy: Policy, task: Task, vectorised: int, params: PyTree, prompts: PyTree, keys: PRNGKeyArray
 ) -> dict[str, Array]:
-    """Sample one completion for each repeated prompt: completions, rewards and masks, [pair, 2, N, ...]."""
+    """Sample one completion for each repeated prompt.
+
+    Args:
+        policy: What draws the completions.
+        task: What rewards them.
+        vectorised: Replicates that are computed at once; 1: one after another.
+        params: Of the sampling policy.
+        prompts: Repeated prompts, [pair, N, ...].
+        keys: Of the sampler, [pair, 2].
+
+    Returns:
+        ``completions``, ``rewards`` and ``mask``, [pair, 2, N, ...].
+    """
 
     def of_replicate(prompts: PyTree, key: PRNGKeyArray) -> dict[str, Array]:
         completions = policy.sample(params, key, prompts, 1)  # [N, 1, time]
@@ -91,7 +115,15 @@ def score(
     prompts: PyTree,
     completions: Int[Array, "pair 2 rollout time"],
 ) -> Float[Array, "pair 2 rollout time"]:
-    """Compute the log-probabilities of sampled rollouts."""
+    """Compute the log-probabilities of sampled rollouts.
+
+    Args:
+        policy: What scores.
+        vectorised: Replicates that are computed at once; 1: one after another.
+        params: Of that policy.
+        prompts: Repeated prompts, [pair, N, ...].
+        completions: Of every pair of replicates, [pair, 2, N, time], N the rollouts of a replicate.
+    """
 
     def of_replicate(prompts: PyTree, completions: Array) -> Float[Array, "rollout time"]:
         return policy.logprobs(params, prompts, completions[:, None])[:, 0]
@@ -107,7 +139,18 @@ def supply_baselines(
     prompts: PyTree,
     completions: Int[Array, "pair 2 rollout time"],
 ) -> dict[str, Array]:
-    """Ask a source for the fields in ``needs``."""
+    """Ask a source of baselines for the fields in ``needs``.
+
+    Args:
+        needs: Names of fields of ``Batch``.
+        vectorised: Replicates that are computed at once; 1: one after another.
+        source: Is called with the prompts and the completions of one replicate.
+        prompts: Repeated prompts, [pair, N, ...].
+        completions: Of every pair of replicates, [pair, 2, N, time], N the rollouts of a replicate.
+
+    Returns:
+        The fields by name, [pair, 2, ...].
+    """
 
     def of_replicate(prompts: PyTree, completions: Array) -> dict[str, Array]:
         return source(prompts, completions, needs)
@@ -122,7 +165,7 @@ def _over_replicates(
     if vectorised > 1:
         return jax.vmap(lambda p, pair: jax.vmap(partial(function, p))(pair))(prompts, arrays)
     # One after the other a large policy's replicates stay near the processor, and its loop over tokens keeps one end.
-    return jax.lax.map(lambda both: jax.lax.map(partial(function, both[0]), both[1]), (prompts, arrays))
+    return jax.lax.map(lambda inputs: jax.lax.map(partial(function, inputs[0]), inputs[1]), (prompts, arrays))
 
 
 @eqx.filter_jit
@@ -154,8 +197,22 @@ def pull_back(
     completions: Int[Array, "pair 2 rollout time"],
     weights: Float[Array, "pair 2 slot rollout time"],
 ) -> Float[Array, "pair 2 slot param"]:
-    """Gradients in parameter space: one forward pass per replicate, one backward pass per slot from ``used[0]`` to
-    ``used[1]``; the other slots get zeros. How many are used is data, so one program serves all settings.
+    """Compute the gradients in parameter space of every replicate and slot.
+
+    One forward pass per replicate, and one backward pass per slot from ``used[0]`` to ``used[1]``. How many
+    are used is data, so one program serves all settings.
+
+    Args:
+        policy: What is differentiated.
+        vectorised: Replicates that are computed at once; 1: one after another.
+        params: Where.
+        used: First and last + 1 of the slots that hold an estimator.
+        prompts: Repeated prompts, [pair, N, ...].
+        completions: Of every pair of replicates, [pair, 2, N, time], N the rollouts of a replicate.
+        weights: Token weights of every slot.
+
+    Returns:
+        [pair, 2, slot, param]; zeros in the slots that are not used.
     """
     flat = jax.eval_shape(lambda p: ravel_pytree(p)[0], params)  # [param]
 
@@ -182,7 +239,14 @@ def pull_back(
 def sum_blocks(
     blocks: int, number: int, gradients: Float[Array, "pair 2 estimator param"], pairs: Int[Array, " pair"]
 ) -> Sums:
-    """Sum replicates into their blocks; of the pairs, the first ``number`` count."""
+    """Sum replicates into their blocks; of the pairs, the first ``number`` count.
+
+    Args:
+        blocks: Number of blocks.
+        number: Number of pairs of the measurement; others fill up the last chunk.
+        gradients: Of every replicate.
+        pairs: Numbers of the pairs.
+    """
     is_counted = pairs < number
     block = pairs * blocks // number  # [pair]
     gradients = gradients * is_counted[:, None, None, None]

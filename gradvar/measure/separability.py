@@ -37,7 +37,7 @@ def batch_weights(
         batch = Batch.from_arrays(arrays, allow_empty=True)
         return jnp.stack([token_weights(e, arrays["logp"], batch) for e in estimators])
 
-    return jax.vmap(weigh)(dict(fields))
+    return jax.vmap(weigh)({name: jnp.asarray(x) for name, x in fields.items()})
 
 
 def is_separable(

@@ -126,10 +126,14 @@ def leave_one_out(rewards: Rewards) -> Advantages:
 def standardised(rewards: Rewards, *, ddof: int = 0, eps: float = 1e-6, clamp: bool = False) -> Advantages:
     """The reward less the group's mean, divided by the group's standard deviation: GRPO, arXiv 2402.03300.
 
-    ``ddof``: 0 divides the sum of squares by G (population), 1 by G-1 (sample, as torch's default in several
-    trainers); the paper writes std and does not say which. ``eps`` is added to the standard deviation, or
-    with ``clamp=True`` bounds it from below; the paper has no epsilon. With ``eps=0`` a group without spread
-    gets zero.
+    The paper writes std and does not say which one, and has no epsilon; trainers differ in both.
+
+    Args:
+        rewards: Of every rollout, [prompt, group].
+        ddof: 0 divides the sum of squares by G (population), 1 by G - 1 (sample, as torch's default in
+            several trainers).
+        eps: Added to the standard deviation; with 0 a group without spread gets zero.
+        clamp: Bound the standard deviation from below by ``eps`` instead.
 
     >>> standardised(jnp.array([[1.0, 0.0], [1.0, 1.0]]), eps=0.0).tolist()
     [[1.0, -1.0], [0.0, 0.0]]
@@ -144,11 +148,17 @@ def batch_standardised(
 ) -> Advantages:
     """Standardised over the whole batch: REINFORCE++, arXiv 2501.03262.
 
-    ``group_centred=False``: the reward less the batch's mean over the batch's standard deviation
-    (REINFORCE++). ``True``: the reward less its group's mean, over the standard deviation of those
-    differences in the batch (REINFORCE++-baseline); their batch mean is zero, so it is not subtracted a
-    second time, which keeps groups of equal rewards at exactly zero. Prompts share one scale, so one prompt's
-    rewards change another's advantages.
+    Prompts share one scale, so one prompt's rewards change another's advantages.
+
+    Args:
+        rewards: Of every rollout, [prompt, group].
+        group_centred: False: the reward less the batch's mean, over the batch's standard deviation
+            (REINFORCE++). True: the reward less its group's mean, over the standard deviation of those
+            differences in the batch (REINFORCE++-baseline); their batch mean is zero, so it is not subtracted
+            a second time, which keeps groups of equal rewards at exactly zero.
+        ddof: 0 divides the sum of squares by the number of values (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clamp: Bound the standard deviation from below by ``eps`` instead.
 
     >>> batch_standardised(jnp.array([[1.0, 0.0], [1.0, 0.0]]), eps=0.0).tolist()
     [[1.0, -1.0], [1.0, -1.0]]
@@ -215,10 +225,16 @@ def gae(
 ) -> TokenAdvantages:
     """Generalised advantage estimation with the reward on the last unmasked token.
 
-    arXiv 1506.02438, equation (16).     ``values`` [prompt, group, time] are the critic's values of the state
-    before each token; after the last token the value is zero. ``discount`` is gamma and ``decay`` lambda of
-    the paper; with both 1 the advantage is the reward less the value, which is unbiased for any values.
-    Masked tokens are skipped over: they take no time and get zero.
+    arXiv 1506.02438, equation (16). After the last token the value is zero. With ``discount`` and ``decay``
+    both 1 the advantage is the reward less the value, which is unbiased for any values. Masked tokens are
+    skipped over: they take no time and get zero.
+
+    Args:
+        rewards: Of every rollout, [prompt, group].
+        values: The critic's values of the state before each token, [prompt, group, time].
+        mask: True for the tokens that count, [prompt, group, time].
+        discount: Gamma of the paper.
+        decay: Lambda of the paper.
 
     >>> values, mask = jnp.array([[[0.5, 0.25]]]), jnp.ones((1, 1, 2), bool)
     >>> gae(jnp.array([[1.0]]), values, mask, decay=0.5).tolist()
@@ -247,11 +263,19 @@ def gae(
 
 
 def over_tokens(piece: Piece, *, ddof: int = 0, eps: float = 1e-8, clamp: bool = False) -> Piece:
-    """A piece's advantages standardised over all unmasked tokens of the batch.
+    """Standardise a piece's advantages over all unmasked tokens of the batch.
 
-    Trainers call it masked whitening.     Every token counts once, so long rollouts pull the mean and the
-    scale; with rollouts of unequal length a group of equal rewards does not end at zero. Returns [prompt,
-    group, time], zero at masked tokens.
+    Trainers call it masked whitening. Every token counts once, so long rollouts pull the mean and the scale;
+    with rollouts of unequal length a group of equal rewards does not end at zero.
+
+    Args:
+        piece: Gives advantages, of rollouts or of tokens.
+        ddof: 0 divides the sum of squares by the number of values (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
+        clamp: Bound the standard deviation from below by ``eps`` instead.
+
+    Returns:
+        A piece with advantages [prompt, group, time], zero at masked tokens.
 
     >>> over_tokens(raw, eps=0.0)(rewards=jnp.array([[1.0, 0.0]]), mask=jnp.ones((1, 2, 2), bool)).tolist()
     [[[1.0, 1.0], [-1.0, -1.0]]]

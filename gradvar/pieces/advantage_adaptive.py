@@ -23,9 +23,16 @@ def mixed_rescaled(rewards: Rewards, *, f_norm: str = "none", ddof: int = 1, eps
     """alpha (r - group mean) / F_norm with alpha = prompts / mixed prompts: GPG, arXiv 2504.02546.
 
     The paper's alpha = B / (B - M), B rollouts of which M lie in groups that give no gradient, makes up for
-    those groups in the batch's mean. ``f_norm``: ``"none"`` (1) or ``"std"`` (the group's standard deviation;
-    the released code has the sample one). Released trainers also count correct rollouts instead of mixed
-    groups.
+    those groups in the batch's mean. Released trainers also count correct rollouts instead of mixed groups.
+
+    Args:
+        rewards: Of every rollout, [prompt, group].
+        f_norm: ``"none"`` (1) or ``"std"`` (the group's standard deviation).
+        ddof: Of that standard deviation: 0 for the population's, 1 for the sample's, as in the released code.
+        eps: Added to it.
+
+    Raises:
+        ValueError: For another ``f_norm``.
 
     >>> mixed_rescaled(jnp.array([[1.0, 0.0], [1.0, 1.0]])).tolist()
     [[1.0, -1.0], [0.0, 0.0]]
@@ -146,10 +153,18 @@ def beta_normalised(rewards: Rewards, *, low: float = 0.0, high: float = 1.0, ca
 
     Rewards are first mapped from [low, high] to [0, 1]. A Beta(a, b) is fitted to the prompts' means by
     moments (mean and sample variance over the batch), alpha = max(1, 1 + a/3), beta = max(1, 1 + b/3), and
-    each group is divided by that density at its own mean; 1/density is capped (the released code has 1e6).
-    One prompt, or means without spread, leave no Beta to fit: then the divisor is 1, as the released code has
-    it for one prompt (for means without spread it divides by zero). Groups whose mean falls outside (0, 1)
-    are divided by 1 as well.
+    each group is divided by that density at its mean. One prompt, or means without spread, leave no Beta to
+    fit: then the divisor is 1, as in the released code for one prompt (for means without spread it divides by
+    zero). Groups whose mean falls outside (0, 1) are divided by 1 as well.
+
+    Args:
+        rewards: Of every rollout, [prompt, group].
+        low: Smallest possible reward.
+        high: Largest possible reward.
+        cap: Largest 1/density; 1e6 in the released code.
+
+    Raises:
+        ValueError: Where ``high`` is not above ``low``.
 
     >>> beta_normalised(jnp.array([[1.0, 0.0]])).tolist()
     [[0.5, -0.5]]
@@ -186,10 +201,17 @@ def kalman(
 ) -> Advantages:
     """(r_i - x_i) / sqrt(P_i), x_i and P_i a scalar Kalman filter run over the group: KRPO, arXiv 2505.07527.
 
-    The filter starts at ``mean`` and ``variance`` for every prompt and takes the rollouts *in their order*,
-    each estimate after its own reward; ``process`` and ``measurement`` are its noise variances. So the order
-    of the rollouts matters, and a group of equal rewards does not get zero. The gains do not depend on the
-    rewards, and the advantage is linear in them. Defaults are those of the released code.
+    The filter takes the rollouts *in their order*, each estimate after its reward. So the order of the
+    rollouts matters, and a group of equal rewards does not get zero. The gains do not depend on the rewards,
+    and the advantage is linear in them. Defaults are those of the released code.
+
+    Args:
+        rewards: Of every rollout, [prompt, group].
+        process: Noise variance of the value from one rollout to the next.
+        measurement: Noise variance of one reward.
+        mean: Estimate at the start, for every prompt.
+        variance: Its variance.
+        eps: Added to sqrt(P_i).
 
     >>> kalman(jnp.array([[1.0]]), process=0.0, measurement=0.5, variance=0.5, eps=0.0).tolist()
     [[1.0]]
@@ -243,7 +265,11 @@ def given_batch_standardised(
 ) -> Advantages:
     """The reward less a tracked value per prompt, standardised over the batch: SPO, arXiv 2509.13232.
 
-    ``baseline`` is the tracker's value *before* these rollouts (``tracker.value``).
+    Args:
+        rewards: Of every rollout, [prompt, group].
+        baseline: The tracker's value of each prompt *before* these rollouts (``tracker.value``).
+        ddof: 0 divides the sum of squares by the number of values (population), 1 by one less (sample).
+        eps: Added to the standard deviation.
 
     >>> baseline = jnp.array([0.25])
     >>> given_batch_standardised(jnp.array([[1.0, 0.0]]), baseline, ddof=0, eps=0.0).tolist()
@@ -264,9 +290,17 @@ def decoupled(
 ) -> Advantages:
     """Each reward standardised in its group, summed, and scaled over the batch: GDPO, arXiv 2601.05242.
 
-    ``weights``, one per part, default to 1. The sums have mean zero over the batch, so only the batch's
-    standard deviation is divided by, and a group in which every part is constant stays at exactly zero.
-    Trainers differ in ``ddof`` and ``eps``.
+    The sums have mean zero over the batch, so only the batch's standard deviation is divided by, and a group
+    in which every part is constant stays at exactly zero. Trainers differ in ``ddof`` and ``eps``.
+
+    Args:
+        reward_parts: Several rewards of every rollout, [prompt, group, part].
+        weights: Of the parts; None for 1 each.
+        ddof: Of each part in its group: 0 divides by G, 1 by G - 1.
+        eps: Added to both standard deviations.
+
+    Raises:
+        ValueError: For rewards without three axes, or another number of weights.
 
     >>> decoupled(jnp.array([[[1.0, 2.0], [0.0, 2.0]]]), eps=1e-9).round(6).tolist()
     [[1.0, -1.0]]
@@ -296,12 +330,17 @@ def token_baseline(
     """The reward less the optimal baseline per token position: arXiv 2602.07078.
 
     B_t = sum_j W_jt r_j / sum_j W_jt over the rollouts that are still running at t, W_jt the cumulated
-    ``energy``, the squared norm of each token's score up to t. The paper's proxy for a softmax is 1 - 2 pi +
-    sum over the vocabulary of pi^2, which needs more than the chosen tokens' log-probabilities; so this is a
-    piece for those who have it, not a named estimator. A position that only one rollout of a larger group
-    reaches has no comparison: with ``tail`` its baseline is zero, as released, otherwise its own reward, so
-    that the advantage is zero. A group of one has no baseline as released; here it gets zero. Contains the
-    rollout's own reward, so it is biased at finite G.
+    ``energy`` up to t. A group of one has no baseline as released; here it gets zero. B_t contains the
+    rollout's reward, so the advantage is biased at finite G.
+
+    Args:
+        rewards: Of every rollout, [prompt, group].
+        energy: Squared norm of each token's score, [prompt, group, time]. The paper's proxy for a softmax is
+            1 - 2 pi + sum over the vocabulary of pi^2, which needs more than the chosen tokens'
+            log-probabilities; so this is a piece for those who have it, not a named estimator.
+        mask: True for the tokens that count, [prompt, group, time].
+        tail: True: a position that only one rollout of a larger group reaches has baseline zero, as released.
+            False: it has its reward as baseline, so that the advantage is zero.
 
     >>> energy, mask = jnp.ones((1, 2, 1)), jnp.ones((1, 2, 1), bool)
     >>> token_baseline(jnp.array([[1.0, 0.0]]), energy, mask).tolist()

@@ -67,8 +67,14 @@ def constant_length(
 ) -> Scalar:
     """Mean over rollouts of the sum over tokens divided by one constant: Dr. GRPO's code, arXiv 2503.20783.
 
-    ``length``: the constant, in tokens; usually the generation limit. Raises ``ValueError`` when it is not
-    positive.
+    Args:
+        tokens: Surrogate of every token, [prompt, group, time].
+        mask: True for the tokens that count, [prompt, group, time].
+        length: The constant, in tokens; usually the generation limit.
+        empty: ``"count"`` a rollout without tokens in the mean over rollouts, or ``"drop"`` it.
+
+    Raises:
+        ValueError: Where ``length`` is not positive.
 
     >>> tokens = jnp.array([[[1.0, 2.0], [3.0, 0.0]]])
     >>> mask = jnp.array([[[True, True], [True, False]]])

@@ -72,11 +72,11 @@ def straight_through(value: Piece, gradient: Piece = k2) -> Piece:
     [[[0.5]]]
     """
 
-    def both(logp: PerToken, logp_ref: PerToken) -> PerToken:
+    def combined(logp: PerToken, logp_ref: PerToken) -> PerToken:
         slope = gradient(logp=logp, logp_ref=logp_ref)
         return jax.lax.stop_gradient(value(logp=logp, logp_ref=logp_ref) - slope) + slope
 
-    return both
+    return combined
 
 
 def importance_weighted(penalty: Piece) -> Piece:

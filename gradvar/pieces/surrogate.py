@@ -44,9 +44,15 @@ def ppo_clip(
 ) -> PerToken:
     """min(r A, clip(r, 1 - low, 1 + high) A): PPO, arXiv 1707.06347, equation (7).
 
-    Weight r A, except zero where A > 0 and r > 1 + high, or A < 0 and r < 1 - low. ``high > low`` is DAPO's
-    clip-higher. Written by the sign of A: for A >= 0 only the upper bound can bind, for A < 0 only the lower
-    one.
+    Weight r A, except zero where A > 0 and r > 1 + high, or A < 0 and r < 1 - low. Written by the sign of A:
+    for A >= 0 only the upper bound can bind, for A < 0 only the lower one.
+
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_old: The same in the policy that drew the rollouts.
+        advantages: A, of every token.
+        low: Lowest ratio is 1 - low.
+        high: Highest ratio is 1 + high; ``high > low`` is DAPO's clip-higher.
 
     >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
     >>> ppo_clip(logp, logp_old, jnp.array([[[1.0, 1.0]]]), low=0.25, high=0.25).round(6).tolist()
@@ -65,9 +71,17 @@ def dual_clip(
     high: float = 0.2,
     cap: float = 3.0,
 ) -> PerToken:
-    """PPO's clip, and for A < 0 also bounded below by cap A: arXiv 1912.09729; cap > 1.
+    """PPO's clip, and for A < 0 also bounded below by cap A: arXiv 1912.09729.
 
     The weight is also zero where A < 0 and r > cap.
+
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_old: The same in the policy that drew the rollouts.
+        advantages: A, of every token.
+        low: Lowest ratio is 1 - low.
+        high: Highest ratio is 1 + high.
+        cap: Largest ratio where A < 0; above 1.
 
     >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
     >>> dual_clip(logp, logp_old, jnp.array([[[1.0, 1.0]]]), low=0.25, high=0.25).round(6).tolist()
@@ -93,6 +107,14 @@ def sequence_clip(
     value, so that a sequence-mean of token-means is the paper's objective. All tokens of a rollout are
     clipped together.
 
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_old: The same in the policy that drew the rollouts.
+        advantages: A, of every token.
+        mask: True for the tokens that count, [prompt, group, time].
+        low: Lowest sequence ratio is 1 - low.
+        high: Highest sequence ratio is 1 + high.
+
     >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
     >>> advantages, mask = jnp.ones((1, 1, 2)), jnp.ones((1, 1, 2), bool)
     >>> sequence_clip(logp, logp_old, advantages, mask, low=0.25, high=0.25).round(6).tolist()
@@ -117,6 +139,14 @@ def sequence_clip_per_token(
     With one advantage for the whole rollout it has the gradient of ``sequence_clip``; the advantage may
     differ by token.
 
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_old: The same in the policy that drew the rollouts.
+        advantages: A, of every token.
+        mask: True for the tokens that count, [prompt, group, time].
+        low: Lowest ratio is 1 - low.
+        high: Highest ratio is 1 + high.
+
     >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
     >>> advantages, mask = jnp.ones((1, 1, 2)), jnp.ones((1, 1, 2), bool)
     >>> sequence_clip_per_token(logp, logp_old, advantages, mask, low=0.25, high=0.25).round(6).tolist()
@@ -132,9 +162,15 @@ def clipped_weight(
 ) -> PerToken:
     """sg[clip(r, 1 - low, 1 + high)] A logp: CISPO, arXiv 2506.13585, equation (4).
 
-    Weight clip(r) A: no token loses its gradient. The paper leaves the lower side open, which is ``low=1``,
-    and tunes ``high`` without printing it. The value means nothing (its ratio is a constant); the gradient is
-    the definition.
+    Weight clip(r) A: no token loses its gradient. The value means nothing (its ratio is a constant); the
+    gradient is the definition.
+
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_old: The same in the policy that drew the rollouts.
+        advantages: A, of every token.
+        low: Lowest weight is 1 - low; the paper leaves this side open, which is 1.
+        high: Highest weight is 1 + high; the paper tunes it without printing it.
 
     >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
     >>> clipped_weight(logp, logp_old, jnp.array([[[1.0, 1.0]]])).round(6).tolist()
@@ -155,10 +191,17 @@ def geometric_clip(
 ) -> PerToken:
     """A times the geometric mean of a rollout's clipped ratios: GMPO, arXiv 2507.20673.
 
-    The clip is on the *log*-ratio, at -low and +high (the paper's range (e^-0.4, e^0.4)), one-sided as PPO's:
-    above for A >= 0, below for A < 0. A token beyond the clip has weight zero, every other one A times the
-    geometric mean over the length. Every token carries the rollout's value, so that a sequence-mean of
-    token-means is the objective.
+    The clip is on the *log*-ratio, one-sided as PPO's: above for A >= 0, below for A < 0. A token beyond the
+    clip has weight zero, every other one A times the geometric mean over the length. Every token carries the
+    rollout's value, so that a sequence-mean of token-means is the objective.
+
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_old: The same in the policy that drew the rollouts.
+        advantages: A, of every token.
+        mask: True for the tokens that count, [prompt, group, time].
+        low: Lowest log-ratio is -low.
+        high: Highest log-ratio; the paper's range of ratios is (e^-0.4, e^0.4).
 
     >>> logp, logp_old = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.25]]]))
     >>> advantages, mask = jnp.ones((1, 1, 2)), jnp.ones((1, 1, 2), bool)
@@ -176,8 +219,15 @@ def soft_gate(
 ) -> PerToken:
     """A (4/tau) sigmoid(tau (r - 1)): SAPO, arXiv 2511.20347.
 
-    tau is ``positive`` where A > 0, else ``negative``. A smooth gate instead of a clip: the weight is A r
-    times 4 sigmoid (1 - sigmoid), which is 1 at r = 1 and falls off on both sides, faster with a larger tau.
+    A smooth gate instead of a clip: the weight is A r times 4 sigmoid (1 - sigmoid), which is 1 at r = 1 and
+    falls off on both sides, faster with a larger tau.
+
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_old: The same in the policy that drew the rollouts.
+        advantages: A, of every token.
+        positive: tau where A > 0.
+        negative: tau elsewhere.
 
     >>> soft_gate(jnp.array([[[-1.0]]]), jnp.array([[[-1.0]]]), jnp.array([[[1.0]]])).tolist()
     [[[2.0]]]
@@ -227,7 +277,7 @@ def masked_importance(surrogate: Piece, *, low: float = 0.5, high: float = 5.0) 
 
     def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
         weight = jnp.exp(arrays["logp_old"] - arrays["logp_sampler"])
-        kept = jnp.where((weight >= low) & (weight <= high), weight, 0.0)
-        return jax.lax.stop_gradient(kept) * inner()
+        bounded = jnp.where((weight >= low) & (weight <= high), weight, 0.0)
+        return jax.lax.stop_gradient(bounded) * inner()
 
     return wrapping(surrogate, ("logp_old", "logp_sampler"), call, f"masked_importance({low}, {high})")

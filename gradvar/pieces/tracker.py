@@ -42,10 +42,15 @@ def value(tracker: BetaTracker) -> PerPrompt:
 def forgetting(
     divergence: PerPrompt, *, half: float = 0.06, low: float = 0.875, high: float = 0.96
 ) -> PerPrompt:
-    """How much of the past to keep.
+    """Return the share of the past to keep: 2^(-divergence / half) within [low, high].
 
-    ``divergence``: the KL (nats) between the policy and the one that last saw the prompt.
-    2^(-divergence / half) within [low, high]; the constants are those of the released code.
+    The constants are those of the released code.
+
+    Args:
+        divergence: KL (nats) between the policy and the one that last saw the prompt, [prompt].
+        half: Divergence that halves the share, in nats.
+        low: Smallest share.
+        high: Largest share.
     """
     return jnp.clip(2.0 ** (-divergence / half), low, high)
 
@@ -72,7 +77,7 @@ class Running(NamedTuple):
 
 
 def empty() -> Running:
-    """Nothing seen yet."""
+    """Return the statistics of no rewards yet."""
     return Running(jnp.asarray(0.0), jnp.asarray(0.0), jnp.asarray(0.0))
 
 

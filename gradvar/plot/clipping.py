@@ -57,11 +57,11 @@ def weights(estimator: Estimator, ratios: Float[np.ndarray, " ratio"]) -> Float[
         return token_weights(estimator, logp, batch)[0, which, 0]
 
     @jax.jit
-    def both(shifts: Float[Array, " ratio"]) -> Float[Array, "2 ratio"]:
+    def relative_weights(shifts: Float[Array, " ratio"]) -> Float[Array, "2 ratio"]:
         curves = [jax.vmap(lambda s, i=i: weight(i, s))(shifts) / weight(i, jnp.zeros(())) for i in (0, 1)]
         return jnp.stack(curves)
 
-    return both(jnp.log(jnp.asarray(ratios)))
+    return relative_weights(jnp.log(jnp.asarray(ratios)))
 
 
 def known(estimators: Sequence[str | Estimator]) -> list[Estimator]:

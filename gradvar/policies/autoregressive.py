@@ -75,10 +75,18 @@ class Autoregressive(abc.ABC):
         first_prompt: int | Int[Array, ""] = 0,
         first_rollout: int | Int[Array, ""] = 0,
     ) -> tuple[Int[Array, "prompt group time"], Float[Array, "prompt group time"]]:
-        """``group`` independent completions for every prompt, and their log-probabilities in the sampler.
+        """Draw independent completions of every prompt, and their log-probabilities in the sampler.
 
-        Those equal ``logprobs`` up to rounding. Chunks of a batch say where they start (``first_prompt``,
-        ``first_rollout``) and then draw what the whole batch would have drawn, up to rounding of the logits.
+        Those equal ``logprobs`` up to rounding. Chunks of a batch draw what the whole batch would have drawn,
+        up to rounding of the logits.
+
+        Args:
+            params: Of the policy.
+            key: Of the draws.
+            prompts: Prompts, [prompt, past].
+            group: Completions of each prompt.
+            first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
+            first_rollout: Number of the first rollout of each prompt, likewise.
         """
         prompts = self._check(prompts)
         check_number("group", group, 1)
@@ -94,7 +102,16 @@ class Autoregressive(abc.ABC):
         first_prompt: int | Int[Array, ""] = 0,
         first_rollout: int | Int[Array, ""] = 0,
     ) -> Int[Array, "prompt group time"]:
-        """``group`` independent completions for every prompt, as in ``sample_with_logprobs``."""
+        """Draw independent completions of every prompt, as in ``sample_with_logprobs``.
+
+        Args:
+            params: Of the policy.
+            key: Of the draws.
+            prompts: Prompts, [prompt, past].
+            group: Completions of each prompt.
+            first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
+            first_rollout: Number of the first rollout of each prompt, likewise.
+        """
         first = {"first_prompt": first_prompt, "first_rollout": first_rollout}
         return self.sample_with_logprobs(params, key, prompts, group, **first)[0]
 

@@ -68,7 +68,16 @@ class Bandit:
         first_prompt: int | Int[Array, ""] = 0,
         first_rollout: int | Int[Array, ""] = 0,
     ) -> Int[Array, "prompt group 1"]:
-        """``group`` independent answers for every prompt; chunks of a batch say where they start."""
+        """Draw independent answers to every prompt.
+
+        Args:
+            params: Logits of every prompt's answers.
+            key: Of the draws.
+            prompts: Indices of prompts, [prompt].
+            group: Answers to each prompt.
+            first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
+            first_rollout: Number of the first rollout of each prompt, likewise.
+        """
         prompts = check_indices(prompts, self.num_prompts)
         check_number("group", group, 1)
         return self._sample(params, key, prompts, group, (first_prompt, first_rollout))
@@ -83,5 +92,5 @@ class Bandit:
         return jnp.ones(jnp.shape(completions), bool)
 
     def support(self) -> Int[Array, "answer 1"]:
-        """Every answer once."""
+        """Return every answer once, [answer, 1]."""
         return jnp.arange(self.num_answers, dtype=jnp.int32)[:, None]

@@ -16,10 +16,17 @@ def rollout_keys(
     first_prompt: int | Int[Array, ""] = 0,
     first_rollout: int | Int[Array, ""] = 0,
 ) -> Key[Array, "prompt group"]:
-    """One key per (prompt, rollout): ``key`` folded with the prompt's and then the rollout's global number.
+    """Make one key per (prompt, rollout): ``key`` folded with the prompt's, then the rollout's number.
 
-    A chunk that starts at ``first_prompt`` and ``first_rollout`` gets the keys that the whole batch would
-    have given it, so samples do not depend on how the work is cut up, nor on the number of devices.
+    A chunk gets the keys that the whole batch would have given it, so samples depend neither on how the work
+    is cut up nor on the number of devices.
+
+    Args:
+        key: Of the whole batch.
+        num_prompts: Prompts of this chunk.
+        group: Rollouts of each.
+        first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
+        first_rollout: Number of the first rollout of each prompt, likewise.
     """
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
@@ -90,7 +97,17 @@ def check_tokens(name: str, tokens: ArrayLike, vocab: int) -> None:
 
 
 def check_completions(completions: Array, num_prompts: int, vocab: int, time: int | None = None) -> Array:
-    """Completions [Q, G, T] of ``num_prompts`` prompts, ``time`` tokens of ``vocab``, checked."""
+    """Check completions, and return them as an array [prompt, group, time].
+
+    Args:
+        completions: Integer tokens.
+        num_prompts: Number of prompts.
+        vocab: Tokens are below this.
+        time: Tokens of a completion; None for any number.
+
+    Raises:
+        ValueError: For another shape, another type, or a token out of range.
+    """
     completions = jnp.asarray(completions)
     length = "time" if time is None else time
     fits = completions.ndim == 3 and completions.shape[0] == num_prompts

@@ -149,7 +149,16 @@ class Tabular:
         first_prompt: int | Int[Array, ""] = 0,
         first_rollout: int | Int[Array, ""] = 0,
     ) -> Int[Array, "prompt group time"]:
-        """``group`` independent completions for every prompt; chunks of a batch say where they start."""
+        """Draw independent completions of every prompt.
+
+        Args:
+            params: Logits of every state.
+            key: Of the draws.
+            prompts: Indices of prompts, [prompt].
+            group: Completions of each prompt.
+            first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
+            first_rollout: Number of the first rollout of each prompt, likewise.
+        """
         prompts = check_indices(prompts, self.num_prompts)
         check_number("group", group, 1)
         return self._sample(params, key, prompts, group, (first_prompt, first_rollout))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from gradvar.studies.study import Result, Study
+from gradvar.studies.study import Measurement, Study
 
 COLUMNS = {
     "bias_factor": "bias factor",
@@ -26,7 +26,7 @@ def tables(study: Study) -> Iterator[Table]:
             yield _table(study, policy, steps, results)
 
 
-def _table(study: Study, policy: str, steps: int, results: list[Result]) -> Table:
+def _table(study: Study, policy: str, steps: int, results: list[Measurement]) -> Table:
     age = "on policy" if steps == 0 else f"{steps} optimiser steps stale"
     rate = study.success[f"{policy}, {results[0].task}"]
     table = Table(
@@ -49,7 +49,7 @@ def _table(study: Study, policy: str, steps: int, results: list[Result]) -> Tabl
     return table
 
 
-def _cells(result: Result, with_clip: bool, first: bool) -> list[str]:
+def _cells(result: Measurement, with_clip: bool, first: bool) -> list[str]:
     m = result.moments
     clip = ["" if result.clip is None or not first else f"{result.clip:g}"] if with_clip else []
     shown = [_figure(m, name) for name in COLUMNS]

@@ -38,8 +38,8 @@ SUPPLIED = (*BASELINE_FIELDS, "logp_ref", "logp_sampler")
 
 
 @dataclass(frozen=True)
-class Result:
-    """One measured setting."""
+class Measurement:
+    """The moments of one estimator in one setting, and how they were computed."""
 
     policy: str
     task: str
@@ -49,7 +49,7 @@ class Result:
     moments: Moments
 
     def row(self) -> dict[str, Any]:
-        """The setting's columns."""
+        """Return the columns that name the setting."""
         m = self.moments
         return {
             "policy": self.policy, "task": self.task, "staleness": self.staleness, "clip": self.clip,
@@ -62,7 +62,7 @@ class Study:
     """What was measured, with where it came from."""
 
     config: MeasureConfig
-    results: tuple[Result, ...]
+    results: tuple[Measurement, ...]
     success: dict[str, float]
     """Mean reward of the sampling policy, by policy."""
     reused: int = 0
@@ -89,7 +89,7 @@ class Study:
                 )
         return rows
 
-    def select(self, **where: Any) -> list[Result]:
+    def select(self, **where: Any) -> list[Measurement]:
         """The results whose columns have these values."""
         return [r for r in self.results if all(r.row()[k] == v for k, v in where.items())]
 
@@ -172,13 +172,13 @@ def _results(
     config: MeasureConfig,
     cache: NullCache,
     monitor: Monitor,
-) -> Iterator[Result]:
+) -> Iterator[Measurement]:
     """Every group size and estimator on one problem, ``steps`` optimiser steps stale."""
     for size in config.group_sizes:
         prompts = config.rollouts // size if config.budget == "rollouts" else config.prompts
         setting = Setting(problem, steps, size, prompts, config.replicates, config.seed)
         for number, route, moments in measure(setting, [e for _, e in estimators], cache, monitor):
-            yield Result(problem.name, problem.task_name, steps, estimators[number][0], route, moments)
+            yield Measurement(problem.name, problem.task_name, steps, estimators[number][0], route, moments)
 
 
 def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:

@@ -84,7 +84,14 @@ def engine(
 
 
 def engines_agree(moments: Moments, exact: ExactMoments, label: str, *, tolerance: float = 1e-11) -> None:
-    """Require the engine's floats to be the exact numbers, mean and trace of the covariance."""
+    """Require the engine's floats to be the exact numbers, mean and trace of the covariance.
+
+    Args:
+        moments: Floats of the exact engine.
+        exact: The exact numbers.
+        label: Opens the message of an error.
+        tolerance: Largest absolute difference.
+    """
     mean = np.asarray([float(m) for m in exact.mean])
     gap = float(np.max(np.abs(np.asarray(moments.mean).reshape(-1) - mean)))
     require(gap < tolerance, f"{label}: the exact engine's mean differs by {gap:.2e}")

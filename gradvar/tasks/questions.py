@@ -83,8 +83,16 @@ class Questions:
     ) -> Questions:
         """Reward 1 where the completion is the answer, but for space around both, else 0.
 
-        ``extract``: a regular expression; what its first group (or all of it) matches last in a completion is
-        compared instead of the whole completion, as in r"#### *(.+)" or r"boxed\\{(.*?)\\}".
+        Args:
+            texts: Prompts.
+            answers: The right answer to each.
+            tokenizer: From text to tokens and back.
+            extract: A regular expression; the last match of its first group (or of all of it) in a completion
+                is compared instead of the whole completion, as in r"#### *(.+)" or r"boxed\\{(.*?)\\}".
+            chat: Put each prompt into the tokenizer's chat template.
+
+        Raises:
+            ValueError: For another number of answers, or an ``extract`` that is no regular expression.
         """
         if len(texts) != len(answers):
             raise ValueError(f"answers: {len(answers)} for {len(texts)} prompts; give one for each")

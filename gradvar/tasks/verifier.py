@@ -18,7 +18,7 @@ class Judged(Protocol):
     """Prompts, and a reward that is Python on NumPy arrays."""
 
     def prompts(self, key: PRNGKeyArray, num: int) -> Any:
-        """``num`` prompts."""
+        """Draw ``num`` prompts independently."""
         ...
 
     def reward(self, prompts: Any, completions: Any) -> Any:

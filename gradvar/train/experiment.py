@@ -127,9 +127,9 @@ class Experiment:
 
     def profiles(self, thresholds: Sequence[float] | None = None) -> dict[str, Any]:
         """Performance profiles of final rewards: the share of an arm's runs above each threshold."""
-        at = np.linspace(0, 1, 101) if thresholds is None else np.asarray(thresholds, np.float64)
-        shares = {run.plan.arm.name: profile(run.final(), at).tolist() for run in self.runs}
-        return {"thresholds": at.tolist(), "share_above": shares}
+        levels = np.linspace(0, 1, 101) if thresholds is None else np.asarray(thresholds, np.float64)
+        shares = {run.plan.arm.name: profile(run.final(), levels).tolist() for run in self.runs}
+        return {"thresholds": levels.tolist(), "share_above": shares}
 
     def save(self, folder: Path) -> list[Path]:
         """Write the results as JSON, and the arms and their curves as CSV, to ``folder``; return the files."""
@@ -152,7 +152,7 @@ class Experiment:
             "plans": [run.plan.as_dict() for run in self.runs],
             "tried": [dataclasses.asdict(t) for t in self.tried],
             "rows": self.rows(),
-            "mechanism": {name: dataclasses.asdict(found) for name, found in self.mechanism().items()},
+            "mechanism": {name: dataclasses.asdict(correlation) for name, correlation in self.mechanism().items()},
             "profiles": self.profiles(),
             "curves": self.curve_rows(),
         }  # fmt: skip

@@ -63,8 +63,8 @@ class Probe:
             self.policy, params, self.task, key, self.prompts, max(2 * group, 4),
             ref_params=self.reference, estimators=[self.estimator],
         )  # fmt: skip
-        found = bank.evaluate([self.estimator], [group], replicates=4 * self.prompts, independent="prompts")
-        moments = next(iter(found.values()))
+        results = bank.evaluate([self.estimator], [group], replicates=4 * self.prompts, independent="prompts")
+        moments = next(iter(results.values()))
         # one prompt's gradient was measured; a step takes the mean over its prompts, which are independent
         noise = moments.trace_cov / self.plan.prompts
         return moments.signal, noise, moments.signal / noise if noise > 0 else np.nan

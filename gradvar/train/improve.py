@@ -27,7 +27,7 @@ class Learner(NamedTuple):
     critic: PyTree
 
 
-class Part(NamedTuple):
+class Minibatch(NamedTuple):
     """Some prompts of a batch with their completions."""
 
     prompts: PyTree
@@ -53,7 +53,7 @@ class Improvement:
     rule: optax.GradientTransformation
 
     def __call__(
-        self, learner: Learner, whole: Part, key: PRNGKeyArray, rate: Float[Array, ""]
+        self, learner: Learner, samples: Minibatch, key: PRNGKeyArray, rate: Float[Array, ""]
     ) -> tuple[Learner, dict[str, Float[Array, ""]]]:
         """Take all steps on a batch.
 
@@ -67,7 +67,7 @@ class Improvement:
             Parameters and memories afterwards, and ``FIGURES``: means over the steps, but for ``log_ratio``, the mean
             distance of log-probabilities from the sampler's, which is the last step's.
         """
-        prompts, steps = whole.batch.rewards.shape[0], self.arm.epochs * self.arm.minibatches
+        prompts, steps = samples.batch.rewards.shape[0], self.arm.epochs * self.arm.minibatches
         order = jnp.arange(prompts)[None]  # [step, prompt of the minibatch]
         if steps > 1:
             epoch_keys = jax.vmap(lambda epoch: jax.random.fold_in(key, 2 + epoch))
@@ -75,13 +75,13 @@ class Improvement:
             order = permutations(epoch_keys(jnp.arange(self.arm.epochs))).reshape(steps, -1)
 
         def minibatch(learner: Learner, rows: Int[Array, " prompt"]) -> tuple[Learner, dict[str, Array]]:
-            return self._step(learner, jax.tree.map(lambda x: x[rows], whole), rate)
+            return self._step(learner, jax.tree.map(lambda x: x[rows], samples), rate)
 
         learner, figures = jax.lax.scan(minibatch, learner, order)
         means = {name: jnp.mean(values) for name, values in figures.items()}
         return learner, means | {"log_ratio": figures["log_ratio"][-1]}
 
-    def _step(self, learner: Learner, part: Part, rate: Array) -> tuple[Learner, dict[str, Array]]:
+    def _step(self, learner: Learner, part: Minibatch, rate: Array) -> tuple[Learner, dict[str, Array]]:
         (value, log_ratio), slope = self._gradient(learner.params, part)
         updates, memory = self.rule.update(slope, learner.memory, learner.params)
         params = _descend(learner.params, updates, rate)
@@ -92,7 +92,7 @@ class Improvement:
         float32 = {name: jnp.asarray(figure, jnp.float32) for name, figure in figures.items()}
         return Learner(params, memory, critic_pair), float32
 
-    def _gradient(self, params: PyTree, part: Part) -> tuple[tuple[Array, Array], PyTree]:
+    def _gradient(self, params: PyTree, part: Minibatch) -> tuple[tuple[Array, Array], PyTree]:
         """Return the objective, the mean distance of log-probabilities from the sampler's, and minus the gradient."""
         batch = part.batch
 
@@ -105,7 +105,7 @@ class Improvement:
         (_, figures), slope = jax.value_and_grad(loss, has_aux=True)(params)
         return figures, slope
 
-    def _improve_critic(self, critic_pair: PyTree, part: Part) -> tuple[Array, PyTree]:
+    def _improve_critic(self, critic_pair: PyTree, part: Minibatch) -> tuple[Array, PyTree]:
         params, memory = critic_pair
         value, slope = jax.value_and_grad(lambda p: critic.loss(self.policy, p, self.estimator, *part))(
             params

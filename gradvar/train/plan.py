@@ -236,7 +236,7 @@ class Plan:
         return self.prompts * self.arm.group
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the settings, the arm's included, as plain values."""
         numbers = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "arm"}
         numbers["seconds"] = None if math.isinf(self.seconds) else self.seconds
         return {"arm": self.arm.as_dict(), **numbers}

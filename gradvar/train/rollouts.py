@@ -21,7 +21,7 @@ SUPPLIED = ("logp_ref", "logp_sampler", "greedy_rewards", "values", "baseline", 
 _RETRY = 2**31 - 1  # no prompt and no rollout of a first attempt has this number
 
 
-class Rollouts(NamedTuple):
+class TrainingRollouts(NamedTuple):
     """Q prompts with G completions each, their rewards and which tokens count."""
 
     prompts: Int[Array, "prompt *past"]
@@ -66,7 +66,7 @@ def draw(
     first: int | Int[Array, ""],
     num: int,
     group: int,
-) -> tuple[Rollouts, Generated]:
+) -> tuple[TrainingRollouts, Generated]:
     """Draw prompts ``first``, ``first + 1``, ... of a stream, and rollouts of each.
 
     Prompt i of a stream is the same however many are taken at a time, so arms with unequal groups see the same prompts
@@ -89,7 +89,7 @@ def draw(
     completions = policy.sample(params, keys[1], prompts, group)  # [prompt, group, time]
     rewards, mask = task.reward(prompts, completions), policy.mask(completions)
     numbers = Generated.of(num, num * group, jnp.sum(mask, dtype=jnp.int32))
-    return Rollouts(prompts, completions, rewards, mask), numbers
+    return TrainingRollouts(prompts, completions, rewards, mask), numbers
 
 
 def is_mixed(rewards: Float[Array, "prompt group"]) -> Bool[Array, " prompt"]:
@@ -106,7 +106,7 @@ def draw_mixed(
     sizes: tuple[int, int],
     attempts: int,
     room: Int[Array, ""],
-) -> tuple[Rollouts, Generated]:
+) -> tuple[TrainingRollouts, Generated]:
     """Draw rollouts, and replace groups of equal rewards by mixed ones of new prompts: DAPO's dynamic sampling.
 
     Every attempt draws a whole batch, as the paper does, and its mixed groups fill the free places in order; surplus
@@ -163,7 +163,7 @@ def enumerate_actions(
     keys: tuple[PRNGKeyArray, PRNGKeyArray],
     first: Int[Array, ""],
     num: int,
-) -> tuple[Rollouts, Generated]:
+) -> tuple[TrainingRollouts, Generated]:
     """Ask for a decision about a fresh answer to each prompt, with every action as a rollout: none is sampled.
 
     Args:
@@ -181,11 +181,11 @@ def enumerate_actions(
     prompts = task.questions(answers.prompts, answers.completions[:, 0])
     completions = task.actions(prompts)  # [prompt, action, time]
     rewards, mask = task.reward(prompts, completions), policy.mask(completions)
-    return Rollouts(prompts, completions, rewards, mask), generated
+    return TrainingRollouts(prompts, completions, rewards, mask), generated
 
 
 def batch_of(
-    policy: Policy, task: Task, estimator: Estimator, rollouts: Rollouts, parameters: Parameters
+    policy: Policy, task: Task, estimator: Estimator, rollouts: TrainingRollouts, parameters: Parameters
 ) -> tuple[Batch, Generated]:
     """Make the batch of these rollouts, with the optional fields that the estimator needs.
 

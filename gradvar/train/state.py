@@ -70,8 +70,8 @@ class State(NamedTuple):
 class Limits(NamedTuple):
     """Where a run ends and how far it may go now; traced, so that other numbers need no other program.
 
-    ``elapsed``: the share of the allowed time that is over. ``until``: the progress at which to pause. ``most``: the
-    largest number of steps of one call.
+    ``elapsed``: the share of the allowed time that is over. ``until``: the progress at which to pause. ``call_steps``:
+    the largest number of steps of one call.
     """
 
     learning_rate: Float[Array, ""]
@@ -80,4 +80,4 @@ class Limits(NamedTuple):
     tokens: Int[Array, ""]
     elapsed: Float[Array, ""]
     until: Float[Array, ""]
-    most: Int[Array, ""]
+    call_steps: Int[Array, ""]

@@ -13,13 +13,13 @@ from gradvar import catalogue
 from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Task
 from gradvar.train import critic
-from gradvar.train.improve import FIGURES, Improvement, Learner, Part, optimiser
+from gradvar.train.improve import FIGURES, Improvement, Learner, Minibatch, optimiser
 from gradvar.train.plan import Arm, Phase, Plan
 from gradvar.train.rollouts import (
     SUPPLIED,
     Decision,
     Parameters,
-    Rollouts,
+    TrainingRollouts,
     batch_of,
     draw,
     draw_mixed,
@@ -163,7 +163,9 @@ class TrainingStep:
             return branches[0](state, limits)
         return jax.lax.switch(self.phase_of(state, limits), branches, state, limits)
 
-    def draw(self, number: int, state: State, limits: Limits) -> tuple[State, Rollouts, Generated, Generated]:
+    def draw(
+        self, number: int, state: State, limits: Limits
+    ) -> tuple[State, TrainingRollouts, Generated, Generated]:
         """Take the rollouts of a step in a phase.
 
         Args:
@@ -199,7 +201,7 @@ class TrainingStep:
         """Return the optimiser's steps on a batch of a phase."""
         return Improvement(self.policy, self.estimators[number], self.plan.arm, self.rule)
 
-    def _collect(self, params: PyTree, key: PRNGKeyArray) -> tuple[Rollouts, Generated]:
+    def _collect(self, params: PyTree, key: PRNGKeyArray) -> tuple[TrainingRollouts, Generated]:
         keys = (jax.random.fold_in(key, 0), jax.random.fold_in(key, 1))
         return draw(self.policy, self.task, params, keys, 0, self.plan.arm.store, self.plan.arm.group)
 
@@ -214,9 +216,9 @@ class TrainingStep:
             spent=state.spent.plus(generated),
         )
 
-    def _from_store(self, state: State, informative: bool) -> tuple[Rollouts, Generated]:
+    def _from_store(self, state: State, informative: bool) -> tuple[TrainingRollouts, Generated]:
         """Take some of the store's prompts, with all their rollouts; drawn anew at every step."""
-        store: Rollouts = state.store
+        store: TrainingRollouts = state.store
         order = jnp.arange(self.plan.arm.store)
         size = jnp.asarray(self.plan.arm.store, jnp.int32)
         if informative:
@@ -244,7 +246,7 @@ class TrainingStep:
         key = jax.random.fold_in(streams(state.seed).order, state.step)
         learner, figures = self.improvement(number)(
             Learner(state.params, state.memory, state.critic),
-            Part(rollouts.prompts, rollouts.completions, batch),
+            Minibatch(rollouts.prompts, rollouts.completions, batch),
             key,
             rate,
         )

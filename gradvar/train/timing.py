@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from gradvar.core.batch import Batch
-from gradvar.train.improve import Learner, Part
-from gradvar.train.rollouts import Rollouts, batch_of
+from gradvar.train.improve import Learner, Minibatch
+from gradvar.train.rollouts import TrainingRollouts, batch_of
 from gradvar.train.state import Limits, State, streams
 from gradvar.train.step import TrainingStep, parameters_of
 
@@ -39,17 +39,19 @@ def seconds_by_part(
         )
     state = jax.jit(training.start)(jnp.int32(0), params)
 
-    def sampling(state: State) -> Rollouts:
+    def sampling(state: State) -> TrainingRollouts:
         return training.draw(0, state, limits)[1]
 
-    def scoring(state: State, rollouts: Rollouts) -> Batch:
+    def scoring(state: State, rollouts: TrainingRollouts) -> Batch:
         parameters = parameters_of(state, state.params)
         return batch_of(training.policy, training.task, training.estimators[0], rollouts, parameters)[0]
 
-    def update(state: State, rollouts: Rollouts, batch: Batch) -> Any:
+    def update(state: State, rollouts: TrainingRollouts, batch: Batch) -> Any:
         learner = Learner(state.params, state.memory, state.critic)
-        part = Part(rollouts.prompts, rollouts.completions, batch)
-        return training.improvement(0)(learner, part, streams(state.seed).order, training.rate(state, limits))
+        minibatch = Minibatch(rollouts.prompts, rollouts.completions, batch)
+        return training.improvement(0)(
+            learner, minibatch, streams(state.seed).order, training.rate(state, limits)
+        )
 
     rollouts = jax.jit(sampling)(state)
     batch = jax.jit(scoring)(state, rollouts)

@@ -84,8 +84,8 @@ class Trainer:
         """Return the shapes of what ``start`` gives, without computing it."""
         return jax.eval_shape(self._start, params, np.asarray(seeds, np.int32))
 
-    def limits(self, elapsed: float = 0.0, until: float = 1.0, most: int = CHUNK) -> Limits:
-        """Return the plan's limits, the share of the time that is over, where to pause, and most steps of a call."""
+    def limits(self, elapsed: float = 0.0, until: float = 1.0, call_steps: int = CHUNK) -> Limits:
+        """Return the plan's limits, the share of the time that is over, where to pause, and the steps of a call."""
         return Limits(
             learning_rate=jnp.float32(self.plan.learning_rate),
             steps=jnp.int32(self.plan.steps),
@@ -93,7 +93,7 @@ class Trainer:
             tokens=jnp.int32(self.plan.tokens),
             elapsed=jnp.float32(elapsed),
             until=jnp.float32(until),
-            most=jnp.int32(most),
+            call_steps=jnp.int32(call_steps),
         )
 
     def advance(self, states: State, limits: Limits) -> tuple[State, dict[str, np.ndarray]]:
@@ -134,7 +134,7 @@ class Trainer:
 
         def unfinished(carry: tuple) -> Bool[Array, ""]:
             taken, state, _ = carry
-            return (taken < jnp.minimum(self._chunk_steps, limits.most)) & ~is_paused(state)
+            return (taken < jnp.minimum(self._chunk_steps, limits.call_steps)) & ~is_paused(state)
 
         def one_step(carry: tuple) -> tuple:
             taken, state, metrics = carry

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -234,9 +235,8 @@ def _train(policy: Policy, task: Task, key: Array, settings: _Settings, monitor:
         return state, float(value)
 
     # no step is taken yet: both programs are compiled, each in a thread
-    (success, error), _ = map_threads(
-        lambda program: program(), [lambda: rate(low, 0, loss), lambda: learn(low, 0, 0)]
-    )
+    programs: list[Callable[[], tuple[Any, float]]] = [lambda: rate(low, 0, loss), lambda: learn(low, 0, 0)]
+    success, error = map_threads(lambda program: program(), programs)[0]
     high, high_step = low, 0
     while success < settings.target and low_step < settings.max_steps:
         low, low_step = high, high_step

@@ -7,9 +7,11 @@ That none is forgotten is read off their source.
 import ast
 import contextlib
 import importlib
+import inspect
 import re
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -25,7 +27,8 @@ from gradvar.gradients.ghost_norms import trace_policy
 from gradvar.gradients.sketch import Sketch
 
 PLATFORMS = ("cuda", "tpu")
-MEASURE = Path(gv.__file__).parent / "measure"
+PACKAGE = Path(gv.__file__).parent
+ENGINES = ("measure", "gradients")
 HOST = re.compile(r"custom_call @(lapack|eigen|xla_python_cpu|xla_ffi_python_cpu)")
 
 
@@ -46,12 +49,13 @@ def lowered(function, *args):
 def jitted():
     """(module, name) of every function at the top of the engines' modules that has a jit among its decorators."""
     found = set()
-    for path in MEASURE.glob("*.py"):
+    for path in (path for room in ENGINES for path in sorted((PACKAGE / room).rglob("*.py"))):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and any(
                 "jit" in ast.unparse(d) for d in node.decorator_list
             ):
-                found.add((f"gradvar.measure.{path.stem}", node.name))
+                found.add((module, node.name))
     return found
 
 
@@ -64,8 +68,8 @@ def exporting():
     def watched(name, function):
         def call(*args, **named):
             if not heard[name] and not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args)):
-                order = lambda *given: function(*given, **named)  # noqa: E731
-                lowered(order, *args)
+                # without its compiler options, which a program inside another one cannot have
+                lowered(partial(inspect.unwrap(function), **named), *args)
                 heard[name] += 1
             return function(*args, **named)
 
@@ -147,8 +151,8 @@ def test_the_training_step_lowers(single):
     params, examination = policy.init(jax.random.key(0)), task.examination(jax.random.key(1), 4)
     trainer = Trainer(policy, task, Plan(arms.get("grpo-2"), 2, 1e-3, 2), examination, 2)
     states = trainer.start([0], params)
-    lowered(trainer._advance, states, trainer.limits())
-    lowered(trainer._examine, states, examination)
+    lowered(trainer._advance, trainer.limits(), states)
+    lowered(trainer._evaluate, examination, (states.seed, states.params))
 
 
 def test_sampling_and_scoring_lower(single):

@@ -82,7 +82,7 @@ class EstimatorRanking:
         return "\n".join(lines)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Plain values."""
+        """Return the settings and their figures as plain values, in the order of the ranking."""
         return [{**vars(c), "cosine": vars(c.cosine), "cost": vars(c.cost)} for c in self.settings]
 
 

@@ -58,7 +58,7 @@ class RewardAdvice:
         return "\n".join([*lines, *self.sentences])
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the findings and figures as plain values, for a file."""
         figures = {name: value for name, value in vars(self).items() if name != "sentences"}
         findings = list(self.sentences)
         return {"kind": "advice", "findings": findings, **figures, "curve": [vars(p) for p in self.curve]}

@@ -68,7 +68,7 @@ class Advice:
         return "\n".join(self.sentences)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the findings and figures as plain values, for a file."""
         return {
             "kind": "advice",
             "findings": list(self.sentences),

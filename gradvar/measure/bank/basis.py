@@ -52,11 +52,11 @@ def find_basis(
         fixed.append(clip_regions(np.float64(rollouts.logp) - rollouts.logp_old, rollouts.mask, cuts))
     rng = np.random.default_rng(0)
     arrays, prompt_index = rollouts.objective_arrays(), np.arange(size)[:, None]
-    pilots = []
+    deals = []
     for group in sorted({min(g, count // 2) for g in _PILOT_GROUPS}):
-        deals = [draw_partition(rng, rollouts.shape, group, size, 1).orders[0] for _ in range(_PILOT_DEALS)]
-        pilots.append((group, np.stack(deals)))  # [deal, prompt, place]
-    pilots = [(group, orders, *_pilot_rewards(rollouts, orders, rng)) for group, orders in pilots]
+        orders = [draw_partition(rng, rollouts.shape, group, size, 1).orders[0] for _ in range(_PILOT_DEALS)]
+        deals.append((group, np.stack(orders)))  # [deal, prompt, place]
+    pilots = [(group, places, *_pilot_rewards(rollouts, places, rng)) for group, places in deals]
 
     def sample_weights(pilot: tuple[int, np.ndarray, np.ndarray, np.ndarray]) -> list[np.ndarray]:
         group, orders, rewards, is_real = pilot

@@ -10,6 +10,7 @@ Rows are [prompt, row]; a batch's gradient is a combination of rows, and its inn
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -207,8 +208,10 @@ def scores_of(arrays: dict[str, np.ndarray], label: str) -> Scores:
         raise ValueError(f"scores: {sorted(arrays)} hold {len(held)} kinds of scores; give one")
     if "vectors" in arrays and label != "identity":
         return SketchedScores(**arrays, label=label)
-    container = {"vectors": WholeScores, "gram": PromptGramScores, "cross": GramScores}[held.pop()]
-    return container(**arrays)
+    containers: dict[str, Callable[..., Scores]] = {
+        "vectors": WholeScores, "gram": PromptGramScores, "cross": GramScores
+    }  # fmt: skip
+    return containers[held.pop()](**arrays)
 
 
 def _flat(x: Combinations) -> Float[np.ndarray, "combination row"]:

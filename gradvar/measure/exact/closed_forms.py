@@ -79,7 +79,7 @@ def four_number_law(numbers: FourNumbers, group_size: int, advantage: Advantage)
     square += b**2 * (m * v0 + m * (m - 1) * signal / (1 - p) ** 2)
     square -= 2 * a * b * k * m * signal / (p * (1 - p))
     second = float(binom.pmf(k, group_size, p) @ square) / group_size**2
-    mean = float(groups.prompt_weight(a[1:] - b[:-1], p))
+    mean = float(groups.prompt_weight(a[1:] - b[:-1], np.asarray(p)))
     return GroupMoments(mean, second - mean**2 * signal)
 
 

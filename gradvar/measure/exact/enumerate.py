@@ -14,7 +14,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
@@ -168,7 +168,7 @@ def _moments(estimator: Estimator, tables: ExactTables, group_size: int, listing
         gradients = gradients[listing.fixed]
     truth = gradients.mean(0)
     signal, true_signal, aligned = float(mean @ mean), float(truth @ truth), float(mean @ truth)
-    figures = {
+    figures: dict[str, Any] = {
         "trace_cov": between + within,
         "between": between,
         "within": within,

@@ -50,10 +50,10 @@ class ExactTables(eqx.Module):
     ) -> dict[str, np.ndarray]:
         """``logp`` and the fields of ``Batch`` of many batches: completions ``picks`` (rows of the support) of prompts
         ``rows``."""
-        both = rows[..., None], picks  # [batch, prompt, 1] and [batch, prompt, group]
+        index = rows[..., None], picks  # [batch, prompt, 1] and [batch, prompt, group]
         arrays = {name: np.asarray(getattr(self, name)) for name in (*_PER_ROLLOUT, *_PER_PROMPT, "mask")}
         return {
-            **{name: arrays[name][both] for name in _PER_ROLLOUT},
+            **{name: arrays[name][index] for name in _PER_ROLLOUT},
             **{name: arrays[name][rows] for name in _PER_PROMPT},
             "mask": arrays["mask"][picks],
         }
@@ -108,9 +108,17 @@ def tabulate(
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
 ) -> ExactTables:
-    """Make the tables in the precision at hand; arguments as in ``exact_tables``.
+    """Make the tables in the precision that JAX has now.
 
-    The rewards are looked up outside the compiled part, so that tasks which differ only in their rewards share it.
+    The rewards are looked up outside the compiled part, so that tasks which differ only in their rewards
+    share it.
+
+    Args:
+        policy: A finite policy.
+        params: Its parameters.
+        task: A finite task.
+        old_params: Of the sampler; None for ``params``.
+        ref_params: Of the reference policy; None for the sampler's.
     """
     prompts = task.all_prompts()
     num_prompts = jax.tree.leaves(prompts)[0].shape[0]
@@ -170,7 +178,14 @@ def state_values(
     probs: Float[Array, "prompt completion"],
     rewards: Float[Array, "prompt completion"],
 ) -> Float[Array, "prompt completion time"]:
-    """The expected reward given the tokens before t, for every completion: the exact critic."""
+    """Compute the expected reward given the tokens before t, for every completion: the exact critic.
+
+    Args:
+        support: Every completion.
+        mask: True for its tokens.
+        probs: Probability of every completion.
+        rewards: Its reward.
+    """
     # [completion, completion, time]: two completions have the same token at t; then, the same tokens before t
     same = jnp.logical_or(support[:, None] == support[None], ~mask[:, None])
     before = jnp.concatenate([jnp.ones_like(same[..., :1]), jnp.cumprod(same, -1)[..., :-1].astype(bool)], -1)

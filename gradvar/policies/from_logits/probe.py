@@ -30,7 +30,18 @@ def check_model(
     completion_length: int,
     max_length: int | None,
 ) -> None:
-    """Raises ``TypeError`` or ``ValueError``, in one line, unless a small probe finds ``logits`` to be causal."""
+    """Require that a small probe finds ``logits`` to be causal.
+
+    Args:
+        logits: ``logits(params, tokens [row, token]) -> [row, token, vocab]``.
+        params: Parameters of the model.
+        vocab: Number of tokens that there are.
+        completion_length: Tokens of a completion.
+        max_length: Tokens of a row at most; None for no limit.
+
+    Raises:
+        TypeError, ValueError: In one line, where it does not.
+    """
     _check_params(params)
     length = min(_PAST + completion_length, _LONGEST, max_length or _LONGEST, max(4, _HELD // vocab))
     tokens = np.random.default_rng(0).integers(0, vocab, (2, length)).astype(np.int32)

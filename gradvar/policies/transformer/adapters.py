@@ -67,7 +67,15 @@ class PartialTransformer(eqx.Module):
         group: int,
         **numbers: Any,
     ) -> Int[Array, "prompt group time"]:
-        """``group`` independent completions for every prompt; ``numbers``: first_prompt, first_rollout."""
+        """Draw independent completions of every prompt.
+
+        Args:
+            params: The trained part.
+            key: Of the draws.
+            prompts: Prompts, [prompt, past].
+            group: Completions of each prompt.
+            **numbers: ``first_prompt`` and ``first_rollout``, as in ``Transformer.sample``.
+        """
         return self.transformer.sample(self.merge(params), key, prompts, group, **numbers)
 
     def greedy(self, params: Params, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
@@ -109,9 +117,22 @@ def lora(
 ) -> tuple[PartialTransformer, Params]:
     """Low-rank adapters alone: W x + (alpha / rank) B A x with all W frozen (LoRA, arXiv 2106.09685, Eq. 3).
 
-    ``targets``: among query, key, value, output, gate, up and down, in every layer. ``alpha``: twice the rank unless
-    given. As there, A is drawn (variance 1/fan-in) and B is zero, so the policy starts as it was. Parameters are
-    ``{target}_in`` [layer, in, rank] and ``{target}_out`` [layer, rank, out].
+    As there, A is drawn (variance 1/fan-in) and B is zero, so the policy starts as it was.
+
+    Args:
+        policy: A transformer.
+        params: Its parameters, which stay as they are.
+        rank: Of the adapters.
+        key: Of A.
+        targets: Among query, key, value, output, gate, up and down, in every layer.
+        alpha: Scale of the adapters; None for twice the rank.
+
+    Returns:
+        The policy, and its parameters ``{target}_in`` [layer, in, rank] and ``{target}_out`` [layer, rank,
+        out].
+
+    Raises:
+        ValueError: On a rank below 1, or targets that are unknown, doubled or none.
     """
     check_number("rank", rank, 1)
     alpha = 2.0 * rank if alpha is None else alpha

@@ -95,5 +95,5 @@ class TransformerConfig:
 
     @property
     def head_width(self) -> int:
-        """Features per head."""
+        """Number of features of each attention head."""
         return self.width // self.heads if self.head_dim is None else self.head_dim

@@ -154,10 +154,20 @@ def forward(
     cache: Cache | None = None,
     start: int | Int[Array, ""] = 0,
 ) -> tuple[Float[Array, "prompt group token width"], Cache]:
-    """Hidden states after the last norm, and the keys and values of the continuations.
+    """Compute the hidden states after the last norm, and the keys and values of the continuations.
 
-    Without a cache the tokens' own keys are those of ``tokens``; with one, they are written into it at ``start``
-    and all of it is attended to, as ``allowed`` says.
+    Without a cache the tokens attend to the memory and to each other; with one, their keys are written into
+    it at ``start`` and all of it is attended to.
+
+    Args:
+        config: Sizes of the network.
+        params: Its parameters.
+        tokens: Of the continuations.
+        positions: Of these tokens, counted from the first token of the prompt.
+        allowed: True where a token attends to a key.
+        memory: Keys and values of the prompts.
+        cache: Keys and values of the continuations' earlier tokens; None where ``tokens`` are all there are.
+        start: Place of the first token in the cache.
     """
     c = config
 

@@ -64,14 +64,26 @@ class Transformer(Autoregressive):
         temperature: float = 1.0,
         max_length: int | None = None,
     ) -> Pretrained:
-        """A local Hugging Face folder of the Llama, Qwen2, Qwen3 or SmolLM families: (policy, params, tokenizer).
+        """Read a local Hugging Face folder of the Llama, Qwen2, Qwen3 or SmolLM families.
 
-        ``config.json``, ``*.safetensors`` (one file, or several with an index) and ``tokenizer.json`` (the third
-        is None where there is none). Nothing is downloaded and nothing in the files is executed. ``stop``: the token
-        that ends a completion; by default the tokenizer's end-of-sequence token, or the configuration's first one.
-        Prompts are padded with ``tokenizer.PAD``. ``max_length``: at most, and by default, the model's own context.
+        The folder has ``config.json``, ``*.safetensors`` (one file, or several with an index) and
+        ``tokenizer.json``. Nothing is downloaded and nothing in the files is executed. Prompts are padded
+        with ``tokenizer.PAD``.
 
-        Raises ``ValueError`` naming what is missing, damaged, or not supported.
+        Args:
+            folder: Where the files are.
+            completion_length: Tokens of a completion at most.
+            dtype: Of parameters and activations.
+            stop: Token that ends a completion; None for the tokenizer's end-of-sequence token, or the
+                configuration's first one.
+            temperature: Of the policy's logits.
+            max_length: Tokens of prompt and completion; at most, and by default, the model's context.
+
+        Returns:
+            (policy, params, tokenizer); the third is None where there is no ``tokenizer.json``.
+
+        Raises:
+            ValueError: Naming what is missing, damaged, or not supported.
         """
         folder = Path(folder).expanduser()
         tokenizer = Tokenizer(folder) if (folder / "tokenizer.json").is_file() else None

@@ -51,7 +51,7 @@ class SymbolicBandit:
 
     @property
     def value(self) -> sp.Expr:
-        """The expected reward."""
+        """Return the expected reward of the policy, an expression."""
         return sp.Add(*[c * r for c, r in zip(self.probabilities, self.rewards, strict=True)])
 
 

@@ -25,6 +25,12 @@ def over_binomial_symbolic(polynomial: sp.Expr, k: sp.Symbol, size: sp.Expr, p: 
     """E[f(k)] for a polynomial f and k ~ Binomial(size, p) with a symbolic ``size``.
 
     In falling factorials, E[k (k-1) ... (k-j+1)] = size (size-1) ... (size-j+1) p^j.
+
+    Args:
+        polynomial: f.
+        k: Its symbol.
+        size: Number of trials; may be a symbol.
+        p: Probability of a success.
     """
     rest, total = sp.Poly(sp.expand(polynomial), k), sp.Integer(0)
     while not rest.is_zero:
@@ -67,10 +73,14 @@ def over_rollouts(
 ) -> sp.Expr:
     """The expectation of a polynomial in sums over ``size`` independent, equally distributed rollouts; exact.
 
-    ``sums`` says what each symbol stands for: ``{S: {"r": 1, "s": 1}}`` is S = sum_i r_i s_i.
-    ``moment(exponents)`` gives E[r^a s^b ...] of one rollout. ``size`` may be a symbol: a product of sums is
-    a sum over the ways in which their indices coincide, and b different indices can be chosen in size
-    (size-1) ... (size-b+1) ways.
+    A product of sums is a sum over the ways in which their indices coincide, and b different indices can be
+    chosen in size (size-1) ... (size-b+1) ways.
+
+    Args:
+        expression: A polynomial in the sums.
+        sums: Each symbol's meaning: ``{S: {"r": 1, "s": 1}}`` is S = sum_i r_i s_i.
+        size: Number of rollouts; may be a symbol.
+        moment: ``moment(exponents)`` gives E[r^a s^b ...] of one rollout.
     """
     symbols = list(sums)
     total = sp.Integer(0)

@@ -19,7 +19,14 @@ def map_elements(step: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
 
 
 def cumulative(x: np.ndarray, axis: int, reverse: bool, combine: Callable[[list[Any]], Any]) -> np.ndarray:
-    """Combine all values up to each position along one axis."""
+    """Combine all values up to each position along one axis.
+
+    Args:
+        x: Expressions.
+        axis: Along which they are combined.
+        reverse: Combine all values from each position on instead.
+        combine: Gives one expression for a list of them, such as their sum.
+    """
     out = np.empty(x.shape, object)
     for index in np.ndindex(x.shape):
         end = index[axis]

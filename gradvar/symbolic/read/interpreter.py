@@ -9,7 +9,7 @@ from gradvar.symbolic.read.arrays import map_elements
 from gradvar.symbolic.read.elementwise import Unreadable, choose
 from gradvar.symbolic.read.numbers import exact
 from gradvar.symbolic.read.primitives import primitive_rules
-from gradvar.symbolic.read.reader import Assumption, Reader
+from gradvar.symbolic.read.reader import Assumption, Comparisons
 
 Arrays = list[np.ndarray]
 
@@ -21,7 +21,7 @@ class Interpreter:
     """Reads jaxprs under one assumption about open comparisons."""
 
     def __init__(self, assume: Assumption | None = None) -> None:
-        self._rules = primitive_rules(Reader(assume))
+        self._rules = primitive_rules(Comparisons(assume))
 
     def read(self, program: Any, inputs: Arrays) -> Arrays:
         """Interpret a jaxpr (closed, or open without constants) on object arrays."""

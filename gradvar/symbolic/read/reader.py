@@ -26,7 +26,7 @@ def is_nested(expression: sp.Expr) -> bool:
     )
 
 
-class Reader:
+class Comparisons:
     """Decides comparisons: exactly for numbers, by SymPy's assumptions, then by the given assumption."""
 
     def __init__(self, assume: Assumption | None = None) -> None:
