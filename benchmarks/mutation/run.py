@@ -49,6 +49,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "gradvar/testing/backends.py": LAWS,
     "gradvar/testing/__init__.py": ("tests/testing/test_strategies.py", *EDGES),
     "gradvar/testing/strategies.py": ("tests/testing/test_strategies.py", *EDGES, *LAWS),
+    "gradvar/testing/calls.py": (*EDGES, *LAWS),
+    "gradvar/testing/recognise.py": (*EDGES, *LAWS),
     "gradvar/testing/targets.py": (*EDGES, *LAWS),
     "gradvar/testing": EDGES,
 }

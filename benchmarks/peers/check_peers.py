@@ -19,12 +19,12 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 import adapters  # noqa: E402
 
 from gradvar.testing import check_advantage, check_loss  # noqa: E402
-from gradvar.testing.runner import Report  # noqa: E402
+from gradvar.testing.runner import CheckReport  # noqa: E402
 
 FIELDS = ("library", "version", "kind", "estimator", "law", "universal", "verdict", "example", "why")
 
 
-def examine(case: adapters.Case, examples: int) -> Report:
+def examine(case: adapters.Case, examples: int) -> CheckReport:
     """The report on one adapter."""
     library, _, kind, arrays, function, settings = case
     if kind == "loss":
@@ -38,7 +38,7 @@ def examine(case: adapters.Case, examples: int) -> Report:
     )
 
 
-def rows(case: adapters.Case, report: Report) -> list[dict[str, Any]]:
+def rows(case: adapters.Case, report: CheckReport) -> list[dict[str, Any]]:
     """The report as rows of the table."""
     library, name, kind, *_ = case
     return [

@@ -4,8 +4,8 @@ from .pytest_laws import advantage_laws as advantage_laws
 from .pytest_laws import loss_laws as loss_laws
 
 # Reports as data
-from .runner import Report as Report
-from .runner import Result as Result
+from .runner import CheckReport as CheckReport
+from .runner import LawResult as LawResult
 from .runner import check_advantage as check_advantage
 from .runner import check_loss as check_loss
 
@@ -18,5 +18,5 @@ from .signatures import SignatureError as SignatureError
 from .targets import AdvantageTarget as AdvantageTarget
 from .targets import LossBatch as LossBatch
 from .targets import LossTarget as LossTarget
-from .targets import advantage_target as advantage_target
-from .targets import loss_target as loss_target
+from .recognise import advantage_target as advantage_target
+from .recognise import loss_target as loss_target

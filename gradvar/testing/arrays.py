@@ -24,8 +24,7 @@ HALF = ("bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Library:
-    """One array library. ``wide`` is the dtype that the algebraic laws run in, ``floats`` those that users
-    feed it."""
+    """An array library; algebraic laws run in the dtype ``wide``, and users pass the dtypes ``floats``."""
 
     name: str
     wide: str
@@ -101,22 +100,21 @@ def library(name: str) -> Library:
 
 
 def candidates(function: Callable[..., Any]) -> list[str]:
-    """Library names in the order to try, read off the code: names it uses, annotations, then its module's
-    imports."""
-    found: list[str] = []
+    """Return library names in the order to try: those in its code, its annotations, its module's imports."""
+    names: list[str] = []
 
     def note(name: str | None) -> None:
         root = (name or "").split(".")[0]
-        if root in ("torch", "jax") and root in sys.modules and root not in found:
-            found.append(root)
-        elif root == "numpy" and "numpy" not in found:
-            found.append("numpy")
+        if root in ("torch", "jax") and root in sys.modules and root not in names:
+            names.append(root)
+        elif root == "numpy" and "numpy" not in names:
+            names.append("numpy")
 
     inner = unwrapped(function)
     scope = getattr(inner, "__globals__", {})
     for module in _modules_used(inner, depth=3):
         note(module)
-    if not [f for f in found if f != "numpy"]:
+    if not [f for f in names if f != "numpy"]:
         for annotation in getattr(inner, "__annotations__", {}).values():
             text = annotation if isinstance(annotation, str) else getattr(annotation, "__module__", "")
             note(
@@ -124,14 +122,14 @@ def candidates(function: Callable[..., Any]) -> list[str]:
                     text, text
                 )
             )
-    if not found:
+    if not names:
         for value in scope.values():
             if isinstance(value, types.ModuleType):
                 note(value.__name__)
             elif callable(value):
                 note(getattr(value, "__module__", ""))
-    # NumPy is often at hand beside the library that the tensors come from: try the others first.
-    ordered = [f for f in found if f != "numpy"] + [f for f in found if f == "numpy"]
+    # NumPy is often imported with the library that the tensors come from: try the others first.
+    ordered = [f for f in names if f != "numpy"] + [f for f in names if f == "numpy"]
     rest = [n for n in ("numpy", "torch", "jax", "list") if n not in ordered]
     return ordered + [n for n in rest if n in ("numpy", "list") or n in sys.modules]
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradvar.testing.laws import ADVANTAGE, LOSS, Law
-from gradvar.testing.runner import EXAMPLES, FAILS, OUT, Result, Target, check_law
-from gradvar.testing.targets import AdvantageTarget, LossTarget, advantage_target, loss_target
+from gradvar.testing.recognise import advantage_target, loss_target
+from gradvar.testing.runner import EXAMPLES, FAILS, OUT, LawResult, Target, check_law
+from gradvar.testing.targets import AdvantageTarget, LossTarget
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,10 +28,10 @@ class LawCase:
         return self.law.name
 
     def __repr__(self) -> str:
-        said = "" if self.declared is None else f", declared {str(self.declared).lower()}"
-        return f"<law {self.name}{said}: {self.law.statement}>"
+        declared = "" if self.declared is None else f", declared {str(self.declared).lower()}"
+        return f"<law {self.name}{declared}: {self.law.statement}>"
 
-    def result(self) -> Result:
+    def result(self) -> LawResult:
         """The verdict as data."""
         return check_law(self.law, self.target(), self.declared, **self.options)
 
@@ -104,14 +105,14 @@ def _parametrised(
     unknown = sorted((set(claims) | chosen) - {law.name for law in catalogue})
     if unknown:
         raise ValueError(f"law: '{unknown[0]}' is unknown; one of {', '.join(law.name for law in catalogue)}")
-    made: list[Target] = []
+    targets: list[Target] = []
 
     def target() -> Target:
-        if not made:
-            found = function if isinstance(function, kind) else make(function, **settings)
-            found.origin = found.origin or _origin(function)
-            made.append(found)
-        return made[0]
+        if not targets:
+            new_target = function if isinstance(function, kind) else make(function, **settings)
+            new_target.origin = new_target.origin or _origin(function)
+            targets.append(new_target)
+        return targets[0]
 
     options = {"examples": examples, "random_seed": seed}
     wanted = [

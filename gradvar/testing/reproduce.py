@@ -19,10 +19,16 @@ from gradvar.testing.targets import AdvantageTarget, LossTarget
 
 
 def reproduction(
-    target: AdvantageTarget | LossTarget, calls: Sequence[str], most: int = 2, twice: bool = False
+    target: AdvantageTarget | LossTarget, calls: Sequence[str], limit: int = 2, twice: bool = False
 ) -> str:
-    """A shell line that calls the function as the law did, without the kit; ``twice`` calls it two times with
-    the same array, and prints that too."""
+    """Return a shell line that calls the function as the law did, without the kit.
+
+    Args:
+        target: The function under test.
+        calls: The calls that the law made, as lines of Python.
+        limit: The most calls to repeat.
+        twice: Call the function two times with the same arrays, and print these too.
+    """
     if not target.origin or not calls:
         return ""
     module, _, name = target.origin.rpartition(":")
@@ -38,34 +44,36 @@ def reproduction(
     if twice:
         shown = f"t = lambda *a, **k: print(f(*a, **k), f(*a, **k), *a, *k.values()); t({calls[0][2:]}"
     else:
-        shown = "; ".join(f"print({c})" for c in list(calls)[:most])
+        shown = "; ".join(f"print({c})" for c in list(calls)[:limit])
     return f"python -c {shlex.quote(f'{target.library.imports}; {fetch}; {shown}')}"
 
 
 def command(law: str, target: AdvantageTarget | LossTarget, changed: Mapping[str, Any]) -> str:
-    """The ``gradvar check`` line that decides this law as it was decided here, with all that was said of the
-    target, and exits with 1; ``changed`` are settings of the run, None where they are the usual ones."""
+    """Return the ``gradvar check`` line that decides this law again with the same target, and exits with 1.
+
+    ``changed`` holds the settings of the run, None where they are the defaults.
+    """
     if not target.origin:
         return ""
-    said = dict(changed)
+    options_by_name = dict(changed)
     with contextlib.suppress(SignatureError):  # a target made by hand, which the command cannot name
         if inspect_signature(target.function, None, target.signature.fixed).kind != target.kind:
-            said["signature"] = target.kind
+            options_by_name["signature"] = target.kind
     if (candidates(target.function) or [""])[0] != target.library.name:
-        said["library"] = target.library.name
+        options_by_name["library"] = target.library.name
     if isinstance(target, AdvantageTarget):
         for field_ in dataclasses.fields(AdvantageTarget):
             if field_.name in ("domain", "min_group", "epsilon"):
                 value = getattr(target, field_.name)
-                said[field_.name.replace("_", "-")] = value if value != field_.default else None
+                options_by_name[field_.name.replace("_", "-")] = value if value != field_.default else None
         usual = library(target.library.name)
         if target.library != usual:
-            said["dtypes"] = " ".join((*target.library.floats, *target.library.halves))
+            options_by_name["dtypes"] = " ".join((*target.library.floats, *target.library.halves))
     else:
-        said["aggregation"] = target.aggregation or None
+        options_by_name["aggregation"] = target.aggregation or None
     if target.signature.fixed:
-        said["arguments"] = shlex.quote(json.dumps(dict(target.signature.fixed), default=str))
-    options = "".join(f" --{name} {value}" for name, value in said.items() if value is not None)
+        options_by_name["arguments"] = shlex.quote(json.dumps(dict(target.signature.fixed), default=str))
+    options = "".join(f" --{name} {value}" for name, value in options_by_name.items() if value is not None)
     if isinstance(target, LossTarget) and target.sign < 0:
         options += " --maximise"
     return f"gradvar check {shlex.quote(target.origin)} --claims {law} --laws {law}{options}"

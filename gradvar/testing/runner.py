@@ -17,17 +17,12 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.errors import Flaky, Unsatisfiable
 
+from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law, Residue
 from gradvar.testing.names import LAWS as NAMES
+from gradvar.testing.recognise import advantage_target, loss_target
 from gradvar.testing.reproduce import command, reproduction
-from gradvar.testing.targets import (
-    AdvantageTarget,
-    BadOutput,
-    LossTarget,
-    Raised,
-    advantage_target,
-    loss_target,
-)
+from gradvar.testing.targets import AdvantageTarget, LossTarget
 
 HOLDS, FAILS, OUT = "holds", "fails", "does not apply"
 EXAMPLES = 60
@@ -35,7 +30,7 @@ Target = AdvantageTarget | LossTarget
 
 
 @dataclass(frozen=True)
-class Result:
+class LawResult:
     """One law's verdict: ``example`` is the shrunk counterexample, ``reproduce`` a line for the shell."""
 
     name: str
@@ -70,20 +65,20 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """All laws of one target. ``ok``: every declared law is as declared; with none declared, no universal
     one fails."""
 
     target: str
-    results: tuple[Result, ...]
+    results: tuple[LawResult, ...]
     note: str = ""
 
     @property
-    def failures(self) -> tuple[Result, ...]:
+    def failures(self) -> tuple[LawResult, ...]:
         """The results that make ``ok`` false."""
         some = any(r.declared is not None for r in self.results)
 
-        def decides(result: Result) -> bool:
+        def decides(result: LawResult) -> bool:
             return result.asked or (not some and result.universal)
 
         return tuple(
@@ -97,7 +92,7 @@ class Report:
         """Nothing that decides has failed."""
         return not self.failures
 
-    def __getitem__(self, law: str) -> Result:
+    def __getitem__(self, law: str) -> LawResult:
         return next(r for r in self.results if r.name == law)
 
     def as_json(self) -> dict[str, Any]:
@@ -133,8 +128,8 @@ class Report:
             lines.append(f"  note: {self.note}")
         for r in self.results:
             mark = "*" if r in self.failures else " "
-            said = "" if r.declared is None else f" (declared {'true' if r.declared else 'false'})"
-            lines.append(f"{mark} {r.name:<{width}}  {r.status}{said}{'  ' + r.why if r.why else ''}")
+            declared = "" if r.declared is None else f" (declared {'true' if r.declared else 'false'})"
+            lines.append(f"{mark} {r.name:<{width}}  {r.status}{declared}{'  ' + r.why if r.why else ''}")
             if r.status == FAILS and r.reproduce:
                 lines.append(f"  {'':<{width}}  $ {r.reproduce}")
         if any(r.status == FAILS for r in self.results):
@@ -162,20 +157,20 @@ def check_law(
     *,
     examples: int = EXAMPLES,
     random_seed: int | None = None,
-) -> Result:
+) -> LawResult:
     """Decide one law. Never raises for what the function under test does."""
     about: dict[str, Any] = {"declared": declared, "universal": law.universal, "asked": law.asked(target)}
     reason = law.applies(target)
     if reason:
-        return Result(law.name, OUT, why=reason, **about)
+        return LawResult(law.name, OUT, why=reason, **about)
     seen = _Search()
     try:
         _search(law, target, seen, 1 if law.exact else examples, random_seed)
     except (Flaky, Unsatisfiable) as error:
         if seen.example is None:
-            return Result(law.name, OUT, why=f"no examples: {error}", **about)
+            return LawResult(law.name, OUT, why=f"no examples: {error}", **about)
     if seen.example is None:
-        return Result(law.name, HOLDS, why=seen.residue, **about)
+        return LawResult(law.name, HOLDS, why=seen.residue, **about)
     # the witness, once more, outside the search
     target.calls.clear()
     again = _broken(law, target, seen.example)
@@ -187,7 +182,7 @@ def check_law(
         line = command(law.name, target, changed)
     else:
         line = reproduction(target, calls, twice=law.name == "pure")
-    return Result(law.name, FAILS, example=seen.example, why=why, reproduce=line, **about)
+    return LawResult(law.name, FAILS, example=seen.example, why=why, reproduce=line, **about)
 
 
 def _search(law: Law, target: Target, seen: _Search, examples: int, random_seed: int | None) -> None:
@@ -239,7 +234,7 @@ def check_advantage(
     examples: int = EXAMPLES,
     random_seed: int | None = None,
     **settings_: Any,
-) -> Report:
+) -> CheckReport:
     """Which advantage laws the function obeys.
 
     ``claims`` maps laws to whether they should hold; ``laws`` restricts the run. Further settings are those
@@ -258,7 +253,7 @@ def check_loss(
     examples: int = EXAMPLES,
     random_seed: int | None = None,
     **settings_: Any,
-) -> Report:
+) -> CheckReport:
     """Which loss laws the function obeys; settings: library_name, arguments, sign, aggregation."""
     target = function if isinstance(function, LossTarget) else loss_target(function, **settings_)
     return check(target, LOSS, claims or {}, laws, examples, random_seed)
@@ -271,7 +266,7 @@ def check(
     laws: Iterable[str],
     examples: int,
     random_seed: int | None,
-) -> Report:
+) -> CheckReport:
     """Run the laws on a target and collect the report."""
     chosen = set(laws)
     known = {law.name for law in catalogue}
@@ -284,7 +279,7 @@ def check(
         for law in catalogue
         if not chosen or law.name in chosen or law.name in claims
     )
-    return Report(target.origin or target.name, results, target.signature.note)
+    return CheckReport(target.origin or target.name, results, target.signature.note)
 
 
 def _plain(value: Any) -> Any:

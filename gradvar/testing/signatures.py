@@ -1,10 +1,16 @@
-"""What a function wants to be called with, read off its parameters' names, its annotations and its text.
+"""The arguments that a function takes, read from its parameters' names, its annotations and its text.
 
-Kinds of advantage functions: ``group`` f(rewards[G]); ``grouped`` f(rewards[Q, G]); ``flat`` f(rewards[N],
-group_ids); ``prompt-ids`` the same with the identity of the prompt, which two groups may share; ``num-
-generations`` f(rewards[N], G) with groups in contiguous runs; ``token-level`` f(token_rewards[N, T], mask,
-index). And ``loss`` f(logp, old_logp, advantages, mask, ...). What cannot be told is asked for, in one
-line.
+Kinds of functions:
+
+* ``group``: f(rewards[G])
+* ``grouped``: f(rewards[Q, G])
+* ``flat``: f(rewards[N], group_ids)
+* ``prompt-ids``: the same with the identity of the prompt, which two groups may share
+* ``num-generations``: f(rewards[N], G), with groups in contiguous runs
+* ``token-level``: f(token_rewards[N, T], mask, index)
+* ``loss``: f(logp, old_logp, advantages, mask, ...)
+
+Where a parameter is not understood, a one-line error asks for it.
 """
 
 from __future__ import annotations
@@ -48,13 +54,16 @@ _BY_NAME = {name: role for role, names in _ROLES.items() for name in names.split
 
 
 class SignatureError(ValueError):
-    """The function's signature cannot be told, or does not fit the one given."""
+    """The function's signature is not understood, or does not fit the kind that was given."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """``kind`` is one of ``KINDS``; ``roles`` maps a parameter's name to what it is given; ``fixed`` are
-    values given by the user; ``note`` is a remark for the report."""
+    """The arguments that a function takes.
+
+    ``kind`` is one of ``KINDS``; ``roles`` maps a parameter's name to its role; ``fixed`` holds values that
+    the user gave; ``note`` is a remark for the report.
+    """
 
     kind: str
     roles: Mapping[str, str]
@@ -62,8 +71,8 @@ class Signature:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
-    def has(self, role: str) -> bool:
-        """Whether some parameter plays the role."""
+    def takes(self, role: str) -> bool:
+        """Return True if some parameter has the role."""
         return role in self.roles.values()
 
     def arguments(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -95,9 +104,10 @@ def role_of(name: str) -> str:
 def inspect_signature(
     function: Callable[..., Any], kind: str | None = None, fixed: Mapping[str, Any] | None = None
 ) -> Signature:
-    """The signature, by inspection; ``kind`` where the user says it, ``fixed`` for further arguments.
+    """Return the signature by inspection; ``kind`` where the user gives it, ``fixed`` further arguments.
 
-    Raises ``SignatureError`` where a required parameter is not understood.
+    Raises:
+        SignatureError: A required parameter is not understood.
     """
     fixed = dict(fixed or {})
     if kind is not None and kind not in KINDS:
@@ -166,9 +176,9 @@ def _advantage_roles(
     second = required[1].name if len(required) > 1 else ""
     # the user's word decides what an oddly named second argument is
     if second and (not roles.get(second) or kind in ("flat", "prompt-ids", "num-generations")):
-        said = {"flat": "ids", "prompt-ids": "prompts", "num-generations": "count"}.get(kind or "")
-        if said and said not in roles.values():
-            roles[second] = said
+        second_role = {"flat": "ids", "prompt-ids": "prompts", "num-generations": "count"}.get(kind or "")
+        if second_role and second_role not in roles.values():
+            roles[second] = second_role
     if "count" in roles.values() and kind in (None, "num-generations"):
         return roles
     # one-letter names with a default (n, k, g) are rather settings than a group size
@@ -213,7 +223,7 @@ def _advantage_kind(function: Callable[..., Any], played: set[str]) -> tuple[str
 
 
 def _axes_said(function: Callable[..., Any]) -> int:
-    """2 or 1 where annotations, docstring or code say how many axes the rewards have, else 0."""
+    """The number of axes of the rewards (2 or 1) by annotations, docstring or code; 0 if none describes it."""
     inner = unwrapped(function)
     annotations = " ".join(str(a) for a in getattr(inner, "__annotations__", {}).values())
     text = annotations + " " + (inspect.getdoc(inner) or "")

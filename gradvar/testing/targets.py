@@ -1,53 +1,30 @@
-"""The function under test behind one face: groups in, advantages out; a batch in, value and token weights
-out.
+"""Targets: functions under test, called alike whatever their library and the layout of their arguments.
 
-The laws speak of groups of rewards (a list of lists, ragged where the signature allows) and of loss
-batches; a target turns them into the arrays of the function's own library in the function's own layout, and
-remembers each call as a line of Python, so that a failure can be reproduced without the kit.
+The laws pass groups of rewards (a list of lists, ragged where the signature allows) or loss batches. A target
+turns them into the arrays of the function's library in the layout that the function expects, and records each
+call as a line of Python, so that a failure can be reproduced without the kit.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from gradvar.testing.arrays import Library, candidates, library, unwrapped, written
+from gradvar.testing.arrays import Library, written
 from gradvar.testing.backends import value_and_weights
-from gradvar.testing.signatures import Signature, SignatureError, inspect_signature
+from gradvar.testing.calls import BadOutput, Raised, quietly
+from gradvar.testing.signatures import Signature
 
 Groups = Sequence[Sequence[float]]
 RECTANGULAR = ("grouped", "num-generations")
 
 
-class Raised(Exception):
-    """The function under test raised ``cause``."""
-
-    def __init__(self, cause: BaseException) -> None:
-        super().__init__(f"raised {type(cause).__name__}: {_one_line(cause)}")
-        self.cause = cause
-
-    @property
-    def clear(self) -> bool:
-        """Whether it is a refusal that says something: a ValueError or an assertion with a message."""
-        return isinstance(self.cause, ValueError | AssertionError | NotImplementedError) and bool(
-            str(self.cause)
-        )
-
-
-class BadOutput(Exception):
-    """The function under test returned something that is no array of the right shape."""
-
-
 @dataclass
 class AdvantageTarget:
-    """An advantage function. ``domain`` is the rewards it is meant for: real, nonnegative or binary."""
+    """An advantage function; ``domain`` says which rewards it is meant for: real, nonnegative or binary."""
 
     function: Callable[..., Any]
     signature: Signature
@@ -63,30 +40,40 @@ class AdvantageTarget:
 
     @property
     def kind(self) -> str:
-        """The signature's kind."""
+        """The layout of the arguments, one of ``signatures.KINDS``."""
         return self.signature.kind
 
     @property
     def ragged(self) -> bool:
-        """Whether groups of unequal size can be passed in one call."""
+        """Return True if one call can take groups of unequal size."""
         return self.kind in ("flat", "prompt-ids", "token-level")
 
     @property
     def batched(self) -> bool:
-        """Whether one call sees several groups."""
+        """Return True if one call takes several groups."""
         return self.kind != "group"
 
     def __call__(self, groups: Groups, dtype: str | None = None, order: Any = None) -> list[np.ndarray]:
-        """Advantages of every group, float64. ``order`` permutes the rows of a flat layout.
+        """Return the advantages of every group, float64; ``order`` permutes the rows of a flat layout.
 
-        Raises ``Raised`` where the function does, ``BadOutput`` where what it returns does not fit.
+        Raises:
+            Raised: The function raised an error.
+            BadOutput: The function returned no array of the expected shape.
         """
         return self.run(groups, dtype, order)[0]
 
     def run(
         self, groups: Groups, dtype: str | None = None, order: Any = None, **more: Any
     ) -> tuple[list[np.ndarray], str, bool]:
-        """Advantages, the dtype that came back, and whether the caller's arrays are as they were."""
+        """Return the advantages, their dtype, and True if the function left its arguments unchanged.
+
+        Args:
+            groups: The rewards of each group.
+            dtype: The dtype of the rewards; default: the library's widest.
+            order: A permutation of the rows of a flat layout.
+            more: ``prompts`` (the identity of each group's prompt), ``lengths`` (tokens per rollout) and
+                ``garbage`` (the token rewards on the padding).
+        """
         dtype = dtype or self.library.wide
         if self.kind == "group":
             parts = [self._call({"rewards": np.asarray(g)}, dtype, (len(g),)) for g in groups]
@@ -109,8 +96,8 @@ class AdvantageTarget:
         shape = flat.shape if self.kind != "token-level" else values["mask"].shape
         out, kind, clean = self._call(values, dtype, shape)
         if self.kind == "token-level":
-            kept = np.where(values["mask"], out, 0.0)
-            out = kept.sum(-1) / values["mask"].sum(-1)
+            tokens = np.where(values["mask"], out, 0.0)  # [rollout, time]
+            out = tokens.sum(-1) / values["mask"].sum(-1)
         restored = np.empty(len(flat))
         restored[order] = out
         return np.split(restored, np.cumsum(sizes)[:-1]), kind, clean
@@ -180,8 +167,7 @@ class AdvantageTarget:
 
 @dataclass(frozen=True)
 class LossBatch:
-    """Rows of a loss: [N, T] float64 arrays, ``advantages`` [N]; rows come in groups of ``group``
-    consecutive ones."""
+    """The rows of a loss: arrays [N, T] in float64 and ``advantages`` [N], in runs of ``group`` rows."""
 
     logp: np.ndarray
     old_logp: np.ndarray
@@ -200,8 +186,11 @@ class LossBatch:
 
 @dataclass
 class LossTarget:
-    """A policy-gradient loss. ``sign`` is +1 for a loss to be minimised, -1 for an objective to be maximised;
-    weights are always those of the objective. ``advantage_shape`` is [N, T], [N] or [N, 1]."""
+    """A policy-gradient loss.
+
+    ``sign`` is +1 for a loss to be minimised, -1 for an objective to be maximised; weights are always those of
+    the objective. ``advantage_shape`` names the shape of the advantages: "NT" [N, T], "N" [N] or "N1" [N, 1].
+    """
 
     function: Callable[..., Any]
     signature: Signature
@@ -217,15 +206,15 @@ class LossTarget:
 
     @property
     def kind(self) -> str:
-        """Always loss."""
+        """The layout of the arguments: always "loss"."""
         return "loss"
 
-    def has(self, role: str) -> bool:
-        """Whether the function takes the array: mask, old_logp, ref_logp."""
-        return self.signature.has(role)
+    def takes(self, role: str) -> bool:
+        """Return True if the function takes the array: mask, old_logp, ref_logp."""
+        return self.signature.takes(role)
 
     def weights(self, batch: LossBatch) -> tuple[float, np.ndarray]:
-        """The objective's value and its token weights [N, T]. Raises ``Raised`` where the function does."""
+        """Return the objective's value and token weights [N, T]; raise ``Raised`` for the function's errors."""
         dtype = self.library.wide
         values: dict[str, Any] = {"old_logp": batch.old_logp, "mask": batch.mask}
         values["ref_logp"] = batch.old_logp if batch.ref_logp is None else batch.ref_logp
@@ -258,189 +247,12 @@ class LossTarget:
 
 
 def token_arrays(rewards: np.ndarray, lengths: np.ndarray, garbage: float = 0.0) -> dict[str, np.ndarray]:
-    """Token rewards [N, T] with the reward on the last real token, and the mask; ``garbage`` fills the
-    padding."""
+    """Token rewards [N, T] with the reward on the last real token, and the mask; ``garbage`` on the padding."""
     steps = max(int(lengths.max()), 3)
     mask = np.arange(steps)[None, :] < lengths[:, None]
     tokens = np.where(mask, 0.0, garbage)
     tokens[np.arange(len(rewards)), lengths - 1] = rewards
     return {"token_rewards": tokens, "mask": mask}
-
-
-def quietly(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Call it with its warnings and prints silenced; what it raises comes back as ``Raised``."""
-    with warnings.catch_warnings(), open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
-        warnings.simplefilter("ignore")
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:
-            raise Raised(error) from error
-
-
-def advantage_target(
-    function: Callable[..., Any],
-    *,
-    signature: str | None = None,
-    library_name: str | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    dtypes: Sequence[str] = (),
-    **settings: Any,
-) -> AdvantageTarget:
-    """The target for an advantage function; the library and an unsaid layout are found by trying.
-
-    ``dtypes`` are the floating dtypes of the rewards that it is meant for; default: those that its library's
-    users feed it.
-
-    Raises ``SignatureError`` where nothing works, with the reason.
-    """
-    found = inspect_signature(function, signature, arguments)
-    readings = [found]
-    if signature is None and found.kind == "num-generations":
-        # a count with a default (k=4) may be a setting: then the rewards are those of a group, or of several
-        readings.append(replace(inspect_signature(function, "grouped", arguments), kind=""))
-    names = [library_name] if library_name else candidates(function)
-    name = settings.pop("name", None) or getattr(unwrapped(function), "__name__", "target")
-    reasons = []
-    for reading, lib in itertools.product(readings, names):
-        for kind in _kinds(reading.kind, signature):
-            for ids_as, mask_as in itertools.product(_id_forms(function, reading, lib), _mask_forms(reading)):
-                target = AdvantageTarget(
-                    function,
-                    replace(reading, kind=kind),
-                    _restricted(library(lib), dtypes),
-                    name,
-                    ids_as=ids_as,
-                    mask_as=mask_as,
-                    **settings,
-                )
-                try:
-                    _probe(target)
-                except (Raised, BadOutput) as error:
-                    reasons.append(f"{kind} with {lib}: {error}")
-                    continue
-                target.calls.clear()
-                return target if reading.kind else _tried(target)
-    raise SignatureError(_nothing_worked(name, reasons))
-
-
-def _kinds(kind: str, said: str | None) -> Sequence[str]:
-    """The layouts to try: what the user said; else what was read first, since a docstring may mislead."""
-    if said is not None or kind not in ("", "group", "grouped"):
-        return [kind]
-    return ("grouped", "group") if kind == "grouped" else ("group", "grouped")
-
-
-def _nothing_worked(name: str, reasons: Sequence[str]) -> str:
-    why = reasons[0] if reasons else "no library"
-    return f"target: no way of calling {name} worked ({why}); mend it, or say --signature or --arguments"
-
-
-def _restricted(lib: Library, dtypes: Sequence[str]) -> Library:
-    """The library with no other dtypes than these."""
-    if not dtypes:
-        return lib
-    known = {*lib.floats, *lib.halves}
-    unknown = [d for d in dtypes if d not in known]
-    if unknown:
-        raise SignatureError(
-            f"dtypes: '{unknown[0]}' is unknown; {lib.name} has {', '.join(sorted(known)) or 'none'}"
-        )
-    floats = tuple(d for d in lib.floats if d in dtypes)
-    halves = tuple(d for d in lib.halves if d in dtypes)
-    return replace(lib, wide=floats[0] if floats else lib.wide, floats=floats or (lib.wide,), halves=halves)
-
-
-def _tried(target: AdvantageTarget) -> AdvantageTarget:
-    """One argument and no word on its axes: both readings are tried. Where they agree, the batched one
-    tests more."""
-    sig = target.signature
-    both = AdvantageTarget(
-        target.function, Signature("grouped", sig.roles, sig.positional, sig.fixed), target.library,
-        target.name,
-        target.origin, target.domain, target.min_group, target.epsilon,
-    )  # fmt: skip
-    rows = [[0.0, 1.0, 0.0], [1.0, 1.0, 3.0]]
-    try:
-        together, alone = both(rows), target(rows)
-    except (Raised, BadOutput):
-        return target
-    finally:
-        target.calls.clear()
-        both.calls.clear()
-    # a loop over rows, read on one group, sees rollouts as groups of one: zeros wherever it looks
-    if np.allclose(together, alone, equal_nan=True) or not np.any(alone):
-        return both
-    note = "read as f(rewards[G]); given [Q, G] it mixes the prompts: --signature grouped checks that reading"
-    target.signature = Signature("group", sig.roles, sig.positional, sig.fixed, note)
-    return target
-
-
-def _id_forms(function: Callable[..., Any], found: Signature, lib: str) -> list[str]:
-    if not (found.has("ids") or found.has("prompts")):
-        return [""]
-    annotations = getattr(unwrapped(function), "__annotations__", {})
-    said = " ".join(str(annotations.get(n, "")) for n, r in found.roles.items() if r in ("ids", "prompts"))
-    names = [n.lower() for n, r in found.roles.items() if r in ("ids", "prompts")]
-    strings = "str" in said or any(n in ("uid", "uids", "index") for n in names)
-    if "ndarray" in said or (strings and lib == "torch"):
-        return ["object", "numpy", ""]
-    return ["object", "numpy", ""] if "str" in said else ["", "numpy", "object"]
-
-
-def _mask_forms(found: Signature) -> tuple[str, ...]:
-    return ("float", "bool") if found.has("mask") else ("float",)
-
-
-def _probe(target: AdvantageTarget) -> None:
-    """Call it once on plain groups."""
-    size = max(target.min_group, 4)
-    target(
-        [
-            [1.0] + [0.0] * (size - 1),
-            [0.0] + [1.0] * (size - 1),
-            [1.0, 0.0] * (size // 2) + [1.0] * (size % 2),
-        ]
-    )
-
-
-def loss_target(
-    function: Callable[..., Any],
-    *,
-    library_name: str | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    **settings: Any,
-) -> LossTarget:
-    """The target for a loss. The shape of the advantages is found by seeing whose tokens one rollout's
-    moves."""
-    found = inspect_signature(function, "loss", arguments)
-    name = settings.pop("name", None) or getattr(unwrapped(function), "__name__", "target")
-    reasons, fallback = [], None
-    for lib in [library_name] if library_name else [n for n in candidates(function) if n != "list"]:
-        for mask_as, shape in itertools.product(_mask_forms(found), ("NT", "N", "N1")):
-            target = LossTarget(
-                function, found, library(lib), name, advantage_shape=shape, mask_as=mask_as, **settings
-            )
-            try:
-                moved = _moved_rows(target)
-            except (Raised, TypeError, ValueError) as error:
-                reasons.append(f"{lib}: {error}")
-                continue
-            finally:
-                target.calls.clear()
-            if moved == {1}:
-                return target
-            fallback = fallback or target
-    if fallback:
-        return fallback
-    raise SignatureError(_nothing_worked(name, reasons))
-
-
-def _moved_rows(target: LossTarget) -> set[int]:
-    logp = -1.0 - np.arange(20.0).reshape(4, 5) / 40
-    still = LossBatch(logp, logp, np.zeros(4), np.ones((4, 5), bool))
-    one = LossBatch(logp, logp, np.array([0.0, 1.0, 0.0, 0.0]), np.ones((4, 5), bool))
-    change = target.weights(one)[1] - target.weights(still)[1]
-    return {int(row) for row in np.flatnonzero(np.abs(change).max(axis=1) > 1e-9)}
 
 
 def _mask_dtype(lib: Library, form: str) -> str:
@@ -449,7 +261,3 @@ def _mask_dtype(lib: Library, form: str) -> str:
 
 def _int_dtype(lib: Library) -> str:
     return "int32" if lib.name == "jax" else "int64"
-
-
-def _one_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:160]

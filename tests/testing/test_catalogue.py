@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from gradvar import catalogue
 from gradvar.testing.laws import ADVANTAGE, LOSS
 from gradvar.testing.laws.base import Law
-from gradvar.testing.laws.loss import parallel
+from gradvar.testing.laws.loss_batches import parallel
 from gradvar.testing.names import ADVANTAGE_LAWS, LAWS, LOSS_LAWS, STATISTICAL_LAWS
 from gradvar.testing.runner import check_law
 from gradvar.testing.targets import LossBatch

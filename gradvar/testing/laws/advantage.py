@@ -1,5 +1,4 @@
-"""Laws of advantages that are algebra: what happens to A when the rewards are moved, scaled, reordered or
-regrouped.
+"""Laws of advantages that are algebra: what changes when rewards are moved, scaled, reordered or regrouped.
 
 They run on dyadic rewards, in the library's widest dtype, where sums are exact. The docstring of each check
 says why the law matters, what breaking it does to training, and where it was broken.
@@ -10,13 +9,11 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from hypothesis import strategies as st
 
-from gradvar.testing import strategies as gen
-from gradvar.testing.laws.base import Example, Law, close, expect, shown, tolerance
+from gradvar.testing.laws import examples
+from gradvar.testing.laws.base import Law, close, expect, shown, tolerance
+from gradvar.testing.laws.examples import Groups
 from gradvar.testing.targets import AdvantageTarget
-
-Groups = tuple[tuple[float, ...], ...]
 
 
 def zero_sum(target: AdvantageTarget, groups: Groups) -> None:
@@ -240,101 +237,31 @@ def _scaled(groups: Groups, scale: float) -> Groups:
     return tuple(tuple(r * scale for r in g) for g in groups)
 
 
-def _batches(target: AdvantageTarget, **limits: int) -> st.SearchStrategy[Groups]:
-    least = max(2, target.min_group)
-    ragged = target.ragged and limits.pop("ragged", 1) == 1
-    limits.pop("ragged", None)
-    most = limits.pop("max_size", max(5, least + 1))
-    return gen.batches(gen.rewards(target.domain), ragged=ragged, min_size=least, max_size=most, **limits)
-
-
-def _one(target: AdvantageTarget, max_size: int = 5) -> st.SearchStrategy[Example]:
-    return st.fixed_dictionaries(
-        {"groups": _batches(target, max_prompts=2, max_size=max(max_size, target.min_group))}
-    )
-
-
-def _shifted(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    shifts = st.sampled_from([1.0, 0.5, 4.0, 100.0, *([] if target.domain != "real" else [-1.0, -0.125])])
-    return st.fixed_dictionaries({"groups": _batches(target, max_prompts=2), "shift": shifts})
-
-
-def _rescaled(target: AdvantageTarget, scales: tuple[float, ...]) -> st.SearchStrategy[Example]:
-    return st.fixed_dictionaries(
-        {"groups": _batches(target, max_prompts=2), "scale": st.sampled_from(scales)}
-    )
-
-
-def _reordered(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    most = max(5, target.min_group + 1)
-    order = st.permutations(range(most)).map(tuple)
-    return st.fixed_dictionaries({"groups": _batches(target, max_prompts=2), "order": order})
-
-
-def _isolated(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    def other(groups: Groups) -> st.SearchStrategy[Example]:
-        size = len(groups[-1])
-        change = gen.groups(gen.rewards(target.domain), size, size)
-        return st.fixed_dictionaries({"groups": st.just(groups), "other": change})
-
-    return _batches(target, min_prompts=2, max_prompts=3).flatmap(other)
-
-
-def _laid_out(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    groups = _batches(target, min_prompts=2, max_prompts=3)
-    return st.fixed_dictionaries({"groups": groups, "seed": st.integers(0, 50)})
-
-
-def _several(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    return st.fixed_dictionaries({"groups": _batches(target, min_prompts=2, max_prompts=3)})
-
-
-def _doubled(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    groups = _batches(target, min_prompts=2, max_prompts=3)
-    return st.fixed_dictionaries({"groups": groups, "prompts": gen.prompts_with_duplicates(3)})
-
-
-def _pairs(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    reward = gen.rewards(target.domain)
-    other = st.lists(st.tuples(reward, reward), max_size=1 if target.batched else 0).map(tuple)
-    return st.fixed_dictionaries({"pair": st.tuples(reward, reward), "beside": other})
-
-
-def needs_batch(target: AdvantageTarget) -> str:
-    """Laws about several prompts in one call."""
-    return "" if target.batched else "one group per call"
-
-
-def needs_ragged(target: AdvantageTarget) -> str:
-    """Laws about groups of unequal size."""
-    return "" if target.ragged else "the signature takes groups of one size only"
-
-
-def needs_real(target: AdvantageTarget) -> str:
-    """Laws that leave binary rewards."""
-    return "" if target.domain != "binary" else "meant for binary rewards"
-
-
-def needs_pairs(target: AdvantageTarget) -> str:
-    """Laws about groups of two."""
-    return "" if target.min_group <= 2 else f"needs groups of {target.min_group}"
-
-
 SMALL_AND_LARGE = (2.0, 0.5, 4.0, 1 / 64, 64.0)
 
 LAWS = (
-    Law("permutation_equivariant", permutation_equivariant, _reordered, universal=True),
-    Law("order_preserving", order_preserving, _one, universal=True),
-    Law("group_isolated", group_isolated, _isolated, needs_batch, universal=True),
-    Law("zero_sum", zero_sum, _one),
-    Law("shift_invariant", shift_invariant, _shifted, needs_real),
-    Law("scale_equivariant", scale_equivariant, partial(_rescaled, scales=(2.0, 0.5, 8.0)), needs_real),
-    Law("scale_invariant", scale_invariant, partial(_rescaled, scales=SMALL_AND_LARGE), needs_real),
-    Law("sign_against_mean", sign_against_mean, _one),
-    Law("bounded", bounded, partial(_one, max_size=8)),
-    Law("layout_independent", layout_independent, _laid_out, needs_batch),
-    Law("ragged_groups", ragged_groups, _several, needs_ragged),
-    Law("duplicate_prompts", duplicate_prompts, _doubled, needs_batch),
-    Law("antisymmetric_pair", antisymmetric_pair, _pairs, needs_pairs),
-    Law("leave_one_out_factor", leave_one_out_factor, _one),
+    Law("permutation_equivariant", permutation_equivariant, examples.reordered, universal=True),
+    Law("order_preserving", order_preserving, examples.small_batches, universal=True),
+    Law("group_isolated", group_isolated, examples.isolated, examples.needs_batch, universal=True),
+    Law("zero_sum", zero_sum, examples.small_batches),
+    Law("shift_invariant", shift_invariant, examples.shifted, examples.needs_real),
+    Law(
+        "scale_equivariant",
+        scale_equivariant,
+        partial(examples.rescaled, scales=(2.0, 0.5, 8.0)),
+        examples.needs_real,
+    ),
+    Law(
+        "scale_invariant",
+        scale_invariant,
+        partial(examples.rescaled, scales=SMALL_AND_LARGE),
+        examples.needs_real,
+    ),
+    Law("sign_against_mean", sign_against_mean, examples.small_batches),
+    Law("bounded", bounded, partial(examples.small_batches, max_size=8)),
+    Law("layout_independent", layout_independent, examples.laid_out, examples.needs_batch),
+    Law("ragged_groups", ragged_groups, examples.several, examples.needs_ragged),
+    Law("duplicate_prompts", duplicate_prompts, examples.doubled, examples.needs_batch),
+    Law("antisymmetric_pair", antisymmetric_pair, examples.pairs, examples.needs_pairs),
+    Law("leave_one_out_factor", leave_one_out_factor, examples.small_batches),
 )

@@ -1,4 +1,4 @@
-"""What a law is: a name from ``names.LAWS``, the examples to try it on, the check, and where it applies."""
+"""A law: a name from ``names.LAWS``, the examples to try it on, the check, and the targets it applies to."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from gradvar.testing.targets import AdvantageTarget
 Example = dict[str, Any]
 
 # A residue of size c in every advantage of an all-equal group is a constant baseline error: on policy its
-# gradient has mean zero, and it adds c^2 times the variance that a mixed group (advantages of order one)
-# brings
-# by itself. Up to c = 1/4 that is at most a sixteenth of the noise that the optimiser lives with in any case.
+# gradient has mean zero, and it adds c^2 times the variance of a mixed group (advantages of order one).
+# Up to c = 1/4 that is at most a sixteenth of the noise that the optimiser lives with in any case.
 # In float32, with rewards up to one, rounding over an epsilon of 1e-6 leaves at most 0.18 (thirteen equal
 # rewards); over 1e-8 it leaves 6 to 18. The line lies between the two, and far from both.
 NOTICEABLE = 0.25
@@ -30,8 +29,7 @@ class Broken(AssertionError):
 
 
 class Residue(Exception):
-    """The law holds but for something that is worth a line in the report; of several the one of largest
-    ``size``."""
+    """The law holds, with a remark for the report; the remark of the largest ``size`` is reported."""
 
     def __init__(self, message: str, size: float = 0.0) -> None:
         super().__init__(message)
@@ -40,10 +38,13 @@ class Residue(Exception):
 
 @dataclass(frozen=True)
 class Law:
-    """``examples(target)`` is a Hypothesis strategy of keyword arguments for ``check(target, **example)``,
-    which raises ``Broken``. ``applies(target)`` returns "" or the reason why not. ``exact`` laws are
-    decided by enumeration and have one example. ``universal``: what every sane estimator obeys.
-    ``asked(target)``: a setting of the target asks for the law, which then counts as a universal one does."""
+    """A property of estimators, with the examples that may break it.
+
+    ``examples(target)`` is a Hypothesis strategy of keyword arguments for ``check(target, **example)``, which
+    raises ``Broken``. ``applies(target)`` returns "" or the reason why the law does not apply. Every sane
+    estimator obeys a ``universal`` law. An ``exact`` law is decided by enumeration and has one example. If
+    ``asked(target)``, a setting of the target requests the law, which then counts as a universal one does.
+    """
 
     name: str
     check: Callable[..., None]
@@ -65,16 +66,23 @@ class Law:
 
 
 def tolerance(target: Any) -> float:
-    """What rounding may do to an algebraic identity in the library's widest dtype."""
+    """The error that rounding may cause in an algebraic identity, in the library's widest dtype."""
     return 1e-6 if target.library.wide == "float64" else 1e-3
 
 
-def close(target: AdvantageTarget, one: np.ndarray, other: np.ndarray, slack: float = 1.0) -> bool:
-    """Equal up to rounding, relative to the larger of one and the biggest entry; NaN equals NaN."""
-    one, other = np.asarray(one, float), np.asarray(other, float)
-    finite = np.abs(np.concatenate([one.ravel(), other.ravel()]))
+def close(target: AdvantageTarget, values: np.ndarray, other: np.ndarray, slack: float = 1.0) -> bool:
+    """Return True if the arrays are equal up to rounding; NaN equals NaN.
+
+    Args:
+        target: The target, whose library's widest dtype sets the tolerance.
+        values: Advantages of any shape.
+        other: Advantages of the same shape.
+        slack: A factor of the tolerance, which is relative to the largest entry if that exceeds one.
+    """
+    values, other = np.asarray(values, float), np.asarray(other, float)
+    finite = np.abs(np.concatenate([values.ravel(), other.ravel()]))
     scale = max(1.0, float(np.max(finite[np.isfinite(finite)], initial=0.0)))
-    return bool(np.allclose(one, other, rtol=0.0, atol=slack * tolerance(target) * scale, equal_nan=True))
+    return bool(np.allclose(values, other, rtol=0.0, atol=slack * tolerance(target) * scale, equal_nan=True))
 
 
 def shown(values: Any, digits: int = 4) -> str:

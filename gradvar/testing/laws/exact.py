@@ -18,7 +18,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.laws.base import Law, expect, shown
-from gradvar.testing.laws.loss import parallel
+from gradvar.testing.laws.loss_batches import parallel
 from gradvar.testing.targets import AdvantageTarget, LossBatch, LossTarget
 
 
@@ -91,10 +91,10 @@ def unbiased(target: AdvantageTarget) -> None:
     hurts is a question of taste; that it is so is not: the difference is printed.
     """
     for world in worlds(target, binary=False):
-        found, wanted = expected_gradient(target, world), world.gradient
+        expected, wanted = expected_gradient(target, world), world.gradient
         expect(
-            bool(np.allclose(found, wanted, atol=_slack(target))),
-            f"{world}: E[g] = {shown(found)}, grad J = {shown(wanted)}",
+            bool(np.allclose(expected, wanted, atol=_slack(target))),
+            f"{world}: E[g] = {shown(expected)}, grad J = {shown(wanted)}",
         )
 
 
@@ -107,12 +107,12 @@ def unbiased_up_to_constant(target: AdvantageTarget) -> None:
     """
     constants: dict[int, tuple[float, World]] = {}
     for world in worlds(target, binary=False):
-        found, wanted = expected_gradient(target, world), world.gradient
-        factor = float(found @ wanted / (wanted @ wanted))
+        expected, wanted = expected_gradient(target, world), world.gradient
+        factor = float(expected @ wanted / (wanted @ wanted))
         known, first = constants.setdefault(world.group, (factor, world))
         expect(
-            bool(np.allclose(found, factor * wanted, atol=_slack(target))),
-            f"{world}: E[g] = {shown(found)} is not along grad J = {shown(wanted)}: direction-biased",
+            bool(np.allclose(expected, factor * wanted, atol=_slack(target))),
+            f"{world}: E[g] = {shown(expected)} is not along grad J = {shown(wanted)}: direction-biased",
         )
         expect(
             abs(factor - known) <= 10 * _slack(target),
@@ -128,9 +128,10 @@ def prompt_weighted(target: AdvantageTarget) -> None:
     Broken where advantages depend on more than the rewards, or push failures apart.
     """
     for world in worlds(target, binary=True):
-        found, wanted = expected_gradient(target, world), world.gradient
+        expected, wanted = expected_gradient(target, world), world.gradient
         expect(
-            parallel(found, wanted), f"{world}: E[g] = {shown(found)} is not along grad p = {shown(wanted)}"
+            parallel(expected, wanted),
+            f"{world}: E[g] = {shown(expected)} is not along grad p = {shown(wanted)}",
         )
 
 
@@ -144,15 +145,15 @@ def loss_unbiased_up_to_constant(target: LossTarget) -> None:
     factors = []
     for rewards in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.5, 1.0)):
         world = World((0.3, 0.5, 0.2), rewards, 2, lengths=(1, 2, 3))
-        found, wanted = expected_loss_gradient(target, world), world.gradient
-        factors.append(float(found @ wanted / (wanted @ wanted)))
+        expected, wanted = expected_loss_gradient(target, world), world.gradient
+        factors.append(float(expected @ wanted / (wanted @ wanted)))
         expect(
             bool(
                 np.allclose(
-                    found, factors[-1] * wanted, atol=100 * _slack(target) * max(1.0, abs(factors[-1]))
+                    expected, factors[-1] * wanted, atol=100 * _slack(target) * max(1.0, abs(factors[-1]))
                 )
             ),
-            f"{world}, lengths {world.lengths}: E[g] = {shown(found)} is not along grad J = {shown(wanted)}",
+            f"{world}, lengths {world.lengths}: E[g] = {shown(expected)} is not along grad J = {shown(wanted)}",
         )
         expect(
             abs(factors[-1] - factors[0]) <= 1e-3 * abs(factors[0]),
@@ -187,7 +188,7 @@ def _nothing(target: object) -> st.SearchStrategy[dict[str, object]]:
 
 
 def _needs_mask(target: LossTarget) -> str:
-    return "" if target.has("mask") else "the loss takes no mask"
+    return "" if target.takes("mask") else "the loss takes no mask"
 
 
 ADVANTAGE_LAWS = (

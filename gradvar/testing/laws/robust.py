@@ -1,15 +1,15 @@
-"""Laws of advantages that are about numbers as machines hold them: dtypes, rounding, NaN, scale, groups of
-one."""
+"""Laws of advantages about numbers as machines hold them: dtypes, rounding, NaN, scale, groups of one."""
 
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import strategies as st
 
-from gradvar.testing import strategies as gen
-from gradvar.testing.laws.advantage import Groups
-from gradvar.testing.laws.base import NOTICEABLE, ORDER_ONE, Example, Law, Residue, close, expect, shown
-from gradvar.testing.targets import AdvantageTarget, Raised
+from gradvar.testing.calls import Raised
+from gradvar.testing.laws import examples
+from gradvar.testing.laws.base import NOTICEABLE, ORDER_ONE, Law, Residue, close, expect, shown
+from gradvar.testing.laws.examples import Groups
+from gradvar.testing.strategies import rounded
+from gradvar.testing.targets import AdvantageTarget
 
 
 def zero_on_equal_rewards(
@@ -21,12 +21,12 @@ def zero_on_equal_rewards(
     by a std of the same rounding size makes it an advantage of order one, on every easy prompt of the
     batch, each step. A residue up to 0.25 is reported and not failed: as a baseline error it has mean zero
     on policy and adds at most a sixteenth to the variance of a group with a signal (``NOTICEABLE``).
-    Report: verl-project/verl#4597 (rewards of 0.2), and NVIDIA-NeMo/RL#4161 for the same noise in a leave-
-    one-out std.
+    Report: verl-project/verl#4597 (rewards of 0.2), and NVIDIA-NeMo/RL#4161 for the same noise in a
+    leave-one-out std.
     """
     a = target((group, *beside), dtype)[0]
     worst = float(np.abs(a).max())
-    expect(bool(worst <= NOTICEABLE), f"{dtype} {told(group, dtype)} -> {shown(a)}, expected zeros")
+    expect(bool(worst <= NOTICEABLE), f"{dtype} {in_full(group, dtype)} -> {shown(a)}, expected zeros")
     if worst > 0:
         raise Residue(
             f"leaves up to {worst:.2g} on {len(group)} x {group[0]:.9g} in {dtype} (line: {NOTICEABLE:g})",
@@ -81,10 +81,10 @@ def integer_rewards(target: AdvantageTarget, groups: Groups) -> None:
     """
     wanted = target(groups)
     try:
-        found = target(groups, "int32" if target.library.name == "jax" else "int64")
+        from_integers = target(groups, "int32" if target.library.name == "jax" else "int64")
     except Raised as error:
         raise Residue(f"integers are refused: {error}") from error
-    for g, a, b in zip(groups, wanted, found, strict=True):
+    for g, a, b in zip(groups, wanted, from_integers, strict=True):
         # integers may be computed in the library's default float, single precision in PyTorch and JAX
         expect(
             close(target, a, b, slack=1e3), f"{shown(g)} as floats -> {shown(a)}, as integers -> {shown(b)}"
@@ -92,21 +92,20 @@ def integer_rewards(target: AdvantageTarget, groups: Groups) -> None:
 
 
 def half_precision(target: AdvantageTarget, group: tuple[float, ...], dtype: str) -> None:
-    """Rewards in half precision give what the same rewards give in full, as far as half precision can hold
-    it.
+    """Rewards in half precision give what they give in full, as far as half precision can hold it.
 
     Broken by statistics in bfloat16 (eight bits) or an epsilon that is zero in float16: a constant group
     gives NaN, a nearly constant one the wrong baseline. Report: OpenRLHF/OpenRLHF#1334.
     """
-    exact = tuple(gen.rounded(r, dtype) for r in group)
+    exact = tuple(rounded(r, dtype) for r in group)
     size = max(target.min_group - len(exact), 0)
     exact = exact + exact[:1] * size
-    wanted, found = target([exact])[0], target([exact], dtype)[0]
+    wanted, in_half = target([exact])[0], target([exact], dtype)[0]
     unit = 2.0**-8 if dtype == "bfloat16" else 2.0**-11
     slack = 16 * unit * max(1.0, np.abs(wanted).max())
     expect(
-        bool(np.all(np.abs(wanted - found) <= slack)),
-        f"{dtype} {shown(exact, 6)} -> {shown(found)}, in {target.library.wide} {shown(wanted)}",
+        bool(np.all(np.abs(wanted - in_half) <= slack)),
+        f"{dtype} {shown(exact, 6)} -> {shown(in_half)}, in {target.library.wide} {shown(wanted)}",
     )
 
 
@@ -124,24 +123,24 @@ def nan_contained(
     dirty = (*group[:place], bad, *group[place + 1 :])
     rest = (*group[:place], *group[place + 1 :])
     try:
-        found = target((dirty, *beside))
+        advantages = target((dirty, *beside))
     except Raised as error:
         expect(error.clear, f"{shown(dirty)} {error}; expected a ValueError that says why")
         return
-    siblings = np.delete(found[0], place)
+    siblings = np.delete(advantages[0], place)
     if beside:
         clean = target((group, *beside))[1:]
-        for g, a, b in zip(beside, clean, found[1:], strict=True):
+        for g, a, b in zip(beside, clean, advantages[1:], strict=True):
             expect(
                 close(target, a, b),
                 f"{bad:g} in {shown(dirty)} turns {shown(g)} from {shown(a)} to {shown(b)}",
             )
-    if np.all(found[0] == 0):
+    if np.all(advantages[0] == 0):
         return
-    own = found[0][place]
+    bad_advantage = advantages[0][place]
     expect(
-        bool(own == 0 or not np.isfinite(own)),
-        f"{shown(dirty)} -> {shown(found[0])}: the bad row is trained on",
+        bool(bad_advantage == 0 or not np.isfinite(bad_advantage)),
+        f"{shown(dirty)} -> {shown(advantages[0])}: the bad row is trained on",
     )
     try:
         without = target([rest])[0] if len(rest) >= target.min_group else np.zeros(len(rest))
@@ -149,10 +148,10 @@ def nan_contained(
         without = np.zeros(len(rest))
     expect(
         close(target, siblings, without),
-        f"{shown(dirty)} -> {shown(found[0])}: its siblings should get {shown(without)} or zeros",
+        f"{shown(dirty)} -> {shown(advantages[0])}: its siblings should get {shown(without)} or zeros",
     )
-    if own != 0:
-        raise Residue(f"the bad row itself gets {own:g}; mask it before the loss")
+    if bad_advantage != 0:
+        raise Residue(f"the bad row itself gets {bad_advantage:g}; mask it before the loss")
 
 
 def pure(target: AdvantageTarget, groups: Groups) -> None:
@@ -186,7 +185,7 @@ def no_amplification(target: AdvantageTarget, group: tuple[float, ...], dtype: s
     worst = float(np.abs(a).max())
     if near:
         expect(
-            bool(worst <= ORDER_ONE), f"{dtype} {told(group, dtype)}: equal but for rounding -> {shown(a)}"
+            bool(worst <= ORDER_ONE), f"{dtype} {in_full(group, dtype)}: equal but for rounding -> {shown(a)}"
         )
     reach = max(*group, 0.0) - min(*group, 0.0)
     limit = max(reach, len(group)) * 1.01
@@ -210,139 +209,25 @@ def masked_inert(target: AdvantageTarget, group: tuple[float, ...], garbage: flo
     )
 
 
-def told(values: tuple[float, ...], dtype: str) -> str:
-    """Rewards with as many digits as tell neighbours of the dtype apart."""
+def in_full(values: tuple[float, ...], dtype: str) -> str:
+    """Rewards with enough digits to distinguish neighbouring numbers of the dtype."""
     return shown(values, 17 if dtype == "float64" else 9)
 
 
-def _dtypes(target: AdvantageTarget) -> st.SearchStrategy[str]:
-    return st.sampled_from([d for d in target.library.floats if d != "bfloat16"])
-
-
-def _beside(target: AdvantageTarget, size: int) -> st.SearchStrategy[Groups]:
-    if not target.batched:
-        return st.just(())
-    one = gen.groups(gen.rewards(target.domain), size, size)
-    return st.lists(one, min_size=0, max_size=1).map(tuple)
-
-
-def _equal(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    def of(dtype: str) -> st.SearchStrategy[Example]:
-        group = gen.equal_groups(dtype, target.domain, max(2, target.min_group))
-        return group.flatmap(
-            lambda g: st.fixed_dictionaries(
-                {"group": st.just(g), "dtype": st.just(dtype), "beside": _beside(target, len(g))}
-            )
-        )
-
-    # Not float16: an epsilon of 1e-6 is below its smallest normal number, and compilers flush it to zero. What
-    # becomes of equal rewards there is ``half_precision``'s business.
-    return st.sampled_from(target.library.floats).flatmap(of)
-
-
-def _scales(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    def of(dtype: str) -> st.SearchStrategy[Example]:
-        group = gen.scaled_groups(target.domain, dtype).filter(lambda g: len(g) >= target.min_group)
-        return st.fixed_dictionaries({"groups": group.map(lambda g: (g,)), "dtype": st.just(dtype)})
-
-    return _dtypes(target).flatmap(of)
-
-
-def _alone(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    value = gen.rewards(target.domain).filter(lambda r: r != 0)
-    beside = _beside(target, 3 if target.ragged else 1)
-    return st.fixed_dictionaries({"reward": value, "beside": beside})
-
-
-def _small(target: AdvantageTarget, dtypes: tuple[str, ...]) -> st.SearchStrategy[Example]:
-    group = gen.groups(gen.rewards(target.domain), max(2, target.min_group), max(5, target.min_group))
-    return st.fixed_dictionaries({"group": group, "dtype": st.sampled_from(dtypes)})
-
-
-def _halves(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    if target.domain == "binary":
-        return _small(target, target.library.halves)
-    equal = gen.equal_groups("float32", target.domain, max_size=8)
-    graded = gen.groups(gen.graded(), 2, 6)
-    # rewards of order a hundred overflow float16 when they are squared
-    large = gen.groups(st.sampled_from([0.0, 1.0, 300.0]), 2, 4)
-    return st.fixed_dictionaries(
-        {"group": st.one_of(graded, equal, large), "dtype": st.sampled_from(target.library.halves)}
-    )
-
-
-def _integers(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    group = gen.integer_groups(target.domain, max(2, target.min_group), max(4, target.min_group))
-    return st.fixed_dictionaries({"groups": group.map(lambda g: (g,))})
-
-
-def _poisoned(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    def of(bad: tuple[tuple[float, ...], int, float]) -> st.SearchStrategy[Example]:
-        return st.fixed_dictionaries({"poisoned": st.just(bad), "beside": _beside(target, len(bad[0]))})
-
-    least = max(2, target.min_group)
-    return gen.poisoned_groups(target.domain, least, max(4, least)).flatmap(of)
-
-
-def _plain(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    least = max(2, target.min_group)
-    return st.fixed_dictionaries(
-        {
-            "groups": gen.batches(
-                gen.rewards(target.domain), max_prompts=2, min_size=least, max_size=max(4, least)
-            )
-        }
-    )
-
-
-def _noisy(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    least = max(2, target.min_group)
-
-    def of(dtype: str) -> st.SearchStrategy[Example]:
-        near = gen.near_equal_groups(dtype, target.domain, least, max(8, least))
-        lone = st.integers(max(3, least), max(8, least)).flatmap(
-            lambda n: st.sampled_from(
-                [(1.0, *(0.0,) * (n - 1)), (0.0, *(0.35,) * (n - 1)), (0.0, *(0.95,) * (n - 1))]
-            )
-        )
-        other = st.one_of(lone, gen.groups(gen.rewards(target.domain), least, max(6, least)))
-        choices = [st.tuples(other, st.just(False))]
-        if target.domain != "binary":
-            choices += [st.tuples(near, st.just(True)), st.tuples(near, st.just(True))]
-        return st.one_of(*choices).map(lambda p: {"group": p[0], "dtype": dtype, "near": p[1]})
-
-    return _dtypes(target).flatmap(of)
-
-
-def _padded(target: AdvantageTarget) -> st.SearchStrategy[Example]:
-    group = gen.groups(gen.rewards(target.domain), max(2, target.min_group), max(4, target.min_group))
-    garbage = st.sampled_from([1.0, -7.0, float("nan"), float("inf")])
-    return st.fixed_dictionaries({"group": group, "garbage": garbage})
-
-
-def _has_dtypes(target: AdvantageTarget) -> str:
-    return "lists have no dtype" if target.library.name == "list" else ""
-
-
-def _has_halves(target: AdvantageTarget) -> str:
-    return "" if target.library.halves else "the library has no half precision"
-
-
-def _has_tokens(target: AdvantageTarget) -> str:
-    if target.kind != "token-level":
-        return "there are no tokens"
-    return "" if target.signature.has("mask") else "it takes no mask"
-
-
 LAWS = (
-    Law("zero_on_equal_rewards", zero_on_equal_rewards, _equal, universal=True),
-    Law("finite", finite, _scales, universal=True),
-    Law("singleton_zero", singleton_zero, _alone, universal=True),
-    Law("integer_rewards", integer_rewards, _integers, _has_dtypes, universal=True),
-    Law("nan_contained", nan_contained, _poisoned, universal=True),
-    Law("pure", pure, _plain, universal=True),
-    Law("no_amplification", no_amplification, _noisy, universal=True),
-    Law("masked_inert", masked_inert, _padded, _has_tokens, universal=True),
-    Law("dtype_preserved", dtype_preserved, lambda t: _small(t, t.library.floats), _has_dtypes),
-    Law("half_precision", half_precision, _halves, _has_halves),
+    Law("zero_on_equal_rewards", zero_on_equal_rewards, examples.equal, universal=True),
+    Law("finite", finite, examples.scales, universal=True),
+    Law("singleton_zero", singleton_zero, examples.singletons, universal=True),
+    Law("integer_rewards", integer_rewards, examples.integers, examples.needs_dtypes, universal=True),
+    Law("nan_contained", nan_contained, examples.poisoned, universal=True),
+    Law("pure", pure, examples.plain, universal=True),
+    Law("no_amplification", no_amplification, examples.noisy, universal=True),
+    Law("masked_inert", masked_inert, examples.padded, examples.needs_tokens, universal=True),
+    Law(
+        "dtype_preserved",
+        dtype_preserved,
+        lambda t: examples.small(t, t.library.floats),
+        examples.needs_dtypes,
+    ),
+    Law("half_precision", half_precision, examples.halves, examples.needs_halves),
 )
