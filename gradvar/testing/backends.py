@@ -25,10 +25,16 @@ def value_and_weights(
     dtype: str,
     compiled: dict[str, Any],
 ) -> tuple[float, np.ndarray]:
-    """The loss at ``logp`` [N, T] and its derivative there, in float64.
+    """Return the loss at ``logp`` [N, T] and its derivative there, in float64.
 
-    ``loss(logp, others)`` takes and returns native arrays. ``compiled`` keeps what JAX has compiled between
-    calls; a function that cannot be compiled runs as it is.
+    Args:
+        loss: ``loss(logp, others)`` takes and returns native arrays.
+        logp: The point of the derivative.
+        others: The loss's other arrays.
+        library: The loss's array library.
+        dtype: The dtype of ``logp``.
+        compiled: Keeps the functions that JAX has compiled between calls; a function that cannot be compiled
+            runs without compilation.
     """
     if library.name == "torch":
         tensor = library.array(logp, dtype).requires_grad_(True)
@@ -55,8 +61,7 @@ def value_and_weights(
 
 
 def differences(loss: Callable[[np.ndarray], float], logp: np.ndarray) -> tuple[float, np.ndarray]:
-    """The value and central differences, one coordinate at a time; coordinates that hold NaN or inf are
-    skipped."""
+    """The value and central differences, one coordinate at a time; NaN and infinite ones are skipped."""
     value = loss(logp)
     gradient = np.zeros_like(logp)
     for index in np.ndindex(logp.shape):

@@ -14,8 +14,10 @@ from gradvar.testing.targets import AdvantageTarget, LossTarget
 
 @dataclass(frozen=True, repr=False)
 class LawCase:
-    """One law for one function; call it to test it. Its signature is found at the first call, not at
-    import."""
+    """One law for one function; call it to test it.
+
+    The function's signature is inspected at the first call, not at import.
+    """
 
     law: Law
     target: Callable[[], Target]
@@ -24,7 +26,7 @@ class LawCase:
 
     @property
     def name(self) -> str:
-        """The law's name."""
+        """The name of the law, one of ``names.LAWS``."""
         return self.law.name
 
     def __repr__(self) -> str:
@@ -36,8 +38,11 @@ class LawCase:
         return check_law(self.law, self.target(), self.declared, **self.options)
 
     def __call__(self) -> None:
-        """Raises ``AssertionError`` where the law is not as declared (undeclared: fails); skips where it
-        does not apply."""
+        """Test the law; skip it where it does not apply.
+
+        Raises:
+            AssertionError: The law is not as declared, or fails where nothing is declared.
+        """
         __tracebackhide__ = True
         result = self.result()
         if result.status == OUT:
@@ -64,11 +69,19 @@ def advantage_laws(
     seed: int | None = None,
     **settings: Any,
 ) -> Any:
-    """A ``pytest.mark.parametrize`` over ``law``: the universal laws and those in ``claims`` (or just
-    ``laws``).
+    """Return a ``pytest.mark.parametrize`` over ``law``: the universal laws and those in ``claims``.
 
-    Further settings are those of ``check_advantage``: signature, library_name, domain, min_group, epsilon,
-    arguments. Raises ``ValueError`` on an unknown law's name.
+    Args:
+        function: The advantage function, or its target.
+        claims: Maps laws to True where they should hold, False where they should fail.
+        laws: Test only these, and those in ``claims``.
+        examples: Examples per law.
+        seed: Draws other examples; default: the same in every run.
+        settings: Further settings of ``advantage_target``: signature, library_name, arguments, domain,
+            min_group, epsilon.
+
+    Raises:
+        ValueError: A law's name is unknown.
     """
     return _parametrised(
         advantage_target, AdvantageTarget, ADVANTAGE, function, claims, laws, examples, seed, settings
@@ -84,7 +97,19 @@ def loss_laws(
     seed: int | None = None,
     **settings: Any,
 ) -> Any:
-    """The same for a policy-gradient loss; settings are those of ``check_loss``."""
+    """Return a ``pytest.mark.parametrize`` over ``law`` for a policy-gradient loss.
+
+    Args:
+        function: The loss, or its target.
+        claims: Maps laws to True where they should hold, False where they should fail.
+        laws: Test only these, and those in ``claims``.
+        examples: Examples per law.
+        seed: Draws other examples; default: the same in every run.
+        settings: Further settings of ``loss_target``: library_name, arguments, sign, aggregation.
+
+    Raises:
+        ValueError: A law's name is unknown.
+    """
     return _parametrised(loss_target, LossTarget, LOSS, function, claims, laws, examples, seed, settings)
 
 

@@ -44,8 +44,10 @@ class LawResult:
 
     @property
     def as_declared(self) -> bool:
-        """Whether the verdict is what was declared; true where nothing was. A law that does not apply was
-        not shown."""
+        """Return True if the verdict is the declared one, or none is declared.
+
+        A law that does not apply is not as declared: it was not checked.
+        """
         if self.declared is None:
             return True
         return self.status == (HOLDS if self.declared else FAILS)
@@ -66,8 +68,10 @@ class LawResult:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All laws of one target. ``ok``: every declared law is as declared; with none declared, no universal
-    one fails."""
+    """All laws of one target.
+
+    ``ok``: every declared law is as declared; if none is declared, no universal law fails.
+    """
 
     target: str
     results: tuple[LawResult, ...]
@@ -89,7 +93,7 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Nothing that decides has failed."""
+        """Return True if there are no ``failures``."""
         return not self.failures
 
     def __getitem__(self, law: str) -> LawResult:
@@ -120,7 +124,7 @@ class CheckReport:
         return json.dumps(self.as_json(), indent=2)
 
     def table(self) -> str:
-        """Law, verdict, what was seen and a line that shows it, for people."""
+        """A table of the laws, for people: verdict, finding and a shell line that reproduces it."""
         width = max(len(r.name) for r in self.results)
         failed = ", ".join(r.name for r in self.failures)
         lines = [f"{self.target}: {f'FAILS {failed}' if failed else 'ok'}"]
@@ -141,7 +145,7 @@ class CheckReport:
 
 @dataclass
 class _Search:
-    """What a search for a counterexample has seen last; Hypothesis ends on the smallest failure."""
+    """The last failure in a search for a counterexample; Hypothesis ends on the smallest one."""
 
     example: dict[str, Any] | None = None
     why: str = ""
@@ -158,7 +162,15 @@ def check_law(
     examples: int = EXAMPLES,
     random_seed: int | None = None,
 ) -> LawResult:
-    """Decide one law. Never raises for what the function under test does."""
+    """Decide one law; errors of the function under test become part of the verdict.
+
+    Args:
+        law: The law.
+        target: The function under test.
+        declared: True if the law should hold, False if it should fail, None if nothing is declared.
+        examples: Examples to try.
+        random_seed: Draws other examples; default: the same in every run.
+    """
     about: dict[str, Any] = {"declared": declared, "universal": law.universal, "asked": law.asked(target)}
     reason = law.applies(target)
     if reason:
@@ -217,7 +229,7 @@ def _search(law: Law, target: Target, seen: _Search, examples: int, random_seed:
 
 
 def _broken(law: Law, target: Target, example: Mapping[str, Any]) -> str:
-    """What is wrong on this example, or "". A framework's error is a finding like any other."""
+    """The finding on this example, or ""; an error of a framework is a finding too."""
     try:
         with np.errstate(all="ignore"):
             law.check(target, **example)
@@ -235,11 +247,19 @@ def check_advantage(
     random_seed: int | None = None,
     **settings_: Any,
 ) -> CheckReport:
-    """Which advantage laws the function obeys.
+    """Report which advantage laws the function obeys.
 
-    ``claims`` maps laws to whether they should hold; ``laws`` restricts the run. Further settings are those
-    of ``advantage_target``: signature, library_name, arguments, domain, min_group, epsilon. Raises
-    ``ValueError`` on an unknown law or a signature that cannot be told.
+    Args:
+        function: The advantage function, or its target.
+        claims: Maps laws to True where they should hold, False where they should fail.
+        laws: Check only these, and those in ``claims``.
+        examples: Examples per law.
+        random_seed: Draws other examples; default: the same in every run.
+        settings_: Further settings of ``advantage_target``: signature, library_name, arguments, domain,
+            min_group, epsilon.
+
+    Raises:
+        ValueError: A law is unknown, or the signature is not understood.
     """
     target = function if isinstance(function, AdvantageTarget) else advantage_target(function, **settings_)
     return check(target, ADVANTAGE, claims or {}, laws, examples, random_seed)
@@ -254,7 +274,19 @@ def check_loss(
     random_seed: int | None = None,
     **settings_: Any,
 ) -> CheckReport:
-    """Which loss laws the function obeys; settings: library_name, arguments, sign, aggregation."""
+    """Report which loss laws the function obeys.
+
+    Args:
+        function: The loss, or its target.
+        claims: Maps laws to True where they should hold, False where they should fail.
+        laws: Check only these, and those in ``claims``.
+        examples: Examples per law.
+        random_seed: Draws other examples; default: the same in every run.
+        settings_: Further settings of ``loss_target``: library_name, arguments, sign, aggregation.
+
+    Raises:
+        ValueError: A law is unknown, or the signature is not understood.
+    """
     target = function if isinstance(function, LossTarget) else loss_target(function, **settings_)
     return check(target, LOSS, claims or {}, laws, examples, random_seed)
 
@@ -267,7 +299,16 @@ def check(
     examples: int,
     random_seed: int | None,
 ) -> CheckReport:
-    """Run the laws on a target and collect the report."""
+    """Run the laws on a target and collect the report.
+
+    Args:
+        target: The function under test.
+        catalogue: All laws of its kind.
+        claims: Maps laws to True where they should hold, False where they should fail.
+        laws: Check only these, and those in ``claims``.
+        examples: Examples per law.
+        random_seed: Draws other examples; default: the same in every run.
+    """
     chosen = set(laws)
     known = {law.name for law in catalogue}
     for name in (*claims, *chosen):
