@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
 from gradvar.files.fingerprint import digest
 from gradvar.measure.exact.tables import ExactTables, exact_tables
 from gradvar.policies import Bandit, Tabular, Transformer
-from gradvar.studies.config import MeasureConfig
+from gradvar.studies.config import MeasureConfig, PolicyName
 from gradvar.tasks import Bandit as RewardTable
 from gradvar.tasks import Lookup, ModularAddition, PartialAddition, Sorting
 from gradvar.train.drift import drift
@@ -45,7 +45,7 @@ class Problem:
     mean reward of the sampling policy.
     """
 
-    name: str
+    name: PolicyName
     task_name: str
     policy: Policy
     task: Task
@@ -73,7 +73,7 @@ class Problem:
         return self._computed["digest", steps]
 
 
-def problems(config: MeasureConfig, monitor: Monitor) -> Iterator[Problem]:
+def problems(config: MeasureConfig, monitor: Monitor) -> Generator[Problem, None, None]:
     """The problem of each policy that ``config`` names, in its order.
 
     A thread prepares the next problem (a transformer compiles and learns for some seconds) while the caller measures
@@ -82,7 +82,7 @@ def problems(config: MeasureConfig, monitor: Monitor) -> Iterator[Problem]:
     double = jnp.result_type(float) == jnp.float64  # the precision may be set for the caller's thread only
     stop = threading.Event()
 
-    def prepare(name: str) -> Problem:
+    def prepare(name: PolicyName) -> Problem:
         with jax.enable_x64(double):
             return make_problem(name, config, _Stoppable(monitor, stop))
 
@@ -113,7 +113,7 @@ class _Stoppable:
         self._monitor.advance(steps, note)
 
 
-def make_problem(name: str, config: MeasureConfig, monitor: Monitor) -> Problem:
+def make_problem(name: PolicyName, config: MeasureConfig, monitor: Monitor) -> Problem:
     """The problem of one policy by name, with its parameters at every staleness of ``config``."""
     if name == "transformer":
         problem = _transformer_problem(config, monitor)

@@ -24,7 +24,7 @@ _RETRY = 2**31 - 1  # no prompt and no rollout of a first attempt has this numbe
 class TrainingRollouts(NamedTuple):
     """Q prompts with G completions each, their rewards and which tokens count."""
 
-    prompts: Int[Array, "prompt *past"]
+    prompts: Int[Array, " prompt *past"]
     completions: Int[Array, "prompt group time"]
     rewards: Float[Array, "prompt group"]
     mask: Bool[Array, "prompt group time"]
@@ -129,9 +129,8 @@ def draw_mixed(
     start, generated = draw(policy, task, params, keys, step * num, num, group)
     if attempts == 1:
         return start, generated
-    order = jnp.argsort(
-        ~is_mixed(start.rewards), stable=True
-    )  # mixed groups first, in the order of the stream
+    # mixed groups first, in the order of the stream
+    order = jnp.argsort(~is_mixed(start.rewards), stable=True)
     start = jax.tree.map(lambda x: x[order], start)
     retry_keys = tuple(jax.random.fold_in(key, _RETRY) for key in keys)
 

@@ -149,7 +149,7 @@ def forward(
     params: Params,
     tokens: Int[Array, "prompt group token"],
     positions: Int[Array, "prompt group token"],
-    allowed: Bool[Array, "prompt #group token time"],
+    allowed: Bool[Array, " prompt #group token time"],
     memory: Memory,
     cache: Cache | None = None,
     start: int | Int[Array, ""] = 0,
