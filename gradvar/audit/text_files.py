@@ -24,7 +24,7 @@ from gradvar.audit.database import Database, FilePart, Reject, literal
 from gradvar.audit.malformed import NO_TEXT, UnreadableFile, one_line
 from gradvar.audit.query import Query
 
-BLOCK = 1 << 22  # bytes at once, about
+BLOCK = 1 << 23  # bytes at once, about
 LONGEST = 1 << 26  # a longer line is named, not read; a longer record ends the reading of a CSV
 SAMPLE = 64  # lines by which the kinds of JSON columns are known
 DAMAGED = (OSError, EOFError, zlib.error)
