@@ -15,7 +15,15 @@ from gradvar.stats.intervals import Interval
 def advice(
     cells: Cells, overall: Step, prompts: Prompts, sizes: tuple[Size, ...], used: EstimatorFigures
 ) -> tuple[str, ...]:
-    """Sentences, the most useful first."""
+    """Return sentences, the most useful first.
+
+    Args:
+        cells: Rollouts, added up.
+        overall: The figures of all steps together.
+        prompts: How many prompts have a signal.
+        sizes: The figures of other group sizes.
+        used: The figures of the estimator in use.
+    """
     return tuple(
         [
             *_equal(overall),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -51,15 +50,19 @@ class Advantages:
     beyond_three: float
     outliers: tuple[Outlier, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**vars(self), "outliers": [vars(x) for x in self.outliers]}
-
 
 def compare(
     cells: Cells, rewards: Rewards, rule: Success, used: str, group_size: int
 ) -> tuple[EstimatorFigures, ...]:
-    """The estimator in use first, then others."""
+    """Return the figures of the estimator in use, then those of the others.
+
+    Args:
+        cells: Rollouts, added up.
+        rewards: The same, as groups of rewards.
+        rule: Which rewards are successes.
+        used: The name of the estimator in use.
+        group_size: The most frequent size of a group, for which prompt weights are computed.
+    """
     values_in_use = scheme(used)(rewards)
     figures = []
     for name in dict.fromkeys((used, *COMPARED)):
@@ -77,7 +80,15 @@ def compare(
 def advantages(
     cells: Cells, values: np.ndarray, used: str, labels: Sequence[str], shown: int = 5
 ) -> Advantages:
-    """How large advantages get, and where."""
+    """Return how large advantages get, and where.
+
+    Args:
+        cells: Rollouts, added up.
+        values: The advantage of each cell.
+        used: The name of the estimator in use.
+        labels: The text of each prompt.
+        shown: How many of the largest advantages to list.
+    """
     size = np.abs(values)
     order = np.argsort(size, kind="stable")
     below = np.cumsum(cells.n[order])

@@ -23,7 +23,14 @@ class Suspicion:
 def suspicions(
     cells: Cells, faults: Faults, wrote: Written | None, used: str | None
 ) -> tuple[Suspicion, ...]:
-    """Everything suspicious; ``used``: the estimator that was named by hand, if one was."""
+    """Return everything suspicious that is there at least once.
+
+    Args:
+        cells: Rollouts, added up.
+        faults: Rows and files that could not be read.
+        wrote: The advantages in the dump against those computed from its rewards, if it has any.
+        used: The estimator that was named by hand, if one was.
+    """
     suspects = [
         *_unreadable(faults), *_grouping(cells), *_rewards(cells), *_repeated(cells),
         *(_advantages(wrote, used) if wrote else ()),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -26,14 +25,6 @@ class Size:
     group_size: int
     informative: Interval
     relative_cost: float
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "group_size": self.group_size,
-            "informative": vars(self.informative),
-            "relative_cost": self.relative_cost,
-        }
 
 
 def curve(rewards: Rewards, prompt: Int[np.ndarray, " group"], recorded: int) -> tuple[Size, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -50,10 +49,6 @@ class Written:
     def estimator(self) -> str | None:
         """The estimator of the catalogue with these advantages."""
         return ESTIMATORS.get(self.formula or "")
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**vars(self), "fits": [vars(f) for f in self.fits]}
 
 
 ESTIMATORS = {

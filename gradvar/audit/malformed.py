@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 SHOWN = 5
 NO_TEXT = "bytes that are not UTF-8"
@@ -64,16 +63,6 @@ class Faults:
     def stop(self, file: str, place: str, reason: str) -> None:
         """Name a file, or the rest of it, that cannot be read."""
         self.unread.append(Fault(file, place, reason))
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "count": self.count,
-            "reasons": dict(self.reasons),
-            "first": [vars(f) for f in self.first],
-            "incomplete": dict(self.incomplete),
-            "unread": [vars(f) for f in self.unread],
-        }
 
 
 class UnreadableFile(Exception):

@@ -38,7 +38,14 @@ class ParquetFile:
     def parts(
         self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
     ) -> Iterator[FilePart]:
-        """Point to the rows, some row groups at a time."""
+        """Point to the rows, some row groups at a time.
+
+        Args:
+            layout: Which columns hold what.
+            weights: A weight for each column of rewards.
+            database: Where the rows are read or registered.
+            reject: Takes rows that never get to the database.
+        """
         query = Query(layout, weights, self._number, self._key)
         total, begin = max(sum(self._groups), 1), 0
         for end in self._ends():

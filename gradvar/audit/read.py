@@ -33,7 +33,14 @@ class FileReader(Protocol):
     def parts(
         self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
     ) -> Iterator[FilePart]:
-        """Make rows ready for the database, some at a time; rows that never get there go to ``reject``."""
+        """Make rows ready for the database, some at a time.
+
+        Args:
+            layout: Which columns hold what.
+            weights: A weight for each column of rewards.
+            database: Where the rows are read or registered.
+            reject: Takes rows that never get to the database.
+        """
         ...
 
 

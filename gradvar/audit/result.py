@@ -11,6 +11,7 @@ from gradvar.audit.group_sizes import Size
 from gradvar.audit.logged_advantages import Written
 from gradvar.audit.malformed import Faults
 from gradvar.audit.statistics import Bin, Prompts, PromptTable, Step, Success
+from gradvar.files.tables import to_plain
 
 NOTHING_SUSPICIOUS = "Nothing suspicious in how rollouts are grouped and rewarded."
 
@@ -55,16 +56,31 @@ class AuditFigures:
         return [*(suspicions or [NOTHING_SUSPICIOUS]), *self.advice, *self.notes]
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "kind": "audit", "findings": self.findings(), "files": self.files, "layouts": self.layouts,
-            "notes": list(self.notes), "rows": self.rows,
-            "malformed": self.faults.as_json(), "success": vars(self.rule),
-            "estimator": self.estimator, "estimator_source": self.source,
-            "overall": self.overall.as_json(), "steps": [s.as_json() for s in self.steps],
-            "histogram": [{**vars(b), "share": vars(b.share)} for b in self.bins],
-            "prompts": self.prompts.as_json(), "group_sizes": [s.as_json() for s in self.sizes],
-            "estimators": [vars(e) for e in self.estimators], "advantages": self.advantages.as_json(),
-            "written": self.written.as_json() if self.written else None,
-            "suspicions": [vars(s) for s in self.suspicions], "advice": list(self.advice),
-        }  # fmt: skip
+        """Return every figure but the list of prompts, as values that JSON knows."""
+
+        def step(figures: Step) -> dict[str, Any]:
+            return {**vars(figures), "refill": figures.refill}
+
+        content = {
+            "kind": "audit",
+            "findings": self.findings(),
+            "files": self.files,
+            "layouts": self.layouts,
+            "notes": self.notes,
+            "rows": self.rows,
+            "malformed": self.faults,
+            "success": self.rule,
+            "estimator": self.estimator,
+            "estimator_source": self.source,
+            "overall": step(self.overall),
+            "steps": [step(s) for s in self.steps],
+            "histogram": self.bins,
+            "prompts": self.prompts,
+            "group_sizes": self.sizes,
+            "estimators": self.estimators,
+            "advantages": self.advantages,
+            "written": self.written,
+            "suspicions": self.suspicions,
+            "advice": self.advice,
+        }
+        return dict(to_plain(content))

@@ -51,7 +51,7 @@ Scheme = Callable[[Rewards], Float[np.ndarray, " cell"]]
 
 
 def raw(rewards: Rewards) -> np.ndarray:
-    """The reward itself."""
+    """Return the reward itself as the advantage."""
     return rewards.reward
 
 
@@ -145,7 +145,15 @@ def binary_groups(group_size: int, low: float = 0.0, high: float = 1.0) -> Rewar
 def prompt_weights(
     name: str, group_size: int, p: Float[np.ndarray, " prompt"], low: float = 0.0, high: float = 1.0
 ) -> Float[np.ndarray, " prompt"]:
-    """w_G(p) of an estimator (``stats.groups.prompt_weight``), for rewards ``low`` and ``high``."""
+    """Return the prompt weight w_G(p) of an estimator, for rewards of two levels (``stats.groups.prompt_weight``).
+
+    Args:
+        name: A name of ``SCHEMES``.
+        group_size: Rollouts in a group, G.
+        p: Success rates.
+        low: The reward of a failure.
+        high: The reward of a success.
+    """
     groups = binary_groups(group_size, low, high)
     values = scheme(name)(groups)
     failure = np.zeros(group_size + 1)

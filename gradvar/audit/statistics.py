@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,7 +25,7 @@ class Success:
 
     @property
     def binary(self) -> bool:
-        """Whether rewards take exactly two values."""
+        """Return True if rewards take exactly two values."""
         return len(self.levels) == 2
 
 
@@ -80,11 +79,6 @@ class Step:
         """Groups to draw per group with different rewards, with its interval: the price of dynamic sampling."""
         ends = (1 - np.array([self.equal.value, self.equal.low, self.equal.high])).tolist()
         return tuple(1 / x if x > 0 else np.inf for x in ends)  # type: ignore[return-value]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        plain = {k: vars(v) if isinstance(v, Interval) else v for k, v in vars(self).items()}
-        return {**plain, "refill": list(self.refill)}
 
 
 def successes(cells: Cells, rule: Success) -> Int[np.ndarray, " group"]:
@@ -162,7 +156,14 @@ class Bin:
 def histogram(
     cells: Cells, rule: Success, advantages: Float[np.ndarray, " cell"], centred: np.ndarray
 ) -> tuple[Bin, ...]:
-    """Groups by success rate: none, five equal intervals, all."""
+    """Return groups by success rate: none, five equal intervals, all.
+
+    Args:
+        cells: Rollouts, added up.
+        rule: Which rewards are successes.
+        advantages: The advantage of each cell by the estimator in use.
+        centred: The reward of each cell less its group's mean.
+    """
     groups = cells.groups
     won = successes(cells, rule)
     inside = (won > 0) & (won < groups.size)
@@ -194,10 +195,6 @@ class Prompts:
     never_bound: float
     recovered: Interval
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {k: vars(v) if isinstance(v, Interval) else v for k, v in vars(self).items()}
-
 
 @dataclass(frozen=True, eq=False)
 class PromptTable:
@@ -225,7 +222,7 @@ def prompt_table(cells: Cells, rule: Success) -> PromptTable:
 
 
 def prompts(cells: Cells, table: PromptTable) -> Prompts:
-    """Which prompts teach."""
+    """Return how many prompts have successes and failures, and so a signal."""
     groups = cells.groups
     clusters = Clusters(table.prompt)
     always, never = table.successes == table.rollouts, table.successes == 0

@@ -17,7 +17,7 @@ SHOWN_STEPS = 12
 
 
 def text(audit: AuditFigures) -> str:
-    """The whole report."""
+    """Return the whole report, as it is printed."""
     parts = [_read(audit), _steps(audit), _histogram(audit), _sizes(audit), _estimators(audit), _written(audit),
              _findings(audit), _advice(audit)]  # fmt: skip
     return "\n\n".join("\n".join(lines) for lines in map(list, parts) if lines)

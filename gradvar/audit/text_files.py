@@ -44,7 +44,14 @@ class JsonLines:
     def parts(
         self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
     ) -> Iterator[FilePart]:
-        """Hand over the lines, block by block."""
+        """Hand over the lines, block by block.
+
+        Args:
+            layout: Which columns hold what.
+            weights: A weight for each column of rewards.
+            database: Where the rows are read or registered.
+            reject: Takes rows that never get to the database.
+        """
         pointers = [literal("/" + n.replace("~", "~0").replace("/", "~1")) for n in layout.wanted]
         place = {name: f"fields[{i}]" for i, name in enumerate(layout.wanted, 1)}
         source = (
@@ -169,6 +176,12 @@ class CsvRecords:
         """Hand over the rows: all at once if the database can read them, else block by block.
 
         Rows of another number of fields than the header are rejected.
+
+        Args:
+            layout: Which columns hold what.
+            weights: A weight for each column of rewards.
+            database: Where the rows are read or registered.
+            reject: Takes rows that never get to the database.
         """
         value = {name: f"nullif(column_{i}, '')" for i, name in enumerate(layout.wanted)}
         query = Query(layout, weights, lambda n: f"text_number({value[n]})", lambda n: value[n])
