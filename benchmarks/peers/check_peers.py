@@ -19,7 +19,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 import adapters  # noqa: E402
 
 from gradvar.testing import check_advantage, check_loss  # noqa: E402
-from gradvar.testing.runner import CheckReport  # noqa: E402
+from gradvar.testing.verdicts import CheckReport  # noqa: E402
 
 FIELDS = ("library", "version", "kind", "estimator", "law", "universal", "verdict", "example", "why")
 

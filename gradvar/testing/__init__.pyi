@@ -4,8 +4,8 @@ from .pytest_laws import advantage_laws as advantage_laws
 from .pytest_laws import loss_laws as loss_laws
 
 # Reports as data
-from .runner import CheckReport as CheckReport
-from .runner import LawResult as LawResult
+from .verdicts import CheckReport as CheckReport
+from .verdicts import LawResult as LawResult
 from .runner import check_advantage as check_advantage
 from .runner import check_loss as check_loss
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from gradvar.testing.laws import ADVANTAGE, LOSS, Law
 from gradvar.testing.recognise import advantage_target, loss_target
-from gradvar.testing.runner import EXAMPLES, FAILS, OUT, LawResult, Target, check_law
+from gradvar.testing.runner import EXAMPLES, Target, check_law
 from gradvar.testing.targets import AdvantageTarget, LossTarget
+from gradvar.testing.verdicts import FAILS, OUT, LawResult
 
 
 @dataclass(frozen=True, repr=False)
