@@ -97,12 +97,16 @@ def advantages(
     groups = cells.groups
     outliers = tuple(
         Outlier(
-            int(cells.step[i]), labels[cells.prompt[i]], int(groups.size[groups.of_cell[i]]), float(cells.reward[i]),
-            float(values[i]), int(cells.n[i]),
+            int(cells.step[i]),
+            labels[cells.prompt[i]],
+            int(groups.size[groups.of_cell[i]]),
+            float(cells.reward[i]),
+            float(values[i]),
+            int(cells.n[i]),
         )
         for i in top
         if size[i] > 0
-    )  # fmt: skip
+    )
     return Advantages(
         used,
         tuple(float(size[order[i]]) for i in places),

@@ -32,9 +32,12 @@ def suspicions(
         used: The estimator that was named by hand, if one was.
     """
     suspects = [
-        *_unreadable(faults), *_grouping(cells), *_rewards(cells), *_repeated(cells),
+        *_unreadable(faults),
+        *_grouping(cells),
+        *_rewards(cells),
+        *_repeated(cells),
         *(_advantages(wrote, used) if wrote else ()),
-    ]  # fmt: skip
+    ]
     return tuple(f for f in suspects if f.count)
 
 
@@ -66,11 +69,12 @@ def _grouping(cells: Cells) -> list[Suspicion]:
     others = int((odd & ~several).sum())
     suspects = [
         Suspicion(
-            "unequal sizes", others,
+            "unequal sizes",
+            others,
             f"{others} of {count} groups do not have {usual} rollouts (sizes {sizes[0]} to {sizes[-1]}): rows are "
             "missing, or prompts are repeated or mixed up.",
         ),
-    ]  # fmt: skip
+    ]
     merged = int(several.sum())
     if cells.grouped:
         suspects += _crossed(cells)
@@ -79,12 +83,13 @@ def _grouping(cells: Cells) -> list[Suspicion]:
     else:
         suspects.append(
             Suspicion(
-                "prompts repeated", merged,
+                "prompts repeated",
+                merged,
                 f"{merged} of {count} groups have a multiple of {usual} rollouts: a prompt occurs more than once in a "
                 "step. Its rollouts are taken as one group here, and by trainers that group by prompt; name the "
                 "column of the group if there is one.",
             )
-        )  # fmt: skip
+        )
     return suspects
 
 
@@ -96,13 +101,19 @@ def _crossed(cells: Cells) -> list[Suspicion]:
     # the first of every (step, prompt) that has more than one group
     spread = int((same & ~np.append(False, same[:-1])).sum()) if len(same) else 0
     return [
-        Suspicion("groups of several prompts", mixed,
-                f"{mixed} of {len(groups.size)} groups hold rollouts of several prompts: the baseline of one prompt is "
-                "subtracted from another's rewards."),
-        Suspicion("prompts in several groups", spread,
-                f"{spread} times a prompt's rollouts of one step are spread over several groups: each has a noisier "
-                "baseline than the rollouts allow; intended only if the prompt was drawn more than once."),
-    ]  # fmt: skip
+        Suspicion(
+            "groups of several prompts",
+            mixed,
+            f"{mixed} of {len(groups.size)} groups hold rollouts of several prompts: the baseline of one prompt is "
+            "subtracted from another's rewards.",
+        ),
+        Suspicion(
+            "prompts in several groups",
+            spread,
+            f"{spread} times a prompt's rollouts of one step are spread over several groups: each has a noisier "
+            "baseline than the rollouts allow; intended only if the prompt was drawn more than once.",
+        ),
+    ]
 
 
 def _rewards(cells: Cells) -> list[Suspicion]:
@@ -111,10 +122,13 @@ def _rewards(cells: Cells) -> list[Suspicion]:
     steps, by = groups.steps
     dead = int((np.bincount(by, ~groups.equal, len(steps)) == 0).sum())
     suspects = [
-        Suspicion("rounding", rounding,
-                f"{rounding} groups have rewards that differ by rounding only: a division by their standard deviation "
-                "makes full-size advantages of the rounding; round the rewards first."),
-    ]  # fmt: skip
+        Suspicion(
+            "rounding",
+            rounding,
+            f"{rounding} groups have rewards that differ by rounding only: a division by their standard deviation "
+            "makes full-size advantages of the rounding; round the rewards first.",
+        ),
+    ]
     if len(steps) > 1 or len(groups.size) > 1:
         suspects.append(
             Suspicion("no signal", dead, f"In {dead} of {len(steps)} steps every group has equal rewards.")
@@ -143,31 +157,55 @@ def _repeated(cells: Cells) -> list[Suspicion]:
 
     again = [int(steps[i + 1]) for i in range(len(steps) - 1) if same(i)]
     names = ", ".join(map(str, again[:5])) + (", ..." if len(again) > 5 else "")
-    return [Suspicion("steps repeated", len(again), f"Steps that have the prompts and rewards of the step before them, "
-                    f"as a trainer that logs the same rollouts again: {names}.")]  # fmt: skip
+    return [
+        Suspicion(
+            "steps repeated",
+            len(again),
+            f"Steps that have the prompts and rewards of the step before them, "
+            f"as a trainer that logs the same rollouts again: {names}.",
+        )
+    ]
 
 
 def _advantages(wrote: Written, used: str | None) -> list[Suspicion]:
     suspects = [
-        Suspicion("equal rewards, unequal advantages", wrote.torn,
-                f"{wrote.torn} times rollouts of one group have the same reward and different advantages: the trainer "
-                "groups otherwise, or its advantages depend on more than the rewards here."),
-    ]  # fmt: skip
+        Suspicion(
+            "equal rewards, unequal advantages",
+            wrote.torn,
+            f"{wrote.torn} times rollouts of one group have the same reward and different advantages: the trainer "
+            "groups otherwise, or its advantages depend on more than the rewards here.",
+        ),
+    ]
     centred = wrote.formula not in ("the reward itself", "the step's std and mean")
     if centred:
-        suspects.append(Suspicion("advantages from nothing", wrote.in_equal,
-                             f"{wrote.in_equal} rollouts of groups with equal rewards have an advantage that is not "
-                             f"zero (up to {wrote.largest_in_equal:.3g}): rounding divided by a small deviation, or "
-                             "another grouping."))  # fmt: skip
+        suspects.append(
+            Suspicion(
+                "advantages from nothing",
+                wrote.in_equal,
+                f"{wrote.in_equal} rollouts of groups with equal rewards have an advantage that is not "
+                f"zero (up to {wrote.largest_in_equal:.3g}): rounding divided by a small deviation, or "
+                "another grouping.",
+            )
+        )
     if wrote.rollouts and wrote.formula is None:
         best = wrote.fits[0]
-        suspects.append(Suspicion("advantages unexplained", wrote.rollouts,
-                             f"No formula gives the advantages in the dump; the closest, {best.formula}, explains "
-                             f"{100 * best.explained:.1f} % of the rollouts. Are rewards weighted (--reward-weights), "
-                             "shaped afterwards, or grouped otherwise?"))  # fmt: skip
-    suspects.append(Suspicion("advantages off", wrote.others,
-                         f"{wrote.others} rollouts have another advantage than '{wrote.formula}', which explains the "
-                         "others: rows of their groups are missing, or they were treated apart."))  # fmt: skip
+        suspects.append(
+            Suspicion(
+                "advantages unexplained",
+                wrote.rollouts,
+                f"No formula gives the advantages in the dump; the closest, {best.formula}, explains "
+                f"{100 * best.explained:.1f} % of the rollouts. Are rewards weighted (--reward-weights), "
+                "shaped afterwards, or grouped otherwise?",
+            )
+        )
+    suspects.append(
+        Suspicion(
+            "advantages off",
+            wrote.others,
+            f"{wrote.others} rollouts have another advantage than '{wrote.formula}', which explains the "
+            "others: rows of their groups are missing, or they were treated apart.",
+        )
+    )
     if wrote.formula and used and wrote.estimator != used and not _same(wrote.estimator, used):
         sentence = f"The advantages in the dump are those of '{wrote.formula}', not of {used}."
         suspects.append(Suspicion("another estimator", 1, sentence))

@@ -79,9 +79,14 @@ def written(cells: Cells, rewards: Rewards) -> Written | None:
     rollouts = int(cells.advantage_n[compared].sum())
     others = round((1 - fits[0].explained) * rollouts) if best else 0
     return Written(
-        rollouts, best, others, tuple(fits), int(cells.advantage_n[noisy].sum()),
-        float(size[noisy].max(initial=0.0)), int(torn.sum()),
-    )  # fmt: skip
+        rollouts,
+        best,
+        others,
+        tuple(fits),
+        int(cells.advantage_n[noisy].sum()),
+        float(size[noisy].max(initial=0.0)),
+        int(torn.sum()),
+    )
 
 
 def _fit(name: str, value: np.ndarray, cells: Cells, which: np.ndarray) -> Fit:

@@ -19,9 +19,13 @@ class Query:
     """
 
     def __init__(
-        self, layout: ColumnLayout, weights: Sequence[float], number: Callable[[str], str], key: Callable[[str], str],
+        self,
+        layout: ColumnLayout,
+        weights: Sequence[float],
+        number: Callable[[str], str],
+        key: Callable[[str], str],
         broken: str = "NULL::VARCHAR",
-    ) -> None:  # fmt: skip
+    ) -> None:
         columns = layout.columns
         none = "plain_number(NULL)"
         parts = {"number": "number", "broken": broken}

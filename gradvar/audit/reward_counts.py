@@ -89,9 +89,16 @@ class Groups:
             prompts = np.bincount(np.unique(of_cell * stride + cells.prompt) // stride, minlength=len(start))
         last = np.append(start[1:], len(fresh)) - 1
         return cls(
-            start, of_cell, cells.step[start], cells.prompt[start], prompts, size,
-            cells.reward[start], cells.reward[last], mean,
-        )  # fmt: skip
+            start,
+            of_cell,
+            cells.step[start],
+            cells.prompt[start],
+            prompts,
+            size,
+            cells.reward[start],
+            cells.reward[last],
+            mean,
+        )
 
     def sum(self, values: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " group"]:
         """Sums over each group's cells."""

@@ -94,9 +94,16 @@ def audit(
 
 
 def _figures(
-    cells: Cells, files: int, layouts: Counter[str], notes: tuple[str, ...], rows: int, faults: Faults,
-    labels: tuple[str, ...], estimator: str | None, success_above: float | None,
-) -> Audit:  # fmt: skip
+    cells: Cells,
+    files: int,
+    layouts: Counter[str],
+    notes: tuple[str, ...],
+    rows: int,
+    faults: Faults,
+    labels: tuple[str, ...],
+    estimator: str | None,
+    success_above: float | None,
+) -> Audit:
     groups = cells.groups
     rewards = Rewards(cells.reward, cells.n, groups.start, groups.of_cell)
     wrote = written(cells, rewards)
@@ -111,8 +118,24 @@ def _figures(
     sizes = curve(rewards, groups.prompt, overall.group_size)
     estimates = compare(cells, rewards, rule, used, overall.group_size)
     return Audit(
-        files, dict(layouts), notes, rows, faults, rule, used, source, overall, steps(cells, rule),
-        histogram(cells, rule, values, rewards.centred), by_prompt, sizes, estimates,
-        advantages(cells, values, used, labels), wrote, suspicions(cells, faults, wrote, estimator),
-        advice(cells, overall, by_prompt, sizes, estimates[0]), table, labels,
-    )  # fmt: skip
+        files,
+        dict(layouts),
+        notes,
+        rows,
+        faults,
+        rule,
+        used,
+        source,
+        overall,
+        steps(cells, rule),
+        histogram(cells, rule, values, rewards.centred),
+        by_prompt,
+        sizes,
+        estimates,
+        advantages(cells, values, used, labels),
+        wrote,
+        suspicions(cells, faults, wrote, estimator),
+        advice(cells, overall, by_prompt, sizes, estimates[0]),
+        table,
+        labels,
+    )

@@ -42,9 +42,11 @@ def success(cells: Cells, above: float | None) -> Success:
         return Success(low / 2 + high / 2, distinct, f"a reward of {high:g}; the other one is {low:g}")
     middle = low / 2 + high / 2
     return Success(
-        middle, distinct, f"a reward above {middle:g}, the middle of {len(levels)} rewards from {low:g} to {high:g}; "
+        middle,
+        distinct,
+        f"a reward above {middle:g}, the middle of {len(levels)} rewards from {low:g} to {high:g}; "
         "set --success-above for another rule",
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -119,13 +121,20 @@ def steps(cells: Cells, rule: Success, *, overall: bool = False) -> tuple[Step, 
     )
     return tuple(
         Step(
-            step=None if overall else int(names[i]), rollouts=int(rollouts[i]), groups=int(number[i]),
-            prompts=int(tables["equal"][i].dof) + 1, group_size=int(modes[i]), unequal_sizes=int(odd[i]),
-            mean_reward=float(reward[i]), lost_tokens=lost_tokens[i], length=length[i], surprise=logp[i],
+            step=None if overall else int(names[i]),
+            rollouts=int(rollouts[i]),
+            groups=int(number[i]),
+            prompts=int(tables["equal"][i].dof) + 1,
+            group_size=int(modes[i]),
+            unequal_sizes=int(odd[i]),
+            mean_reward=float(reward[i]),
+            lost_tokens=lost_tokens[i],
+            length=length[i],
+            surprise=logp[i],
             **{name: shares[i] for name, shares in tables.items()},
         )
         for i in range(count)
-    )  # fmt: skip
+    )
 
 
 def _quotient(top: np.ndarray, bottom: np.ndarray) -> list[float | None]:
@@ -231,7 +240,11 @@ def prompts(cells: Cells, table: PromptTable) -> Prompts:
     bound = float(jeffreys(np.array([0]), np.array([median]))[1][0])
     again = mixed[np.searchsorted(table.prompt, groups.prompt)] & groups.equal
     return Prompts(
-        len(table.prompt), median, clusters.share(always.astype(float)),
-        clusters.share(never.astype(float)), clusters.share(mixed.astype(float)), bound,
+        len(table.prompt),
+        median,
+        clusters.share(always.astype(float)),
+        clusters.share(never.astype(float)),
+        clusters.share(mixed.astype(float)),
+        bound,
         Clusters(groups.prompt).share(again.astype(float), groups.equal.astype(float)),
-    )  # fmt: skip
+    )

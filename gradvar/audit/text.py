@@ -18,8 +18,16 @@ SHOWN_STEPS = 12
 
 def text(audit: AuditFigures) -> str:
     """Return the whole report, as it is printed."""
-    parts = [_read(audit), _steps(audit), _histogram(audit), _sizes(audit), _estimators(audit), _written(audit),
-             _findings(audit), _advice(audit)]  # fmt: skip
+    parts = [
+        _read(audit),
+        _steps(audit),
+        _histogram(audit),
+        _sizes(audit),
+        _estimators(audit),
+        _written(audit),
+        _findings(audit),
+        _advice(audit),
+    ]
     return "\n\n".join("\n".join(lines) for lines in map(list, parts) if lines)
 
 
@@ -107,8 +115,10 @@ def _estimators(audit: AuditFigures) -> Iterator[str]:
     yield f"{a.estimator}: |A| is {middle:.3g} at the median, {high:.3g} at 99 %, {a.largest:.3g} at most"
     if a.beyond_three:
         for x in a.outliers[:3]:
-            yield (f"  step {x.step}, prompt {x.prompt!r}: reward {x.reward:g} in a group of {x.group_size} gets "
-                   f"{x.advantage:.3g}")  # fmt: skip
+            yield (
+                f"  step {x.step}, prompt {x.prompt!r}: reward {x.reward:g} in a group of {x.group_size} gets "
+                f"{x.advantage:.3g}"
+            )
 
 
 def _written(audit: AuditFigures) -> Iterator[str]:
@@ -139,9 +149,14 @@ def write_prompts(audit: AuditFigures, path: Path) -> None:
     """Every prompt as a CSV: prompt (or # and its hash), rollouts, successes, rate with Jeffreys' interval, class."""
     table = audit.table
     rows = zip(
-        table.prompt.tolist(), table.rollouts.tolist(), table.successes.tolist(), table.low.tolist(),
-        table.high.tolist(), table.kinds.tolist(), strict=True,
-    )  # fmt: skip
+        table.prompt.tolist(),
+        table.rollouts.tolist(),
+        table.successes.tolist(),
+        table.low.tolist(),
+        table.high.tolist(),
+        table.kinds.tolist(),
+        strict=True,
+    )
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("prompt", "rollouts", "successes", "rate", "low", "high", "class"))
