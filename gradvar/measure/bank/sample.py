@@ -53,7 +53,7 @@ class RolloutSampler:
         if first and not is_numbered:
             raise ValueError(
                 f"policy: {type(self.policy).__name__}.sample takes no first_prompt, so the prompts from {first} on "
-                "cannot be drawn apart from the others; add it (see policies.common.rollout_keys)"
+                "cannot be drawn apart from the others; add it (see policies.sampler.rollout_keys)"
             )
         devices = self.devices.at_most(size) if is_numbered else SINGLE
         rows = padded(prompts, devices.size)
