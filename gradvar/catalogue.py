@@ -5,8 +5,6 @@ get("grpo", clip_high=0.3)   the estimator with these settings; the same call gi
 describe("grpo")             citation, equation, settings and what it needs, as data
 """
 
-from __future__ import annotations
-
 import difflib
 import functools
 import inspect

@@ -7,8 +7,6 @@ Traceback (most recent call last):
 ValueError: tau: -1; give a number above zero
 """
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Collection

@@ -6,8 +6,6 @@ the objective computes on the way (``logp``, ``advantages``, ``tokens``). Argume
 them with ``functools.partial``. So a user's own ``def my_advantage(rewards): ...`` is a piece as it stands.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

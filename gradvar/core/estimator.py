@@ -1,7 +1,5 @@
 """Estimators: an objective of log-probabilities with its name, its source and its declared laws."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """Moments: what an engine answers about an estimator's gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

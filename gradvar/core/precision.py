@@ -1,7 +1,5 @@
 """Double precision for exact work, whatever the process-wide default is."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 
 import jax

@@ -1,7 +1,5 @@
 """Progress of long work: engines report it to a monitor, and the command line shows it."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 

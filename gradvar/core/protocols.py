@@ -1,7 +1,5 @@
 """The protocols of policies and tasks, as the engines use them."""
 
-from __future__ import annotations
-
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree

@@ -8,8 +8,6 @@ p the group's mean, Beta(a, b) fitted by moments to the means of all prompts in 
 "bnpo" names a token mean over the local batch, which is another thing.)
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.compose import compose

@@ -1,7 +1,5 @@
 """Small parts that several factories use: a penalty from its coefficient, a surrogate with its clip range."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative

@@ -7,8 +7,6 @@ equations (4) and (5):
     A_i = (r_i - mean(r)) / std(r)
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative

@@ -7,8 +7,6 @@ Q. Yu et al., "DAPO: An open-source LLM reinforcement learning system at scale",
     A_i = (r_i - mean(r)) / std(r),   over groups with 0 < number correct < G
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative

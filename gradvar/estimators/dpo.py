@@ -6,8 +6,6 @@ R. Rafailov et al., "Direct preference optimization: Your language model is secr
     J = E log sigmoid(beta [(log pi - log pi_ref)(o_w) - (log pi - log pi_ref)(o_l)]),   o_w preferred to o_l
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float

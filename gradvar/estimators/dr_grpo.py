@@ -5,8 +5,6 @@ Z. Liu et al., "Understanding R1-Zero-like training: A critical perspective", ar
     J = (1/G) sum_i sum_t min(rho_it A_i, clip(rho_it, 1 - eps, 1 + eps) A_i),   A_i = r_i - mean(r)
 """
 
-from __future__ import annotations
-
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import law_sets

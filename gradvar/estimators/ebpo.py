@@ -8,8 +8,6 @@ K. Han et al., "EBPO: Empirical Bayes shrinkage for stabilizing group-relative p
 v the variance of all rewards, t that of the group means; then centred and scaled over the batch.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative

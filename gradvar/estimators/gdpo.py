@@ -6,8 +6,6 @@ optimization", arXiv 2601.05242:
     A_i = sum_k w_k (r_ik - mean_k) / std_k, mean and std over the group;   A <- A / std over the batch
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative

@@ -7,8 +7,6 @@ Y. Zhao et al., "Geometric-mean policy optimization", arXiv 2507.20673:
 with rho clipped to (e^-0.4, e^0.4), one-sided by the sign of A_i as in PPO.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative

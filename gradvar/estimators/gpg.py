@@ -7,8 +7,6 @@ X. Chu et al., "GPG: A simple and strong reinforcement learning baseline for mod
     alpha = B / (B - M), B rollouts in the batch, M of them in groups of equal rewards
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Literal
 

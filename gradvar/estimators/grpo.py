@@ -7,8 +7,6 @@ Z. Shao et al., "DeepSeekMath: Pushing the limits of mathematical reasoning in o
     A_i = (r_i - mean(r)) / std(r),   rho_it = pi(o_it) / pi_old(o_it)
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

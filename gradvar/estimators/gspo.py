@@ -8,8 +8,6 @@ C. Zheng et al., "Group sequence policy optimization", arXiv 2507.18071, equatio
 and its token form, equations (13) and (14), with s_it = sg[s_i] pi(o_it) / sg[pi(o_it)].
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

@@ -6,8 +6,6 @@ M. G. Azar et al., "A general theoretical paradigm to understand learning from h
     J = -E (h(o_w) - h(o_l) - 1/(2 tau))^2,   h = log pi - log pi_ref
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 

@@ -6,8 +6,6 @@ model reasoning", arXiv 2505.07527:
     A_i = (r_i - x_i) / sqrt(P_i),   x_i, P_i the filtered mean and variance after rollout i
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative, positive

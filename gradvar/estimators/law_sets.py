@@ -18,8 +18,6 @@ Names and statements are in ``gradvar.testing.names``. How they are read here:
 - ``both_signs`` is about the advantage as the estimator forms it: its token weights have its sign on policy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

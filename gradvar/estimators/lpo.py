@@ -11,8 +11,6 @@ tau is the divisor of an estimator's advantage (1 for Dr. GRPO, std for GRPO, me
 policy the reverse form's gradient is (1/G) sum_i A_i grad log pi(o_i).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax

@@ -7,8 +7,6 @@ F. Tajwar et al., "Maximum likelihood reinforcement learning", arXiv 2602.02710,
 The target is log p, of which N rollouts reach a truncation: grad log p = sum_k (1/k) grad pass@k.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative

@@ -8,8 +8,6 @@ The variance-minimal baseline E[r ||s||^2] / E[||s||^2] under the assumption tha
 proportional to the length.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

@@ -1,7 +1,5 @@
 """All unordered pairs of a group, for the objectives that are written on pairs."""
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 

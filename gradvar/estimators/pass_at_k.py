@@ -10,8 +10,6 @@ reinforcement learning problems", arXiv 2505.15201 (k <= G, averaged over subset
 Unbiased for grad E[max of k], which for binary rewards is grad pass@k = k (1-p)^(k-1) grad p.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import whole

@@ -7,8 +7,6 @@ sqrt(m (1 - m)):
     A(correct) = (1 - m) / s,   A(wrong) = (1 - m - C(n-1,k-1)/C(G-1,k-1)) / s
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative, whole

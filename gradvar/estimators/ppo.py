@@ -10,8 +10,6 @@ equation (16):
 and, optionally, the second bound for negative advantages (dual clip): D. Ye et al., arXiv 1912.09729.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

@@ -11,8 +11,6 @@ Baxter, "Variance reduction techniques for gradient estimates in reinforcement l
 Weaver, N. Tao (UAI 2001).
 """
 
-from __future__ import annotations
-
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import law_sets

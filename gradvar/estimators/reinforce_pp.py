@@ -8,8 +8,6 @@ J. Hu et al., "REINFORCE++: Stabilizing critic-free policy optimization with glo
     J = mean over rollouts of (1/|o_i|) sum_t min(rho_it A_it, clip(rho_it, 1 - eps, 1 + eps) A_it)
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Literal
 

@@ -8,8 +8,6 @@ language models", arXiv 2310.10505:
 Given the parameters the greedy rollout is a constant of the prompt, so ghat is unbiased.
 """
 
-from __future__ import annotations
-
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import law_sets

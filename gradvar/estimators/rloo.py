@@ -9,8 +9,6 @@ baseline for free!" (2019):
 The baseline of rollout i is independent of it, so ghat is unbiased for any rewards.
 """
 
-from __future__ import annotations
-
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import law_sets

@@ -6,8 +6,6 @@ C. Gao et al., "Soft adaptive policy optimization", arXiv 2511.20347:
     tau = tau_pos where A_i > 0, tau_neg elsewhere,   A_i = (r_i - mean(r)) / std(r)
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative, positive

@@ -6,8 +6,6 @@ J. Hernandez et al., "SoftmaxGRPO: Learning to reason using softmax advantage gr
     J = (1/G) sum_i A_i log pi(o_i),   A_i = G exp(r_i/tau) / sum_j exp(r_j/tau) - 1
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import positive

@@ -6,8 +6,6 @@ Z. Xu, Z. Ding, "Single-stream policy optimization", arXiv 2509.13232:
     alpha <- rho alpha + r,   beta <- rho beta + 1 - r,   rho = 2^(-KL/half)
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from gradvar.core.checks import nonnegative

@@ -13,8 +13,6 @@ two rollouts of different reward have advantages +1 and -1 (population standard 
 The second is GRPO's objective for binary rewards and any G.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 

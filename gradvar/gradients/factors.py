@@ -9,8 +9,6 @@ parameters through ``scan`` over layers, transposition and tied embeddings, and 
 another way (norm scales, biases) to an ordinary backward pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple

@@ -6,8 +6,6 @@ against r a b for forming the a x b gradient ("formed"), which also has to be wr
 made leaf by leaf from these counts, can be forced, and is reported by ``plan_of``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

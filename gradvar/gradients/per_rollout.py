@@ -6,8 +6,6 @@ Scores are formed by one vectorised backward pass per chunk, and each chunk is m
 (``ghost_norms.norms_and_sum``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ order of their lengths, so that a chunk ends where its longest one does: with le
 quarter and the full length, that saves a fifth of the work.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial

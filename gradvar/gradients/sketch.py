@@ -10,8 +10,6 @@ each chunk of scores as it is made, so that no more than a chunk of them is held
                  are drawn independently, at a cost of P operations per row, not P K
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial

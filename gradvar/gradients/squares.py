@@ -6,8 +6,6 @@ product over all rollouts, and each rollout's squared norm leaves through the co
 pass ignores. Factors are used where they arise, in the cache, and are never stored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any

@@ -5,8 +5,6 @@ too. ``ExactBaselines`` looks them up in the tables of a finite policy; ``Sample
 pilot sample, for policies that cannot be listed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

@@ -4,8 +4,6 @@ Every replicate pulls the token weights of all estimators back through one forwa
 rule that is autodiff of each objective. The compiled stages are in ``direct_stages``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import overload

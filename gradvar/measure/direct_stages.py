@@ -7,8 +7,6 @@ handled at once; 1 for large policies), then what ``Devices.over`` hands on: sha
 arrays whose first axis is the pair.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -4,8 +4,6 @@ An estimator that couples the prompts of a batch (a batch-wide standard deviatio
 be measured on batches of the size that is asked about. ``batch_weights``: the token weights that decide it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 

@@ -10,8 +10,6 @@ batch-standardised forms, which share one scale over the batch by design, it cou
 Rank- and task-dependent schemes are in ``advantage_adaptive``; all of them are reachable from here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax

@@ -5,8 +5,6 @@ advantages of the same shape and type back, exactly zero for a group of equal re
 says otherwise.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -15,8 +15,6 @@ choice: they divide by tokens, and an empty row has none. A batch (for ``prompt_
 token has value zero.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import jax.numpy as jnp

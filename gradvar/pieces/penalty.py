@@ -19,8 +19,6 @@ E[gradient] is the gradient of E[value] also for k1 and k3, namely grad KL(pi ||
 off.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax

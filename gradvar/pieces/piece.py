@@ -1,7 +1,5 @@
 """What the pieces share: numerical care for rewards, and wrappers that keep a readable signature."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Iterable

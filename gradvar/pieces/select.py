@@ -5,8 +5,6 @@ counts in a denominator (see ``aggregate``). Drawing new prompts for dropped one
 business, not an objective's.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 

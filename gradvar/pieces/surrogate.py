@@ -6,8 +6,6 @@ here has the derivative A with respect to a token's log-probability, up to the a
 what happens away from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax

@@ -6,8 +6,6 @@ shrinks towards (arXiv 2602.05165). A training loop holds the state, hands ``val
 not independent of them), and goes on.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax.numpy as jnp

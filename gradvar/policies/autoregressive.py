@@ -1,7 +1,5 @@
 """What policies over sequences of tokens share: checks at the edge, the keys of rollouts, the mask of a stop token."""
 
-from __future__ import annotations
-
 import abc
 from functools import partial
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """A softmax bandit: one choice among K answers for every prompt, with a logit each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Any

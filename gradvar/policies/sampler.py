@@ -1,7 +1,5 @@
 """What all policies share: the keys of rollouts, the mask of a stop token, and the checks at the edge."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,5 @@
 """A tabular sequence policy: a row of logits for every prefix, so that all of it can be enumerated."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Any

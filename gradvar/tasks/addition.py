@@ -1,7 +1,5 @@
 """Modular addition in decimal digits: ``47+85=`` is answered by ``32.`` where the modulus is 100."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Countdown: ``374:19=`` is answered by ``4*3+7.`` - every number once, from left to right, to the target."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Tasks whose rewards are given as a table: any real values, for policies that can be enumerated."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar

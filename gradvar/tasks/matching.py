@@ -1,7 +1,5 @@
 """Comparing completions with an answer: what counts, and how much of it is right."""
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 

@@ -1,7 +1,5 @@
 """Sorting short lists: ``_3143>`` is answered by ``1334.``"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

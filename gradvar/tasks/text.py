@@ -1,7 +1,5 @@
 """What the sequence tasks share: a small vocabulary with names, for display, and a reward by comparison."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Sequence
 from typing import ClassVar

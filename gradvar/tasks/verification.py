@@ -1,7 +1,5 @@
 """Answering and judging in one task: ``47+85=`` is answered by ``32.``, and ``47+85=32.?`` by ``y.`` or ``n.``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """A verifier in Python: rewards that no device can compute, with a limit of time, and no failure passed over."""
 
-from __future__ import annotations
-
 import threading
 import time
 import warnings

@@ -4,8 +4,6 @@ Every loss is a catalogued objective, the same function, or a sum of such; where
 is put together here and says so. Groups are 16 unless the arm is about another number.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable
 from functools import partial

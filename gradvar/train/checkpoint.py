@@ -9,8 +9,6 @@ A checkpoint is reported as saved after Orbax has renamed it into place, and the
 before. What was written after the last checkpoint is cut off when the run goes on from it, and written again.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

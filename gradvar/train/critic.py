@@ -4,8 +4,6 @@ The head starts at zero, so that the first advantages are the rewards themselves
 against advantage plus value, the return that the advantage estimator implies (1506.02438).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax.numpy as jnp

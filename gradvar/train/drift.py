@@ -1,7 +1,5 @@
 """A policy some optimiser steps further on: real off-policyness for the engines to measure at."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

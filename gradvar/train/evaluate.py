@@ -1,7 +1,5 @@
 """Evaluation on held-out prompts: mean reward, pass@k without bias, and the greedy completion's reward."""
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree

@@ -1,7 +1,5 @@
 """The experiment: several arms, the same start, prompts and budget, several seeds each; and what came of it."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import dataclasses

@@ -5,8 +5,6 @@ mean (``signal``), tr Cov (``noise``) and their quotient (``snr``), from rollout
 say what variance the estimator has where training has brought the policy, beside what it learns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import jax

@@ -1,7 +1,5 @@
 """Held-out prompts by a hash of their tokens: the same ones for every seed and every arm, without a list."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """The optimiser's steps on one batch of rollouts, of the policy and of the value function."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

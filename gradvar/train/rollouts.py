@@ -1,7 +1,5 @@
 """Rollouts on the device, and the batch that an objective sees; what is drawn depends on seed and number only."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax

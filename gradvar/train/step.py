@@ -1,7 +1,5 @@
 """One training step as a pure function of the state: new prompts, rollouts, and the optimiser's steps on them."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import jax

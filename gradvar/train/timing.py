@@ -1,7 +1,5 @@
 """Where a step's time goes: sampling, scoring and the optimiser's steps, each as its own program."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ Group-relative estimators have no signal where every rollout fails or every one 
 at a random initialisation says little. A short supervised phase puts the policy where training happens.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 import warnings
 from collections.abc import Callable

@@ -9,8 +9,6 @@ success (2505.02391, made for rejection sampling: its variance is v1 / (p G), as
 fixed). All give every prompt two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

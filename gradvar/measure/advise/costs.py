@@ -1,7 +1,5 @@
 """``Costs``: of a prompt, a rollout and its update, in any one unit (seconds, say)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ zeta1 = Delta = Var(r) v for every prompt; only the spread between prompts, abou
 argument against large groups.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -6,8 +6,6 @@ an orthonormal basis phi_1..phi_B of it, any of those weights is w = sum_b <w, p
 J^T phi_b hold everything that any of those estimators needs to know about the rollout.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import jax.numpy as jnp

@@ -4,8 +4,6 @@ Blocks are what is independent: sets of prompts, or slices of the rollouts. A co
 forms with the inner products of the rows; this is the only place where estimators meet scores.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

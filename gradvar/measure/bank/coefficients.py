@@ -4,8 +4,6 @@ The token weights of all estimators on all batches of a deal are one compiled pr
 basis another. Neither knows how many parameters the policy has.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 

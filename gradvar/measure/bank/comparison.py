@@ -1,7 +1,5 @@
 """The answer of an evaluation: moments for every setting, and paired comparisons on the same rollouts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Where the variance comes from: prompts or rollouts, layers, token positions, and what each setting contributes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise

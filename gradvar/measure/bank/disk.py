@@ -13,8 +13,6 @@ nothing is executed. Only the prompts that are asked for are read, apart from th
 hold, reading them takes no more memory than they are long, and ends with a recording or with one ``ValueError``.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import warnings

@@ -1,7 +1,5 @@
 """Evaluating estimators from a recording: partition -> coefficients -> block sums -> moments."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

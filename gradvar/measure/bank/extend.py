@@ -1,7 +1,5 @@
 """Extending a recording: more prompts, more rollouts of the same prompts, or a basis for more estimators."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -5,8 +5,6 @@ prompts, so products of different batches are unbiased for products of expectati
 the estimate near the complete U-statistic without touching its expectation.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """``record``: sample rollouts once and keep their scores, in memory or in shards on disk."""
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What is settled about a recording before a rollout is drawn, and the three steps that make it."""
 
-from __future__ import annotations
-
 import platform
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The first step of recording: sample rollouts, and score them with every policy that an objective may look at."""
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import dataclass
 from typing import Any

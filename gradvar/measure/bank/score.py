@@ -1,7 +1,5 @@
 """The third step of recording: one backward pass for every row, and what is kept of each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Literal
 

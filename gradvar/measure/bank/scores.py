@@ -8,8 +8,6 @@
 Rows are [prompt, row]; a batch's gradient is a combination of rows, and its inner products are what evaluation needs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """The files of one shard: three of arrays, as safetensors, and a manifest with everything else and their checksums."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

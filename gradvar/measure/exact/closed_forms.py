@@ -4,8 +4,6 @@ Hypotheses of everything here: one prompt; G rollouts drawn independently from t
 (on policy); no clipping in force; the gradient is (1/G) sum_i A_i s_i with s_i the sequence score, summed over tokens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -8,8 +8,6 @@ over the batch) are enumerated over whole batches; the others, one prompt at a t
 Only the token weights are compiled, once for an estimator and a group size; all sums are NumPy's.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass

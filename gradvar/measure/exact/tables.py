@@ -4,8 +4,6 @@ The tables do not depend on any estimator. Enumeration gathers from them; direct
 (critic, greedy rewards, best constant) and the true gradient from them.
 """
 
-from __future__ import annotations
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """Policies from modules of Equinox and of Flax NNX: their parameters apart, the rest inside the function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

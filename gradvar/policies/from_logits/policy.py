@@ -4,8 +4,6 @@ Log-probabilities come from one full pass over prompt and completion, samples fr
 every causal model, and slower than a cache of keys and values by about the number of tokens drawn.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -5,8 +5,6 @@ as they are, for every place of a short row; then the row is cut short, and they
 given parameters and at perturbed ones, because a model whose last layer starts at zero shows nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -5,8 +5,6 @@ the last layers say little about those of all parameters. ``print(policy)``, and
 it is.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ What a model of the supported families can say in its configuration is either im
 that is silently ignored gives plausible and wrong log-probabilities.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Mapping

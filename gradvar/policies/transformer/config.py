@@ -1,7 +1,5 @@
 """The transformer's settings, checked once and hashable."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import jax.numpy as jnp

@@ -10,8 +10,6 @@ continuations attend to, so neither its work nor its keys are repeated over the 
 are stacked on a leading axis and scanned over: compile time does not grow with depth.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

@@ -6,8 +6,6 @@ and sine scaled (arXiv 2309.00071, Sec. 3.2 to 3.4). ``llama3``: low divided, hi
 number of turns between (Llama 3.1's released code; arXiv 2407.21783 names the method only).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

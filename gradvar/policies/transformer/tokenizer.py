@@ -4,8 +4,6 @@
 gives it strings and lists and nothing of Python's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
