@@ -12,8 +12,8 @@ from functools import partial
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import ACROSS_GROUPS, BATCH_WISE, BIASED, CENTRED, CLIPPED, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -41,12 +41,12 @@ def bnpo(
             "2506.02864",
             "GRPO with A_i = (r_i - p)/Beta(p; 1 + a/3, 1 + b/3), a and b fitted to the batch",
         ),
-        laws=law_sets.merged(
-            law_sets.CENTRED,
-            law_sets.ACROSS_GROUPS,
-            law_sets.BATCH_WISE,
-            law_sets.CLIPPED,
-            law_sets.BIASED,
+        laws=merged(
+            CENTRED,
+            ACROSS_GROUPS,
+            BATCH_WISE,
+            CLIPPED,
+            BIASED,
             shift_invariant=False,
             scale_equivariant=False,
         ),

@@ -12,8 +12,8 @@ from functools import partial
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import BATCH_WISE, BIASED, SOFT, STANDARDISED, calm, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -39,7 +39,5 @@ def cispo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 1.0, clip_high:
             "2506.13585",
             "(1/sum|o_i|) sum_i sum_t sg[clip(rho)] A_i log pi(o_it), A_i = (r_i - mean)/(std + eps)",
         ),
-        laws=law_sets.merged(
-            law_sets.STANDARDISED, law_sets.calm(eps), law_sets.BATCH_WISE, law_sets.SOFT, law_sets.BIASED
-        ),
+        laws=merged(STANDARDISED, calm(eps), BATCH_WISE, SOFT, BIASED),
     )

@@ -12,8 +12,8 @@ from functools import partial
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose, everything
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import BATCH_WISE, BIASED, CLIPPED, STANDARDISED, calm, merged
 from gradvar.pieces import advantage, aggregate, select, surrogate
 
 
@@ -50,7 +50,5 @@ def dapo(
             "(1/sum|o_i|) sum_i sum_t min(rho A_i, clip(rho, 1-low, 1+high) A_i), "
             "A_i = (r_i - mean)/(std + eps), mixed groups only",
         ),
-        laws=law_sets.merged(
-            law_sets.STANDARDISED, law_sets.calm(eps), law_sets.BATCH_WISE, law_sets.CLIPPED, law_sets.BIASED
-        ),
+        laws=merged(STANDARDISED, calm(eps), BATCH_WISE, CLIPPED, BIASED),
     )

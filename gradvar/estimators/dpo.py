@@ -14,7 +14,7 @@ from gradvar.core.batch import Batch
 from gradvar.core.checks import positive
 from gradvar.core.compose import batch_arrays
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import BIASED, ROW_WISE, merged
 from gradvar.estimators.pairs import gaps, mean_over_pairs, sequence_log_ratio
 
 
@@ -44,6 +44,6 @@ def dpo(*, beta: float = 0.1) -> Estimator:
             "2305.18290",
             "mean over pairs of log sigmoid(beta (h_w - h_l)), h = log pi(o) - log pi_ref(o)",
         ),
-        laws=law_sets.merged(law_sets.ROW_WISE, law_sets.BIASED),
+        laws=merged(ROW_WISE, BIASED),
         needs=("logp_ref",),
     )

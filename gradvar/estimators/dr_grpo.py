@@ -7,8 +7,8 @@ Z. Liu et al., "Understanding R1-Zero-like training: A critical perspective", ar
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped, k3_loss
+from gradvar.estimators.law_sets import CENTRED, CLIPPED, PROPORTIONAL, ROW_WISE, merged, with_kl
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -30,11 +30,5 @@ def dr_grpo(*, clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0)
             "2503.20783",
             "(1/(QG)) sum_i sum_t min(rho A_i, clip(rho) A_i), A_i = r_i - mean",
         ),
-        laws=law_sets.merged(
-            law_sets.CENTRED,
-            law_sets.ROW_WISE,
-            law_sets.CLIPPED,
-            law_sets.PROPORTIONAL,
-            law_sets.with_kl(beta),
-        ),
+        laws=merged(CENTRED, ROW_WISE, CLIPPED, PROPORTIONAL, with_kl(beta)),
     )

@@ -13,8 +13,8 @@ from functools import partial
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import ACROSS_GROUPS, BATCH_WISE, BIASED, CLIPPED, UNCENTRED, calm, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -34,13 +34,13 @@ def ebpo(*, eps: float = 1e-8, clip_low: float = 0.2, clip_high: float = 0.2) ->
             "2602.05165",
             "GRPO with A_i = r_i - (1-S) group mean - S batch mean, standardised over the batch",
         ),
-        laws=law_sets.merged(
-            law_sets.UNCENTRED,
-            law_sets.ACROSS_GROUPS,
-            law_sets.BATCH_WISE,
-            law_sets.CLIPPED,
-            law_sets.BIASED,
-            law_sets.calm(eps),
+        laws=merged(
+            UNCENTRED,
+            ACROSS_GROUPS,
+            BATCH_WISE,
+            CLIPPED,
+            BIASED,
+            calm(eps),
             shift_invariant=True,
             scale_invariant=True,
         ),

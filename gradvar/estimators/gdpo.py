@@ -11,8 +11,8 @@ from functools import partial
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import BATCH_WISE, BIASED, CLIPPED, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -46,5 +46,5 @@ def gdpo(
             "2601.05242",
             "GRPO with A_i = sum_k w_k (r_ik - mean_k)/(std_k + eps), divided by its std over the batch",
         ),
-        laws=law_sets.merged(law_sets.BATCH_WISE, law_sets.CLIPPED, law_sets.BIASED, pure=True),
+        laws=merged(BATCH_WISE, CLIPPED, BIASED, pure=True),
     )

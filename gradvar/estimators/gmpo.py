@@ -12,7 +12,7 @@ from functools import partial
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import BIASED, CLIPPED, ROW_WISE, STANDARDISED, calm, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -41,7 +41,5 @@ def gmpo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 0.4, clip_high: 
             "2507.20673",
             "(1/(QG)) sum_i A_i exp(mean_t clipped log rho_it), A_i = (r_i - mean)/(std + eps)",
         ),
-        laws=law_sets.merged(
-            law_sets.STANDARDISED, law_sets.calm(eps), law_sets.ROW_WISE, law_sets.CLIPPED, law_sets.BIASED
-        ),
+        laws=merged(STANDARDISED, calm(eps), ROW_WISE, CLIPPED, BIASED),
     )

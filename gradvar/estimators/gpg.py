@@ -13,7 +13,7 @@ from typing import Literal
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import BATCH_WISE, BIASED, CENTRED, STANDARDISED, calm, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -24,11 +24,7 @@ def gpg(*, f_norm: Literal["none", "std"] = "none", ddof: int = 1, eps: float = 
     (``ddof``, ``eps``). The paper also resamples until enough groups are mixed, which is the training loop's
     part.
     """
-    laws = (
-        law_sets.CENTRED
-        if f_norm == "none"
-        else law_sets.merged(law_sets.STANDARDISED, law_sets.calm(eps), bounded=False)
-    )
+    laws = CENTRED if f_norm == "none" else merged(STANDARDISED, calm(eps), bounded=False)
     return compose(
         name="gpg",
         advantage=partial(advantage.mixed_rescaled, f_norm=f_norm, ddof=ddof, eps=nonnegative("eps", eps)),
@@ -40,5 +36,5 @@ def gpg(*, f_norm: Literal["none", "std"] = "none", ddof: int = 1, eps: float = 
             "(1/sum|o_i|) sum_i sum_t A_i log pi(o_it), "
             "A_i = alpha (r_i - mean), alpha = groups / mixed groups",
         ),
-        laws=law_sets.merged(laws, law_sets.BATCH_WISE, law_sets.BIASED, group_isolated=False),
+        laws=merged(laws, BATCH_WISE, BIASED, group_isolated=False),
     )

@@ -13,8 +13,8 @@ from functools import partial
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped, k3_loss
+from gradvar.estimators.law_sets import BIASED, CLIPPED, ROW_WISE, STANDARDISED, calm, merged, with_kl
 from gradvar.pieces import advantage, aggregate, surrogate
 
 PAPER = Paper(
@@ -48,14 +48,7 @@ def grpo(
         aggregate=aggregate.sequence_token_mean,
         penalty=k3_loss(beta),
         paper=PAPER,
-        laws=law_sets.merged(
-            law_sets.STANDARDISED,
-            law_sets.calm(eps),
-            law_sets.ROW_WISE,
-            law_sets.CLIPPED,
-            law_sets.BIASED,
-            law_sets.with_kl(beta),
-        ),
+        laws=merged(STANDARDISED, calm(eps), ROW_WISE, CLIPPED, BIASED, with_kl(beta)),
     )
 
 

@@ -14,8 +14,8 @@ from functools import partial
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import BIASED, ROW_WISE, STANDARDISED, calm, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.pieces.piece import Piece
 
@@ -60,11 +60,5 @@ def _gspo(ratio: Piece, ddof: int, eps: float, clip_low: float, clip_high: float
             "(1/(QG)) sum_i min(s_i A_i, clip(s_i) A_i), s_i = (pi(o_i)/pi_old(o_i))^(1/|o_i|)",
         ),
         # The clip is about sequences: "a token beyond the clip" is not something that this objective knows.
-        laws=law_sets.merged(
-            law_sets.STANDARDISED,
-            law_sets.calm(eps),
-            law_sets.ROW_WISE,
-            law_sets.BIASED,
-            on_policy_unclipped=True,
-        ),
+        laws=merged(STANDARDISED, calm(eps), ROW_WISE, BIASED, on_policy_unclipped=True),
     )

@@ -13,7 +13,7 @@ from gradvar.core.batch import Batch
 from gradvar.core.checks import positive
 from gradvar.core.compose import batch_arrays
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import BIASED, ROW_WISE, merged
 from gradvar.estimators.pairs import gaps, mean_over_pairs, sequence_log_ratio
 
 
@@ -39,6 +39,6 @@ def ipo(*, beta: float = 0.1) -> Estimator:
             "2310.12036",
             "-mean over pairs of (h_w - h_l - 1/(2 beta))^2, h = log pi(o) - log pi_ref(o)",
         ),
-        laws=law_sets.merged(law_sets.ROW_WISE, law_sets.BIASED, both_signs=False),
+        laws=merged(ROW_WISE, BIASED, both_signs=False),
         needs=("logp_ref",),
     )

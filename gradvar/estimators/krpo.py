@@ -11,8 +11,8 @@ from functools import partial
 from gradvar.core.checks import nonnegative, positive
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import BIASED, CLIPPED, ROW_WISE, UNCENTRED, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -51,11 +51,11 @@ def krpo(
             "2505.07527",
             "GRPO with A_i = (r_i - x_i)/sqrt(P_i), x and P filtered over the group",
         ),
-        laws=law_sets.merged(
-            law_sets.UNCENTRED,
-            law_sets.ROW_WISE,
-            law_sets.CLIPPED,
-            law_sets.BIASED,
+        laws=merged(
+            UNCENTRED,
+            ROW_WISE,
+            CLIPPED,
+            BIASED,
             scale_equivariant=True,
             permutation_equivariant=False,
             order_preserving=False,

@@ -21,7 +21,7 @@ from gradvar.core.batch import Batch
 from gradvar.core.checks import positive
 from gradvar.core.compose import batch_arrays
 from gradvar.core.estimator import Estimator, Objective, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import PROMPT_WEIGHTED, ROW_WISE, merged
 from gradvar.estimators.pairs import sequence_log_ratio
 from gradvar.pieces import advantage
 
@@ -81,5 +81,5 @@ def _estimator(name: str, objective: Objective, equation: str) -> Estimator:
         name=name,
         objective=objective,
         paper=Paper(_TITLE, "2605.06139", equation),
-        laws=law_sets.merged(law_sets.ROW_WISE, law_sets.PROMPT_WEIGHTED),
+        laws=merged(ROW_WISE, PROMPT_WEIGHTED),
     )

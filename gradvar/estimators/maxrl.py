@@ -12,7 +12,7 @@ from functools import partial
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import CENTRED, PROMPT_WEIGHTED, ROW_WISE, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -32,10 +32,10 @@ def maxrl(*, eps: float = 0.0) -> Estimator:
             "2602.02710",
             "(1/(QG)) sum_i ((r_i - mean)/mean) sum_t log pi(o_it), 0 when the mean is 0",
         ),
-        laws=law_sets.merged(
-            law_sets.CENTRED,
-            law_sets.ROW_WISE,
-            law_sets.PROMPT_WEIGHTED,
+        laws=merged(
+            CENTRED,
+            ROW_WISE,
+            PROMPT_WEIGHTED,
             shift_invariant=False,
             scale_equivariant=False,
             scale_invariant=True,

@@ -13,7 +13,7 @@ from functools import partial
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import BIASED, CENTRED, ROW_WISE, UNBIASED, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -40,12 +40,7 @@ def opo(*, include_self: bool = True) -> Estimator:
             "2505.23585",
             "(1/(QG)) sum_i (r_i - sum_j l_j r_j / sum_j l_j) sum_t log pi(o_it)",
         ),
-        laws=law_sets.merged(
-            law_sets.CENTRED,
-            law_sets.ROW_WISE,
-            law_sets.BIASED if include_self else law_sets.UNBIASED,
-            group_laws,
-        ),
+        laws=merged(CENTRED, ROW_WISE, BIASED if include_self else UNBIASED, group_laws),
     )
 
 

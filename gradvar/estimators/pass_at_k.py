@@ -15,7 +15,7 @@ from functools import partial
 from gradvar.core.checks import whole
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import CENTRED, PROMPT_WEIGHTED, ROW_WISE, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -34,10 +34,10 @@ def pass_at_k(*, k: int = 2) -> Estimator:
             "2503.19595",
             "(1/(QG)) sum_i A_i sum_t log pi(o_it), A_i = k mean_T [max(r_i, max_T r) - max_T r]",
         ),
-        laws=law_sets.merged(
-            law_sets.CENTRED,
-            law_sets.ROW_WISE,
-            law_sets.PROMPT_WEIGHTED,
+        laws=merged(
+            CENTRED,
+            ROW_WISE,
+            PROMPT_WEIGHTED,
             zero_sum=False,
             sign_against_mean=False,
             antisymmetric_pair=False,

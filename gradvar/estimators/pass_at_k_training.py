@@ -12,8 +12,8 @@ from functools import partial
 from gradvar.core.checks import nonnegative, whole
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import BIASED, CLIPPED, ROW_WISE, STANDARDISED, merged, without
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -43,14 +43,8 @@ def pass_at_k_standardised(
             "GRPO with A(correct) = (1-m)/s, A(wrong) = (1-m-C(n-1,k-1)/C(G-1,k-1))/s",
         ),
         # sign_against_mean is left out: true of two reward levels; of more, the middle decides, not the mean.
-        laws=law_sets.without(
-            law_sets.merged(
-                law_sets.STANDARDISED,
-                law_sets.ROW_WISE,
-                law_sets.CLIPPED,
-                law_sets.BIASED,
-                no_amplification=False,
-            ),
+        laws=without(
+            merged(STANDARDISED, ROW_WISE, CLIPPED, BIASED, no_amplification=False),
             "sign_against_mean",
         ),
         min_group=k,

@@ -15,8 +15,8 @@ from functools import partial
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import BATCH_WISE, BIASED, CLIPPED, PER_GROUP, SOUND, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -59,9 +59,7 @@ def ppo(
             "1707.06347",
             "(1/sum|o_i|) sum_i sum_t min(rho A_it, clip(rho) A_it), A by GAE from given values",
         ),
-        laws=law_sets.merged(
-            law_sets.SOUND, law_sets.PER_GROUP, law_sets.BATCH_WISE, law_sets.CLIPPED, law_sets.BIASED
-        ),
+        laws=merged(SOUND, PER_GROUP, BATCH_WISE, CLIPPED, BIASED),
         min_group=1,
     )
 

@@ -13,7 +13,7 @@ Weaver, N. Tao (UAI 2001).
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import ROW_WISE, UNBIASED, UNCENTRED, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -29,9 +29,7 @@ def reinforce() -> Estimator:
             "Machine Learning 8, 1992",
             "(1/(QG)) sum_i r_i sum_t log pi(o_it)",
         ),
-        laws=law_sets.merged(
-            law_sets.UNCENTRED, law_sets.ROW_WISE, law_sets.UNBIASED, scale_equivariant=True
-        ),
+        laws=merged(UNCENTRED, ROW_WISE, UNBIASED, scale_equivariant=True),
         min_group=1,
     )
 
@@ -51,6 +49,6 @@ def reinforce_best_constant() -> Estimator:
             "JMLR 5, 2004",
             "(1/(QG)) sum_i (r_i - b*) sum_t log pi(o_it), b* = E[r |s|^2] / E[|s|^2]",
         ),
-        laws=law_sets.merged(law_sets.UNCENTRED, law_sets.ROW_WISE, law_sets.UNBIASED),
+        laws=merged(UNCENTRED, ROW_WISE, UNBIASED),
         min_group=1,
     )

@@ -10,7 +10,7 @@ Given the parameters the greedy rollout is a constant of the prompt, so ghat is 
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import ROW_WISE, UNBIASED, UNCENTRED, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -30,6 +30,6 @@ def remax() -> Estimator:
             "2310.10505",
             "(1/(QG)) sum_i (r_i - r_greedy) sum_t log pi(o_it)",
         ),
-        laws=law_sets.merged(law_sets.UNCENTRED, law_sets.ROW_WISE, law_sets.UNBIASED),
+        laws=merged(UNCENTRED, ROW_WISE, UNBIASED),
         min_group=1,
     )

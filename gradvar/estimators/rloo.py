@@ -11,7 +11,7 @@ The baseline of rollout i is independent of it, so ghat is unbiased for any rewa
 
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import CENTRED, ROW_WISE, UNBIASED, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -28,7 +28,5 @@ def rloo() -> Estimator:
             "2402.14740",
             "(1/(QG)) sum_i (r_i - mean of the others) sum_t log pi(o_it)",
         ),
-        laws=law_sets.merged(
-            law_sets.CENTRED, law_sets.ROW_WISE, law_sets.UNBIASED, leave_one_out_factor=True
-        ),
+        laws=merged(CENTRED, ROW_WISE, UNBIASED, leave_one_out_factor=True),
     )

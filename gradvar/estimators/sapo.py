@@ -11,7 +11,7 @@ from functools import partial
 from gradvar.core.checks import nonnegative, positive
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import BIASED, ROW_WISE, SOFT, STANDARDISED, calm, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -41,7 +41,5 @@ def sapo(
             "(1/(QG)) sum_i (1/|o_i|) sum_t (4/tau) sigmoid(tau (rho - 1)) A_i, "
             "A_i = (r_i - mean)/(std + eps)",
         ),
-        laws=law_sets.merged(
-            law_sets.STANDARDISED, law_sets.calm(eps), law_sets.ROW_WISE, law_sets.SOFT, law_sets.BIASED
-        ),
+        laws=merged(STANDARDISED, calm(eps), ROW_WISE, SOFT, BIASED),
     )

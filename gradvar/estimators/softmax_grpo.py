@@ -11,7 +11,7 @@ from functools import partial
 from gradvar.core.checks import positive
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
+from gradvar.estimators.law_sets import CENTRED, PROMPT_WEIGHTED, ROW_WISE, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -31,11 +31,5 @@ def softmax(*, temperature: float = 0.3) -> Estimator:
             "2608.09271",
             "(1/(QG)) sum_i A_i sum_t log pi(o_it), A_i = G softmax(r/tau)_i - 1",
         ),
-        laws=law_sets.merged(
-            law_sets.CENTRED,
-            law_sets.ROW_WISE,
-            law_sets.PROMPT_WEIGHTED,
-            scale_equivariant=False,
-            sign_against_mean=False,
-        ),
+        laws=merged(CENTRED, ROW_WISE, PROMPT_WEIGHTED, scale_equivariant=False, sign_against_mean=False),
     )

@@ -11,8 +11,8 @@ from functools import partial
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clipped
+from gradvar.estimators.law_sets import ACROSS_GROUPS, BATCH_WISE, BIASED, CLIPPED, UNCENTRED, merged
 from gradvar.pieces import advantage, aggregate, surrogate
 
 
@@ -40,13 +40,6 @@ def spo(*, ddof: int = 1, eps: float = 1e-8, clip_low: float = 0.2, clip_high: f
             "A_i = r_i - tracked value, batch-standardised",
         ),
         # A shift moves every r - v alike and the batch mean takes it out; a scale, with v fixed, does not.
-        laws=law_sets.merged(
-            law_sets.UNCENTRED,
-            law_sets.ACROSS_GROUPS,
-            law_sets.BATCH_WISE,
-            law_sets.CLIPPED,
-            law_sets.BIASED,
-            shift_invariant=True,
-        ),
+        laws=merged(UNCENTRED, ACROSS_GROUPS, BATCH_WISE, CLIPPED, BIASED, shift_invariant=True),
         min_group=1,
     )

@@ -20,8 +20,8 @@ from gradvar.core.batch import Batch
 from gradvar.core.checks import nonnegative
 from gradvar.core.compose import batch_arrays
 from gradvar.core.estimator import Estimator, Paper
-from gradvar.estimators import law_sets
 from gradvar.estimators.building import clip_range
+from gradvar.estimators.law_sets import BIASED, ROW_WISE, merged
 from gradvar.estimators.pairs import gaps, mean_over_pairs
 
 _TITLE = "It takes two: Your GRPO is secretly DPO"
@@ -74,9 +74,7 @@ def grpo_pair(
         name="grpo_pair",
         objective=objective,
         paper=Paper(_TITLE, "2510.00977", "mean over pairs of (1/2)[C+(o_w) - C-(o_l)], 0 for ties"),
-        laws=law_sets.merged(
-            law_sets.ROW_WISE, law_sets.BIASED, on_policy_unclipped=True, zero_beyond_clip=True
-        ),
+        laws=merged(ROW_WISE, BIASED, on_policy_unclipped=True, zero_beyond_clip=True),
     )
 
 
@@ -103,9 +101,7 @@ def grpo_contrastive(*, clip_low: float = 0.2, clip_high: float = 0.2) -> Estima
         name="grpo_contrastive",
         objective=objective,
         paper=Paper(_TITLE, "2510.00977", "sqrt(p(1-p)) [mean C+ of the correct - mean C- of the wrong]"),
-        laws=law_sets.merged(
-            law_sets.ROW_WISE, law_sets.BIASED, on_policy_unclipped=True, zero_beyond_clip=True
-        ),
+        laws=merged(ROW_WISE, BIASED, on_policy_unclipped=True, zero_beyond_clip=True),
     )
 
 
