@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gradvar.symbolic.claims.claim import Claim
-    from gradvar.symbolic.claims.outcome import ClaimReport
+    from gradvar.symbolic.claims.report import ClaimReport
 
 _WIDTH = 160  # of a table that goes to a file or a pipe, where no terminal says how wide it is
 

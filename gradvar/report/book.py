@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from gradvar.report.html import macro, render
 from gradvar.symbolic.claims.claim import Exhibit, ProofStep
-from gradvar.symbolic.claims.outcome import ClaimReport, Outcome
+from gradvar.symbolic.claims.outcome import Outcome
+from gradvar.symbolic.claims.report import ClaimReport
 
 TITLE = "Claims about group-relative policy gradients, checked"
 View = dict[str, Any]
@@ -49,8 +50,8 @@ def view(report: ClaimReport) -> View:
         "ours": claim.ours,
         "verdict": claim.verdict if report.holds else "fails",
         "scope": claim.scope,
-        "statement": claim.statement,
-        "hypotheses": claim.hypotheses,
+        "statement": claim.text,
+        "hypotheses": [text for text, _ in claim.conditions],
         "finding": claim.finding,
         "routes": report.routes,
         "seconds": report.seconds,

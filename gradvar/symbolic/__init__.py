@@ -4,10 +4,22 @@ Claim files import it as ``from gradvar import symbolic as sy``.
 """
 
 # A claim: its statement and checked steps; where claim files lie; a run.
-from gradvar.symbolic.claims.claim import Claim, Exhibit, Source
+from gradvar.symbolic.claims.claim import Claim, Exhibit
 from gradvar.symbolic.claims.ledger import load, proofs_folder
-from gradvar.symbolic.claims.outcome import ClaimReport
+from gradvar.symbolic.claims.report import ClaimReport
 from gradvar.symbolic.claims.run import verify
+from gradvar.symbolic.claims.source import Source
+from gradvar.symbolic.claims.statement import (
+    Hypothesis,
+    Lemma,
+    Quantity,
+    Statement,
+    above,
+    between,
+    one_of,
+    real,
+    whole,
+)
 
 # Exact expectations: over binomial counts, over independent rollouts, over all groups of a bandit.
 from gradvar.symbolic.decide.enumerate import ExactMoments, SymbolicBandit, group_moments, mixture, weights_of
@@ -26,7 +38,7 @@ from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.decide.smt import find_point, smt_valid
 
 # A group of rollouts in symbols, and the bridge to the engine that measures.
-from gradvar.symbolic.group import SymbolicGroup, engine, engines_agree, symbolic_group
+from gradvar.symbolic.group import SymbolicGroup, engine, engines_agree, note_engine, symbolic_group
 
 # The shipped code as formulas.
 from gradvar.symbolic.read.elementwise import Unreadable
@@ -38,14 +50,20 @@ __all__ = [
     "ClaimReport",
     "ExactMoments",
     "Exhibit",
+    "Hypothesis",
+    "Lemma",
+    "Quantity",
     "Region",
     "Rejected",
     "Source",
+    "Statement",
     "SymbolicBandit",
     "SymbolicGroup",
     "Undecided",
     "Unreadable",
     "Witness",
+    "above",
+    "between",
     "centred_score_moments",
     "engine",
     "engines_agree",
@@ -61,12 +79,15 @@ __all__ = [
     "jaxpr_text",
     "load",
     "mixture",
+    "note_engine",
+    "one_of",
     "over_binomial",
     "over_binomial_symbolic",
     "over_rollouts",
     "prompt_weight",
     "proofs_folder",
     "rational",
+    "real",
     "require",
     "smt_valid",
     "symbolic_batch",
@@ -76,4 +97,5 @@ __all__ = [
     "vanishes",
     "verify",
     "weights_of",
+    "whole",
 ]

@@ -16,6 +16,7 @@ from gradvar.symbolic.decide.enumerate import ExactMoments, SymbolicBandit
 from gradvar.symbolic.decide.equality import require
 from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.read.trace import gradient, symbolic_batch, symbols, trace
+from gradvar.symbolic.read.usage import note_estimator, note_route
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,19 @@ def engine(
     from gradvar.policies import Bandit as Policy
     from gradvar.tasks import Bandit as Task
 
+    note_engine(estimator)
     listed = [bandits] if isinstance(bandits, SymbolicBandit) else list(bandits)
     with jax.enable_x64(True):
         logits = jnp.asarray([[float(sp.log(x)) for x in b.probabilities] for b in listed])
         rewards = np.asarray([[float(x) for x in b.rewards] for b in listed])
         policy = Policy(logits.shape[1], num_prompts=len(listed))
         return exact(estimator, policy, logits, Task(rewards), group, **options)
+
+
+def note_engine(estimator: Estimator) -> None:
+    """Note that the exact engine measures this estimator; ``engine`` does it by itself."""
+    note_route("exact engine")
+    note_estimator(estimator)
 
 
 def engines_agree(moments: Moments, exact: ExactMoments, label: str, *, tolerance: float = 1e-11) -> None:

@@ -43,7 +43,15 @@ def test_the_header_is_complete_and_can_be_set(claim):
     assert claim.statement
     assert claim.scope
     assert claim.ours or claim.source.arxiv
-    texts = [claim.title, claim.statement, claim.scope, claim.finding, *claim.hypotheses]
+    texts = [
+        claim.title,
+        claim.text,
+        claim.scope,
+        claim.proof,
+        claim.finding,
+        *(h for h, _ in claim.conditions),
+    ]
+    texts += [claim.instead.text] if claim.instead else []
     texts += (
         [s.name for s in claim.steps] + [s.shows for s in claim.steps] + [s.name for s in claim.sabotages]
     )

@@ -4,7 +4,7 @@ from gradvar.symbolic import load, verify
 from gradvar.symbolic.claims.run import names_of
 
 SOURCE = """
-from gradvar.symbolic import Claim, Source, require
+from gradvar.symbolic import Claim, Source, require, smt_valid
 claim = Claim(id="T1", title="t", statement="s", source=Source("0"), verdict="refuted", scope="all")
 
 @claim.step("one", route="sympy")
@@ -17,7 +17,7 @@ def two(x=2):
 
 @claim.step("three", route="smt")
 def three():
-    pass
+    require(smt_valid([], True), "three")
 
 claim.sabotage("four", one, x=2)
 claim.sabotage("five", two, x=1)

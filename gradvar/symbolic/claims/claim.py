@@ -1,14 +1,14 @@
 """A claim of the literature with its proof: a statement, checked steps, sabotages, a counterexample.
 
-A claim file makes a ``Claim``, then adds steps to it:
+A claim file makes a ``Claim``, then adds steps to it. Each discharges obligations of the statement:
 
-    claim = sy.Claim(id="A1", title=..., statement=r"...", ..., verdict="proved")
+    claim = sy.Claim(id="A1", title=..., statement=sy.Statement(goals={"advantage": sp.Eq(A, (r1 - r2) / 2)}, ...), ...)
 
     @claim.step("The advantages of a pair", route="traced code", shows=r"$A_1 = (r_1 - r_2)/2$")
-    def advantages(factor=Rational(1, 2)):
-        sy.equal(traced, factor * (r1 - r2))
+    def advantages(factor=1):
+        claim.goal("advantage").holds({A: factor * traced})
 
-    claim.sabotage("the whole gap for half of it", advantages, factor=1)
+    claim.sabotage("twice the advantage", advantages, factor=2)
 
 A step raises ``Rejected`` when what it shows is false. A sabotage runs the same step with something changed,
 and must be ``Rejected``: any other end, an exception of another kind included, fails the claim.
@@ -18,21 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from gradvar.symbolic.claims.goal import Goal
+from gradvar.symbolic.claims.source import Source
+from gradvar.symbolic.claims.statement import Statement
+
 Check = Callable[..., Any]
 Verdict = Literal["proved", "refuted", "conditional", "open"]
 Route = Literal["sympy", "smt", "enumeration", "traced code", "exact engine"]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the claim was made: arXiv id, version, place."""
-
-    arxiv: str
-    version: str = ""
-    place: str = ""
-
-    def __str__(self) -> str:
-        return ", ".join(part for part in (f"{self.arxiv}{self.version}", self.place) if part)
 
 
 @dataclass(frozen=True)
@@ -75,19 +67,31 @@ class Exhibit:
 
 @dataclass
 class Claim:
-    """One row of the ledger. ``statement``, ``hypotheses``, ``finding`` are text with LaTeX between dollars.
+    """One row of the ledger.
 
-    ``ours`` marks a theorem of this project; ``path`` is set by the loader.
+    Args:
+        id: such as "A1a".
+        title: a short title, text with LaTeX between dollars, as are ``proof``, ``scope`` and ``finding``.
+        statement: the formal statement; its goals are what the steps have to discharge.
+        source: where it comes from, and how it relates to what stands there.
+        verdict: on the statement: proved; conditional, under hypotheses that the source lacks; refuted; open.
+        scope: what is covered, in words.
+        proof: three to six sentences that join the steps.
+        finding: what a reader should take home.
+        instead: for a refuted statement, what holds in its place.
+        path: set by the loader.
     """
 
     id: str
     title: str
-    statement: str
+    statement: Statement | str
     source: Source
     verdict: Verdict
     scope: str
     hypotheses: tuple[str, ...] = ()
+    proof: str = ""
     finding: str = ""
+    instead: Statement | None = None
     ours: bool = False
     path: str = ""
     steps: list[ProofStep] = field(default_factory=list)
@@ -97,6 +101,49 @@ class Claim:
     def __post_init__(self) -> None:
         if self.verdict not in get_args(Verdict):
             raise ValueError(f"verdict: {self.verdict!r}; give one of {', '.join(get_args(Verdict))}")
+        names = [name for statement in self.statements for name in (*statement.goals, *statement.lemmas)]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(
+                f"instead: {repeated[0]!r} is the name of a goal of the statement too; give another"
+            )
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """The statement, and what holds instead if it is refuted."""
+        return tuple(s for s in (self.statement, self.instead) if isinstance(s, Statement))
+
+    def goal(self, name: str) -> Goal:
+        """Return the obligation of this name, a goal or a lemma. Raises ``ValueError`` where there is none."""
+        for statement in self.statements:
+            if name in statement.goals or name in statement.lemmas:
+                return Goal(statement, name)
+        known = [n for statement in self.statements for n in (*statement.goals, *statement.lemmas)]
+        raise ValueError(f"name: no goal {name!r} in claim {self.id}; there are {', '.join(known)}")
+
+    @property
+    def text(self) -> str:
+        """The statement as text with LaTeX between dollars, printed from the formal object."""
+        return self.statement.text if isinstance(self.statement, Statement) else self.statement
+
+    @property
+    def conditions(self) -> tuple[tuple[str, str], ...]:
+        """The hypotheses in words, each with who states it."""
+        given = [h for statement in self.statements for h in statement.given.values()]
+        return tuple((h.meaning, h.stated_by) for h in given) + tuple((h, "") for h in self.hypotheses)
+
+    @property
+    def judgement(self) -> str:
+        """The verdict in words, with whose hypotheses it needs."""
+        if self.verdict == "conditional":
+            return (
+                "proved under a hypothesis that the source does not state"
+                if self.source.named
+                else "conditional"
+            )
+        by_source = any(who == "source" for _, who in self.conditions)
+        return (
+            "proved, with the source's hypotheses" if self.verdict == "proved" and by_source else self.verdict
+        )
 
     def step(self, name: str, *, route: Route, shows: str = "") -> Callable[[Check], Check]:
         """Add the decorated function as the next step."""

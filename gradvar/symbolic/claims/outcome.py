@@ -1,17 +1,18 @@
-"""How the checks of a claim went, and what its verdict still needs."""
+"""How one check of a claim went."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gradvar.symbolic.claims.claim import Claim
+from gradvar.symbolic.claims.goal import Discharge
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How one step, sabotage or counterexample went.
 
-    ``traced`` is a formula (LaTeX) that the check read from code, and that code as a jaxpr.
+    ``traced`` is a formula (LaTeX) that the check read from code, and that code as a jaxpr. ``discharged`` are the
+    obligations that it decided; ``estimators`` the shipped estimators that it ran, with their pieces.
     """
 
     kind: Literal["step", "sabotage", "counterexample"]
@@ -21,70 +22,15 @@ class Outcome:
     evidence: Any = None
     error: str = ""
     traced: tuple[str, str] | None = None
+    discharged: tuple[Discharge, ...] = ()
+    estimators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ClaimReport:
-    """The outcome of one claim. ``holds`` only if everything that the verdict needs was found."""
-
-    claim: Claim
-    outcomes: tuple[Outcome, ...]
-    complaints: tuple[str, ...]
-    seconds: float
-
-    @property
-    def holds(self) -> bool:
-        """Every step passed, every sabotage was rejected, and nothing that the verdict needs is missing."""
-        return not self.complaints and all(outcome.holds for outcome in self.outcomes)
-
-    @property
-    def routes(self) -> tuple[str, ...]:
-        """The routes of the steps that passed, in order of first use."""
-        passed = {o.name for o in self.outcomes if o.holds and o.kind == "step"}
-        return tuple(dict.fromkeys(s.route for s in self.claim.steps if s.name in passed))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the claim as data, for JSON."""
-        claim = self.claim
-        return {
-            "id": claim.id,
-            "title": claim.title,
-            "statement": claim.statement,
-            "source": str(claim.source),
-            "verdict": claim.verdict,
-            "holds": self.holds,
-            "hypotheses": list(claim.hypotheses),
-            "scope": claim.scope,
-            "finding": claim.finding,
-            "counterexample": [{"text": c.text, **c.numbers} for c in claim.counterexamples] or None,
-            "routes": list(self.routes),
-            "steps": [{"name": s.name, "route": s.route, "shows": s.shows} for s in claim.steps],
-            "sabotages": [s.name for s in claim.sabotages],
-            "errors": (
-                [f"{o.kind} {o.name}: {o.error}" for o in self.outcomes if not o.holds]
-                + list(self.complaints)
-            ),
-            "seconds": round(self.seconds, 3),
-        }
-
-
-def complaints_about(claim: Claim, outcomes: Iterable[Outcome]) -> list[str]:
-    """List what the verdict still needs."""
-    missing = []
-    passed = {o.name for o in outcomes if o.holds and o.kind == "step"}
-    routes = {s.route for s in claim.steps if s.name in passed}
-    if claim.verdict != "open":
-        if len(routes) < 2:
-            missing.append(f"a verdict needs two independent routes; this one has {len(routes)}")
-        if not claim.sabotages:
-            missing.append("no sabotage: nothing shows that the checks can fail")
-    if claim.verdict in ("refuted", "conditional") and not claim.counterexamples:
-        missing.append(f"a {claim.verdict} claim needs a counterexample in exact numbers")
-    if claim.verdict == "open" and not claim.finding:
-        missing.append("an open claim says in 'finding' what was tried")
-    if not claim.steps:
-        missing.append("no steps")
-    names = [s.name for s in claim.steps]
-    if len(set(names)) < len(names):
-        missing.append("two steps have the same name")
-    return missing
+def estimators_of(outcomes: Iterable[Outcome]) -> dict[str, tuple[str, ...]]:
+    """Return the shipped estimators that the checks ran, each with its pieces."""
+    pieces: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        if outcome.kind != "sabotage" and outcome.holds:
+            for name, used in outcome.estimators.items():
+                pieces.setdefault(name, set()).update(used)
+    return {name: tuple(sorted(used)) for name, used in sorted(pieces.items())}

@@ -14,44 +14,54 @@ import sympy as sp
 
 from gradvar.symbolic.claims.claim import Check, Claim, Sabotage
 from gradvar.symbolic.claims.formula import to_mathml
+from gradvar.symbolic.claims.goal import discharging
 from gradvar.symbolic.claims.ledger import load
-from gradvar.symbolic.claims.outcome import ClaimReport, Outcome, complaints_about
+from gradvar.symbolic.claims.outcome import Outcome
+from gradvar.symbolic.claims.report import ClaimReport, complaints_about
 from gradvar.symbolic.decide.equality import Rejected
-from gradvar.symbolic.read.trace import Traces, recording
+from gradvar.symbolic.read.usage import Usage, recording
 
 _MOST_VALUES = 8
 _LONGEST_FORMULA = 400
+_WITNESSED = ("traced code", "smt", "exact engine")  # routes that leave a mark when they run
 _WORTH_A_PROCESS = 6  # a fresh process spends some seconds on loading JAX and SymPy
 
 
 def verify(claim: Claim) -> ClaimReport:
     """Run every step, counterexample and sabotage of a claim. Never raises for a claim that fails: it reports."""
     start = time.perf_counter()
-    outcomes = [_run("step", s.name, s.check, shows_code=s.route == "traced code") for s in claim.steps]
+    outcomes = [_run("step", s.name, s.check, s.route) for s in claim.steps]
     outcomes += [_run("counterexample", c.text, c.check) for c in claim.counterexamples]
     outcomes += [_run_sabotage(s) for s in claim.sabotages]
     complaints = complaints_about(claim, outcomes)
     return ClaimReport(claim, tuple(outcomes), tuple(complaints), time.perf_counter() - start)
 
 
-def _run(
-    kind: Literal["step", "counterexample"], name: str, check: Check, *, shows_code: bool = False
-) -> Outcome:
+def _run(kind: Literal["step", "counterexample"], name: str, check: Check, route: str = "") -> Outcome:
     start = time.perf_counter()
     try:
-        with recording() as traces:
+        with recording() as record, discharging() as discharges:
             evidence = check()
+        if route in _WITNESSED and route not in record.routes:
+            raise Rejected(f"the route is {route!r}, and the check never took it")
     except Exception as error:
         return Outcome(kind, name, False, time.perf_counter() - start, error=_describe(error))
-    seconds = time.perf_counter() - start
-    traced = _formula_and_code(traces) if shows_code else None
-    return Outcome(kind, name, True, seconds, evidence=evidence, traced=traced)
+    return Outcome(
+        kind,
+        name,
+        True,
+        time.perf_counter() - start,
+        evidence=evidence,
+        traced=_formula_and_code(record) if route == "traced code" else None,
+        discharged=tuple(dict.fromkeys(discharges)),
+        estimators={estimator: tuple(sorted(pieces)) for estimator, pieces in record.estimators.items()},
+    )
 
 
-def _formula_and_code(traces: Traces) -> tuple[str, str] | None:
+def _formula_and_code(record: Usage) -> tuple[str, str] | None:
     """Return the richest formula among the traces that still fits a line, and the code it was read from."""
     best: tuple[str, Any] | None = None
-    for code, results in traces:
+    for code, results in record.traces:
         values = [value for array in results for value in array.flat if isinstance(value, sp.Basic)]
         formula = ", ".join(map(sp.latex, values)) if len(values) <= _MOST_VALUES else ""
         if len(formula) <= _LONGEST_FORMULA and (best is None or len(formula) > len(best[0])):

@@ -13,6 +13,7 @@ from typing import Any
 import sympy as sp
 
 from gradvar.symbolic.read.numbers import Undecided, exact_sign
+from gradvar.symbolic.read.usage import note_route
 
 SECONDS = 20
 
@@ -50,6 +51,7 @@ def smt_valid(
     (True, False)
     """
     z3 = _z3()
+    note_route("smt")
     hypotheses = [sp.sympify(h) for h in hypotheses]
     conclusion = sp.sympify(conclusion)
     translator = _Translator(z3)
@@ -76,6 +78,7 @@ def smt_valid(
 def find_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> dict[sp.Symbol, sp.Rational] | None:
     """Return a rational point where all conditions hold; None if there is none. Raises ``Undecided``."""
     z3 = _z3()
+    note_route("smt")
     translator = _Translator(z3)
     constraints = [translator.boolean(sp.sympify(c)) for c in conditions]
     constraints += [needed for needed, _, _ in translator.obligations]

@@ -10,9 +10,7 @@ decides by a rational point and keeps the list of decisions, so that the result 
 where they all come out the same.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -25,22 +23,7 @@ from gradvar.core.estimator import Estimator, Objective
 from gradvar.symbolic.read.interpreter import Interpreter, as_symbolic
 from gradvar.symbolic.read.numbers import exact, exact_sign
 from gradvar.symbolic.read.reader import Assumption, is_nested
-
-Traces = list[tuple[Any, list[np.ndarray]]]
-
-_RECORDED = 8  # traces of one recording; a proof may make hundreds
-_recording: ContextVar[Traces | None] = ContextVar("recording", default=None)
-
-
-@contextmanager
-def recording() -> Iterator[Traces]:
-    """Collect the first traces made meanwhile, as (jaxpr, results), to show code and formula side by side."""
-    traces: Traces = []
-    token = _recording.set(traces)
-    try:
-        yield traces
-    finally:
-        _recording.reset(token)
+from gradvar.symbolic.read.usage import note_estimator, note_trace
 
 
 class Witness:
@@ -141,8 +124,8 @@ def trace(fn: Callable[..., Any], *args: Any, assume: Assumption | None = None) 
         shaped = jax.tree.unflatten(treedef, [_abstract(leaf) for leaf in leaves])
         closed, out_shape = jax.make_jaxpr(fn, return_shape=True)(*shaped)
         results = Interpreter(assume).read(closed, [as_symbolic(leaf) for leaf in leaves])
-    if (traces := _recording.get()) is not None and len(traces) < _RECORDED:
-        traces.append((closed, results))
+    note_estimator(fn)
+    note_trace(closed, results)
     values = [result.item() if result.ndim == 0 else result for result in results]
     return jax.tree.unflatten(jax.tree.structure(out_shape), values)
 
