@@ -43,11 +43,23 @@ def at_least(name: str, value: float, minimum: float) -> float:
     return value
 
 
+def between(name: str, value: float, low: float, high: float) -> float:
+    """Return a number from ``low`` to ``high``, both included.
+
+    Args:
+        name: Of the argument.
+        value: What was given for it.
+        low: Smallest number.
+        high: Largest number.
+    """
+    if not low <= value <= high:
+        raise ValueError(f"{name}: {value}; give {low} to {high}")
+    return value
+
+
 def share(name: str, value: float) -> float:
     """Return a number from 0 to 1."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}: {value}; give a number from 0 to 1")
-    return value
+    return between(name, value, 0, 1)
 
 
 def whole(name: str, value: int, minimum: int) -> int:

@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from gradvar.core.batch import Batch
+from gradvar.core.checks import whole
 
 Objective = Callable[[Float[Array, "prompt group time"], Batch], Float[Array, ""]]
 
@@ -60,8 +60,7 @@ def as_estimator(estimator: Estimator | Objective) -> Estimator:
 
 def check_group_size(estimator: Estimator, group_size: Any) -> int:
     """Return the group size; ``ValueError`` if it is no whole number, or below the estimator's least."""
-    if isinstance(group_size, bool) or not isinstance(group_size, int | np.integer):
-        raise ValueError(f"group_size: {group_size!r} is not a whole number; give an int such as 4")
+    whole("group_size", group_size, 1)
     if group_size < estimator.min_group:
         raise ValueError(
             f"group_size: {group_size}; {estimator.name} needs at least {estimator.min_group} rollouts of a prompt"

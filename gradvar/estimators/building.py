@@ -2,10 +2,9 @@
 
 from functools import partial
 
-from gradvar.core.checks import nonnegative
-from gradvar.core.compose import no_penalty
+from gradvar.core.checks import nonnegative, share
+from gradvar.core.compose import Piece, no_penalty
 from gradvar.pieces import penalty
-from gradvar.pieces.piece import Piece
 
 
 def k3_loss(beta: float) -> Piece:
@@ -15,9 +14,7 @@ def k3_loss(beta: float) -> Piece:
 
 def clip_range(clip_low: float, clip_high: float) -> tuple[float, float]:
     """A clip's range, checked: distances from 1, not negative, the lower one at most 1."""
-    if not 0 <= clip_low <= 1:
-        raise ValueError(f"clip_low: {clip_low}; give a distance below 1, from 0 to 1")
-    return clip_low, nonnegative("clip_high", clip_high)
+    return share("clip_low", clip_low), nonnegative("clip_high", clip_high)
 
 
 def clipped(surrogate: Piece, clip_low: float, clip_high: float) -> Piece:

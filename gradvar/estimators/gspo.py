@@ -12,12 +12,11 @@ from dataclasses import replace
 from functools import partial
 
 from gradvar.core.checks import nonnegative
-from gradvar.core.compose import compose
+from gradvar.core.compose import Piece, compose
 from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators.building import clipped
 from gradvar.estimators.law_sets import BIASED, ROW_WISE, STANDARDISED, calm, merged
 from gradvar.pieces import advantage, aggregate, surrogate
-from gradvar.pieces.piece import Piece
 
 
 def gspo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 3e-4, clip_high: float = 4e-4) -> Estimator:

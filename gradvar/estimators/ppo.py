@@ -13,6 +13,7 @@ and, optionally, the second bound for negative advantages (dual clip): D. Ye et 
 from dataclasses import replace
 from functools import partial
 
+from gradvar.core.checks import share
 from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators.building import clipped
@@ -43,15 +44,12 @@ def ppo(
         clip_high: Distance above 1 at which the ratio is clipped.
         dual: Cap of the dual clip, above 1; None leaves it out.
     """
-    for name, value in (("discount", discount), ("decay", decay)):
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name}: {value}; give a number from 0 to 1")
     if dual is not None and not dual > 1:
         raise ValueError(f"dual: {dual}; give a cap above 1, such as 3, or None for no second clip")
     ratio = surrogate.ppo_clip if dual is None else partial(surrogate.dual_clip, cap=dual)
     return compose(
         name="ppo",
-        advantage=partial(advantage.gae, discount=discount, decay=decay),
+        advantage=partial(advantage.gae, discount=share("discount", discount), decay=share("decay", decay)),
         surrogate=clipped(ratio, clip_low, clip_high),
         aggregate=aggregate.token_mean,
         paper=Paper(

@@ -9,9 +9,9 @@ J. Hu et al., "REINFORCE++: Stabilizing critic-free policy optimization with glo
 """
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
-from gradvar.core.checks import nonnegative
+from gradvar.core.checks import nonnegative, one_of
 from gradvar.core.compose import compose, no_penalty
 from gradvar.core.estimator import Estimator, Paper
 from gradvar.estimators import law_sets
@@ -48,7 +48,7 @@ def reinforce_pp(
     per_rollout = (
         advantage.raw if not beta else penalty.kl_to_go(advantage.raw, beta=nonnegative("beta", beta))
     )
-    by_tokens = _by_tokens(over) or beta > 0
+    by_tokens = one_of("over", over, get_args(Over)) == "tokens" or beta > 0
     return compose(
         name="reinforce_pp",
         advantage=advantage.over_tokens(per_rollout, eps=nonnegative("eps", eps))
@@ -96,7 +96,7 @@ def reinforce_pp_baseline(
         clip_high: Distance above 1 at which the ratio is clipped.
         beta: Coefficient of the k2 penalty towards the reference; 0 leaves it out.
     """
-    by_tokens = _by_tokens(over)
+    by_tokens = one_of("over", over, get_args(Over)) == "tokens"
     flawed = (
         {"zero_on_equal_rewards": False, "zero_sum": False, "sign_against_mean": False} if by_tokens else {}
     )
@@ -126,9 +126,3 @@ def reinforce_pp_baseline(
             bounded=False,
         ),
     )
-
-
-def _by_tokens(over: str) -> bool:
-    if over not in ("rollouts", "tokens"):
-        raise ValueError(f"over: {over!r}; give 'rollouts' or 'tokens'")
-    return over == "tokens"

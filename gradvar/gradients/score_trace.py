@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from gradvar.core.checks import at_least
 from gradvar.core.protocols import Policy
 from gradvar.gradients.factors import Tapped
 from gradvar.gradients.ghost_norms import (
@@ -131,8 +132,8 @@ def _check(prompts: PyTree, completions: np.ndarray, weights: np.ndarray, chunk:
             raise ValueError(
                 f"prompts: shape {leaf.shape} for {len(completions)} rows; give one prompt per row"
             )
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk: {chunk} rows per pass; give 1 or more")
+    if chunk is not None:
+        at_least("chunk", chunk, 1)
 
 
 def _run_policy_checks(policy: Policy, params: PyTree, prompts: PyTree, tokens: np.ndarray) -> None:

@@ -109,13 +109,9 @@ def default_baselines(
     if not needs:
         return None
     if isinstance(policy, FinitePolicy) and isinstance(task, FiniteTask):
-        return exact_baselines(policy, task, tables or tabulate(policy, params, task))
+        tables = tables or tabulate(policy, params, task)
+        return ExactBaselines(tables, policy.support(), task.all_prompts())
     return sample_baselines(policy, params, task, key, needs=needs)
-
-
-def exact_baselines(policy: FinitePolicy, task: FiniteTask, tables: ExactTables) -> ExactBaselines:
-    """Return the baselines of a finite policy from its tables."""
-    return ExactBaselines(tables, policy.support(), task.all_prompts())
 
 
 def sample_baselines(

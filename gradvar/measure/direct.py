@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import Batch
+from gradvar.core.checks import at_least
 from gradvar.core.devices import SINGLE, DeviceChoice, Devices, choose_devices
 from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
 from gradvar.core.moments import Moments
@@ -61,6 +62,11 @@ class PolicyOnTask:
     def sampler(self) -> PyTree:
         """The parameters that sample."""
         return self.params if self.old_params is None else self.old_params
+
+    @property
+    def reference(self) -> PyTree:
+        """The parameters of the reference policy."""
+        return self.sampler if self.ref_params is None else self.ref_params
 
     @property
     def off_policy(self) -> bool:
@@ -231,8 +237,7 @@ def _plan(
         check_group_size(estimator, group_size)
     fixed = None if isinstance(prompts, int | np.integer) else prompts
     size = int(prompts) if fixed is None else len(jax.tree.leaves(fixed)[0])
-    if size < 1:
-        raise ValueError(f"prompts: {prompts}; a batch needs at least one prompt")
+    at_least("prompts", size, 1)
     missing = {n for e in named for n in e.needs} - {*BASELINE_FIELDS, "logp_ref", "logp_sampler"}
     if missing:
         raise ValueError(
@@ -292,8 +297,7 @@ def _pull_back(
     # The same parameters are scored once: on policy that saves two passes in three.
     logp = score(subject.params)
     logp_old = score(subject.sampler) if subject.off_policy else logp
-    same_reference = subject.ref_params is None or subject.ref_params is subject.sampler
-    logp_ref = logp_old if same_reference else score(subject.ref_params)
+    logp_ref = logp_old if subject.reference is subject.sampler else score(subject.reference)
     fields = rollouts | {"logp": logp, "logp_old": logp_old, "logp_ref": logp_ref}
     if needs := baseline_needs(estimators):
         supply = eqx.Partial(stages.supply_baselines, needs, vectorised)

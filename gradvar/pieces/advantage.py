@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gradvar.core.compose import Piece
 from gradvar.pieces.advantage_adaptive import (
     beta_normalised,
     decoupled,
@@ -31,7 +32,6 @@ from gradvar.pieces.advantage_adaptive import (
 )
 from gradvar.pieces.piece import (
     Advantages,
-    Piece,
     Rewards,
     TokenAdvantages,
     deviations,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from gradvar.core.checks import one_of, positive
 from gradvar.pieces.piece import Advantages, Rewards, TokenAdvantages, deviations, from_first, on_rewards
 
 
@@ -38,10 +39,8 @@ def mixed_rescaled(rewards: Rewards, *, f_norm: str = "none", ddof: int = 1, eps
     centred = deviations(rewards)
     mixed = jnp.max(rewards, axis=1) > jnp.min(rewards, axis=1)
     alpha = rewards.shape[0] / jnp.maximum(jnp.sum(mixed), 1)
-    if f_norm == "none":
+    if one_of("f_norm", f_norm, ("none", "std")) == "none":
         return alpha * centred
-    if f_norm != "std":
-        raise ValueError(f"f_norm: {f_norm!r}; give 'none' or 'std'")
     count = rewards.shape[1]
     square = jnp.mean(centred**2, axis=1, keepdims=True) * (count / max(count - ddof, 1))
     return alpha * centred / (jnp.sqrt(square) + eps)
@@ -73,9 +72,8 @@ def softmax(rewards: Rewards, *, temperature: float = 0.3) -> Advantages:
     >>> softmax(jnp.log(jnp.array([[3.0, 1.0]])), temperature=1.0).round(6).tolist()
     [[0.5, -0.5]]
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature: {temperature}; give a number above zero")
-    weights = jnp.exp((rewards - jnp.max(rewards, axis=1, keepdims=True)) / temperature)
+    tau = positive("temperature", temperature)
+    weights = jnp.exp((rewards - jnp.max(rewards, axis=1, keepdims=True)) / tau)
     total = jnp.sum(weights, axis=1, keepdims=True)
     return (rewards.shape[1] * weights - total) / total
 

@@ -20,6 +20,8 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gradvar.core.checks import one_of
+
 Tokens = Float[Array, "prompt group time"]
 Mask = Bool[Array, "prompt group time"]
 Scalar = Float[Array, ""]
@@ -105,8 +107,6 @@ def _kept(tokens: Tokens, mask: Mask) -> Tokens:
 
 
 def _rows(mask: Mask, empty: Empty) -> Array | int:
-    if empty not in ("count", "drop"):
-        raise ValueError(f"empty: {empty!r}; give 'count' or 'drop'")
-    if empty == "count":
+    if one_of("empty", empty, ("count", "drop")) == "count":
         return mask.shape[0] * mask.shape[1]
     return jnp.maximum(jnp.sum(jnp.any(mask, axis=-1)), 1)

@@ -8,10 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gradvar.core.compose import Piece, required
+
 Rewards = Float[Array, "prompt group"]
 Advantages = Float[Array, "prompt group"]
 TokenAdvantages = Float[Array, "prompt group time"]
-Piece = Callable[..., Any]
 
 
 def on_rewards(piece: Piece) -> Piece:
@@ -57,13 +58,6 @@ def deviations(rewards: Float[Array, "prompt group"]) -> Float[Array, "prompt gr
     """Rewards less their group's mean."""
     d = from_first(rewards)
     return d - jnp.mean(d, axis=1, keepdims=True)
-
-
-def required(piece: Piece) -> tuple[str, ...]:
-    """The names of a piece's arrays: its arguments without a default."""
-    return tuple(
-        p.name for p in inspect.signature(piece).parameters.values() if p.default is inspect.Parameter.empty
-    )
 
 
 def wrapping(

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gradvar.pieces.piece import Piece, wrapping
+from gradvar.core.compose import Piece
+from gradvar.pieces.piece import wrapping
 
 PerToken = Float[Array, "prompt group time"]
 Mask = Bool[Array, "prompt group time"]

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.policies.sampler import check_completions, check_number, check_tokens, rollout_keys, stop_mask
+from gradvar.core.checks import whole
+from gradvar.policies.sampler import check_completions, check_tokens, rollout_keys, stop_mask
 
 
 class Form(NamedTuple):
@@ -87,7 +88,7 @@ class Autoregressive(abc.ABC):
             first_rollout: Number of the first rollout of each prompt, likewise.
         """
         prompts = self._check(prompts)
-        check_number("group", group, 1)
+        whole("group", group, 1)
         return self._sample(params, key, prompts, group, (first_prompt, first_rollout))
 
     def sample(

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from gradvar.policies.sampler import check_completions, check_indices, check_number, draw, rollout_keys
+from gradvar.core.checks import whole
+from gradvar.policies.sampler import check_completions, check_indices, draw, rollout_keys
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Bandit:
     num_prompts: int = 1
 
     def __post_init__(self) -> None:
-        check_number("num_answers", self.num_answers, 2)
-        check_number("num_prompts", self.num_prompts, 1)
+        whole("num_answers", self.num_answers, 2)
+        whole("num_prompts", self.num_prompts, 1)
 
     def init(self, key: PRNGKeyArray, scale: float = 1.0, dtype: Any = None) -> Float[Array, "all answer"]:
         """Normal random logits of standard deviation ``scale`` (0: the uniform policy)."""
@@ -77,7 +78,7 @@ class Bandit:
             first_rollout: Number of the first rollout of each prompt, likewise.
         """
         prompts = check_indices(prompts, self.num_prompts)
-        check_number("group", group, 1)
+        whole("group", group, 1)
         return self._sample(params, key, prompts, group, (first_prompt, first_rollout))
 
     def greedy(self, params: Float[Array, "all answer"], prompts: Array) -> Int[Array, "prompt 1 1"]:

@@ -53,16 +53,17 @@ def stop_mask(completions: Int[Array, "*batch time"], stop: int | None) -> Bool[
     return before == 0
 
 
-def check_number(name: str, value: int, least: int) -> None:
-    """Refuses anything but a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: {value!r} is no whole number; give an integer of {least} or more")
-    if value < least:
-        raise ValueError(f"{name}: {value}; give {least} or more")
+def list_completions(vocab: int, length: int, stop: int | None) -> Int[Array, "completion time"]:
+    """Every completion once: in lexical order, those that have stopped padded with the stop token."""
+    completions = np.indices((vocab,) * length, np.int32).reshape(length, -1).T
+    if stop is not None:
+        stopped = np.cumsum(completions == stop, axis=-1) > 0
+        completions = completions[np.all(~stopped | (completions == stop), axis=-1)]
+    return jnp.asarray(completions)
 
 
 def check_stop(stop: int | None, vocab: int) -> None:
-    """Refuses a stop token outside the vocabulary."""
+    """Reject a stop token outside the vocabulary."""
     if stop is not None and not 0 <= stop < vocab:
         raise ValueError(f"stop: token {stop} is not among 0..{vocab - 1}; give one of those, or None")
 
@@ -86,7 +87,7 @@ def check_indices(prompts: Array, num_prompts: int) -> Array:
 
 
 def check_tokens(name: str, tokens: ArrayLike, vocab: int) -> None:
-    """Refuses tokens outside the vocabulary, where they are concrete."""
+    """Reject tokens outside the vocabulary, where they are concrete."""
     if not isinstance(tokens, jax.core.Tracer):
         values = np.asarray(tokens)
         outside = values[(values < 0) | (values >= vocab)]

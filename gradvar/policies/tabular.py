@@ -6,15 +6,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from gradvar.core.checks import whole
 from gradvar.policies.sampler import (
     check_completions,
     check_indices,
-    check_number,
     check_stop,
     draw,
+    list_completions,
     rollout_keys,
     stop_mask,
 )
@@ -43,9 +43,9 @@ class Tabular:
     shared: bool = False
 
     def __post_init__(self) -> None:
-        check_number("vocab", self.vocab, 2)
-        check_number("length", self.length, 1)
-        check_number("num_prompts", self.num_prompts, 1)
+        whole("vocab", self.vocab, 2)
+        whole("length", self.length, 1)
+        whole("num_prompts", self.num_prompts, 1)
         check_stop(self.stop, self.vocab)
         logits = (1 if self.shared else self.num_prompts) * self.num_prefixes * self.vocab
         if logits > _MOST_LOGITS:
@@ -158,7 +158,7 @@ class Tabular:
             first_rollout: Number of the first rollout of each prompt, likewise.
         """
         prompts = check_indices(prompts, self.num_prompts)
-        check_number("group", group, 1)
+        whole("group", group, 1)
         return self._sample(params, key, prompts, group, (first_prompt, first_rollout))
 
     def greedy(self, params: PyTree, prompts: Array) -> Int[Array, "prompt 1 time"]:
@@ -172,9 +172,4 @@ class Tabular:
 
     def support(self) -> Int[Array, "completion time"]:
         """Every completion once: in lexical order, those that have stopped padded with the stop token."""
-        sequences = np.indices((self.vocab,) * self.length, np.int32).reshape(self.length, -1).T
-        if self.stop is not None:
-            stopped = np.cumsum(sequences == self.stop, axis=-1) > 0
-            after = np.pad(stopped[:, :-1], ((0, 0), (1, 0)))
-            sequences = sequences[~np.any(after & (sequences != self.stop), axis=-1)]
-        return jnp.asarray(sequences)
+        return list_completions(self.vocab, self.length, self.stop)

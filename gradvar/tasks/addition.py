@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gradvar.core.checks import between
 from gradvar.tasks.matching import fraction_right
 from gradvar.tasks.text import Text
 
@@ -27,8 +28,7 @@ class ModularAddition(Text):
     modulus: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.digits <= 9:
-            raise ValueError(f"digits: {self.digits}; give 1 to 9")
+        between("digits", self.digits, 1, 9)
         if self.modulus is None:
             object.__setattr__(self, "modulus", 10**self.digits)
         if not 2 <= self._modulus <= 10**self.digits:

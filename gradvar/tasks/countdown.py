@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gradvar.core.checks import between
 from gradvar.tasks.matching import canonical, check_rollouts
 from gradvar.tasks.text import Text
 
@@ -30,8 +31,7 @@ class Countdown(Text):
     numbers: int = 3
 
     def __post_init__(self) -> None:
-        if not 2 <= self.numbers <= 4:
-            raise ValueError(f"numbers: {self.numbers}; give 2 to 4")
+        between("numbers", self.numbers, 2, 4)
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
+from gradvar.core.checks import finite
 from gradvar.tasks.matching import check_rollouts
 
 
@@ -109,8 +110,7 @@ class Lookup(_Indexed):
             raise ValueError(f"support: token {listed.min()}; give tokens of 0 or more")
         if len(np.unique(listed, axis=0)) < len(listed):
             raise ValueError("support: a completion is listed twice; give every completion once")
-        if not np.isfinite(otherwise):
-            raise ValueError(f"otherwise: {otherwise}; give a finite reward")
+        finite("otherwise", otherwise)
         object.__setattr__(self, "rewards", table)
         object.__setattr__(self, "support", tuple(tuple(row) for row in listed.tolist()))
         object.__setattr__(self, "otherwise", float(otherwise))
@@ -142,7 +142,6 @@ class Lookup(_Indexed):
             raise ValueError(
                 f"completions: {completions.shape[-1]} tokens long; give the support's {len(self.support[0])}"
             )
-
         return _walk(leads, place, completions)
 
     def reward(
@@ -155,9 +154,8 @@ class Lookup(_Indexed):
 
     def solution(self, prompts: Array) -> Int[Array, "prompt 1 time"]:
         """A completion with the highest reward."""
-        return jnp.asarray(self.support, jnp.int32)[jnp.argmax(_values(self.rewards)[prompts], axis=-1)][
-            :, None, :
-        ]
+        best = jnp.argmax(_values(self.rewards)[prompts], axis=-1)  # [prompt]
+        return jnp.asarray(self.support, jnp.int32)[best][:, None]
 
 
 @jax.jit

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gradvar.core.checks import between
 from gradvar.tasks.matching import fraction_right
 from gradvar.tasks.text import Text
 
@@ -28,12 +29,9 @@ class Sorting(Text):
     shortest: int = 2
 
     def __post_init__(self) -> None:
-        if not 1 <= self.length <= 256:
-            raise ValueError(f"length: {self.length}; give 1 to 256")
-        if not 2 <= self.values <= len(_NAMES):
-            raise ValueError(f"values: {self.values}; give 2 to {len(_NAMES)}")
-        if not 1 <= self.shortest <= self.length:
-            raise ValueError(f"shortest: {self.shortest}; give 1 to length, {self.length}")
+        between("length", self.length, 1, 256)
+        between("values", self.values, 2, len(_NAMES))
+        between("shortest", self.shortest, 1, self.length)
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -61,9 +59,8 @@ class Sorting(Text):
 
     def solution(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
         """The list in order, filled up with stop tokens."""
-        numbers = jnp.where(
-            prompts < self.values, prompts, self.stop
-        )  # all other tokens are larger: they go last
+        # all other tokens are larger: as stop tokens they go last
+        numbers = jnp.where(prompts < self.values, prompts, self.stop)
         return jnp.sort(numbers, axis=-1).astype(jnp.int32)[:, None]
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from gradvar.core.checks import between
 from gradvar.tasks.addition import ModularAddition
 from gradvar.tasks.matching import canonical, exact_match
 from gradvar.tasks.text import Text
@@ -26,8 +27,7 @@ class Verification(Text):
     digits: int = 2
 
     def __post_init__(self) -> None:
-        if not 1 <= self.digits <= 4:
-            raise ValueError(f"digits: {self.digits}; give 1 to 4")
+        between("digits", self.digits, 1, 4)
 
     @property
     def _sums(self) -> ModularAddition:

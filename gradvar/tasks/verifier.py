@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from gradvar.core.checks import finite, positive
+
 
 class Judged(Protocol):
     """Prompts, and a reward that is Python on NumPy arrays."""
@@ -41,10 +43,10 @@ class Verifier:
     otherwise: float | None = None
 
     def __post_init__(self) -> None:
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise ValueError(f"time_limit: {self.time_limit}; give seconds above 0, or None")
-        if self.otherwise is not None and not np.isfinite(self.otherwise):
-            raise ValueError(f"otherwise: {self.otherwise}; give a finite reward, or None")
+        if self.time_limit is not None:
+            positive("time_limit", self.time_limit)
+        if self.otherwise is not None:
+            finite("otherwise", self.otherwise)
 
     def prompts(self, key: PRNGKeyArray, num: int) -> Any:
         """Those of the task."""

@@ -46,9 +46,8 @@ def values(
     repeated = jnp.repeat(prompts, group, axis=0)  # [prompt * group, past]
     read = completions[..., :-1].reshape(num * group, time - 1)  # the last token is only written
     hidden, _, _ = network.prefill(policy.config, critic["trunk"], jnp.concatenate([repeated, read], axis=1))
-    states = hidden[:, 0, prompts.shape[1] - 1 :].astype(
-        critic["head"].dtype
-    )  # [prompt * group, time, width]
+    # [prompt * group, time, width]
+    states = hidden[:, 0, prompts.shape[1] - 1 :].astype(critic["head"].dtype)
     return (states @ critic["head"] + critic["bias"]).reshape(num, group, time)
 
 

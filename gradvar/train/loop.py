@@ -222,9 +222,8 @@ def _most(plan: Plan, facts: dict[str, Any]) -> int:
     if not facts["step"]:
         return 1
     fitting = (plan.seconds - facts["seconds"]) * facts["step"] / facts["seconds"]
-    return max(
-        1, min(CHUNK, int(fitting), facts["step"])
-    )  # the first steps say little of the speed: double at most
+    # the first steps say little of the speed: double at most
+    return max(1, min(CHUNK, int(fitting), facts["step"]))
 
 
 def _point(states: State, figures: dict[str, np.ndarray]) -> dict[str, list[float]]:

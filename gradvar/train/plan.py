@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from gradvar.core.checks import at_least, between, finite, one_of, positive
 from gradvar.files.paths import check_file, check_writable
 
 if TYPE_CHECKING:
@@ -73,22 +74,17 @@ class Arm:
 
     def check(self) -> None:
         """Raise ``ValueError`` with one clear line on settings that cannot be met."""
+        of_arm = f"of arm '{self.name}'"
         least = {"group": 1, "epochs": 1, "minibatches": 1, "attempts": 1, "store": 1, "cycle": 0}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name}: {getattr(self, name)} in arm '{self.name}'; give {value} or more")
+        for name, minimum in least.items():
+            at_least(f"{name} {of_arm}", getattr(self, name), minimum)
         for name in ("rate", "max_grad_norm", "critic_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: {getattr(self, name)} in arm '{self.name}'; give a number above 0")
+            positive(f"{name} {of_arm}", finite(f"{name} {of_arm}", getattr(self, name)))
         if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup: {self.warmup} in arm '{self.name}'; give a share of the run below 1")
+            raise ValueError(f"warmup {of_arm}: {self.warmup}; give a share of the run below 1")
         for phase in self.phases:
-            if not phase.share > 0:
-                raise ValueError(f"phases: a share of {phase.share} in arm '{self.name}'; give one above 0")
-            if not 0 < phase.rate < math.inf:
-                raise ValueError(
-                    f"phases: a rate of {phase.rate} in arm '{self.name}'; give a number above 0"
-                )
+            positive(f"phases {of_arm}, share", phase.share)
+            positive(f"phases {of_arm}, rate", finite(f"phases {of_arm}, rate", phase.rate))
         total = sum(phase.share for phase in self.phases)
         if self.cycle and abs(total - self.cycle) > 1e-6:
             raise ValueError(
@@ -174,22 +170,17 @@ class TrainConfig:
             raise ValueError("arms: nothing given; name at least one of `gradvar train --list`")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms: {', '.join(self.arms)} names something twice; give each once")
-        if self.reference not in self.arms:
-            raise ValueError(
-                f"reference: '{self.reference}' is not among the arms; give one of {', '.join(self.arms)}"
-            )
+        one_of("reference", self.reference, self.arms)
         least = {
             "seeds": 1, "steps": 1, "rollouts_per_step": 2, "prompts_per_step": 1, "tuning_seeds": 1,
             "evaluations": 1, "eval_prompts": 1, "eval_rollouts": 1, "width": 8,
         }  # fmt: skip
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name}: {getattr(self, name)}; give {value} or more")
+        for name, minimum in least.items():
+            at_least(name, getattr(self, name), minimum)
         if self.noise and self.noise < 8:
             raise ValueError(f"noise: {self.noise} prompts; give 8 or more, or 0 to measure none")
         for name in ("learning_rate", "total"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: {getattr(self, name)}; give a finite number above 0")
+            positive(name, finite(name, getattr(self, name)))
         if self.equal in ("rollouts", "tokens") and self.total >= 2**30:
             raise ValueError(f"total: {self.total:g}; give less than 2^30, which the counters hold")
         if not 0 < self.success < 1:
@@ -200,8 +191,7 @@ class TrainConfig:
             self.grid and all(0 < f < math.inf for f in self.grid) and len(set(self.grid)) == len(self.grid)
         ):
             raise ValueError(f"grid: {self.grid}; give different factors above 0, such as 0.5 1 2")
-        if not 0 <= self.seed < 2**31 - 2**16:
-            raise ValueError(f"seed: {self.seed}; give a whole number from 0 to {2**31 - 2**16 - 1}")
+        between("seed", self.seed, 0, 2**31 - 2**16 - 1)
         check_writable(self.out)
         if self.json is not None:
             check_file(self.json, "json")

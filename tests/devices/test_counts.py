@@ -122,6 +122,7 @@ def test_devices_get_rows_of_their_own():
 
 def test_a_policy_that_does_not_number_its_prompts_is_drawn_on_one_device():
     from gradvar.measure.bank.sample import RolloutSampler
+    from gradvar.measure.direct import PolicyOnTask
 
     class Plain(gv.policies.Bandit):
         def sample(self, params, key, prompts, group):
@@ -130,9 +131,8 @@ def test_a_policy_that_does_not_number_its_prompts_is_drawn_on_one_device():
     import jax
 
     policy, task = Plain(2), gv.tasks.Bandit([1.0, 0.0])
-    draw = RolloutSampler(
-        policy, task, policy.init(jax.random.key(0)), None, None, jax.random.key(1), None, (), 4
-    )
+    subject = PolicyOnTask(policy, task, policy.init(jax.random.key(0)))
+    draw = RolloutSampler(subject, jax.random.key(1), None, (), 4)
     assert draw(np.zeros(2, np.int32), 4).shape == (2, 4, 1)
     with pytest.raises(ValueError, match=r"Plain\.sample takes no first_prompt"):
         draw(np.zeros(2, np.int32), 4, first=2)

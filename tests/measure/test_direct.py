@@ -210,7 +210,7 @@ def test_a_cosine_is_never_beyond_one():
         ({"group_size": 1}, "group_size: 1; rloo needs at least 2"),
         ({"replicates": 15}, "replicates: 15; give an even number"),
         ({"replicates": 8}, "replicates: 8; give an even number of at least 16"),
-        ({"prompts": 0}, "prompts: 0; a batch needs"),
+        ({"prompts": 0}, "prompts: 0; give 1 or more"),
     ],
 )
 def test_bad_input_is_one_clear_line(change, message):

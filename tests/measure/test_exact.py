@@ -208,8 +208,8 @@ def test_double_precision_whatever_the_default():
     ("change", "message"),
     [
         ({"group_size": 1}, "group_size: 1; rloo needs at least 2 rollouts"),
-        ({"group_size": 2.5}, "group_size: 2.5 is not a whole number"),
-        ({"prompts": 0}, "prompts: 0; a batch needs at least one"),
+        ({"group_size": 2.5}, "group_size: 2.5; give a whole number from 1 up"),
+        ({"prompts": 0}, "prompts: 0; give 1 or more"),
         ({"prompts": np.array([9])}, "prompts: row 9 of a task that lists 1 prompts"),
         ({"route": "magic"}, "route: 'magic'; choose"),
         ({"estimator": "rloo"}, "estimator: 'rloo' is not callable"),

@@ -153,7 +153,7 @@ def test_nothing_is_compiled_twice(scene):
         ({"prompts": np.zeros((4, 3), int)}, r"prompts: shape \(4, 3\) for 21 rows; give one prompt per row"),
         ({"completions": np.full((ROWS, 6), 11)}, "completions: "),
         ({"prompts": np.full((ROWS, 3), 11)}, "prompts: "),
-        ({"chunk": 0}, "chunk: 0 rows per pass; give 1 or more"),
+        ({"chunk": 0}, "chunk: 0; give 1 or more"),
     ],
 )
 def test_bad_inputs(scene, change, message):

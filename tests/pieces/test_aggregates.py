@@ -72,7 +72,7 @@ def test_bad_settings_are_named():
     for length in (None, 0, -1.0, float("nan")):
         with pytest.raises(ValueError, match=r"length: .*give the constant number of tokens"):
             aggregate.constant_length(jnp.asarray(TOKENS), jnp.asarray(MASK), length=length)
-    with pytest.raises(ValueError, match="empty: 'skip'; give 'count' or 'drop'"):
+    with pytest.raises(ValueError, match="empty: 'skip'; choose one of count, drop"):
         aggregate.sequence_token_sum(jnp.asarray(TOKENS), jnp.asarray(MASK), empty="skip")
 
 

@@ -185,10 +185,10 @@ def test_works_under_jit_vmap_and_in_single_precision():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Bandit(1), "num_answers: 1; give 2 or more"),
-        (lambda: Bandit(2.5), "num_answers: 2.5 is no whole number"),
-        (lambda: Tabular(1, 2), "vocab: 1; give 2 or more"),
-        (lambda: Tabular(2, 0), "length: 0; give 1 or more"),
+        (lambda: Bandit(1), "num_answers: 1; give a whole number from 2 up"),
+        (lambda: Bandit(2.5), "num_answers: 2.5; give a whole number from 2 up"),
+        (lambda: Tabular(1, 2), "vocab: 1; give a whole number from 2 up"),
+        (lambda: Tabular(2, 0), "length: 0; give a whole number from 1 up"),
         (lambda: Tabular(2, 2, stop=2), "stop: token 2 is not among 0..1"),
         (lambda: Tabular(10, 9), "length: a table for 9 tokens of 10 needs"),
     ],
@@ -209,5 +209,5 @@ def test_bad_arrays_are_refused():
         policy.logprobs(params, jnp.array([0]), jnp.zeros((1, 1, 2), int))
     with pytest.raises(ValueError, match=r"completions: token 3 is not among 0\.\.2"):
         policy.logprobs(params, jnp.array([0]), jnp.array([[[3]]]))
-    with pytest.raises(ValueError, match="group: 0; give 1 or more"):
+    with pytest.raises(ValueError, match="group: 0; give a whole number from 1 up"):
         policy.sample(params, jax.random.key(0), jnp.array([0]), 0)

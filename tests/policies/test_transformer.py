@@ -222,15 +222,15 @@ def test_equal_policies_share_compiled_code():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"vocab": 1}, "vocab: 1; give 2 or more"),
+        ({"vocab": 1}, "vocab: 1; give a whole number from 2 up"),
         ({"kv_heads": 3}, "kv_heads: 3 does not divide heads = 4"),
         ({"width": 18}, "heads: 4 does not divide width = 18"),
         ({"head_dim": 5}, "head_dim: 5 features per head cannot be paired"),
         ({"stop": 5}, r"stop: token 5 is not among 0\.\.4"),
-        ({"temperature": 0.0}, "temperature: 0.0; give a finite number above 0"),
-        ({"dtype": "int8"}, "dtype: 'int8'; give 'float64'"),
+        ({"temperature": 0.0}, "temperature: 0.0; give a number above zero"),
+        ({"dtype": "int8"}, "dtype: 'int8'; choose one of float64"),
         ({"completion_length": 300}, "max_length: 256 leaves no room for a prompt"),
-        ({"layers": 0}, "layers: 0; give 1 or more"),
+        ({"layers": 0}, "layers: 0; give a whole number from 1 up"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
@@ -254,5 +254,5 @@ def test_bad_arrays_are_refused():
         policy.greedy(params, jnp.array([[-1, 0, -1]]))
     with pytest.raises(ValueError, match="completions: shape"):
         policy.logprobs(params, PROMPTS, jnp.zeros((3, 1, 3), int))
-    with pytest.raises(ValueError, match="group: 0; give 1 or more"):
+    with pytest.raises(ValueError, match="group: 0; give a whole number from 1 up"):
         policy.sample(params, jax.random.key(0), PROMPTS, 0)

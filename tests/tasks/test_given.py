@@ -76,7 +76,7 @@ def test_tasks_can_be_hashed_compared_and_written_down(task):
         (lambda: Lookup([0.0, 1.0], [[0], [0]]), "support: a completion is listed twice"),
         (
             lambda: Lookup([0.0, 1.0], [[0], [1]], otherwise=float("nan")),
-            "otherwise: nan; give a finite reward",
+            "otherwise: nan; give a finite number",
         ),
     ],
 )

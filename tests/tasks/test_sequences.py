@@ -156,7 +156,7 @@ def test_the_solution_earns_the_full_reward_and_the_reward_runs_on_the_device(ta
         (lambda: ModularAddition(2, 101), "modulus: 101; give 2 to 100"),
         (lambda: Sorting(0), "length: 0; give 1 to 256"),
         (lambda: Sorting(4, 1), "values: 1; give 2 to 36"),
-        (lambda: Sorting(4, 5, shortest=5), "shortest: 5; give 1 to length, 4"),
+        (lambda: Sorting(4, 5, shortest=5), "shortest: 5; give 1 to 4"),
         (lambda: ModularAddition().encode(["1+1"], 6), r"texts: '1\+1' has 3 tokens; give 6"),
         (lambda: ModularAddition().encode(["a"], 1), "texts: 'a' in 'a' is no token"),
         (lambda: Sorting().encode(["123456"], 3), "texts: '123456' has 6 tokens; give 3 at most"),

@@ -100,7 +100,7 @@ def test_bad_settings_are_one_line(capsys, tmp_path):
     assert "no 'grpo-3'; nearest" in refused(capsys, *out, "--arms", "grpo-3", "--reference", "grpo-3")
     assert "no 'grpo-3'; nearest" in refused(capsys, *out, "--arms", "grpo-3")
     assert "noise: 4 prompts; give 8 or more" in refused(capsys, *out, "--noise", "4")
-    assert "reference: 'grpo-16' is not among the arms" in refused(capsys, *out, "--arms", "grpo-2")
+    assert "reference: 'grpo-16'; choose one of grpo-2" in refused(capsys, *out, "--arms", "grpo-2")
     assert "names something twice" in refused(capsys, *out, "--arms", "grpo-16", "grpo-16")
     assert "is no multiple of the group" in refused(capsys, *out, "--rollouts-per-step", "40")
     assert "learning_rate: -1.0; give" in refused(capsys, *out, "--learning-rate", "-1")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from gradvar.core.checks import finite, nonnegative, positive
 
 GROUP_SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 
@@ -18,11 +18,8 @@ class Costs:
 
     def __post_init__(self) -> None:
         for name in ("per_prompt", "per_update"):
-            cost = getattr(self, name)
-            if not (np.isfinite(cost) and cost >= 0):
-                raise ValueError(f"cost_{name}: {cost}; give a cost of 0 or more")
-        if not (np.isfinite(self.per_rollout) and self.per_rollout > 0):
-            raise ValueError(f"cost_per_rollout: {self.per_rollout}; give a cost above 0")
+            nonnegative(f"cost_{name}", finite(f"cost_{name}", getattr(self, name)))
+        positive("cost_per_rollout", finite("cost_per_rollout", self.per_rollout))
 
     @property
     def updated_rollout(self) -> float:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from gradvar.core.checks import at_least
 from gradvar.measure.advise.costs import Costs
 from gradvar.measure.bank.summary import Summary, across, mean_over
 from gradvar.measure.exact.closed_forms import Advantage
@@ -115,8 +116,7 @@ def compare_estimators(
         ValueError: where rewards are not binary, fewer than 4 prompts were recorded, or no scheme fits any size.
     """
     summary = source if isinstance(source, Summary) else source.summary()
-    if len(summary.p) < 4:
-        raise ValueError(f"prompts: {len(summary.p)}; comparing estimators needs at least 4")
+    at_least("prompts", len(summary.p), 4)
     costs = Costs(cost_per_prompt, cost_per_rollout, cost_per_update)
     mixed = (summary.p > 0) & (summary.p < 1)
     if not mixed.any():

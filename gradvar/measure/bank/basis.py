@@ -111,7 +111,6 @@ def _pilot_rewards(
 def span(
     stacked: Float[np.ndarray, "rollout weight time"],
     tolerance: float,
-    limit: int | None = None,
     known: Float[np.ndarray, "rollout basis time"] | None = None,
 ) -> Float[np.ndarray, "rollout basis time"]:
     """Find orthonormal rows that span each rollout's weight vectors, to a relative residual for every one.
@@ -124,18 +123,16 @@ def span(
     Args:
         stacked: The weight vectors of every rollout.
         tolerance: The relative residual that may be left of each.
-        limit: The most vectors (None: as many as there are tokens).
         known: An orthonormal basis; what it explains needs no new vector.
 
     Raises:
-        ValueError: More than ``limit`` vectors are needed.
+        ValueError: The tolerance is below what rounding leaves.
     """
     rollouts, number, time = stacked.shape
-    limit = time if limit is None else min(limit, time)
     # A few rollouts at a time, so that what every pass reads again stays in the processor's cache.
     step = max(1, _BLOCK // (8 * number * time + 1))
     blocks = [slice(start, start + step) for start in range(0, rollouts, step)]
-    bases = [_span(stacked[x], tolerance, limit, None if known is None else known[x]) for x in blocks]
+    bases = [_span(stacked[x], tolerance, None if known is None else known[x]) for x in blocks]
     basis = np.zeros((rollouts, max((x.shape[1] for x in bases), default=0), time))
     for block, vectors in zip(blocks, bases, strict=True):
         basis[block, : vectors.shape[1]] = vectors
@@ -145,7 +142,6 @@ def span(
 def _span(
     stacked: Float[np.ndarray, "rollout weight time"],
     tolerance: float,
-    limit: int,
     known: Float[np.ndarray, "rollout basis time"] | None,
 ) -> Float[np.ndarray, "rollout vector time"]:
     """``span`` of a block of rollouts."""
@@ -164,10 +160,9 @@ def _span(
         unexplained = squares[rollout_index, worst] > tolerance**2
         if not unexplained.any():
             break
-        if len(vectors) == limit:
-            left = float(np.sqrt(squares.max()))
+        if len(vectors) == time:  # they span everything: what is left is rounding
             raise ValueError(
-                f"basis: {limit} vectors leave a residual of {left:.1e}; allow more, or fewer settings"
+                f"tolerance: {tolerance:.1e}, and rounding leaves {np.sqrt(squares.max()):.1e}; give more"
             )
         new = np.where(unexplained[:, None], residual[rollout_index, worst], 0.0)  # [rollout, time]
         for vector in [*fixed, *vectors]:  # once more against them all: rounding must not tilt the basis

@@ -75,14 +75,14 @@ class ShardLayout:
         marked = replace(recording, info={**recording.info, "shard": self._mark(number)})
         write_folder(self.path(number), lambda path: write_shard(marked, path))
 
-    def read(self, number: int, prompts: slice | None = None, verify: bool = True) -> Recording:
+    def read(self, number: int, prompts: slice | None = None) -> Recording:
         """Read a shard, or a range of its prompts.
 
         Raises:
             ValueError: It is damaged, or is another shard.
         """
         try:
-            recording = read_shard(self.path(number), prompts, verify)
+            recording = read_shard(self.path(number), prompts)
         except ValueError as error:
             reason = str(error).removeprefix("folder: ").rsplit(";", 1)[0]
             raise ValueError(f"folder: {reason}; {self.fix}") from None
@@ -132,13 +132,12 @@ def save(recording: Recording, folder: Path) -> Path:
     return folder
 
 
-def load(folder: Path, prompts: slice | None = None, verify: bool = True) -> Recording:
+def load(folder: Path, prompts: slice | None = None) -> Recording:
     """Read a recording, or a contiguous range of its prompts; a warning says if shards are missing.
 
     Args:
         folder: What ``save`` or ``record(folder=...)`` wrote.
         prompts: A range of the prompts that are there (None: all).
-        verify: True to compare the files with their checksums.
 
     Raises:
         ValueError: The folder holds no bank, or a file is not what was written.
@@ -161,7 +160,7 @@ def load(folder: Path, prompts: slice | None = None, verify: bool = True) -> Rec
         low, high = max(wanted.start, end - size), min(wanted.stop, end)
         if low < high:
             within = slice(low - (end - size), high - (end - size))
-            parts.append(layout.read(number, within, verify))
+            parts.append(layout.read(number, within))
     joined = join(parts)
     info = {**joined.info, "shards": {"there": len(written), "of": layout.count}}
     return replace(joined, info={n: x for n, x in info.items() if n != "shard"})

@@ -3,11 +3,12 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool
 
+from gradvar.core.checks import one_of
 from gradvar.core.devices import map_threads
 from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
 from gradvar.core.moments import Moments
@@ -193,9 +194,7 @@ def _resolve(independent: Independent, recording: Recording, prompts: int) -> Li
     batches = recording.rollouts.shape[0] // prompts
     if independent == "auto":
         return "prompts" if recording.drawn and batches >= _MIN_PROMPTS else "rollouts"
-    if independent not in ("prompts", "rollouts"):
-        raise ValueError(f"independent: '{independent}'; choose auto, prompts or rollouts")
-    if independent == "prompts" and batches < 2:
+    if one_of("independent", independent, get_args(Independent)) == "prompts" and batches < 2:
         raise ValueError(
             f"independent: prompts, and the bank's {recording.rollouts.shape[0]} make fewer than 2 batches of "
             f"{prompts}; record more, or give independent='rollouts'"

@@ -13,13 +13,8 @@ from gradvar.core.estimator import Estimator, as_estimator
 from gradvar.gradients.sketch import PerToken, map_from
 from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
-from gradvar.measure.bank.recorder import (
-    RecordPlan,
-    equal_policies,
-    exact_truth,
-    params_bytes,
-    rollout_sampler,
-)
+from gradvar.measure.bank.recorder import RecordPlan, equal_policies, exact_truth, params_bytes
+from gradvar.measure.bank.sample import RolloutSampler
 from gradvar.measure.bank.score import assemble, score_rows, whole_scores
 from gradvar.measure.bank.scores import SketchedScores, VectorScores, WholeScores
 from gradvar.measure.baselines import BASELINE_FIELDS, default_baselines
@@ -65,6 +60,7 @@ def extend(
         )
     estimators, truth = tuple(as_estimator(e) for e in plan.estimators), recording.scores.true_gradient
     joined, size = recording.rollouts, recording.rollouts.shape[0]
+    devices = choose_devices(plan.settings.devices)
     if prompts or rollouts:
         key_prompts, key_draw = jax.random.split(key)
         listed = subject.task.prompts(key_prompts, prompts) if prompts else joined.prompts
@@ -74,8 +70,7 @@ def extend(
             subject.policy, subject.sampler, subject.task, key_draw, needs=needs, tables=tables
         )
         count = rollouts or joined.shape[1]
-        sampler = rollout_sampler(subject, key_draw, baselines, needs, count, plan.settings.devices)
-        new = sampler(listed, count)
+        new = RolloutSampler(subject, key_draw, baselines, needs, count, devices)(listed, count)
         joined = joined.join(equal_policies(new) if subject.old_params is None else new, 0 if prompts else 1)
     basis = _extended_basis(recording, joined, estimators)
     rows = BasisRows.of(basis)
@@ -84,10 +79,8 @@ def extend(
     info["estimators"] = list(dict.fromkeys(names))
 
     def scored(wanted: BasisRows) -> Any:
-        seed, devices = jax.random.key(info["seed"]), choose_devices(plan.settings.devices)
-        images = score_rows(
-            subject.policy, subject.params, joined, wanted, scores_map, seed, plan.settings.chunk, devices
-        )
+        key, chunk = jax.random.key(info["seed"]), plan.settings.chunk
+        images = score_rows(subject.policy, subject.params, joined, wanted, scores_map, key, chunk, devices)
         params = params_bytes(subject.params) // basis.dtype.itemsize
         return assemble(wanted, images, scores_map, params, truth)
 

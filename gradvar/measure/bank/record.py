@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
+from gradvar.core.checks import at_least
 from gradvar.core.devices import from_first_process
 from gradvar.core.estimator import Estimator, Objective
 from gradvar.core.protocols import Policy, Task
@@ -92,8 +93,8 @@ def _record_shards(
     plan: RecordPlan,
 ) -> Any:
     settings = plan.settings
-    if settings.shard is not None and settings.shard < 1:
-        raise ValueError(f"shard: {settings.shard} prompts; give 1 or more")
+    if settings.shard is not None:
+        at_least("shard", settings.shard, 1)
     count = prompts if isinstance(prompts, int | np.integer) else len(jax.tree.leaves(prompts)[0])
     row = sum(x.nbytes for x in jax.tree.leaves(subject.params))  # bytes of one score
     shard = int(min(count, settings.shard or max(1, _SHARD // (rollouts * row))))
@@ -176,7 +177,7 @@ def _shard_map(plan: RecordPlan, whole_bytes: int) -> ScoreMap:
 
 def run_facts(recorder: Recorder, key: PRNGKeyArray, shard: int) -> dict[str, Any]:
     """Describe a recording in plain values: all that its numbers depend on, as far as it can be distinguished."""
-    subject, settings, sampler = recorder.subject, recorder.plan.settings, recorder.sampler
+    subject, settings = recorder.subject, recorder.plan.settings
     assert recorder.plan.scores != "auto"
     return {
         "prompts": recorder.size,
@@ -186,11 +187,11 @@ def run_facts(recorder: Recorder, key: PRNGKeyArray, shard: int) -> dict[str, An
         "listed": digest(recorder.prompts),
         "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
         "params": digest(subject.params),
-        "old": digest(sampler.old),
-        "ref": digest(sampler.ref),
+        "old": digest(subject.sampler if subject.off_policy else None),
+        "ref": digest(None if subject.reference is subject.sampler else subject.reference),
         "policy": describe(subject.policy),
         "task": describe(subject.task),
-        "baselines": describe(sampler.baselines),
+        "baselines": describe(recorder.sampler.baselines),
         "estimators": [describe(e) for e in recorder.estimators],
         "cuts": [float(x) for x in settings.cuts],
         "scores": describe_map(recorder.plan.scores),

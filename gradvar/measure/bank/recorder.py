@@ -12,6 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, PRNGKeyArray, PyTree
 
+from gradvar.core.checks import at_least
 from gradvar.core.devices import DeviceChoice, choose_devices
 from gradvar.core.estimator import Estimator, Objective, as_estimator
 from gradvar.core.progress import Monitor, Silent
@@ -20,14 +21,7 @@ from gradvar.gradients.sketch import PerToken, ScoreMap, describe_map
 from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
 from gradvar.measure.bank.sample import RolloutSampler
-from gradvar.measure.bank.score import (
-    CHUNK,
-    assemble,
-    choose_map,
-    predict_memory,
-    score_rows,
-    score_tokens,
-)
+from gradvar.measure.bank.score import CHUNK, assemble, choose_map, predict_memory, score_rows, score_tokens
 from gradvar.measure.baselines import BaselineSource, baseline_needs, default_baselines
 from gradvar.measure.direct import PolicyOnTask
 from gradvar.measure.exact.tables import ExactTables, tabulate
@@ -154,8 +148,7 @@ def prepare(
     Raises:
         ValueError: There are too few rollouts, or the recording cannot fit the memory.
     """
-    if rollouts < 4:
-        raise ValueError(f"rollouts: {rollouts}; a bank needs at least 4 of each prompt, two groups of two")
+    at_least("rollouts", rollouts, 4)  # two groups of two for each prompt
     key_prompts, key_draw, key_baselines, key_map = jax.random.split(key, 4)
     drawn = isinstance(prompts, int | np.integer)
     listed = subject.task.prompts(key_prompts, int(prompts)) if drawn else prompts
@@ -169,7 +162,8 @@ def prepare(
     baselines = plan.settings.baselines or default_baselines(
         subject.policy, subject.sampler, subject.task, key_baselines, needs=needs, tables=tables
     )
-    sampler = rollout_sampler(subject, key_draw, baselines, needs, chunk, plan.settings.devices)
+    devices = choose_devices(plan.settings.devices)
+    sampler = RolloutSampler(subject, key_draw, baselines, needs, chunk, devices)
     seed = int(jax.random.bits(key_map, dtype=jnp.uint32))
     return Recorder(subject, sampler, listed, rollouts, drawn, plan, estimators, seed, truth)
 
@@ -199,32 +193,6 @@ def exact_truth(
     if len(rows) < size:
         return None, tables
     return np.asarray(tables.gradients, np.float64)[rows].mean(0), tables
-
-
-def rollout_sampler(
-    subject: PolicyOnTask,
-    key: PRNGKeyArray,
-    baselines: BaselineSource | None,
-    needs: tuple[str, ...],
-    chunk: int,
-    devices: DeviceChoice,
-) -> RolloutSampler:
-    """Make the sampler of a recording.
-
-    Args:
-        subject: Policy, task and parameters.
-        key: Of the rollouts.
-        baselines: Critics and baselines.
-        needs: The fields of a batch that they supply.
-        chunk: Rollouts at a time.
-        devices: They share the prompts.
-    """
-    # what is the same object is scored once: the same pass need not be run and compiled again
-    old = subject.sampler if subject.off_policy else None
-    ref = None if subject.ref_params is subject.sampler else subject.ref_params
-    return RolloutSampler(
-        subject.policy, subject.task, subject.params, old, ref, key, baselines, needs, chunk, choose_devices(devices)
-    )  # fmt: skip
 
 
 def equal_policies(rollouts: Rollouts) -> Rollouts:

@@ -15,6 +15,7 @@ from gradvar.core.devices import SINGLE, Devices, from_first_process, padded
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.bank.data import Rollouts
 from gradvar.measure.baselines import BaselineSource
+from gradvar.measure.direct import PolicyOnTask
 from gradvar.tasks.verifier import Verifier
 
 
@@ -22,15 +23,10 @@ from gradvar.tasks.verifier import Verifier
 class RolloutSampler:
     """What is fixed about rollouts, whichever prompts of a recording they belong to.
 
-    ``params`` are differentiated. ``old`` sample (None: ``params`` do), ``ref`` are the reference policy's (None: the
-    ones that sample). ``baselines`` supply the fields ``needs`` of a batch. ``chunk``: rollouts at a time.
+    ``baselines`` supply the fields ``needs`` of a batch. ``chunk``: rollouts at a time. ``devices`` share the prompts.
     """
 
-    policy: Policy
-    task: Task
-    params: PyTree
-    old: PyTree | None
-    ref: PyTree | None
+    subject: PolicyOnTask
     key: PRNGKeyArray
     baselines: BaselineSource | None
     needs: tuple[str, ...]
@@ -46,11 +42,11 @@ class RolloutSampler:
         Raises:
             ValueError: The model or the task gives a number that is not finite, or the policy cannot number prompts.
         """
-        size = len(jax.tree.leaves(prompts)[0])
-        is_numbered = "first_prompt" in inspect.signature(self.policy.sample).parameters
+        size, policy = len(jax.tree.leaves(prompts)[0]), self.subject.policy
+        is_numbered = "first_prompt" in inspect.signature(policy.sample).parameters
         if first and not is_numbered:
             raise ValueError(
-                f"policy: {type(self.policy).__name__}.sample takes no first_prompt, so the prompts from {first} on "
+                f"policy: {type(policy).__name__}.sample takes no first_prompt, so the prompts from {first} on "
                 "cannot be drawn apart from the others; add it (see policies.sampler.rollout_keys)"
             )
         devices = self.devices.at_most(size) if is_numbered else SINGLE
@@ -81,21 +77,22 @@ class RolloutSampler:
         size: int,
     ) -> dict[str, Array]:
         """A chunk of rollouts, in small programs that are compiled once each."""
-        sampling = self.params if self.old is None else self.old
-        sample = eqx.Partial(_sample, self.policy, self.chunk)
-        completions = devices.over(sample, (sampling, key), (prompts, numbers))
+        subject = self.subject
+        sample = eqx.Partial(_sample, subject.policy, self.chunk)
+        completions = devices.over(sample, (subject.sampler, key), (prompts, numbers))
 
         def logprobs(params: PyTree) -> Float[Array, "prompt rollout time"]:
-            return devices.over(eqx.Partial(_logprobs, self.policy), (params,), (prompts, completions))
+            return devices.over(eqx.Partial(_logprobs, subject.policy), (params,), (prompts, completions))
 
-        logp = logprobs(self.params)
-        logp_old = logp if self.old is None else logprobs(self.old)
+        # What is the same object is scored once: the same pass need not be run and compiled again.
+        logp = logprobs(subject.params)
+        logp_old = logprobs(subject.sampler) if subject.off_policy else logp
         arrays = self._rewards(devices, prompts, completions, logp.dtype, size)
         arrays |= {
             "completions": completions,
             "logp": logp,
             "logp_old": logp_old,
-            "logp_ref": logp_old if self.ref is None else logprobs(self.ref),
+            "logp_ref": logp_old if subject.reference is subject.sampler else logprobs(subject.reference),
         }
         if self.baselines is not None and self.needs:
             fields = eqx.Partial(_baseline_fields, self.needs, logp.dtype)
@@ -106,16 +103,16 @@ class RolloutSampler:
         self, devices: Devices, prompts: PyTree, completions: Array, dtype: np.dtype, size: int
     ) -> dict[str, Array]:
         """Rewards and masks; a verifier in Python sees the prompts that were asked for, without their padding."""
-        task = self.task
+        policy, task = self.subject.policy, self.subject.task
         if not isinstance(task, Verifier):
-            rewards = eqx.Partial(_rewards_and_mask, self.policy, task, dtype)
+            rewards = eqx.Partial(_rewards_and_mask, policy, task, dtype)
             return devices.over(rewards, (), (prompts, completions))
         tokens = np.asarray(devices.gather(completions))
         real_prompts, real_tokens = jax.tree.map(lambda x: np.asarray(x)[:size], prompts), tokens[:size]
         values = from_first_process(
             lambda: task.reward(real_prompts, real_tokens), np.zeros(real_tokens.shape[:2])
         )
-        mask = self.policy.mask(jnp.asarray(tokens))
+        mask = policy.mask(jnp.asarray(tokens))
         return {"rewards": padded(values.astype(dtype), len(tokens)), "mask": mask}
 
 

@@ -59,14 +59,22 @@ class Scores:
         raise NotImplementedError
 
     def products(self, first: Combinations, second: Combinations) -> Float[np.ndarray, "*lead block block2"]:
-        """<first_i, second_j> for combinations of rows; the leading axes broadcast."""
-        raise NotImplementedError
+        """<first_i, second_j> for combinations of rows; the leading axes broadcast.
+
+        Raises:
+            ValueError: No products across prompts were kept.
+        """
+        raise _no_products(first.shape[-2])
 
     def by_prompt(
         self, first: Float[np.ndarray, "*lead prompt row"], second: Float[np.ndarray, "*lead prompt row"]
     ) -> Float[np.ndarray, "*lead prompt prompt"]:
-        """<first's part of prompt q, second's part of prompt r> for combinations of rows."""
-        raise NotImplementedError
+        """<first's part of prompt q, second's part of prompt r> for combinations of rows.
+
+        Raises:
+            ValueError: No products across prompts were kept.
+        """
+        raise _no_products(first.shape[-2])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -176,23 +184,8 @@ class PromptGramScores(Scores):
 
     def _set_gram(self, sets: int, prompts: int, rows: int) -> Float[np.ndarray, "set row row"]:
         if prompts > 1:
-            raise self._missing(prompts)
+            raise _no_products(prompts)
         return self.gram
-
-    def products(self, first: Combinations, second: Combinations) -> Float[np.ndarray, "*lead block block2"]:
-        """Raise ``ValueError``: products across prompts were not kept."""
-        raise self._missing(first.shape[-2])
-
-    def by_prompt(
-        self, first: Float[np.ndarray, "*lead prompt row"], second: Float[np.ndarray, "*lead prompt row"]
-    ) -> Float[np.ndarray, "*lead prompt prompt"]:
-        """Raise ``ValueError``: products across prompts were not kept."""
-        raise self._missing(first.shape[-2])
-
-    def _missing(self, prompts: int) -> ValueError:
-        return ValueError(
-            f"prompts: {prompts}, and the bank kept no products across prompts; record with Gram(cross=True)"
-        )
 
 
 def scores_of(arrays: dict[str, np.ndarray], label: str) -> Scores:
@@ -210,6 +203,12 @@ def scores_of(arrays: dict[str, np.ndarray], label: str) -> Scores:
         "vectors": WholeScores, "gram": PromptGramScores, "cross": GramScores
     }  # fmt: skip
     return containers[held.pop()](**arrays)
+
+
+def _no_products(prompts: int) -> ValueError:
+    return ValueError(
+        f"prompts: {prompts}, and the bank kept no products across prompts; record with Gram(cross=True)"
+    )
 
 
 def _flat(x: Combinations) -> Float[np.ndarray, "combination row"]:

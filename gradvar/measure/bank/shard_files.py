@@ -58,14 +58,14 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     write_file(folder / "manifest.json", (json.dumps(signed, indent=1) + "\n").encode())
 
 
-def read_shard(folder: Path, prompts: slice | None, verify: bool) -> Recording:
-    """Read a shard, or a contiguous range of its prompts; ``verify`` compares the files with their checksums."""
+def read_shard(folder: Path, prompts: slice | None) -> Recording:
+    """Read a shard, or a contiguous range of its prompts; all files are compared with their checksums."""
     manifest = _read_manifest(folder)
     for name in FILES:
         path = _file(folder, name)
         if not path.is_file():
             raise ValueError(f"folder: {path} is missing; copy the whole folder")
-        if verify and file_digest(path) != manifest["sha256"][name]:
+        if file_digest(path) != manifest["sha256"][name]:
             raise ValueError(f"folder: {path} is not what was written (checksum); {_AGAIN}")
     sizes = dict(zip("QNT", (manifest["shape"][n] for n in ("prompts", "rollouts", "time")), strict=True))
     wanted = slice(0, sizes["Q"]) if prompts is None else prompts

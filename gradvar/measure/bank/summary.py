@@ -17,6 +17,7 @@ import safetensors.numpy
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 
+from gradvar.core.checks import at_least
 from gradvar.measure.bank.data import Recording
 from gradvar.measure.exact.closed_forms import FourNumbers, four_number_law
 from gradvar.stats.figures import jackknife_error
@@ -55,8 +56,7 @@ class Summary:
 
     def budget(self) -> tuple[Budget, Budget]:
         """sigma_b^2, sigma_o^2 and Delta of leave-one-out over these prompts, and their leave-one-out values [Q]."""
-        if len(self.p) < 3:
-            raise ValueError(f"prompts: {len(self.p)}; the spread between prompts needs at least 3")
+        at_least("prompts", len(self.p), 3)
         by_prompt = [self.signal, 4 * self.zeta1, 2 * self.zeta2 - 4 * self.zeta1]
         (signal, single, pair), shared = (mean_over(x) for x in by_prompt), across(self.gradients)
         parts = list(zip(signal - shared, single, pair, shared, strict=True))
@@ -184,8 +184,7 @@ class Forecast:
 def summarise(recording: Recording) -> Summary:
     """Summarise a recording; sequence scores are the combination of rows with weight one on every token."""
     rollouts = recording.rollouts
-    if rollouts.shape[1] < 4:
-        raise ValueError(f"rollouts: {rollouts.shape[1]} per prompt; the numbers need at least 4")
+    at_least("rollouts", rollouts.shape[1], 4)
     combinations = sequence_rows(recording)
     rewards = np.asarray(rollouts.rewards, np.float64)
     gram = np.asarray(recording.scores.set_gram(1), np.float64)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binom
 
+from gradvar.core.checks import at_least
 from gradvar.stats import groups
 
 
@@ -136,9 +137,8 @@ def ustatistic_numbers(
     projected = 0.5 * ((rewards - mean_reward)[:, None] * scores + gradient)
     zeta1 = float(probs @ (projected**2).sum(-1)) - signal
     norms = (scores**2).sum(-1)
-    squares = (
-        norms[:, None] + norms[None, :] - 2 * scores @ scores.T
-    )  # ||s_i - s_j||^2, [completion, completion]
+    # ||s_i - s_j||^2, [completion, completion]
+    squares = norms[:, None] + norms[None, :] - 2 * scores @ scores.T
     gaps = (rewards[:, None] - rewards[None, :]) ** 2
     zeta2 = 0.25 * float(probs @ (gaps * squares) @ probs) - signal
     return UStatisticNumbers(zeta1, zeta2, signal)
@@ -149,7 +149,6 @@ def ustatistic_law(numbers: UStatisticNumbers, group_size: int) -> GroupMoments:
 
     The estimator is the average over all pairs of h (Hoeffding 1948; 2603.01162 for this use of it).
     """
-    if group_size < 2:
-        raise ValueError(f"group_size: {group_size}; leave-one-out needs at least 2 rollouts")
+    at_least("group_size", group_size, 2)
     pairs = group_size * (group_size - 1)
     return GroupMoments(1.0, (4 * (group_size - 2) * numbers.zeta1 + 2 * numbers.zeta2) / pairs)

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from gradvar.core.checks import at_least, one_of
 from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
 from gradvar.core.moments import Moments
 from gradvar.core.precision import double_precision
@@ -106,14 +107,12 @@ def _list_batches(
     num_listed, num_completions = tables.probs.shape
     fixed = None if isinstance(prompts, int | np.integer) else np.asarray(prompts, int)
     size = int(prompts) if fixed is None else len(fixed)
-    if size < 1:
-        raise ValueError(f"prompts: {prompts}; a batch needs at least one prompt")
+    at_least("prompts", size, 1)
     if fixed is not None and (fixed.min() < 0 or fixed.max() >= num_listed):
         raise ValueError(
             f"prompts: row {int(fixed.max())} of a task that lists {num_listed} prompts; count from 0"
         )
-    if route not in get_args(Route):
-        raise ValueError(f"route: '{route}'; choose auto, groups or multisets")
+    one_of("route", route, get_args(Route))
 
     def require_small(symmetric: bool, separate: bool, words: str) -> None:
         per_batch = 1 if separate else size

@@ -9,12 +9,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from gradvar.core.checks import finite, positive, whole
 from gradvar.policies.autoregressive import Autoregressive, Form
 from gradvar.policies.from_logits.probe import check_model
-from gradvar.policies.sampler import check_number, check_stop, draw
+from gradvar.policies.sampler import check_stop, draw, list_completions
 
 Logits = Callable[[PyTree, Int[Array, "row token"]], Float[Array, "row token vocab"]]
 _HELD = 1 << 26  # logits made at a time, as numbers: more rows are taken in turn
@@ -54,13 +54,12 @@ class LogitsPolicy(Autoregressive):
         init: Callable[[PRNGKeyArray], PyTree] | None = None,
         name: str | None = None,
     ) -> None:
-        check_number("vocab", vocab, 2)
-        check_number("completion_length", completion_length, 1)
+        whole("vocab", vocab, 2)
+        whole("completion_length", completion_length, 1)
         check_stop(stop, vocab)
         if max_length is not None:
-            check_number("max_length", max_length, completion_length + 1)
-        if not 0 < temperature < float("inf"):
-            raise ValueError(f"temperature: {temperature}; give a finite number above 0")
+            whole("max_length", max_length, completion_length + 1)
+        positive("temperature", finite("temperature", temperature))
         if not callable(logits):
             raise TypeError(f"logits: {logits!r} is not callable; give a function (params, tokens) -> logits")
         self.model, self.vocab, self.completion_length = logits, vocab, completion_length
@@ -121,12 +120,11 @@ class LogitsPolicy(Autoregressive):
             after = self.logits(params, tokens)
             if (
                 self.pad is None
-            ):  # every prompt is as long: a plain slice, which is also cheaper to differentiate
+            ):  # prompts of one length: a plain slice, which is also cheaper to differentiate
                 after = after[:, prompts.shape[1] - 1 :]
             else:
-                after = jnp.take_along_axis(
-                    after, (lengths[:, None] - 1 + jnp.arange(time))[..., None], axis=1
-                )
+                place = lengths[:, None] - 1 + jnp.arange(time)  # [row, time]
+                after = jnp.take_along_axis(after, place[..., None], axis=1)
             logp = jax.nn.log_softmax(after, axis=-1)
             return jnp.take_along_axis(logp, completion[..., None], axis=-1)[..., 0]
 
@@ -172,13 +170,8 @@ class LogitsPolicy(Autoregressive):
                 new, logp = jnp.where(done, self.stop, new), jnp.where(done, 0.0, logp)
                 done = new == self.stop
             rows = rows.at[row_index, lengths + time_index].set(new)
-            return (
-                time_index + 1,
-                rows,
-                done,
-                tokens.at[:, time_index].set(new),
-                logprobs.at[:, time_index].set(logp),
-            )
+            tokens, logprobs = tokens.at[:, time_index].set(new), logprobs.at[:, time_index].set(logp)
+            return time_index + 1, rows, done, tokens, logprobs
 
         def going(state: tuple) -> Array:
             return (state[0] < time) & ~jnp.all(state[2])
@@ -201,9 +194,4 @@ class FiniteLogitsPolicy(LogitsPolicy):
                 f"completion_length: {self.vocab}^{self.completion_length} completions are too many to list; "
                 f"give a LogitsPolicy, or fewer than {_MOST_LISTED}"
             )
-        rows = np.indices((self.vocab,) * self.completion_length, np.int32)
-        rows = rows.reshape(self.completion_length, -1).T
-        if self.stop is not None:
-            stopped = np.cumsum(rows == self.stop, axis=-1) > 0
-            rows = rows[np.all(~stopped | (rows == self.stop), axis=-1)]
-        return jnp.asarray(rows)
+        return list_completions(self.vocab, self.completion_length, self.stop)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from gradvar.policies.sampler import check_number
+from gradvar.core.checks import whole
 from gradvar.policies.transformer.network import Params
 from gradvar.policies.transformer.policy import Transformer
 
@@ -93,7 +93,7 @@ def last_layers(policy: Transformer, params: Params, layers: int) -> tuple[Parti
 
     Raises ``ValueError`` where there are not so many.
     """
-    check_number("layers", layers, 1)
+    whole("layers", layers, 1)
     depth = policy.config.layers
     if layers > depth:
         raise ValueError(f"layers: the last {layers} of {depth}; give {depth} or fewer")
@@ -132,7 +132,7 @@ def lora(
     Raises:
         ValueError: On a rank below 1, or targets that are unknown, doubled or none.
     """
-    check_number("rank", rank, 1)
+    whole("rank", rank, 1)
     alpha = 2.0 * rank if alpha is None else alpha
     if (
         not targets

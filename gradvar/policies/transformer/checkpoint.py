@@ -173,7 +173,7 @@ def _rope(content: Mapping[str, Any], family: str, context: int, path: Path) -> 
         if kind in (
             "default",
             "dynamic",
-        ):  # dynamic: as it is up to the model's own context, and no longer is allowed
+        ):  # dynamic: plain up to the model's context, and no longer is allowed
             return Rope(theta)
         if kind == "linear":
             return Rope(theta, "linear", read.number("factor", 1.0))
@@ -302,12 +302,12 @@ def _weight_files(folder: Path) -> Iterator[Path]:
     if not index.is_file():
         if not single.is_file():
             pickled = sorted(path.name for path in folder.glob("*.bin"))
-            mend = (
+            fix = (
                 f"; {pickled[0]} may hold code and is not read, save the model as safetensors"
                 if pickled
                 else ""
             )
-            raise ValueError(f"folder: {folder} has no model.safetensors and no index of one{mend}")
+            raise ValueError(f"folder: {folder} has no model.safetensors and no index of one{fix}")
         yield single
         return
     listed = read_json(index).get("weight_map")

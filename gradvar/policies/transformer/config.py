@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from gradvar.policies.sampler import check_number, check_stop
+from gradvar.core.checks import finite, one_of, positive, whole
+from gradvar.policies.sampler import check_stop
 from gradvar.policies.transformer.rope import Rope
 
 
@@ -50,9 +51,9 @@ class TransformerConfig:
     adapter_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("vocab", self.vocab, 2)
+        whole("vocab", self.vocab, 2)
         for name in ("completion_length", "layers", "width", "heads", "kv_heads", "hidden", "max_length"):
-            check_number(name, getattr(self, name), 1)
+            whole(name, getattr(self, name), 1)
         check_stop(self.stop, self.vocab)
         if self.heads % self.kv_heads:
             raise ValueError(
@@ -73,14 +74,12 @@ class TransformerConfig:
                 "tokens of completion; give more"
             )
         for name in ("temperature", "rope_theta", "norm_eps"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}: {getattr(self, name)}; give a finite number above 0")
+            positive(name, finite(name, getattr(self, name)))
         if self.rotary is not None and len(self.rotary) != self.layers:
             raise ValueError(
                 f"rotary: {len(self.rotary)} entries for {self.layers} layers; give one for each"
             )
-        if self.dtype not in ("float64", "float32", "bfloat16", "float16"):
-            raise ValueError(f"dtype: {self.dtype!r}; give 'float64', 'float32', 'bfloat16' or 'float16'")
+        one_of("dtype", self.dtype, ("float64", "float32", "bfloat16", "float16"))
         if self.dtype == "float64" and jnp.result_type(float) != jnp.float64:
             raise ValueError(
                 "dtype: 'float64' needs double precision; set JAX_ENABLE_X64=1, or give 'float32'"

@@ -8,10 +8,12 @@ number of turns between (Llama 3.1's released code; arXiv 2407.21783 names the m
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
+
+from gradvar.core.checks import at_least, finite, one_of, positive
 
 Kind = Literal["plain", "linear", "yarn", "llama3"]
 
@@ -36,12 +38,10 @@ class Rope:
     rounded: bool = True
 
     def __post_init__(self) -> None:
-        if self.kind not in ("plain", "linear", "yarn", "llama3"):
-            raise ValueError(f"kind: {self.kind!r}; give 'plain', 'linear', 'yarn' or 'llama3'")
+        one_of("kind", self.kind, get_args(Kind))
         if not 1 < self.theta < math.inf:
             raise ValueError(f"theta: {self.theta}; give a finite base above 1")
-        if not 1 <= self.factor < math.inf:
-            raise ValueError(f"factor: {self.factor}; give a finite number of 1 or more")
+        at_least("factor", finite("factor", self.factor), 1)
         if self.kind in ("yarn", "llama3"):
             if self.trained < 1:
                 raise ValueError(
@@ -51,8 +51,8 @@ class Rope:
                 raise ValueError(
                     f"low, high: {self.low}, {self.high}; give two numbers above 0, the first smaller"
                 )
-        if self.gain is not None and not 0 < self.gain < math.inf:
-            raise ValueError(f"gain: {self.gain}; give a finite number above 0")
+        if self.gain is not None:
+            positive("gain", finite("gain", self.gain))
 
     def frequencies(self, head_width: int) -> Float[np.ndarray, " pair"]:
         """Radians per position of each of the ``head_width / 2`` feature pairs, in float64."""
@@ -64,9 +64,8 @@ class Rope:
             unstretched = np.clip((turns - self.low) / (self.high - self.low), 0.0, 1.0)
             return plain * (unstretched + (1 - unstretched) / self.factor)
         if self.kind == "yarn":
-            return plain * (
-                self._share_unstretched(head_width) + (1 - self._share_unstretched(head_width)) / self.factor
-            )
+            unstretched = self._share_unstretched(head_width)
+            return plain * (unstretched + (1 - unstretched) / self.factor)
         return plain
 
     @property

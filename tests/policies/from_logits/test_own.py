@@ -201,9 +201,9 @@ def test_banned_tokens_are_no_error():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"vocab": 1}, "vocab: 1; give 2"),
+        ({"vocab": 1}, "vocab: 1; give a whole number from 2"),
         ({"stop": 9}, "stop: token 9"),
-        ({"max_length": 3}, "max_length: 3; give 4"),
+        ({"max_length": 3}, "max_length: 3; give a whole number from 4"),
         ({"temperature": 0.0}, "temperature: 0.0"),
         ({"params": {}}, "params: no arrays"),
         ({"params": {"table": jnp.arange(3)}}, r"params: \['table'\] is a .* int64"),
