@@ -234,7 +234,18 @@ class Goal:
 
 
 def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: str) -> None:
-    """Decide a conclusion with these values in place of its symbols. Raises ``Rejected`` or ``Undecided``."""
+    """Decide a conclusion with these values in place of its symbols.
+
+    Args:
+        conclusion: a relation, or And, Or, Not, Implies of relations.
+        assignment: the values of its symbols; those without one stay free, and it is decided for all of them.
+        premises: relations that may be assumed.
+        what: opens the message of a rejection.
+
+    Raises:
+        Rejected: it is false somewhere.
+        Undecided: neither proved nor refuted.
+    """
     conclusion = sp.sympify(conclusion)
     if isinstance(conclusion, sp.And):
         for part in conclusion.args:
@@ -244,7 +255,11 @@ def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: s
         if antecedent != sp.false:
             decide(conclusion.args[1], assignment, [*premises, antecedent], what)
     elif isinstance(conclusion, sp.Eq):
-        equal(*(_value(side, assignment) for side in conclusion.args), what, where=list(premises))
+        left, right = (_value(side, assignment) for side in conclusion.args)
+        if {left, right} & {sp.oo, -sp.oo}:  # a limit
+            require(left == right, f"{what}: {left} is not {right}")
+        else:
+            equal(left, right, what, where=list(premises))
     elif isinstance(conclusion, sp.core.relational.Relational):
         left, right = (_value(side, assignment) for side in conclusion.args)
         if (left - right).free_symbols:
