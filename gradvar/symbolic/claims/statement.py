@@ -25,7 +25,7 @@ StatedBy = Literal["source", "ours", "cited"]
 
 @dataclass(frozen=True)
 class Domain:
-    """The values of a variable: its LaTeX (the variable's name for the braces), a test, relations, finite values."""
+    """The values of a variable: its LaTeX (``{}`` for the variable), a test, relations, finite values."""
 
     latex: str
     contains: Callable[[Any], bool]
@@ -87,7 +87,7 @@ def above(low: Any, *, closed: bool = False) -> Domain:
 
 def real() -> Domain:
     """Return all real numbers."""
-    return Domain(r"{} \in \mathbb{{R}}", lambda value: bool(sp.sympify(value).is_real))
+    return Domain(r"{} \in \mathbb{R}", lambda value: bool(sp.sympify(value).is_real))
 
 
 def one_of(*values: Any) -> Domain:
@@ -99,7 +99,7 @@ def one_of(*values: Any) -> Domain:
         raise ValueError("values: none given; give the values that the variable takes")
     written = (rf"\text{{{v}}}" if isinstance(v, str) else sp.latex(sp.sympify(v)) for v in values)
     listed = ", ".join(written)
-    return Domain(f"{{}} \\in \\{{{{ {listed} \\}}}}", lambda value: value in values, values=values)
+    return Domain(f"{{}} \\in \\{{ {listed} \\}}", lambda value: value in values, values=values)
 
 
 @dataclass(frozen=True)
@@ -211,4 +211,5 @@ class Statement:
 
 
 def _range(variable: Variable, domain: Domain, latex: Callable[[Any], str]) -> str:
-    return domain.latex.format(rf"\text{{{variable}}}" if isinstance(variable, str) else latex(variable))
+    name = rf"\text{{{variable}}}" if isinstance(variable, str) else latex(variable)
+    return domain.latex.replace("{}", name)  # the values may hold braces
