@@ -10,22 +10,108 @@ from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 
 r1, r2 = sp.symbols("r1 r2", real=True)
-gap = sp.Abs(r1 - r2)
-GROUP = sp.Integer(2)
+eps = sp.Symbol("epsilon", nonnegative=True)
+kappa, gap = sp.symbols("kappa d", positive=True)
+up, down, share_up, share_down, factor = sp.symbols("g_w g_l a_w a_l c", real=True)
+mean_update, mean_contrast = sp.symbols("E M", real=True)
 
 
 def four_tokens(tokens, mask):
     return aggregate.constant_length(tokens, mask, length=4)
 
 
-# 1/|o_1| and so on for rollouts of 1 and 2 tokens, as each aggregation has it.
-SHARES = {
-    aggregate.sequence_token_mean: (sp.Rational(1, 2), sp.Rational(1, 4)),
-    aggregate.sequence_token_sum: (sp.Rational(1, 2), sp.Rational(1, 2)),
-    aggregate.token_mean: (sp.Rational(1, 3), sp.Rational(1, 3)),
-    aggregate.prompt_mean: (sp.Rational(1, 3), sp.Rational(1, 3)),
-    four_tokens: (sp.Rational(1, 8), sp.Rational(1, 8)),
+# The share of a token in rollouts of 1 and 2 tokens, as each aggregation has it.
+RULES = {
+    "mean over each rollout's tokens": aggregate.sequence_token_mean,
+    "sum over each rollout's tokens": aggregate.sequence_token_sum,
+    "mean over the batch's tokens": aggregate.token_mean,
+    "mean over the prompt's tokens": aggregate.prompt_mean,
+    "sum divided by a constant": four_tokens,
 }
+SHARES = dict(
+    zip(
+        RULES,
+        [
+            (sp.Rational(1, 2), sp.Rational(1, 4)),
+            (sp.Rational(1, 2), sp.Rational(1, 2)),
+            (sp.Rational(1, 3), sp.Rational(1, 3)),
+            (sp.Rational(1, 3), sp.Rational(1, 3)),
+            (sp.Rational(1, 8), sp.Rational(1, 8)),
+        ],
+        strict=True,
+    )
+)
+
+CONTRAST = gap / (kappa * gap + 2 * eps)
+
+claim = sy.Claim(
+    id="A1a",
+    title="Two-rollout GRPO is a contrast of log-probabilities",
+    statement=sy.Statement(
+        setting=(
+            "A pair of rollouts of one prompt with different real rewards, on policy (all ratios one), the mean reward "
+            "as baseline; every token's weight is the objective's derivative by its log-probability"
+        ),
+        forall={
+            kappa: sy.one_of(1, sp.sqrt(2)),
+            eps: sy.above(0, closed=True),
+            "aggregation": sy.one_of(*RULES),
+        },
+        quantities={
+            up: sy.Quantity("g_w", "the weight of each token of the rollout with the larger reward"),
+            down: sy.Quantity("g_l", "the weight of each token of the other"),
+            share_up: sy.Quantity(
+                "a_w", r"the aggregation's share of the first's tokens, such as $1/(2|o_w|)$"
+            ),
+            share_down: sy.Quantity("a_l", "that of the other's tokens"),
+            gap: sy.Quantity("d", "the difference of the two rewards"),
+            factor: sy.Quantity(
+                "c",
+                r"the larger advantage; $\kappa = 1$ divides by the population's standard deviation plus $\epsilon$, "
+                r"$\kappa = \sqrt{2}$ by the sample's",
+            ),
+            mean_update: sy.Quantity(
+                r"\mathrm{E}[\hat g]",
+                "the mean update of a logit of a policy over three answers with the rewards 0, 1 and 5/2, divided "
+                r"with $\kappa = 1$, $\epsilon = 0$",
+            ),
+            mean_contrast: sy.Quantity(
+                r"\mathrm{E}[s_w - s_l]",
+                "the sum over pairs of answers with different rewards of their chance as a pair, times half of the "
+                "contrast of their scores",
+            ),
+        },
+        goals={
+            "contrast": sp.And(sp.Eq(up, share_up * factor), sp.Eq(down, -share_down * factor)),
+            "factor": sp.Eq(factor, CONTRAST),
+            "bounded": sp.And(factor > 0, factor <= 1),
+            "mean": sp.Eq(mean_update, mean_contrast),
+        },
+    ),
+    source=sy.Source(
+        "2510.00977",
+        "v3",
+        "Section 3 and the two-rollout case of Section 4",
+        says="the gradient of GRPO is a contrast between rollouts, and with two rollouts one between two answers",
+        caveat="rewards are binary there (Section 2.1)",
+    ),
+    verdict="proved",
+    scope="all real rewards, every epsilon (a symbol in the traced code), every aggregation shown, on policy",
+    proof=(
+        r"The deviations of two rewards from their mean are $\pm d/2$, and their standard deviation is $d/2$ (population) "
+        r"or $d/\sqrt{2}$ (sample), so the advantages are $\pm d/(\kappa d + 2 \epsilon)$. An objective that is the sum of "
+        "advantage times share times ratio has at ratio one the derivative advantage times share. The code that ships has "
+        "these weights for every standard deviation, epsilon and aggregation, with symbols for the rewards. The factor is "
+        "positive and at most one, as $d > 0$. Averaged over all pairs of a bandit's answers the weights give the sum of "
+        "the contrasts, in rationals and in the engine's floats."
+    ),
+    finding=(
+        r"The factor is bounded but not constant: with $\epsilon = 0$ it is $1$ (population) or $1/\sqrt{2}$ (sample) for "
+        r"every gap, however small. Without the division by the standard deviation (Dr. GRPO) it is $d/2$. With "
+        "token-means of rollouts of different length the two scores are divided by different lengths, so the contrast is "
+        "one of length-normalised scores."
+    ),
+)
 
 
 class NotZero:
@@ -43,158 +129,130 @@ class NotZero:
         return self.traced
 
 
-def coefficient(ddof, eps, gap=gap):
-    """|A| of a pair with this reward gap: the std of two numbers is gap/2 (population) or gap/sqrt(2)
-    (sample)."""
-    spread = gap / 2 if ddof == 0 else gap / sp.sqrt(2)
-    return gap / 2 / (spread + eps)
-
-
-claim = sy.Claim(
-    id="A1a",
-    title="Two-rollout GRPO is a contrast of log-probabilities",
-    statement=(
-        r"For $G = 2$ and any real rewards, with the mean as baseline, the advantages are $\pm (r_1 - "
-        r"r_2)/2$. On policy the gradient is $c(|r_1 - r_2|) \left[ a_w \sum_t \nabla \log \pi(o_{w,t}) - "
-        r"a_l \sum_t \nabla \log \pi(o_{l,t}) \right]$, $w$ the rollout with the larger reward, $a$ the "
-        r"aggregation's share of a token, and $c(d) = d/2$; with the division by the standard deviation, "
-        r"$c(d) = d/(d + 2\epsilon)$ (population) or $d/(\sqrt{2} d + 2\epsilon)$ (sample), both bounded."
-    ),
-    source=sy.Source("2510.00977", "v3", "Section 3 and the two-rollout case of Section 4"),
-    verdict="proved",
-    scope=(
-        "all real rewards, every epsilon >= 0 (a symbol in the traced code), every aggregation shown, on "
-        "policy (ratios 1)"
-    ),
-    finding=(
-        r"The factor is bounded but not constant: with $\epsilon = 0$ it is $1$ (population) or "
-        r"$1/\sqrt{2}$ (sample) for every gap, however small. With token-means of rollouts of different "
-        r"length the two scores are divided by different lengths, so the contrast is one of "
-        r"length-normalised scores."
+@claim.step(
+    "By hand",
+    route="sympy",
+    shows=(
+        r"the deviation $r_w - \bar r$ over the root of the mean squared deviation plus $\epsilon$; the derivative of "
+        r"$A a e^{x}$ at $x = 0$"
     ),
 )
+def by_hand(whole_gap=1, slope=1):
+    larger, smaller, a, b = sp.symbols("rw rl aw al", positive=True)
+    wins = [larger > smaller]
+    x = sp.Symbol("x", real=True)
+    for ddof, std in ((0, sp.Integer(1)), (1, sp.sqrt(2))):
+        mean = (larger + smaller) / 2
+        spread = sp.sqrt(((larger - mean) ** 2 + (smaller - mean) ** 2) / (2 - ddof))
+        high, low = (whole_gap * (r - mean) / (spread + eps) for r in (larger, smaller))
+        values = {factor: high, gap: larger - smaller}
+        claim.goal("factor").holds(values, at={kappa: std}, where=wins)
+        weights = {up: a * high * sp.exp(slope * x), down: b * low * sp.exp(slope * x)}
+        weights = {name: sp.diff(value, x).subs(x, 0) for name, value in weights.items()}
+        claim.goal("contrast").holds(
+            {**weights, share_up: a, share_down: b, factor: high}, at={kappa: std}, where=wins
+        )
 
 
 @claim.step(
-    "The advantages of a pair",
+    "The shipped gradient for every std, epsilon and aggregation",
     route="traced code",
-    shows=r"$A_{1,2} = \pm (r_1 - r_2)/2$ from the shipped Dr. GRPO",
+    shows="the token weights of rollouts of one and two tokens in both regions, symbolic rewards and epsilon",
 )
-def advantages(factor=sp.Rational(1, 2)):
-    rollouts = sy.symbolic_group(2, on_policy=True)
-    dr_grpo = catalogue.get("dr_grpo")
-    computed = []
-    for region in rollouts.regions(dr_grpo):
-        weights = [GROUP * w for w in region.value.reshape(-1)]
-        sy.equal(weights, [factor * (r1 - r2), factor * (r2 - r1)], "advantages of a pair")
-        computed.append(weights)
-    return sy.Exhibit(
-        formula=sp.latex(sp.factor(computed[0][0])),
-        code=sy.jaxpr_text(jax.grad(dr_grpo), rollouts.logp, rollouts.batch),
-    )
-
-
-@claim.step(
-    "The gradient for every std, epsilon and aggregation",
-    route="traced code",
-    shows=r"each token's weight is $\pm c(|r_1 - r_2|)$ times the aggregation's share",
-)
-def contrast(ddof_in_code=None, eps_shift=0):
+def traced(ddof_in_code=None, eps_shift=0):
     rollouts = sy.symbolic_group(2, lengths=(1, 2), on_policy=True)
-    epsilon = sp.Symbol("epsilon", positive=True)
-    for ddof in (0, 1):
-        for rule, shares in SHARES.items():
+    positive = sp.Symbol("epsilon_", positive=True)
+    for ddof, std in ((0, sp.Integer(1)), (1, sp.sqrt(2))):
+        in_code = ddof if ddof_in_code is None else ddof_in_code
+        for name, rule in RULES.items():
 
-            def estimator(eps, ddof=ddof, rule=rule):
+            def estimator(epsilon, ddof=in_code, rule=rule):
                 return compose(
-                    advantage=lambda rewards: advantage.standardised(rewards, ddof=ddof, eps=eps),
+                    advantage=lambda rewards: advantage.standardised(rewards, ddof=ddof, eps=epsilon),
                     surrogate=surrogate.ppo_clip,
                     aggregate=rule,
                 )
 
-            def objective(logp, batch, eps, estimator=estimator):
-                return estimator(NotZero(eps))(logp, batch)
+            def objective(logp, batch, epsilon, estimator=estimator):
+                return estimator(NotZero(epsilon))(logp, batch)
 
-            claimed = ddof if ddof_in_code is None else ddof_in_code
-            assumptions = sy.explore(jax.grad(objective), rollouts.logp, rollouts.batch, epsilon)
+            some = sy.explore(jax.grad(objective), rollouts.logp, rollouts.batch, positive)
             none = sy.explore(jax.grad(estimator(0)), rollouts.logp, rollouts.batch)
-            for eps, regions in ((epsilon, assumptions), (sp.Integer(0), none)):
-                what = f"{rule.__name__}, ddof {ddof}, epsilon {eps}"
-                is_contrast(
-                    regions, shares, lambda d, n=claimed, e=eps: coefficient(n, e + eps_shift, d), what
-                )
+            pair_factor = {kappa: std, "aggregation": name}
+            is_contrast(some, SHARES[name], pair_factor, {positive: eps + eps_shift}, [eps > 0])
+            is_contrast(none, SHARES[name], {**pair_factor, eps: eps_shift}, {}, [])
 
 
-def is_contrast(regions, shares, factor, what):
-    """The weights of rollouts of one and two tokens, in both regions, are +-factor(gap) times the shares."""
-    first, second = shares
-    sy.require(len(regions) == 2, f"{what}: two regions, which reward is larger")
+def is_contrast(regions, shares, place, renamed, where):
+    """The weights of rollouts of one and two tokens, in both regions, are plus and minus the factor times the shares."""
+    sy.require(len(regions) == 2, "two regions, which reward is larger")
     for region in regions:
-        larger = bool((r1 - r2).subs(region.point) > 0)
-        c = factor(r1 - r2) if larger else -factor(r2 - r1)
-        (w1, pad), (w21, w22) = region.value[0]
-        sy.require(pad == 0, f"{what}: padding has weight zero")
-        sy.equal([w1, w21, w22], [c * first, -c * second, -c * second], what, where=region.conditions)
+        first_wins = bool((r1 - r2).subs(region.point) > 0)
+        (w1, padding), (w21, w22) = ((w.subs(renamed) for w in row) for row in region.value[0])
+        sy.require(padding == 0, "padding has weight zero")
+        inside = [*region.conditions, *where]
+        high, low = ((w1,), (w21, w22)) if first_wins else ((w21, w22), (w1,))
+        a, b = shares if first_wins else shares[::-1]
+        d = r1 - r2 if first_wins else r2 - r1
+        for winner, loser in ((x, y) for x in high for y in low):
+            values = {up: winner, down: loser, share_up: a, share_down: b}
+            claimed = CONTRAST.subs({gap: d, **{s: v for s, v in place.items() if s in (kappa, eps)}})
+            claim.goal("contrast").holds({**values, factor: claimed}, at=place, where=inside)
+            claim.goal("factor").holds({factor: winner / a, gap: d}, at=place, where=inside)
+            claim.goal("bounded").holds({factor: winner / a}, at=place, where=inside)
 
 
 @claim.step(
     "As catalogued",
     route="traced code",
-    shows="GRPO with either standard deviation, Dr. GRPO, DAPO's token mean and the pair objective, as named",
+    shows="GRPO with either standard deviation, DAPO and the pair objective, bare; Dr. GRPO's weights $a d/2$",
 )
 def catalogued(epsilon=sp.Rational(1, 10**6)):
     rollouts = sy.symbolic_group(2, lengths=(1, 2), on_policy=True)
-    mean = SHARES[aggregate.sequence_token_mean]
+    per_rollout, per_batch = "mean over each rollout's tokens", "mean over the batch's tokens"
     cases = {
-        "grpo": (mean, lambda d: coefficient(0, epsilon, d)),
-        "grpo_sample_std": (mean, lambda d: coefficient(1, epsilon, d)),
-        "dr_grpo": (SHARES[aggregate.sequence_token_sum], lambda d: d / 2),
-        "dapo": (SHARES[aggregate.token_mean], lambda d: coefficient(0, epsilon, d)),
-        "grpo_pair": (mean, lambda d: coefficient(0, 0, d)),
+        "grpo": (per_rollout, {kappa: sp.Integer(1), eps: epsilon}),
+        "grpo_sample_std": (per_rollout, {kappa: sp.sqrt(2), eps: epsilon}),
+        "dapo": (per_batch, {kappa: sp.Integer(1), eps: epsilon}),
+        "grpo_pair": (per_rollout, {kappa: sp.Integer(1), eps: sp.Integer(0)}),
     }
-    for name, (shares, factor) in cases.items():
-        is_contrast(rollouts.regions(catalogue.get(name)), shares, factor, name)
+    for name, (rule, place) in cases.items():
+        regions = rollouts.regions(catalogue.get(name))
+        is_contrast(regions, SHARES[rule], {**place, "aggregation": rule}, {}, [])
+    for region in rollouts.regions(catalogue.get("dr_grpo")):
+        (w1, _), (w21, w22) = region.value[0]
+        sy.equal([w1, w21, w22], [(r1 - r2) / 4, (r2 - r1) / 4, (r2 - r1) / 4], "Dr. GRPO's weights")
 
 
 @claim.step(
     "The factor is bounded",
     route="smt",
-    shows=(
-        r"$0 \le d/(d + 2\epsilon) \le 1$ and $0 \le d/(\sqrt{2} d + 2\epsilon) < 1$ for $d > 0$, $\epsilon "
-        r"\ge 0$"
-    ),
+    shows=r"$0 < d/(\kappa d + 2\epsilon) \le 1$ for $d > 0$, $\epsilon \ge 0$, $\kappa = 1$ and $\sqrt{2}$",
 )
-def bounded(bound=1):
-    d, eps = sp.Symbol("d", positive=True), sp.Symbol("epsilon", nonnegative=True)
-    for c in (d / (d + 2 * eps), d / (sp.sqrt(2) * d + 2 * eps)):
-        sy.require(sy.smt_valid([], sp.And(c >= 0, c <= bound)), f"0 <= {c} <= {bound}")
+def bounded(largest=1):
+    for std in (sp.Integer(1), sp.sqrt(2)):
+        claim.goal("bounded").holds({factor: largest * CONTRAST.subs(kappa, std)}, at={kappa: std})
+
+
+def mean_contrasts(bandit, half):
+    """For each logit, half of the contrast of every two answers with different rewards times their chance as a pair."""
+    rows = list(zip(bandit.probabilities, bandit.rewards, bandit.scores, strict=True))
+    return [
+        sp.Add(*[2 * p * q * half * (s[i] - t[i]) for p, r, s in rows for q, u, t in rows if r > u])
+        for i in range(len(bandit.scores))
+    ]
 
 
 @claim.step(
-    "The expected update is the contrast's expectation",
+    "The mean over all pairs",
     route="enumeration",
-    shows=(
-        r"over all pairs of answers, $\mathrm{E}[\hat g] = \sum_{j<k} \pi_j \pi_k\, c_{jk} (s_j - s_k)$, in "
-        r"rationals"
-    ),
+    shows=r"any policy $(p, q, 1 - p - q)$ over three answers with the rewards 0, 1, 5/2",
 )
-def expectation(factor=sp.Rational(1, 2)):
-    bandit = sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, "5/2"])
+def expectation(half=sp.Rational(1, 2)):
+    p, q = sp.symbols("p q", positive=True)
+    bandit = sy.SymbolicBandit([p, q, 1 - p - q], [0, 1, "5/2"])
     moments = sy.group_moments(bandit, 2, sy.weights_of(catalogue.get("grpo", eps=0.0)))
-    size = range(3)
-    for i in size:
-        pairs = [(j, k) for j in size for k in size if bandit.rewards[j] > bandit.rewards[k]]
-        claimed = sp.Add(
-            *[
-                2
-                * bandit.probabilities[j]
-                * bandit.probabilities[k]
-                * factor
-                * (bandit.scores[j][i] - bandit.scores[k][i])
-                for j, k in pairs
-            ]
-        )
-        sy.equal(moments.mean[i], claimed, "expected contrast")
+    claim.goal("mean").holds({mean_update: moments.mean, mean_contrast: mean_contrasts(bandit, half)})
 
 
 @claim.step(
@@ -202,124 +260,169 @@ def expectation(factor=sp.Rational(1, 2)):
 )
 def engine_agrees(ddof=0):
     bandit = sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, "5/2"])
-    exact = sy.group_moments(bandit, 2, sy.weights_of(catalogue.get("grpo", eps=0.0, ddof=ddof)))
-    sy.engines_agree(sy.engine(catalogue.get("grpo", eps=0.0), bandit, 2), exact, "two-rollout GRPO")
+    moments = sy.engine(catalogue.get("grpo", eps=0.0, ddof=ddof), bandit, 2)
+    values = {
+        mean_update: np.asarray(moments.mean).reshape(-1),
+        mean_contrast: mean_contrasts(bandit, sp.Rational(1, 2)),
+    }
+    claim.goal("mean").holds(values, tolerance=1e-11)
+    exact = sy.group_moments(bandit, 2, sy.weights_of(catalogue.get("grpo", eps=0.0)))
+    sy.engines_agree(moments, exact, "two-rollout GRPO")
 
 
-claim.sabotage("the whole gap for half of it", advantages, factor=1)
-claim.sabotage("the sample std where the code divides by the population's", contrast, ddof_in_code=1)
-claim.sabotage("another epsilon", contrast, eps_shift=sp.Rational(1, 10**6))
+claim.sabotage("the deviations counted twice", by_hand, whole_gap=2)
+claim.sabotage("the square of the ratio", by_hand, slope=2)
+claim.sabotage("the sample std where the code divides by the population's", traced, ddof_in_code=1)
+claim.sabotage("another epsilon", traced, eps_shift=sp.Rational(1, 10**6))
 claim.sabotage("no epsilon where the catalogue has one", catalogued, epsilon=0)
-claim.sabotage("a bound below the supremum", bounded, bound=sp.Rational(99, 100))
-claim.sabotage("sample std against the engine's population std", engine_agrees, ddof=1)
-claim.sabotage("a factor 1 on the expected contrast", expectation, factor=1)
+claim.sabotage("a bound below the supremum", bounded, largest=sp.Rational(100, 99))
+claim.sabotage("the sample std in the engine", engine_agrees, ddof=1)
+claim.sabotage("whole contrasts in the mean", expectation, half=1)
 
+
+rho_w, rho_l, above_one = sp.symbols("rho1 rho2 e_up", positive=True)
+below_one = sp.Symbol("e_down", nonnegative=True)
+at_bound = sp.Symbol("g_b", real=True)
 
 clipping = sy.Claim(
     id="A1b",
     title="What clipping leaves of the contrast",
-    statement=(
-        r"With the clip range $[1-\epsilon_-, 1+\epsilon_+]$ the two-rollout gradient is $\frac{c}{2} "
-        r"\left[ \rho_w 1[\rho_w < 1+\epsilon_+]\, s_w - \rho_l 1[\rho_l > 1-\epsilon_-]\, s_l \right]$, "
-        r"one token each: a contrast with weights $\rho_w, \rho_l$ where neither is clipped, one-sided "
-        r"where one is, zero where both are."
+    statement=sy.Statement(
+        setting="A pair of rollouts of one token each with different rewards, the ratio clipped to $[1 - e_-, 1 + e_+]$",
+        forall={
+            rho_w: sy.above(0),
+            rho_l: sy.above(0),
+            above_one: sy.above(0),
+            below_one: sy.between(0, 1),
+        },
+        given={
+            "off the boundary": sy.Hypothesis(
+                "no ratio lies on the boundary of the clip",
+                sp.And(sp.Ne(rho_w, 1 + above_one), sp.Ne(rho_l, 1 - below_one)),
+            )
+        },
+        quantities={
+            up: sy.Quantity("g_w", "the weight of the rollout with the larger reward"),
+            down: sy.Quantity("g_l", "the weight of the other"),
+            factor: sy.Quantity("c", "the larger advantage"),
+        },
+        goals={
+            "winner": sp.Eq(up, sp.Piecewise((factor * rho_w / 2, rho_w < 1 + above_one), (0, True))),
+            "loser": sp.Eq(down, sp.Piecewise((-factor * rho_l / 2, rho_l > 1 - below_one), (0, True))),
+        },
     ),
-    source=sy.Source("2510.00977", "v3", "Section 3, the clipped objective"),
+    source=sy.Source(
+        "2510.00977",
+        "v3",
+        "Section 3, the clipped objective, and Appendix B.3",
+        says="the gradient carries an indicator of tokens that the clip leaves alone",
+        caveat="the text of B.3 says of the indicator that it marks the clipped tokens; the formula needs the others",
+    ),
     verdict="proved",
-    scope=(
-        "all real rewards, all positive ratios off the clip's boundary, clip ranges (0.2, 0.2) and (0.2, "
-        "0.28), eps 0 and 1e-6; at the boundary JAX gives half of the one-sided weight"
+    scope="all real rewards, all positive ratios off the clip's boundary; there JAX gives half of the weight",
+    proof=(
+        r"For a positive advantage $\min(\rho A, \mathrm{clip}(\rho) A) = A \min(\rho, 1 + e_+)$, and for a negative one "
+        r"it is $A \max(\rho, 1 - e_-)$: one bound binds for each sign. The derivative by the log-probability is $A \rho$ "
+        "where the ratio is inside its bound and zero beyond. The shipped objective, as catalogued and with other clips, "
+        "has these weights in every region of the two ratios, and the regions fill the space. At a boundary the code takes "
+        "half of the one-sided weight, which is a convention of JAX."
     ),
     finding=(
-        r"The weights of the two scores are equal only when $\rho_w = \rho_l$: away from the sampling "
-        r"policy the gradient is no longer a difference of log-probability gradients with one factor, but "
-        r"of probability ratios."
+        r"A contrast with weights $\rho_w, \rho_l$ where neither is clipped, one-sided where one is, zero where both are. "
+        r"The two weights are equal only when $\rho_w = \rho_l$: away from the sampling policy the gradient is no longer a "
+        "difference of log-probability gradients with one factor, but of probability ratios."
     ),
 )
-rho_w, rho_l = sp.symbols("rho1 rho2", positive=True)
-
-
-def clipped_regions(low, high, eps):
-    rollouts = sy.symbolic_group(2)
-    return rollouts, sy.explore(
-        jax.grad(catalogue.get("grpo", clip_low=low, clip_high=high, eps=eps)),
-        rollouts.logp,
-        rollouts.batch,
-        where=[r1 > r2],
-    )
 
 
 @clipping.step(
     "Every region",
     route="traced code",
-    shows="all open regions of the two ratios, found and matched one by one",
+    shows="all open regions of the two ratios, found and matched one by one: as catalogued, and with a higher clip",
 )
-def regions(upper_shift=0, lower_side=1):
-    for low, high, eps in ((0.2, 0.2, 1e-6), (0.2, 0.28, 0.0)):
-        top, bottom = sp.Rational(str(1 + high)) + upper_shift, sp.Rational(str(1 - low))
-        d = r1 - r2
-        c = d / (d + 2 * sp.Rational(str(eps)))
-        up = sp.Piecewise((c * rho_w / 2, rho_w < top), (0, True))
-        down = sp.Piecewise((-c * rho_l / 2, lower_side * (rho_l - bottom) > 0), (0, True))
-        _, computed = clipped_regions(low, high, eps)
-        for region in computed:
-            assumptions = [r1 > r2, *region.conditions]
-            for weight, claimed in zip(region.value.reshape(-1), (up, down), strict=True):
-                sy.require(
-                    sy.smt_valid(assumptions, sp.Eq(weight, claimed), total=True),
-                    f"weight {weight} is {claimed} where {assumptions}",
-                )
+def regions(upper_shift=0, exchange=False):
+    rollouts = sy.symbolic_group(2)
+    for low, high, eps_, settings in (
+        (sp.Rational(1, 5), sp.Rational(1, 5), sp.Rational(1, 10**6), {}),
+        (
+            sp.Rational(1, 5),
+            sp.Rational(7, 25),
+            sp.Integer(0),
+            {"clip_low": 0.2, "clip_high": 0.28, "eps": 0.0},
+        ),
+    ):
+        computed = sy.explore(
+            jax.grad(catalogue.get("grpo", **settings)), rollouts.logp, rollouts.batch, where=[r1 > r2]
+        )
         sy.require(len(computed) >= 4, "all four kinds of region occur")
+        d = r1 - r2
+        place = {above_one: high + upper_shift, below_one: low}
+        for region in computed:
+            inside = [r1 > r2, *region.conditions]
+            first, second = region.value.reshape(-1)[:: -1 if exchange else 1]
+            claimed = d / (d + 2 * eps_)
+            clipping.goal("winner").holds({up: first, factor: claimed}, at=place, where=inside)
+            clipping.goal("loser").holds({down: second, factor: claimed}, at=place, where=inside)
     return sy.Exhibit(
         table=(
             ("winner's ratio", "loser's ratio", "gradient"),
             ("< 1+e", "> 1-e", "contrast"),
-            (">= 1+e", "> 1-e", "push the loser down only"),
-            ("< 1+e", "<= 1-e", "pull the winner up only"),
-            (">= 1+e", "<= 1-e", "zero"),
+            ("> 1+e", "> 1-e", "push the loser down only"),
+            ("< 1+e", "< 1-e", "pull the winner up only"),
+            ("> 1+e", "< 1-e", "zero"),
         )
     )
 
 
 @clipping.step(
-    "The regions follow from the objective by cases",
+    "By cases",
     route="smt",
     shows=(
-        r"$\min(\rho A, \mathrm{clip}(\rho) A)$ equals $A \min(\rho, 1+\epsilon_+)$ for $A > 0$ and $A "
-        r"\max(\rho, 1-\epsilon_-)$ for $A < 0$, for all ranges"
+        r"$\min(\rho A, \mathrm{clip}(\rho) A)$ is $A \min(\rho, 1+e_+)$ for $A > 0$ and $A \max(\rho, 1-e_-)$ for "
+        r"$A < 0$, whatever the range; its derivative by $\log \rho$ on either side of the bound"
     ),
 )
 def cases(swap=False):
-    rho, up, down = sp.symbols("rho up down", positive=True)
     A = sp.Symbol("A", real=True)
-    clipped = sp.Min(1 + up, sp.Max(1 - down, rho))
+    size = sp.Symbol("c_", positive=True)
+    rho, x = sp.Symbol("rho", positive=True), sp.Symbol("x", real=True)
+    clipped = sp.Min(1 + above_one, sp.Max(1 - below_one, rho))
     surrogate_value = sp.Min(rho * A, clipped * A)
-    one_sided = A * sp.Min(rho, 1 + up), A * sp.Max(rho, 1 - down)
+    one_sided = A * sp.Min(rho, 1 + above_one), A * sp.Max(rho, 1 - below_one)
     plus, minus = reversed(one_sided) if swap else one_sided
     sy.require(
-        sy.smt_valid([A > 0, down < 1], sp.Eq(surrogate_value, plus)),
+        sy.smt_valid([A > 0, below_one < 1], sp.Eq(surrogate_value, plus)),
         "positive advantage: only the upper bound binds",
     )
     sy.require(
-        sy.smt_valid([A < 0, down < 1], sp.Eq(surrogate_value, minus)),
+        sy.smt_valid([A < 0, below_one < 1], sp.Eq(surrogate_value, minus)),
         "negative advantage: only the lower bound binds",
     )
+    # Inside its bound min(rho, 1 + e) is rho, whose derivative by log(rho) is rho; beyond it is a constant.
+    slope = sp.diff(sp.exp(x), x).subs(x, sp.log(rho))
+    for inside, weight in ((rho_w < 1 + above_one, slope), (rho_w > 1 + above_one, 0)):
+        value = {up: size / 2 * sp.sympify(weight).subs(rho, rho_w), factor: size}
+        clipping.goal("winner").holds(value, where=[inside])
+    for inside, weight in ((rho_l > 1 - below_one, slope), (rho_l < 1 - below_one, 0)):
+        value = {down: -size / 2 * sp.sympify(weight).subs(rho, rho_l), factor: size}
+        clipping.goal("loser").holds(value, where=[inside])
 
 
-@clipping.step(
-    "At the boundary",
-    route="traced code",
-    shows=r"at $\rho_w = 1 + \epsilon_+$ exactly JAX halves the weight",
+@clipping.counterexample(
+    "At the boundary, ratio 6/5 and rewards (1, 0), the code halves the weight: 3/10 where either side has 3/5 or 0.",
+    rho_w="6/5",
 )
-def boundary(share=sp.Rational(1, 2)):
-
+def boundary(ratio="6/5"):
     rollouts = sy.symbolic_group(2, rewards=(1, 0))
-    point = dict.fromkeys(rollouts.rho.flat, sp.Integer(1)) | {rho_w: sp.Rational(6, 5)}
+    point = dict.fromkeys(rollouts.rho.flat, sp.Integer(1)) | {rho_w: sp.Rational(ratio)}
     value = rollouts.weights(catalogue.get("grpo", eps=0.0), assume=sy.Witness(point)).reshape(-1)
-    sy.equal(value, np.asarray([share * rho_w / 2, -rho_l / 2]), "weight at the upper boundary")
+    fifth = sp.Rational(1, 5)
+    place = {rho_w: sp.Rational(ratio), rho_l: 1, above_one: fifth, below_one: fifth}
+    weight = value[0].subs(rho_w, sp.Rational(ratio))
+    clipping.goal("winner").fails({up: weight, factor: 1}, at=place, without="off the boundary")
+    sy.equal(weight, sp.Rational(3, 10), "half of the one-sided weight")
 
 
 clipping.sabotage("a wider clip", regions, upper_shift=sp.Rational(1, 10))
-clipping.sabotage("the loser clipped above instead of below", regions, lower_side=-1)
+clipping.sabotage("winner and loser exchanged", regions, exchange=True)
 clipping.sabotage("the two bounds exchanged", cases, swap=True)
-clipping.sabotage("the full weight at the boundary", boundary, share=1)
