@@ -49,8 +49,8 @@ claim = sy.Claim(
     title="Two-rollout GRPO is a contrast of log-probabilities",
     statement=sy.Statement(
         setting=(
-            "A pair of rollouts of one prompt with different real rewards, on policy (all ratios one), the mean reward "
-            "as baseline; every token's weight is the objective's derivative by its log-probability"
+            "A pair of rollouts of one prompt with different real rewards, on policy (all ratios one), the mean "
+            "reward as baseline; every token's weight is the objective's derivative by its log-probability"
         ),
         forall={
             kappa: sy.one_of(1, sp.sqrt(2)),
@@ -76,7 +76,7 @@ claim = sy.Claim(
                 r"with $\kappa = 1$, $\epsilon = 0$",
             ),
             mean_contrast: sy.Quantity(
-                r"\mathrm{E}[s_w - s_l]",
+                "M",
                 "the sum over pairs of answers with different rewards of their chance as a pair, times half of the "
                 "contrast of their scores",
             ),
@@ -98,18 +98,18 @@ claim = sy.Claim(
     verdict="proved",
     scope="all real rewards, every epsilon (a symbol in the traced code), every aggregation shown, on policy",
     proof=(
-        r"The deviations of two rewards from their mean are $\pm d/2$, and their standard deviation is $d/2$ (population) "
-        r"or $d/\sqrt{2}$ (sample), so the advantages are $\pm d/(\kappa d + 2 \epsilon)$. An objective that is the sum of "
-        "advantage times share times ratio has at ratio one the derivative advantage times share. The code that ships has "
-        "these weights for every standard deviation, epsilon and aggregation, with symbols for the rewards. The factor is "
-        "positive and at most one, as $d > 0$. Averaged over all pairs of a bandit's answers the weights give the sum of "
-        "the contrasts, in rationals and in the engine's floats."
+        r"The deviations of two rewards from their mean are $\pm d/2$, and their standard deviation is $d/2$ "
+        r"(population) or $d/\sqrt{2}$ (sample), so the advantages are $\pm d/(\kappa d + 2 \epsilon)$. An objective "
+        "that is the sum of advantage times share times ratio has at ratio one the derivative advantage times "
+        "share. The code that ships has these weights for every standard deviation, epsilon and aggregation, with "
+        "symbols for the rewards. The factor is positive and at most one, as $d > 0$. Averaged over all pairs of a "
+        "bandit's answers the weights give the sum of the contrasts, in rationals and in the engine's floats."
     ),
     finding=(
-        r"The factor is bounded but not constant: with $\epsilon = 0$ it is $1$ (population) or $1/\sqrt{2}$ (sample) for "
-        r"every gap, however small. Without the division by the standard deviation (Dr. GRPO) it is $d/2$. With "
-        "token-means of rollouts of different length the two scores are divided by different lengths, so the contrast is "
-        "one of length-normalised scores."
+        r"The factor is bounded but not constant: with $\epsilon = 0$ it is $1$ (population) or $1/\sqrt{2}$ "
+        "(sample) for every gap, however small. Without the division by the standard deviation (Dr. GRPO) it is "
+        "$d/2$. With token-means of rollouts of different length the two scores are divided by different lengths, "
+        "so the contrast is one of length-normalised scores."
     ),
 )
 
@@ -133,8 +133,8 @@ class NotZero:
     "By hand",
     route="sympy",
     shows=(
-        r"the deviation $r_w - \bar r$ over the root of the mean squared deviation plus $\epsilon$; the derivative of "
-        r"$A a e^{x}$ at $x = 0$"
+        r"the deviation $r_w - \bar r$ over the root of the mean squared deviation plus $\epsilon$; the derivative "
+        "of $A a e^{x}$ at $x = 0$"
     ),
 )
 def by_hand(whole_gap=1, slope=1):
@@ -280,15 +280,15 @@ claim.sabotage("the sample std in the engine", engine_agrees, ddof=1)
 claim.sabotage("whole contrasts in the mean", expectation, half=1)
 
 
-rho_w, rho_l, above_one = sp.symbols("rho1 rho2 e_up", positive=True)
-below_one = sp.Symbol("e_down", nonnegative=True)
+rho_w, rho_l, above_one = sp.symbols("rho1 rho2 e_+", positive=True)
+below_one = sp.Symbol("e_-", nonnegative=True)
 at_bound = sp.Symbol("g_b", real=True)
 
 clipping = sy.Claim(
     id="A1b",
     title="What clipping leaves of the contrast",
     statement=sy.Statement(
-        setting="A pair of rollouts of one token each with different rewards, the ratio clipped to $[1 - e_-, 1 + e_+]$",
+        setting="Two rollouts of one token each, the first with the larger reward, the ratio clipped to $[1 - e_-, 1 + e_+]$",
         forall={
             rho_w: sy.above(0),
             rho_l: sy.above(0),
@@ -302,8 +302,8 @@ clipping = sy.Claim(
             )
         },
         quantities={
-            up: sy.Quantity("g_w", "the weight of the rollout with the larger reward"),
-            down: sy.Quantity("g_l", "the weight of the other"),
+            up: sy.Quantity("g_w", "the weight of the first rollout"),
+            down: sy.Quantity("g_l", "the weight of the second"),
             factor: sy.Quantity("c", "the larger advantage"),
         },
         goals={
@@ -321,16 +321,16 @@ clipping = sy.Claim(
     verdict="proved",
     scope="all real rewards, all positive ratios off the clip's boundary; there JAX gives half of the weight",
     proof=(
-        r"For a positive advantage $\min(\rho A, \mathrm{clip}(\rho) A) = A \min(\rho, 1 + e_+)$, and for a negative one "
-        r"it is $A \max(\rho, 1 - e_-)$: one bound binds for each sign. The derivative by the log-probability is $A \rho$ "
-        "where the ratio is inside its bound and zero beyond. The shipped objective, as catalogued and with other clips, "
-        "has these weights in every region of the two ratios, and the regions fill the space. At a boundary the code takes "
-        "half of the one-sided weight, which is a convention of JAX."
+        r"For a positive advantage $\min(\rho A, \mathrm{clip}(\rho) A) = A \min(\rho, 1 + e_+)$, and for a negative "
+        r"one it is $A \max(\rho, 1 - e_-)$: one bound binds for each sign. The derivative by the log-probability is "
+        r"$A \rho$ where the ratio is inside its bound and zero beyond. The shipped objective, as catalogued and "
+        "with other clips, has these weights in every region of the two ratios, and the regions fill the space. At "
+        "a boundary the code takes half of the one-sided weight, which is a convention of JAX."
     ),
     finding=(
-        r"A contrast with weights $\rho_w, \rho_l$ where neither is clipped, one-sided where one is, zero where both are. "
-        r"The two weights are equal only when $\rho_w = \rho_l$: away from the sampling policy the gradient is no longer a "
-        "difference of log-probability gradients with one factor, but of probability ratios."
+        r"A contrast with weights $\rho_w, \rho_l$ where neither is clipped, one-sided where one is, zero where both "
+        r"are. The two weights are equal only when $\rho_w = \rho_l$: away from the sampling policy the gradient is "
+        "no longer a difference of log-probability gradients with one factor, but of probability ratios."
     ),
 )
 
