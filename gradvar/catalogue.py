@@ -47,43 +47,46 @@ Factory = Callable[..., Estimator]
 # What ``gradvar list`` and ``gradvar cite`` read, as they need neither JAX nor three seconds. A test holds it equal.
 TABLE = Path(__file__).with_suffix(".json")
 
-ENTRIES: tuple[tuple[str, Factory], ...] = (
-    ("reinforce", reinforce),
-    ("reinforce_best_constant", reinforce_best_constant),
-    ("remax", remax),
-    ("rloo", rloo),
-    ("dr_grpo", dr_grpo),
-    ("grpo", grpo),
-    ("grpo_sample_std", grpo_sample_std),
-    ("grpo_pair", grpo_pair),
-    ("grpo_contrastive", grpo_contrastive),
-    ("reinforce_pp", reinforce_pp),
-    ("reinforce_pp_baseline", reinforce_pp_baseline),
-    ("opo", opo),
-    ("opo_leave_one_out", opo_leave_one_out),
-    ("ppo", ppo),
-    ("ppo_dual_clip", ppo_dual_clip),
-    ("dapo", dapo),
-    ("gspo", gspo),
-    ("gspo_token", gspo_token),
-    ("cispo", cispo),
-    ("gmpo", gmpo),
-    ("sapo", sapo),
-    ("gpg", gpg),
-    ("maxrl", maxrl),
-    ("softmax", softmax),
-    ("pass_at_k", pass_at_k),
-    ("pass_at_k_standardised", pass_at_k_standardised),
-    ("bnpo", bnpo),
-    ("krpo", krpo),
-    ("ebpo", ebpo),
-    ("spo", spo),
-    ("gdpo", gdpo),
-    ("dpo", dpo),
-    ("ipo", ipo),
-    ("lpo_forward", lpo_forward),
-    ("lpo_reverse", lpo_reverse),
-)
+ENTRIES: dict[str, Factory] = {
+    factory.__name__: factory
+    for factory in (
+        reinforce,
+        reinforce_best_constant,
+        remax,
+        rloo,
+        dr_grpo,
+        grpo,
+        grpo_sample_std,
+        grpo_pair,
+        grpo_contrastive,
+        reinforce_pp,
+        reinforce_pp_baseline,
+        opo,
+        opo_leave_one_out,
+        ppo,
+        ppo_dual_clip,
+        dapo,
+        gspo,
+        gspo_token,
+        cispo,
+        gmpo,
+        sapo,
+        gpg,
+        maxrl,
+        softmax,
+        pass_at_k,
+        pass_at_k_standardised,
+        bnpo,
+        krpo,
+        ebpo,
+        spo,
+        gdpo,
+        dpo,
+        ipo,
+        lpo_forward,
+        lpo_reverse,
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Description:
 
 def names() -> tuple[str, ...]:
     """The names of all estimators, in the order of the tuple."""
-    return tuple(name for name, _ in ENTRIES)
+    return tuple(ENTRIES)
 
 
 def get(name: str, **settings: Any) -> Estimator:
@@ -161,9 +164,8 @@ def _build(name: str, settings: tuple[tuple[str, Any], ...]) -> Estimator:
 
 
 def _factory(name: str) -> Factory:
-    for known, factory in ENTRIES:
-        if known == name:
-            return factory
+    if name in ENTRIES:
+        return ENTRIES[name]
     near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4) or names()
     raise ValueError(f"estimator: no '{name}' in the catalogue; nearest: {', '.join(near)}")
 

@@ -18,16 +18,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from gradvar.core.checks import at_least
 from gradvar.core.protocols import Policy
+from gradvar.gradients import ghost_norms as ghost
 from gradvar.gradients.factors import Tapped
-from gradvar.gradients.ghost_norms import (
-    Choice,
-    LeafPlan,
-    describe,
-    logprobs,
-    norms_and_sum,
-    plan_of,
-    trace_policy,
-)
 
 _TOKENS = 1024  # of a chunk: what it writes and reads again stays near the processor
 _LENGTHS = 4  # different lengths of chunks at most: each is compiled
@@ -46,10 +38,11 @@ class ScoreTrace:
     mean: PyTree
     trace_cov: float
     se: float
-    plan: tuple[LeafPlan, ...]
+    plan: tuple[ghost.LeafPlan, ...]
 
     def __str__(self) -> str:
-        return f"tr Cov {self.trace_cov:.4g} +- {self.se:.2g} over {len(self.norms)} rollouts\n{describe(self.plan)}"
+        figures = f"tr Cov {self.trace_cov:.4g} +- {self.se:.2g} over {len(self.norms)} rollouts"
+        return f"{figures}\n{ghost.describe(self.plan)}"
 
 
 def score_trace(
@@ -59,7 +52,7 @@ def score_trace(
     completions: Int[Array, "row time"],
     weights: Float[Array, "row time"] | None = None,
     *,
-    way: Choice = "auto",
+    way: ghost.Choice = "auto",
     chunk: int | None = None,
     error: bool = True,
 ) -> ScoreTrace:
@@ -94,7 +87,7 @@ def score_trace(
     data = _chunked((prompts, tokens, token_weights), order, width)
     lengths, bounds = tuple(length for length, _, _ in parts), jnp.array([part[1:] for part in parts])
     tapped = tuple(_tapped(policy, params, prompts, length) for length in lengths)
-    plans = [plan_of(program, params, way) for program in tapped]
+    plans = [ghost.plan_of(program, params, way) for program in tapped]
     ways = tuple(tuple(p.way for p in plan) for plan in plans)
     squares, total = _norms(tapped, params, data, bounds, lengths, ways)
     norms = np.zeros(rows)
@@ -186,7 +179,7 @@ def _tapped(policy: Policy, params: PyTree, prompts: PyTree, length: int) -> Tap
 @lru_cache(maxsize=64)
 def _traced(policy: Any, params: tuple, prompts: tuple, length: int, precise: bool) -> Tapped:
     # ``precise`` only keeps apart what was traced with and without 64 bits
-    return trace_policy(policy, jax.tree.unflatten(*params), jax.tree.unflatten(*prompts), length)
+    return ghost.trace_policy(policy, jax.tree.unflatten(*params), jax.tree.unflatten(*prompts), length)
 
 
 @eqx.filter_jit
@@ -203,7 +196,9 @@ def _norms(
     total = [jnp.zeros(x.shape, x.dtype) for x in jax.tree.leaves(params)]
 
     def add_chunk(number: Array, state: tuple, part: int) -> tuple:
-        norms, sums = norms_and_sum(tapped[part], params, *_chunk(data, number, lengths[part]), ways[part])
+        norms, sums = ghost.norms_and_sum(
+            tapped[part], params, *_chunk(data, number, lengths[part]), ways[part]
+        )
         return state[0].at[number].set(norms), [a + b for a, b in zip(state[1], sums, strict=True)]
 
     for part in range(len(lengths)):
@@ -218,7 +213,7 @@ def _along(
     """Every row's gradient times ``direction``, in forward mode."""
 
     def product(prompt: PyTree, completion: Array, weight: Array) -> Array:
-        tangent = jax.jvp(lambda p: logprobs(policy, p, prompt, completion), (params,), (direction,))[1]
+        tangent = jax.jvp(lambda p: ghost.logprobs(policy, p, prompt, completion), (params,), (direction,))[1]
         return jnp.sum(tangent * weight)
 
     def fill_chunk(number: Array, products: Array, length: int) -> Array:

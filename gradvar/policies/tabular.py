@@ -9,15 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.checks import whole
-from gradvar.policies.sampler import (
-    check_completions,
-    check_indices,
-    check_stop,
-    draw,
-    list_completions,
-    rollout_keys,
-    stop_mask,
-)
+from gradvar.policies import sampler
 
 _MOST_LOGITS = 10_000_000
 
@@ -46,7 +38,7 @@ class Tabular:
         whole("vocab", self.vocab, 2)
         whole("length", self.length, 1)
         whole("num_prompts", self.num_prompts, 1)
-        check_stop(self.stop, self.vocab)
+        sampler.check_stop(self.stop, self.vocab)
         logits = (1 if self.shared else self.num_prompts) * self.num_prefixes * self.vocab
         if logits > _MOST_LOGITS:
             raise ValueError(
@@ -105,9 +97,9 @@ class Tabular:
         self, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
     ) -> Float[Array, "prompt group time"]:
         """Every token's log-probability (nats); zero after the stop token."""
-        prompts = check_indices(prompts, self.num_prompts)
+        prompts = sampler.check_indices(prompts, self.num_prompts)
         return self._logprobs(
-            params, prompts, check_completions(completions, prompts.shape[0], self.vocab, self.length)
+            params, prompts, sampler.check_completions(completions, prompts.shape[0], self.vocab, self.length)
         )
 
     def _generate(self, params: PyTree, prompts: Array, group: int, choose: Any) -> Array:
@@ -126,10 +118,10 @@ class Tabular:
 
     @partial(jax.jit, static_argnums=(0, 4))
     def _sample(self, params: PyTree, key: Array, prompts: Array, group: int, first: tuple) -> Array:
-        keys = rollout_keys(key, prompts.shape[0], group, *first)
+        keys = sampler.rollout_keys(key, prompts.shape[0], group, *first)
 
         def choose(logits: Array, time: Array) -> Array:
-            return jax.vmap(jax.vmap(partial(draw, time=time)))(keys, logits)
+            return jax.vmap(jax.vmap(partial(sampler.draw, time=time)))(keys, logits)
 
         return self._generate(params, prompts, group, choose)
 
@@ -157,19 +149,19 @@ class Tabular:
             first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
             first_rollout: Number of the first rollout of each prompt, likewise.
         """
-        prompts = check_indices(prompts, self.num_prompts)
+        prompts = sampler.check_indices(prompts, self.num_prompts)
         whole("group", group, 1)
         return self._sample(params, key, prompts, group, (first_prompt, first_rollout))
 
     def greedy(self, params: PyTree, prompts: Array) -> Int[Array, "prompt 1 time"]:
         """The completion that takes the most likely token at every step; the first of equals."""
-        prompts = check_indices(prompts, self.num_prompts)
+        prompts = sampler.check_indices(prompts, self.num_prompts)
         return self._greedy(params, prompts)
 
     def mask(self, completions: Int[Array, "*batch time"]) -> Bool[Array, "*batch time"]:
         """True up to and including the stop token; all true without one."""
-        return stop_mask(jnp.asarray(completions), self.stop)
+        return sampler.stop_mask(jnp.asarray(completions), self.stop)
 
     def support(self) -> Int[Array, "completion time"]:
         """Every completion once: in lexical order, those that have stopped padded with the stop token."""
-        return list_completions(self.vocab, self.length, self.stop)
+        return sampler.list_completions(self.vocab, self.length, self.stop)

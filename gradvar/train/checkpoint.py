@@ -20,6 +20,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from gradvar.files.atomic import write_file
+
 Row = Mapping[str, Any]
 
 
@@ -40,9 +42,7 @@ class Metrics:
         """Keep the rows of chunks up to ``saved``; TensorBoard drops what came after ``step``."""
         self._path = folder / "metrics.jsonl"
         rows = [line for line in _lines(self._path) if json.loads(line)["chunk"] <= saved]
-        temporary = self._path.with_suffix(".part")
-        temporary.write_text("".join(line + "\n" for line in rows))
-        temporary.replace(self._path)
+        write_file(self._path, "".join(line + "\n" for line in rows).encode())
         self._file = self._path.open("a")
         writer = needed("tensorboardX", "tensorboardX").SummaryWriter
         self._board = writer(str(folder / "tensorboard"), purge_step=step + 1 if step else None)

@@ -97,10 +97,8 @@ class Arm:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values: what names the arm between runs."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "summary"}
-        plain["phases"] = [
-            {f.name: getattr(phase, f.name) for f in dataclasses.fields(phase)} for phase in self.phases
-        ]
+        plain = {name: value for name, value in vars(self).items() if name != "summary"}
+        plain["phases"] = [dict(vars(phase)) for phase in self.phases]
         for item in (plain, *plain["phases"]):
             item["estimator"] = getattr(item["estimator"], "name", item["estimator"])
             item["settings"] = dict(item["settings"])
@@ -227,7 +225,7 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings, the arm's included, as plain values."""
-        numbers = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "arm"}
+        numbers = {name: value for name, value in vars(self).items() if name != "arm"}
         numbers["seconds"] = None if math.isinf(self.seconds) else self.seconds
         return {"arm": self.arm.as_dict(), **numbers}
 

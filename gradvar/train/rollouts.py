@@ -16,6 +16,9 @@ from gradvar.train.state import Generated
 SUPPLIED = ("logp_ref", "logp_sampler", "greedy_rewards", "values", "baseline", "score_squares")
 """The optional fields of a batch that training can fill."""
 
+Keys = tuple[PRNGKeyArray, PRNGKeyArray]
+"""Of a stream of prompts, and of the rollouts."""
+
 _RETRY = 2**31 - 1  # no prompt and no rollout of a first attempt has this number
 
 
@@ -57,13 +60,7 @@ class Parameters(NamedTuple):
 
 
 def draw(
-    policy: Policy,
-    task: Task,
-    params: PyTree,
-    keys: tuple[PRNGKeyArray, PRNGKeyArray],
-    first: int | Int[Array, ""],
-    num: int,
-    group: int,
+    policy: Policy, task: Task, params: PyTree, keys: Keys, first: int | Int[Array, ""], num: int, group: int
 ) -> tuple[TrainingRollouts, Generated]:
     """Draw prompts ``first``, ``first + 1``, ... of a stream, and rollouts of each.
 
@@ -99,7 +96,7 @@ def draw_mixed(
     policy: Policy,
     task: Task,
     params: PyTree,
-    keys: tuple[PRNGKeyArray, PRNGKeyArray],
+    keys: Keys,
     step: Int[Array, ""],
     sizes: tuple[int, int],
     attempts: int,
@@ -154,12 +151,7 @@ def draw_mixed(
 
 
 def enumerate_actions(
-    policy: Policy,
-    task: Any,
-    params: PyTree,
-    keys: tuple[PRNGKeyArray, PRNGKeyArray],
-    first: Int[Array, ""],
-    num: int,
+    policy: Policy, task: Any, params: PyTree, keys: Keys, first: Int[Array, ""], num: int
 ) -> tuple[TrainingRollouts, Generated]:
     """Ask for a decision about a fresh answer to each prompt, with every action as a rollout: none is sampled.
 

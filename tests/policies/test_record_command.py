@@ -64,7 +64,7 @@ def test_from_a_folder_to_advice(place, capsys):
 @pytest.mark.parametrize(("more", "message"), [
     (["--rollouts", "3"], "rollouts: 3"),
     (["--scores", "first:2"], "scores: 'first:2'"),
-    (["--scores", "last:3"], "layers: the last 3 of 2"),
+    (["--scores", "last:3"], "layers: 3; give 1 to 2"),
     (["--limit", "2"], "limit: 2 prompts"),
     (["--reward", "r.py:gone"], "has no 'gone'"),
     (["--reward", "r.py:long", "--extract", "x"], "extract: 'x'"),

@@ -34,8 +34,8 @@ def test_every_estimator_has_an_entry_with_stated_authors(name):
     paper = catalogue.describe(name).paper
     assert re.fullmatch(r"[a-z0-9]+", key)
     assert re.sub(r"[{}]", "", fields["title"]) == paper.title
-    document = " ".join((sys.modules[dict(catalogue.ENTRIES)[name].__module__].__doc__ or "").split())
-    document += " ".join((inspect.getdoc(dict(catalogue.ENTRIES)[name]) or "").split())
+    document = " ".join((sys.modules[catalogue.ENTRIES[name].__module__].__doc__ or "").split())
+    document += " ".join((inspect.getdoc(catalogue.ENTRIES[name]) or "").split())
     for author in fields["author"].split(" and "):
         assert author == "others" or author in document
     if kind == "misc":

@@ -14,13 +14,7 @@ from gradvar.core.protocols import Policy
 from gradvar.gradients.per_rollout import ScoreRows, project_scores, project_tokens
 from gradvar.gradients.sketch import Gram, PerToken, ScoreMap, Sketch, Whole
 from gradvar.measure.bank.data import BasisRows, Rollouts
-from gradvar.measure.bank.scores import (
-    GramScores,
-    PromptGramScores,
-    Scores,
-    SketchedScores,
-    WholeScores,
-)
+from gradvar.measure.bank.scores import GramScores, PromptGramScores, Scores, SketchedScores, WholeScores
 
 WHOLE = 1 << 28
 """Bytes of whole scores below which they are simply kept."""

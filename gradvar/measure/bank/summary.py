@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from gradvar.core.checks import at_least
+from gradvar.files.cache import read_arrays, write_arrays
 from gradvar.measure.bank.data import Recording
 from gradvar.measure.exact.closed_forms import FourNumbers, four_number_law
 from gradvar.stats.figures import jackknife_error
@@ -68,26 +68,22 @@ class Summary:
         arrays |= {f"se.{n}": x for n, x in self.se.items()}
         for half, numbers in enumerate(self.halves or ()):
             arrays |= {f"half{half}.{n}": x for n, x in numbers.items()}
-        metadata = {"gradvar": "summary", "on_policy": str(self.on_policy)}
-        Path(path).write_bytes(
-            safetensors.numpy.save({n: np.ascontiguousarray(x) for n, x in arrays.items()}, metadata)
-        )
+        facts = {"kind": "summary", "on_policy": self.on_policy}
+        write_arrays(Path(path), {n: np.ascontiguousarray(x) for n, x in arrays.items()}, facts)
         return Path(path)
 
     @classmethod
     def open(cls, path: Path | str) -> Summary:
         """Read what ``save`` wrote; ``ValueError`` where the file is something else, or damaged."""
         try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+            arrays, facts = read_arrays(Path(path))
+            if facts["kind"] != "summary":
+                raise ValueError("another kind of file")
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(
-                f"summary: {path} cannot be read ({reason}); give what Summary.save wrote"
+                f"summary: {path} is no summary ({reason}); give what Summary.save wrote"
             ) from None
-        if metadata.get("gradvar") != "summary":
-            raise ValueError(f"summary: {path} is no summary; give what Summary.save wrote")
 
         def under(prefix: str) -> dict[str, np.ndarray]:
             return {n.removeprefix(prefix): x for n, x in arrays.items() if n.startswith(prefix)}
@@ -96,7 +92,7 @@ class Summary:
         return cls(
             **{n: x for n, x in arrays.items() if "." not in n},
             se=under("se."),
-            on_policy=metadata.get("on_policy") == "True",
+            on_policy=facts["on_policy"],
             halves=halves if halves[0] else None,
         )
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from gradvar.core.checks import whole
+from gradvar.core.checks import between, whole
 from gradvar.policies.transformer.network import Params
 from gradvar.policies.transformer.policy import Transformer
 
@@ -93,15 +93,12 @@ def last_layers(policy: Transformer, params: Params, layers: int) -> tuple[Parti
 
     Raises ``ValueError`` where there are not so many.
     """
-    whole("layers", layers, 1)
     depth = policy.config.layers
-    if layers > depth:
-        raise ValueError(f"layers: the last {layers} of {depth}; give {depth} or fewer")
+    between("layers", whole("layers", layers, 1), 1, depth)
     part = jax.tree.map(lambda x: x[depth - layers :], params["layers"])
     frozen = params | {"layers": jax.tree.map(lambda x: x[: depth - layers], params["layers"])}
-    return PartialTransformer(
-        policy, frozen, f"last {layers} of {depth} layers, {_share(policy, params, part)}"
-    ), part
+    description = f"last {layers} of {depth} layers, {_share(policy, params, part)}"
+    return PartialTransformer(policy, frozen, description), part
 
 
 def lora(
@@ -134,21 +131,14 @@ def lora(
     """
     whole("rank", rank, 1)
     alpha = 2.0 * rank if alpha is None else alpha
-    if (
-        not targets
-        or (unknown := [t for t in targets if t not in MATRICES])
-        or len(set(targets)) != len(targets)
-    ):
-        raise ValueError(f"targets: {tuple(targets) if not targets or not unknown else unknown[0]!r}; "
-                         f"give some of {', '.join(MATRICES)}, each once")  # fmt: skip
+    if not targets or len(set(targets)) != len(targets) or not set(targets) <= set(MATRICES):
+        raise ValueError(f"targets: {tuple(targets)}; give some of {', '.join(MATRICES)}, each once")
     part: Params = {}
     for number, name in enumerate(sorted(targets)):
         depth, size, out = params["layers"][name].shape
         dtype = params["layers"][name].dtype
-        drawn = (
-            jax.random.normal(jax.random.fold_in(key, number), (depth, size, rank), jnp.float32) / size**0.5
-        )
-        part[f"{name}_in"] = drawn.astype(dtype)
+        drawn = jax.random.normal(jax.random.fold_in(key, number), (depth, size, rank), jnp.float32)
+        part[f"{name}_in"] = (drawn / size**0.5).astype(dtype)
         part[f"{name}_out"] = jnp.zeros((depth, rank, out), dtype)
     scaled = Transformer(replace(policy.config, adapter_scale=alpha / rank))
     what = f"adapters of rank {rank} on {', '.join(sorted(targets))}, {_share(policy, params, part)}"

@@ -4,7 +4,6 @@ What a model of the supported families can say in its configuration is either im
 that is silently ignored gives plausible and wrong log-probabilities.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from gradvar.files.atomic import read_json
 from gradvar.policies.transformer.config import TransformerConfig
 from gradvar.policies.transformer.network import Params, shapes
 from gradvar.policies.transformer.rope import Rope
@@ -24,7 +24,7 @@ FAMILIES = ("llama", "qwen2", "qwen3", "smollm3")
 
 _MOST = 1 << 28  # of any number of things
 _MOST_LAYERS = 1 << 12
-_MOST_JSON = 1 << 25  # bytes; a configuration has a few thousand, an index a few million
+_AGAIN = "copy the whole folder of the model again"
 _DEFAULT_THETA = {"smollm3": 2_000_000.0}
 _DEFAULT_EPS = 1e-6
 
@@ -44,35 +44,15 @@ _LAYER |= {f"{name}_bias": f"self_attn.{name[0]}_proj.bias" for name in ("query"
 _LAYER |= {f"{name}_norm": f"self_attn.{name[0]}_norm.weight" for name in ("query", "key")}
 
 
-def read_json(path: Path, what: str = "folder") -> dict[str, Any]:
-    """An object from a JSON file of bounded size; ``ValueError`` with one clear line where it is none."""
-    try:
-        size = path.stat().st_size
-        if size > _MOST_JSON:
-            raise ValueError(
-                f"{what}: {path} has {size} bytes; that is no configuration, give the model's own"
-            )
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{what}: no file {path}; give the folder of a saved model") from None
-    except OSError as error:
-        raise ValueError(f"{what}: {path} cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(
-            f"{what}: {path} is no valid JSON ({str(error).splitlines()[0]}); copy it again"
-        ) from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{what}: {path} holds a {type(content).__name__}; give an object of settings")
-    return content
-
-
 def read_config(folder: Path, **settings: Any) -> TransformerConfig:
     """The settings in ``folder/config.json``; ``settings`` (completion_length, stop, pad, dtype, ...) are ours.
 
     Raises ``ValueError`` naming what is missing, of a wrong type, or not supported.
     """
     path = folder / "config.json"
-    content = read_json(path)
+    if not path.is_file():
+        raise ValueError(f"folder: no file {path}; give the folder of a saved model")
+    content = read_json(path, "folder", _AGAIN)
     family = content.get("model_type")
     if family not in FAMILIES:
         raise ValueError(
@@ -213,7 +193,7 @@ def read_stop(folder: Path) -> int | None:
     """The first end-of-sequence token of generation_config.json or config.json; None where neither has one."""
     for name in ("generation_config.json", "config.json"):
         path = folder / name
-        stop = read_json(path).get("eos_token_id") if path.is_file() else None
+        stop = read_json(path, "folder", _AGAIN).get("eos_token_id") if path.is_file() else None
         stop = stop[0] if isinstance(stop, list) and stop else stop
         if isinstance(stop, int) and not isinstance(stop, bool):
             return stop
@@ -310,7 +290,7 @@ def _weight_files(folder: Path) -> Iterator[Path]:
             raise ValueError(f"folder: {folder} has no model.safetensors and no index of one{fix}")
         yield single
         return
-    listed = read_json(index).get("weight_map")
+    listed = read_json(index, "folder", _AGAIN).get("weight_map")
     if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
         raise ValueError(f"folder: {index} has no weight_map from tensors to files; copy it again")
     for name in sorted(set(listed.values())):

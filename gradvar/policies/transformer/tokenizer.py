@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from gradvar.policies.transformer.checkpoint import read_json
+from gradvar.files.atomic import read_json
 
 PAD = -1
 """Fills prompts on the left; no token of any vocabulary, so that it cannot be taken for one."""
@@ -40,7 +40,7 @@ class Tokenizer:
         self._inner.no_padding()
         self._inner.no_truncation()
         settings = folder / "tokenizer_config.json"
-        self.settings = read_json(settings, "tokenizer") if settings.is_file() else {}
+        self.settings = read_json(settings, "tokenizer", "copy it again") if settings.is_file() else {}
         self.stop = self._special("eos_token")
 
     @property

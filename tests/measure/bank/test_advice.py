@@ -238,7 +238,7 @@ def test_a_summary_is_a_source_of_its_own(on_policy, tmp_path, capsys):
     assert run(Advise(summary=path)) == 0
     assert "Most progress for its cost" in capsys.readouterr().out
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"summary: .* cannot be read"):
+    with pytest.raises(ValueError, match=r"summary: .* is no summary"):
         Summary.open(path)
     with pytest.raises(ValueError, match=r"summary: .* is no summary"):
         Summary.open(on_policy.save(tmp_path / "bank") / "shard-00000" / "rows.safetensors")
