@@ -285,3 +285,22 @@ def test_bad_use_is_one_clear_line(make, named):
 )  # fmt: skip
 def test_a_verdict_stands_next_to_a_name_only_where_the_source_says_it(relation, attribution):
     assert sy.Source("0000.00000", place="Theorem 1", relation=relation).attribution == attribution
+
+
+def test_induction_puts_in_all_quantities_at_once():
+    """The sum over pairs of products, from sums that grow at the same time."""
+    pairs, sums, squares, x = sp.symbols("D R Q x", real=True)
+    statement = sy.Statement(
+        forall={G: sy.whole(1)},
+        quantities={
+            pairs: sy.Quantity("D", "sum over i < j of x_i x_j"),
+            sums: sy.Quantity("R", "sum of x_i"),
+            squares: sy.Quantity("Q", "sum of squares"),
+        },
+        goals={"pairs": sp.Eq(pairs, (sums**2 - squares) / 2)},
+    )
+    step = {pairs: pairs + sums * x, sums: sums + x, squares: squares + x**2}
+    goal = claim(statement).goal("pairs")
+    goal.induction(G, start=1, base={pairs: 0, sums: x, squares: x**2}, step=step)
+    with pytest.raises(sy.Rejected):
+        goal.induction(G, start=1, base={pairs: 0, sums: x, squares: x**2}, step={**step, sums: sums - x})

@@ -170,8 +170,14 @@ class Goal:
             self._conclusion, {on: sp.Integer(start), **base}, list(where), f"{self.name} at {on} = {start}"
         )
         following = sp.Dummy("next", integer=True, positive=True)
-        renamed = {quantity: sp.sympify(value).subs(on, following - 1) for quantity, value in step.items()}
-        hypothesis = self._conclusion.subs(on, following - 1)
+        # The quantities at ``on`` are symbols apart: their values at ``on + 1`` are put in for the others.
+        before = {q: sp.Dummy(q.name, **q.assumptions0) for q in self.statement.quantities}
+        renamed = {
+            quantity: sp.sympify(value).subs(on, following - 1).xreplace(before)
+            for quantity, value in step.items()
+        }
+        where = [sp.sympify(relation).xreplace(before) for relation in where]
+        hypothesis = self._conclusion.subs(on, following - 1).xreplace(before)
         solved = _explicit(hypothesis)  # a quantity that the hypothesis of the induction gives outright
         values = {quantity: value.subs(solved) for quantity, value in renamed.items()}
         others = [
