@@ -8,134 +8,205 @@ import sympy as sp
 from gradvar import catalogue
 from gradvar import symbolic as sy
 
+curl_entry, product, frobenius_form, update, slope = sp.symbols("C Pi Phi F dp", real=True)
+
 claim = sy.Claim(
     id="A16",
     title="For any real rewards the expected two-rollout GRPO update has an objective",
-    statement=(
-        r"The contrastive view extends to real rewards: for any rewards there is an objective whose "
-        r"gradient is the expected two-rollout GRPO update."
+    statement=sy.Statement(
+        setting="A softmax policy over answers with logits t, any real rewards; pairs standardised without epsilon, with "
+        "the mean update F(t)",
+        quantities={
+            curl_entry: sy.Quantity(
+                r"C_{ij}",
+                r"the curl $\partial F_i / \partial t_j - \partial F_j / \partial t_i$, zero for a gradient",
+            )
+        },
+        goals={"a gradient": sp.Eq(curl_entry, 0)},
     ),
-    source=sy.Source("2510.00977", "v3", "the extension to continuous rewards"),
+    instead=sy.Statement(
+        setting="The same, with two, three and four reward levels",
+        quantities={
+            update: sy.Quantity("F_k", "an entry of the mean update with two reward levels"),
+            slope: sy.Quantity(
+                r"\partial p / \partial t_k", "that entry of the gradient of the chance of the upper level"
+            ),
+            curl_entry: sy.Quantity(r"C_{ij}", "the curl with three answers of three reward levels"),
+            product: sy.Quantity(r"\Pi", r"the product $\pi_1 \pi_2 \pi_3$ of their chances"),
+            frobenius_form: sy.Quantity(
+                r"\Phi",
+                r"an entry of $F \wedge dF$ for four answers with rewards 0, 1, 2, 3 and chances 1/10, 2/10, 3/10, 4/10; "
+                r"zero if F is $a(t) \nabla \phi(t)$",
+            ),
+        },
+        goals={
+            "two levels": sp.Eq(update, slope),
+            "three levels": sp.Eq(curl_entry**2, 4 * product**2),
+            "four levels": sp.Ne(frobenius_form, 0),
+        },
+    ),
+    source=sy.Source(
+        "2510.00977",
+        "v3",
+        "Section 3.2",
+        relation="ours",
+        says="the contrastive nature extends to continuous rewards",
+        caveat="no objective is claimed for them; the setting of the results is binary rewards (Section 2.1)",
+    ),
     verdict="refuted",
-    scope=(
-        "softmax policies, three or more reward levels, standardised pairs without epsilon; with four "
-        "levels not even the direction belongs to an objective"
+    scope="softmax policies; with four levels not even the direction belongs to an objective",
+    proof=(
+        r"A mixed pair moves the better answer by +1/2 and the worse by -1/2, so the mean update is $F_k = \pi_k [P(r < "
+        r"r_k) - P(r > r_k)]$. Its derivatives follow from $\partial \pi_i / \partial t_j = \pi_i ([i = j] - \pi_j)$, and "
+        r"with three levels every entry of the curl is $\pm 2 \pi_1 \pi_2 \pi_3$: a gradient has a symmetric Jacobian, "
+        r"so F is none. With two levels $F = \nabla p$. If F were $a \nabla \phi$, then $dF = da \wedge d\phi$ and $F \wedge "
+        r"dF = 0$; with four levels it is not."
     ),
     finding=(
-        r"The update is $F_k = \pi_k [P(r < r_k) - P(r > r_k)]$ in the logits. Its curl is $-2 \pi_1 \pi_2 "
-        r"\pi_3$ in each pair of coordinates: never zero. For two levels it is $\nabla p$, and the "
-        r"mean-centred pair has the objective $J/2$ at any number of levels. Following F with frozen "
-        r"weights is still well defined: one step, no destination that it climbs to."
+        r"The curl is never zero with three levels. For two levels the objective is p. "
+        r"Following F with frozen weights is still well defined: one step, no destination that it climbs to."
     ),
 )
 
 
-def softmax(size):
-    logits = sp.symbols(f"t1:{size + 1}", real=True)
-    pi = sp.symbols(f"pi1:{size + 1}", positive=True)
-    return logits, pi
+def policy(size):
+    """The chances of ``size`` answers in symbols, the last eliminated: a point of the simplex."""
+    free = sp.symbols(f"pi1:{size}", positive=True)
+    return free, [*free, 1 - sum(free)]
 
 
-def derivative(expression, pi, j):
-    """d/dt_j of a polynomial in pi = softmax(t): d pi_i / d t_j = pi_i ([i = j] - pi_j)."""
+def by_logit(expression, free, chances, j):
+    """d/dt_j of a polynomial in the free chances: d pi_i / d t_j = pi_i ([i = j] - pi_j)."""
     return sp.expand(
-        sum(sp.diff(expression, pi[i]) * pi[i] * ((1 if i == j else 0) - pi[j]) for i in range(len(pi)))
+        sum(sp.diff(expression, x) * x * ((1 if i == j else 0) - chances[j]) for i, x in enumerate(free))
     )
 
 
-def field(pi, levels):
-    """F_k for answers with these reward levels: sum over the others of pi_k pi_j sign(r_k - r_j)."""
-    size = range(len(pi))
-    return [sp.Add(*[pi[k] * pi[j] * sp.sign(levels[k] - levels[j]) for j in size]) for k in size]
+def by_formula(chances, levels):
+    """F_k: the sum over the others of pi_k pi_j sign(r_k - r_j)."""
+    size = range(len(levels))
+    return [sp.Add(*[chances[k] * chances[j] * sp.sign(levels[k] - levels[j]) for j in size]) for k in size]
 
 
-def on_simplex(expression, pi):
-    """Zero of a polynomial on the simplex: eliminate the last probability."""
-    return sp.expand(expression.subs(pi[-1], 1 - sum(pi[:-1])))
+def by_listing(chances, levels, name="grpo_pair"):
+    """F from all pairs of answers and the weights of the shipped pair."""
+    bandit = sy.SymbolicBandit(chances, levels)
+    return sy.group_moments(bandit, 2, sy.weights_of(catalogue.get(name))).mean
 
 
-def curl(levels):
-    _, pi = softmax(len(levels))
-    F = field(pi, levels)
-    pairs = itertools.combinations(range(len(levels)), 2)
-    return {(i, j): on_simplex(derivative(F[i], pi, j) - derivative(F[j], pi, i), pi) for i, j in pairs}, pi
+def curl(field, free, chances):
+    pairs = itertools.combinations(range(len(chances)), 2)
+    return {
+        (i, j): sp.expand(by_logit(field[i], free, chances, j) - by_logit(field[j], free, chances, i))
+        for i, j in pairs
+    }
 
 
-@claim.step(
-    "The curl",
-    route="sympy",
-    shows=(
-        r"$\partial_j F_i - \partial_i F_j = \pm 2 \pi_1 \pi_2 \pi_3$ for three levels, and $0$ for two "
-        r"(with any number of answers)"
-    ),
-)
-def three(levels=(0, 1, 2)):
-    computed, pi = curl(levels)
-    product = on_simplex(2 * pi[0] * pi[1] * pi[2], pi)
-    for (i, j), value in computed.items():
-        sy.require(value in (product, -product), f"the curl at {i, j} is {sp.factor(value)}")
-    for pair in ((0, 1), (0, 1, 1), (0, 0, 1, 1)):
-        sy.require(all(v == 0 for v in curl(pair)[0].values()), f"two levels {pair}: no curl")
-    return sy.Exhibit(formula=sp.latex(sp.factor(computed[0, 1])))
+def three(field):
+    free, chances = policy(3)
+    rotation = curl(field(chances), free, chances)
+    claim.goal("three levels").holds({curl_entry: list(rotation.values()), product: sp.prod(chances)})
+    return sy.Exhibit(formula=sp.latex(sp.factor(rotation[0, 1])))
 
 
-@claim.step(
-    "No integrating factor for four levels",
-    route="sympy",
-    shows=r"Frobenius: $F \wedge dF \ne 0$ at a rational point, so F is not even $a(t) \nabla \phi(t)$",
-)
-def frobenius(levels=(0, 1, 2, 3)):
-    size = len(levels)
-    _, pi = softmax(size)
-    F = field(pi, levels)
-    point = dict(zip(pi, [sp.Rational(x, 10) for x in (1, 2, 3, 4)], strict=False))
-    d = [
-        [(derivative(F[j], pi, i) - derivative(F[i], pi, j)).subs(point) for j in range(size)]
-        for i in range(size)
-    ]
+def four(field):
+    free, chances = policy(4)
+    F = field(chances)
+    point = dict(zip(free, [sp.Rational(x, 10) for x in (1, 2, 3)], strict=True))
+    d = {pair: value.subs(point) for pair, value in curl(F, free, chances).items()}
     f = [x.subs(point) for x in F]
-    triples = itertools.combinations(range(size), 3)
-    forms = [f[i] * d[j][k] + f[j] * d[k][i] + f[k] * d[i][j] for i, j, k in triples]
-    sy.require(any(value != 0 for value in forms), "F and its curl allow an integrating factor")
+    form = f[0] * d[1, 2] - f[1] * d[0, 2] + f[2] * d[0, 1]
+    claim.goal("four levels").holds({frobenius_form: form})
 
 
 @claim.step(
-    "The field is the code's",
-    route="enumeration",
-    shows="exact means of the shipped pair on bandits with three and four levels are F",
+    "From the formula",
+    route="sympy",
+    shows=r"$F_k = \pi_k [P(r < r_k) - P(r > r_k)]$ differentiated in the logits: three levels, four levels",
 )
-def is_the_field(name="grpo"):
-    settings = {"eps": 0.0} if name == "grpo" else {}
-    for chances, rewards in (((1, 2, 3), (0, 1, 5)), ((1, 2, 3, 4), (3, -1, 0, 7))):
-        bandit = sy.SymbolicBandit([sp.Rational(c, sum(chances)) for c in chances], rewards)
-        mean = sy.group_moments(bandit, 2, sy.weights_of(catalogue.get(name, **settings))).mean
-        pi = softmax(len(rewards))[1]
-        values = [x.subs(dict(zip(pi, bandit.probabilities, strict=True))) for x in field(pi, rewards)]
-        sy.equal(mean, values, f"the expected pair at rewards {rewards}")
+def from_formula(levels=(0, 1, 2), more=(0, 1, 2, 3)):
+    shown = three(lambda chances: by_formula(chances, levels))
+    four(lambda chances: by_formula(chances, more))
+    return shown
+
+
+@claim.step(
+    "From the shipped pair",
+    route="enumeration",
+    shows="all pairs of answers with the shipped weights, chances in symbols: rewards (0, 1, 5) and (3, -1, 0, 7)",
+)
+def from_listing(name="grpo_pair", levels=(0, 1, 5)):
+    three(lambda chances: by_listing(chances, levels, name))
+    four(lambda chances: by_listing(chances, (0, 1, 2, 3), name))
+    _, chances = policy(4)
+    sy.equal(by_listing(chances, (3, -1, 0, 7), name), by_formula(chances, (3, -1, 0, 7)), "the mean update")
+
+
+@claim.step(
+    "Two levels, any number of answers",
+    route="sympy",
+    shows=r"u other answers of the upper level: $F_k = \pi_k (1 - p)$ above and $-\pi_k p$ below, as $\partial p/\partial t_k$",
+)
+def two_levels(upper=1):
+    chance, p = sp.symbols("pi_k p", positive=True)  # an answer's chance, and that of its level's total
+    above, below = chance * (1 - p), -chance * p
+    # p = sum of pi_i over the upper level, so dp/dt_k = pi_k ([k above] - p).
+    claim.goal("two levels").holds({update: [above, below], slope: [chance * (upper - p), chance * (0 - p)]})
+
+
+@claim.step(
+    "Two levels, the shipped pair",
+    route="enumeration",
+    shows="two to four answers of two levels, chances in symbols, the weights of grpo_pair",
+)
+def two_levels_listed(levels=((0, 1), (0, 1, 1), (2, 5, 5, 2))):
+    for rewards in levels:
+        _, chances = policy(len(rewards))
+        top = max(rewards)
+        p = sp.Add(*[x for x, r in zip(chances, rewards, strict=True) if r == top])
+        expected = [x * (int(r == top) - p) for x, r in zip(chances, rewards, strict=True)]
+        claim.goal("two levels").holds({update: by_listing(chances, rewards), slope: expected})
+
+
+@claim.step(
+    "The engine's Jacobian",
+    route="exact engine",
+    shows="chances (1/2, 1/3, 1/6), rewards (0, 1, 2): central differences of the engine's exact means in the logits",
+)
+def engine_curl(rewards=(0, 1, 2), factor="1001/1000"):
+    base = [sp.Rational(1, 2), sp.Rational(1, 3), sp.Rational(1, 6)]
+    factor = sp.Rational(factor)
+
+    def mean(answer, tilt):
+        raw = [x * (tilt if k == answer else 1) for k, x in enumerate(base)]
+        bandit = sy.SymbolicBandit([x / sum(raw) for x in raw], rewards)
+        return np.asarray(sy.engine(catalogue.get("grpo_pair"), bandit, 2).mean).reshape(-1)
+
+    step = float(2 * sp.log(factor))
+    rows = [(mean(k, factor) - mean(k, 1 / factor)) / step for k in (0, 1)]
+    values = {curl_entry: rows[1][0] - rows[0][1], product: sp.prod(base)}
+    claim.goal("three levels").holds(values, tolerance=1e-5)
 
 
 @claim.counterexample(
-    "pi = (1/2, 1/3, 1/6), rewards (0, 1, 2): the update's Jacobian in the logits, by central differences "
-    "of the engine's exact means, is not symmetric; its curl is 2/36 = 1/18.",
+    "Chances (1/2, 1/3, 1/6), rewards (0, 1, 2): the curl of the listed pairs' mean is not zero, it is 1/18 in size.",
     pi="(1/2, 1/3, 1/6)",
     rewards="(0, 1, 2)",
 )
-def engine_curl(rewards=(0, 1, 2), step=sp.Rational(1, 1000)):
-    base = [sp.Rational(1, 2), sp.Rational(1, 3), sp.Rational(1, 6)]
-    h = float(step)
-
-    def mean(tilt):
-        raw = np.asarray([float(x) for x in base]) * np.exp(tilt)
-        bandit = sy.SymbolicBandit([sp.Rational(1, 3)] * 3, rewards)
-        object.__setattr__(bandit, "probabilities", tuple(sp.Float(x, 30) for x in raw / raw.sum()))
-        return np.asarray(sy.engine(catalogue.get("grpo", eps=0.0), bandit, 2).mean).reshape(-1)
-
-    rows = [(mean(h * e) - mean(-h * e)) / (2 * h) for e in np.eye(3)[:2]]
-    seen = rows[1][0] - rows[0][1]
-    sy.require(abs(abs(seen) - 1 / 18) < 1e-5, f"the curl is {seen}")
+def rotates(rewards=(0, 1, 2)):
+    free, chances = policy(3)
+    rotation = curl(by_listing(chances, rewards), free, chances)[0, 1]
+    value = rotation.subs(dict(zip(free, (sp.Rational(1, 2), sp.Rational(1, 3)), strict=True)))
+    claim.goal("a gradient").fails({curl_entry: value})
+    return sy.Exhibit(text=f"the curl is {value}")
 
 
-claim.sabotage("two of the three rewards equal", three, levels=(0, 1, 1))
-claim.sabotage("two levels among four answers", frobenius, levels=(0, 0, 1, 1))
-claim.sabotage("the mean-centred pair", is_the_field, name="dr_grpo")
+claim.sabotage("two of the three rewards equal", from_formula, levels=(0, 1, 1))
+claim.sabotage("two levels among four answers", from_formula, more=(0, 0, 1, 1))
+claim.sabotage("the mean-centred pair", from_listing, name="dr_grpo")
+claim.sabotage("REINFORCE", from_listing, name="reinforce")
+claim.sabotage("two of the listed rewards equal", from_listing, levels=(0, 5, 5))
+claim.sabotage("a level that counts twice", two_levels, upper=2)
+claim.sabotage("three levels", two_levels_listed, levels=((0, 1, 2),))
 claim.sabotage("two levels in the engine", engine_curl, rewards=(0, 1, 1))
+claim.sabotage("two levels among the three answers", rotates, rewards=(0, 1, 1))
