@@ -105,6 +105,7 @@ def stopping_engine(
     from gradvar.policies import Tabular
     from gradvar.tasks import Lookup
 
+    sy.note_engine(estimator)
     with jax.enable_x64(True):
         shipped = Tabular(2, 2, stop=1)
 

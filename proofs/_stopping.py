@@ -48,6 +48,7 @@ def sequence_weights(estimator: Estimator, rewards: Sequence[Any], lengths: Sequ
 
 def sequence_engine(estimator: Estimator, a: Any, b: Any, rewards: Sequence[Any], size: int) -> Moments:
     """``gradvar.measure.exact`` on the same policy and rewards."""
+    sy.note_engine(estimator)
     policy = Tabular(2, 2, stop=0)
     a, b = float(sp.Rational(a)), float(sp.Rational(b))
     with jax.enable_x64(True):

@@ -8,194 +8,250 @@ from _stopping import completions, sequence_engine, sequence_weights
 from gradvar import catalogue
 from gradvar import symbolic as sy
 
-SOURCE = sy.Source(
-    "2601.05002", "v1", "Proposition 1 (abstract and a summary seen; the proposition as the ledger has it)"
-)
+G = sp.Symbol("G", integer=True, positive=True)
+uniform, pair, first, second, total, balanced, short, long = sp.symbols("u d a_i a_j T b a_s a_l", real=True)
 
 every = sy.Claim(
     id="B16a",
     title="The shared prefix's gradient vanishes for every zero-sum advantage iff the aggregation weights are uniform",
-    statement=r"On policy a shared prefix token gets $\left(\sum_i \alpha_i A_i\right) \nabla \log \pi$, $\alpha_i$ the aggregation's weight of rollout i. With $\sum_i A_i = 0$ it vanishes for all such A iff $\alpha_1 = \ldots = \alpha_G$.",
-    source=SOURCE,
-    verdict="conditional",
-    scope="every G >= 2 for the criterion; on policy, where the ratio of a shared token is one and nothing is clipped",
-    hypotheses=(
-        "the equivalence is read over all zero-sum advantages, not for the group at hand",
-        "on policy; the rollouts' advantages sum to zero",
+    statement=sy.Statement(
+        setting=(
+            r"One group on policy, where a token that all rollouts share gets $\left(\sum_k \alpha_k A_k\right) \nabla "
+            r"\log \pi$ with the aggregation's weight $\alpha_k$ of rollout k"
+        ),
+        forall={G: sy.whole(2)},
+        given={"zero sum": sy.Hypothesis(r"the advantages of the group sum to zero", sp.Eq(total, 0))},
+        quantities={
+            uniform: sy.Quantity(r"u", r"the factor $\sum_k \alpha_k A_k$ where all $\alpha_k$ are equal"),
+            pair: sy.Quantity("d_{ij}", r"that factor where $A_i = 1$, $A_j = -1$ and all other $A_k$ are 0"),
+            first: sy.Quantity(r"\alpha_i", "the weight of a rollout i"),
+            second: sy.Quantity(r"\alpha_j", "the weight of another rollout j"),
+            total: sy.Quantity(r"T", "the sum of the advantages"),
+            balanced: sy.Quantity(
+                "b", "the factor in GRPO's group with the rewards (1, 1, 0, 0) and the lengths (2, 3, 2, 3)"
+            ),
+            short: sy.Quantity(r"\alpha_2", "GRPO's weight there of a rollout of length 2"),
+            long: sy.Quantity(r"\alpha_3", "GRPO's weight there of a rollout of length 3"),
+        },
+        goals={
+            "uniform weights": sp.Eq(uniform, 0),
+            "no others": sp.Equivalent(sp.Eq(pair, 0), sp.Eq(first, second)),
+            "one group may vanish all the same": sp.And(sp.Eq(balanced, 0), sp.Ne(short, long)),
+        },
+    ),
+    source=sy.Source("2601.05002", "v1", "Proposition 1", relation="not read"),
+    verdict="proved",
+    scope="every G; on policy, where the ratio of a shared token is one and nothing is clipped",
+    proof=(
+        r"Equal weights come out of the sum $\sum_k \alpha_k A_k$, and a sum of zero is left. For other weights some two "
+        r"rollouts have $\alpha_i \ne \alpha_j$, and the zero-sum advantages $e_i - e_j$ leave $\alpha_i - \alpha_j \ne 0$. "
+        r"The traced weights of Dr. GRPO and RLOO sum to zero over the first tokens for symbolic rewards; those of the "
+        r"shipped mean over tokens differ as soon as the lengths do. For a single group the sum can vanish with weights that "
+        r"differ: two short and two long rollouts, one of each correct."
     ),
     finding=(
-        r"Uniform weights: Dr. GRPO, RLOO, the token mean (within one group every token weighs the same). GRPO's $1/|o_i|$ is not: its prefix is pushed by $\frac{1}{G} \sum_i A_i/|o_i|$, that is towards making correct answers' short "
+        r"Uniform weights: Dr. GRPO, RLOO, the token mean (within one group every token weighs the same). GRPO's $1/|o_i|$ "
+        r"is not: its prefix is pushed by $\frac{1}{G} \sum_i A_i/|o_i|$, that is towards making correct answers' short "
         r"prefixes likelier. For a single group it can vanish all the same."
     ),
 )
 
 
 @every.step(
-    "If and only if, any G",
+    "Any G",
     route="sympy",
-    shows=r"uniform weights give $\alpha \sum A_i = 0$; conversely $A = e_i - e_j$ (zero sum) gives $\alpha_i - \alpha_j = 0$ for every pair",
+    shows=r"$\sum_k \alpha A_k = \alpha T$; and $1 \cdot \alpha_i - 1 \cdot \alpha_j + 0 = \alpha_i - \alpha_j$",
 )
-def iff(shift=0):
-    c, total = sp.symbols("c S", real=True)
-    sy.equal(c * (total + shift), c * shift + c * total, "uniform weights come out of the sum")
-    sy.equal((c * (total + shift)).subs(total, 0), 0, "a zero sum stays zero")
-    a, b = sp.symbols("a_i a_j", real=True)
-    only = sp.solve(a * 1 + b * (-1), a)
-    sy.require(only == [b], f"the pair i, j leaves {only}")
+def any_group(shift=0, partner=-1):
+    weight, advantages = sp.symbols("c S", real=True)
+    every.goal("uniform weights").holds({uniform: weight * (advantages + shift), total: advantages})
+    a, b = sp.symbols("x y", real=True)
+    values = {pair: a + partner * b, first: a, second: b}
+    every.goal("no others").holds({**values, total: 0})
 
 
 @every.step(
     "As polynomials, G = 2 to 5",
     route="smt",
-    shows=r"the negation has no model: weights with some $\alpha_i \ne \alpha_{i+1}$ that kill all the pairs' advantages $e_i - e_{i+1}$",
+    shows="all weights and advantages symbols: with equal weights and a zero sum no factor is left, and for each pair",
 )
-def no_model(pairs=None):
+def polynomials(scale=0):
     for size in (2, 3, 4, 5):
-        alpha = sp.symbols(f"alpha1:{size + 1}", real=True)
-        used = range(size - 1) if pairs is None else range(min(pairs, size - 1))
-        assumptions = [sp.Eq(alpha[i] - alpha[i + 1], 0) for i in used]
-        sy.require(
-            sy.smt_valid(assumptions, sp.And(*[sp.Eq(alpha[0], x) for x in alpha[1:]])),
-            f"uniform at G = {size}",
-        )
+        alphas, advantages = sp.symbols(f"w1:{size + 1}", real=True), sp.symbols(f"A1:{size + 1}", real=True)
+
+        def factor(weights, row):
+            return sp.Add(*[w * a for w, a in zip(weights, row, strict=True)])
+
+        weights = [alphas[0]] * (size - 1) + [alphas[0] * (1 + scale)]
+        values = {uniform: factor(weights, advantages), total: sp.Add(*advantages)}
+        every.goal("uniform weights").holds(values, at={G: size})
+        for i, j in itertools.combinations(range(size), 2):
+            row = [int(k == i) - int(k == j) for k in range(size)]
+            values = {pair: factor(alphas, row), first: alphas[i], second: alphas[j], total: sum(row)}
+            every.goal("no others").holds(values, at={G: size})
 
 
 @every.step(
-    "The shipped code, symbolic rewards",
+    "The shipped code",
     route="traced code",
-    shows=r"G = 3, lengths 1, 2, 3: the weights of the three first tokens sum to zero for Dr. GRPO and RLOO, and to $\frac{1}{3} \sum A_i/L_i$ for GRPO",
+    shows=(
+        r"G = 3, lengths 1, 2, 3, symbolic rewards: Dr. GRPO and RLOO; REINFORCE with the mean over a rollout's tokens at "
+        "all lengths up to 3; GRPO's balanced group"
+    ),
 )
-def traced(uniform=("dr_grpo", "rloo")):
+def traced(names=("dr_grpo", "rloo"), lengths=(2, 3, 2, 3)):
     rollouts = sy.symbolic_group(3, lengths=(1, 2, 3), on_policy=True)
-    for name in uniform:
-        for region in rollouts.regions(catalogue.get(name, **({"eps": 0.0} if name == "grpo" else {}))):
-            sy.equal(sp.Add(*region.value[0, :, 0]), 0, f"the prefix under {name}")
-    fixed = sy.symbolic_group(3, lengths=(1, 2, 3), rewards=(1, 0, 0), on_policy=True)
-    weights = fixed.weights(catalogue.get("grpo", eps=0.0))[0, :, 0]
-    a, b = sp.sqrt(2), -1 / sp.sqrt(2)
-    sy.equal(sp.Add(*weights), (a / 1 + b / 2 + b / 3) / 3, "the prefix under GRPO")
-    return sy.Exhibit(formula=sp.latex(sp.simplify(sp.Add(*weights))))
+    rewards = rollouts.rewards.reshape(-1)
+    deviations = sp.Add(*[r - sp.Add(*rewards) / 3 for r in rewards])
+    for name in names:
+        shipped = sp.Add(*rollouts.weights(catalogue.get(name))[0, :, 0])
+        every.goal("uniform weights").holds({uniform: shipped, total: deviations}, at={G: 3})
+    for sizes in itertools.product((1, 2, 3), repeat=2):
+        alphas = [shares((1, 0), sizes)[0], shares((0, 1), sizes)[1]]
+        apart = sp.Add(*shares((1, -1), sizes))
+        values = {pair: apart, first: alphas[0], second: alphas[1], total: 0}
+        every.goal("no others").holds(values, at={G: 2})
+    group = sy.symbolic_group(4, lengths=lengths, rewards=(1, 1, 0, 0), on_policy=True)
+    weights = group.weights(catalogue.get("grpo"))[0, :, 0]
+    advantage = weights[0] * lengths[0] * 4  # of a correct rollout; a wrong one has its negative
+    values = {
+        balanced: sp.Add(*weights),
+        short: weights[0] / advantage,
+        long: weights[1] / advantage,
+        total: 0,
+    }
+    every.goal("one group may vanish all the same").holds(values)
 
 
-def prefix_gradient(rewards, lengths, name="grpo"):
-    """The exact gradient, in a policy's first-token logits, of a group whose rollouts share their first token."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
+def shares(rewards, lengths):
+    """First-token weights of raw rewards under the shipped mean over each rollout's tokens."""
+    from gradvar.core.compose import compose
+    from gradvar.pieces import advantage, aggregate, surrogate
 
-    from gradvar.core.batch import Batch
-    from gradvar.policies import Tabular
-
-    # Vocabulary 0 (stop), 1, 2: all rollouts start with 1; those of one more token stop after it, the others go on.
-    policy = Tabular(3, 3, stop=0)
-    rows = {2: [1, 0, 0], 3: [1, 2, 0]}
-    completions = jnp.asarray([[rows[n] for n in lengths]])
-    estimator = catalogue.get(name, **({"eps": 0.0} if name == "grpo" else {}))
-    with jax.enable_x64(True):
-        params = policy.init(jax.random.key(3), dtype=jnp.float64)
-        prompts = jnp.zeros((1,), jnp.int32)
-        old = policy.logprobs(params, prompts, completions)
-        batch = Batch(jnp.asarray([rewards], jnp.float64), old, policy.mask(completions))
-        gradient = jax.grad(lambda x: estimator(policy.logprobs(x, prompts, completions), batch))(params)
-    return float(np.max(np.abs(np.asarray(gradient)[0, 0])))
-
-
-@every.counterexample(
-    "G = 4, rewards (1, 1, 0, 0), lengths (2, 3, 2, 3): the weights 1/2, 1/3, 1/2, 1/3 are not uniform, and sum A_i/L_i = 0; on a policy over three tokens with a shared first token GRPO's gradient in the first token's logits is zero.",
-    rewards="(1, 1, 0, 0)",
-    lengths="(2, 3, 2, 3)",
-)
-def balanced(lengths=(2, 3, 2, 3)):
-    rewards = (1, 1, 0, 0)
-    sy.equal(
-        sp.Add(*[sp.Rational(1 if r else -1, n) for r, n in zip(rewards, lengths, strict=True)]),
-        0,
-        "the weighted sum",
+    shipped = compose(
+        advantage=advantage.raw, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_mean
     )
-    sy.require(len(set(lengths)) > 1, "the weights are not uniform")
-    seen = prefix_gradient(rewards, lengths)
-    sy.require(seen < 1e-12, f"the prefix gradient is {seen}")
-    other = prefix_gradient(rewards, (2, 2, 3, 3))
-    sy.require(other > 1e-3, "short correct and long wrong rollouts move the prefix")
+    rollouts = sy.symbolic_group(len(rewards), lengths=lengths, rewards=rewards, on_policy=True)
+    return rollouts.weights(shipped)[0, :, 0]
 
 
-every.sabotage("advantages that do not sum to zero", iff, shift=1)
-every.sabotage("too few pairs", no_model, pairs=1)
-every.sabotage("GRPO's weights called uniform", traced, uniform=("grpo",))
-every.sabotage("short correct, long wrong rollouts", balanced, lengths=(2, 2, 3, 3))
+@every.step(
+    "The balanced group by hand",
+    route="enumeration",
+    shows=r"$\frac{1}{4} \left(\frac{1}{2} + \frac{1}{3} - \frac{1}{2} - \frac{1}{3}\right) = 0$",
+)
+def by_hand(lengths=(2, 3, 2, 3)):
+    alphas = [sp.Rational(1, 4 * n) for n in lengths]
+    weighted = sp.Add(*[(1 if i < 2 else -1) * a for i, a in enumerate(alphas)])
+    values = {balanced: weighted, short: alphas[0], long: alphas[1], total: 0}
+    every.goal("one group may vanish all the same").holds(values)
 
+
+every.sabotage("advantages that do not sum to zero", any_group, shift=1)
+every.sabotage("advantages e_i + e_j", any_group, partner=1)
+every.sabotage("weights of which one is twice as large", polynomials, scale=1)
+every.sabotage("GRPO's weights called uniform", traced, names=("grpo_contrastive", "grpo"))
+every.sabotage("short correct, long wrong rollouts, as shipped", traced, lengths=(2, 2, 3, 3))
+every.sabotage("short correct, long wrong rollouts", by_hand, lengths=(2, 2, 3, 3))
+
+
+update, gradient, silent = sp.symbols("m g s", real=True)
 
 mean = sy.Claim(
     id="B16b",
     title="With uniform weights a prefix still learns, from the groups that do not share it",
-    statement=r"With mean-centred advantages and uniform weights the expected update of a token of any prefix is $\frac{G-1}{G} \nabla J$ in its own logits, all of it from groups in which some rollouts leave the prefix.",
-    source=SOURCE,
+    statement=sy.Statement(
+        setting="Mean-centred advantages with uniform weights, any rewards",
+        forall={G: sy.whole(2)},
+        given={
+            "on policy": sy.Hypothesis(r"the rollouts are independent draws of the policy", stated_by="ours")
+        },
+        quantities={
+            update: sy.Quantity(
+                r"\mathrm{E}[\hat g_1]", "the expected update in the logits of a rollout's first token"
+            ),
+            gradient: sy.Quantity(r"\nabla_1 J", "the gradient of the expected reward in these logits"),
+            silent: sy.Quantity(
+                "s", "the part of the update that comes from groups which share the first token"
+            ),
+        },
+        goals={
+            "shrunk gradient": sp.Eq(update, (G - 1) / G * gradient),
+            "silent where shared": sp.Eq(silent, 0),
+        },
+    ),
+    source=sy.Source("this project", "", "after row B16a", relation="ours"),
     verdict="proved",
-    ours=True,
-    scope="every G >= 2, any rewards, on policy; leave-one-out without the factor",
+    scope="every G, any rewards, on policy; leave-one-out without the factor",
+    proof=(
+        r"In the first token's logits a group's update is $\frac{1}{G} \sum_i A_i s_i$ with $s_i$ the score of that token. "
+        r"The terms of one rollout have the mean $\frac{G-1}{G} \mathrm{E}[r s]$, those of two rollouts vanish with "
+        r"$\mathrm{E}[s] = 0$. Where all rollouts share the token all $s_i$ are equal, and $\sum_i A_i = 0$ leaves nothing. "
+        "All groups of an exact policy with completions of one and two tokens, and the engine, agree."
+    ),
     finding=(
-        r"So the vanishing on a shared prefix is the right answer and no defect: a group that never leaves the prefix says nothing about the alternatives. With weights that are not uniform the prefix gets an extra push whose mean is not zero."
+        r"So the vanishing on a shared prefix is the right answer and no defect: a group that never leaves the prefix says "
+        r"nothing about the alternatives. With weights that are not uniform the prefix gets an extra push whose mean is not "
+        "zero."
     ),
 )
 
 
 @mean.step(
-    "Expectation over groups",
-    route="enumeration",
-    shows=r"first token shared or not, all groups at G = 2, 3 of an exact policy over completions of 1, 2, 2 tokens: the first token's two logits get exactly $\frac{G-1}{G} \nabla J$, and zero from the groups that share it",
-)
-def over_groups(name="dr_grpo"):
-    rewards = (1, 0, 2)
-    policy = completions("1/2", "1/3", rewards)
-    settings = {"eps": 0.0} if name == "grpo" else {}
-    weights = sequence_weights(catalogue.get(name, **settings), rewards)
-    for size in (2, 3):
-        total, shared = sp.Integer(0), sp.Integer(0)
-        for answers in itertools.product(range(3), repeat=size):
-            chance = sp.Mul(*[policy.probabilities[k] for k in answers])
-            update = sp.Add(
-                *[w * policy.scores[k][0] for w, k in zip(weights(answers), answers, strict=True)]
-            )
-            total += chance * update
-            if len({k == 0 for k in answers}) == 1:
-                shared += abs(update)
-        sy.equal(total, sp.Rational(size - 1, size) * policy.gradient[0], f"the first token at G = {size}")
-        sy.equal(shared, 0, "groups that share their first token")
-
-
-@mean.step(
-    "Why",
+    "Any G",
     route="sympy",
-    shows=r"a group's update in the prefix's logits is $\frac{1}{G} \sum_i A_i s_i$ with $s_i$ the first token's score: B2a with that score gives $\frac{G-1}{G} \mathrm{E}[r s] = \frac{G-1}{G} \nabla J$",
+    shows=r"$\mathrm{E}$ of $\frac{1}{G} \left(\sum r_i s_i - \frac{1}{G} \sum r_i \sum s_i\right)$ by index patterns",
 )
-def why(extra=1):
-    G = sp.Symbol("G", positive=True)
-    g, J = sp.symbols("g J", real=True)
+def patterns(average_score=0, shared=1):
+    g, J, score = sp.symbols("g J s", real=True)
     R, S, RS = sp.symbols("R S RS")
-    table = {(1, 1): g, (1, 0): J, (0, 1): sp.Integer(0), (0, 0): sp.Integer(1)}
+    table = {(1, 1): g, (1, 0): J, (0, 1): sp.sympify(average_score), (0, 0): sp.Integer(1)}
+    group_update = (RS - R * S / G) / G
     computed = sy.over_rollouts(
-        (RS - R * S / G) / G,
+        group_update,
         {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}},
         G,
         lambda e: table[e.get("r", 0), e.get("s", 0)],
     )
-    sy.equal(computed, (G - extra) / G * g, "the expected update of the prefix")
+    mean.goal("shrunk gradient").holds({update: computed, gradient: g})
+    # All scores are one number: sum s_i = G s, sum r_i s_i = s R.
+    common = group_update.subs({S: shared * G * score, RS: score * R})
+    mean.goal("silent where shared").holds({silent: common})
 
 
 @mean.step(
-    "The engine",
-    route="exact engine",
-    shows="stop chance 1/2, second token 1/3, rewards (1, 0, 2), G = 2, Dr. GRPO: the mean gradient of the first token's first logit is half of grad J's entry, not zero",
+    "All groups of an exact policy",
+    route="enumeration",
+    shows="completions of 1, 2, 2 tokens with rewards 1, 0, 2; Dr. GRPO's shipped weights at G = 2, 3",
 )
-def not_silent(name="dr_grpo"):
+def over_groups(name="dr_grpo"):
     rewards = (1, 0, 2)
-    claimed = completions("1/2", "1/3", rewards).gradient[0] / 2
-    sy.require(claimed != 0, "the gradient of the prefix")
-    seen = sequence_engine(catalogue.get(name), "1/2", "1/3", rewards, 2).mean.reshape(-1)[0]
-    sy.require(abs(seen - float(claimed)) < 1e-12, f"the engine has {seen}, the rationals {claimed}")
-    return sy.Exhibit(text=f"mean gradient of the first logit: {claimed}")
+    policy = completions("1/2", "1/3", rewards)
+    weights = sequence_weights(catalogue.get(name), rewards)
+    for size in (2, 3):
+        whole, shared = sp.Integer(0), sp.Integer(0)
+        for answers in itertools.product(range(3), repeat=size):
+            chance = sp.Mul(*[policy.probabilities[k] for k in answers])
+            row = zip(weights(answers), answers, strict=True)
+            group_update = sp.Add(*[w * policy.scores[k][0] for w, k in row])
+            whole += chance * group_update
+            if len({k == 0 for k in answers}) == 1:
+                shared += abs(group_update)
+        mean.goal("shrunk gradient").holds({update: whole, gradient: policy.gradient[0]}, at={G: size})
+        mean.goal("silent where shared").holds({silent: shared}, at={G: size})
 
 
+@mean.step(
+    "The engine", route="exact engine", shows="the same policy, Dr. GRPO at G = 2: the first two logits"
+)
+def engine(name="dr_grpo"):
+    rewards = (1, 0, 2)
+    computed = sequence_engine(catalogue.get(name), "1/2", "1/3", rewards, 2).mean.reshape(-1)[:2]
+    values = {update: computed, gradient: completions("1/2", "1/3", rewards).gradient[:2]}
+    mean.goal("shrunk gradient").holds(values, at={G: 2}, tolerance=1e-12)
+
+
+mean.sabotage("scores that do not average to zero", patterns, average_score=sp.Rational(1, 3))
+mean.sabotage("one rollout has another first token", patterns, shared=1 - 1 / G)
 mean.sabotage("GRPO's weights", over_groups, name="grpo")
-mean.sabotage("no factor", why, extra=0)
-mean.sabotage("RLOO's scale", not_silent, name="rloo")
+mean.sabotage("RLOO's scale", engine, name="rloo")

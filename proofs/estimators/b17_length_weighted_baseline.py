@@ -1,32 +1,86 @@
-"""B17: OPO's baseline: the best constant (a), what length weighting needs (b), and its own rollout (c)."""
+"""B17: OPO's baseline: the best constant (a), length weighting (b), and its own rollout (c)."""
 
+import numpy as np
 import sympy as sp
-from _short_sequences import less, parallel_defect, stopping, stopping_engine, token_moments
+from _short_sequences import Stopping, less, parallel_defect, stopping, stopping_engine, token_moments
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
 from gradvar.core.compose import compose
 from gradvar.pieces import aggregate, surrogate
 
-SOURCE = sy.Source("2505.23585", "v2", "the optimal reward baseline and its length-weighted form")
+PLACE = ("2505.23585", "v2", "the optimal reward baseline and its length-weighted form")
 LADDER = sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, "5/2"])
+# Three answers and their mirror images, lengths 1, 2, 3, squared norms twice the length, scores of mean zero.
+ROOTS = ([1, 1, 0, 0], [2, 0, 0, 0], [1, 1, 2, 0])
+PROPORTIONAL = sy.SymbolicBandit(
+    ["1/4", "1/4", "1/6", "1/6", "1/12", "1/12"],
+    [0, 0, 1, 1, "5/2", "5/2"],
+    [[sign * x for x in row] for row in ROOTS for sign in (1, -1)],
+)
+SIZES = (1, 1, 2, 2, 3, 3)
+
+b = sp.Symbol("b", real=True)
+variance, least, norm, star = sp.symbols("V V_star N b_star", real=True)
+proportional_star, by_length = sp.symbols("b_kappa b_l", real=True)
+
+
+def norms_of(bandit):
+    return [sp.Add(*[x * x for x in s]) for s in bandit.scores]
+
+
+def weighted_mean(bandit, weights):
+    """The mean reward, answers weighted by their chance and ``weights``."""
+    chances = [p * w for p, w in zip(bandit.probabilities, weights, strict=True)]
+    return sum(c * r for c, r in zip(chances, bandit.rewards, strict=True)) / sum(chances)
+
+
+def mean_norm(bandit):
+    return sum(p * n for p, n in zip(bandit.probabilities, norms_of(bandit), strict=True))
+
 
 best = sy.Claim(
     id="B17a",
     title="The best constant baseline is the reward weighted by the squared score",
-    statement=(
-        r"Among baselines $b$ that are constants of the prompt, $\mathrm{tr}\,\mathrm{Cov}[(r - b) s]$ "
-        r"is least at $b^* = \mathrm{E}[r \|s\|^2] / \mathrm{E}[\|s\|^2]$; if $\mathrm{E}[\|s\|^2 | r, "
-        r"l] = \kappa l$ that is $\mathrm{E}[l r] / \mathrm{E}[l]$."
+    statement=sy.Statement(
+        setting="One prompt, on policy, any law of reward, score and length with finite second moments",
+        forall={b: sy.real()},
+        quantities={
+            variance: sy.Quantity(
+                r"V(b)", r"$\mathrm{tr}\,\mathrm{Cov}[(r - b) s]$ with the constant baseline b"
+            ),
+            least: sy.Quantity(r"V(b^*)", r"this variance with the baseline $b^*$"),
+            norm: sy.Quantity(r"N", r"the mean squared norm $\mathrm{E}\|s\|^2$"),
+            star: sy.Quantity(r"b^*", r"$\mathrm{E}[r \|s\|^2] / \mathrm{E}\|s\|^2$"),
+            proportional_star: sy.Quantity(
+                r"b^*_\kappa", r"$b^*$ where $\mathrm{E}[\|s\|^2 | r, l] = \kappa l$ with the length l"
+            ),
+            by_length: sy.Quantity(r"b_l", r"$\mathrm{E}[l r]/\mathrm{E}[l]$"),
+        },
+        goals={
+            "excess": sp.Eq(variance - least, norm * (b - star) ** 2),
+            "least": sp.Le(least, variance),
+            "by length": sp.Eq(proportional_star, by_length),
+        },
     ),
-    source=SOURCE,
+    source=sy.Source(
+        *PLACE,
+        says=(
+            "the baseline of least variance is the reward weighted by the squared norm of the score; where that grows "
+            "in proportion to the length it is the reward weighted by length"
+        ),
+        caveat=(
+            "the proportional norms are stated as an assumption: token scores nearly orthogonal and of similar size"
+        ),
+    ),
     verdict="proved",
-    scope=(
-        "the formulas as reviews of the paper print them (its equations were not at hand); every law "
-        "of (reward, score, length) with finite second moments, one prompt, any G (independent "
-        "rollouts divide both sides by G)"
+    scope="one prompt, any G (independent rollouts divide both sides by G)",
+    proof=(
+        r"The baseline does not move the mean, so the variance is $\mathrm{E}[(r - b)^2 \|s\|^2]$ less a constant: a "
+        r"parabola in b with the curvature $\mathrm{E}\|s\|^2$ and its vertex at $b^*$. So the excess is "
+        r"$\mathrm{E}\|s\|^2 (b - b^*)^2 \ge 0$. With $\|s\|^2 = \kappa l$ the factor $\kappa$ cancels in $b^*$. The same "
+        "parabola comes out of all answers of a bandit and out of the engine."
     ),
-    hypotheses=("on policy",),
     finding=r"The excess variance of another constant is exactly $\mathrm{E}[\|s\|^2] (b - b^*)^2$.",
 )
 
@@ -34,313 +88,406 @@ best = sy.Claim(
 @best.step(
     "The variance is a parabola",
     route="smt",
-    shows=(
-        r"$\mathrm{E}[r^2\|s\|^2] - 2b\,\mathrm{E}[r\|s\|^2] + b^2 \mathrm{E}[\|s\|^2]$ is nowhere "
-        r"below its value at $b^*$"
-    ),
+    shows=r"$\mathrm{E}[r^2\|s\|^2] - 2b\,\mathrm{E}[r\|s\|^2] + b^2 \mathrm{E}[\|s\|^2]$, any moments",
 )
 def parabola(power=1):
-    second, first, norm = (
+    second, first, square = (
         sp.Symbol("M2", real=True),
         sp.Symbol("M1", real=True),
         sp.Symbol("V", positive=True),
     )
-    b = sp.Symbol("b", real=True)
-    variance = second - 2 * b * first + b**2 * norm
-    claimed = variance.subs(b, first / norm**power)
-    sy.require(sy.smt_valid([], variance >= claimed), "no constant has less variance")
+    parabola_at_b = second - 2 * b * first + b**2 * square  # less the squared mean, which b does not move
+    vertex = first / square**power
+    values = {variance: parabola_at_b, least: parabola_at_b.subs(b, vertex), norm: square, star: vertex}
+    best.goal("excess").holds(values)
+    best.goal("least").holds(values)
 
 
 @best.step(
-    "Proportional norms give the length-weighted mean",
+    "Proportional norms",
     route="sympy",
-    shows=r"$\kappa$ cancels: $\mathrm{E}[\kappa l r]/\mathrm{E}[\kappa l]$",
+    shows=r"three values of reward and length: $\kappa$ cancels in $\mathrm{E}[\kappa l r]/\mathrm{E}[\kappa l]$",
 )
 def proportional(offset=0):
     kappa, chances = sp.Symbol("kappa", positive=True), sp.symbols("q1:4", positive=True)
     lengths, rewards = sp.symbols("l1:4", positive=True), sp.symbols("r1:4", real=True)
-    norms = [kappa * l + offset for l in lengths]
-    weighted = sum(q * n * r for q, n, r in zip(chances, norms, rewards, strict=True)) / sum(
-        q * n for q, n in zip(chances, norms, strict=False)
-    )
-    by_length = sum(q * l * r for q, l, r in zip(chances, lengths, rewards, strict=True)) / sum(
-        q * l for q, l in zip(chances, lengths, strict=False)
-    )
-    sy.equal(weighted, by_length, "the best constant is the length-weighted mean")
+
+    def mean(weights):
+        weighted = [q * w for q, w in zip(chances, weights, strict=True)]
+        return sum(w * r for w, r in zip(weighted, rewards, strict=True)) / sum(weighted)
+
+    values = {proportional_star: mean([kappa * l + offset for l in lengths]), by_length: mean(lengths)}
+    best.goal("by length").holds(values)
 
 
 @best.step(
-    "On a bandit",
+    "On bandits",
     route="enumeration",
-    shows=r"all three answers, b a symbol: the excess is $\mathrm{E}[\|s\|^2](b - b^*)^2$",
+    shows="all answers, b a symbol; in a bandit with norms of twice the length the vertex of the variance",
 )
-def on_bandit(shift=0):
-    b = sp.Symbol("b", real=True)
+def on_bandit(shift=0, sizes=SIZES):
     moments = sy.group_moments(LADDER, 1, lambda r: (r[0] - b,))
-    norms = [sp.Add(*[x * x for x in s]) for s in LADDER.scores]
-    norm = sum(p * n for p, n in zip(LADDER.probabilities, norms, strict=True))
-    star = (
-        sum(p * n * r for p, n, r in zip(LADDER.probabilities, norms, LADDER.rewards, strict=True)) / norm
-        + shift
-    )
-    excess = moments.trace_cov - moments.trace_cov.subs(b, star)
-    sy.equal(excess, norm * (b - star) ** 2, "the excess variance")
-    return sy.Exhibit(text=f"b* = {star}, the mean reward is {LADDER.value}")
+    vertex = weighted_mean(LADDER, norms_of(LADDER)) + shift
+    values = {
+        variance: moments.trace_cov,
+        least: moments.trace_cov.subs(b, vertex),
+        norm: mean_norm(LADDER),
+        star: vertex,
+    }
+    best.goal("excess").holds(values)
+    best.goal("least").holds(values)
+    spread = sy.group_moments(PROPORTIONAL, 1, lambda r: (r[0] - b,)).trace_cov
+    (lowest,) = sp.solve(sp.diff(spread, b), b)
+    best.goal("by length").holds({proportional_star: lowest, by_length: weighted_mean(PROPORTIONAL, sizes)})
+    return sy.Exhibit(text=f"b* = {vertex}, the mean reward is {LADDER.value}")
 
 
 @best.step(
-    "The engine's own b*",
+    "The engine",
     route="exact engine",
-    shows="the shipped estimator with the engine's baseline has the least variance found by hand",
+    shows="REINFORCE (b = 0) against the shipped estimator with the engine's best constant",
 )
 def engines(name="reinforce_best_constant"):
-    norms = [sp.Add(*[x * x for x in s]) for s in LADDER.scores]
-    norm = sum(p * n for p, n in zip(LADDER.probabilities, norms, strict=True))
-    star = sum(p * n * r for p, n, r in zip(LADDER.probabilities, norms, LADDER.rewards, strict=True)) / norm
-    sy.engines_agree(
-        sy.engine(catalogue.get(name), LADDER, 1), sy.group_moments(LADDER, 1, lambda r: (r[0] - star,)), name
-    )
+    plain, best_constant = (sy.engine(catalogue.get(n), LADDER, 1).trace_cov for n in ("reinforce", name))
+    values = {
+        variance: float(plain),
+        least: float(best_constant),
+        norm: mean_norm(LADDER),
+        star: weighted_mean(LADDER, norms_of(LADDER)),
+    }
+    best.goal("excess").holds(values, at={b: 0}, tolerance=1e-11)
 
 
 best.sabotage("divided by the squared mean norm", parabola, power=2)
 best.sabotage("norms that are affine in the length, not proportional", proportional, offset=1)
 best.sabotage("another constant", on_bandit, shift=sp.Rational(1, 5))
+best.sabotage("other lengths", on_bandit, sizes=(1, 1, 2, 2, 4, 4))
 best.sabotage("no baseline in the engine", engines, name="reinforce")
 
+
+largest, smallest, whole, parts = sp.symbols("k_1 k_0 W P", real=True)
 
 lengths = sy.Claim(
     id="B17b",
     title="Length weighting is optimal",
-    statement=(
-        r"$b = \mathrm{E}[l r]/\mathrm{E}[l]$ is the variance-minimal constant baseline, better than "
-        r"the mean reward."
+    statement=sy.Statement(
+        setting="One prompt, on policy, constant baselines",
+        forall={b: sy.real()},
+        given={
+            "proportional norms": sy.Hypothesis(
+                r"$\mathrm{E}[\|s\|^2 | r, l]$ is proportional to the length l (token scores orthogonal and of equal norm)",
+                sp.Eq(largest, smallest),
+            )
+        },
+        quantities={
+            least: sy.Quantity(
+                r"V(b_l)", r"the variance with the baseline $b_l = \mathrm{E}[l r]/\mathrm{E}[l]$"
+            ),
+            variance: sy.Quantity("V(b)", "the variance with any constant b, such as the mean reward"),
+            largest: sy.Quantity(r"\kappa_1", r"the largest value of $\mathrm{E}[\|s\|^2 | r, l] / l$"),
+            smallest: sy.Quantity(r"\kappa_0", "the smallest value of it"),
+            whole: sy.Quantity(r"\mathrm{E}\|s\|^2", "the mean squared norm of a rollout's score"),
+            parts: sy.Quantity(
+                r"\mathrm{E} \sum_t \|s_t\|^2", "the mean of the sum of its tokens' squared norms"
+            ),
+        },
+        goals={"optimal": sp.Le(least, variance), "norms add over tokens": sp.Eq(whole, parts)},
     ),
-    source=SOURCE,
-    verdict="conditional",
+    source=sy.Source(
+        *PLACE,
+        says="under the assumption on token scores the length-weighted reward is the baseline of least variance",
+        caveat="the assumption is stated: token scores nearly orthogonal and of similar size",
+    ),
+    verdict="proved",
     scope="constants of the prompt; one prompt, on policy",
-    hypotheses=(
-        (
-            r"$\mathrm{E}[\|s\|^2 | r, l]$ is proportional to $l$ (the paper assumes it: orthogonal "
-            r"token scores of equal norm)"
-        ),
+    proof=(
+        r"With $\mathrm{E}[\|s\|^2 | r, l] = \kappa l$ the best constant of B17a is $\mathrm{E}[l r]/\mathrm{E}[l]$, and the "
+        r"variance of another exceeds its by $\kappa \mathrm{E}[l] (b - b_l)^2$. Half of the assumption always holds: given "
+        r"what came before, a token's score averages to zero, so the products of different tokens' scores vanish in the mean "
+        r"and $\mathrm{E}\|s\|^2$ adds over tokens. The other half need not: where the second token is nearly certain its "
+        "score is small, and the mean reward has less variance than the length-weighted one."
     ),
     finding=(
-        r"Token scores are uncorrelated, so $\mathrm{E}\|s\|^2$ adds over tokens; but their norms "
-        r"differ ($1 - \sum \pi^2$ for logits), and a confident token adds next to nothing. Then the "
-        r"mean reward can be the better baseline."
+        r"Token scores are uncorrelated, so $\mathrm{E}\|s\|^2$ adds over tokens; but their norms differ ($1 - \sum \pi^2$ "
+        r"for logits), and a confident token adds next to nothing. Then the mean reward can be the better baseline."
     ),
 )
 SHORT = stopping("1/2", "19/20", [1, 1, 0])
 
 
-def constants(policy):
-    bandit, sizes = policy.bandit, policy.lengths
-    norms = [sp.Add(*[x * x for x in s]) for s in bandit.scores]
-
-    def weighted(weights):
-        total = sum(p * w for p, w in zip(bandit.probabilities, weights, strict=True))
-        return (
-            sum(p * w * r for p, w, r in zip(bandit.probabilities, weights, bandit.rewards, strict=True))
-            / total
-        )
-
-    return weighted(norms), weighted(sizes), bandit.value
-
-
 @lengths.step(
     "Under the hypothesis",
-    route="sympy",
-    shows=(
-        r"with $\|s\|^2 = \kappa l$ the excess of the mean over the length-weighted constant is "
-        r"$\kappa \mathrm{E}[l] (J - b)^2 \ge 0$"
-    ),
+    route="smt",
+    shows=r"$\mathrm{E}[r \|s\|^2] = \kappa \mathrm{E}[l r]$, $\mathrm{E}\|s\|^2 = \kappa \mathrm{E}[l]$, any law: no constant does better",
 )
-def better(proportional=True):
-    kappa, q, r1, r2, l1, l2 = sp.symbols("kappa q r1 r2 l1 l2", positive=True)
-    n1, n2 = (kappa * l1, kappa * l2) if proportional else (kappa, kappa)
-    norm = q * n1 + (1 - q) * n2
-    star = (q * l1 * r1 + (1 - q) * l2 * r2) / (q * l1 + (1 - q) * l2)
-    mean = q * r1 + (1 - q) * r2
-
-    def size(b):
-        return q * n1 * (r1 - b) ** 2 + (1 - q) * n2 * (r2 - b) ** 2
-
-    sy.equal(size(mean) - size(star), norm * (mean - star) ** 2, "the excess of the mean reward")
+def better(power=1):
+    kappa, length = sp.symbols("kappa L", positive=True)
+    second, product = sp.symbols("M2 LR", real=True)
+    spread = second - 2 * b * kappa * product + b**2 * kappa * length**power  # less the squared mean
+    values = {variance: spread, least: spread.subs(b, product / length), largest: kappa, smallest: kappa}
+    lengths.goal("optimal").holds(values)
 
 
 @lengths.step(
-    "Independent token scores add",
+    "A law with proportional norms",
     route="enumeration",
-    shows=r"$\mathrm{E}\|s\|^2$ is the sum over tokens: the cross terms vanish on policy",
+    shows="three rewards and lengths, norms of twice the length; b a symbol",
 )
-def orthogonal(weight=1):
-    policy = stopping("2/3", "3/4", [1, 1, 0])
-    cross = sum(
-        p * sp.Add(*[x * y for x, y in zip(*tokens, strict=True)])
-        for p, tokens in zip(
-            [policy.probabilities[0] * weight, *policy.probabilities[1:]], policy.token_scores, strict=True
-        )
-        if len(tokens) == 2
-    )
-    full = sum(
-        p * sp.Add(*[x * x for x in s])
-        for p, s in zip(policy.probabilities, policy.bandit.scores, strict=True)
-    )
-    parts = sum(
-        p * sum(x * x for token in tokens for x in token)
-        for p, tokens in zip(policy.probabilities, policy.token_scores, strict=True)
-    )
-    sy.equal(full, parts + 2 * cross, "squares of sums")
-    tilted = sum(
-        p * w * token[1][2]
-        for p, w, token in zip(policy.probabilities[:2], (weight, 1), policy.token_scores[:2], strict=True)
-    )
-    sy.equal(tilted, 0, "the second token's score averages to zero")
+def proportional_law(sizes=SIZES):
+    spread = sy.group_moments(PROPORTIONAL, 1, lambda r: (r[0] - b,)).trace_cov
+    ratios = [n / sp.Integer(l) for n, l in zip(norms_of(PROPORTIONAL), SIZES, strict=True)]
+    values = {
+        variance: spread,
+        least: spread.subs(b, weighted_mean(PROPORTIONAL, sizes)),
+        largest: max(ratios),
+        smallest: min(ratios),
+    }
+    lengths.goal("optimal").holds(values)
+
+
+def norm_sums(policy, chances):
+    """E of the squared norm of the summed score, and of the sum of the tokens' squared norms."""
+    rows = list(zip(chances, policy.bandit.scores, policy.token_scores, strict=True))
+    return {
+        whole: sum(c * sum(x * x for x in score) for c, score, _ in rows),
+        parts: sum(c * sum(x * x for token in tokens for x in token) for c, _, tokens in rows),
+        largest: 1,
+        smallest: 1,
+    }
+
+
+@lengths.step(
+    "Norms add, any chances",
+    route="sympy",
+    shows="a policy that goes on with chance a, then takes token 0 with chance b, both symbols",
+)
+def norms_add(weight=1):
+    policy = tied(*sp.symbols("p q", positive=True))
+    chances = [policy.probabilities[0] * weight, *policy.probabilities[1:]]
+    lengths.goal("norms add over tokens").holds(norm_sums(policy, chances))
+
+
+@lengths.step("Norms add, in numbers", route="enumeration", shows="go on with 2/3, then token 0 with 3/4")
+def norms_add_in_numbers(weight=1):
+    policy = tied(sp.Rational(2, 3), sp.Rational(3, 4))
+    chances = [policy.probabilities[0] * weight, *policy.probabilities[1:]]
+    lengths.goal("norms add over tokens").holds(norm_sums(policy, chances))
+
+
+class Tied(Stopping):
+    """Both tokens share their two logits, so that the products of their scores do not vanish by themselves."""
+
+    @property
+    def token_scores(self):
+        separate = super().token_scores
+        return [[[x[0] + x[2], x[1] + x[3]] for x in tokens] for tokens in separate]
+
+    @property
+    def bandit(self):
+        sums = [[sp.Add(*column) for column in zip(*tokens, strict=True)] for tokens in self.token_scores]
+        return sy.SymbolicBandit(self.probabilities, self.rewards, sums)
+
+
+def tied(a, second):
+    return Tied(a, second, (sp.Integer(1), sp.Integer(1), sp.Integer(0)))
 
 
 @lengths.counterexample(
-    (
-        "Go on with chance 1/2, then a nearly certain token; going on is right: the length-weighted "
-        "constant has more variance than the mean reward. The engine agrees."
-    ),
+    "Go on with chance 1/2, then a nearly certain token; going on is right: the length-weighted constant has more "
+    "variance than the mean reward. The engine agrees.",
     a="1/2",
     b="19/20",
     rewards="(1, 1, 0)",
 )
 def mean_is_better(policy=SHORT):
-    star, by_length, mean = constants(policy)
-    moments = {b: sy.group_moments(policy.bandit, 1, less(b)) for b in (star, by_length, mean)}
-    sizes = {b: computed.trace_cov for b, computed in moments.items()}
-    sy.require(
-        sizes[by_length] > sizes[mean] > sizes[star], "length-weighted above the mean, the mean above b*"
-    )
+    bandit = policy.bandit
+    constants = [weighted_mean(bandit, policy.lengths), bandit.value]
+    moments = [sy.group_moments(bandit, 1, less(constant)) for constant in constants]
+    groups = {}  # (reward, length): chance and mean squared norm
+    for chance, reward, size, square in zip(
+        bandit.probabilities, bandit.rewards, policy.lengths, norms_of(bandit), strict=True
+    ):
+        mass, total = groups.get((reward, size), (0, 0))
+        groups[reward, size] = mass + chance, total + chance * square
+    ratios = [total / mass / size for (_, size), (mass, total) in groups.items()]
+    values = {
+        least: moments[0].trace_cov,
+        variance: moments[1].trace_cov,
+        largest: max(ratios),
+        smallest: min(ratios),
+    }
+    lengths.goal("optimal").fails(values, at={b: constants[1]}, without="proportional norms")
     shipped = compose(
-        advantage=lambda rewards: rewards - float(by_length),
+        advantage=lambda rewards: rewards - float(constants[0]),
         surrogate=surrogate.likelihood,
         aggregate=aggregate.sequence_token_sum,
         min_group=1,
     )
-    sy.engines_agree(stopping_engine(shipped, policy, 1), moments[by_length], f"baseline {by_length}")
+    sy.engines_agree(stopping_engine(shipped, policy, 1), moments[0], f"baseline {constants[0]}")
     return sy.Exhibit(
-        text=(
-            f"b* = {star}, length-weighted {by_length}, mean {mean}; variances {sizes[star]}, "
-            f"{sizes[by_length]}, {sizes[mean]}"
-        )
+        text=f"length-weighted {constants[0]}, mean {constants[1]}: {values[least]}, {values[variance]}"
     )
 
 
-lengths.sabotage("norms that do not grow with the length", better, proportional=False)
-lengths.sabotage("a completion counted twice (not on policy)", orthogonal, weight=2)
+lengths.sabotage("norms that grow with the square of the length", better, power=2)
+lengths.sabotage("other lengths in the baseline", proportional_law, sizes=(1, 1, 1, 1, 3, 3))
+lengths.sabotage("a completion counted twice (not on policy)", norms_add, weight=2)
+lengths.sabotage("a completion counted twice, in numbers", norms_add_in_numbers, weight=2)
 lengths.sabotage(
-    "a second token as uncertain as the first", mean_is_better, policy=stopping("1/2", "1/2", [1, 0, 0])
+    "a second token as uncertain as the first", mean_is_better, policy=stopping("1/2", "2/5", [1, 0, 0])
 )
 
+
+G = sp.Symbol("G", integer=True, positive=True)
+defect, equal_update, loo_update, gradient = sp.symbols("D m_eq m_loo g", real=True)
+first, second, r1, r2 = sp.symbols("A_1 A_2 r_1 r_2", real=True)
+l1, l2 = sp.symbols("l_1 l_2", positive=True)
+UPDATES = {
+    defect: sy.Quantity(
+        r"D",
+        r"$\|m\|^2 \|\nabla J\|^2 - (m \cdot \nabla J)^2$ with OPO's expected update m, zero where m is along $\nabla J$",
+    ),
+    equal_update: sy.Quantity("m_{=}", "OPO's expected update where all rollouts have one length"),
+    loo_update: sy.Quantity(
+        "m_{-i}", "the expected update where each rollout is left out of its own baseline"
+    ),
+    gradient: sy.Quantity(r"\nabla J", "the gradient of the expected reward"),
+    first: sy.Quantity("A_1", "the advantage of the first rollout of a pair under OPO"),
+    second: sy.Quantity("A_2", "that of the second"),
+    r1: sy.Quantity("r_1", "the first reward"),
+    r2: sy.Quantity("r_2", "the second reward"),
+    l1: sy.Quantity("l_1", "the first rollout's length"),
+    l2: sy.Quantity("l_2", "the second's"),
+}
+SETTING = r"$A_i = r_i - \sum_j l_j r_j / \sum_j l_j$ over a group of G rollouts, on policy, sequence scores"
 
 with_self = sy.Claim(
     id="B17c",
-    title="OPO's group baseline, own rollout included, leaves the gradient unbiased",
-    statement=(
-        r"With $A_i = r_i - \sum_j l_j r_j / \sum_j l_j$ over the whole group, "
-        r"$\mathrm{E}[\frac{1}{G}\sum_i A_i s_i]$ is $\nabla J$, or a multiple of it."
+    title="OPO's group baseline, its own rollout included, leaves the update along the gradient",
+    statement=sy.Statement(
+        setting=SETTING,
+        forall={G: sy.whole(2)},
+        quantities=UPDATES,
+        goals={"along the gradient": sp.Eq(defect, 0)},
     ),
-    source=SOURCE,
+    instead=sy.Statement(
+        setting=SETTING,
+        forall={G: sy.whole(2)},
+        quantities=UPDATES,
+        goals={
+            "equal lengths": sp.Eq(equal_update, (G - 1) / G * gradient),
+            "left out": sp.Eq(loo_update, gradient),
+            "a pair": sp.And(
+                sp.Eq(first, l2 * (r1 - r2) / (l1 + l2)), sp.Eq(second, l1 * (r2 - r1) / (l1 + l2))
+            ),
+            "zero sum": sp.Equivalent(sp.Eq(first + second, 0), sp.Or(sp.Eq(l1, l2), sp.Eq(r1, r2))),
+        },
+    ),
+    source=sy.Source(
+        *PLACE,
+        relation="ours",
+        says="the baseline is estimated from the group; no sentence about the bias of this estimate was found",
+    ),
     verdict="refuted",
-    scope=(
-        "groups with rollouts of different length, sequence scores; for equal lengths the mean is "
-        "(G-1)/G times grad J, every G"
+    scope="groups with rollouts of different length, sequence scores; for equal lengths every G",
+    proof=(
+        r"For equal lengths the baseline is the group mean, and the index patterns give $\frac{G-1}{G} \nabla J$. With the "
+        r"own rollout left out the baseline is independent of the score, and its term averages to zero: the update is "
+        r"$\nabla J$ at every G. With it a pair's advantages are $\frac{l_2}{l_1 + l_2}(r_1 - r_2)$ and $\frac{l_1}{l_1 + "
+        r"l_2}(r_2 - r_1)$, which sum to zero only for equal lengths or rewards. On a policy with rollouts of one and two "
+        r"tokens the exact mean of the shipped estimator is then off the direction of $\nabla J$."
     ),
     finding=(
-        "Leaving the own rollout out of both sums (the catalogue's opo_leave_one_out) makes it "
-        "unbiased, at the price of one baseline per rollout."
+        "Leaving the own rollout out of both sums (the catalogue's opo_leave_one_out) makes it unbiased, at the price of "
+        "one baseline per rollout."
     ),
 )
-
-
-@with_self.step("Equal lengths, any G", route="sympy", shows=r"$\mathrm{E}[\hat g] = \frac{G-1}{G} \nabla J$")
-def equal_lengths(factor=None):
-    G = sp.Symbol("G", integer=True, positive=True)
-    R, S, RS, g, J = sp.symbols("R S RS g J")
-    table = {(1, 1): g, (1, 0): J, (0, 1): sp.Integer(0), (0, 0): sp.Integer(1)}
-    mean = sy.over_rollouts(
-        (RS - R * S / G) / G,
-        {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}},
-        G,
-        lambda e: table[e.get("r", 0), e.get("s", 0)],
-    )
-    sy.equal(mean, (factor or (G - 1) / G) * g, "the mean with equal lengths")
+MIXED = stopping("1/3", "2/5", [2, 0, 1])
 
 
 @with_self.step(
-    "The shipped weights",
+    "Any G",
+    route="sympy",
+    shows=r"equal lengths by index patterns; left out: $\mathrm{E}[r s] - \mathrm{E}[b_{-i}] \mathrm{E}[s]$; a pair by algebra",
+)
+def any_group(average_score=0, own_length=1):
+    g, J, baseline = sp.symbols("g J B", real=True)
+    R, S, RS = sp.symbols("R S RS")
+    table = {(1, 1): g, (1, 0): J, (0, 1): sp.sympify(average_score), (0, 0): sp.Integer(1)}
+    sums = {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}}
+
+    def mean(estimator):
+        return sy.over_rollouts(estimator, sums, G, lambda e: table[e.get("r", 0), e.get("s", 0)])
+
+    with_self.goal("equal lengths").holds({equal_update: mean((RS - R * S / G) / G), gradient: g})
+    # b_{-i} is independent of s_i, so that only its mean enters.
+    with_self.goal("left out").holds({loo_update: mean((RS - baseline * S) / G), gradient: g})
+    x, y = sp.symbols("x y", real=True)
+    m, n = sp.symbols("m n", positive=True)
+    base = (own_length * m * x + n * y) / (m + n)
+    values = {first: x - base, second: y - base, r1: x, r2: y, l1: m, l2: n}
+    with_self.goal("a pair").holds(values)
+    with_self.goal("zero sum").holds(values)
+
+
+@with_self.step(
+    "The shipped weights of a pair",
     route="traced code",
-    shows=r"lengths 1 and 2: $A_1 = \frac{2}{3}(r_1 - r_2)$, $A_2 = \frac{1}{3}(r_2 - r_1)$",
+    shows="symbolic rewards, all lengths up to 4: OPO's advantages",
 )
-def traced(with_self=True):
-    rollouts = sy.symbolic_group(2, lengths=(1, 2), on_policy=True)
-    r1, r2 = rollouts.rewards.reshape(-1)
-    weights = rollouts.weights(catalogue.get("opo", include_self=with_self))
-    sy.equal(
-        [2 * weights[0, 0, 0], 2 * weights[0, 1, 0]],
-        [sp.Rational(2, 3) * (r1 - r2), (r2 - r1) / 3],
-        "weights of OPO",
-    )
+def traced(name="opo"):
+    for m in range(1, 5):
+        for n in range(1, 5):
+            rollouts = sy.symbolic_group(2, lengths=(m, n), on_policy=True)
+            weights = rollouts.weights(catalogue.get(name))[0, :, 0]
+            x, y = rollouts.rewards.reshape(-1)
+            values = {first: 2 * weights[0], second: 2 * weights[1], r1: x, r2: y, l1: m, l2: n}
+            with_self.goal("a pair").holds(values, at={G: 2})
+            with_self.goal("zero sum").holds(values, at={G: 2})
 
 
 @with_self.step(
-    "Without the own rollout",
+    "All groups",
     route="enumeration",
-    shows=r"$\mathrm{E}[\hat g] = \nabla J$ at G = 2, 3 on rollouts of one and two tokens",
+    shows="shipped weights: equal lengths on a bandit with three rewards, left out on one and two tokens; G = 2, 3",
 )
-def left_out(name="opo_leave_one_out"):
-    policy = stopping("1/3", "2/5", [2, 0, 1])
+def enumerated(left_out="opo_leave_one_out", equal="opo"):
     for size in (2, 3):
-        sy.equal(
-            token_moments(policy, size, catalogue.get(name)).mean,
-            policy.bandit.gradient,
-            f"{name} at G = {size}",
-        )
+        moments = sy.group_moments(LADDER, size, sy.weights_of(catalogue.get(equal)))
+        values = {equal_update: moments.mean, gradient: LADDER.gradient}
+        with_self.goal("equal lengths").holds(values, at={G: size})
+        moments = token_moments(MIXED, size, catalogue.get(left_out))
+        values = {loo_update: moments.mean, gradient: MIXED.bandit.gradient}
+        with_self.goal("left out").holds(values, at={G: size})
+
+
+@with_self.step("The engine", route="exact engine", shows="left out, G = 2, rollouts of one and two tokens")
+def engine(name="opo_leave_one_out"):
+    computed = np.asarray(stopping_engine(catalogue.get(name), MIXED, 2).mean).reshape(-1)
+    values = {loo_update: computed, gradient: MIXED.bandit.gradient}
+    with_self.goal("left out").holds(values, at={G: 2}, tolerance=1e-11)
 
 
 @with_self.counterexample(
-    (
-        "Go on with chance 1/3, then token 0 with 2/5; rewards 2, 0, 1: the mean at G = 2 is not "
-        "parallel to grad J. The engine agrees."
-    ),
+    "Go on with chance 1/3, then token 0 with 2/5; rewards 2, 0, 1: the mean at G = 2 is not parallel to grad J. The "
+    "engine agrees.",
     a="1/3",
     b="2/5",
     rewards="(2, 0, 1)",
     G="2",
 )
 def with_own(name="opo"):
-    policy = stopping("1/3", "2/5", [2, 0, 1])
-    exact = token_moments(policy, 2, catalogue.get(name))
-    sy.engines_agree(stopping_engine(catalogue.get(name), policy, 2), exact, name)
-    sy.require(parallel_defect(exact.mean, policy.bandit.gradient) != 0, "the mean is not along grad J")
-    return sy.Exhibit(text=f"E = {exact.mean}, grad J = {policy.bandit.gradient}")
+    exact = token_moments(MIXED, 2, catalogue.get(name))
+    value = parallel_defect(exact.mean, MIXED.bandit.gradient)
+    with_self.goal("along the gradient").fails({defect: value}, at={G: 2})
+    sy.engines_agree(stopping_engine(catalogue.get(name), MIXED, 2), exact, name)
+    return sy.Exhibit(text=f"E = {exact.mean}, grad J = {MIXED.bandit.gradient}")
 
 
-@with_self.step(
-    "Where the bias comes from",
-    route="smt",
-    shows=r"the two advantages of a pair sum to zero only if the lengths are equal or the rewards are",
-)
-def unbalanced(same_length=False):
-    l1, l2 = sp.symbols("l1 l2", positive=True)
-    r1, r2 = sp.symbols("r1 r2", real=True)
-    base = (l1 * r1 + l2 * r2) / (l1 + l2)
-    total = r1 + r2 - 2 * base
-    sy.require(
-        sy.smt_valid([sp.Eq(total, 0)], sp.Or(sp.Eq(l1, l2), sp.Eq(r1, r2))),
-        "a zero sum needs equal lengths or rewards",
-    )
-    sy.require(
-        sy.find_point([sp.Ne(total, 0), *([sp.Eq(l1, l2)] if same_length else [])]) is not None,
-        "unequal lengths leave a remainder",
-    )
-
-
-with_self.sabotage("no factor for equal lengths", equal_lengths, factor=sp.Integer(1))
-with_self.sabotage("the weights without the own rollout", traced, with_self=False)
-with_self.sabotage("the own rollout kept", left_out, name="opo")
+with_self.sabotage("scores that do not average to zero", any_group, average_score=sp.Rational(1, 5))
+with_self.sabotage("another length for the own rollout", any_group, own_length=2)
+with_self.sabotage("the weights without the own rollout", traced, name="opo_leave_one_out")
+with_self.sabotage("the own rollout kept", enumerated, left_out="opo")
+with_self.sabotage("left out where it should be kept", enumerated, equal="opo_leave_one_out")
+with_self.sabotage("the own rollout kept in the engine", engine, name="opo")
 with_self.sabotage("the leave-one-out form", with_own, name="opo_leave_one_out")
-with_self.sabotage("equal lengths", unbalanced, same_length=True)

@@ -206,7 +206,9 @@ class Statement:
         if conditions:
             opening += f", given that {'; '.join(conditions)}"
         body = "; ".join(f"${self.formula(name)}$" for name in self.goals)
-        legend = "; ".join(f"${q.latex}$ is {q.meaning}" for q in self.quantities.values())
+        concluded = set().union(*(sp.sympify(goal).free_symbols for goal in self.goals.values()))
+        named = [q for symbol, q in self.quantities.items() if symbol in concluded]
+        legend = "; ".join(f"${q.latex}$ is {q.meaning}" for q in named)
         return f"{opening}: {body}." + (f" Here {legend}." if legend else "")
 
 
