@@ -184,7 +184,7 @@ def traced(ddof_in_code=None, eps_shift=0):
 
 
 def is_contrast(regions, shares, place, renamed, where):
-    """The weights of rollouts of one and two tokens, in both regions, are plus and minus the factor times the shares."""
+    """The weights of rollouts of one and two tokens, in both regions, are the factor times the shares, with signs."""
     sy.require(len(regions) == 2, "two regions, which reward is larger")
     for region in regions:
         first_wins = bool((r1 - r2).subs(region.point) > 0)
@@ -288,7 +288,10 @@ clipping = sy.Claim(
     id="A1b",
     title="What clipping leaves of the contrast",
     statement=sy.Statement(
-        setting="Two rollouts of one token each, the first with the larger reward, the ratio clipped to $[1 - e_-, 1 + e_+]$",
+        setting=(
+            "Two rollouts of one token each, the first with the larger reward, the ratio clipped to $[1 - e_-, 1 + "
+            "e_+]$"
+        ),
         forall={
             rho_w: sy.above(0),
             rho_l: sy.above(0),

@@ -19,7 +19,8 @@ claim = sy.Claim(
     title="GRPO with binary rewards in contrastive form",
     statement=sy.Statement(
         setting=(
-            "One prompt, binary rewards, k of G rollouts correct, clipped ratios, token means of rollouts of any length"
+            "One prompt, binary rewards, k of G rollouts correct, clipped ratios, token means of rollouts of any "
+            "length"
         ),
         forall={G: sy.whole(2), k: sy.whole(1)},
         given={

@@ -70,7 +70,10 @@ REINFORCE = catalogue.get("reinforce_best_constant")  # its objective takes any 
 @claim.step(
     "REINFORCE's weights",
     route="traced code",
-    shows="the catalogued objective with a symbol for the baseline, every binary reward vector of one to three rollouts",
+    shows=(
+        "the catalogued objective with a symbol for the baseline, every binary reward vector of one to three "
+        "rollouts"
+    ),
 )
 def traced(shift=0):
     for group in (1, 2, 3):
