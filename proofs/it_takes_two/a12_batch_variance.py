@@ -70,8 +70,9 @@ claim = sy.Claim(
         "these variances."
     ),
     finding=(
-        "The rollouts of a group are dependent through their baseline. The variance is the same for all G only if $\\sigma_b^2 "
-        r"= \Delta = 0$; from G to 2 the within-part grows by $\Delta (1 - 1/(G-1))/B$, the between-part falls."
+        "The rollouts of a group are dependent through their baseline. The variance is the same for all G only if "
+        r"$\sigma_b^2 = \Delta = 0$; from G to 2 the within-part grows by $\Delta (1 - 1/(G-1))/B$, the between-part "
+        "falls."
     ),
 )
 
