@@ -27,7 +27,8 @@ jax.config.update("jax_enable_x64", True)
 from gradvar import catalogue  # noqa: E402
 from gradvar.core.moments import LOGARITHMIC  # noqa: E402
 from gradvar.files.tables import write_json  # noqa: E402
-from gradvar.measure.direct import BLOCKS, PolicyOnTask, samples  # noqa: E402
+from gradvar.measure.direct import BLOCKS, samples  # noqa: E402
+from gradvar.measure.direct_plan import PolicyOnTask  # noqa: E402
 from gradvar.measure.exact.enumerate import exact  # noqa: E402
 from gradvar.measure.exact.tables import exact_tables  # noqa: E402
 from gradvar.policies import Bandit, Tabular  # noqa: E402

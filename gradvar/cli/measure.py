@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 
@@ -21,10 +22,10 @@ def run(config: MeasureConfig) -> int:
     import jax
     from rich.console import Console
 
-    from gradvar.plot.panels import save_figures
     from gradvar.report.terminal import tables
     from gradvar.studies.study import join, study_parts, variants
 
+    gc.freeze()  # what was imported stays: the collector need not look at it again while programs are traced
     variants(config)
     measured = config.out / "measured"
     console, parts = Console(width=None if sys.stdout.isatty() else 120), []
@@ -53,6 +54,8 @@ def run(config: MeasureConfig) -> int:
         )
     if not config.quiet and sys.stderr.isatty():
         print("gradvar: drawing figures", file=sys.stderr)
+    from gradvar.plot.panels import save_figures  # a second of imports, after the tables
+
     files = save(results, config.out, config.json, save_figures)
     console.print(
         f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ class Bars:
         self._silent = quiet or not sys.stderr.isatty()
         self._transient = transient
         self._progress: Progress | None = None
-        self._newest = threading.local()  # each thread advances the bar of its own newest stage
+        # each thread advances the bar of its newest stage, or of the thread that it works for
+        self._newest: ContextVar[TaskID | None] = ContextVar("_newest", default=None)
 
     def __enter__(self) -> Bars:
         if self._silent:
@@ -52,11 +53,11 @@ class Bars:
     def stage(self, name: str, total: int) -> None:
         """Show a new bar below the others."""
         if self._progress is not None:
-            self._newest.task = self._progress.add_task(name, total=total, note="")
+            self._newest.set(self._progress.add_task(name, total=total, note=""))
 
     def advance(self, steps: float = 1, note: str = "") -> None:
         """Move the newest bar, and show a note beside it."""
-        task: TaskID | None = getattr(self._newest, "task", None)
+        task = self._newest.get()
         if self._progress is not None and task is not None:
             self._progress.update(task, advance=steps, note=note)
 

@@ -8,8 +8,9 @@ device runs the program that one device would run on its rows, and sums are take
 
 from __future__ import annotations
 
+import contextvars
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
@@ -209,6 +210,11 @@ def map_threads(call: Callable[[_Item], _Result], items: Iterable[_Item]) -> lis
 
     Compiling takes one core, and so does most of what NumPy does. The first error, in the items' order, is raised.
     """
+    return list(imap_threads(call, items))
+
+
+def imap_threads(call: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """Yield the results of ``map_threads`` as soon as they are there; once closed, no further item is begun."""
     double = jnp.result_type(float) == jnp.float64  # the precision may be set for this thread only
 
     def run(item: _Item) -> _Result:
@@ -218,6 +224,13 @@ def map_threads(call: Callable[[_Item], _Result], items: Iterable[_Item]) -> lis
     work = list(items)
     size = min(len(work), os.cpu_count() or 1, _MAX_THREADS)
     if size < 2:
-        return [call(item) for item in work]
+        yield from map(call, work)
+        return
     with ThreadPoolExecutor(size) as threads:
-        return list(threads.map(run, work))
+        # each in a copy of the caller's context: it reports to the caller's progress bar
+        futures = [threads.submit(contextvars.copy_context().run, run, item) for item in work]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)

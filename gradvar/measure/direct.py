@@ -4,6 +4,7 @@ Every replicate pulls the token weights of all estimators back through one forwa
 rule that is autodiff of each objective. The compiled stages are in ``direct_stages``.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -15,16 +16,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from gradvar.core.batch import Batch
-from gradvar.core.checks import at_least
 from gradvar.core.devices import SINGLE, DeviceChoice, Devices, choose_devices
-from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
+from gradvar.core.estimator import Estimator, Objective
 from gradvar.core.moments import Moments
-from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
+from gradvar.core.programs import compiled_for
+from gradvar.core.protocols import Policy, Task
 from gradvar.measure import direct_stages as stages
-from gradvar.measure.baselines import BASELINE_FIELDS, BaselineSource, baseline_needs, default_baselines
-from gradvar.measure.exact.tables import ExactTables, tabulate
-from gradvar.pieces.advantage import leave_one_out
+from gradvar.measure.baselines import BaselineSource, baseline_needs
+from gradvar.measure.direct_plan import REFERENCE, DirectPlan, PolicyOnTask, make_plan
 from gradvar.stats.figures import FIGURES, BlockSums, figures
 
 BLOCKS = 256
@@ -44,34 +43,6 @@ class Work:
     chunk: int | None = None
     devices: DeviceChoice = "all"
     on_progress: Callable[[int, int], None] | None = None
-
-
-@dataclass(frozen=True)
-class PolicyOnTask:
-    """Policy, task and parameters: ``params`` are differentiated, ``old_params`` sample, ``ref_params`` are the
-    reference policy's.
-    """
-
-    policy: Policy
-    task: Task
-    params: PyTree
-    old_params: PyTree | None = None
-    ref_params: PyTree | None = None
-
-    @property
-    def sampler(self) -> PyTree:
-        """The parameters that sample."""
-        return self.params if self.old_params is None else self.old_params
-
-    @property
-    def reference(self) -> PyTree:
-        """The parameters of the reference policy."""
-        return self.sampler if self.ref_params is None else self.ref_params
-
-    @property
-    def off_policy(self) -> bool:
-        """True if other parameters sample than are differentiated."""
-        return self.sampler is not self.params
 
 
 @overload
@@ -153,10 +124,40 @@ def direct(
     """
     measured = estimators if isinstance(estimators, Sequence) else [estimators]
     subject = PolicyOnTask(policy, task, params, old_params, ref_params)
-    plan = _plan(measured, subject, group_size, prompts, baselines, key)
-    sums = _accumulate(plan, key, replicates, work)
+    plan = make_plan(measured, subject, group_size, prompts, baselines, key)
+    with compiled_for(plan.cost * replicates):
+        sums = _accumulate(plan, key, replicates, work)
     moments = [_moments(plan, index, sums) for index in range(len(plan.estimators))]
     return moments if measured is estimators else moments[0]
+
+
+def rehearse(
+    estimators: Sequence[Estimator | Objective],
+    policy: Policy,
+    task: Task,
+    group_size: int,
+    *,
+    replicates: int,
+    prompts: int | Array = 1,
+) -> None:
+    """Compile most of the programs of ``direct``, on policy, while there are no parameters yet.
+
+    They run once, on parameters of zero and without backward passes.
+
+    Args:
+        estimators: what will be measured.
+        policy: what will be differentiated.
+        task: where prompts and rewards come from.
+        group_size: rollouts of one prompt; another one has two small programs of its own.
+        replicates: how many batches there will be.
+        prompts: as in ``direct``.
+    """
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(policy.init, key)
+    params = jax.tree.map(lambda x: jnp.asarray(np.zeros(x.shape, x.dtype)), shapes)
+    plan = make_plan(estimators, PolicyOnTask(policy, task, params), group_size, prompts, None, key)
+    with compiled_for(plan.cost * replicates):
+        _accumulate(dataclasses.replace(plan, rehearsal=True), key, replicates, Work())
 
 
 def samples(
@@ -178,89 +179,14 @@ def samples(
         replicates: how many batches.
         prompts: as in ``direct``.
     """
-    plan = _plan(estimators, subject, group_size, prompts, None, key)
+    plan = make_plan(estimators, subject, group_size, prompts, None, key)
     gradients = _gradients(plan, SINGLE, key, jnp.arange(_num_pairs(replicates)))
     # [pair, 2, estimator, param], the reference left out
     return np.asarray(gradients[:, :, : len(plan.estimators)]).reshape(replicates, len(plan.estimators), -1)
 
 
-def _reference(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
-    advantages = leave_one_out(batch.rewards)[..., None]  # [prompt, group, 1]
-    return jnp.mean(jnp.sum(jnp.where(batch.mask, logp, 0.0) * advantages, -1))
-
-
-REFERENCE = Estimator("reference", _reference)
-"""Leave-one-out on policy: unbiased for grad J, because a rollout's baseline does not depend on it."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is fixed over the replicates of a measurement.
-
-    ``size``: prompts of a batch; ``fixed``: the prompts, where they are not drawn. ``measured``: the estimators, and
-    the reference behind them where it takes the same rollouts. ``tables``: where grad J is exact.
-    """
-
-    subject: PolicyOnTask
-    estimators: tuple[Estimator, ...]
-    measured: tuple[Estimator, ...]
-    group_size: int
-    size: int
-    fixed: Array | None
-    baselines: BaselineSource | None
-    tables: ExactTables | None
-
-    @property
-    def slots(self) -> int:
-        """Gradients of a replicate: one per estimator, and the reference where grad J is unknown."""
-        return len(self.estimators) + (self.tables is None)
-
-    @property
-    def vectorised(self) -> int:
-        """How many replicates are handled at once: many for tiny policies, one for large ones."""
-        num_params = sum(leaf.size for leaf in jax.tree.leaves(self.subject.params))
-        return max(1, min(4096, (1 << 24) // (num_params * self.size * self.group_size * self.slots)))
-
-
-def _plan(
-    estimators: Sequence[Estimator | Objective],
-    subject: PolicyOnTask,
-    group_size: int,
-    prompts: int | Array,
-    baselines: BaselineSource | None,
-    key: PRNGKeyArray,
-) -> _Plan:
-    named = tuple(as_estimator(e) for e in estimators)
-    if not named:
-        raise ValueError("estimators: the list is empty; give at least one")
-    for estimator in named:
-        check_group_size(estimator, group_size)
-    fixed = None if isinstance(prompts, int | np.integer) else prompts
-    size = int(prompts) if fixed is None else len(jax.tree.leaves(fixed)[0])
-    at_least("prompts", size, 1)
-    missing = {n for e in named for n in e.needs} - {*BASELINE_FIELDS, "logp_ref", "logp_sampler"}
-    if missing:
-        raise ValueError(
-            f"estimators: {sorted(missing)} is needed and no policy or task supplies it; leave them out"
-        )
-    policy, task = subject.policy, subject.task
-    tables = None
-    if fixed is None and isinstance(policy, FinitePolicy) and isinstance(task, FiniteTask):
-        tables = tabulate(policy, subject.params, task, subject.old_params, subject.ref_params)
-    if tables is None and group_size < 2:
-        raise ValueError(
-            "group_size: 1; with grad J unknown the unbiased reference needs at least 2 rollouts"
-        )
-    if baselines is None:
-        pilot_key = jax.random.fold_in(key, 0x51DE)
-        needs = baseline_needs(named)
-        baselines = default_baselines(policy, subject.sampler, task, pilot_key, needs=needs, tables=tables)
-    measured = named if tables is not None or subject.off_policy else (*named, REFERENCE)
-    return _Plan(subject, named, measured, int(group_size), size, fixed, baselines, tables)
-
-
 def _gradients(
-    plan: _Plan, devices: Devices, key: PRNGKeyArray, pairs: Int[Array, " pair"]
+    plan: DirectPlan, devices: Devices, key: PRNGKeyArray, pairs: Int[Array, " pair"]
 ) -> Float[Array, "pair 2 estimator param"]:
     """The gradients of every measured estimator for the pairs of these numbers."""
     subject = plan.subject
@@ -276,7 +202,7 @@ def _gradients(
 
 
 def _pull_back(
-    plan: _Plan,
+    plan: DirectPlan,
     devices: Devices,
     subject: PolicyOnTask,
     estimators: tuple[Estimator, ...],
@@ -306,11 +232,11 @@ def _pull_back(
     weigh = eqx.Partial(stages.weigh_tokens, estimators, layout)
     weights = over(weigh, (), ({n: x for n, x in fields.items() if n != "completions"},))
     pull_back = eqx.Partial(stages.pull_back, policy, vectorised)
-    used = jnp.array([first, first + len(estimators)])
+    used = jnp.array([first, first if plan.rehearsal else first + len(estimators)])
     return over(pull_back, (subject.params, used), (prompts, completions, weights))
 
 
-def _accumulate(plan: _Plan, key: PRNGKeyArray, replicates: int, work: Work) -> stages.Sums:
+def _accumulate(plan: DirectPlan, key: PRNGKeyArray, replicates: int, work: Work) -> stages.Sums:
     """Block sums over all replicates, a chunk of pairs at a time."""
     number = _num_pairs(replicates)
     gradient_bytes = ravel_pytree(plan.subject.params)[0].nbytes * (len(plan.estimators) + 1)
@@ -329,6 +255,8 @@ def _accumulate(plan: _Plan, key: PRNGKeyArray, replicates: int, work: Work) -> 
         partial_sums = devices.over(eqx.Partial(stages.sum_blocks, blocks), (number,), (gradients, pairs))
         for part in _by_device(devices, partial_sums):
             sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
+        if plan.rehearsal:
+            break
         if work.on_progress is not None:
             work.on_progress(min(start + step, number) * 2, replicates)
     assert sums is not None
@@ -349,12 +277,12 @@ def _by_device(devices: Devices, sums: stages.Sums) -> list[stages.Sums]:
     return [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), split) for i in range(devices.size)]
 
 
-def _moments(plan: _Plan, index: int, sums: stages.Sums) -> Moments:
+def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
     """The figures of one estimator."""
     gradients = sums.gradients[index]  # [block, param]
     count = np.asarray(sums.count, np.float64)
     if plan.tables is not None:
-        truth = np.asarray(plan.tables.true_gradient, np.float64)
+        truth = np.asarray(plan.tables.gradients).mean(0)  # [param]
         aligned, squared = np.asarray(gradients, np.float64) @ truth, truth @ truth
     else:
         truth, reference = None, sums.gradients[-1]

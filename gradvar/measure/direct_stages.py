@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, token_weights
+from gradvar.core.programs import jit_by_work, quick_jit
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.baselines import BaselineSource
 
@@ -43,7 +44,7 @@ class Sums(eqx.Module):
     count: Float[Array, " block"]
 
 
-@eqx.filter_jit
+@quick_jit
 def sample_prompts(
     task: Task, size: int, group_size: int, fixed: Array | None, key: PRNGKeyArray, pairs: Int[Array, " pair"]
 ) -> tuple[PyTree, PRNGKeyArray]:
@@ -70,13 +71,13 @@ def sample_prompts(
     return jax.vmap(of_pair)(pairs)
 
 
-@eqx.filter_jit
+@quick_jit
 def refresh_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
     """Other sampling keys [pair, 2], for more rollouts of the same prompts."""
     return jax.vmap(jax.vmap(partial(jax.random.fold_in, data=1)))(keys)
 
 
-@eqx.filter_jit
+@jit_by_work
 def sample_rollouts(
     policy: Policy, task: Task, vectorised: int, params: PyTree, prompts: PyTree, keys: PRNGKeyArray
 ) -> dict[str, Array]:
@@ -105,7 +106,7 @@ def sample_rollouts(
     return _over_replicates(of_replicate, vectorised, prompts, keys)
 
 
-@eqx.filter_jit
+@jit_by_work
 def score(
     policy: Policy,
     vectorised: int,
@@ -129,7 +130,7 @@ def score(
     return _over_replicates(of_replicate, vectorised, prompts, completions)
 
 
-@eqx.filter_jit
+@jit_by_work
 def supply_baselines(
     needs: tuple[str, ...],
     vectorised: int,
@@ -166,7 +167,7 @@ def _over_replicates(
     return jax.lax.map(lambda inputs: jax.lax.map(partial(function, inputs[0]), inputs[1]), (prompts, arrays))
 
 
-@eqx.filter_jit
+@quick_jit
 def weigh_tokens(
     estimators: tuple[Estimator, ...], layout: Layout, rollouts: dict[str, Array]
 ) -> Float[Array, "pair 2 slot rollout time"]:
@@ -185,7 +186,7 @@ def weigh_tokens(
     return jax.vmap(jax.vmap(of_replicate))(rollouts)
 
 
-@eqx.filter_jit
+@jit_by_work
 def pull_back(
     policy: Policy,
     vectorised: int,
@@ -233,7 +234,7 @@ def pull_back(
     return gradients.reshape(*weights.shape[:3], -1)
 
 
-@eqx.filter_jit
+@jit_by_work
 def sum_blocks(
     blocks: int, number: int, gradients: Float[Array, "pair 2 estimator param"], pairs: Int[Array, " pair"]
 ) -> Sums:

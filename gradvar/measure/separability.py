@@ -14,18 +14,16 @@ from jaxtyping import Array, Bool, Float
 
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, token_weights
+from gradvar.core.programs import quick_jit
 
 Fields = Mapping[str, Array | np.ndarray]
 """``logp`` and the fields of ``Batch`` by name, of many batches: [batch, prompt, group, time], or fewer axes."""
-
-# These programs run for milliseconds: what is worth saving is the time that LLVM takes to optimise them.
-_QUICK_TO_COMPILE = {"xla_backend_optimization_level": 0}
 
 _TOLERANCES = {"float64": (1e-9, 1e-12), "float32": (1e-5, 1e-6)}
 """By precision: how far two weights may differ, relative to the weight and to the estimator's largest one."""
 
 
-@partial(jax.jit, static_argnames="estimators", compiler_options=_QUICK_TO_COMPILE)
+@partial(quick_jit, jit=partial(jax.jit, static_argnames="estimators"))
 def batch_weights(
     estimators: tuple[Estimator, ...], fields: Fields
 ) -> Float[Array, "batch estimator prompt group time"]:

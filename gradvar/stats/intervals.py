@@ -8,7 +8,7 @@ from math import inf, nan
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv, ndtri
+from scipy.special import betaincinv, ndtri, stdtrit
 
 Bounds = tuple[np.ndarray, np.ndarray]
 """The lower and the upper ends of intervals."""
@@ -46,9 +46,7 @@ def check_level(level: float) -> float:
 
 def student_half_width(se: ArrayLike, dof: float, level: float = 0.95) -> np.ndarray:
     """Half the width of Student's interval for a standard error."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.5 + check_level(level) / 2, dof)) * np.asarray(se, np.float64)
+    return float(stdtrit(dof, 0.5 + check_level(level) / 2)) * np.asarray(se, np.float64)
 
 
 def interval(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,19 +39,26 @@ SEQUENCE_TASKS: dict[str, Callable[[], Task]] = {
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A policy on a task, with its parameters at every staleness.
+class Start:
+    """What a problem begins with: the parameters that sample, and their mean reward."""
 
-    ``params[0]`` sample the rollouts; ``params[n]``, n optimiser steps later, are differentiated. ``success`` is the
-    mean reward of the sampling policy.
+    params: PyTree
+    success: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A policy on a task; its parameters, which may take a while to learn, are there once they are asked for.
+
+    ``start``: of the policy that samples the rollouts. ``stale``: of each later policy, by its optimiser steps.
     """
 
     name: PolicyName
     task_name: str
     policy: Policy
     task: Task
-    params: dict[int, PyTree]
-    success: float
+    start: Future[Start]
+    stale: Future[dict[int, PyTree]]
     _computed: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -58,10 +66,19 @@ class Problem:
         """The policy and its task, in words."""
         return f"{self.name}, {self.task_name}"
 
+    @property
+    def success(self) -> float:
+        """The mean reward of the sampling policy."""
+        return self.start.result().success
+
+    def params(self, steps: int) -> PyTree:
+        """The parameters after so many optimiser steps; those of 0 sample the rollouts."""
+        return self.stale.result()[steps] if steps else self.start.result().params
+
     def tables(self, steps: int) -> ExactTables:
         """Everything about a finite policy after ``steps``, listed once."""
         if ("tables", steps) not in self._computed:
-            now, old = self.params[steps], self.params[0]
+            now, old = self.params(steps), self.params(0)
             tables = exact_tables(self.policy, now, self.task, old)  # type: ignore[arg-type]
             self._computed["tables", steps] = tables
         return self._computed["tables", steps]
@@ -69,28 +86,31 @@ class Problem:
     def digest(self, steps: int) -> str:
         """A hash of the parameters after ``steps``."""
         if ("digest", steps) not in self._computed:
-            self._computed["digest", steps] = digest(self.params[steps])
+            self._computed["digest", steps] = digest(self.params(steps))
         return self._computed["digest", steps]
 
 
 def problems(config: MeasureConfig, monitor: Monitor) -> Generator[Problem, None, None]:
     """The problem of each policy that ``config`` names, in its order.
 
-    A thread prepares the next problem (a transformer compiles and learns for some seconds) while the caller measures
-    on the one before. Close the generator to stop it early.
+    A thread prepares their parameters (a transformer compiles and learns for some seconds) while the caller measures.
+    Close the generator to stop it early.
     """
     double = jnp.result_type(float) == jnp.float64  # the precision may be set for the caller's thread only
     stop = threading.Event()
-
-    def prepare(name: PolicyName) -> Problem:
-        with jax.enable_x64(double):
-            return make_problem(name, config, _Stoppable(monitor, stop))
+    stoppable = _Stoppable(monitor, stop)
 
     with ThreadPoolExecutor(1) as thread:
-        futures = [thread.submit(prepare, name) for name in config.policies]
+
+        def submit(prepare: Callable[..., Any], *args: Any) -> Future[Any]:
+            def run() -> Any:
+                with jax.enable_x64(double):
+                    return prepare(*args)
+
+            return thread.submit(run)
+
         try:
-            for future in futures:
-                yield future.result()
+            yield from [_problem(name, config, stoppable, submit) for name in config.policies]
         finally:
             stop.set()
             thread.shutdown(cancel_futures=True)
@@ -113,26 +133,66 @@ class _Stoppable:
         self._monitor.advance(steps, note)
 
 
-def make_problem(name: PolicyName, config: MeasureConfig, monitor: Monitor) -> Problem:
-    """The problem of one policy by name, with its parameters at every staleness of ``config``."""
+def _problem(
+    name: PolicyName, config: MeasureConfig, monitor: Monitor, submit: Callable[..., Future[Any]]
+) -> Problem:
+    """The problem of one policy by name; ``submit`` calls what prepares its parameters in another thread."""
     if name == "transformer":
-        problem = _transformer_problem(config, monitor)
+        task_name = "addition" if config.task == "auto" else config.task
+        task: Task = SEQUENCE_TASKS[task_name]()
+        # a transformer of about 60,000 parameters
+        policy: Policy = Transformer.for_task(task, dtype=config.precision, width=48, hidden=144)
+        start = submit(_taught, policy, task, task_name, config, monitor)
     else:
         task_name = "binary" if config.task == "auto" else config.task
         policy, task, params = finite_problem(name, task_name, config.seed)
-        tables = exact_tables(policy, params, task)
-        success = float((np.asarray(tables.probs) * np.asarray(tables.rewards)).sum(-1).mean())
-        problem = Problem(name, task_name, policy, task, {0: params}, success)
-    stale = sorted(set(config.staleness) - {0})
-    if not stale:
-        return problem
-    monitor.stage(f"{name}: {stale[-1]} optimiser steps", len(stale))
+        start = submit(_listed, policy, task, params)
+    stale = submit(_stale, name, policy, task, start, config, monitor)
+    return Problem(name, task_name, policy, task, start, stale)
+
+
+def _listed(policy: FinitePolicy, task: FiniteTask, params: PyTree) -> Start:
+    """The given parameters of a finite policy, and their exact mean reward."""
+    tables = exact_tables(policy, params, task)
+    return Start(params, float((np.asarray(tables.probs) * np.asarray(tables.rewards)).sum(-1).mean()))
+
+
+def _taught(policy: Policy, task: Task, task_name: str, config: MeasureConfig, monitor: Monitor) -> Start:
+    """Parameters that were warm-started to the success rate asked for; kept on disk."""
+    monitor.stage(f"transformer: warm start on {task_name}", 1)
+    warm = warm_start(policy, task, jax.random.key(config.seed), config.success, monitor=monitor)
+    monitor.advance(note=f"to a success rate of {config.success:g}")
+    return Start(warm.params, warm.success_rate)
+
+
+def _stale(
+    name: PolicyName,
+    policy: Policy,
+    task: Task,
+    start: Future[Start],
+    config: MeasureConfig,
+    monitor: Monitor,
+) -> dict[int, PyTree]:
+    """The parameters at every staleness of ``config``, by their optimiser steps.
+
+    Args:
+        name: Of the policy.
+        policy: What is trained on.
+        task: What it is trained on.
+        start: Where it begins.
+        config: What is measured.
+        monitor: Receives a step for every staleness.
+    """
+    params = {0: start.result().params}
+    steps = sorted(set(config.staleness) - {0})
+    if steps:
+        monitor.stage(f"{name}: {steps[-1]} optimiser steps", len(steps))
     key, mover = jax.random.key(config.seed), catalogue.get("rloo")
-    for before, after in zip([0, *stale], stale, strict=False):
-        problem.params[after] = drift(
-            problem.policy,
-            problem.params[before],
-            problem.task,
+    for before, after in itertools.pairwise([0, *steps]):
+        params[after] = drift(
+            policy,
+            params[before],
+            task,
             jax.random.fold_in(key, after),
             after - before,
             mover,
@@ -141,7 +201,7 @@ def make_problem(name: PolicyName, config: MeasureConfig, monitor: Monitor) -> P
             group=8,
         )
         monitor.advance()
-    return problem
+    return params
 
 
 def finite_problem(policy: str, task: str, seed: int) -> tuple[FinitePolicy, FiniteTask, PyTree]:
@@ -160,14 +220,3 @@ def finite_problem(policy: str, task: str, seed: int) -> tuple[FinitePolicy, Fin
             row[rng.choice(len(row), size=rng.integers(1, len(row) - 1), replace=False)] = 1.0
     params = model.init(jax.random.key(seed))
     return model, RewardTable(rewards) if policy == "bandit" else Lookup(rewards, support), params
-
-
-def _transformer_problem(config: MeasureConfig, monitor: Monitor) -> Problem:
-    """A transformer of about 60,000 parameters, warm-started to the success rate asked for; kept on disk."""
-    task_name = "addition" if config.task == "auto" else config.task
-    task = SEQUENCE_TASKS[task_name]()
-    policy = Transformer.for_task(task, dtype=config.precision, width=48, hidden=144)
-    monitor.stage(f"transformer: warm start on {task_name}", 1)
-    warm = warm_start(policy, task, jax.random.key(config.seed), config.success, monitor=monitor)
-    monitor.advance(note=f"to a success rate of {config.success:g}")
-    return Problem("transformer", task_name, policy, task, {0: warm.params}, warm.success_rate)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from gradvar.core.devices import imap_threads
 from gradvar.core.estimator import Estimator
 from gradvar.core.moments import Moments
 from gradvar.core.progress import Monitor
+from gradvar.core.protocols import FinitePolicy
 from gradvar.files.cache import NullCache, versions
 from gradvar.files.fingerprint import describe
-from gradvar.measure.direct import Work, direct
+from gradvar.measure.direct import Work, direct, rehearse
 from gradvar.measure.exact.enumerate import TooLarge, exact
 from gradvar.studies.problems import Problem
 
@@ -48,6 +50,33 @@ class Setting:
         }
 
 
+def measure_all(
+    settings: Sequence[Setting], estimators: Sequence[Estimator], cache: NullCache, monitor: Monitor
+) -> Generator[list[tuple[int, str, Moments]], None, None]:
+    """What ``measure`` yields for every setting of a problem, a list each.
+
+    Settings of a policy that cannot be enumerated are measured in a few threads, ahead of being asked for; while their
+    parameters are learnt, their programs are compiled.
+
+    Args:
+        settings: Settings of one problem.
+        estimators: The estimators.
+        cache: Where moments are kept, and taken from.
+        monitor: Receives a step for every estimator.
+    """
+    problem, size = settings[0].problem, settings[0].group_size
+    if isinstance(problem.policy, FinitePolicy):
+        for setting in settings:
+            yield list(measure(setting, estimators, cache, monitor))
+        return
+    if not problem.start.done():
+        shape = {"replicates": settings[0].replicates, "prompts": settings[0].prompts}
+        rehearse(estimators, problem.policy, problem.task, size, **shape)
+    # one process: several draw the same batches together, one setting after another
+    run = imap_threads if jax.process_count() == 1 else map
+    yield from run(lambda setting: list(measure(setting, estimators, cache, monitor)), settings)
+
+
 def measure(
     setting: Setting, estimators: Sequence[Estimator], cache: NullCache, monitor: Monitor
 ) -> Iterator[tuple[int, str, Moments]]:
@@ -64,7 +93,8 @@ def measure(
     """
     sampled: list[int] = []
     for number, estimator in enumerate(estimators):
-        moments = None if setting.problem.name == "transformer" else _enumerated(setting, estimator, cache)
+        is_finite = isinstance(setting.problem.policy, FinitePolicy)
+        moments = _enumerated(setting, estimator, cache) if is_finite else None
         if moments is None:
             sampled.append(number)
             continue
@@ -109,13 +139,13 @@ def _sampled(
     sampled = direct(
         estimators,
         problem.policy,
-        problem.params[steps],
+        problem.params(steps),
         problem.task,
         setting.group_size,
         key=jax.random.fold_in(jax.random.key(setting.seed), 1000 * steps + setting.group_size),
         replicates=setting.replicates,
         prompts=setting.prompts,
-        old_params=None if steps == 0 else problem.params[0],
+        old_params=None if steps == 0 else problem.params(0),
         work=Work(on_progress=report),
     )
     for number, moments in enumerate(sampled):

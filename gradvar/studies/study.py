@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from gradvar.stats.figures import FIGURES
 from gradvar.studies.config import MeasureConfig
 from gradvar.studies.findings import findings
 from gradvar.studies.problems import Problem, problems
-from gradvar.studies.settings import Setting, measure
+from gradvar.studies.settings import Setting, measure_all
 from gradvar.tasks import Bandit as RewardTable
 
 SETTING = ("policy", "task", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")
@@ -149,13 +150,22 @@ def study_parts(
     moments_cache = NullCache() if keep is None else MomentsCache(keep)
     with moments_cache as cache, contextlib.closing(problems(config, monitor)) as prepared:
         for problem in prepared:
-            per_staleness = len(config.group_sizes) * len(estimators)
-            monitor.stage(f"{problem.name}: measuring", len(config.staleness) * per_staleness)
-            for steps in config.staleness:
-                reused = cache.reused
-                results = tuple(_results(problem, steps, estimators, config, cache, monitor))
-                part = dataclasses.replace(config, policies=(problem.name,), staleness=(steps,))
-                yield Study(part, results, {problem.title: problem.success}, cache.reused - reused)
+            cells = itertools.product(config.staleness, config.group_sizes)
+            settings = [_setting(problem, steps, size, config) for steps, size in cells]
+            monitor.stage(f"{problem.name}: measuring", len(settings) * len(estimators))
+            measured = measure_all(settings, [estimator for _, estimator in estimators], cache, monitor)
+            with contextlib.closing(measured):
+                for steps in config.staleness:
+                    reused = cache.reused
+                    results = tuple(
+                        Measurement(
+                            problem.name, problem.task_name, steps, estimators[number][0], route, moments
+                        )
+                        for results_of_setting in itertools.islice(measured, len(config.group_sizes))
+                        for number, route, moments in results_of_setting
+                    )
+                    part = dataclasses.replace(config, policies=(problem.name,), staleness=(steps,))
+                    yield Study(part, results, {problem.title: problem.success}, cache.reused - reused)
 
 
 def join(config: MeasureConfig, parts: Sequence[Study]) -> Study:
@@ -165,20 +175,10 @@ def join(config: MeasureConfig, parts: Sequence[Study]) -> Study:
     return Study(config, results, success, sum(part.reused for part in parts))
 
 
-def _results(
-    problem: Problem,
-    steps: int,
-    estimators: Sequence[tuple[float | None, Estimator]],
-    config: MeasureConfig,
-    cache: NullCache,
-    monitor: Monitor,
-) -> Iterator[Measurement]:
-    """Every group size and estimator on one problem, ``steps`` optimiser steps stale."""
-    for size in config.group_sizes:
-        prompts = config.rollouts // size if config.budget == "rollouts" else config.prompts
-        setting = Setting(problem, steps, size, prompts, config.replicates, config.seed)
-        for number, route, moments in measure(setting, [e for _, e in estimators], cache, monitor):
-            yield Measurement(problem.name, problem.task_name, steps, estimators[number][0], route, moments)
+def _setting(problem: Problem, steps: int, group_size: int, config: MeasureConfig) -> Setting:
+    """One group size on one problem, ``steps`` optimiser steps stale."""
+    prompts = config.rollouts // group_size if config.budget == "rollouts" else config.prompts
+    return Setting(problem, steps, group_size, prompts, config.replicates, config.seed)
 
 
 def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:

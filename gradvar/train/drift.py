@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from gradvar.core.batch import Batch
 from gradvar.core.checks import at_least, positive
 from gradvar.core.estimator import Estimator
+from gradvar.core.programs import compiled_for, jit_by_work
 from gradvar.core.protocols import Policy, Task
 
 _SUPPLIED = ("logp_ref", "logp_sampler", "greedy_rewards")
@@ -65,10 +66,12 @@ def drift(
     positive("learning_rate", learning_rate)
     start = params if reference is None else reference
     sizes = (prompts_per_step, group)
-    return _climb(policy, task, estimator, optimiser, sizes, params, start, key, steps, learning_rate)
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+    with compiled_for(steps * prompts_per_step * group * num_params):
+        return _climb(policy, task, estimator, optimiser, sizes, params, start, key, steps, learning_rate)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+@partial(jit_by_work, jit=partial(jax.jit, static_argnums=(0, 1, 2, 3, 4)))
 def _climb(
     policy: Policy,
     task: Task,
@@ -78,8 +81,8 @@ def _climb(
     params: PyTree,
     reference: PyTree,
     key: Array,
-    steps: Array,
-    learning_rate: Array,
+    steps: Array | int,
+    learning_rate: Array | float,
 ) -> PyTree:
     # the number of steps and the rate are traced: other values need no new compilation
     rule = optax.scale_by_adam() if optimiser is None else optimiser

@@ -5,6 +5,7 @@ at a random initialisation says little. A short supervised phase puts the policy
 """
 
 import importlib.metadata
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from gradvar.core.checks import at_least, positive
 from gradvar.core.devices import map_threads
+from gradvar.core.programs import compiled_for, jit_by_work
 from gradvar.core.progress import Monitor, Silent
 from gradvar.core.protocols import Policy, Task
 from gradvar.files.cache import cache_folder, read_tree, write_tree
@@ -199,7 +201,7 @@ def _learn(
     return (params, memory), loss
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jit_by_work, jit=partial(jax.jit, static_argnums=(0, 1, 2, 3)))
 def _rewards(policy: Policy, task: Task, num: int, group: int, params: PyTree, key: Array) -> Array:
     key_prompts, key_rollouts = jax.random.split(key)
     prompts = task.prompts(key_prompts, num)
@@ -214,7 +216,9 @@ def _train(policy: Policy, task: Task, key: Array, settings: _Settings, monitor:
 
     def rewards(state: tuple[PyTree, Any], key: Array) -> Float[np.ndarray, "prompt group"]:
         sizes = (settings.num_prompts, settings.group)
-        return np.asarray(_rewards(policy, task, *sizes, state[0], key), np.float64)
+        num_params = sum(leaf.size for leaf in jax.tree.leaves(state[0]))
+        with compiled_for(math.prod(sizes) * num_params):
+            return np.asarray(_rewards(policy, task, *sizes, state[0], key), np.float64)
 
     def rate(state: tuple[PyTree, Any], step: int, loss: float) -> tuple[float, float]:
         means = rewards(state, key_check).mean(axis=-1)

@@ -122,7 +122,7 @@ def test_devices_get_rows_of_their_own():
 
 def test_a_policy_that_does_not_number_its_prompts_is_drawn_on_one_device():
     from gradvar.measure.bank.sample import RolloutSampler
-    from gradvar.measure.direct import PolicyOnTask
+    from gradvar.measure.direct_plan import PolicyOnTask
 
     class Plain(gv.policies.Bandit):
         def sample(self, params, key, prompts, group):

@@ -11,7 +11,8 @@ from gradvar import catalogue
 from gradvar.core.batch import Batch
 from gradvar.core.compose import compose
 from gradvar.measure import Work, direct, exact, exact_tables
-from gradvar.measure.direct import PolicyOnTask, samples
+from gradvar.measure.direct import samples
+from gradvar.measure.direct_plan import PolicyOnTask
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.stats.intervals import interval
 from tests.measure import scenes

@@ -18,7 +18,7 @@ from gradvar.measure.bank.evaluate import Independent, evaluate
 from gradvar.measure.bank.extend import extend
 from gradvar.measure.bank.recorder import RecordPlan, RecordSettings
 from gradvar.measure.bank.summary import Summary, summarise
-from gradvar.measure.direct import PolicyOnTask
+from gradvar.measure.direct_plan import PolicyOnTask
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,7 +15,7 @@ from gradvar.measure.bank.coefficients import Coefficients, row_coefficients
 from gradvar.measure.bank.data import Recording
 from gradvar.measure.bank.partition import Partition
 from gradvar.measure.bank.scores import SketchedScores, WholeScores
-from gradvar.measure.direct import REFERENCE
+from gradvar.measure.direct_plan import REFERENCE
 from gradvar.stats.figures import BlockSums
 
 _LARGE_SET = 1024  # rows of a set of prompts from which cutting out each batch's part of the Gram matrix pays

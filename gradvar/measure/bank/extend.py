@@ -18,7 +18,7 @@ from gradvar.measure.bank.sample import RolloutSampler
 from gradvar.measure.bank.score import assemble, score_rows, whole_scores
 from gradvar.measure.bank.scores import SketchedScores, VectorScores, WholeScores
 from gradvar.measure.baselines import BASELINE_FIELDS, default_baselines
-from gradvar.measure.direct import PolicyOnTask
+from gradvar.measure.direct_plan import PolicyOnTask
 
 
 def extend(

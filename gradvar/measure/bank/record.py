@@ -23,7 +23,7 @@ from gradvar.measure.bank.bank import ScoreBank
 from gradvar.measure.bank.disk import ShardLayout, load
 from gradvar.measure.bank.recorder import Recorder, RecordPlan, RecordSettings, prepare
 from gradvar.measure.bank.score import CHUNK
-from gradvar.measure.direct import PolicyOnTask
+from gradvar.measure.direct_plan import PolicyOnTask
 
 _SHARD = 1 << 26  # bytes of whole scores in a shard
 

@@ -23,7 +23,7 @@ from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
 from gradvar.measure.bank.sample import RolloutSampler
 from gradvar.measure.bank.score import CHUNK, assemble, choose_map, predict_memory, score_rows, score_tokens
 from gradvar.measure.baselines import BaselineSource, baseline_needs, default_baselines
-from gradvar.measure.direct import PolicyOnTask
+from gradvar.measure.direct_plan import PolicyOnTask
 from gradvar.measure.exact.tables import ExactTables, tabulate
 
 

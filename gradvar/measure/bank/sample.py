@@ -15,7 +15,7 @@ from gradvar.core.devices import SINGLE, Devices, from_first_process, padded
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.bank.data import Rollouts
 from gradvar.measure.baselines import BaselineSource
-from gradvar.measure.direct import PolicyOnTask
+from gradvar.measure.direct_plan import PolicyOnTask
 from gradvar.tasks.verifier import Verifier
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import binom
 
 from gradvar.core.checks import at_least
 from gradvar.stats import groups
@@ -70,6 +69,8 @@ def four_number_law(numbers: FourNumbers, group_size: int, advantage: Advantage)
     scores have mean m1 = grad J / p and failure scores m0 = -grad J / (1-p), independently; hence the conditional first
     two moments. ``advantage`` is called once for each number of successes.
     """
+    from scipy.stats import binom  # takes as long to import as NumPy and JAX's arrays together
+
     p, signal, v1, v0 = numbers
     a, b = _by_successes(advantage, group_size)  # [successes] each, from 0 to G
     k = np.arange(group_size + 1)

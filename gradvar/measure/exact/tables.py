@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gradvar.core.precision import as_double, double_precision
+from gradvar.core.programs import quick_jit
 from gradvar.core.protocols import FinitePolicy, FiniteTask
 
 
@@ -42,6 +43,16 @@ class ExactTables(eqx.Module):
     def true_gradient(self) -> Float[Array, " param"]:
         """grad J, J the mean reward over prompts."""
         return self.gradients.mean(0)
+
+    def in_working_precision(self) -> "ExactTables":
+        """The same tables in the floating type that JAX has now."""
+        dtype = jnp.result_type(float)
+
+        def convert(array: Array) -> Array:
+            is_float = jnp.issubdtype(array.dtype, jnp.floating)
+            return jnp.asarray(np.asarray(array).astype(dtype)) if is_float else array
+
+        return jax.tree.map(convert, self)
 
     def fields(
         self, rows: Int[np.ndarray, "batch prompt"], picks: Int[np.ndarray, "batch prompt group"]
@@ -128,7 +139,7 @@ def tabulate(
     return _tabulate(policy, params, sampler, reference, prompts, rewards, greedy_rewards)
 
 
-@eqx.filter_jit
+@quick_jit
 def _tabulate(
     policy: FinitePolicy,
     params: PyTree,
