@@ -25,7 +25,6 @@ FAMILIES = {
     "A": "It Takes Two",
     "B": "Estimators and their properties",
     "C": "Work that builds on it",
-    "D": "Estimators as they are shipped",
     "N": "Our own theorems",
 }
 _CACHE = ROOT / ".cache" / "docs" / "claims.json"

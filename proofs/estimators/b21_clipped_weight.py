@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import sympy as sp
 
 from gradvar import catalogue
@@ -9,34 +10,65 @@ from gradvar import symbolic as sy
 from gradvar.core.compose import compose
 from gradvar.pieces import advantage, aggregate, surrogate
 
+A, rho = sp.Symbol("A", real=True), sp.Symbol("rho", positive=True)
+LOW, HIGH = sp.Symbol(r"\epsilon_{-}", positive=True), sp.Symbol(r"\epsilon_{+}", positive=True)
+cispo, ppo, bounded, distance, gradient = sp.symbols("c w u d g", real=True)
+SILENT = sp.Or(sp.And(A > 0, rho > 1 + HIGH), sp.And(A < 0, rho < 1 - LOW))
+
 claim = sy.Claim(
     id="B21",
     title="CISPO keeps a gradient on every token, PPO's clip does not",
-    statement=(
-        r"With advantage $A \ne 0$ and ratio $\rho > 0$ a token's weight (before the aggregation's share) is "
-        r"$A \min(\max(\rho, 1-\epsilon_-), 1+\epsilon_+)$ under CISPO, never zero; under PPO's clip it is "
-        r"$A \rho$, and zero where $A > 0, \rho > 1+\epsilon_+$ or $A < 0, \rho < 1-\epsilon_-$."
+    statement=sy.Statement(
+        setting=r"A token with advantage A and ratio $\rho$ to the sampling policy, off the clip's boundaries",
+        forall={A: sy.real(), rho: sy.above(0), LOW: sy.above(0), HIGH: sy.above(0)},
+        quantities={
+            cispo: sy.Quantity("c", "its weight under CISPO, before the aggregation's share"),
+            ppo: sy.Quantity("w", "its weight under PPO's clip, before the aggregation's share"),
+            bounded: sy.Quantity(
+                r"\mathrm{E}[\hat g]",
+                r"CISPO's expected update where no ratio exceeds $1 + \epsilon_+$, with raw rewards",
+            ),
+            gradient: sy.Quantity(r"\nabla J", "the gradient of the expected reward"),
+            distance: sy.Quantity(
+                "d",
+                r"the squared distance of CISPO's expected update from $\nabla J$ where some ratio exceeds the bound",
+            ),
+        },
+        goals={
+            "CISPO": sp.Eq(cispo, A * sp.Min(sp.Max(rho, 1 - LOW), 1 + HIGH)),
+            "never zero": sp.Implies(sp.Ne(A, 0), cispo * A > 0),
+            "PPO": sp.Eq(ppo, sp.Piecewise((0, SILENT), (A * rho, True))),
+            "zero where": sp.Implies(sp.Ne(A, 0), sp.Equivalent(sp.Eq(ppo, 0), SILENT)),
+            "exact below the bound": sp.Eq(bounded, gradient),
+            "biased above it": sp.Gt(distance, 0),
+        },
     ),
-    source=sy.Source("2506.13585", "v1", "equations (4) and (5)"),
+    source=sy.Source(
+        "2506.13585",
+        "v1",
+        "equations (4) and (5)",
+        says="the importance weight is clipped and detached, so that no token drops out of the update",
+    ),
     verdict="proved",
-    scope=(
-        "all real rewards and ratios off the boundaries; clip ranges (0.2, 0.2), (0.2, 0.28) and (1, "
-        "4) as traced, every range by z3"
+    scope="all real advantages and ratios off the boundaries, every range; the last two goals on a bandit of three answers",
+    proof=(
+        r"CISPO's surrogate is a detached clipped ratio times $A \log \pi$, so its weight is $A$ times that ratio, which is "
+        r"positive. PPO's minimum is linear in $\rho$ on each region: with the slope A inside and on the two sides that push "
+        r"back, constant on the other two, where the weight is zero. The traced pieces have these weights in every region that "
+        r"z3 finds, and CISPO and DAPO as catalogued on a grid of ratios. On a bandit the clipped weight is exact while no "
+        "ratio exceeds the bound and biased beyond it; the engine agrees."
     ),
     finding=(
         r"CISPO's weight is a bounded importance weight: exact up to $1 + \epsilon_+$, too small "
-        r"beyond, so its expected update is that of "
-        r"$\mathrm{E}_{\text{old}}[\min(\rho, 1+\epsilon_+) A s]$: biased exactly where the policy "
-        r"has moved most, and never blind to a token. "
-        r"It also keeps pushing where PPO stops: a token that has already moved far enough in the "
-        r"advantage's direction is pushed on."
+        r"beyond, so its expected update is that of $\mathrm{E}_{\text{old}}[\min(\rho, 1+\epsilon_+) A s]$: biased exactly "
+        r"where the policy has moved most, and never blind to a token. It also keeps pushing where PPO stops: a token that has "
+        r"already moved far enough in the advantage's direction is pushed on."
     ),
 )
-r, rho = sp.Symbol("r", real=True), sp.Symbol("rho", positive=True)
-UP, DOWN = sp.symbols("up down", positive=True)
 
 
 def regions(rule, **settings):
+    """The open regions of a shipped surrogate: its weight there, and the conditions."""
     rollouts = sy.symbolic_group(1)
     shipped = compose(
         advantage=advantage.raw,
@@ -45,128 +77,138 @@ def regions(rule, **settings):
         min_group=1,
     )
     (reward,), (ratio,) = rollouts.rewards.reshape(-1), rollouts.rho.reshape(-1)
-    computed = rollouts.regions(shipped, where=[sp.Ne(reward, 0)])
-    return [
-        (
-            region.value.reshape(-1)[0].subs({reward: r, ratio: rho}),
-            [c.subs({reward: r, ratio: rho}) for c in region.conditions],
-        )
-        for region in computed
-    ]
+    names = {reward: A, ratio: rho}
+    for region in rollouts.regions(shipped, where=[sp.Ne(reward, 0)]):
+        yield region.value.reshape(-1)[0].subs(names), [c.subs(names) for c in region.conditions]
 
 
-def cispo_weight(low, high):
-    return r * sp.Min(sp.Max(rho, 1 - low), 1 + high)
-
-
-def ppo_weight(low, high):
-    return sp.Piecewise(
-        (0, sp.And(r > 0, rho > 1 + high)), (0, sp.And(r < 0, rho < 1 - low)), (r * rho, True)
-    )
+RANGES = (("1/5", "1/5"), ("1/5", "7/25"), ("1", "4"))
 
 
 @claim.step(
     "Every region of both",
     route="traced code",
-    shows="all open regions of (advantage, ratio), matched one by one",
+    shows="all open regions of (advantage, ratio) at three ranges, one by one",
 )
 def traced(shift=0):
     table = []
-    for low, high in ((0.2, 0.2), (0.2, 0.28), (1.0, 4.0)):
-        exact = sp.Rational(str(low)), sp.Rational(str(high)) + shift
-        for rule, weight in ((surrogate.clipped_weight, cispo_weight), (surrogate.ppo_clip, ppo_weight)):
-            for value, assumptions in regions(rule, low=low, high=high):
-                claimed = weight(*exact)
-                sy.require(
-                    sy.smt_valid([*assumptions, sp.Ne(r, 0)], sp.Eq(value, claimed)),
-                    f"{rule.__name__}: weight {value} where {assumptions}",
-                )
-                table.append((rule.__name__, f"{low}, {high}", str(assumptions), f"${sp.latex(value)}$"))
+    for low, high in RANGES:
+        low, high = sp.Rational(low), sp.Rational(high)
+        for rule, symbol, goals in (
+            (surrogate.clipped_weight, cispo, ("CISPO", "never zero")),
+            (surrogate.ppo_clip, ppo, ("PPO", "zero where")),
+        ):
+            for value, conditions in regions(rule, low=float(low), high=float(high)):
+                for name in goals:
+                    claim.goal(name).holds(
+                        {symbol: value}, at={LOW: low, HIGH: high + shift}, where=[*conditions, sp.Ne(A, 0)]
+                    )
+                table.append((rule.__name__, f"{low}, {high}", str(conditions), f"${sp.latex(value)}$"))
     return sy.Exhibit(table=(("surrogate", "range", "region", "weight"), *table))
 
 
 @claim.step(
-    "Never zero",
+    "From the printed surrogates, every range",
     route="smt",
-    shows=r"for every range CISPO's weight has the sign of A; PPO's is zero on two half-lines",
+    shows=r"$\rho$ times the slope of the minimum's linear piece on each region; the detached ratio times $A$",
 )
-def never_zero(weight=cispo_weight):
-    assumptions = [sp.Ne(r, 0)]
-    sy.require(
-        sy.smt_valid(assumptions, weight(DOWN, UP) * r > 0), "CISPO's weight has the sign of the advantage"
+def printed(corner=1, detached=True):
+    log_ratio, held = sp.symbols("x rho0", positive=True)
+    clip = lambda ratio: sp.Min(sp.Max(ratio, 1 - LOW), 1 + HIGH)  # noqa: E731
+    slope = sp.diff(clip(held) * A * log_ratio, log_ratio).subs(held, rho)
+    slope = slope if detached else rho * A
+    claim.goal("CISPO").holds({cispo: slope})
+    claim.goal("never zero").holds({cispo: slope})
+    minimum = sp.Min(rho * A, clip(rho) * A)
+    pieces = (
+        ([A > 0, rho <= 1 + HIGH], rho * A),
+        ([A > 0, rho > 1 + HIGH], (1 + HIGH) * A),
+        ([A < 0, rho >= 1 - LOW], rho * A * corner),
+        ([A < 0, rho < 1 - LOW], (1 - LOW) * A),
     )
-    zero = sp.Or(sp.And(r > 0, rho > 1 + UP), sp.And(r < 0, rho < 1 - DOWN))
-    sy.require(
-        sy.smt_valid(assumptions, sp.Equivalent(sp.Eq(ppo_weight(DOWN, UP), 0), zero)),
-        "PPO's weight is zero there and only there",
-    )
+    for where, piece in pieces:
+        sy.require(sy.smt_valid(where, sp.Eq(minimum, piece)), f"the minimum is {piece} where {where}")
+        for name in ("PPO", "zero where"):
+            claim.goal(name).holds({ppo: rho * sp.diff(piece, rho)}, where=where)
 
 
 @claim.step(
-    "Inside the range they agree",
-    route="smt",
-    shows=r"for $1-\epsilon_- \le \rho \le 1+\epsilon_+$ both are $A \rho$",
-)
-def agree_inside(wider=0):
-    inside = [rho >= 1 - DOWN, rho <= 1 + UP + wider, DOWN < 1]
-    sy.require(
-        sy.smt_valid(inside, sp.Eq(cispo_weight(DOWN, UP), ppo_weight(DOWN, UP))),
-        "the two weights agree inside the range",
-    )
-
-
-@claim.step(
-    "The catalogued estimators, on a grid",
+    "As catalogued, on a grid",
     route="enumeration",
-    shows=(
-        "a mixed pair of rollouts at 49 pairs of ratios: the shipped weights of CISPO and DAPO in "
-        "exact numbers"
-    ),
+    shows="a mixed pair of rollouts at 25 pairs of ratios: CISPO and DAPO, bare, over their advantages on policy",
 )
-def catalogued(name="cispo"):
+def catalogued(names=("cispo", "dapo")):
     rollouts = sy.symbolic_group(2, rewards=(1, 0))
-    first, second = rollouts.rho.reshape(-1)
-    olds = {s: sp.Integer(0) for x in rollouts.logp.flat for s in x.free_symbols if s not in (first, second)}
-    values = [sp.Rational(n, 8) for n in (1, 3, 7, 9, 13, 30, 48)]
+    ratios = rollouts.rho.reshape(-1)
+    olds = {s: sp.Integer(0) for x in rollouts.logp.flat for s in x.free_symbols if s not in ratios}
+    grid = [sp.Rational(n, 8) for n in (1, 7, 9, 13, 48)]
+    rules = ((cispo, ("CISPO", "never zero"), (1, 4)), (ppo, ("PPO", "zero where"), ("1/5", "7/25")))
+    for name, (symbol, goals, clip) in zip(names, rules, strict=True):
+        estimator = catalogue.get(name)
 
-    def holds(x, y):
-        point = {first: x, second: y} | olds
-        computed = rollouts.weights(catalogue.get(name, eps=0.0), assume=sy.Witness(point)).reshape(-1)
-        cap = [min(x, sp.Integer(5)), -min(y, sp.Integer(5))]
-        return all(sp.simplify(f.subs(point) - c / 2) == 0 for f, c in zip(computed, cap, strict=True))
+        def weights(point, estimator=estimator):
+            point = dict(zip(ratios, point, strict=True)) | olds
+            return [w.subs(point) for w in rollouts.weights(estimator, assume=sy.Witness(point)).reshape(-1)]
 
-    sy.enumerate_rationals(holds, values, values, what="CISPO's weights")
+        advantages = weights((sp.Integer(1), sp.Integer(1)))
+        for pair in ((x, y) for x in grid for y in grid):
+            for weight, scale, ratio in zip(weights(pair), advantages, pair, strict=True):
+                place = {A: 2 * scale, rho: ratio, LOW: sp.Rational(clip[0]), HIGH: sp.Rational(clip[1])}
+                for goal in goals:
+                    claim.goal(goal).holds({symbol: 2 * weight}, at=place)
+
+
+OLD, NEW, REWARDS = ("1/2", "1/3", "1/6"), ("1/3", "1/3", "1/3"), (1, 0, 3)
+
+
+def update_of(bound):
+    """E_old[min(ratio, bound) r s] on the bandit, and grad J."""
+    bandit = sy.SymbolicBandit(NEW, REWARDS)
+    rows = list(zip(map(sp.Rational, OLD), bandit.probabilities, bandit.rewards, bandit.scores, strict=True))
+    return [sum(o * min(n / o, bound) * r * s[j] for o, n, r, s in rows) for j in range(3)], bandit
 
 
 @claim.step(
     "A bounded importance weight",
     route="enumeration",
-    shows=(
-        r"bandit: $\mathrm{E}_{\text{old}}[\min(\rho, c) r s]$ is $\nabla J$ if no ratio exceeds c, "
-        r"and smaller on the answers that do"
-    ),
+    shows=r"old (1/2, 1/3, 1/6), new (1/3, 1/3, 1/3), rewards 1, 0, 3, largest ratio 2: the bounds 2 and 3/2",
 )
-def truncated(cap=2):
-    old, new, rewards = (
-        [sp.Rational(n, 6) for n in (3, 2, 1)],
-        [sp.Rational(n, 6) for n in (2, 2, 2)],
-        (1, 0, 3),
-    )
-    for bound, exact in ((cap, True), (sp.Rational(3, 2), False)):
-        for j in range(3):
-            scores = [(1 if i == j else 0) - new[j] for i in range(3)]
-            mean = sum(
-                o * min(n / o, bound) * x * s for o, n, x, s in zip(old, new, rewards, scores, strict=True)
-            )
-            true = sum(n * x * s for n, x, s in zip(new, rewards, scores, strict=True))
-            if exact:
-                sy.equal(mean, true, "no ratio above the cap")
-            else:
-                sy.require(mean != true, "a ratio above the cap changes the mean")
+def truncated(bounds=(2, sp.Rational(3, 2))):
+    update, bandit = update_of(bounds[0])
+    claim.goal("exact below the bound").holds({bounded: update, gradient: bandit.gradient})
+    update, _ = update_of(bounds[1])
+    square = sum((x - y) ** 2 for x, y in zip(update, bandit.gradient, strict=True))
+    claim.goal("biased above it").holds({distance: square})
+
+
+@claim.step(
+    "The engine off policy",
+    route="exact engine",
+    shows="the same bandit, the shipped clipped weight with both bounds",
+)
+def engine(bounds=(3, sp.Rational(3, 2))):
+    bandit = sy.SymbolicBandit(NEW, REWARDS)
+    updates = []
+    for bound in bounds:
+        shipped = compose(
+            advantage=advantage.raw,
+            surrogate=partial(surrogate.clipped_weight, low=1.0, high=float(bound) - 1),
+            aggregate=aggregate.sequence_token_sum,
+            min_group=1,
+        )
+        old = np.log(np.asarray([[float(sp.Rational(x)) for x in OLD]]))
+        updates.append(np.asarray(sy.engine(shipped, bandit, 1, old_params=old).mean).reshape(-1))
+    values = {bounded: updates[0], gradient: bandit.gradient}
+    claim.goal("exact below the bound").holds(values, tolerance=1e-11)
+    square = float(sum((x - float(y)) ** 2 for x, y in zip(updates[1], bandit.gradient, strict=True)))
+    claim.goal("biased above it").holds({distance: square}, tolerance=1e-9)
 
 
 claim.sabotage("a wider range", traced, shift=sp.Rational(1, 10))
-claim.sabotage("PPO's weight for CISPO's", never_zero, weight=ppo_weight)
-claim.sabotage("a little outside the range", agree_inside, wider=1)
-claim.sabotage("DAPO's clip for CISPO's weight", catalogued, name="dapo")
-claim.sabotage("a cap below the largest ratio", truncated, cap=sp.Rational(7, 4))
+claim.sabotage("a corner at twice its value", printed, corner=2)
+claim.sabotage("a ratio that is not detached", printed, detached=False)
+claim.sabotage("DAPO's clip for CISPO's weight", catalogued, names=("dapo", "dapo"))
+claim.sabotage("CISPO's weight for DAPO's clip", catalogued, names=("cispo", "cispo"))
+claim.sabotage("a bound below the largest ratio", truncated, bounds=(sp.Rational(7, 4), sp.Rational(3, 2)))
+claim.sabotage("a bound above the largest ratio", truncated, bounds=(2, 2))
+claim.sabotage("a bound below the largest ratio in the engine", engine, bounds=(sp.Rational(7, 4), 1))

@@ -2,235 +2,322 @@
 
 import itertools
 
+import numpy as np
 import sympy as sp
+from _binary import shipped
 from _short_sequences import parallel_defect
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
 
 p = sp.Symbol("p", positive=True)
-G, n = sp.Symbol("G", positive=True, integer=True), sp.Symbol("n", positive=True, integer=True)
+G, k, w = (sp.Symbol(name, positive=True, integer=True) for name in "Gkw")
 LEVELS = sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, "5/2"])
 TWO = [sy.SymbolicBandit(["1/2", "1/2"], [1, 0]), sy.SymbolicBandit(["1/10", "9/10"], [1, 0])]
+PASS = 1 - (1 - p) ** k
+weight, update, gradient, total = sp.symbols("w_k m g T", real=True)
+SUM = sy.Lemma(sp.Eq(total, 1), cited="the binomial theorem")
+TOTAL = sy.Quantity("T", "the sum of the chances of a binomial law")
 
 
-def shipped(name, size, **settings):
-    """Advantages of a correct and a wrong rollout with k correct, from the shipped code."""
-    weights = sy.weights_of(catalogue.get(name, **settings))
+def factorial_moment(trials, order, sets):
+    """E[C(wrong, order)] / sets for wrong ~ Bin(trials, 1-p): the sum of its terms, which are again a binomial law's.
 
-    def advantages(k):
-        computed = weights((sp.Integer(1),) * k + (sp.Integer(0),) * (size - k))
-        return (size * computed[0] if k else 0), (size * computed[-1] if k < size else 0)
+    C(trials, w) C(w, order) = C(trials, order) C(trials - order, w - order), so that the rest sums to one.
+    """
+    identity = (
+        sp.binomial(trials, w) * sp.binomial(w, order),
+        sp.binomial(trials, order) * sp.binomial(trials - order, w - order),
+    )
+    sy.equal(*identity, "the product of two binomials")
+    rest = ((1 - p) + p) ** (trials - order)
+    return sp.gammasimp(sp.combsimp(sp.binomial(trials, order) / sets)) * (1 - p) ** order * rest
 
-    return advantages
 
-
-gradient = sy.Claim(
+grad_k = sy.Claim(
     id="B22a",
     title="The gradient of pass@k, and an unbiased estimator of it",
-    statement=(
-        r"$\nabla [1 - (1-p)^k] = k (1-p)^{k-1} \nabla p$, and $A_i = k$ times the mean over sets of "
-        r"$k-1$ other rollouts of $\max(r_i, \max_T r) - \max_T r$ is unbiased for it, and for $\nabla "
-        r"\mathrm{E}[\max \text{ of } k]$ with any rewards."
+    statement=sy.Statement(
+        setting=(
+            "One prompt, on policy, scores summed over tokens; $A_i$ is k times the mean, over all sets T of k - 1 other "
+            r"rollouts, of $\max(r_i, \max_T r) - \max_T r$"
+        ),
+        forall={G: sy.whole(2), k: sy.whole(2), p: sy.between(0, 1)},
+        given={"enough rollouts": sy.Hypothesis("k is at most G", k <= G)},
+        quantities={
+            weight: sy.Quantity(
+                "w_k",
+                r"the factor of $\nabla p$ in the mean of $\frac{1}{G} \sum_i A_i s_i$ for binary rewards of rate p",
+            ),
+            update: sy.Quantity(r"\mathrm{E}[\hat g]", "that mean for any rewards"),
+            gradient: sy.Quantity(
+                r"\nabla M_k", "the gradient of the expected largest reward of k independent rollouts"
+            ),
+            total: TOTAL,
+        },
+        goals={
+            "pass at k": sp.Eq(weight, sp.Derivative(PASS, p)),
+            "best of k": sp.Eq(update, gradient),
+        },
+        lemmas={"chances sum to one": SUM},
     ),
-    source=sy.Source("2505.15201", "v4", "with 2503.19595 for k = G"),
+    source=sy.Source(
+        "2505.15201",
+        "v4",
+        "the estimators of pass@k and of max@k; 2503.19595 for k = G",
+        says="the leave-one-out form over all sets of k rollouts is an unbiased estimator of the gradient",
+    ),
     verdict="proved",
-    scope=(
-        "binary rewards: every G (symbolic) for k up to 6; any rewards: exact bandits of three "
-        "answers, G up to 3, all k"
+    scope="every G and every k up to it",
+    proof=(
+        r"A correct rollout with w wrong ones beside it has the advantage $k \binom{w}{k-1}/\binom{G-1}{k-1}$, a wrong one has "
+        r"none, so $w_k = k \mathrm{E}\binom{w}{k-1}/\binom{G-1}{k-1}$ with w of $\mathrm{Bin}(G-1, 1-p)$. Products of binomial "
+        r"coefficients and the binomial theorem make this $k (1-p)^{k-1}$, the derivative of $1 - (1-p)^k$. For any rewards "
+        r"$\max_T r$ is independent of $s_i$ and drops out, and what is left, k times the mean of $\max(r_i, \max_T r) s_i$, is "
+        r"$\nabla M_k$ by the product rule, the k rollouts being alike. The shipped estimator agrees on bandits, in rationals "
+        "and in the engine."
     ),
-    hypotheses=("on policy, scores summed over tokens",),
     finding=(
-        r"The estimator is a leave-one-out one: its baseline $\max_T r$ leaves out the own rollout. "
-        r"Only correct rollouts get weight, $k \binom{w}{k-1}/\binom{G-1}{k-1}$ with w wrong ones "
-        r"beside it."
+        r"The estimator is a leave-one-out one: its baseline $\max_T r$ leaves out the own rollout. Only correct rollouts get "
+        r"weight, $k \binom{w}{k-1}/\binom{G-1}{k-1}$ with w wrong ones beside it."
     ),
 )
 
 
-@gradient.step("The gradient", route="sympy", shows=r"$\frac{d}{dp}[1 - (1-p)^k] = k(1-p)^{k-1}$")
-def chain_rule(lower=1):
-    k, q = sp.Symbol("k", positive=True, integer=True), sp.Symbol("q", positive=True)  # q = 1 - p
-    sy.equal(-sp.powsimp(sp.diff(1 - q**k, q)), k * q ** (k - lower), "the derivative of pass@k")
-
-
-@gradient.step(
-    "The mean, any G",
+@grad_k.step(
+    "Any G and k",
     route="sympy",
-    shows=r"$\mathrm{E}\binom{w}{k-1}/\binom{G-1}{k-1} = (1-p)^{k-1}$ for $w \sim \mathrm{Bin}(G-1, 1-p)$",
+    shows=(
+        r"$\mathrm{E}\binom{w}{k-1} = \binom{G-1}{k-1} (1-p)^{k-1}$; and $k\,\mathrm{E}[\max(r_i, \max_T r) s_i] - k\,\mathrm{E}"
+        r"[\max_T r]\,\mathrm{E}[s_i]$"
+    ),
 )
-def any_group(draws=1):
-    for k in range(2, 7):
-        mean = sy.over_binomial_symbolic(sp.expand(sy.falling(n, k - 1)), n, G - draws, 1 - p) / sy.falling(
-            G - 1, k - 1
-        )
-        sy.equal(k * mean, k * (1 - p) ** (k - 1), f"the weight of a prompt at k = {k}")
+def any_size(others=1, average_score=0):
+    mean = k * factorial_moment(G - others, k - 1, sp.binomial(G - 1, k - 1))
+    grad_k.goal("pass at k").holds(
+        {weight: mean}, using={"chances sum to one": {total: ((1 - p) + p) ** (G - k)}}
+    )
+    own, baseline = sp.symbols("X B", real=True)  # E[max(r_i, max_T) s_i] and E[max_T]
+    estimate = k * own - k * baseline * average_score
+    by_product_rule = k * own  # k rollouts, each with its own score
+    grad_k.goal("best of k").holds({update: estimate, gradient: by_product_rule})
 
 
-@gradient.step(
-    "The shipped estimator", route="traced code", shows=r"$w(p) = k(1-p)^{k-1}$ for G = 2..5 and all k"
+@grad_k.step(
+    "The shipped weights",
+    route="traced code",
+    shows="G = 2 to 5 and all k, symbolic p; k = 2 with the defaults",
 )
-def traced(name="pass_at_k"):
+def traced(name="pass_at_k", shift=0):
     for size in range(2, 6):
-        for k in range(2, size + 1):
-            sy.equal(
-                sy.prompt_weight(shipped(name, size, k=k), size, p),
-                k * (1 - p) ** (k - 1),
-                f"w at G = {size}, k = {k}",
-            )
+        for j in range(2, size + 1):
+            settings = {} if j + shift == 2 else {"k": j + shift}
+            values = {weight: sy.prompt_weight(shipped(name, size + shift, **settings), size + shift, p)}
+            grad_k.goal("pass at k").holds(values, at={G: size, k: j})
 
 
-@gradient.step(
-    "Any rewards",
+@grad_k.step(
+    "Three reward levels",
     route="enumeration",
-    shows=r"three reward levels: the mean is $\nabla \mathrm{E}[\max \text{ of } k]$, in rationals",
+    shows="all groups at G = 2, 3 against all draws of k answers, in rationals",
 )
 def any_rewards(shift=0):
-    for size, k in ((2, 2), (3, 2), (3, 3)):
+    for size, j in ((2, 2), (3, 2), (3, 3)):
         target = [sp.Integer(0)] * 3
-        for picks in itertools.product(range(3), repeat=k + shift):
+        for picks in itertools.product(range(3), repeat=j + shift):
             chance = sp.Mul(*[LEVELS.probabilities[i] for i in picks]) * max(LEVELS.rewards[i] for i in picks)
-            target = [t + chance * sum(LEVELS.scores[i][j] for i in picks) for j, t in enumerate(target)]
-        mean = sy.group_moments(LEVELS, size, sy.weights_of(catalogue.get("pass_at_k", k=k))).mean
-        sy.equal(mean, target, f"G = {size}, k = {k}")
+            target = [t + chance * sum(LEVELS.scores[i][c] for i in picks) for c, t in enumerate(target)]
+        mean = sy.group_moments(LEVELS, size, sy.weights_of(catalogue.get("pass_at_k", k=j))).mean
+        grad_k.goal("best of k").holds({update: mean, gradient: target}, at={G: size, k: j})
 
 
-@gradient.step(
-    "The engine", route="exact engine", shows="G = 3, k = 2, three reward levels: mean and covariance"
-)
-def engines(k=2):
-    exact = sy.group_moments(LEVELS, 3, sy.weights_of(catalogue.get("pass_at_k", k=k)))
-    sy.engines_agree(sy.engine(catalogue.get("pass_at_k", k=2), LEVELS, 3), exact, f"pass@{k}")
+@grad_k.step("The engine", route="exact engine", shows="as catalogued, k = 2, at G = 3: three reward levels")
+def engines(draws=2):
+    largest = sp.Integer(0)
+    x = sp.symbols("x1:4", real=True)
+    softmax = [sp.exp(v) / sum(map(sp.exp, x)) for v in x]
+    for picks in itertools.product(range(3), repeat=draws):
+        largest += sp.Mul(*[softmax[i] for i in picks]) * max(LEVELS.rewards[i] for i in picks)
+    logits = {v: sp.log(c) for v, c in zip(x, LEVELS.probabilities, strict=True)}
+    target = [sp.diff(largest, v).subs(logits) for v in x]
+    moments = sy.engine(catalogue.get("pass_at_k"), LEVELS, 3)
+    values = {update: np.asarray(moments.mean).reshape(-1), gradient: target}
+    grad_k.goal("best of k").holds(values, at={G: 3, k: 2}, tolerance=1e-11)
+    exact = sy.group_moments(LEVELS, 3, sy.weights_of(catalogue.get("pass_at_k")))
+    sy.engines_agree(moments, exact, "pass@2")
 
 
-gradient.sabotage("another power", chain_rule, lower=2)
-gradient.sabotage("the own rollout among the others", any_group, draws=0)
-gradient.sabotage("the standardised advantages", traced, name="pass_at_k_standardised")
-gradient.sabotage("the best of one more", any_rewards, shift=1)
-gradient.sabotage("another k in the engine", engines, k=3)
+grad_k.sabotage("the own rollout among the others", any_size, others=0)
+grad_k.sabotage("scores that do not average to zero", any_size, average_score=sp.Rational(1, 4))
+grad_k.sabotage("another k", traced, shift=1)
+grad_k.sabotage("the standardised advantages", traced, name="pass_at_k_standardised")
+grad_k.sabotage("the best of one more", any_rewards, shift=1)
+grad_k.sabotage("the best of three in the engine", engines, draws=3)
 
+
+first, second, p1, p2 = *sp.symbols("w1 w2", real=True), *sp.symbols("p1 p2", positive=True)
+largest, smallest = sp.symbols("s_max s_min", real=True)
 
 analytic = sy.Claim(
     id="B22b",
     title="The analytic advantages of pass@k training are an unbiased estimator of grad pass@k",
-    statement=(
-        r"With n of G rollouts wrong, $m = 1 - \binom{n}{k}/\binom{G}{k}$, $A_1 = (1-m)/s$ and $A_0 = "
-        r"(1 - m - \binom{n-1}{k-1}/\binom{G-1}{k-1})/s$, $s = \sqrt{m(1-m)}$, the expected update is "
-        r"$\nabla$ pass@k up to a constant."
+    statement=sy.Statement(
+        setting=(
+            r"With n of G rollouts wrong and $m = 1 - \binom{n}{k}/\binom{G}{k}$, the advantages $A_1 = (1 - m)/s$ of a correct "
+            r"and $A_0 = (1 - m - \binom{n-1}{k-1}/\binom{G-1}{k-1})/s$ of a wrong rollout"
+        ),
+        forall={G: sy.whole(2), k: sy.whole(1), p1: sy.between(0, 1), p2: sy.between(0, 1)},
+        given={
+            "enough rollouts": sy.Hypothesis("k is at most G", k <= G),
+            "no division": sy.Hypothesis(
+                r"nothing is divided, $s = 1$ for all groups (the source has $s = \sqrt{m (1 - m)}$)",
+                sp.And(sp.Eq(largest, 1), sp.Eq(smallest, 1)),
+                stated_by="ours",
+            ),
+        },
+        quantities={
+            first: sy.Quantity(
+                "w(p_1)",
+                r"the factor of $\nabla p$ in the expected update at the success rate $p_1$",
+            ),
+            second: sy.Quantity("w(p_2)", "that at the rate $p_2$"),
+            largest: sy.Quantity(r"s_{\max}", "the largest divisor"),
+            smallest: sy.Quantity(r"s_{\min}", "the smallest divisor of a mixed group"),
+            total: TOTAL,
+        },
+        goals={
+            "along the gradient": sp.Eq(first * (1 - p2) ** (k - 1), second * (1 - p1) ** (k - 1)),
+            "scale": sp.Eq(first, (1 / k - 1 / G) * sp.Derivative(1 - (1 - p1) ** k, p1)),
+        },
+        lemmas={"chances sum to one": SUM},
     ),
     source=sy.Source(
         "2508.10751",
         "v1",
-        (
-            "the analytic derivation of the advantage; the paper does not itself claim unbiasedness, "
-            "and its equation numbers were not at hand"
-        ),
+        "the analytic derivation of the advantage",
+        relation="ours",
+        says="the advantages are derived as the mean over all sets of k rollouts; unbiasedness is not claimed",
     ),
     verdict="conditional",
-    scope="binary rewards; with the hypothesis every G (symbolic) for k up to 6",
-    hypotheses=(
-        "without the division by s",
-        r"up to the factor $\frac{1}{k} - \frac{1}{G}$, which is zero at $k = G$",
+    scope="binary rewards; with the hypothesis every G and every k up to it",
+    proof=(
+        r"Given the own reward the number of wrong rollouts is a binomial count of the other $G - 1$, and the factorial moments "
+        r"of that law give $\mathrm{E}[A_1] - \mathrm{E}[A_0] = (1 - k/G)(1-p)^{k-1}$ where nothing is divided: a multiple of "
+        r"the gradient of pass@k. The same comes out of the sum over all counts, and the shipped advantages, times their "
+        r"divisor, have it as well. With the division a group's weight depends on how many are correct, and at $G = 4$, $k = 2$ "
+        "the exact weights of two prompts are not in the ratio of their gradients."
     ),
     finding=(
-        r"The numerators alone have mean $(\frac{1}{k} - \frac{1}{G}) \nabla\,\text{pass@}k$: the "
-        r"group's pass rate as a baseline costs $1/G$ of the gradient, as the group mean does for $k = "
-        r"1$. Divided by s the weight on a prompt is another function of p, as GRPO's is."
+        r"The numerators alone have mean $(\frac{1}{k} - \frac{1}{G}) \nabla\,\text{pass@}k$: the group's pass rate as a baseline "
+        r"costs $1/G$ of the gradient, as the group mean does for $k = 1$. Divided by s the weight on a prompt is another "
+        r"function of p, as GRPO's is."
     ),
 )
+UNDIVIDED = {largest: 1, smallest: 1}
+
+
+def both(weights):
+    """The values of a weight, a function of the success rate, at the two rates."""
+    return {first: weights(p1), second: weights(p2), **UNDIVIDED}
 
 
 @analytic.step(
-    "They are the mean over all sets",
-    route="traced code",
-    shows=(
-        "the shipped advantages are, for every rollout, the mean over the sets of k that hold it of "
-        "the standardised pass; G = 2..5"
-    ),
-)
-def over_sets(divide=True):
-    for size in range(2, 6):
-        for k in range(1, size + 1):
-            for right in range(1, size):
-                rewards = [1] * right + [0] * (size - right)
-                passes = {T: max(rewards[i] for i in T) for T in itertools.combinations(range(size), k)}
-                m = sp.Rational(sum(passes.values()), len(passes))
-                spread = sp.sqrt(m * (1 - m)) if divide else 1
-                by_hand = []
-                for i in (0, size - 1):
-                    self_term = [(x - m) / spread if m < 1 else 0 for T, x in passes.items() if i in T]
-                    by_hand.append(sp.Add(*self_term) / len(self_term))
-                sy.equal(
-                    shipped("pass_at_k_standardised", size, k=k, eps=0.0)(right),
-                    by_hand,
-                    f"G = {size}, k = {k}, {right} right",
-                )
-
-
-@analytic.step(
-    "The numerators, any G",
+    "Any G and k",
     route="sympy",
-    shows=r"$\mathrm{E}[A_1] - \mathrm{E}[A_0] = (1-p)^{k-1} (1 - k/G)$ given the own reward",
+    shows=r"$\mathrm{E}[A_1] - \mathrm{E}[A_0]$ given the own reward, by factorial moments",
 )
-def numerators(factor=None):
-    q = 1 - p
-    for k in range(1, 7):
-        sets, others = sy.falling(G, k), sy.falling(G - 1, k - 1)
-        right = sy.over_binomial_symbolic(sy.falling(n, k), n, G - 1, q) / sets
-        wrong = sy.over_binomial_symbolic(sp.expand(sy.falling(n + 1, k)), n, G - 1, q) / sets
-        wrong -= sy.over_binomial_symbolic(sp.expand(sy.falling(n, k - 1)), n, G - 1, q) / others
-        sy.equal(
-            right - wrong,
-            (factor or (sp.Rational(1, k) - 1 / G)) * k * q ** (k - 1),
-            f"the weight at k = {k}",
-        )
+def any_size(trials=1):
+    others = G - trials
+    sets, without = sp.binomial(G, k), sp.binomial(G - 1, k - 1)
+    fail = factorial_moment(others, k, sets)
+    # Among n wrong rollouts is the own one: C(w+1, k) = C(w, k) + C(w, k-1).
+    wrong = fail + factorial_moment(others, k - 1, sets) - factorial_moment(others, k - 1, without)
+    factor = sp.simplify((fail - wrong) / (1 - p) ** (k - 1)) * (1 - p) ** (k - 1)
+    values = both(lambda rate: factor.subs(p, rate))
+    using = {"chances sum to one": {total: ((1 - p) + p) ** G}}
+    analytic.goal("scale").holds(values, using=using)
+    analytic.goal("along the gradient").holds(values, using=using)
 
 
-def centred(size, k):
+def centred(size, j):
+    """The advantages without their division."""
+
     def advantages(right):
         wrong = size - right
-        fail = sp.binomial(wrong, k) / sp.binomial(size, k)
-        return fail, fail - (sp.binomial(wrong - 1, k - 1) / sp.binomial(size - 1, k - 1) if wrong else 0)
+        fail = sp.binomial(wrong, j) / sp.binomial(size, j)
+        return fail, fail - (sp.binomial(wrong - 1, j - 1) / sp.binomial(size - 1, j - 1) if wrong else 0)
 
     return advantages
 
 
-@analytic.step("The same by summation", route="enumeration", shows="G = 2..7, all k, p = 1/7..6/7")
+@analytic.step("By summation", route="enumeration", shows="G = 2 to 7 and all k, symbolic p")
 def summed(offset=0):
-    def holds(size, k, sevenths):
-        q = sp.Rational(sevenths, 7)
-        w = sy.prompt_weight(centred(size, min(k, size)), size, q)
-        k = min(k, size)
-        return w == (1 - sp.Rational(k, size + offset)) * (1 - q) ** (k - 1)
+    for size in range(2, 8):
+        for j in range(1, size + 1):
+            values = both(
+                lambda rate, size=size, j=j: sy.prompt_weight(centred(size + offset, j), size + offset, rate)
+            )
+            for name in ("scale", "along the gradient"):
+                analytic.goal(name).holds(values, at={G: size, k: j})
 
-    sy.enumerate_rationals(
-        holds, range(2, 8), range(1, 8), range(1, 7), what="the centred analytic advantages"
-    )
+
+def divisor(size, j, right):
+    m = 1 - sp.binomial(size - right, j) / sp.binomial(size, j)
+    return sp.sqrt(m * (1 - m))
+
+
+@analytic.step(
+    "The shipped advantages, times their divisor",
+    route="traced code",
+    shows="G = 2 to 5 and all k below G, for every count of correct rollouts; they are the mean over the sets that hold a rollout",
+)
+def undivided(divide=True):
+    for size, j in ((s, j) for s in range(2, 6) for j in range(1, s)):
+        advantages = shipped("pass_at_k_standardised", size, k=j, eps=0.0)
+
+        def numerators(right, size=size, j=j, advantages=advantages):
+            scale = divisor(size, j, right) if divide else 1
+            return [scale * a for a in advantages(right)]
+
+        for right in range(1, size):
+            passes = {T: int(min(T) < right) for T in itertools.combinations(range(size), j)}
+            m = sp.Rational(sum(passes.values()), len(passes))
+            by_hand = []
+            for i in (0, size - 1):
+                sets = [x - m for T, x in passes.items() if i in T]
+                by_hand.append(sp.Add(*sets) / len(sets))
+            sy.equal(numerators(right), by_hand, f"G = {size}, k = {j}, {right} right")
+        values = both(lambda rate, size=size, numerators=numerators: sy.prompt_weight(numerators, size, rate))
+        for name in ("scale", "along the gradient"):
+            analytic.goal(name).holds(values, at={G: size, k: j})
 
 
 @analytic.counterexample(
-    (
-        "Two prompts with p = 1/2 and 1/10, G = 4, k = 2, as shipped: the mean is not along the "
-        "gradient of pass@2. The engine agrees."
-    ),
+    "Two prompts with p = 1/2 and 1/10, G = 4, k = 2, as shipped: the weights are not in the ratio of the gradients of "
+    "pass@2. The engine agrees.",
     p="(1/2, 1/10)",
     G="4",
     k="2",
 )
 def divided(other=TWO[1]):
-    estimator = catalogue.get("pass_at_k_standardised", k=2, eps=0.0)
-    mean, target = [], []
-    for bandit in (TWO[0], other):
-        exact = sy.group_moments(bandit, 4, sy.weights_of(estimator))
-        mean += exact.mean
-        target += [2 * (1 - bandit.value) * x for x in bandit.gradient]
-    sy.require(parallel_defect(mean, target) != 0, "the mean is along the gradient of pass@2")
-    sy.engines_agree(sy.engine(estimator, other, 4), exact, "pass@k training")
-    computed = [sp.N(mean[0] / TWO[0].gradient[0], 6), sp.N(mean[2] / other.gradient[0], 6)]
-    return sy.Exhibit(text=f"weights {computed[0]} and {computed[1]}; pass@2 asks for 1 and 1.8")
+    estimator = catalogue.get("pass_at_k_standardised")
+    moments = [sy.group_moments(bandit, 4, sy.weights_of(estimator)) for bandit in (TWO[0], other)]
+    factors = [m.mean[0] / b.gradient[0] for m, b in zip(moments, (TWO[0], other), strict=True)]
+    divisors = [divisor(4, 2, right) for right in (1, 2)]
+    values = {first: factors[0], second: factors[1], largest: max(divisors), smallest: min(divisors)}
+    place = {G: 4, k: 2, p1: TWO[0].value, p2: other.value}
+    analytic.goal("along the gradient").fails(values, at=place, without="no division")
+    target = [2 * (1 - b.value) * x for b in (TWO[0], other) for x in b.gradient]
+    sy.require(
+        parallel_defect([x for m in moments for x in m.mean], target) != 0, "the mean is along the gradient"
+    )
+    sy.engines_agree(sy.engine(estimator, other, 4), moments[1], "pass@k training")
+    return sy.Exhibit(
+        text=f"weights {sp.N(factors[0], 6)} and {sp.N(factors[1], 6)}; pass@2 asks for 1 and 1.8"
+    )
 
 
-analytic.sabotage("without the division", over_sets, divide=False)
-analytic.sabotage("the factor 1/k", numerators, factor=1)
-analytic.sabotage("the factor of a larger group", summed, offset=1)
+analytic.sabotage("the own rollout among the others", any_size, trials=0)
+analytic.sabotage("a group that is larger by one", summed, offset=1)
+analytic.sabotage("with the division", undivided, divide=False)
 analytic.sabotage("one prompt twice", divided, other=TWO[0])

@@ -1,176 +1,183 @@
-"""B23: VIP's closed-form variances per prompt, and the independence they need."""
+"""B23: closed-form variances per prompt for the allocation of rollouts, and the independence they need."""
+
+import itertools
 
 import sympy as sp
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
 
+G, p = sp.Symbol("G", positive=True, integer=True), sp.Symbol("p", positive=True)
+centred, loo, mean, spread, dependence = sp.symbols("v_d v_l m sigma2 c", real=True)
+R, S, RS = sp.symbols("R S RS")
+SUMS = {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}}
+
 claim = sy.Claim(
     id="B23",
     title=r"The variance of a prompt's gradient is $4 \sigma^2 p(1-p)$ times a function of G",
-    statement=(
-        r"With rewards in $\{-1, 1\}$, a prompt's gradient estimate has variance $4\sigma^2 "
-        r"p(1-p)\frac{G-1}{G^2}$ (Dr. GRPO) and $\frac{4\sigma^2 p(1-p)}{G-1}$ (RLOO), $\sigma^2$ the "
-        r"variance of the (projected) score."
+    statement=sy.Statement(
+        setting=r"One prompt, rewards in $\{-1, 1\}$, of which a share p is 1",
+        forall={G: sy.whole(2), p: sy.between(0, 1)},
+        given={
+            "independence": sy.Hypothesis(
+                "a rollout's score is independent of its reward (up to second moments)",
+                sp.Eq(dependence, 0),
+                stated_by="ours",
+            )
+        },
+        quantities={
+            centred: sy.Quantity("V_d", "the variance of the gradient estimate with Dr. GRPO's advantages"),
+            loo: sy.Quantity("V_l", "that with leave-one-out"),
+            mean: sy.Quantity(r"\mathrm{E}[\hat g]", "the mean of either estimate"),
+            spread: sy.Quantity(r"\sigma^2", "the variance of the score, or of a projection of it"),
+            dependence: sy.Quantity(
+                "c",
+                r"the largest $|\mathrm{E}[r^a s^b] - \mathrm{E}[r^a] \mathrm{E}[s^b]|$ with a and b up to 2",
+            ),
+        },
+        goals={
+            "Dr. GRPO": sp.Eq(centred, 4 * spread * p * (1 - p) * (G - 1) / G**2),
+            "leave-one-out": sp.Eq(loo, 4 * spread * p * (1 - p) / (G - 1)),
+            "no signal is left": sp.Eq(mean, 0),
+        },
     ),
     source=sy.Source(
         "2602.01601",
         "v1",
-        "the variance propositions for Dr. GRPO and RLOO; the text of their assumptions was not at hand",
+        "the variance propositions for Dr. GRPO and RLOO",
+        relation="not read",
     ),
     verdict="conditional",
-    scope="every G (symbolic), any law of the score with the stated independence; binary rewards",
-    hypotheses=(
-        "each rollout's score is independent of its reward (uncorrelated in r, s, r^2, s^2 is enough)",
+    scope="every G, any law of the score with the stated independence; binary rewards",
+    proof=(
+        r"With centred advantages the estimate is a quadratic form in rewards and scores. If they are independent its mean is "
+        r"$\mathrm{E}[r] \mathrm{E}[s] - \mathrm{E}[r] \mathrm{E}[s] = 0$, and the index patterns of its square leave "
+        r"$\sigma^2 \mathrm{Var}(r) \frac{G-1}{G^2}$ with $\mathrm{Var}(r) = 4p(1-p)$; leave-one-out is $\frac{G}{G-1}$ times "
+        r"it. The squares of the shipped weights, averaged over the rewards, and all groups of an exact law agree. A softmax "
+        r"policy has no such independence, and there the exact variance is another one."
     ),
     finding=(
-        r"Under that hypothesis $\nabla J = \mathrm{E}[r s] = 0$: the formulas are the variance of "
-        r"an estimator with nothing to estimate. In general RLOO's "
-        r"variance is $\frac{1}{G}[\sigma_o^2 + \Delta/(G-1)]$ with $\sigma_o^2 = "
-        r"\mathrm{E}\|(r-J)s\|^2 - \|g\|^2$, $\Delta = \mathrm{Var}(r)\mathrm{E}\|s\|^2 + "
-        r"\|g\|^2$; it is not proportional to $p(1-p)$, "
-        r"because correct and wrong rollouts have scores of different size."
+        r"Under that hypothesis $\nabla J = \mathrm{E}[r s] = 0$: the formulas are the variance of an estimator with nothing to "
+        r"estimate. In general RLOO's variance is $\frac{1}{G}[\sigma_o^2 + \Delta/(G-1)]$ with $\sigma_o^2 = "
+        r"\mathrm{E}\|(r-J)s\|^2 - \|g\|^2$, $\Delta = \mathrm{Var}(r)\mathrm{E}\|s\|^2 + \|g\|^2$ (N2); it is not proportional "
+        r"to $p(1-p)$, because correct and wrong rollouts have scores of different size."
     ),
 )
-G, p, sigma2 = (
-    sp.Symbol("G", positive=True, integer=True),
-    sp.Symbol("p", positive=True),
-    sp.Symbol("sigma2", positive=True),
-)
-R, S, RS = sp.symbols("R S RS")
-SUMS = {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}}
 
 
-def independent(mean_score):
-    """E[r^a s^b] = E[r^a] E[s^b], r in {-1, 1}."""
+def moments_of(mean_score, variance, covariance=0):
+    """E[r^a s^b], r in {-1, 1}: products, up to a covariance."""
 
     def moment(exponents):
         a, b = exponents.get("r", 0), exponents.get("s", 0)
         reward = {0: sp.Integer(1), 1: 2 * p - 1, 2: sp.Integer(1)}[a]
-        return reward * {0: sp.Integer(1), 1: mean_score, 2: sigma2 + mean_score**2}[b]
+        product = reward * {0: sp.Integer(1), 1: mean_score, 2: variance + mean_score**2}[b]
+        return product + (covariance if a == b == 1 else 0)
 
     return moment
 
 
 @claim.step(
-    "Both variances, any G",
+    "Any G",
     route="sympy",
-    shows=(
-        r"E over index patterns of $[\frac{1}{G}\sum_i (r_i - \bar r) s_i]^2$, and $G/(G-1)$ squared "
-        r"times it"
-    ),
+    shows=r"index patterns of $\frac{1}{G}\sum_i (r_i - \bar r) s_i$ and of its square; a score of any mean",
 )
-def variances(levels=4, squared=2):
-    mean_score = sp.Symbol("mu", real=True)
+def patterns(scale=2, covariance=0):
+    mean_score, variance = sp.Symbol("mu", real=True), sp.Symbol("v", positive=True)
+    moment = moments_of(mean_score, variance, covariance)
     estimator = (RS - R * S / G) / G
-    second = sy.over_rollouts(estimator**2, SUMS, G, independent(mean_score))
-    first = sy.over_rollouts(estimator, SUMS, G, independent(mean_score))
-    variance = second - first**2
-    sy.equal(variance, levels * sigma2 * p * (1 - p) * (G - 1) / G**2, "Dr. GRPO")
-    sy.equal(variance * (G / (G - 1)) ** squared, 4 * sigma2 * p * (1 - p) / (G - 1), "RLOO")
+    first, second = (sy.over_rollouts(e, SUMS, G, moment) for e in (estimator, estimator**2))
+    value = second - first**2
+    values = {
+        centred: value,
+        loo: value * (G / (G - 1)) ** scale,
+        mean: first,
+        spread: variance,
+        dependence: 0,
+    }
+    for name in ("no signal is left", "Dr. GRPO", "leave-one-out"):
+        claim.goal(name).holds(values if name != "no signal is left" else {mean: first, dependence: 0})
 
 
 @claim.step(
-    "No signal is left",
-    route="sympy",
-    shows=(
-        r"under the hypothesis the mean is $\mathrm{E}[r]\mathrm{E}[s] - \mathrm{E}[r]\mathrm{E}[s] = "
-        r"0$; it is $\frac{G-1}{G}\mathrm{Cov}(r, s)$ in general"
-    ),
-)
-def no_signal(cov=0):
-    c, mu = sp.Symbol("cov", real=True), sp.Symbol("mu", real=True)
-
-    def moment(exponents):
-        base = independent(mu)(exponents)
-        return base + (c if exponents.get("r", 0) == exponents.get("s", 0) == 1 else 0)
-
-    mean = sy.over_rollouts((RS - R * S / G) / G, SUMS, G, moment)
-    sy.equal(mean, (G - 1) / G * c, "the mean is the covariance")
-    sy.equal(mean.subs(c, cov), 0, "no covariance, no signal")
-
-
-@claim.step(
-    "The shipped advantages",
+    "The shipped weights",
     route="traced code",
-    shows=(
-        r"$\frac{1}{G}\mathrm{E}[A_i^2]$ with rewards in $\{-1, 1\}$, G = 2..5: the two formulas over "
-        r"$\sigma^2$"
-    ),
+    shows=r"given the rewards the variance is $\sigma^2 \sum_i w_i^2$; averaged over them for symbolic p, G = 2 to 5",
 )
-def shipped(names=("dr_grpo", "rloo")):
-    for size in range(2, 6):
-        for name, claimed in zip(
-            names,
-            ((size - 1) * 4 * p * (1 - p) / sp.Integer(size) ** 2, 4 * p * (1 - p) / (size - 1)),
-            strict=True,
-        ):
-            weights = sy.weights_of(catalogue.get(name))
+def traced(names=("dr_grpo", "rloo"), value=-1):
+    variance = sp.Symbol("v", positive=True)
+    for size, (name, symbol, goal) in itertools.product(
+        range(2, 6), zip(names, (centred, loo), ("Dr. GRPO", "leave-one-out"), strict=True)
+    ):
+        weights = sy.weights_of(catalogue.get(name))
 
-            def square(k, weights=weights, size=size):
-                return sum(w * w for w in weights((sp.Integer(1),) * k + (sp.Integer(-1),) * (size - k)))
+        def square(k, weights=weights, size=size):
+            return sum(w * w for w in weights((sp.Integer(1),) * k + (sp.Integer(value),) * (size - k)))
 
-            sy.equal(sy.over_binomial(square, size, p), claimed, f"{name} at G = {size}")
+        values = {symbol: variance * sy.over_binomial(square, size, p), spread: variance, dependence: 0}
+        claim.goal(goal).holds(values, at={G: size})
+
+
+def measured(bandit, size):
+    """The quantities on an exact bandit: a score of several components counts in total."""
+    rows = list(zip(bandit.probabilities, bandit.rewards, bandit.scores, strict=True))
+    gaps = []
+    for j, a, b in itertools.product(range(len(bandit.scores[0])), (1, 2), (1, 2)):
+        joint = sum(c * r**a * s[j] ** b for c, r, s in rows)
+        gaps.append(abs(joint - sum(c * r**a for c, r, _ in rows) * sum(c * s[j] ** b for c, _, s in rows)))
+    groups = {
+        name: sy.group_moments(bandit, size, sy.weights_of(catalogue.get(name)))
+        for name in ("dr_grpo", "rloo")
+    }
+    return {
+        centred: groups["dr_grpo"].trace_cov,
+        loo: groups["rloo"].trace_cov,
+        mean: groups["rloo"].mean[0],
+        spread: sum(c * sum(x * x for x in s) for c, _, s in rows),
+        dependence: max(gaps),
+    }
+
+
+def independent_law(rate, tilt=0):
+    chances = [rate / 2 + tilt, rate / 2 - tilt, (1 - rate) / 2, (1 - rate) / 2]
+    return sy.SymbolicBandit(chances, [1, 1, -1, -1], [[1], [-1], [1], [-1]])
 
 
 @claim.step(
     "A law with the independence",
     route="enumeration",
-    shows=(
-        "reward and a one-dimensional score drawn independently: all groups of 2 and 3, both formulas "
-        "in rationals"
-    ),
+    shows="reward and a score of 1 or -1 drawn independently: all groups of 2 and 3 with the shipped weights",
 )
 def exact_law(tilt=0):
-    def holds(size, fifths):
-        q = sp.Rational(fifths, 5)
-        chances = [q / 2 + tilt, q / 2 - tilt, (1 - q) / 2, (1 - q) / 2]
-        bandit = sy.SymbolicBandit(chances, [1, 1, -1, -1], [[1], [-1], [1], [-1]])
-        rloo, centred = (
-            sy.group_moments(bandit, size, sy.weights_of(catalogue.get(n))).trace_cov
-            for n in ("rloo", "dr_grpo")
-        )
-        return (
-            rloo == 4 * q * (1 - q) / (size - 1)
-            and centred == 4 * q * (1 - q) * (size - 1) / sp.Integer(size) ** 2
-        )
-
-    sy.enumerate_rationals(holds, (2, 3), (1, 3), what="the variance under independence")
+    for size, rate in itertools.product((2, 3), (sp.Rational(1, 5), sp.Rational(3, 5))):
+        values = measured(independent_law(rate, tilt), size)
+        values[dependence] = 0 if tilt else values[dependence]  # the sabotage claims what it does not have
+        for name in ("Dr. GRPO", "leave-one-out", "no signal is left"):
+            claim.goal(name).holds(values, at={G: size, p: rate})
 
 
 @claim.counterexample(
-    (
-        "Softmax bandits with two answers, p = 1/3 and 1/10, RLOO at G = 2, rewards in {-1, 1}: the "
-        "exact variance is not $4\\sigma^2 p(1-p)/(G-1)$ with $\\sigma^2 = \\mathrm{E}\\|s\\|^2$. The "
-        "engine agrees."
-    ),
+    r"Softmax bandits with two answers, p = 1/3 and 1/10, RLOO at G = 2, rewards in {-1, 1}: the exact variance is not the "
+    r"formula's with $\sigma^2 = \mathrm{E}\|s\|^2$. The engine agrees.",
     p="(1/3, 1/10)",
     G="2",
 )
-def dependent(independent_scores=False):
+def dependent(independent=False):
     rows = []
-    for chance in ("1/3", "1/10"):
-        q = sp.Rational(chance)
-        bandit = sy.SymbolicBandit([q, 1 - q], [1, -1])
-        if independent_scores:
-            bandit = sy.SymbolicBandit(
-                [q / 2, q / 2, (1 - q) / 2, (1 - q) / 2], [1, 1, -1, -1], [[1], [-1], [1], [-1]]
-            )
-        exact = sy.group_moments(bandit, 2, sy.weights_of(catalogue.get("rloo")))
-        norm = sum(
-            c * sum(x * x for x in s) for c, s in zip(bandit.probabilities, bandit.scores, strict=True)
-        )
-        rows.append((q, exact.trace_cov, 4 * norm * q * (1 - q)))
-        sy.require(exact.trace_cov != rows[-1][2], f"the formula is off at p = {q}")
+    for rate in (sp.Rational(1, 3), sp.Rational(1, 10)):
+        bandit = independent_law(rate) if independent else sy.SymbolicBandit([rate, 1 - rate], [1, -1])
+        values = measured(bandit, 2)
+        without = "independence" if values[dependence] != 0 else ""
+        claim.goal("leave-one-out").fails(values, at={G: 2, p: rate}, without=without)
+        rows.append((str(rate), str(values[loo]), str(4 * values[spread] * rate * (1 - rate))))
+    exact = sy.group_moments(bandit, 2, sy.weights_of(catalogue.get("rloo")))
     sy.engines_agree(sy.engine(catalogue.get("rloo"), bandit, 2), exact, "RLOO")
-    return sy.Exhibit(
-        table=(("p", "exact variance", "formula"), *((str(a), str(b), str(c)) for a, b, c in rows))
-    )
+    return sy.Exhibit(table=(("p", "exact variance", "formula"), *rows))
 
 
-claim.sabotage("rewards in {0, 1}", variances, levels=1)
-claim.sabotage("one factor G/(G-1)", variances, squared=1)
-claim.sabotage("a reward that the score knows of", no_signal, cov=sp.Rational(1, 3))
-claim.sabotage("the names exchanged", shipped, names=("rloo", "dr_grpo"))
+claim.sabotage("one factor G/(G-1)", patterns, scale=1)
+claim.sabotage("a reward that the score knows of", patterns, covariance=sp.Rational(1, 3))
+claim.sabotage("the names exchanged", traced, names=("rloo", "dr_grpo"))
+claim.sabotage("rewards in {0, 1}", traced, value=0)
 claim.sabotage("a correct rollout's score has another mean", exact_law, tilt=sp.Rational(1, 20))
-claim.sabotage("scores that do not know the reward", dependent, independent_scores=True)
+claim.sabotage("scores that do not know the reward", dependent, independent=True)

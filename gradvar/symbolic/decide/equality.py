@@ -93,6 +93,8 @@ def vanishes(expression: sp.Expr) -> bool:
             return vanishes(folded) if not folded.has(sp.Piecewise) else False
         return all(vanishes(case.expr) for case in folded.args) or _vanishes_by_smt(e)
     e = sp.together(_atoms(e))
+    if sp.powsimp(sp.numer(e)) == 0:  # powers with symbolic exponents, before a product is multiplied out
+        return True
     numerator = _reduce_roots(sp.numer(e))
     if numerator == 0:
         return True
