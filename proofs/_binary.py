@@ -69,3 +69,11 @@ def batch_weights(
     zeros = np.full(mask.shape, sp.Integer(0), object)
     batch = sy.symbolic_batch(values, zeros, mask)
     return len(values) * sy.trace(sy.gradient(estimator), zeros, batch)
+
+
+def spread_moments(size: sp.Expr, chance: sp.Expr = p) -> list[sp.Expr]:
+    """E[u] and E[u^2] for u = v/(p(1-p)), v = k(G-k)/G^2 the variance of a group with k of G correct."""
+    k = sp.Symbol("k", positive=True)
+    u = k * (size - k) / (size**2 * chance * (1 - chance))
+    powers = (sp.expand(u), sp.expand(u**2))
+    return [sp.factor(sp.simplify(sy.over_binomial_symbolic(x, k, size, chance))) for x in powers]
