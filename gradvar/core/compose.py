@@ -83,11 +83,13 @@ def compose(
     pieces = {
         "advantage": advantage, "surrogate": surrogate, "penalty": penalty, "select": select, "aggregate": aggregate,
     }  # fmt: skip
-    by_token = ("logp", "advantages")
-    provided = {"surrogate": by_token, "penalty": by_token, "aggregate": ("tokens",)}
+    provided = {
+        "advantage": (), "select": (), "surrogate": ("logp", "advantages"), "penalty": ("logp", "advantages"),
+        "aggregate": ("tokens",),
+    }  # fmt: skip
     needs: list[str] = []
     for role, piece in pieces.items():
-        known = (*_ALWAYS, *_OPTIONAL, *provided.get(role, ()))
+        known = (*_ALWAYS, *_OPTIONAL, *provided[role])
         for argument in required(piece):
             if argument not in known:
                 raise TypeError(

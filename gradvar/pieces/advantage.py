@@ -30,7 +30,15 @@ from gradvar.pieces.advantage_adaptive import (
     softmax,
     token_baseline,
 )
-from gradvar.pieces.piece import Advantages, Rewards, deviations, from_first, on_rewards, wrapping
+from gradvar.pieces.piece import (
+    Advantages,
+    Rewards,
+    TokenAdvantages,
+    deviations,
+    from_first,
+    on_rewards,
+    wrapping,
+)
 
 __all__ = [
     "batch_standardised",
@@ -212,7 +220,7 @@ def gae(
     *,
     discount: float = 1.0,
     decay: float = 1.0,
-) -> Float[Array, "prompt group time"]:
+) -> TokenAdvantages:
     """Generalised advantage estimation with the reward on the last unmasked token.
 
     arXiv 1506.02438, equation (16). After the last token the value is zero. With ``discount`` and ``decay``

@@ -1,146 +1,221 @@
 """N5: when the expected update of a pair scheme is the gradient of an objective."""
 
+import itertools
+
+import numpy as np
 import sympy as sp
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
 
+n = sp.Symbol("n", integer=True, positive=True)
+curl, pi_a, pi_b, t_ab, u_a, u_b, t_ac, t_bc = sp.symbols("C pi_a pi_b t_ab u_a u_b t_ac t_bc", real=True)
+field_entry, slope, gap_loo, gap_grpo, gap_softmax, gap_two = sp.symbols("F_a D d1 d2 d3 d4", real=True)
+near_a, near_b = sp.symbols("z_a z_b", real=True)
+
 claim = sy.Claim(
     id="N5",
     title="A pair scheme has an objective iff its advantage is a difference of transformed rewards",
-    statement=(
-        r"Let a pair of rollouts with rewards a, b get the advantages $t(a, b)$ and $t(b, a) = -t(a, b)$. For a softmax over answers the expected update is the gradient of a function of the policy, for every policy, iff "
-        r"$t(a, b) + t(b, c) = t(a, c)$ for all rewards that occur, that is $t(a, b) = f(a) - f(b)$; the objective is then $\mathrm{E}[f(r)]$. With two reward levels this always holds."
+    statement=sy.Statement(
+        setting=(
+            r"A softmax over n answers with logits $\theta$ and chances $\pi$; pairs on policy whose rollouts a, b get the "
+            r"advantages $t_{ab} = -t_{ba}$, so that $\mathrm{E}\hat g$ has the entries $F_a = \pi_a u_a$, $u_a = \sum_k \pi_k "
+            r"t_{ak}$"
+        ),
+        forall={n: sy.whole(3)},
+        quantities={
+            curl: sy.Quantity(
+                r"\partial_b F_a - \partial_a F_b",
+                "the derivatives of two entries by the other's logit, equal for a gradient",
+            ),
+            pi_a: sy.Quantity(r"\pi_a", "the chance of answer a"),
+            pi_b: sy.Quantity(r"\pi_b", "that of answer b"),
+            t_ab: sy.Quantity("t_{ab}", "the advantage of a against b"),
+            t_ac: sy.Quantity("t_{ac}", "that of a against any third answer c"),
+            t_bc: sy.Quantity("t_{bc}", "that of b against c"),
+            u_a: sy.Quantity("u_a", "the mean advantage of a"),
+            u_b: sy.Quantity("u_b", "the mean advantage of b"),
+            near_a: sy.Quantity(r"u_a^c", r"$u_a$ where $\pi_c$ is one"),
+            near_b: sy.Quantity(r"u_b^c", r"$u_b$ where $\pi_c$ is one"),
+            field_entry: sy.Quantity("F_a", r"the entry where $t_{ab} = f_a - f_b$ for all pairs"),
+            slope: sy.Quantity(
+                r"\partial_a \mathrm{E}[f]", "the derivative of the mean of f by the logit of a"
+            ),
+            gap_loo: sy.Quantity(
+                r"d_{\text{RLOO}}", r"$t_{ab} + t_{bc} - t_{ac}$ of RLOO at the rewards 0, 1, 3"
+            ),
+            gap_grpo: sy.Quantity(r"d_{\text{GRPO}}", "the same of GRPO"),
+            gap_softmax: sy.Quantity(r"d_{\text{softmax}}", "the same of the softmax advantage"),
+            gap_two: sy.Quantity("d_2", "the same of all three schemes at the rewards 0, 1, 1"),
+        },
+        goals={
+            "curl": sp.Eq(curl, 2 * pi_a * pi_b * (t_ab - u_a + u_b)),
+            "additive has none": sp.Implies(sp.Eq(t_ab + t_bc, t_ac), sp.Eq(t_ab, u_a - u_b)),
+            "none only if additive": sp.Implies(sp.Eq(t_ab, near_a - near_b), sp.Eq(t_ab + t_bc, t_ac)),
+            "objective": sp.Eq(field_entry, slope),
+            "shipped schemes": sp.And(
+                sp.Eq(gap_loo, 0), sp.Ne(gap_grpo, 0), sp.Ne(gap_softmax, 0), sp.Eq(gap_two, 0)
+            ),
+        },
     ),
-    source=sy.Source("this project", "", "from the ledger's rows A16 and B9"),
+    source=sy.Source("this project", "", "from the ledger's rows A16 and B9", relation="ours"),
     verdict="proved",
-    ours=True,
     scope="any number of answers and reward levels; G = 2, on policy, advantages that depend on the two rewards only",
+    proof=(
+        r"The softmax has $\partial_b \pi_k = \pi_k (1\{k = b\} - \pi_b)$, and the chain rule gives the curl $2 \pi_a \pi_b "
+        r"(t_{ab} - u_a + u_b)$ for any number of answers. If t is additive, $u_a - u_b = \sum_k \pi_k (t_{ak} - t_{bk}) = "
+        r"t_{ab}$ and the curl is zero everywhere; it is then the gradient of $\mathrm{E}[f(r)]$ with $t_{ab} = f(a) - f(b)$. If "
+        r"the curl is zero for every policy it is so, by continuity, where a third answer has the chance one, and there $u_a - "
+        r"u_b = t_{ac} - t_{bc}$, which is additivity. Of the shipped pairs RLOO's are additive, those of GRPO and softmax are "
+        "not on three levels; with two levels all are."
+    ),
     finding=(
-        r"Centred pairs climb the mean reward ($f(r) = r/2$). Standardised pairs have $t = \mathrm{sign}(a - b)$ and softmax pairs $\tanh\frac{a-b}{2\tau}$: not additive on three levels, so no objective; the sign field is that of a game, the chance to beat "
-        r"another rollout, in which both players move."
+        r"Centred pairs climb the mean reward ($f(r) = r/2$). Standardised pairs have $t = \mathrm{sign}(a - b)$ and softmax "
+        r"pairs $\tanh\frac{a-b}{2\tau}$: not additive on three levels, so no objective; the sign field is that of a game, the "
+        r"chance to beat another rollout, in which both players move."
     ),
 )
 
 
-def field(pi, t):
-    """E ghat in the logits: F_a = pi_a sum_k pi_k t_ak (antisymmetric t, so that sum_a F_a = 0)."""
-    return [pi[a] * sp.Add(*[pi[k] * t[a][k] for k in range(len(pi))]) for a in range(len(pi))]
-
-
-def antisymmetric(size):
-    t = [[sp.Integer(0)] * size for _ in range(size)]
-    for i in range(size):
-        for j in range(i + 1, size):
-            t[i][j] = sp.Symbol(f"t{i + 1}{j + 1}", real=True)
-            t[j][i] = -t[i][j]
-    return t
-
-
 @claim.step(
-    "The curl, four answers",
+    "Any number of answers",
     route="sympy",
-    shows=(
-        r"with $F_a = \pi_a u_a$, $u_a = \sum_k \pi_k t_{ak}$ and logits $\theta$: $\partial_b F_a - \partial_a F_b = 2\pi_a\pi_b (t_{ab} - u_a + u_b)$, all entries symbolic; "
-        r"the same sum for any number of answers, because other answers enter only through $u_a$ and $u_b$"
-    ),
+    shows=r"a and b apart, the others in the sums $X = \sum_c \pi_c t_{ac}$ and $Y = \sum_c \pi_c t_{bc}$, by the chain rule",
 )
-def curl(factor=2):
-    theta = sp.symbols("theta1:5", real=True)
-    total = sp.Add(*[sp.exp(x) for x in theta])
-    pi = [sp.exp(x) / total for x in theta]
-    names = sp.symbols("pi1:5", positive=True)
-    t = antisymmetric(4)
-    F = field(names, t)
-    # d pi_k / d theta_b = pi_k (delta_kb - pi_b), checked on the softmax itself.
-    sy.equal(sp.diff(pi[0], theta[1]), -pi[0] * pi[1], "the softmax's derivative")
-    sy.equal(sp.diff(pi[0], theta[0]), pi[0] * (1 - pi[0]), "the softmax's own derivative")
+def any_number(factor=1, scale=1):
+    x, y = sp.symbols("x y", positive=True)
+    t, X, Y = sp.symbols("t X Y", real=True)
+    mean_a, mean_b = y * t + X, -x * t + Y
+    # d pi_k / d theta_b = pi_k (1{k=b} - pi_b); so d X / d theta_b = -pi_b X for c other than a and b.
+    by_b = -x * y * mean_a + x * (y * (1 - y) * t - factor * y * X)
+    by_a = -x * y * mean_b + y * (-x * (1 - x) * t - factor * x * Y)
+    values = {curl: by_b - by_a, pi_a: x, pi_b: y, t_ab: t, u_a: mean_a, u_b: mean_b}
+    claim.goal("curl").holds(values)
+    own, mean = sp.symbols("f_a fbar", real=True)
+    rest = mean - x * own  # the sum of pi_k f_k over the others
+    values = {field_entry: scale * x * (own - mean), slope: x * (1 - x) * own - x * rest}
+    claim.goal("objective").holds(values)
+    value = lambda a, b: (a - b) / sp.Integer(2)  # noqa: E731
+    claim.goal("shipped schemes").holds(schemes(value, sp.sign, lambda z: sp.tanh(z / sp.Rational(3, 5))))
 
-    def derivative(expression, b):
-        return sp.Add(
-            *[sp.diff(expression, names[k]) * names[k] * ((1 if k == b else 0) - names[b]) for k in range(4)]
-        )
 
-    u = [sp.Add(*[names[k] * t[a][k] for k in range(4)]) for a in range(4)]
-    for a, b in ((0, 1), (1, 3), (2, 0)):
-        computed = derivative(F[a], b) - derivative(F[b], a)
-        sy.equal(
-            computed,
-            factor * names[a] * names[b] * (t[a][b] - u[a] + u[b]),
-            f"the curl of entries {a + 1}, {b + 1}",
-        )
+def schemes(loo, grpo, softmax):
+    """The gaps of the three pair schemes, from their advantages as functions of two rewards or of their difference."""
+
+    def gap(t, levels):
+        a, b, c = map(sp.Integer, levels)
+        return sp.simplify(t(a, b) + t(b, c) - t(a, c))
+
+    by_difference = [lambda a, b, f=f: f(a - b) for f in (grpo, softmax)]
+    rules = (loo, *by_difference)
+    gaps = [gap(t, (0, 1, 3)) for t in rules]
+    (two,) = {gap(t, (0, 1, 1)) for t in rules}
+    return {gap_loo: gaps[0], gap_grpo: gaps[1], gap_softmax: gaps[2], gap_two: two}
 
 
 @claim.step(
-    "Zero for every policy iff additive",
+    "Additive and not",
     route="smt",
-    shows=r"if $t_{12} = u_1 - u_2$ at all $\pi$ on the edge towards a third answer ($\pi_3 \to 1$: $u_1 - u_2 = t_{13} - t_{23}$), t is additive; conversely additivity gives $u_1 - u_2 = t_{12}\sum_k \pi_k$",
+    shows=r"$u_a - u_b$ with a third answer of the chance z, all t free: $t_{ab}$ if additive; at $z = 1$ only if additive",
 )
-def additive(drop=False):
-    t12, t13, t23, x, y, z = sp.symbols("t12 t13 t23 x y z", real=True)
-    chances = [x >= 0, y >= 0, z >= 0, sp.Eq(x + y + z, 1)]
-    u1, u2 = y * t12 + z * t13, -x * t12 + z * t23
-    hypothesis = [] if drop else [sp.Eq(t12 + t23, t13)]
-    sy.require(sy.smt_valid([*chances, *hypothesis], sp.Eq(t12, u1 - u2)), "additive schemes have no curl")
-    corner = [sp.Eq(x, 0), sp.Eq(y, 0), sp.Eq(z, 1), sp.Eq(t12, u1 - u2)]
-    sy.require(sy.smt_valid(corner, sp.Eq(t12 + t23, t13)), "no curl near the corner makes it additive")
+def additive(drop=0):
+    x, y, z = sp.symbols("x y z", nonnegative=True)
+    t, ac, bc = sp.symbols("t12 t13 t23", real=True)
+    # With more answers t13 and t23 are means over them, by their chances: additivity passes to these means.
+    mean_a, mean_b = y * t + z * ac, -x * t + z * bc * (1 - drop)
+    values = {t_ab: t, t_ac: ac, t_bc: bc, u_a: mean_a, u_b: mean_b}
+    claim.goal("additive has none").holds(values, where=[sp.Eq(x + y + z, 1)])
+    corner = {near_a: mean_a.subs({x: 0, y: 0, z: 1}), near_b: mean_b.subs({x: 0, y: 0, z: 1})}
+    claim.goal("none only if additive").holds(values | corner)
+
+
+def pair_field(pi, t):
+    """E ghat in the logits: F_a = pi_a sum_k pi_k t_ak."""
+    return [pi[a] * sp.Add(*[pi[c] * t[a][c] for c in range(len(pi))]) for a in range(len(pi))]
 
 
 @claim.step(
-    "The objective of an additive scheme",
-    route="sympy",
-    shows=r"$t_{ab} = f_a - f_b$ gives $F_a = \pi_a (f_a - \bar f)$, the gradient of $\sum \pi_a f_a$ in the logits",
+    "In numbers",
+    route="enumeration",
+    shows="softmax policies over three and four answers in rationals, derivatives of the softmax itself; five schemes",
 )
-def objective(scale=1):
-    f = sp.symbols("f1:4", real=True)
-    x, y = sp.symbols("pi1 pi2", positive=True)
-    pi = (x, y, 1 - x - y)
-    t = [[scale * (a - b) for b in f] for a in f]
-    mean = sp.Add(*[c * v for c, v in zip(pi, f, strict=True)])
-    for computed, c, v in zip(field(pi, t), pi, f, strict=True):
-        sy.equal(computed, c * (v - mean), "the gradient of the mean of f")
-
-
-PAIRS: tuple[tuple[str, dict[str, float], bool], ...] = (
-    ("rloo", {}, True),
-    ("grpo", {"eps": 0.0}, False),
-    ("softmax", {"temperature": 1.0}, False),
-)
+def numbers(factor=1):
+    for chances, levels in (((1, 2, 3), (0, 1, 3)), ((2, 1, 1, 4), (0, 1, 3, -2))):
+        size = len(chances)
+        weights = sp.symbols(f"e1:{size + 1}", positive=True)  # e^theta: d/dtheta = e d/de
+        pi = [w / sp.Add(*weights) for w in weights]
+        at = dict(zip(weights, chances, strict=True))
+        law = [x.subs(at) for x in pi]
+        for name, rule in (("additive", lambda a, b: a**2 - b**2), ("sign", lambda a, b: sp.sign(a - b))):
+            t = [[sp.sympify(rule(sp.Integer(a), sp.Integer(b))) for b in levels] for a in levels]
+            F = pair_field(pi, t)
+            u = [sp.Add(*[law[c] * t[a][c] for c in range(size)]) for a in range(size)]
+            for a, b in itertools.permutations(range(size), 2):
+                c = next(i for i in range(size) if i not in (a, b))
+                slopes = [weights[j] * sp.diff(F[i], weights[j]) for i, j in ((a, b), (b, a))]
+                values = {
+                    curl: factor * (slopes[0] - slopes[1]).subs(at),
+                    pi_a: law[a], pi_b: law[b], t_ab: t[a][b], t_ac: t[a][c], t_bc: t[b][c], u_a: u[a], u_b: u[b],
+                    near_a: t[a][c], near_b: t[b][c],
+                }  # fmt: skip
+                claim.goal("curl").holds(values, at={n: size})
+                claim.goal("none only if additive").holds(values, at={n: size})
+                if name == "additive":
+                    claim.goal("additive has none").holds(values, at={n: size})
+            if name == "additive":
+                mean = sp.Add(*[x * level**2 for x, level in zip(pi, levels, strict=True)])
+                for a in range(size):
+                    values = {
+                        field_entry: F[a].subs(at),
+                        slope: (weights[a] * sp.diff(mean, weights[a])).subs(at),
+                    }
+                    claim.goal("objective").holds(values, at={n: size})
 
 
 @claim.step(
     "Three shipped pair schemes",
     route="traced code",
-    shows="rewards 0, 1, 3: traced pair advantages of RLOO are additive, those of GRPO and softmax are not; at 0, 1, 1 all are",
+    shows="traced pair advantages of RLOO, GRPO and softmax with their defaults at the rewards 0, 1, 3 and 0, 1, 1",
 )
-def traced(levels=(0, 1, 3)):
-    for name, settings, wanted in PAIRS:
-        weights = sy.weights_of(catalogue.get(name, **settings))
-        t = lambda a, b, w=weights: 2 * w((sp.Integer(a), sp.Integer(b)))[0]  # noqa: E731
-        for chosen, expected in ((levels, wanted), ((0, 1, 1), True)):
-            a, b, c = chosen
-            sy.equal(t(a, b), -t(b, a), f"{name} is antisymmetric")
-            gap = sp.simplify(t(a, b) + t(b, c) - t(a, c))
-            sy.require((gap == 0) == expected, f"{name} at {chosen}: additive up to {gap}")
+def traced(names=("rloo", "grpo", "softmax")):
+    rules = []
+    for name in names:
+        weights = sy.weights_of(catalogue.get(name))
+        rules.append(lambda a, b, w=weights: 2 * w((a, b))[0])
+    gaps = [[gap_of(rule, levels) for rule in rules] for levels in ((0, 1, 3), (0, 1, 1))]
+    for two in gaps[1]:
+        values = {gap_loo: gaps[0][0], gap_grpo: gaps[0][1], gap_softmax: gaps[0][2], gap_two: two}
+        claim.goal("shipped schemes").holds(values)
+
+
+def gap_of(rule, levels):
+    a, b, c = map(sp.Integer, levels)
+    sy.equal(rule(a, b), -rule(b, a), "the advantages of a pair are opposite")
+    return sp.simplify(rule(a, b) + rule(b, c) - rule(a, c))
 
 
 @claim.step(
     "The field is the engine's",
     route="exact engine",
-    shows=r"GRPO pairs on $\pi = (1/2, 1/3, 1/6)$, rewards (0, 1, 3): $F_a = \pi_a \sum_k \pi_k\, \mathrm{sign}(r_a - r_k)$",
+    shows=r"RLOO's pairs on $\pi = (1/2, 1/3, 1/6)$, rewards 0, 1, 3: the derivative of $\mathrm{E}[r/2]$; GRPO's field is sign's",
 )
 def same_field(order=(0, 1, 3)):
     bandit = sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, 3])
-    estimator = catalogue.get("grpo", eps=0.0)
-    exact = sy.group_moments(bandit, 2, sy.weights_of(estimator))
-    t = [[sp.sign(sp.Integer(a - b)) for b in order] for a in order]
-    sy.equal(exact.mean, field(bandit.probabilities, t), "the field")
-    sy.engines_agree(sy.engine(estimator, bandit, 2), exact, "GRPO pairs")
-    return sy.Exhibit(text=f"field {exact.mean}")
+    moments = sy.engine(catalogue.get("rloo"), bandit, 2)
+    loo = [[sp.Rational(a - b) for b in order] for a in order]
+    sy.engines_agree(moments, sy.group_moments(bandit, 2, sy.weights_of(catalogue.get("rloo"))), "RLOO pairs")
+    values = {field_entry: pair_field(bandit.probabilities, loo), slope: np.asarray(moments.mean).reshape(-1)}
+    claim.goal("objective").holds(values, at={n: 3}, tolerance=1e-11)
+    exact = sy.group_moments(bandit, 2, sy.weights_of(catalogue.get("grpo", eps=0.0)))
+    t = [[sp.sign(sp.Integer(a - b)) for b in (0, 1, 3)] for a in (0, 1, 3)]
+    sy.equal(exact.mean, pair_field(bandit.probabilities, t), "GRPO's field")
+    return sy.Exhibit(text=f"GRPO's field {exact.mean}")
 
 
-claim.sabotage("half the curl", curl, factor=1)
-claim.sabotage("any antisymmetric scheme", additive, drop=True)
-claim.sabotage("twice the advantages", objective, scale=2)
-claim.sabotage("two levels", traced, levels=(0, 1, 1))
+claim.sabotage("a softmax whose other chances do not move", any_number, factor=0)
+claim.sabotage("twice the advantages", any_number, scale=2)
+claim.sabotage("a third answer that b does not meet", additive, drop=1)
+claim.sabotage("half the curl", numbers, factor=sp.Rational(1, 2))
+claim.sabotage("GRPO for RLOO", traced, names=("grpo", "grpo", "softmax"))
+claim.sabotage("RLOO for GRPO", traced, names=("rloo", "rloo", "softmax"))
 claim.sabotage("another order of the rewards", same_field, order=(1, 0, 3))
