@@ -1,5 +1,7 @@
 """A1: the gradient of two-rollout GRPO is a contrast; A1b: what clipping does to it."""
 
+import itertools
+
 import jax
 import numpy as np
 import sympy as sp
@@ -41,6 +43,8 @@ SHARES = dict(
         strict=True,
     )
 )
+
+FEW = list(RULES)[:2]  # the rules at which the code without an epsilon is read too
 
 CONTRAST = gap / (kappa * gap + 2 * eps)
 
@@ -177,48 +181,64 @@ def traced(ddof_in_code=None, eps_shift=0):
                 return estimator(NotZero(epsilon))(logp, batch)
 
             some = sy.explore(jax.grad(objective), rollouts.logp, rollouts.batch, positive)
-            none = sy.explore(jax.grad(estimator(0)), rollouts.logp, rollouts.batch)
             pair_factor = {kappa: std, "aggregation": name}
-            is_contrast(some, SHARES[name], pair_factor, {positive: eps + eps_shift}, [eps > 0])
-            is_contrast(none, SHARES[name], {**pair_factor, eps: eps_shift}, {}, [])
+            is_contrast(some, [SHARES[name]], pair_factor, {positive: eps + eps_shift}, [eps > 0])
+            if name in FEW:
+                none = sy.explore(jax.grad(estimator(0)), rollouts.logp, rollouts.batch)
+                is_contrast(none, [SHARES[name]], {**pair_factor, eps: sp.Integer(0)}, {}, [])
 
 
 def is_contrast(regions, shares, place, renamed, where):
-    """The weights of rollouts of one and two tokens, in both regions, are the factor times the shares, with signs."""
-    sy.require(len(regions) == 2, "two regions, which reward is larger")
+    """Decide that each prompt's token weights are the factor times the shares of its two rollouts, with signs."""
+    numbers = {symbol: value for symbol, value in place.items() if symbol in (kappa, eps)}
+    sy.require(len(regions) == 2 ** len(shares), "the regions are which reward is larger, prompt by prompt")
     for region in regions:
-        first_wins = bool((r1 - r2).subs(region.point) > 0)
-        (w1, padding), (w21, w22) = ((w.subs(renamed) for w in row) for row in region.value[0])
-        sy.require(padding == 0, "padding has weight zero")
         inside = [*region.conditions, *where]
-        high, low = ((w1,), (w21, w22)) if first_wins else ((w21, w22), (w1,))
-        a, b = shares if first_wins else shares[::-1]
-        d = r1 - r2 if first_wins else r2 - r1
-        for winner, loser in ((x, y) for x in high for y in low):
-            values = {up: winner, down: loser, share_up: a, share_down: b}
-            claimed = CONTRAST.subs({gap: d, **{s: v for s, v in place.items() if s in (kappa, eps)}})
-            claim.goal("contrast").holds({**values, factor: claimed}, at=place, where=inside)
-            claim.goal("factor").holds({factor: winner / a, gap: d}, at=place, where=inside)
-            claim.goal("bounded").holds({factor: winner / a}, at=place, where=inside)
+        for prompt, both in enumerate(shares):
+            names = (r1, r2) if len(shares) == 1 else REWARDS[prompt]
+            rows = [[w.subs(renamed) for w in row if w != 0] for row in region.value[prompt]]
+            order = (0, 1) if (names[0] - names[1]).subs(region.point) > 0 else (1, 0)
+            (winners, losers), (a, b) = ([pair[i] for i in order] for pair in (rows, both))
+            d = names[order[0]] - names[order[1]]
+            pairs = list(itertools.product(winners, losers))
+            values = {up: [w for w, _ in pairs], down: [w for _, w in pairs], share_up: a, share_down: b}
+            values[factor] = CONTRAST.subs({gap: d, **numbers})
+            claim.goal("contrast").holds(values, at=place, where=inside)
+            claim.goal("factor").holds({factor: winners[0] / a, gap: d}, at=place, where=inside)
+            claim.goal("bounded").holds({factor: winners[0] / a}, at=place, where=inside)
+
+
+REWARDS = sy.symbols("r", (2, 2))
+
+
+def two_prompts():
+    """Arguments of an objective: prompts with rollouts of 1 and 2, and of 2 and 1 tokens, on policy."""
+    mask = np.asarray([[[True, False], [True, True]], [[True, True], [True, False]]])
+    logp = sy.symbols("a", mask.shape)
+    return logp, sy.symbolic_batch(REWARDS, logp, mask)
 
 
 @claim.step(
     "As catalogued",
     route="traced code",
-    shows="GRPO with either standard deviation, DAPO and the pair objective, bare; Dr. GRPO's weights $a d/2$",
+    shows="bare GRPO and DAPO on two prompts, the sample's std and the pair objective on one; Dr. GRPO's $a d/2$",
 )
 def catalogued(epsilon=sp.Rational(1, 10**6)):
-    rollouts = sy.symbolic_group(2, lengths=(1, 2), on_policy=True)
+    one, half, sixth = sp.Integer(1), sp.Rational(1, 2), sp.Rational(1, 6)
     per_rollout, per_batch = "mean over each rollout's tokens", "mean over the batch's tokens"
-    cases = {
-        "grpo": (per_rollout, {kappa: sp.Integer(1), eps: epsilon}),
-        "grpo_sample_std": (per_rollout, {kappa: sp.sqrt(2), eps: epsilon}),
-        "dapo": (per_batch, {kappa: sp.Integer(1), eps: epsilon}),
-        "grpo_pair": (per_rollout, {kappa: sp.Integer(1), eps: sp.Integer(0)}),
-    }
-    for name, (rule, place) in cases.items():
+    for name, rule, shares in (
+        ("grpo", per_rollout, [(half / 2, half / 4), (half / 4, half / 2)]),
+        ("dapo", per_batch, [(sixth, sixth)] * 2),
+    ):
+        regions = sy.explore(jax.grad(catalogue.get(name)), *two_prompts())
+        is_contrast(regions, shares, {kappa: one, eps: epsilon, "aggregation": rule}, {}, [])
+    rollouts = sy.symbolic_group(2, lengths=(1, 2), on_policy=True)
+    for name, place in (
+        ("grpo_sample_std", {kappa: sp.sqrt(2), eps: epsilon}),
+        ("grpo_pair", {kappa: one, eps: 0}),
+    ):
         regions = rollouts.regions(catalogue.get(name))
-        is_contrast(regions, SHARES[rule], {**place, "aggregation": rule}, {}, [])
+        is_contrast(regions, [SHARES[per_rollout]], {**place, "aggregation": per_rollout}, {}, [])
     for region in rollouts.regions(catalogue.get("dr_grpo")):
         (w1, _), (w21, w22) = region.value[0]
         sy.equal([w1, w21, w22], [(r1 - r2) / 4, (r2 - r1) / 4, (r2 - r1) / 4], "Dr. GRPO's weights")
@@ -302,6 +322,7 @@ clipping = sy.Claim(
             "off the boundary": sy.Hypothesis(
                 "no ratio lies on the boundary of the clip",
                 sp.And(sp.Ne(rho_w, 1 + above_one), sp.Ne(rho_l, 1 - below_one)),
+                stated_by="ours",
             )
         },
         quantities={

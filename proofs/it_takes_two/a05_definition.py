@@ -22,7 +22,7 @@ QUANTITIES = {
 
 claim = sy.Claim(
     id="A5",
-    title="No method without groups pulls every correct rollout up and pushes every wrong one down",
+    title="REINFORCE with a constant baseline does not pull all correct rollouts up and push all wrong ones down",
     statement=sy.Statement(
         setting="REINFORCE with a constant baseline b, binary rewards",
         forall={G: sy.whole(1), b: sy.between(0, 1)},

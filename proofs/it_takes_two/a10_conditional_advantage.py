@@ -138,6 +138,7 @@ pairs.sabotage("sample standard deviation", traced, ddof=1)
 
 
 mean, inverse, square, wrong_one, right_one = sp.symbols("e I M a_0 a_1", real=True)
+distance, spread, relative = sp.symbols("d s rho", real=True)
 share, tolerance = sp.symbols("x tau", positive=True)
 k = sp.Symbol("k", integer=True, positive=True)
 TARGET = sp.sqrt((1 - p) / p)
@@ -156,13 +157,16 @@ large = sy.Claim(
                 r"\mathrm{E}[1/x^2]", r"a mean given a correct rollout, $x$ the share of correct ones"
             ),
             square: sy.Quantity(r"\mathrm{E}[(x - p)^2]", "the mean squared distance of that share from p"),
+            distance: sy.Quantity(
+                "(f(x) - f(p))^2", r"a squared distance of advantages, $f(x) = \sqrt{(1 - x)/x}$"
+            ),
+            spread: sy.Quantity("p (1 - p)", "the variance of a reward"),
+            relative: sy.Quantity(
+                "(x - p)^2/x^2", "the squared distance of a share from p, over the share's square"
+            ),
         },
         lemmas={
-            "pointwise": sy.Lemma(
-                (sp.sqrt((1 - share) / share) - TARGET) ** 2 * p * (1 - p) <= (share - p) ** 2 / share**2,
-                forall={share: sy.above(0)},
-                given=(share <= 1,),
-            ),
+            "pointwise": sy.Lemma(distance * spread <= relative),
             "inverse": sy.Lemma(sp.And(inverse >= 0, inverse * p**2 <= 2)),
             "square": sy.Lemma(sp.And(square >= 0, square * G <= 1 - p)),
             "averaging": sy.Lemma(
@@ -202,14 +206,18 @@ large = sy.Claim(
 @large.step(
     "The distance at one share",
     route="smt",
-    shows=r"with the roots as variables: $(f(x) - f(p))^2 p (1 - p) \le (x - p)^2/x^2$ for $0 < x \le 1$",
+    shows=r"with $f(x) = a$ and $f(p) = b$, so $x = 1/(1 + a^2)$: $(a - b)^2 p (1 - p) \le (x - p)^2/x^2$",
 )
 def pointwise(power=2):
-    root, limit_root, x = sp.symbols("root limit_root x_", positive=True)
-    roots = [sp.Eq(root**2 * x, 1 - x), sp.Eq(limit_root**2 * p, 1 - p), x <= 1, p < 1]
-    bound = (root - limit_root) ** 2 * p * (1 - p) * x**power <= (x - p) ** 2
-    sy.require(sy.smt_valid(roots, bound), "the bound with roots as variables")
-    large.goal("pointwise").holds()
+    a, b = sp.symbols("a_ b_", positive=True)
+    x, rate = 1 / (1 + a**2), 1 / (1 + b**2)
+    sy.equal([sp.sqrt((1 - x) / x), sp.sqrt((1 - rate) / rate)], [a, b], "f at these shares")
+    values = {
+        distance: (a - b) ** 2,
+        spread: sp.cancel(rate * (1 - rate)),
+        relative: sp.cancel((1 - rate / x) ** power),
+    }
+    large.goal("pointwise").holds(values)
 
 
 @large.step(
@@ -245,7 +253,7 @@ def factors(lost=0):
 def squeeze(times=1):
     e = sp.Symbol("e_", real=True)
     lemmas = {
-        "pointwise": {share: p},
+        "pointwise": {distance: distance, spread: p * (1 - p), relative: relative},
         "inverse": {inverse: inverse},
         "square": {square: square},
         "averaging": {mean: e, square: times * square, inverse: inverse},
@@ -312,7 +320,7 @@ def mirrored(shift=0):
     large.goal("wrong rollouts").holds(values)
 
 
-large.sabotage("one power of the share too few", pointwise, power=1)
+large.sabotage("the fourth power of the distance", pointwise, power=4)
 large.sabotage("the rollout itself not counted", factors, lost=1)
 large.sabotage("twice the mean square", squeeze, times=2)
 large.sabotage("mean-centred advantages, whose limit is 1 - p", doubling, centred=True)
