@@ -11,10 +11,13 @@ from gradvar import catalogue
 from gradvar.core.batch import Batch
 from gradvar.core.compose import compose
 from gradvar.measure import Work, direct, exact, exact_tables
-from gradvar.measure.direct import samples
+from gradvar.measure.direct import rehearse, samples
 from gradvar.measure.direct_plan import PolicyOnTask
 from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.policies import Tabular
 from gradvar.stats.intervals import interval
+from gradvar.tasks import Lookup
+from tests.compilations import compilations
 from tests.measure import scenes
 
 FIGURES = ("bias_factor", "trace_cov", "signal", "between", "within", "snr")
@@ -238,3 +241,24 @@ def test_an_interval_of_what_is_mostly_noise_is_wide_and_quiet():
     np.testing.assert_allclose((low[0] + high[0]) / 2, 1e9, rtol=1e-6)
     assert high[0] > 1e12
     np.testing.assert_allclose(low[1] * high[1], 16.0)
+
+
+def test_a_rehearsal_compiles_what_measuring_runs():
+    policy = Tabular(2, 2, num_prompts=2)
+    task = Lookup([[1.0, 0.0, 0.0, 1.0]] * 2, policy.support())
+    estimator, params = catalogue.get("rloo"), policy.init(jax.random.key(0))
+    stages = {"sample_prompts", "sample_rollouts", "score", "weigh_tokens", "pull_back", "sum_blocks"}
+
+    def measured(prompts):
+        with compilations() as names:
+            direct(
+                [estimator], policy, params, task, 2, key=jax.random.key(1), replicates=16, prompts=prompts
+            )
+        return stages & set(names)
+
+    with compilations() as names:
+        rehearse([estimator], policy, task, 2, replicates=16, prompts=2)
+    assert stages <= set(names)
+    assert not measured(2)
+    # the planted violator: batches of another shape, whose gradients are not
+    assert measured(3) == stages - {"sum_blocks"}
