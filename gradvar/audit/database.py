@@ -1,16 +1,16 @@
-"""The database that reads dumps and adds them up: DuckDB in memory, without the network, extensions or other files.
-
-Rollouts are added up by (step, group, prompt, reward) part by part, so memory grows with the number of distinct such
-cells (two for a group of binary rewards, whatever its size), not with the text that the dump holds.
-"""
+"""The database that reads dumps: DuckDB in memory, without the network, extensions or files that were not given."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import shutil
 import tempfile
-from collections import Counter
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,17 +20,21 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from gradvar.audit.malformed import SHOWN
-from gradvar.audit.reward_counts import Cells
+from gradvar.audit.malformed import SHOWN, UnreadableFile
 
-Database = duckdb.DuckDBPyConnection
 Reject = Callable[[str, int, Sequence[tuple[int, str | None]]], None]
 """Takes a reason, how many rows it is that of, and the first of them: numbers, and the text at fault."""
 
-KEEP = 1 << 19  # cells that may wait before they are added up
 MEMORY = "1GB"
-KEPT_KEY = 64  # bytes of a key that is kept whole, as in macros.sql
-LABEL = 33  # characters that are shown of a longer key: # and 128 bits of its hash
+QUICK = 1 << 16  # bytes; to open a database for a smaller file takes longer than to read it without
+PLANS = 64  # queries whose plans are kept
+_LAST_SETTINGS = (
+    "enable_progress_bar = true",  # it is asked for, never shown
+    "enable_progress_bar_print = false",
+    "progress_bar_time = 0",
+    "enable_external_access = false",
+    "lock_configuration = true",
+)
 
 
 def literal(text: str) -> str:
@@ -54,15 +58,15 @@ def statement(name: str) -> str:
     return (resources.files("gradvar.audit") / "sql" / f"{name}.sql").read_text("utf-8")
 
 
-def connect(files: Sequence[Path] = ()) -> Database:
-    """Open a database that may read ``files`` and no other, and whose settings cannot be changed.
+def connect(files: Sequence[Path] = ()) -> duckdb.DuckDBPyConnection:
+    """Open a database that may read ``files`` and small copies, no other file, and whose settings cannot be changed.
 
     One thread: sums are taken in the order of the rows, so that they are the same on every machine.
     """
     settings: dict[str, Any] = {
         "threads": 1,
         "memory_limit": MEMORY,
-        "temp_directory": tempfile.mkdtemp(dir=_spill_folder().name),
+        "temp_directory": tempfile.mkdtemp(dir=_temporary_folder().name),
         "python_enable_replacements": False,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -74,20 +78,37 @@ def connect(files: Sequence[Path] = ()) -> Database:
     database.execute(statement("macros")).fetchall()
     allowed = [text for file in files for text in (literal(str(file)), file_literal(file))]
     database.execute(f"SET allowed_paths = [{', '.join(allowed)}]").fetchall()
-    database.execute("SET enable_external_access = false; SET lock_configuration = true").fetchall()
+    database.execute(f"SET allowed_directories = [{literal(str(_copies()))}]").fetchall()
+    for setting in _LAST_SETTINGS:
+        database.execute(f"SET {setting}").fetchall()
     return database
 
 
 @functools.cache
-def _without_files() -> Database:
-    """One database for all that is handed over in memory: opening it takes longer than reading a small dump."""
-    return connect()
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where groups go that memory does not hold, and copies; removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="gradvar-")
 
 
 @functools.cache
-def _spill_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where cells go that memory does not hold; removed when the process ends."""
-    return tempfile.TemporaryDirectory(prefix="gradvar-")
+def _copies() -> Path:
+    folder = Path(_temporary_folder().name).resolve() / "copies"
+    folder.mkdir()
+    return folder
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[Path]:
+    """A file that every database may read: the file itself, or of a small one a copy that is removed afterwards."""
+    if path.stat().st_size >= QUICK:
+        yield path.resolve()
+        return
+    with tempfile.TemporaryDirectory(dir=_copies()) as folder:
+        copy = Path(shutil.copy(path, Path(folder) / "copy"))
+        try:
+            yield copy
+        except UnreadableFile as error:
+            raise UnreadableFile(error.place, error.reason.replace(str(copy), str(path))) from None
 
 
 def canonical_json(text: str) -> str:
@@ -99,84 +120,100 @@ def canonical_json(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Rows in memory, each a line or its fields, and their numbers."""
+
+    numbers: Sequence[int]
+    rows: Sequence[str] | Sequence[Sequence[str]]
+
+
+NO_ROWS = Block((), ())
+LINES = "(SELECT unnest(block_numbers()) AS number, unnest(block_lines()) AS line)"
+FIELDS = "(SELECT unnest(block_numbers()) AS number, unnest(block_fields()) AS fields)"
+
+
+@dataclass(frozen=True)
 class FilePart:
     """Rows that are ready: the ``query`` for them, the ``first`` one's number, and how much of the file is ``done``.
 
-    ``instead`` yields the same rows by a slower way that takes more of them, where the query may fail.
+    ``query`` has what ``part.sql`` leaves open; it may take its rows from a ``block``. ``instead`` yields the same rows
+    by a slower way that takes more of them, where the query may fail.
     """
 
     query: Mapping[str, str]
     first: int
     done: float
+    block: Block | None = None
     instead: Callable[[], Iterator[FilePart]] | None = None
 
 
-class CellDatabase:
-    """Rollouts, added up as they come; ``files`` are those that the database reads by itself."""
+class Database:
+    """A connection, with the rows in memory that a query may ask for, and the plans of such queries.
+
+    To plan a query takes ten times as long as to run it on a small block.
+    """
 
     def __init__(self, files: Sequence[Path] = ()) -> None:
-        self.database = connect(files) if files else _without_files().cursor()
-        self.rows = 0
-        self._limit = KEEP
-        self._file = -1
+        self.connection = connect(files)
+        self._lock = threading.Lock()
+        self._block = NO_ROWS
+        self._plans: dict[str, str] = {}
+        self._names = (f"plan_{i}" for i in itertools.count())
         self._part = Template(statement("part"))
-        self._run(statement("cells"))
+        for name, values, kind in (
+            ("block_numbers", lambda: self._block.numbers, "BIGINT[]"),
+            ("block_lines", lambda: self._block.rows, "VARCHAR[]"),
+            ("block_fields", lambda: self._block.rows, "VARCHAR[][]"),
+        ):
+            # With side effects: it is called whenever a plan runs.
+            self.connection.create_function(name, values, [], kind, side_effects=True)
 
-    def _run(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.database.execute(sql).fetchall()  # to the end: nothing else can run before it
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self._lock:
+            return self.connection.execute(sql).fetchall()
 
-    def begin_file(self) -> None:
-        """Begin another file: keys are numbered in the order of the files, and of their rows."""
-        self._file += 1
+    def add_up(self, part: FilePart, progress: Callable[[float], object]) -> dict[str, np.ndarray]:
+        """Return the columns of ``part.sql``; ``progress`` is called with the share of the file that has been read."""
+        sql = self._part.substitute(part.query, examples=SHOWN)
+        with self._lock:
+            if part.block:
+                self._block = part.block
+                columns = self._columns(f"EXECUTE {self._plan(sql)}")
+                self._block = NO_ROWS
+            else:
+                columns = self._watched(sql, progress) if part.instead else self._columns(sql)
+        progress(part.done)
+        return columns
 
-    def add(self, query: Mapping[str, str], reject: Reject, incomplete: Counter[str]) -> None:
-        """Add rows to the cells.
+    def _columns(self, sql: str) -> dict[str, np.ndarray]:
+        columns: dict[str, np.ndarray] = self.connection.execute(sql).fetchnumpy()
+        return columns
 
-        ``query`` has what ``part.sql`` leaves open. Rows that cannot be used go to ``reject``; ``incomplete`` counts,
-        by column, those that are used but for a value that is optional.
-        """
-        self._run(self._part.substitute(query, examples=SHOWN))
-        malformed = "SELECT reason, n, examples FROM part WHERE reason IS NOT NULL ORDER BY first"
-        for reason, count, examples in self._run(malformed):
-            reject(reason, count, [(e["number"], e["shown"]) for e in examples])
-        sound = "FROM part WHERE reason IS NULL"
-        counts = "sum(n), sum(advantage_n), sum(length_n), sum(logp_n)"
-        ((rows, *usable),) = self._run(f"SELECT {counts} {sound}")
-        if rows is None:
-            return
-        self.rows += int(rows)
-        for role, count in zip(("advantage", "length", "logp"), usable, strict=True):
-            if role in query and rows > count:
-                incomplete[query[role]] += int(rows - count)
-        offset = self._file << 40
-        self._run(
-            f"INSERT INTO cells SELECT * EXCLUDE (reason, examples) REPLACE (first + {offset} AS first) {sound}"
-        )
-        self._compact()
+    def _watched(self, sql: str, progress: Callable[[float], object]) -> dict[str, np.ndarray]:
+        """Run a query in a thread; the thread that asked for it reports how far it is."""
+        with ThreadPoolExecutor(1) as pool:
+            query = pool.submit(self._columns, sql)
+            try:
+                while wait([query], timeout=0.2).not_done:
+                    progress(max(self.connection.query_progress(), 0.0) / 100)
+            except BaseException:
+                self.connection.interrupt()
+                raise
+            return query.result()
 
-    def _compact(self) -> None:
-        """Add cells up when there are twice as many as after the last time."""
-        if self._count("*") > self._limit:
-            self._run(f"CREATE OR REPLACE TEMP TABLE cells AS {statement('add_up')}")
-            self._limit = max(KEEP, 2 * self._count("*"))
+    def _plan(self, sql: str) -> str:
+        """The name of a plan for a query, the oldest of which make room."""
+        if sql not in self._plans:
+            if len(self._plans) >= PLANS:
+                self.connection.execute(f"DEALLOCATE {self._plans.pop(next(iter(self._plans)))}").fetchall()
+            name = next(self._names)
+            self.connection.execute(f"PREPARE {name} AS {sql}").fetchall()
+            self._plans[sql] = name
+        return self._plans[sql]
 
-    def _count(self, column: str) -> int:
-        return int(self._run(f"SELECT count({column}) FROM cells")[0][0])
 
-    def cells(self) -> tuple[Cells, tuple[str, ...]]:
-        """All that was added, and the label of every prompt; ``ValueError`` if files differ in having groups."""
-        grouped = self._count("grp")
-        if grouped not in (0, self._count("*")):
-            raise ValueError(
-                "files: some have a column for the group and some have none; audit them apart, or name one with --group"
-            )
-        self._run(f"CREATE OR REPLACE TEMP TABLE cells AS {statement('add_up')}")
-        keys = self._run("SELECT prompt FROM cells GROUP BY prompt ORDER BY min(first), prompt")
-        arrays = self.database.execute(statement("sorted")).fetchnumpy()
-        self.database.close()
-        # A sum over no rollouts is zero; the least and the largest of none are no numbers.
-        missing = {name: np.nan if name in ("low", "high") else 0 for name in arrays}
-        cells = {name: np.ma.filled(array, missing[name]) for name, array in arrays.items()}
-        cells["reward"] = cells["reward"] + 0.0  # -0.0 becomes 0.0, as it is shown
-        labels = tuple(key if len(key.encode()) <= KEPT_KEY else key[:LABEL] for (key,) in keys)
-        return Cells(**cells, grouped=bool(grouped)), labels
+@functools.cache
+def shared() -> Database:
+    """Return the one database for all that is small: opening one takes longer than reading a small dump."""
+    return Database()

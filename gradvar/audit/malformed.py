@@ -75,8 +75,8 @@ class UnreadableFile(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """Return the first line of an error's text, of bounded length."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Return an error's text in one line of bounded length, without the query that the database repeats."""
+    text = " ".join(str(error).partition("\n\nLINE ")[0].split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 

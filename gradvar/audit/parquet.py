@@ -28,22 +28,19 @@ class ParquetFile:
             f"SELECT DISTINCT row_group_id, row_group_num_rows FROM parquet_metadata({name}) ORDER BY ALL"
         )
         try:
-            described = database.execute(f"DESCRIBE FROM {self._rows}").fetchall()
-            self._groups = [int(rows) for _, rows in database.execute(groups).fetchall()]
+            described = database.rows(f"DESCRIBE FROM {self._rows}")
+            self._groups = [int(rows) for _, rows in database.rows(groups)]
         except (duckdb.Error, UnicodeDecodeError) as error:
             raise ValueError(f"no Parquet file ({one_line(error)})") from None
         self._types = {name: str(kind) for name, kind, *_ in described if name != "file_row_number"}
         self.kinds = {name: _kind(kind) for name, kind in self._types.items()}
 
-    def parts(
-        self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
-    ) -> Iterator[FilePart]:
+    def parts(self, layout: ColumnLayout, weights: Sequence[float], reject: Reject) -> Iterator[FilePart]:
         """Point to the rows, some row groups at a time.
 
         Args:
             layout: Which columns hold what.
             weights: A weight for each column of rewards.
-            database: Where the rows are read or registered.
             reject: Takes rows that never get to the database.
         """
         query = Query(layout, weights, self._number, self._key)

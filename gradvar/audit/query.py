@@ -35,11 +35,7 @@ class Query:
         parts |= {r: number(columns[r]) if r in columns else none for r in ("advantage", "length", "logp")}
         parts |= {f"reward_{i}": number(name) for i, name in enumerate(layout.rewards)}
         self._select = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in parts.items())
-        self._rest = {
-            "reward": _total(weights),
-            "faults": " ".join(_faults(layout, len(weights))),
-            **{role: columns[role] for role in ("advantage", "length", "logp") if role in columns},
-        }
+        self._rest = {"reward": _total(weights), "faults": " ".join(_faults(layout, len(weights)))}
 
     def of(self, source: str) -> dict[str, str]:
         """Return what ``part.sql`` leaves open, for rows from ``source``, which have a ``number`` from 1."""

@@ -7,6 +7,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import IO, Protocol
 
 import duckdb
 
-from gradvar.audit import plain_csv
+from gradvar.audit import plain_text
+from gradvar.audit.cell_sums import CellSums
 from gradvar.audit.columns import ColumnLayout, Columns, detect
-from gradvar.audit.database import CellDatabase, Database, FilePart, Reject
+from gradvar.audit.database import QUICK, Database, FilePart, Reject, readable
 from gradvar.audit.malformed import Faults, UnreadableFile, one_line
 from gradvar.audit.parquet import ParquetFile
 from gradvar.audit.text_files import CsvRecords, JsonLines
@@ -30,15 +32,12 @@ class FileReader(Protocol):
     unit: str
     kinds: dict[str, str]
 
-    def parts(
-        self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
-    ) -> Iterator[FilePart]:
+    def parts(self, layout: ColumnLayout, weights: Sequence[float], reject: Reject) -> Iterator[FilePart]:
         """Make rows ready for the database, some at a time.
 
         Args:
             layout: Which columns hold what.
             weights: A weight for each column of rewards.
-            database: Where the rows are read or registered.
             reject: Takes rows that never get to the database.
         """
         ...
@@ -65,7 +64,8 @@ class ReadSettings:
 def read_file(
     path: Path,
     settings: ReadSettings,
-    cells: CellDatabase,
+    database: Database,
+    cells: CellSums,
     faults: Faults,
     progress: Callable[[float], object],
 ) -> ColumnLayout | None:
@@ -74,6 +74,7 @@ def read_file(
     Args:
         path: The file.
         settings: How it is read.
+        database: What reads it.
         cells: Where its rows are added up.
         faults: Where rows that cannot be used are counted, and a file that cannot be read is named.
         progress: Called with the share that has been read.
@@ -86,23 +87,28 @@ def read_file(
     """
     file, layout = str(path), None
     try:
-        with path.open("rb") as stream:
+        with (
+            path.open("rb") as stream,
+            readable(path) if is_parquet(path) else nullcontext(path.resolve()) as copy,
+        ):
             try:
-                reader = _reader(stream, path, cells.database)
+                reader = _reader(stream, path, copy, database)
                 layout = detect(reader.kinds, path, settings.format, settings.columns)
             except (ValueError, EOFError, zlib.error) as error:
                 raise UnreadableFile("", one_line(error)) from None
-            weights, reject = settings.weights(layout), partial(faults.add, file, reader.unit)
-            parts = reader.parts(layout, weights, cells.database, reject)
+            reject = partial(faults.add, file, reader.unit)
+            parts = reader.parts(layout, settings.weights(layout), reject)
             while part := next(parts, None):
                 try:
-                    cells.add(part.query, reject, faults.incomplete)
+                    columns = database.add_up(part, progress)
                 except (duckdb.Error, UnicodeDecodeError) as error:
                     if not part.instead:
                         raise UnreadableFile(f"from {reader.unit} {part.first} on", one_line(error)) from None
                     parts = part.instead()
-                else:
-                    progress(part.done)
+                    continue
+                for role, missing in cells.add(columns, reject).items():
+                    if role in layout.columns and missing:
+                        faults.incomplete[layout.columns[role]] += missing
     except UnreadableFile as stop:
         faults.stop(file, stop.place, stop.reason)
     except OSError as error:
@@ -111,10 +117,10 @@ def read_file(
     return layout
 
 
-def _reader(stream: IO[bytes], path: Path, database: Database) -> FileReader:
-    """The reader of a file; which one, its first bytes say."""
+def _reader(stream: IO[bytes], path: Path, copy: Path, database: Database) -> FileReader:
+    """The reader of a file, of which the database may read the ``copy``; which one, its first bytes say."""
     if is_parquet(path):
-        return ParquetFile(path.resolve(), database)
+        return ParquetFile(copy, database)
     size = max(path.stat().st_size, 1)
 
     def open_again() -> IO[bytes]:
@@ -126,15 +132,10 @@ def _reader(stream: IO[bytes], path: Path, database: Database) -> FileReader:
     def done() -> float:
         return min(stream.tell() / size, 1.0)
 
-    if _is_json(open_again(), path):
-        return JsonLines(open_again, done)
-    plain = size >= plain_csv.QUICK and (text := open_again()) is stream and plain_csv.is_plain(text)
-    return CsvRecords(open_again, done, path.resolve() if plain else None)
-
-
-def opened_by_database(path: Path) -> bool:
-    """Return True if the database may have to open the file by itself."""
-    return is_parquet(path) or path.stat().st_size >= plain_csv.QUICK
+    is_json = _is_json(open_again(), path)
+    is_plain = plain_text.are_plain_lines if is_json else plain_text.is_plain_csv
+    quick = size >= QUICK and (text := open_again()) is stream and is_plain(text)
+    return (JsonLines if is_json else CsvRecords)(open_again, done, copy if quick else None)
 
 
 def is_parquet(path: Path) -> bool:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from gradvar.audit.advice import advice
+from gradvar.audit.cell_sums import CellSums
 from gradvar.audit.columns import Columns
-from gradvar.audit.database import CellDatabase
+from gradvar.audit.database import QUICK, Database, shared
 from gradvar.audit.estimators import advantages, compare
 from gradvar.audit.findings import suspicions
 from gradvar.audit.formats import FORMATS
 from gradvar.audit.group_sizes import curve
 from gradvar.audit.logged_advantages import written
 from gradvar.audit.malformed import Faults
-from gradvar.audit.read import ReadSettings, expand, opened_by_database, read_file
+from gradvar.audit.read import ReadSettings, expand, read_file
 from gradvar.audit.result import AuditFigures
 from gradvar.audit.reward_counts import Cells
 from gradvar.audit.schemes import Rewards, scheme
@@ -73,14 +74,15 @@ def audit(
         raise ValueError(f"format: '{format}'; give auto, {', '.join(FORMATS)}")
     if estimator is not None:
         scheme(estimator)
-    faults, cells = Faults(), CellDatabase([p.resolve() for p in paths if opened_by_database(p)])
+    large = [path.resolve() for path in paths if path.stat().st_size >= QUICK]
+    database = Database(large) if large else shared()
+    faults, cells = Faults(), CellSums()
     layouts: Counter[str] = Counter()
     notes: dict[str, None] = {}
     settings = ReadSettings(format, columns, reward_weights)
     for path in paths:
-        cells.begin_file()
         report = partial(progress, str(path)) if progress else (lambda share: None)
-        layout = read_file(path, settings, cells, faults, report)
+        layout = read_file(path, settings, database, cells, faults, report)
         if layout:
             layouts[str(layout)] += 1
             notes |= dict.fromkeys(layout.notes)

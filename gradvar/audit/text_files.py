@@ -16,11 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
-from gradvar.audit import plain_csv
+from gradvar.audit import plain_text
 from gradvar.audit.columns import ColumnLayout
-from gradvar.audit.database import Database, FilePart, Reject, literal
+from gradvar.audit.database import FIELDS, LINES, Block, FilePart, Reject, literal
 from gradvar.audit.malformed import NO_TEXT, UnreadableFile, one_line
 from gradvar.audit.query import Query
 
@@ -32,46 +30,57 @@ _BLANK = "E' \\t\\r\\x0b\\x0c'"
 
 
 class JsonLines:
-    """Lines of JSON objects; ``done`` is the share of the file that has been read."""
+    """Lines of JSON objects; ``done`` is the share of the file that has been read.
+
+    ``plain``: the file, if the database may read it by itself.
+    """
 
     unit = "line"
 
-    def __init__(self, open_again: Callable[[], IO[bytes]], done: Callable[[], float]) -> None:
+    def __init__(
+        self, open_again: Callable[[], IO[bytes]], done: Callable[[], float], plain: Path | None = None
+    ) -> None:
         self._open = open_again
         self._done = done
+        self._plain = plain
         self.kinds = _json_kinds(open_again())
 
-    def parts(
-        self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
-    ) -> Iterator[FilePart]:
-        """Hand over the lines, block by block.
+    def parts(self, layout: ColumnLayout, weights: Sequence[float], reject: Reject) -> Iterator[FilePart]:
+        """Hand over the lines: all at once if the database can read them, else block by block.
 
         Args:
             layout: Which columns hold what.
             weights: A weight for each column of rewards.
-            database: Where the rows are read or registered.
             reject: Takes rows that never get to the database.
         """
         pointers = [literal("/" + n.replace("~", "~0").replace("/", "~1")) for n in layout.wanted]
         place = {name: f"fields[{i}]" for i, name in enumerate(layout.wanted, 1)}
-        source = (
-            f"(SELECT *, TRY(json_extract(line, [{', '.join(pointers)}]))::VARCHAR[] AS fields FROM block "
-            f"WHERE starts_with(line, '{{') OR trim(line, {_BLANK}) <> '')"  # to trim takes longer than to parse
-        )
         is_object = f"(starts_with(line, '{{') OR starts_with(ltrim(line, {_BLANK}), '{{'))"
         broken = f"CASE WHEN fields IS NULL OR NOT {is_object} THEN line END"
         query = Query(
             layout, weights, lambda n: f"json_number({place[n]})", lambda n: f"json_key({place[n]})", broken
-        ).of(source)
+        )
+
+        def of(lines: str) -> dict[str, str]:
+            return query.of(
+                f"(SELECT *, TRY(json_extract(line, [{', '.join(pointers)}]))::VARCHAR[] AS fields FROM {lines} "
+                f"WHERE starts_with(line, '{{') OR trim(line, {_BLANK}) <> '')"  # to trim takes longer than to parse
+            )
+
+        blocks = partial(self._lines, of(LINES), reject)
+        if self._plain:
+            yield FilePart(of(plain_text.lines(self._plain)), 1, 1.0, instead=blocks)
+        else:
+            yield from blocks()
+
+    def _lines(self, query: Mapping[str, str], reject: Reject) -> Iterator[FilePart]:
         first = 1
         for data, lines in _blocks(self._open()):
             if data is None:
                 reject(f"a line longer than {LONGEST >> 20} MB", 1, [(first, None)])
             else:
                 texts = _texts(data.removeprefix(codecs.BOM_UTF8) if first == 1 else data)
-                numbers = np.arange(first, first + lines)
-                database.register("block", {"line": np.array(texts, object), "number": numbers})
-                yield FilePart(query, first, self._done())
+                yield FilePart(query, first, self._done(), Block(list(range(first, first + lines)), texts))
             first += lines
 
 
@@ -170,9 +179,7 @@ class CsvRecords:
             raise ValueError("no CSV table (it is empty); a header and rows are needed") from None
         self.kinds = dict.fromkeys(self._header, "number")
 
-    def parts(
-        self, layout: ColumnLayout, weights: Sequence[float], database: Database, reject: Reject
-    ) -> Iterator[FilePart]:
+    def parts(self, layout: ColumnLayout, weights: Sequence[float], reject: Reject) -> Iterator[FilePart]:
         """Hand over the rows: all at once if the database can read them, else block by block.
 
         Rows of another number of fields than the header are rejected.
@@ -180,43 +187,38 @@ class CsvRecords:
         Args:
             layout: Which columns hold what.
             weights: A weight for each column of rewards.
-            database: Where the rows are read or registered.
             reject: Takes rows that never get to the database.
         """
-        value = {name: f"nullif(column_{i}, '')" for i, name in enumerate(layout.wanted)}
+        value = {name: f"nullif(fields[{i}], '')" for i, name in enumerate(layout.wanted, 1)}
         query = Query(layout, weights, lambda n: f"text_number({value[n]})", lambda n: value[n])
-        places = {f"column_{i}": self._header.index(name) for i, name in enumerate(layout.wanted)}
-        records = partial(self._records, query.of("block"), places, database, reject)
+        places = [self._header.index(name) for name in layout.wanted]
+        records = partial(self._records, query.of(FIELDS), places, reject)
         if self._plain:
-            source = plain_csv.rows(self._plain, len(self._header), places)
+            source = plain_text.records(self._plain, len(self._header), places)
             yield FilePart(query.of(source), 1, 1.0, instead=records)
         else:
             yield from records()
 
-    def _records(
-        self, query: Mapping[str, str], places: Mapping[str, int], database: Database, reject: Reject
-    ) -> Iterator[FilePart]:
+    def _records(self, query: Mapping[str, str], places: Sequence[int], reject: Reject) -> Iterator[FilePart]:
         records = _Records(self._open())
         numbered = enumerate(records)
         next(numbered)  # the header
-        rows: list[tuple[int, list[str]]] = []
+        rows: dict[int, list[str]] = {}
         first, begin, error = 1, records.size, None
 
         def part() -> FilePart:
-            block = {name: np.array([row[p] for _, row in rows], object) for name, p in places.items()}
-            database.register("block", block | {"number": np.array([n for n, _ in rows], np.int64)})
-            rows.clear()
-            return FilePart(query, first, self._done())
+            return FilePart(query, first, self._done(), Block(list(rows), list(rows.values())))
 
         number = 0
         try:
             for number, row in numbered:
                 if len(row) == len(self._header):
-                    rows.append((number, row))
+                    rows[number] = [row[place] for place in places]
                 else:
                     reject("wrong number of fields", 1, [(number, f"{len(row)}, not {len(self._header)}")])
                 if records.size - begin > BLOCK and rows:
                     yield part()
+                    rows.clear()
                     first, begin = number + 1, records.size
         except (ValueError, *DAMAGED) as damage:
             error = UnreadableFile(f"from row {number + 1} on", one_line(damage))

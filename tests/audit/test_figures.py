@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradvar.audit import audit, database, schemes
+from gradvar.audit import audit, cell_sums, schemes
 from gradvar.audit import group_sizes as sizes
 from gradvar.audit import reward_counts as cells
 from gradvar.stats import clusters
@@ -227,7 +227,7 @@ def test_length_and_surprise_are_means_over_rollouts_that_have_them(tmp_path):
 def test_cells_come_out_the_same_however_the_rows_are_cut(tmp_path, monkeypatch):
     rows = dumps.rows(4, levels=(0.0, 0.2, 1.0))
     whole = audited(tmp_path, rows).as_json()
-    monkeypatch.setattr(database, "KEEP", 7)
+    monkeypatch.setattr(cell_sums, "KEEP", 7)
     files = [dumps.write(tmp_path / f"part{i}.csv", rows[i::9]) for i in range(9)]
     parts = audit(files).as_json()
     for name in ("overall", "steps", "histogram", "prompts", "group_sizes", "estimators"):

@@ -1,5 +1,4 @@
 -- Rows of a file, added up: sound ones by step, group, prompt and reward; the others by the reason why they are not.
-CREATE OR REPLACE TEMP TABLE part AS
 WITH fields AS ($fields),
 rewarded AS (SELECT *, $reward AS reward FROM fields),
 checked AS (SELECT *, CASE $faults END AS fault FROM rewarded),
@@ -16,9 +15,9 @@ reduced AS (
   FROM checked
 )
 SELECT
-  reason, step, grp, prompt, reward, min(number) AS first, count(*) AS n,
+  sound, reason, step, grp, prompt, reward, min(number) AS first, count(*) AS n,
   sum(advantage) AS advantage, count(advantage) AS advantage_n, min(advantage) AS low, max(advantage) AS high,
   sum(length) AS length, count(length) AS length_n, sum(logp) AS logp, count(logp) AS logp_n,
   arg_min({'number': number, 'shown': shown}, number, $examples) FILTER (NOT sound) AS examples
 FROM reduced
-GROUP BY reason, step, grp, prompt, reward
+GROUP BY sound, reason, step, grp, prompt, reward

@@ -1,11 +1,12 @@
-"""CSV files that the database reads by itself have the figures that the reader of records finds, damaged ones too."""
+"""Files that the database reads by itself have the figures that the other readers find, damaged ones too."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 
-from gradvar.audit import audit, database, plain_csv
+from gradvar.audit import audit, database, plain_text, read, run
 
 TOKENS = (
     b'"', b'""', b",", b",,", b"\n", b"\r\n", b"\r", b"\n\n", b" ", b"\t", b"\\", b"#", b"'", b"\x00", b"\x01", b"\xff",
@@ -13,7 +14,7 @@ TOKENS = (
 )  # fmt: skip
 
 
-def damaged(seed):
+def damaged_records(seed):
     """A small CSV with up to three tokens put in, or some bytes cut out."""
     rng = np.random.default_rng(seed)
     end = (b"\n", b"\r\n")[rng.integers(2)]
@@ -32,18 +33,43 @@ def damaged(seed):
     return bytes(data)
 
 
+LINE_TOKENS = (
+    b"\n", b"\n\n", b"\r\n", b"\r", b" \n", b"\x00", b"\x01", b"\xff", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\x0c", b"{",
+    b"}", b'"', b"[", b"\\u0000", b"\\ud800", b"null", b"NaN",
+)  # fmt: skip
+
+
+def damaged_lines(seed):
+    """A few JSON lines with up to three tokens put in, or some bytes cut out; the first line stays."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        {"prompt": f"q{i // 2}", "reward": int(rng.integers(2)), "step": 0} for i in range(rng.integers(2, 7))
+    ]
+    data = bytearray("\n".join(map(json.dumps, rows)).encode() + b"\n" * int(rng.integers(3)))
+    begin = data.index(b"\n")
+    for _ in range(rng.integers(4)):
+        place = int(rng.integers(begin, len(data) + 1))
+        if rng.random() < 0.3:
+            del data[place : place + int(rng.integers(1, 4))]
+        else:
+            data[place:place] = LINE_TOKENS[rng.integers(len(LINE_TOKENS))]
+    return bytes(data)
+
+
 def outcome(path, quick, monkeypatch):
     """(figures, or the error's text; if the database has read the file)."""
     sources = []
-    add = database.CellDatabase.add
+    add_up = database.Database.add_up
 
-    def noted(self, query, *arguments):
-        add(self, query, *arguments)
-        sources.append("read_csv" in query["fields"])
+    def noted(self, part, progress):
+        columns = add_up(self, part, progress)
+        sources.append("read_csv" in part.query["fields"])
+        return columns
 
     with monkeypatch.context() as patch:
-        patch.setattr(plain_csv, "QUICK", 0 if quick else 1 << 40)
-        patch.setattr(database.CellDatabase, "add", noted)
+        for module in (database, read, run):
+            patch.setattr(module, "QUICK", 0 if quick else 1 << 40)
+        patch.setattr(database.Database, "add_up", noted)
         try:
             result = audit([path])
         except ValueError as error:
@@ -51,13 +77,14 @@ def outcome(path, quick, monkeypatch):
     return repr((result.as_json(), result.labels)), any(sources)
 
 
+@pytest.mark.parametrize(("name", "damaged"), [("a.csv", damaged_records), ("a.jsonl", damaged_lines)])
 @pytest.mark.parametrize("begin", [0, 30])
-def test_damaged_files_mean_the_same_in_both_readers(tmp_path, monkeypatch, begin):
-    path = tmp_path / "a.csv"
+def test_damaged_files_mean_the_same_in_both_readers(tmp_path, monkeypatch, begin, name, damaged):
+    path = tmp_path / name
     by_database = 0
     for seed in range(begin, begin + 30):
         path.write_bytes(damaged(seed))
-        monkeypatch.setattr(plain_csv, "BLOCK", 1 + seed)
+        monkeypatch.setattr(plain_text, "BLOCK", 1 + seed)
         figures, quick = outcome(path, True, monkeypatch)
         assert outcome(path, False, monkeypatch) == (figures, False), path.read_bytes()
         by_database += quick
@@ -73,6 +100,25 @@ def test_a_plain_file_is_read_by_the_database(tmp_path, monkeypatch):
     figures, quick = outcome(path, True, monkeypatch)
     assert quick
     assert outcome(path, False, monkeypatch) == (figures, False)
+
+
+def test_plain_lines_are_read_by_the_database(tmp_path, monkeypatch):
+    path = tmp_path / "a*b.jsonl"
+    lines = [json.dumps({"prompt": f"q{i // 8}", "reward": i % 3 % 2, "x": '"a", \n'}) for i in range(5000)]
+    lines[7], lines[4000], lines[4001] = "oops", "", '{"prompt": 1, "reward": null}'
+    path.write_text("\n".join(lines))
+    figures, quick = outcome(path, True, monkeypatch)
+    assert quick
+    assert "line 4002" in figures
+    assert outcome(path, False, monkeypatch) == (figures, False)
+
+
+def test_a_line_that_is_no_text_is_named_in_a_large_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"prompt": "a", "reward": 1}\n' * 4000 + b'{"prompt": "\xff", "reward": 1}\n')
+    figures, quick = outcome(path, True, monkeypatch)
+    assert not quick
+    assert "line 4001" in figures
 
 
 @pytest.mark.parametrize(

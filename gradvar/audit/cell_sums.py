@@ -1,0 +1,105 @@
+"""Rollouts, added up by (step, group, prompt, reward) as they come.
+
+Memory grows with the number of distinct such cells (two for a group of binary rewards, whatever its size), not with
+the text that the dump holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gradvar.audit.database import Reject
+from gradvar.audit.reward_counts import Cells
+
+KEEP = 1 << 19  # cells that may wait before they are added up
+KEPT_KEY = 64  # bytes of a key that is kept whole, as in macros.sql
+LABEL = 33  # characters that are shown of a longer key: # and 128 bits of its hash
+OPTIONAL = ("advantage", "length", "logp")
+_SUMS = ("n", *OPTIONAL, *(f"{role}_n" for role in OPTIONAL))
+
+Columns = dict[str, np.ndarray]
+
+
+class CellSums:
+    """The cells of all files so far, and how many ``rows`` they are of."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._limit = KEEP
+        self._waiting: list[Columns] = []
+        self._prompts: dict[str, int] = {}
+        self._groups: dict[str, int] = {}
+        self._grouped: set[bool] = set()
+
+    def add(self, part: Columns, reject: Reject) -> dict[str, int]:
+        """Add what ``part.sql`` found; rows that cannot be used go to ``reject``.
+
+        Returns:
+            By role, how many rows are used but for a value that is optional.
+        """
+        order = np.argsort(part["first"])
+        part = {name: column[order] for name, column in part.items()}
+        sound = np.asarray(part["sound"], bool)
+        for reason, count, examples in zip(
+            *(part[c][~sound] for c in ("reason", "n", "examples")), strict=True
+        ):
+            reject(reason, int(count), [(e["number"], e["shown"]) for e in examples])
+        cells = {name: column[sound] for name, column in part.items()}
+        rows = int(cells["n"].sum())
+        if rows:
+            self._keep(cells)
+            self.rows += rows
+        return {role: rows - int(cells[f"{role}_n"].sum()) for role in OPTIONAL}
+
+    def _keep(self, cells: Columns) -> None:
+        # A sum over no rollouts is zero; the least and the largest of none are no numbers.
+        numbers = {name: np.ma.filled(cells[name], 0) for name in ("step", "reward", *_SUMS)}
+        numbers |= {name: np.ma.filled(cells[name], np.nan) for name in ("low", "high")}
+        numbers["prompt"] = _numbered(cells["prompt"], self._prompts)
+        grouped = not np.ma.is_masked(cells["grp"])
+        self._grouped.add(grouped)
+        numbers["group"] = _numbered(cells["grp"], self._groups) if grouped else numbers["prompt"]
+        self._waiting.append(numbers)
+        if sum(len(columns["n"]) for columns in self._waiting) > self._limit:
+            self._waiting = [_added_up(self._waiting)]
+            self._limit = max(KEEP, 2 * len(self._waiting[0]["n"]))
+
+    def cells(self) -> tuple[Cells, tuple[str, ...]]:
+        """All that was added, and the label of every prompt; ``ValueError`` if files differ in having groups."""
+        if len(self._grouped) > 1:
+            raise ValueError(
+                "files: some have a column for the group and some have none; audit them apart, or name one with --group"
+            )
+        labels = tuple([key if len(key) <= KEPT_KEY else key[:LABEL] for key in self._prompts])
+        return Cells(**_added_up(self._waiting), grouped=self._grouped == {True}), labels
+
+
+def _numbered(keys: Iterable[str], numbers: dict[str, int]) -> np.ndarray:
+    """The number of each key; keys that are new get the next ones."""
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def _added_up(parts: Sequence[Columns]) -> Columns:
+    """The cells in order, each once: parts of a file, and files, may share some."""
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns["reward"] = columns["reward"] + 0.0  # -0.0 becomes 0.0, as it is shown
+    keys = [columns[name] for name in ("step", "group", "reward", "prompt")]
+    order = np.lexsort(keys[::-1])
+    fresh = np.zeros(len(order), bool)
+    fresh[:1] = True
+    for key in keys:
+        fresh[1:] |= np.diff(key[order]) != 0
+    columns = {name: column[order] for name, column in columns.items()}
+    if fresh.all():
+        return columns
+    start, cell = np.flatnonzero(fresh), np.cumsum(fresh) - 1
+    cells = {name: column[start] for name, column in columns.items()}
+    for name in _SUMS:
+        # In the order of the rows, so that it does not matter in which parts they came.
+        sums = np.bincount(cell, columns[name])
+        cells[name] = sums.astype(columns[name].dtype)
+    for name, extreme in (("low", np.fmin), ("high", np.fmax)):
+        cells[name] = extreme.reduceat(columns[name], start)
+    return cells
