@@ -1,7 +1,5 @@
 """What follows from the figures, in sentences, each with its interval."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gradvar.audit.estimators import RATES, EstimatorFigures

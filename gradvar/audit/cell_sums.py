@@ -4,8 +4,6 @@ Memory grows with the number of distinct such cells (two for a group of binary r
 the text that the dump holds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which columns of a dump hold what: named by hand, else found by the formats that are declared."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What the estimator in use, and others, make of the recorded rewards: weights, largest advantages, agreement."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

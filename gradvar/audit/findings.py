@@ -1,7 +1,5 @@
 """What a dump should not show: each with a count, and a sentence on where it may come from."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The formats of rollout dumps, as ``formats.toml`` declares them."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What other group sizes would find on the recorded rewards: exact U-statistics, no model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which advantages the trainer wrote: those in the dump against those recomputed from the rewards beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Rows that cannot be used: all counted, the first few named."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Parquet, by the database's reader."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

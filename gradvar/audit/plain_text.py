@@ -1,7 +1,5 @@
 """Plain text files: JSON lines and CSV (RFC 4180) that the database's fast reader and Python's exact one read alike."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO

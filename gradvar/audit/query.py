@@ -1,7 +1,5 @@
 """The SQL between the columns of a dump and its usable rows: the same for every format."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 from gradvar.audit.columns import ColumnLayout

@@ -1,7 +1,5 @@
 """Files of any format into the cells of a dump, and what is wrong with them."""
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import os

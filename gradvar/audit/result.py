@@ -1,7 +1,5 @@
 """The figures of an audit."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The audit: files in, figures out."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

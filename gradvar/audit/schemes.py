@@ -4,8 +4,6 @@ The same numbers as the catalogue's pieces (a test compares every name here with
 loads JAX nor expands the counts: a dump of millions of rollouts has few distinct (group, reward) cells.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial

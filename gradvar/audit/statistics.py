@@ -1,7 +1,5 @@
 """The figures of a dump, per step and over all steps: equal groups, success rates, prompts that teach."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The audit as text, and the list of prompts as a file."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 from pathlib import Path

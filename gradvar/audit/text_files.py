@@ -3,8 +3,6 @@
 So a damaged line takes no other with it, and is named by its number.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

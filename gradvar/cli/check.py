@@ -1,7 +1,5 @@
 """``gradvar check TARGET``: which laws somebody's advantage function or loss obeys."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import sys

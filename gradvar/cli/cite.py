@@ -1,7 +1,5 @@
 """``gradvar cite``: BibTeX of estimators, of claims' sources, and of gradvar itself."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``gradvar list``: the catalogue as a table."""
 
-from __future__ import annotations
-
 import sys
 
 from rich.console import Console

@@ -3,8 +3,6 @@
 Only the module of the given command is imported. Exit codes: 0 all holds, 1 a law or claim fails, 2 bad usage or input.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import importlib

@@ -1,7 +1,5 @@
 """``gradvar measure``: run the study, show it, save it."""
 
-from __future__ import annotations
-
 import gc
 import sys
 import time

@@ -1,7 +1,5 @@
 """``gradvar report``: one HTML file of the results in a folder."""
 
-from __future__ import annotations
-
 import datetime
 import sys
 from dataclasses import dataclass

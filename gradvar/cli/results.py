@@ -1,7 +1,5 @@
 """Results of a command: programs that are kept compiled between runs, and files whose errors are one line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol

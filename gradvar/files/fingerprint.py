@@ -1,7 +1,5 @@
 """Identities of runs: what numbers depend on, as plain values and as short hashes of them."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """Checks that results can be written, before anything is computed."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

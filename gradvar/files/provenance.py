@@ -1,7 +1,5 @@
 """Where numbers came from: versions, device, seed, settings and date, to be written beside every result."""
 
-from __future__ import annotations
-
 import datetime
 import platform
 import sys

@@ -1,7 +1,5 @@
 """Results as files: rows as CSV or Parquet, anything plain as JSON. A file appears complete or not at all."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import json

@@ -1,7 +1,5 @@
 """Functions of the user's, named by ``path/to/file.py:function`` or ``module:function``."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import importlib.util

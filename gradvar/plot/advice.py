@@ -1,7 +1,5 @@
 """A plot of the cost of equal variance at every group size, as ``gv.measure.advise`` returns it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

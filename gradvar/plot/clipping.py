@@ -1,7 +1,5 @@
 """A plot of a token's weight against its probability ratio: the part that a clip leaves."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import jax

@@ -1,7 +1,5 @@
 """Plots of measured figures: variance, signal and bias, against group size, staleness or each other."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A study's figures as files: panels of one plot, for every policy and staleness or for every group size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path

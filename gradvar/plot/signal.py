@@ -1,7 +1,5 @@
 """How many groups have something to compare: along a run that was audited, and against group size."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

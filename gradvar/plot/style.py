@@ -1,7 +1,5 @@
 """The look of the plots: colours, markers, axes and legends, on light and on dark ground."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """Plots of experiments: curves over seeds, what arms retain of a reference, and performance profiles."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Mapping, Sequence

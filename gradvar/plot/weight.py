@@ -1,7 +1,5 @@
 """The weight that an estimator gives a prompt, by its success rate."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The book of theorems: one page, no network, every formula as MathML. Its parts are pages of the site too."""
 
-from __future__ import annotations
-
 import inspect
 import textwrap
 from collections import Counter

@@ -5,8 +5,6 @@ volume and year as the catalogue writes them. Nothing is looked up elsewhere: of
 file only the number and the year are known. Loads no JAX.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re

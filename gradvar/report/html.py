@@ -1,7 +1,5 @@
 """Parts of pages, and the templates that set them. Everything is escaped unless it is markup that we made."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

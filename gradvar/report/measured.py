@@ -1,7 +1,5 @@
 """A measurement as a section of the report: its findings, a figure for each quantity, and the table of settings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

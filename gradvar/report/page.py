@@ -1,7 +1,5 @@
 """The report's page: findings first, then figures, tables, provenance and citations, section by section."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence

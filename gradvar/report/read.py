@@ -1,7 +1,5 @@
 """Which results lie in a folder, and what each of them is; a file that cannot be used costs one line."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Each kind of result as a section of the report: its findings as its file states them, its figures and its tables."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

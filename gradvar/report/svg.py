@@ -5,8 +5,6 @@ character, and search, copying and screen readers find the words. Names that com
 no dollar starts a formula.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 import re

@@ -1,7 +1,5 @@
 """The study in the terminal: one table for each policy and staleness."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """An experiment as a section of the report: its findings, curves and profiles, and the table of arms."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -5,8 +5,6 @@ interquartile means, probability of improvement and performance profiles, with p
 both arms shares its prompts and initial weights, so a resample takes the same runs of both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

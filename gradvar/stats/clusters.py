@@ -9,8 +9,6 @@ gives this variance, n* = R(1-R)/var (Korn and Graubard 1998 for the idea); wher
 clusters.
 """
 
-from __future__ import annotations
-
 from math import nan
 
 import numpy as np

@@ -6,8 +6,6 @@ a U-statistic, not by the square of a noisy mean. Within a pair, <g_a, g_b> is u
 which splits the variance into its between-prompt and within-group parts. Standard errors are jackknifed over blocks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple

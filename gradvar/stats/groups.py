@@ -4,8 +4,6 @@ A group all of whose rewards are equal teaches a group-relative estimator nothin
 the rewards at hand, hence unbiased for fresh groups.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import gammaln, xlog1py, xlogy

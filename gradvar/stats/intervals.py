@@ -1,7 +1,5 @@
 """Confidence intervals: by Student's t, on a logarithmic scale, and for shares of independent trials."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import inf, nan
 

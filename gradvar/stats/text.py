@@ -1,7 +1,5 @@
 """Numbers as text, with as many places as their intervals bear."""
 
-from __future__ import annotations
-
 import math
 
 

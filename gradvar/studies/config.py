@@ -1,7 +1,5 @@
 """What can be asked of a measurement: plain typed settings, checked before any work starts. Imports no JAX."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The findings of a measurement, in sentences that keep to its intervals."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

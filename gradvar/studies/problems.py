@@ -1,7 +1,5 @@
 """Problems that a study measures on: random finite ones, and a transformer that was warm-started on a task."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 from collections.abc import Callable, Generator

@@ -1,7 +1,5 @@
 """Figures as tidy rows, whatever they come from: a study, an evaluation of a bank, moments, or a file of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

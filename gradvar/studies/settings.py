@@ -1,7 +1,5 @@
 """One setting of a study: a group size at a staleness of a problem, measured or taken from a cache."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

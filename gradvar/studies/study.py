@@ -3,8 +3,6 @@
 Finite policies are enumerated where that is possible; everything else is direct Monte Carlo with error bars.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import itertools

@@ -4,8 +4,6 @@ Left padding is shifted away, and what fills a row up on the right is invisible 
 and no positions have to be given, and a padded prompt gets the results of the same prompt without padding.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

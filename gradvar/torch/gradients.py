@@ -10,8 +10,6 @@
 the first rows are compared with the loop's gradients.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal

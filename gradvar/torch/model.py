@@ -1,7 +1,5 @@
 """A PyTorch model as a function: log-probabilities of rows of tokens, and the parameters that are differentiated."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 import re

@@ -1,7 +1,5 @@
 """A score bank of a PyTorch model's rollouts: the same arrays as ``gradvar.measure.record`` makes of a JAX policy."""
 
-from __future__ import annotations
-
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
