@@ -1,8 +1,6 @@
 """Which advantages the trainer wrote: those in the dump against those recomputed from the rewards beside them."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -52,6 +50,7 @@ class Written:
 ESTIMATORS = {
     "population std": "grpo",
     "sample std": "grpo_sample_std",
+    "sample std + 1e-4": "grpo_sample_std",
     "no std (group mean)": "dr_grpo",
     "leave-one-out": "rloo",
     "the reward itself": "reinforce",
@@ -69,7 +68,7 @@ def written(cells: Cells, rewards: Rewards) -> Written | None:
     torn = known & (cells.high - cells.low > CLOSE * np.maximum(size, NOISE))
     noisy = known & equal & (size > NOISE)
     compared = known & ~equal
-    fits = [_fit(name, formula(cells, rewards), cells, compared) for name, formula in FORMULAS.items()]
+    fits = [_fit(name, value, cells, compared) for name, value in _formulas(cells, rewards).items()]
     if not compared.any():
         fits = []
     fits.sort(key=lambda f: (-round(f.explained, 3), f.error))
@@ -105,10 +104,6 @@ def _fit(name: str, value: np.ndarray, cells: Cells, which: np.ndarray) -> Fit:
         )
 
 
-def _by_group(scheme: Callable[[Rewards], np.ndarray]) -> Callable[[Cells, Rewards], np.ndarray]:
-    return lambda cells, rewards: scheme(rewards)
-
-
 def _by_step(cells: Cells, rewards: Rewards, *, centre: bool) -> np.ndarray:
     """Divided by the sample standard deviation of all rewards of the step: TRL's ``scale_rewards="batch"`` (less the
     group's mean), or REINFORCE++'s (less the step's)."""
@@ -120,14 +115,15 @@ def _by_step(cells: Cells, rewards: Rewards, *, centre: bool) -> np.ndarray:
     return (rewards.centred if centre else apart) / np.where(std > 0, std, 1.0)
 
 
-FORMULAS: Mapping[str, Callable[[Cells, Rewards], np.ndarray]] = {
-    "population std": _by_group(partial(standardised, eps=1e-6)),
-    "sample std": _by_group(partial(standardised, ddof=1, eps=1e-6)),
-    "sample std + 1e-4": _by_group(partial(standardised, ddof=1, eps=1e-4)),
-    "no std (group mean)": _by_group(group_mean),
-    "leave-one-out": _by_group(leave_one_out),
-    "the step's std, group mean": partial(_by_step, centre=True),
-    "the step's std and mean": partial(_by_step, centre=False),
-    "the reward itself": _by_group(raw),
-}
-ESTIMATORS["sample std + 1e-4"] = "grpo_sample_std"
+def _formulas(cells: Cells, rewards: Rewards) -> dict[str, np.ndarray]:
+    """The advantages by every formula that a trainer may have used: [cell]."""
+    return {
+        "population std": standardised(rewards),
+        "sample std": standardised(rewards, ddof=1),
+        "sample std + 1e-4": standardised(rewards, ddof=1, eps=1e-4),
+        "no std (group mean)": group_mean(rewards),
+        "leave-one-out": leave_one_out(rewards),
+        "the step's std, group mean": _by_step(cells, rewards, centre=True),
+        "the step's std and mean": _by_step(cells, rewards, centre=False),
+        "the reward itself": raw(rewards),
+    }

@@ -20,13 +20,7 @@ from gradvar.audit.read import ReadSettings, expand, read_file
 from gradvar.audit.result import AuditFigures
 from gradvar.audit.reward_counts import Cells
 from gradvar.audit.schemes import Rewards, scheme
-from gradvar.audit.statistics import (
-    histogram,
-    prompt_table,
-    prompts,
-    steps,
-    success,
-)
+from gradvar.audit.statistics import histogram, prompt_table, prompts, steps, success
 from gradvar.audit.text import text
 
 Progress = Callable[[str, float], object]

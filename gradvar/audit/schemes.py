@@ -88,29 +88,25 @@ def softmax(rewards: Rewards, *, temperature: float = 0.3) -> np.ndarray:
 def best_of_two(rewards: Rewards) -> np.ndarray:
     """pass@k at k = 2: (2/(G-1)) sum_j max(r_i - r_j, 0)."""
     total, count = np.cumsum(rewards.n * rewards.reward), np.cumsum(rewards.n)
-    before = np.repeat(np.append(0.0, total[rewards.start[1:] - 1]), _lengths(rewards))
-    fewer = np.repeat(np.append(0, count[rewards.start[1:] - 1]), _lengths(rewards))
+    last = rewards.start[1:] - 1
+    before = np.append(0.0, total[last])[rewards.of_cell]
+    fewer = np.append(0, count[last])[rewards.of_cell]
     gain = (count - fewer) * rewards.reward - (total - before)
     return 2 * np.maximum(gain, 0.0) / np.maximum(rewards.sizes - 1, 1)
 
 
-def _lengths(rewards: Rewards) -> np.ndarray:
-    return np.diff(np.append(rewards.start, len(rewards.n)))
-
-
-_SHARED = standardised, partial(standardised, ddof=1)
 SCHEMES: Mapping[str, Scheme] = {
     "reinforce": raw,
     "rloo": leave_one_out,
     "dr_grpo": group_mean,
-    "grpo": _SHARED[0],
-    "grpo_sample_std": _SHARED[1],
-    "dapo": _SHARED[0],
-    "gspo": _SHARED[0],
-    "gspo_token": _SHARED[0],
-    "cispo": _SHARED[0],
-    "gmpo": _SHARED[0],
-    "sapo": _SHARED[0],
+    "grpo": standardised,
+    "grpo_sample_std": partial(standardised, ddof=1),
+    "dapo": standardised,
+    "gspo": standardised,
+    "gspo_token": standardised,
+    "cispo": standardised,
+    "gmpo": standardised,
+    "sapo": standardised,
     "maxrl": over_mean,
     "softmax": softmax,
     "pass_at_k": best_of_two,
