@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
 
 p = sp.Symbol("p", positive=True)
+ON_POLICY = sy.Hypothesis(r"the rollouts are independent draws of the policy, so that $\mathrm{E}[s] = 0$")
 Advantages = Callable[[int], tuple[Any, Any]]
 
 
@@ -55,3 +57,23 @@ def bernstein(values: Sequence[Any], point: sp.Expr = p) -> sp.Expr:
     """sum_j C(n, j) at^j (1-at)^(n-j) values[j], n = len(values) - 1."""
     n = len(values) - 1
     return sp.Add(*[sp.binomial(n, j) * point**j * (1 - point) ** (n - j) * v for j, v in enumerate(values)])
+
+
+def batch_weights(
+    estimator: Any, rewards: Sequence[Sequence[Any]], lengths: Sequence[Sequence[int]] | None = None
+) -> Any:
+    """The on-policy token weights [prompt, group, time] of a batch of prompts, times the number of prompts."""
+    values = np.asarray([list(row) for row in rewards], object)
+    counts = np.ones(values.shape, int) if lengths is None else np.asarray(lengths)
+    mask = np.arange(counts.max()) < counts[:, :, None]  # [prompt, group, time]
+    zeros = np.full(mask.shape, sp.Integer(0), object)
+    batch = sy.symbolic_batch(values, zeros, mask)
+    return len(values) * sy.trace(sy.gradient(estimator), zeros, batch)
+
+
+def spread_moments(size: sp.Expr, chance: sp.Expr = p) -> list[sp.Expr]:
+    """E[u] and E[u^2] for u = v/(p(1-p)), v = k(G-k)/G^2 the variance of a group with k of G correct."""
+    k = sp.Symbol("k", positive=True)
+    u = k * (size - k) / (size**2 * chance * (1 - chance))
+    powers = (sp.expand(u), sp.expand(u**2))
+    return [sp.factor(sp.simplify(sy.over_binomial_symbolic(x, k, size, chance))) for x in powers]

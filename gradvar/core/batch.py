@@ -106,16 +106,9 @@ class Batch(eqx.Module):
         if self.logp_old.ndim != 3:
             raise ValueError(f"logp_old: shape {self.logp_old.shape}; give three axes, [prompt, group, time]")
         prompts, group, time = self.logp_old.shape
-        wanted: dict[str, tuple[int, ...]] = {
-            "rewards": (prompts, group),
-            "score_squares": (prompts, group),
-            "mask": (prompts, group, time),
-            "logp_ref": (prompts, group, time),
-            "logp_sampler": (prompts, group, time),
-            "values": (prompts, group, time),
-            "greedy_rewards": (prompts,),
-            "baseline": (prompts,),
-        }
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("rewards", "score_squares"), (prompts, group))
+        wanted |= dict.fromkeys(("mask", "logp_ref", "logp_sampler", "values"), (prompts, group, time))
+        wanted |= dict.fromkeys(PER_PROMPT, (prompts,))
         for name, shape in wanted.items():
             array = getattr(self, name)
             if array is not None and array.shape != shape:

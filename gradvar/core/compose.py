@@ -83,13 +83,11 @@ def compose(
     pieces = {
         "advantage": advantage, "surrogate": surrogate, "penalty": penalty, "select": select, "aggregate": aggregate,
     }  # fmt: skip
-    provided = {
-        "advantage": (), "select": (), "surrogate": ("logp", "advantages"), "penalty": ("logp", "advantages"),
-        "aggregate": ("tokens",),
-    }  # fmt: skip
+    by_token = ("logp", "advantages")
+    provided = {"surrogate": by_token, "penalty": by_token, "aggregate": ("tokens",)}
     needs: list[str] = []
     for role, piece in pieces.items():
-        known = (*_ALWAYS, *_OPTIONAL, *provided[role])
+        known = (*_ALWAYS, *_OPTIONAL, *provided.get(role, ()))
         for argument in required(piece):
             if argument not in known:
                 raise TypeError(

@@ -10,7 +10,7 @@ another way (norm scales, biases) to an ordinary backward pass.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -206,10 +206,9 @@ def _with_weights(
         return _scan(eqn, operands, evaluation)
     matrix = weight.value.ndim == 2
     if name == "transpose" and matrix and tuple(eqn.params["permutation"]) == (1, 0):
-        return [_Weight(weight.value.T, weight.leaf, not weight.transposed, weight.stacked)]
+        return [replace(weight, value=weight.value.T, transposed=not weight.transposed)]
     if name == "convert_element_type":
-        value = weight.value.astype(eqn.params["new_dtype"])
-        return [_Weight(value, weight.leaf, weight.transposed, weight.stacked)]
+        return [replace(weight, value=weight.value.astype(eqn.params["new_dtype"]))]
     if name == "dot_general" and len(weights) == 1 and matrix:
         return [_product(eqn, operands, evaluation)]
     if name == "gather" and operands[0] is weight and matrix and not weight.transposed:
@@ -297,9 +296,7 @@ def _scan(eqn: Any, operands: list[Any], evaluation: _Evaluation) -> list[Any]:
     jax.eval_shape(lambda state, x: step(state, (x, None), inside), carry, layer_shapes)
     for use in inside:
         shape = (p["length"], *use.shape)
-        evaluation.uses.append(
-            Use(use.leaf, use.kind, use.left, use.stacked, not use.stacked, shape, use.dtype)
-        )
+        evaluation.uses.append(replace(use, repeated=not use.stacked, shape=shape))
     stacked = None if evaluation.taps is None else [next(evaluation.taps) for _ in inside]
     layer = jax.checkpoint(lambda s, x: step(s, x, []), policy=SAVED, prevent_cse=False)
     out: Any = jax.lax.scan(layer, carry, (values, stacked), length=p["length"], reverse=p["reverse"])

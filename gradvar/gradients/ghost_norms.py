@@ -1,4 +1,4 @@
-"""``norms_and_sum`` and ``scores``: per-rollout gradients from their factors, each layer in its cheaper way.
+"""``norms_and_sum``: norms of per-rollout gradients from their factors, each layer in its cheaper way.
 
 Write a leaf's gradient for one rollout as L^T R, with L [r, a] and R [r, b] over r = prompt and completion
 tokens. Its squared norm is sum over token pairs of (L L^T) * (R R^T): r^2 (a + b) multiplications ("ghost"),
@@ -127,31 +127,8 @@ def norms_and_sum(
         if ways[index] == "ghost":
             norms = norms + jnp.sum(pairs(left) * pairs(right), (1, 2, 3))
         else:
-            norms = norms + jnp.sum(_formed(left, right) ** 2, (1, 2, 3))
+            norms = norms + jnp.sum(jnp.einsum("nlra,nlrb->nlab", left, right) ** 2, (1, 2, 3))
     return norms, [total[i] for i in range(len(leaves))]
-
-
-@eqx.filter_jit
-def scores(
-    tapped: Tapped,
-    params: PyTree,
-    prompts: PyTree,
-    completions: Int[Array, "row time"],
-    cotangents: Float[Array, "row time"],
-) -> Float[Array, "row param"]:
-    """Form J^T c of every row, flat, by one matrix product per leaf, layer and row.
-
-    Args:
-        tapped: the traced policy.
-        params: its parameters.
-        prompts: one per row.
-        completions: tokens of every row.
-        cotangents: the weights c of every token.
-    """
-    factored = _factors(tapped, params, prompts, completions, cotangents, {})
-    leaves = jax.tree.leaves(params)
-    formed = {i: _formed(*_joined(uses, leaves[i])) for i, uses in factored.factors.items()} | factored.light
-    return jnp.concatenate([formed[i].reshape(len(completions), -1) for i in range(len(leaves))], 1)
 
 
 def _factors(
@@ -193,10 +170,6 @@ def _joined(uses: Sequence[tuple[Use, Array, Array]], leaf: Array) -> tuple[Arra
         lefts.append(x if use.left else d)
         rights.append(d if use.left else x)
     return jnp.concatenate(lefts, 2), jnp.concatenate(rights, 2)
-
-
-def _formed(left: Array, right: Array) -> Float[Array, "row layer a b"]:
-    return jnp.einsum("nlra,nlrb->nlab", left, right)
 
 
 def _tokens(use: Use, layers: int) -> int:

@@ -30,15 +30,7 @@ from gradvar.pieces.advantage_adaptive import (
     softmax,
     token_baseline,
 )
-from gradvar.pieces.piece import (
-    Advantages,
-    Rewards,
-    TokenAdvantages,
-    deviations,
-    from_first,
-    on_rewards,
-    wrapping,
-)
+from gradvar.pieces.piece import Advantages, Rewards, deviations, from_first, on_rewards, wrapping
 
 __all__ = [
     "batch_standardised",
@@ -220,7 +212,7 @@ def gae(
     *,
     discount: float = 1.0,
     decay: float = 1.0,
-) -> TokenAdvantages:
+) -> Float[Array, "prompt group time"]:
     """Generalised advantage estimation with the reward on the last unmasked token.
 
     arXiv 1506.02438, equation (16). After the last token the value is zero. With ``discount`` and ``decay``

@@ -11,19 +11,9 @@ from gradvar import catalogue
 from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Task
 from gradvar.train import critic
+from gradvar.train import rollouts as sampling
 from gradvar.train.improve import FIGURES, Improvement, Learner, Minibatch, optimiser
 from gradvar.train.plan import Arm, Phase, Plan
-from gradvar.train.rollouts import (
-    SUPPLIED,
-    Decision,
-    Parameters,
-    TrainingRollouts,
-    batch_of,
-    draw,
-    draw_mixed,
-    enumerate_actions,
-    is_mixed,
-)
 from gradvar.train.state import Generated, Limits, State, streams
 
 METRICS = ("reward", "equal", "length", *FIGURES, "learning_rate")
@@ -38,7 +28,7 @@ def estimator_of(phase: Phase | Arm) -> Estimator:
     estimator = phase.estimator
     if isinstance(estimator, str):
         estimator = catalogue.get(estimator, **phase.settings)
-    unmet = [need for need in estimator.needs if need not in SUPPLIED]
+    unmet = [need for need in estimator.needs if need not in sampling.SUPPLIED]
     if unmet:
         raise ValueError(
             f"estimator: '{estimator.name}' needs {unmet[0]}, which training does not give; choose another"
@@ -62,7 +52,7 @@ def check_plan(task: Task, plan: Plan) -> tuple[Estimator, ...]:
             )
     if any(phase.source == "enumerated" for phase in phases):
         bare = getattr(task, "task", task)  # behind the split into training and held-out prompts
-        if not isinstance(bare, Decision):
+        if not isinstance(bare, sampling.Decision):
             raise ValueError(
                 f"task: {type(bare).__name__} has no actions to enumerate, which arm '{arm.name}' does; "
                 "give one with questions(prompts, answers) and actions(prompts), such as verification"
@@ -163,7 +153,7 @@ class TrainingStep:
 
     def draw(
         self, number: int, state: State, limits: Limits
-    ) -> tuple[State, TrainingRollouts, Generated, Generated]:
+    ) -> tuple[State, sampling.TrainingRollouts, Generated, Generated]:
         """Take the rollouts of a step in a phase.
 
         Args:
@@ -184,13 +174,13 @@ class TrainingStep:
             return state, rollouts, Generated.of(0, 0, 0), spent
         if phase.source == "enumerated":
             first = state.step * prompts
-            rollouts, generated = enumerate_actions(
+            rollouts, generated = sampling.enumerate_actions(
                 self.policy, self.task, state.params, step_keys, first, prompts
             )
             return state, rollouts, generated, generated
         sizes, room = (prompts, self.plan.arm.group), limits.rollouts - state.spent.rollouts
         attempts = self.plan.arm.attempts
-        rollouts, generated = draw_mixed(
+        rollouts, generated = sampling.draw_mixed(
             self.policy, self.task, state.params, step_keys, state.step, sizes, attempts, room
         )
         return state, rollouts, generated, generated
@@ -199,9 +189,9 @@ class TrainingStep:
         """Return the optimiser's steps on a batch of a phase."""
         return Improvement(self.policy, self.estimators[number], self.plan.arm, self.rule)
 
-    def _collect(self, params: PyTree, key: PRNGKeyArray) -> tuple[TrainingRollouts, Generated]:
-        keys = (jax.random.fold_in(key, 0), jax.random.fold_in(key, 1))
-        return draw(self.policy, self.task, params, keys, 0, self.plan.arm.store, self.plan.arm.group)
+    def _collect(self, params: PyTree, key: PRNGKeyArray) -> tuple[sampling.TrainingRollouts, Generated]:
+        keys, arm = (jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)), self.plan.arm
+        return sampling.draw(self.policy, self.task, params, keys, 0, arm.store, arm.group)
 
     def _fill_store(self, state: State) -> State:
         """At the start of a stored phase, draw the store, and make the policy that drew it the reference."""
@@ -214,13 +204,13 @@ class TrainingStep:
             spent=state.spent.plus(generated),
         )
 
-    def _from_store(self, state: State, informative: bool) -> tuple[TrainingRollouts, Generated]:
+    def _from_store(self, state: State, informative: bool) -> tuple[sampling.TrainingRollouts, Generated]:
         """Take some of the store's prompts, with all their rollouts; drawn anew at every step."""
-        store: TrainingRollouts = state.store
+        store: sampling.TrainingRollouts = state.store
         order = jnp.arange(self.plan.arm.store)
         size = jnp.asarray(self.plan.arm.store, jnp.int32)
         if informative:
-            mixed = is_mixed(store.rewards)
+            mixed = sampling.is_mixed(store.rewards)
             order = jnp.argsort(~mixed, stable=True)
             size = jnp.maximum(jnp.sum(mixed, dtype=jnp.int32), 1)
         key = jax.random.fold_in(streams(state.seed).order, state.step)
@@ -238,7 +228,7 @@ class TrainingStep:
         rate = self.rate(state, limits) * jnp.float32(phase.rate)
         state, rollouts, generated, spent = self.draw(number, state, limits)
         sampler = state.reference if phase.source == "stored" else state.params
-        batch, extra = batch_of(
+        batch, extra = sampling.batch_of(
             self.policy, self.task, self.estimators[number], rollouts, parameters_of(state, sampler)
         )
         key = jax.random.fold_in(streams(state.seed).order, state.step)
@@ -253,7 +243,7 @@ class TrainingStep:
         is_fresh = phase.source == "fresh"
         metrics = figures | {
             "reward": reward if is_fresh else jnp.full((), jnp.nan, jnp.float32),
-            "equal": jnp.mean(~is_mixed(rollouts.rewards)),
+            "equal": jnp.mean(~sampling.is_mixed(rollouts.rewards)),
             "length": jnp.mean(batch.lengths),
             "learning_rate": rate,
         }
@@ -268,7 +258,7 @@ class TrainingStep:
         return state, {name: jnp.asarray(metrics[name], jnp.float32) for name in METRICS}
 
 
-def parameters_of(state: State, sampler: PyTree) -> Parameters:
+def parameters_of(state: State, sampler: PyTree) -> sampling.Parameters:
     """Return the parameters that a batch of rollouts of ``sampler`` is about."""
     critic_params = state.critic[0] if state.critic else ()
-    return Parameters(sampler, state.reference, critic_params, state.baseline)
+    return sampling.Parameters(sampler, state.reference, critic_params, state.baseline)

@@ -1,38 +1,72 @@
 """B6: the weight that GRPO gives a prompt, at every group size; and when it is the same for all prompts."""
 
+import itertools
+
 import numpy as np
 import sympy as sp
-from _binary import bernstein, coefficients, p, shipped, standardised
+from _binary import ON_POLICY, bernstein, coefficients, p, shipped
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
 
-G, k = sp.symbols("G k", positive=True)
-SIZES = range(2, 17)
-QUARTER = sp.Rational(1, 4)
-
-
-def c(size, j, ddof=0):
-    """The Bernstein coefficient of degree G-2 with k = j + 1 correct rollouts: (G-1)/sqrt(k (G-k)), scaled for the sample std."""
-    scale = sp.sqrt(sp.Rational(size - ddof, size))
-    return scale * sp.Rational(size - 1) / sp.sqrt(sp.Integer((j + 1) * (size - 1 - j)))
-
+G, k = sp.symbols("G k", integer=True, positive=True)
+eps = sp.Symbol("epsilon", nonnegative=True)
+ddof = sp.Symbol("d", integer=True, nonnegative=True)
+part, chance, groups, inner = sp.symbols("t P N n", positive=True)
+SPREAD = k * (G - k) / G**2
 
 form = sy.Claim(
     id="B6a",
     title="GRPO's weight on a prompt, in closed form, at every group size",
-    statement=(
-        r"For binary rewards $\mathrm{E}[\hat g] = w_G(p) \nabla p$ with $w_G(p) = \frac{\mathrm{E}[\hat\sigma]}{p(1-p)} = "
-        r"\sum_{j=0}^{G-2} \binom{G-2}{j} p^j (1-p)^{G-2-j} \frac{G-1}{\sqrt{(j+1)(G-1-j)}}$, $\hat\sigma$ the group's population standard "
-        r"deviation. $w_G(0) = w_G(1) = \sqrt{G-1}$; $w_G(p) \to 1/\sqrt{p(1-p)}$ as $G \to \infty$ for every fixed $0 < p < 1$. With the sample "
-        r"standard deviation everything is multiplied by $\sqrt{(G-1)/G}$."
+    statement=sy.Statement(
+        setting=(
+            r"One prompt of success rate p, binary rewards, the sum over tokens, the standard deviation with the divisor $G - d$; "
+            r"$\mathrm{E}[\hat g] = w_G(p) \nabla p$, $w_G = \sum_k t_k$, and k of the G rollouts are correct"
+        ),
+        forall={
+            G: sy.whole(2),
+            k: sy.whole(1),
+            p: sy.between(0, 1),
+            eps: sy.above(0, closed=True),
+            ddof: sy.one_of(0, 1),
+        },
+        given={
+            "on policy": ON_POLICY,
+            "mixed": sy.Hypothesis("the group is mixed, $k < G$ (others add nothing)", k <= G - 1),
+        },
+        quantities={
+            part: sy.Quantity("t_k", "what the groups with k correct rollouts add to $w_G(p)$"),
+            chance: sy.Quantity("P_k", "the chance of k correct rollouts"),
+            groups: sy.Quantity("N_k", "the number of outcomes of a group with k correct rollouts"),
+            inner: sy.Quantity("n_k", "the number of outcomes of G - 2 rollouts with k - 1 correct ones"),
+        },
+        goals={
+            "term": sp.Eq(
+                part * p * (1 - p), chance * SPREAD / (sp.sqrt(SPREAD) * sp.sqrt(G / (G - ddof)) + eps)
+            ),
+            "Bernstein form": sp.Eq(groups * SPREAD, inner * (G - 1) / G),
+        },
     ),
-    source=sy.Source("2402.03300", "v3", "equation (3), with the ledger's question"),
+    source=sy.Source(
+        "2402.03300",
+        "v3",
+        "equation (3)",
+        relation="ours",
+        says="advantages are rewards less their mean, over their standard deviation",
+        caveat="it gives no weight on prompts; this is our question about its advantages",
+    ),
     verdict="proved",
-    scope="every G >= 2 and p (symbolic); on policy, scores summed over tokens, no epsilon; traced for G = 2 to 6, polynomial by polynomial for G = 2 to 16",
+    scope="scores summed over tokens; a division by length breaks it (B10a)",
+    proof=(
+        r"The mean score of correct rollouts is $\nabla p / p$, that of wrong ones $-\nabla p/(1-p)$. Given k the advantages are "
+        r"$(1 - k/G)$ and $-k/G$ over the divisor, so the group adds its variance $\hat\sigma^2 = k(G-k)/G^2$ over the divisor, times $\frac{1}{p(1-p)}$. "
+        r"Thus $w_G(p) = \mathrm{E}[\hat\sigma]/(p(1-p))$ for the population standard deviation without epsilon. Since "
+        r"$\binom{G}{k} \hat\sigma^2 = \binom{G-2}{k-1} \frac{G-1}{G}$, the factor $p(1-p)$ cancels: $w_G$ is a polynomial, the mean of "
+        r"$\frac{G-1}{\sqrt{k(G-k)}}$ over $k - 1$ of $G - 2$. The shipped advantages, as they ship, give the same terms for two to five rollouts."
+    ),
     finding=(
-        r"The weight is a polynomial, so it is finite everywhere: $\frac{2(G-1)}{G} \le w_G(p) \le \sqrt{G-1}$, and $w_G(p) \le \sqrt{(G-1)/G} / \sqrt{p(1-p)}$ always. "
-        r"It is largest on hopeless and on solved prompts. The limit $1/\sqrt{p(1-p)}$ is approached from below, not uniformly."
+        r"The weight is a polynomial, so it is finite everywhere (B7a bounds it, B7b has its limit of large groups). It is largest on "
+        r"hopeless and on solved prompts, $\sqrt{G-1}$. With the sample standard deviation everything is multiplied by $\sqrt{(G-1)/G}$."
     ),
 )
 
@@ -40,197 +74,196 @@ form = sy.Claim(
 @form.step(
     "Term by term, any G",
     route="sympy",
-    shows=(
-        r"given k, $k A_1 = -(G-k) A_0 = G \hat\sigma$ with $\hat\sigma = \sqrt{k(G-k)}/G$, so $w_G = \mathrm{E}[\hat\sigma]/(p(1-p))$; and "
-        r"$\binom{G}{k} \frac{\sqrt{k(G-k)}}{G} = \binom{G-2}{k-1} \frac{G-1}{\sqrt{k(G-k)}}$"
-    ),
+    shows=r"$k A_1/p - (G-k) A_0/(1-p)$ from the definition of the advantages, and the two binomial coefficients",
 )
-def any_group(ddof=0):
-    share = k / G
-    sigma = sp.sqrt(share * (1 - share))
-    divisor = sigma if ddof == 0 else sigma * sp.sqrt(G / (G - 1))
-    right, wrong = (1 - share) / divisor, -share / divisor
-    where = [k < G, k >= 1, G >= 2]
-    given_k = (k * right / p - (G - k) * wrong / (1 - p)) / G
-    sy.equal(given_k, sigma / (p * (1 - p)), "the weight given k", where=[*where, p < 1])
-    n, m = sp.symbols("n m", integer=True, positive=True)  # G = n + m, k = m, both at least 1
-    ratio = sp.gammasimp((sp.binomial(n + m, m) / sp.binomial(n + m - 2, m - 1)).rewrite(sp.gamma))
-    sy.equal(ratio * m * n, (n + m) * (n + m - 1), "the binomial coefficients")
+def any_group(mean_shift=0):
+    share = (k + mean_shift) / G
+    for d in (0, 1):
+        divisor = sp.sqrt(SPREAD) * sp.sqrt(G / (G - d)) + eps
+        right, wrong = (1 - share) / divisor, -share / divisor
+        value = chance * (k * right / p - (G - k) * wrong / (1 - p)) / G
+        form.goal("term").holds({part: value, chance: chance}, at={ddof: d})
+    values = {groups: sp.binomial(G, k), inner: sp.binomial(G - 2, k - 1 + mean_shift)}
+    form.goal("Bernstein form").holds(values)
 
 
 @form.step(
-    "Polynomial by polynomial, G = 2 to 16",
-    route="enumeration",
-    shows=r"the sum over k from its definition equals the Bernstein form, for both standard deviations; the table has $w_G$ exactly",
+    "The shipped estimators as they ship, G = 2 to 5",
+    route="traced code",
+    shows=r"all groups of every outcome, traced weights with their $\epsilon = 10^{-6}$, population and sample",
 )
-def table(ddof=0):
+def traced(names=("grpo", "grpo_sample_std")):
+    for d, name in enumerate(names):
+        weights = sy.weights_of(catalogue.get(name))
+        for size in range(2, 6):
+            parts, chances = [sp.Integer(0)] * (size + 1), [sp.Integer(0)] * (size + 1)
+            for rewards in itertools.product((0, 1), repeat=size):
+                count = sum(rewards)
+                row = weights(tuple(map(sp.Integer, rewards)))
+                scores = [1 / p if r else -1 / (1 - p) for r in rewards]  # mean scores over grad p
+                share = p**count * (1 - p) ** (size - count)
+                parts[count] += share * sp.Add(*[w * s for w, s in zip(row, scores, strict=True)])
+                chances[count] += share
+            sy.equal([parts[0], parts[size]], [0, 0], "groups of equal rewards")
+            for count in range(1, size):
+                place = {G: size, k: count, eps: sp.Rational(1, 10**6), ddof: d}
+                form.goal("term").holds({part: parts[count], chance: chances[count]}, at=place)
+
+
+@form.step(
+    "Outcomes counted, G = 2 to 8", route="enumeration", shows="lists of G and of G - 2 outcomes, every k"
+)
+def counted(shift=0):
+    for size in range(2, 9):
+        large = [sum(x) for x in itertools.product((0, 1), repeat=size)]
+        small = [sum(x) for x in itertools.product((0, 1), repeat=size - 2)]
+        for count in range(1, size):
+            values = {groups: large.count(count), inner: small.count(count - 1 + shift)}
+            form.goal("Bernstein form").holds(values, at={G: size, k: count})
     rows = [("G", r"$w_G(0) = w_G(1)$", r"$w_G(1/2)$", "the Bernstein coefficients")]
-    for size in SIZES:
-        values = [c(size, j) for j in range(size - 1)]
-        claimed = bernstein(values)
-        computed = sy.prompt_weight(standardised(size, ddof), size, p)
-        sy.require(sp.expand(computed - claimed) == 0, f"the weight at G = {size}")
-        for end in (0, 1):
-            sy.equal(claimed.subs(p, end), sp.sqrt(size - 1), f"the weight at p = {end}, G = {size}")
-        sample = sy.prompt_weight(standardised(size, 1), size, p)
-        sy.require(
-            sp.expand(sample - sp.sqrt(sp.Rational(size - 1, size)) * claimed) == 0,
-            f"sample std at G = {size}",
-        )
-        half = claimed.subs(p, sp.Rational(1, 2))
+    for size in range(2, 17):
+        values = [sp.Rational(size - 1) / sp.sqrt(j * (size - j)) for j in range(1, size)]
+        half = bernstein(values, sp.S.Half)
         shown = ", ".join(f"${sp.latex(v)}$" for v in values[: size // 2])
-        rows.append((str(size), f"${sp.latex(sp.sqrt(size - 1))}$", str(sp.N(half, 7)), shown))
+        rows.append((str(size), f"${sp.latex(values[0])}$", str(sp.N(half, 7)), shown))
     return sy.Exhibit(table=tuple(rows), text="The coefficients are symmetric; the first half is shown.")
 
 
-@form.step(
-    "The shipped advantages, G = 2 to 6",
-    route="traced code",
-    shows=r"traced $a_k, b_k$ give $a_{j+1} - b_j$ as the coefficients of degree $G - 1$, the same polynomial",
-)
-def traced(name="grpo"):
-    for size in range(2, 7):
-        computed = bernstein(coefficients(shipped(name, size, eps=0.0), size))
-        sy.equal(
-            computed, bernstein([c(size, j) for j in range(size - 1)]), f"the shipped weight at G = {size}"
-        )
+form.sabotage("a mean that counts one correct rollout too many", any_group, mean_shift=1)
+form.sabotage("population and sample swapped", traced, names=("grpo_sample_std", "grpo"))
+form.sabotage("the mean-centred estimator", traced, names=("dr_grpo", "grpo_sample_std"))
+form.sabotage("k in place of k - 1", counted, shift=1)
 
 
-@form.step(
-    "Bounds, any G",
-    route="smt",
-    shows=r"$G - 1 \le k(G-k) \le G^2/4$ for $1 \le k \le G-1$, so every coefficient lies in $[2(G-1)/G, \sqrt{G-1}]$",
-)
-def bounds(low=1, high=QUARTER):
-    size, count = sp.symbols("G k", real=True)
-    assumptions = [size >= 2, count >= 1, count <= size - 1]
-    sy.require(
-        sy.smt_valid(assumptions, count * (size - count) >= low * (size - 1)), "the lower bound of k(G-k)"
-    )
-    sy.require(
-        sy.smt_valid(assumptions, count * (size - count) <= high * size**2), "the upper bound of k(G-k)"
-    )
-
-
-@form.step(
-    "Large groups",
-    route="sympy",
-    shows=(
-        r"with $u = \hat\sigma^2/(p(1-p))$: $\frac{3u - u^2}{2} \le \sqrt{u}$, and $\mathrm{E}\sqrt{u} \le \sqrt{\mathrm{E} u}$; "
-        r"$\mathrm{E}u = (G-1)/G$ and $\mathrm{E}u^2 \to 1$, so $\sqrt{p(1-p)}\, w_G(p) = \mathrm{E}\sqrt{u} \to 1$"
-    ),
-)
-def limit(cubic=3):
-    t, q = sp.Symbol("t", nonnegative=True), p * (1 - p)
-    sy.require(sy.smt_valid([], t - (cubic * t**2 - t**4) / 2 >= 0), "the lower bound of the root")
-    u = k * (G - k) / (G**2 * q)
-    first, second = (sy.over_binomial_symbolic(sp.expand(f), k, G, p) for f in (u, u**2))
-    sy.equal(first, (G - 1) / G, "E u")
-    lower = (3 * first - second) / 2
-    sy.equal(sp.limit(sp.simplify(lower), G, sp.oo), 1, "the limit of the lower bound")
-    sy.equal(sp.limit(sp.sqrt(first), G, sp.oo), 1, "the limit of the upper bound")
-    return sy.Exhibit(
-        formula=rf"{sp.latex(sp.factor(sp.simplify(lower)))} \le \sqrt{{p (1-p)}}\, w_G(p) \le \sqrt{{\frac{{G-1}}{{G}}}}"
-    )
-
-
-form.sabotage("the sample standard deviation in the weight given k", any_group, ddof=1)
-form.sabotage("the sample standard deviation in the table", table, ddof=1)
-form.sabotage("the shipped estimator with the sample standard deviation", traced, name="grpo_sample_std")
-form.sabotage("twice the lower bound", bounds, low=2)
-form.sabotage("a quadratic bound that crosses the root", limit, cubic=sp.Rational(7, 2))
-
+n = sp.Symbol("n", integer=True, positive=True)
+m = sp.Symbol("m", integer=True, positive=True)
+weight, first, second, middle, hard = sp.symbols("w c_0 c_1 w_a w_b", real=True)
 
 direction = sy.Claim(
     id="B6b",
     title="Only with two or three rollouts does GRPO keep the direction of grad J across prompts",
-    statement=(
-        r"$w_G(p)$ does not depend on p if and only if $G \in \{2, 3\}$: $w_2 = 1$, $w_3 = \sqrt{2}$ (sample standard deviation: $1/\sqrt{2}$ and $2/\sqrt{3}$). So for $G \ge 4$ "
-        r"there are prompts whose expected update together is not parallel to $\nabla J$."
+    statement=sy.Statement(
+        setting=(
+            "Binary rewards, the sum over tokens, the standard deviation with the divisor $G - d$ and any epsilon, G = n or m"
+        ),
+        forall={n: sy.one_of(2, 3), m: sy.whole(4), eps: sy.above(0, closed=True), ddof: sy.one_of(0, 1)},
+        given={"on policy": ON_POLICY},
+        quantities={
+            weight: sy.Quantity("w_n(p)", "the weight with n rollouts as a polynomial of p"),
+            first: sy.Quantity("c_0", "the first Bernstein coefficient of $w_m$, of degree m - 1"),
+            second: sy.Quantity(
+                "c_1", "the second; $w_m$ is constant in p only if all coefficients are equal"
+            ),
+            middle: sy.Quantity("w_4(1/2)", "the weight with four rollouts of a prompt with p = 1/2"),
+            hard: sy.Quantity("w_4(1/10)", "that of a prompt with p = 1/10"),
+        },
+        goals={
+            "constant": sp.Eq(sp.Derivative(weight, p), 0),
+            "not constant": sp.Ne(first, second),
+            "two prompts": sp.Ne(middle, hard),
+        },
     ),
-    source=sy.Source("2402.03300", "v3", "equation (3), with the ledger's question"),
+    source=sy.Source(
+        "2402.03300",
+        "v3",
+        "equation (3)",
+        relation="ours",
+        says="advantages are rewards less their mean, over their standard deviation",
+        caveat="it does not claim that the expected update over prompts has the direction of the gradient",
+    ),
     verdict="proved",
-    ours=True,
-    scope="every G >= 2, binary rewards, every epsilon >= 0, population and sample std, on policy, scores summed over tokens",
+    scope="every G from 2 on, every epsilon, population and sample standard deviation; scores summed over tokens",
+    proof=(
+        r"The weight is $\sum_j \binom{G-1}{j} p^j (1-p)^{G-1-j} c_j$ with $c_j = a_{j+1} - b_j$, the advantages of a correct rollout among $j + 1$ and of a wrong one "
+        r"among j. Bernstein polynomials are linearly independent and sum to one, so it is constant only if all $c_j$ agree. With $\sigma_k$ the divisor "
+        r"without epsilon, $c_0 = c_1$ needs $\sigma_1 = \sigma_2$, that is $G - 1 = 2(G-2)$, which no $G \ge 4$ fulfils. For two and three "
+        "rollouts every mixed group has the same divisor, and the weight of the shipped code, as a polynomial, has no p in it. "
+        "So from four rollouts on the expected update over prompts leaves the direction of the gradient."
+    ),
     finding=(
-        r"For $G \le 3$ every mixed group has one and the same spread, so dividing by it is dividing by a constant: the standard deviation, its epsilon and the choice of divisor "
-        r"then do nothing but scale the learning rate. From $G = 4$ on hard and easy prompts are lifted against middling ones."
+        "For $G \\le 3$ every mixed group has one and the same spread, so dividing by it is dividing by a "
+        "constant: the standard deviation, its epsilon and the choice of divisor then do nothing but scale the "
+        "learning rate ($w_2 = 1$, $w_3 = \\sqrt{2}$ with the population's). From $G = 4$ on hard and easy prompts are lifted against middling ones."
     ),
 )
 
 
+def advantages(size, d):
+    """k -> (a_k, b_k) with a symbolic epsilon."""
+
+    def conditional(count):
+        if count == 0 or count == size:
+            return sp.Integer(0), sp.Integer(0)
+        share = sp.sympify(count) / size
+        divisor = sp.sqrt(count * (size - count)) / size * sp.sqrt(size / (size - d)) + eps
+        return (1 - share) / divisor, -share / divisor
+
+    return conditional
+
+
 @direction.step(
-    "All G: the coefficients are equal iff G is 2 or 3",
+    "From the definition",
     route="smt",
-    shows=r"$c_k \propto 1/(\hat\sigma_k + \epsilon)$ with $\hat\sigma_k^2 = k(G-k)/G^2$; $k = 1$ and $k = 2$ agree iff $G - 1 = 2(G-2)$, that is $G = 3$; for $G = 2$ there is one coefficient",
+    shows=r"$c_0 \ne c_1$ for every $G \ge 4$ and epsilon; for G = 2, 3 the weight as a polynomial",
 )
-def all_groups(first_free=4):
-    size = sp.Symbol("G", real=True)
-    eps, s1, s2 = sp.symbols("epsilon sigma1 sigma2", nonnegative=True)
-    spread = [sp.Eq(s1**2 * size**2, size - 1), sp.Eq(s2**2 * size**2, 2 * (size - 2)), s1 > 0, s2 > 0]
-    sy.require(
-        sy.smt_valid([size >= first_free, *spread], sp.Ne(1 / (s1 + eps), 1 / (s2 + eps))),
-        f"different coefficients from G = {first_free}",
-    )
-    sy.require(
-        sy.smt_valid([sp.Eq(size, 3), *spread], sp.Eq(1 / (s1 + eps), 1 / (s2 + eps))),
-        "equal coefficients at G = 3",
-    )
+def all_groups(last=2):
+    for d in (0, 1):
+        plain = advantages(m, d)
+        coefficient = [plain(1)[0], plain(last)[0] - plain(last - 1)[1]]
+        direction.goal("not constant").holds({first: coefficient[0], second: coefficient[1]}, at={ddof: d})
+        for size in (2, 3):
+            polynomial = bernstein(coefficients(advantages(sp.Integer(size), d), size))
+            direction.goal("constant").holds({weight: polynomial}, at={n: size, ddof: d})
 
 
 @direction.step(
-    "As polynomials, G = 2 to 16",
-    route="enumeration",
-    shows=r"the degree of $w_G$ in p is 0 for $G = 2, 3$ and at least 2 above",
-)
-def degrees(constant=(2, 3)):
-    for size in SIZES:
-        for ddof in (0, 1):
-            degree = sp.Poly(sp.expand(bernstein([c(size, j, ddof) for j in range(size - 1)])), p).degree()
-            sy.require((degree <= 0) == (size in constant), f"G = {size} is constant: {degree <= 0}")
-    for ddof, values in ((0, (1, sp.sqrt(2))), (1, (1 / sp.sqrt(2), 2 / sp.sqrt(3)))):
-        for size, value in zip((2, 3), values, strict=True):
-            sy.equal(
-                bernstein([c(size, j, ddof) for j in range(size - 1)]),
-                value,
-                f"the constant at G = {size}, ddof {ddof}",
-            )
-
-
-@direction.step(
-    "The shipped code with its epsilon, G = 2, 3, 4",
+    "The shipped code as it ships",
     route="traced code",
-    shows=r"$w_2, w_3$ are constants also for $\epsilon = 10^{-6}$ and $1$; $w_4$ is not",
+    shows=r"$\epsilon = 10^{-6}$ and 1, population and sample: no p in $w_2, w_3$; $c_0 \ne c_1$ at G = 4, 5, 6",
 )
-def with_epsilon(last=3):
-    for eps in (1e-6, 1.0):
-        for size in (2, 3, 4):
-            values = coefficients(shipped("grpo", size, eps=eps), size)
-            constant = sp.Poly(sp.expand(bernstein(values)), p).degree() <= 0
-            sy.require(constant == (size <= last), f"w at G = {size}, epsilon {eps} is constant: {constant}")
+def as_shipped(constant=(2, 3), larger=(4, 5, 6)):
+    for d, name in enumerate(("grpo", "grpo_sample_std")):
+        for smoothing, settings in ((sp.Rational(1, 10**6), {}), (sp.Integer(1), {"eps": 1.0})):
+            place = {eps: smoothing, ddof: d}
+            for size in constant:
+                polynomial = bernstein(coefficients(shipped(name, size, **settings), size))
+                direction.goal("constant").holds({weight: polynomial}, at={n: min(size, 3), **place})
+            for size in larger:
+                values = coefficients(shipped(name, size, **settings), size)
+                direction.goal("not constant").holds(
+                    {first: values[0], second: values[1]}, at={m: max(size, 4), **place}
+                )
 
 
-@direction.counterexample(
-    "Two prompts with p = 1/2 and 1/10, one logit each (two answers): at G = 3 the expected update is parallel to grad J, at G = 4 it is not; the engine has the same numbers.",
-    p="(1/2, 1/10)",
-    G="(3, 4)",
+def two_weights(size, name="grpo"):
+    """The exact weights of prompts with p = 1/2 and 1/10, from all groups of a policy with two answers each."""
+    weights = sy.weights_of(catalogue.get(name, **({"eps": 0.0} if name == "grpo" else {})))
+    found = []
+    for x in ("1/2", "1/10"):
+        bandit = sy.SymbolicBandit([x, 1 - sp.Rational(x)], [1, 0])
+        found.append(sp.simplify(sy.group_moments(bandit, size, weights).mean[0] / bandit.gradient[0]))
+    return dict(zip((middle, hard), found, strict=True))
+
+
+@direction.step("Two prompts", route="enumeration", shows="p = 1/2 and 1/10, all groups of four")
+def two_prompts(size=4):
+    values = two_weights(size)
+    direction.goal("two prompts").holds(values)
+    return sy.Exhibit(text=f"weights at G = 4: {values[middle]} and {values[hard]}")
+
+
+@direction.step(
+    "The engine on two prompts", route="exact engine", shows="the same weights, one batch of both, G = 4"
 )
-def two_prompts(sizes=(3, 4)):
+def engine_weights(name="grpo"):
     bandits = [sy.SymbolicBandit([x, 1 - sp.Rational(x)], [1, 0]) for x in ("1/2", "1/10")]
-    estimator, ratios = catalogue.get("grpo", eps=0.0), []
-    for size in sizes:
-        parts = [sy.group_moments(b, size, sy.weights_of(estimator)) for b in bandits]
-        ratios.append([sp.simplify(m.mean[0] / b.gradient[0]) for m, b in zip(parts, bandits, strict=True)])
-    sy.equal(ratios[0][0], ratios[0][1], f"equal weights at G = {sizes[0]}")
-    sy.require(sp.simplify(ratios[1][0] - ratios[1][1]) != 0, f"different weights at G = {sizes[1]}")
-    seen = np.asarray(sy.engine(estimator, bandits, sizes[1]).mean).reshape(2, 2)
-    for row, part in zip(seen, parts, strict=True):
-        gap = max(abs(2 * x - float(m)) for x, m in zip(row, part.mean, strict=True))
-        sy.require(gap < 1e-11, f"the engine's mean differs by {gap}")
-    return sy.Exhibit(text=f"weights at G = {sizes[1]}: {ratios[1][0]} and {ratios[1][1]}")
+    seen = np.asarray(sy.engine(catalogue.get(name), bandits, 4).mean).reshape(2, 2)[:, 0]
+    values = [2 * float(x) / float(b.gradient[0]) for x, b in zip(seen, bandits, strict=True)]
+    direction.goal("two prompts").holds(dict(zip((middle, hard), values, strict=True)), tolerance=1e-6)
 
 
-direction.sabotage("G = 3 among the group sizes that bend the direction", all_groups, first_free=3)
-direction.sabotage("G = 4 called constant", degrees, constant=(2, 3, 4))
-direction.sabotage("G = 4 called constant in the code", with_epsilon, last=4)
-direction.sabotage("G = 4 called parallel", two_prompts, sizes=(4, 5))
+direction.sabotage("the last coefficient, which equals the first", all_groups, last=m)
+direction.sabotage("G = 4 called constant in the code", as_shipped, constant=(2, 3, 4))
+direction.sabotage("G = 3 among those that bend the direction", as_shipped, larger=(3,))
+direction.sabotage("three rollouts", two_prompts, size=3)
+direction.sabotage("no standard deviation", engine_weights, name="dr_grpo")

@@ -3,18 +3,17 @@
 import itertools
 
 import sympy as sp
-from _binary import bernstein, coefficients, p, shipped
+from _binary import ON_POLICY, p, shipped
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
 
-SOURCE = sy.Source(
-    "2608.09271",
-    "v1",
-    "equations (1) and (2) and the discussion of the expected update (as the ledger has them; the paper was not at hand)",
-)
-G, k = sp.symbols("G k", positive=True)
+G, k = sp.symbols("G k", integer=True, positive=True)
 e = sp.Symbol("e", positive=True)  # exp(1/tau), above 1
+part, chance, weight, mean, first, square = sp.symbols("t P w F m v", real=True)
+at_point, at_rate = sp.symbols("f_a f_p", positive=True)
+point = sp.Symbol("a", positive=True)
+DISTANCE = (e - 1) * (1 + (e - 1) + (e - 1) ** 2)
 
 
 def advantages(size, base=e):
@@ -27,198 +26,295 @@ def advantages(size, base=e):
     return conditional
 
 
-weight = sy.Claim(
+def curve(x):
+    """The factor of a group with the share x of correct rollouts, for large groups."""
+    return (e - 1) / (1 + x * (e - 1))
+
+
+weight_claim = sy.Claim(
     id="B9a",
     title="SoftmaxGRPO's weight for binary rewards, at every group size and temperature",
-    statement=(
-        r"With $\epsilon = e^{1/\tau}$, $\mathrm{E}[\hat g] = w(p) \nabla p$, $w(p) = \sum_{j=0}^{G-2} \binom{G-2}{j} p^j (1-p)^{G-2-j} \frac{(G-1)(\epsilon - 1)}{G + (j+1)(\epsilon - 1)}$; "
-        r"$w(0) = \frac{(G-1)(\epsilon-1)}{G-1+\epsilon}$, $w(1) = \frac{(G-1)(\epsilon-1)}{(G-1)\epsilon+1}$, and as $G \to \infty$ it tends to the derivative of $\log(1 + p(\epsilon - 1)) = \log \mathrm{E}\, e^{r/\tau}$."
+    statement=sy.Statement(
+        setting=(
+            r"One prompt of success rate p, binary rewards, the advantages $G\,\mathrm{softmax}(r/\tau)_i - 1$, $e = \mathrm{exp}(1/\tau)$, the sum over tokens"
+        ),
+        forall={G: sy.whole(2), k: sy.whole(1), p: sy.between(0, 1), e: sy.above(1)},
+        given={
+            "on policy": ON_POLICY,
+            "mixed": sy.Hypothesis("in the first formula $k < G$ (others add nothing)", k <= G - 1),
+        },
+        quantities={
+            part: sy.Quantity("t_k", "what the groups with k correct rollouts add to the weight"),
+            chance: sy.Quantity("P_k", "the chance of k correct rollouts"),
+            weight: sy.Quantity("w_G(p)", r"$\sum_k t_k$, the factor of $\nabla p$ in the expected update"),
+            mean: sy.Quantity(
+                "F",
+                r"the mean of $f(x) = \frac{e-1}{1 + x(e-1)}$, x the share $(j+1)/G$, j a binomial count of G - 2",
+            ),
+            first: sy.Quantity("m", "the mean of x"),
+            square: sy.Quantity("v", "the mean of $(x - a)^2$"),
+            at_point: sy.Quantity("f(a)", "f at a number a"),
+            at_rate: sy.Quantity("f(p)", r"f at p, the derivative of $\log(1 + p(e-1))$"),
+        },
+        goals={
+            "term": sp.Eq(part * p * (1 - p), chance * k * (G - k) * (e - 1) / (G * (G + k * (e - 1)))),
+            "large groups": sp.And(weight >= at_rate - DISTANCE / G, weight <= at_rate + DISTANCE / G),
+        },
+        lemmas={
+            "tangent": sy.Lemma(
+                sp.And(
+                    mean >= at_point - at_point**2 * (first - point),
+                    mean <= at_point - at_point**2 * (first - point) + (e - 1) ** 3 * square,
+                ),
+                forall={point: sy.above(0)},
+            ),
+            "close": sy.Lemma(
+                sp.And(
+                    at_point <= e - 1,
+                    at_point - at_rate <= (e - 1) ** 2 / G,
+                    at_rate - at_point <= (e - 1) ** 2 / G,
+                )
+            ),
+        },
     ),
-    source=SOURCE,
+    source=sy.Source(
+        "2608.09271",
+        "v1",
+        "equation (1)",
+        relation="ours",
+        says="the advantages are the group size times a softmax of the rewards, less one",
+        caveat="the weight at finite group size is ours; of the paper only the definition is used",
+    ),
     verdict="proved",
-    scope="every G >= 2, p and temperature (symbolic); on policy, scores summed over tokens",
-    finding=r"At $G = 2$ the weight is $\tanh\frac{1}{2\tau}$ for every p: a pair is plain REINFORCE with baseline, times a constant. From $G = 3$ on it falls strictly in p: hard prompts count more, by at most the factor $\frac{(G-1)\epsilon+1}{G-1+\epsilon} < \epsilon$.",
+    scope="every group size, p and temperature; on policy",
+    proof=(
+        r"Given k correct rollouts the correct ones together have the advantage $\frac{k(G-k)(e-1)}{G + k(e-1)}$ and the wrong ones minus that; the conditional mean scores "
+        r"make of it the term. Since $\frac{k(G-k)}{G} \binom{G}{k} = (G-1) \binom{G-2}{k-1}$, the weight is $\frac{G-1}{G}$ times the mean of $f(x) = \frac{e-1}{1+x(e-1)}$ at $x = (j+1)/G$, j binomial "
+        r"of $G - 2$. The curve f lies above its tangent, and below the tangent plus $(e-1)^3 (x-a)^2$; at the mean $a = (1 + (G-2)p)/G$, with the variance $(G-2)p(1-p)/G^2$, this "
+        r"leaves a distance of order 1/G from $f(p)$, the derivative of $\log(1 + p(e-1)) = \log \mathrm{E}\, \mathrm{exp}(r/\tau)$."
+    ),
+    finding=(
+        r"At $G = 2$ the weight is $\mathrm{tanh}\frac{1}{2\tau}$ for every p: a pair is plain REINFORCE with baseline, times a constant. From $G = 3$ on it falls strictly in p, as its "
+        r"coefficients $\frac{(G-1)(e-1)}{G + k(e-1)}$ fall in k: hard prompts count more, by at most the factor $\frac{(G-1)e+1}{G-1+e} < e$."
+    ),
 )
 
 
-@weight.step(
-    "Given k, any G",
-    route="sympy",
-    shows=r"$k a_k = -(G-k) b_k = \frac{k(G-k)(\epsilon-1)}{k\epsilon + G - k}$, and $\frac{k(G-k)}{G} \binom{G}{k} = (G-1) \binom{G-2}{k-1}$",
+@weight_claim.step(
+    "The terms, any G", route="sympy", shows="from the advantages given k, with the conditional mean scores"
 )
 def given_k(power=1):
-    total = k * e + G - k
+    total = k * e**power + G - k
     right, wrong = G * e / total - 1, G / total - 1
-    sy.equal(k * right, k * (G - k) * (e - 1) ** power / total, "the correct rollouts together")
-    sy.equal(k * right + (G - k) * wrong, 0, "the advantages sum to zero")
-    m, n = sp.symbols("m n", integer=True, positive=True)
-    ratio = sp.gammasimp((sp.binomial(n + m, m) / sp.binomial(n + m - 2, m - 1)).rewrite(sp.gamma))
-    sy.equal(ratio * m * n, (n + m) * (n + m - 1), "the binomial coefficients")
-
-
-@weight.step(
-    "Polynomial by polynomial, G = 2 to 7",
-    route="enumeration",
-    shows="the sum over k from its definition is the Bernstein form, with e symbolic; the ends and the pair",
-)
-def polynomials(offset=1):
-    for size in range(2, 8):
-        values = [(size - 1) * (e - 1) / (size + (j + offset) * (e - 1)) for j in range(size - 1)]
-        sy.equal(sy.prompt_weight(advantages(size), size, p), bernstein(values), f"the weight at G = {size}")
-        sy.equal(values[0], (size - 1) * (e - 1) / (size - 1 + e), "the weight at p = 0")
-        sy.equal(values[-1], (size - 1) * (e - 1) / ((size - 1) * e + 1), "the weight at p = 1")
+    value = chance * (k * right / p - (G - k) * wrong / (1 - p)) / G
+    weight_claim.goal("term").holds({part: value, chance: chance})
+    sy.equal(k * (G - k) * sp.binomial(G, k), G * (G - 1) * sp.binomial(G - 2, k - 1), "the coefficients")
     x = sp.Symbol("x", positive=True)
     sy.equal(((e - 1) / (e + 1)).subs(e, sp.exp(x)), sp.tanh(x / 2), "the pair's constant")
 
 
-@weight.step(
-    "The shipped advantages, G = 2, 3, 4",
-    route="traced code",
-    shows=r"temperature 1/2, exponentials kept exact: traced $a_{j+1} - b_j$ give the same polynomial",
-)
-def traced(temperature=0.5):
-    for size in (2, 3, 4):
-        computed = bernstein(coefficients(shipped("softmax", size, temperature=temperature), size))
-        values = [(size - 1) * (e - 1) / (size + (j + 1) * (e - 1)) for j in range(size - 1)]
-        sy.equal(computed, bernstein(values).subs(e, sp.exp(2)), f"the shipped weight at G = {size}")
-
-
-@weight.step(
-    "Strictly falling from G = 3 on",
+@weight_claim.step(
+    "The curve and its tangent",
     route="smt",
-    shows=r"$\frac{1}{G + k(\epsilon - 1)}$ falls in k, so the coefficients are all different and w is constant only at $G = 2$",
+    shows=r"$f(a) + f'(a)(x - a) \le f(x) \le f(a) + f'(a)(x - a) + (e-1)^3 (x-a)^2$; both sides are means of such values",
 )
-def falls(least=1):
-    size, count = sp.symbols("G k", real=True)
-    assumptions = [size >= 3, count >= 1, count <= size - 2, e > least]
-    sy.require(
-        sy.smt_valid(assumptions, 1 / (size + (count + 1) * (e - 1)) < 1 / (size + count * (e - 1))),
-        "the coefficients fall",
+def tangent(power=3):
+    x = sp.Symbol("x", positive=True)
+    sy.equal(sp.diff(curve(x), x), -(curve(x) ** 2), "the slope of the curve")
+    bend = (x - point) ** 2 * (e - 1) ** (power - 3)
+    weight_claim.goal("tangent").holds({mean: curve(x), first: x, square: bend, at_point: curve(point)})
+
+
+@weight_claim.step(
+    "The mean share is close to p",
+    route="smt",
+    shows=r"$|f(a) - f(p)| \le (e-1)^2/G$ at $a = (1 + (G-2)p)/G$",
+)
+def close(counted=2):
+    centre = (1 + (G - counted) * p) / G
+    weight_claim.goal("close").holds({at_point: curve(centre), at_rate: curve(p)})
+
+
+@weight_claim.step(
+    "Mean and variance of the share", route="smt", shows="the distance from the limit, for all sizes at once"
+)
+def rate(spread=1):
+    j, curved, f_a, f_p = sp.symbols("j F f_a f_p", positive=True)
+    centre = (1 + (G - 2) * p) / G
+    average, deviation = (
+        sp.factor(sy.over_binomial_symbolic(sp.expand(f), j, G - 2, p))
+        for f in ((j + 1) / G, ((j + 1) / G - centre) ** 2)
+    )
+    sy.equal(average, centre, "the mean share")
+    bounds = {mean: curved, first: point, square: spread * deviation, point: point, at_point: f_a}
+    weight_claim.goal("large groups").holds(
+        {weight: (G - 1) / G * curved, at_rate: f_p},
+        using={"tangent": bounds, "close": {at_point: f_a, at_rate: f_p}},
     )
 
 
-@weight.step(
-    "Large groups",
-    route="sympy",
-    shows=r"each coefficient at $k = pG$ tends to $\frac{\epsilon-1}{1 + p(\epsilon-1)}$, the derivative of $\log(1 + p(\epsilon-1))$ (law of large numbers: the coefficient is a bounded continuous function of k/G)",
+@weight_claim.step(
+    "The shipped estimator as it ships, G = 2 to 5",
+    route="traced code",
+    shows="temperature 0.3, exponentials kept exact: every k, and the weight at p = 1/10, 1/2, 9/10",
 )
-def large(shift=0):
-    coefficient = (G - 1) * (e - 1) / (G + p * G * (e - 1))
-    sy.equal(sp.limit(coefficient, G, sp.oo), sp.diff(sp.log(1 + shift + p * (e - 1)), p), "the limit")
+def traced(temperature=None):
+    settings = {} if temperature is None else {"temperature": temperature}
+    base = sp.exp(sp.Rational(10, 3))
+    for size in range(2, 6):
+        scheme = shipped("softmax", size, **settings)
+        for count in range(1, size):
+            right, wrong = scheme(count)
+            value = chance * (count * right / p - (size - count) * wrong / (1 - p)) / size
+            place = {G: size, k: count, e: base}
+            weight_claim.goal("term").holds({part: value, chance: chance}, at=place)
+        for x in (sp.Rational(1, 10), sp.S.Half, sp.Rational(9, 10)):
+            value = sy.prompt_weight(scheme, size, x)
+            weight_claim.goal("large groups").holds(
+                {weight: value, at_rate: curve(x).subs(e, base)}, at={G: size, p: x, e: base}
+            )
 
 
-weight.sabotage("e - 1 squared", given_k, power=2)
-weight.sabotage("k off by one", polynomials, offset=0)
-weight.sabotage("another temperature", traced, temperature=0.25)
-weight.sabotage("negative temperatures", falls, least=0)
-weight.sabotage("another potential", large, shift=1)
+@weight_claim.step(
+    "From the definition, G = 2 to 8", route="enumeration", shows="e = 2 and 5, p = 1/10, 1/2, 9/10"
+)
+def polynomials(scale=1):
+    for size in range(2, 9):
+        for base in (2, 5):
+            for x in (sp.Rational(1, 10), sp.S.Half, sp.Rational(9, 10)):
+                value = scale * sy.prompt_weight(advantages(size, sp.Integer(base)), size, x)
+                weight_claim.goal("large groups").holds(
+                    {weight: value, at_rate: curve(x).subs(e, base)}, at={G: size, p: x, e: base}
+                )
 
+
+weight_claim.sabotage("e squared in the total", given_k, power=2)
+weight_claim.sabotage("a bend of the second power", tangent, power=2)
+weight_claim.sabotage("five rollouts too many in the share", close, counted=-3)
+weight_claim.sabotage("ten times the variance", rate, spread=10)
+weight_claim.sabotage("another temperature", traced, temperature=0.25)
+weight_claim.sabotage("four times the weight", polynomials, scale=4)
+
+
+alpha, beta = sp.symbols("alpha beta", real=True)
+rotation = sp.Symbol("K", real=True)
+LEVELS = (1, 2, 4)
 
 curl = sy.Claim(
     id="B9b",
     title="With three reward levels SoftmaxGRPO's expected update is the gradient of nothing",
-    statement=(
-        r"For a softmax over answers with three different rewards, no function of the policy has $\mathrm{E}[\hat g]$ as its gradient, at any finite $G \ge 2$ and any temperature. With two levels, and in the limit $G \to \infty$, there is one."
+    statement=sy.Statement(
+        setting=(
+            r"A softmax over three answers, the advantages $G\,\mathrm{softmax}(r/\tau)_i - 1$; $\alpha$ and $\beta$ are $\mathrm{exp}((r_a - r_3)/\tau) - 1$ for the answers 1 and 2"
+        ),
+        forall={G: sy.whole(2), alpha: sy.above(-1), beta: sy.above(-1)},
+        given={"on policy": ON_POLICY},
+        quantities={
+            rotation: sy.Quantity(
+                "K",
+                r"the curl $\partial_1(u_2 - u_3) - \partial_2(u_1 - u_3)$ where answer 3 has all probability, with "
+                r"$u_a = \mathrm{E}[A_i | y_i = a]$ and derivatives by the chances of answers 1 and 2",
+            )
+        },
+        goals={
+            "curl": sp.Eq(
+                rotation,
+                G * (G - 1) * alpha * beta * (beta - alpha) / ((alpha + beta + G) * (alpha + G) * (beta + G)),
+            ),
+            "not zero": sp.Implies(
+                sp.And(sp.Ne(alpha, 0), sp.Ne(beta, 0), sp.Ne(alpha, beta)), sp.Ne(rotation, 0)
+            ),
+        },
     ),
-    source=SOURCE,
+    source=sy.Source(
+        "2608.09271",
+        "v1",
+        "the discussion of the expected update",
+        relation="ours",
+        caveat="of the paper only the definition of the advantages is used",
+    ),
     verdict="proved",
-    scope="every G >= 2 and every three different reward levels (symbolic); a softmax over three answers, so every policy class that contains one",
+    scope="every group size and every three different reward levels; so every policy class that contains a softmax over three answers",
+    proof=(
+        r"The expected update along a change of the policy is $\sum_a u_a\, d\pi_a$. If it were the differential of a function of the policy, the curl would vanish on the whole simplex, and at its corners by continuity. "
+        r"Near the corner of answer 3 at most one other rollout differs, to first order, which gives $\partial_b u_a = (G-1)[f_a(b) - f_a(3)]$ with $f_a(b) = G e_a/(e_a + e_b + (G-2)e_3)$, and the curl in closed form. "
+        r"Its denominators are positive, so it vanishes only if two levels agree. Differentiating the exact polynomial field, also of the shipped weights, gives the same numbers."
+    ),
     finding=(
-        r"With $\alpha = e_1 - 1$, $\beta = e_2 - 1$ ($e_3 = 1$) the curl near the corner of answer 3 is $G(G-1) \frac{\alpha\beta(\beta - \alpha)}{(\alpha+\beta+G)(\alpha+G)(\beta+G)}$: zero iff two levels agree, and of order 1/G. "
-        r"So the field is closer to a gradient the larger the group; a fixed point of training need not be the maximum of anything."
+        "The curl is zero iff two levels agree, and of order 1/G. So the field is closer to a gradient the larger the group; a fixed point of training need not be "
+        "the maximum of anything. For two levels B9a has the potential's slope."
     ),
 )
-
-
-def own_share(a, others, size):
-    """E-free part: G e_a over the group's total when the other G - 1 rollouts have the weights ``others``."""
-    return size * a / (a + others)
 
 
 @curl.step(
     "The curl at a corner, any G",
     route="sympy",
-    shows=(
-        r"$\mathrm{E}\hat g \cdot d\theta = \sum_a u_a\, d\pi_a$ with $u_a = \mathrm{E}[A_1 | y_1 = a]$; on the simplex it is closed iff $\partial_1(u_2 - u_3) = \partial_2(u_1 - u_3)$. To first order at $\pi_3 = 1$ at most one "
-        r"other rollout differs: $\partial_b u_a = (G-1)[f_a(b) - f_a(3)]$, $f_a(b) = \frac{G e_a}{e_a + e_b + (G-2)e_3}$"
-    ),
+    shows=r"$\partial_b u_a = (G-1)[f_a(b) - f_a(3)]$ at $\pi_3 = 1$",
 )
 def corner(swap=1):
-    a, b = sp.symbols("alpha beta", real=True)
-    e1, e2, e3 = 1 + a, 1 + b, sp.Integer(1)
+    levels = (1 + alpha, 1 + beta, sp.Integer(1))
     f = {
-        (i, j): own_share(x, y + (G - 2) * e3, G)
-        for (i, x), (j, y) in itertools.product(enumerate((e1, e2, e3)), repeat=2)
+        (i, j): G * x / (x + y + (G - 2)) for (i, x), (j, y) in itertools.product(enumerate(levels), repeat=2)
     }
     slope = {(i, j): (G - 1) * (f[i, j] - f[i, 2]) for i in range(3) for j in range(2)}
-    computed = slope[1, 0] - slope[2, 0] - swap * (slope[0, 1] - slope[2, 1])
-    claimed = G * (G - 1) * a * b * (b - a) / ((a + b + G) * (a + G) * (b + G))
-    sy.equal(computed, claimed, "the curl at the corner")
-    return sy.Exhibit(formula=sp.latex(claimed))
+    value = slope[1, 0] - slope[2, 0] - swap * (slope[0, 1] - slope[2, 1])
+    curl.goal("curl").holds({rotation: value})
+    curl.goal("not zero").holds({rotation: value})
 
 
-@curl.step(
-    "It is zero only if two levels agree",
-    route="smt",
-    shows=r"for $\alpha, \beta > -1$ and $G \ge 2$ the denominators are positive, so the curl vanishes iff $\alpha = 0$, $\beta = 0$ or $\alpha = \beta$",
-)
-def nonzero(allowed=True):
-    a, b, size = sp.symbols("alpha beta G", real=True)
-    assumptions = [a > -1, b > -1, size >= 2, sp.Ne(a, 0), sp.Ne(b, 0), *([sp.Ne(a, b)] if allowed else [])]
-    sy.require(
-        sy.smt_valid(assumptions, sp.Ne(a * b * (b - a) / ((a + b + size) * (a + size) * (b + size)), 0)),
-        "the curl is not zero",
-    )
-
-
-@curl.step(
-    "In rationals, away from the corner",
-    route="enumeration",
-    shows=r"$e = (1, 2, 4)$, $\pi = (x, y, 1-x-y)$: the exact polynomial field at G = 2, 3, 4 has a curl that is not zero at (1/2, 1/3, 1/6); with levels (1, 2, 2) it is zero everywhere",
-)
-def field(levels=(1, 2, 4)):
+def field_curl(size, share):
+    """The curl at the corner, by differentiating the field; ``share(a, others)`` is an answer's advantage in a group."""
     x, y = sp.symbols("pi1 pi2", positive=True)
-    for size in (2, 3, 4):
-        for exps, integrable in ((levels, False), ((1, 2, 2), True)):
-            pi = (x, y, 1 - x - y)
-            u = [
-                sp.Add(
-                    *[
-                        sp.Mul(*[pi[j] for j in others])
-                        * own_share(sp.Integer(exps[a]), sum(exps[j] for j in others), size)
-                        for others in itertools.product(range(3), repeat=size - 1)
-                    ]
-                )
-                for a in range(3)
+    pi = (x, y, 1 - x - y)
+    u = [
+        sp.Add(
+            *[
+                sp.Mul(*[pi[j] for j in others]) * share(a, others)
+                for others in itertools.product(range(3), repeat=size - 1)
             ]
-            computed = sp.expand(sp.diff(u[1] - u[2], x) - sp.diff(u[0] - u[2], y))
-            point = computed.subs({x: sp.Rational(1, 2), y: sp.Rational(1, 3)})
-            sy.require(
-                (computed == 0) if integrable else (point != 0),
-                f"G = {size}, levels {exps}: the curl is {point}",
-            )
+        )
+        for a in range(3)
+    ]
+    return (sp.diff(u[1] - u[2], x) - sp.diff(u[0] - u[2], y)).subs({x: 0, y: 0})
 
 
 @curl.step(
-    "The field is the shipped estimator's",
-    route="exact engine",
-    shows=r"$\mathrm{E}\hat g = \pi_a u_a$, traced weights and engine, rewards (0, 1, 2), temperature 1, G = 3",
+    "The field differentiated", route="enumeration", shows="e = (1, 2, 4) and orders of it, G = 2 to 5"
 )
-def same_field(shift=0):
-    bandit = sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, 2])
-    exps = [sp.Integer(1), sp.exp(1), sp.exp(2)]
-    estimator = catalogue.get("softmax", temperature=1.0)
-    exact = sy.group_moments(bandit, 2, sy.weights_of(estimator))
-    for a, chance in enumerate(bandit.probabilities):
-        share = sp.Add(
-            *[q * own_share(exps[a], x, 2) for q, x in zip(bandit.probabilities, exps, strict=True)]
-        )
-        gap = sp.N(exact.mean[a] - chance * (share - 1) - shift, 30)
-        sy.require(abs(gap) < sp.Float("1e-25"), "the field")
-    sy.engines_agree(sy.engine(estimator, bandit, 2), exact, "softmax")
+def field(levels=LEVELS, group_factor=1):
+    for size in range(2, 6):
+        for exps in itertools.permutations(levels):
+
+            def share(a, others, exps=exps, size=size):
+                total = exps[a] + sum(exps[j] for j in others)
+                return group_factor * sp.Rational(size * exps[a], total) - 1
+
+            ratios = [sp.Rational(x, exps[2]) - 1 for x in exps[:2]]
+            place = {G: size, alpha: ratios[0], beta: ratios[1]}
+            value = field_curl(size, share)
+            curl.goal("curl").holds({rotation: value}, at=place)
+            curl.goal("not zero").holds({rotation: value}, at=place)
+
+
+@curl.step(
+    "The shipped estimator as it ships",
+    route="traced code",
+    shows="rewards (1, 1/2, 0) and the field of the traced weights, G = 2, 3",
+)
+def same_field(name="softmax"):
+    rewards = (sp.Integer(1), sp.S.Half, sp.Integer(0))
+    weights = sy.weights_of(catalogue.get(name))
+    ratios = [sp.exp(sp.Rational(10, 3) * r) - 1 for r in rewards[:2]]
+    for size in (2, 3):
+
+        def share(a, others, size=size):
+            return size * weights((rewards[a], *(rewards[j] for j in others)))[0]
+
+        place = {G: size, alpha: ratios[0], beta: ratios[1]}
+        curl.goal("curl").holds({rotation: field_curl(size, share)}, at=place)
 
 
 curl.sabotage("the other orientation", corner, swap=-1)
-curl.sabotage("two levels allowed to agree", nonzero, allowed=False)
-curl.sabotage("two levels that agree", field, levels=(1, 4, 4))
-curl.sabotage("another field", same_field, shift=sp.S.One / 10)
+curl.sabotage("twice the advantage", field, group_factor=2)
+curl.sabotage("mean-centred rewards, which have an objective", same_field, name="dr_grpo")

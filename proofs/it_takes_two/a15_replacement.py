@@ -21,8 +21,10 @@ new = sy.Claim(
     id="A15a",
     title="Replacing a silent pair by a pair of a new prompt keeps the expected direction",
     statement=sy.Statement(
-        setting="A pair of rollouts is silent when its two rewards are equal; a silent pair is dropped, and a pair of a "
-        "new prompt is drawn, until one is not silent",
+        setting=(
+            "A pair of rollouts is silent when its two rewards are equal; a silent pair is dropped, and a pair "
+            "of a new prompt is drawn, until one is not silent"
+        ),
         given={
             "independent": sy.Hypothesis(
                 "the new prompts are independent draws of the same law", stated_by="ours"
@@ -47,16 +49,20 @@ new = sy.Claim(
         says="a pair without signal is replaced by a group of a new prompt; what this does to the mean is not claimed",
     ),
     verdict="proved",
-    scope="every law of three prompts in symbols; every estimator whose weights vanish on equal rewards; vectors by entry",
+    scope=(
+        "every law of three prompts in symbols; every estimator whose weights vanish on equal rewards; vectors "
+        "by entry"
+    ),
     proof=(
-        "The weights of a silent pair are zero, as the shipped code shows for rewards and ratios in symbols, so all of "
-        r"$\mathrm{E}[\hat g]$ comes from pairs that are kept. The n-th draw is the first that is kept with chance "
-        r"$(1 - P)^{n-1}$ times that of its own, so the mean of the kept pair is $\mathrm{E}[\hat g] \sum_n (1 - P)^{n-1} "
-        r"= \mathrm{E}[\hat g]/P$, a geometric series. Two bandits with three reward levels confirm it pair by pair."
+        "The weights of a silent pair are zero, as the shipped code shows for rewards and ratios in symbols, "
+        r"so all of $\mathrm{E}[\hat g]$ comes from pairs that are kept. The n-th draw is the first that is "
+        "kept with chance $(1 - P)^{n-1}$ times that of its own, so the mean of the kept pair is "
+        r"$\mathrm{E}[\hat g] \sum_n (1 - P)^{n-1} = \mathrm{E}[\hat g]/P$, a geometric series. Two bandits "
+        "with three reward levels confirm it pair by pair."
     ),
     finding=(
-        r"For pairs of binary rewards the factor is $1/\mathrm{E}[2 p (1 - p)]$. The prompts that are trained on are drawn "
-        r"with weight $2p(1-p)$, and the direction is still that of all prompts."
+        r"For pairs of binary rewards the factor is $1/\mathrm{E}[2 p (1 - p)]$. The prompts that are trained "
+        "on are drawn with weight $2p(1-p)$, and the direction is still that of all prompts."
     ),
 )
 
@@ -181,15 +187,16 @@ retry = sy.Claim(
     verdict="refuted",
     scope="binary rewards, pairs, any two difficulties other than q = p and q = 1 - p",
     proof=(
-        r"One pair has the mean $\nabla p$ (its weights are $\pm 1/2$ when it is mixed) and is mixed with chance $2 p (1-p)$. "
-        r"Retried until it is mixed it has the mean $\nabla p / (2 p (1-p))$, which is the gradient of half the log-odds. "
-        r"Two prompts then have equal factors only if $p (1-p) = q (1-q)$, that is $q = p$ or $q = 1 - p$; else the sum is "
-        "tilted away from the gradient of the mean success rate, as at p = 1/2 and q = 1/10."
+        r"One pair has the mean $\nabla p$ (its weights are $\pm 1/2$ when it is mixed) and is mixed with "
+        r"chance $2 p (1-p)$. Retried until it is mixed it has the mean $\nabla p / (2 p (1-p))$, which is the "
+        "gradient of half the log-odds. Two prompts then have equal factors only if $p (1-p) = q (1-q)$, that "
+        "is $q = p$ or $q = 1 - p$; else the sum is tilted away from the gradient of the mean success rate, as "
+        "at p = 1/2 and q = 1/10."
     ),
     finding=(
-        r"Each prompt is weighed by $1/(2 p (1 - p))$: the objective becomes the mean of $\frac{1}{2} "
-        r"\log \frac{p}{1-p}$, which leans on the hardest and the easiest prompts without bound; the retrying never ends "
-        "on a prompt with p = 0 or 1."
+        r"Each prompt is weighed by $1/(2 p (1 - p))$: the objective becomes the mean of $\frac{1}{2} \log "
+        r"\frac{p}{1-p}$, which leans on the hardest and the easiest prompts without bound; the retrying never "
+        "ends on a prompt with p = 0 or 1."
     ),
 )
 

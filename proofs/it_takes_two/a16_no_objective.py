@@ -14,8 +14,10 @@ claim = sy.Claim(
     id="A16",
     title="For any real rewards the expected two-rollout GRPO update has an objective",
     statement=sy.Statement(
-        setting="A softmax policy over answers with logits t, any real rewards; pairs standardised without epsilon, with "
-        "the mean update F(t)",
+        setting=(
+            "A softmax policy over answers with logits t, any real rewards; pairs standardised without "
+            "epsilon, with the mean update F(t)"
+        ),
         quantities={
             curl_entry: sy.Quantity(
                 r"C_{ij}",
@@ -35,8 +37,8 @@ claim = sy.Claim(
             product: sy.Quantity(r"\Pi", r"the product $\pi_1 \pi_2 \pi_3$ of their chances"),
             frobenius_form: sy.Quantity(
                 r"\Phi",
-                r"an entry of $F \wedge dF$ for four answers with rewards 0, 1, 2, 3 and chances 1/10, 2/10, 3/10, 4/10; "
-                r"zero if F is $a(t) \nabla \phi(t)$",
+                r"an entry of $F \wedge dF$ for four answers with rewards 0, 1, 2, 3 and chances 1/10, 2/10, "
+                r"3/10, 4/10; zero if F is $a(t) \nabla \phi(t)$",
             ),
         },
         goals={
@@ -56,11 +58,11 @@ claim = sy.Claim(
     verdict="refuted",
     scope="softmax policies; with four levels not even the direction belongs to an objective",
     proof=(
-        r"A mixed pair moves the better answer by +1/2 and the worse by -1/2, so the mean update is $F_k = \pi_k [P(r < "
-        r"r_k) - P(r > r_k)]$. Its derivatives follow from $\partial \pi_i / \partial t_j = \pi_i ([i = j] - \pi_j)$, and "
-        r"with three levels every entry of the curl is $\pm 2 \pi_1 \pi_2 \pi_3$: a gradient has a symmetric Jacobian, "
-        r"so F is none. With two levels $F = \nabla p$. If F were $a \nabla \phi$, then $dF = da \wedge d\phi$ and $F \wedge "
-        r"dF = 0$; with four levels it is not."
+        "A mixed pair moves the better answer by +1/2 and the worse by -1/2, so the mean update is $F_k = "
+        r"\pi_k [P(r < r_k) - P(r > r_k)]$. Its derivatives follow from $\partial \pi_i / \partial t_j = \pi_i "
+        r"([i = j] - \pi_j)$, and with three levels every entry of the curl is $\pm 2 \pi_1 \pi_2 \pi_3$: a "
+        r"gradient has a symmetric Jacobian, so F is none. With two levels $F = \nabla p$. If F were $a \nabla "
+        r"\phi$, then $dF = da \wedge d\phi$ and $F \wedge dF = 0$; with four levels it is not."
     ),
     finding=(
         r"The curl is never zero with three levels. For two levels the objective is p. "
@@ -145,7 +147,10 @@ def from_listing(name="grpo_pair", levels=(0, 1, 5)):
 @claim.step(
     "Two levels, any number of answers",
     route="sympy",
-    shows=r"u other answers of the upper level: $F_k = \pi_k (1 - p)$ above and $-\pi_k p$ below, as $\partial p/\partial t_k$",
+    shows=(
+        r"u other answers of the upper level: $F_k = \pi_k (1 - p)$ above and $-\pi_k p$ below, as $\partial "
+        r"p/\partial t_k$"
+    ),
 )
 def two_levels(upper=1):
     chance, p = sp.symbols("pi_k p", positive=True)  # an answer's chance, and that of its level's total

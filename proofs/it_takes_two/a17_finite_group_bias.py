@@ -52,9 +52,9 @@ baseline = sy.Claim(
     verdict="proved",
     scope="every G, every reward law with a mean",
     proof=(
-        r"The mean of a sum is the sum of the means, so $\mathrm{E}[\frac{1}{G} \sum_i r_i] = \frac{1}{G} G J = J$. The "
-        "baseline that the shipped code subtracts is this mean for rewards in symbols, and listing all groups of three "
-        "reward levels gives J."
+        r"The mean of a sum is the sum of the means, so $\mathrm{E}[\frac{1}{G} \sum_i r_i] = \frac{1}{G} G J = "
+        "J$. The baseline that the shipped code subtracts is this mean for rewards in symbols, and listing all "
+        "groups of three reward levels gives J."
     ),
     finding=(
         "True, and not what matters: a baseline biases the gradient through its dependence on the rollout "
@@ -139,10 +139,10 @@ biased = sy.Claim(
     verdict="refuted",
     scope=r"every G, every law of rewards and scores with $\mathrm{E}[s] = 0$",
     proof=(
-        r"A rollout's reward stands in its baseline with the weight 1/G. The terms $r_i s_i$ have the mean $\nabla J$ each, "
-        r"and in $\bar r s_i$ only $r_i s_i / G$ is left, as $\mathrm{E}[r_j s_i] = 0$ for two rollouts. So the mean is "
-        r"$(1 - 1/G) \nabla J$. The shipped estimator has it on a bandit with three reward levels, on rollouts of one and "
-        "two tokens, and in the engine on two prompts."
+        "A rollout's reward stands in its baseline with the weight 1/G. The terms $r_i s_i$ have the mean "
+        r"$\nabla J$ each, and in $\bar r s_i$ only $r_i s_i / G$ is left, as $\mathrm{E}[r_j s_i] = 0$ for two "
+        r"rollouts. So the mean is $(1 - 1/G) \nabla J$. The shipped estimator has it on a bandit with three "
+        "reward levels, on rollouts of one and two tokens, and in the engine on two prompts."
     ),
     finding=(
         r"$\mathrm{E}[\bar r\, s_i] = \nabla J / G \ne 0$. The bias "
@@ -238,14 +238,15 @@ excess = sy.Claim(
     verdict="proved",
     scope="leave-one-out, every group size from 2 on, every law with two moments; by entry and for the trace",
     proof=(
-        r"With the true mean the G terms are independent, so the variance is $\sigma^2/G$. Leave-one-out adds $\frac{1}{G} "
-        r"\sum_i (J - b_i) s_i$, with $b_i$ the mean of the others; it is uncorrelated with the first part but for the pairs "
-        r"of rollouts that stand in each other's baseline. Counting index patterns gives $\Delta/(G (G-1))$ for all of it, "
-        "so the excess is the share 1/(G - 1) of a whole of order 1/G. The shipped estimator has it at G = 2, 3, 4."
+        r"With the true mean the G terms are independent, so the variance is $\sigma^2/G$. Leave-one-out adds "
+        r"$\frac{1}{G} \sum_i (J - b_i) s_i$, with $b_i$ the mean of the others; it is uncorrelated with the "
+        "first part but for the pairs of rollouts that stand in each other's baseline. Counting index patterns "
+        r"gives $\Delta/(G (G-1))$ for all of it, so the excess is the share 1/(G - 1) of a whole of order 1/G. "
+        "The shipped estimator has it at G = 2, 3, 4."
     ),
     finding=(
-        r"At $G = 2$ the excess is $\Delta/2$ and can double the variance and more: with binary rewards at $p = 1/2$ and "
-        r"one score size $\sigma^2 = 0$, and all of the variance is excess."
+        r"At $G = 2$ the excess is $\Delta/2$ and can double the variance and more: with binary rewards at $p = "
+        r"1/2$ and one score size $\sigma^2 = 0$, and all of the variance is excess."
     ),
 )
 
@@ -338,10 +339,10 @@ altered = sy.Claim(
     verdict="refuted",
     scope="mean-centred and leave-one-out advantages, every reward law",
     proof=(
-        r"A baseline b that is independent of the rollout contributes $\mathrm{E}[b]\,\mathrm{E}[s] = 0$, however large its "
-        "error is. In a leave-one-out pair the baseline is the other reward, which is independent, so the mean is the "
-        r"gradient; the mean-centred pair is half of it. At p = 1/3 the baseline's variance is as large as the reward's "
-        "and the mean is exactly the gradient."
+        r"A baseline b that is independent of the rollout contributes $\mathrm{E}[b]\,\mathrm{E}[s] = 0$, "
+        "however large its error is. In a leave-one-out pair the baseline is the other reward, which is "
+        "independent, so the mean is the gradient; the mean-centred pair is half of it. At p = 1/3 the "
+        "baseline's variance is as large as the reward's and the mean is exactly the gradient."
     ),
     finding=(
         "The error of the baseline is noise, not bias: the expected direction at two rollouts is exactly that of "
@@ -353,7 +354,10 @@ altered = sy.Claim(
 @altered.step(
     "The mean at two rollouts",
     route="sympy",
-    shows=r"$\frac{1}{2} \sum_i (r_i - r_j) s_i$ and $\frac{1}{2} \sum_i (r_i - \bar r) s_i$ over index patterns; b free",
+    shows=(
+        r"$\frac{1}{2} \sum_i (r_i - r_j) s_i$ and $\frac{1}{2} \sum_i (r_i - \bar r) s_i$ over index patterns; "
+        "b free"
+    ),
 )
 def at_two(others=1, mean_score=0):
     two = sp.Integer(2)
@@ -393,8 +397,8 @@ def shipped_pairs(names=("rloo", "dr_grpo")):
 
 
 @altered.counterexample(
-    "p = 1/3: the baseline (the other reward) has variance 2/9, as large as the reward's; the mean of the leave-one-out "
-    "pair is along grad J exactly, and with three answers of three levels too.",
+    "p = 1/3: the baseline (the other reward) has variance 2/9, as large as the reward's; the mean of the "
+    "leave-one-out pair is along grad J exactly, and with three answers of three levels too.",
     p="1/3",
     G=2,
 )

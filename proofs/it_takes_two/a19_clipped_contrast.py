@@ -46,14 +46,15 @@ preserved = sy.Claim(
     ),
     verdict="proved",
     scope=(
-        "all ratios, rollouts of one and two tokens (the terms are a sum over tokens), equal and unequal clip bounds; the "
-        "signs also for DAPO's mean over all tokens"
+        "all ratios, rollouts of one and two tokens (the terms are a sum over tokens), equal and unequal clip "
+        "bounds; the signs also for DAPO's mean over all tokens"
     ),
     proof=(
-        r"For an advantage $A > 0$ the clipped term $\min(\rho A, \mathrm{clip}(\rho) A)$ is $A \min(\rho, 1 + \epsilon_+)$, "
-        r"and for $-A$ it is $-A \max(\rho, 1 - \epsilon_-)$: z3 shows both. The shipped objectives, read as formulas, are "
-        r"this difference. A minimum and a maximum with a constant do not fall when the ratio grows, so no token of the "
-        "better rollout is pushed down and none of the worse one up; the traced weights have these signs in every region."
+        r"For an advantage $A > 0$ the clipped term $\min(\rho A, \mathrm{clip}(\rho) A)$ is $A \min(\rho, 1 + "
+        r"\epsilon_+)$, and for $-A$ it is $-A \max(\rho, 1 - \epsilon_-)$: z3 shows both. The shipped "
+        "objectives, read as formulas, are this difference. A minimum and a maximum with a constant do not "
+        "fall when the ratio grows, so no token of the better rollout is pushed down and none of the worse one "
+        "up; the traced weights have these signs in every region."
     ),
     finding=(
         "So the sign structure survives: no token of the better rollout is ever pushed down, none of the "
@@ -214,10 +215,11 @@ lost = sy.Claim(
     verdict="refuted",
     scope="any step after the first of a batch (ratios differ); or rollouts of different length",
     proof=(
-        r"Inside the clip range the objective is $\frac{A}{2}$ times the difference of two means of ratios, and a ratio's "
-        r"derivative by its log-probability is the ratio, so a token weighs $A \rho/(2 n)$ or minus that. The two are of one "
-        r"size only if $\rho_b / n_b = \rho_l / n_l$. Beyond the range a weight is zero: with ratios 13/10 and 1 only the "
-        "worse answer is pushed, which is not along the difference of the scores."
+        r"Inside the clip range the objective is $\frac{A}{2}$ times the difference of two means of ratios, and "
+        r"a ratio's derivative by its log-probability is the ratio, so a token weighs $A \rho/(2 n)$ or minus "
+        r"that. The two are of one size only if $\rho_b / n_b = \rho_l / n_l$. Beyond the range a weight is "
+        "zero: with ratios 13/10 and 1 only the worse answer is pushed, which is not along the difference of "
+        "the scores."
     ),
     finding=(
         r"Token weights differ for each token, are one-sided when only one rollout is clipped, and sum to "
@@ -252,7 +254,10 @@ def inside(name="grpo", lengths=((1, 1), (1, 2), (3, 2))):
 @lost.step(
     "From the mean of ratios",
     route="sympy",
-    shows=r"$\frac{A}{2}\left[\frac{\rho_b + \ldots}{n_b} - \frac{\rho_l + \ldots}{n_l}\right]$ differentiated, any lengths",
+    shows=(
+        r"$\frac{A}{2}\left[\frac{\rho_b + \ldots}{n_b} - \frac{\rho_l + \ldots}{n_l}\right]$ differentiated, "
+        "any lengths"
+    ),
 )
 def derived(power=1):
     x, y, others_better, others_worse = sp.symbols("x y u v", real=True)

@@ -1,149 +1,246 @@
 """A22: the linear learning-rate rule for eight times more prompts, under SGD and under Adam."""
 
+import itertools
+
 import sympy as sp
+from _binary import shipped
 
 from gradvar import symbolic as sy
 
-p = sp.Symbol("p", positive=True)
 RATE = 8  # 256 prompts for 32, lr 8e-6 for 1e-6; 512 rollouts per update in both
-
-
-def weight(size, ddof=0):
-    def advantages(k):
-        if k in (0, size):
-            return 0, 0
-        share = sp.Rational(k, size)
-        scale = sp.sqrt(sp.Rational(size - ddof, size))
-        return sp.sqrt((1 - share) / share) * scale, -sp.sqrt(share / (1 - share)) * scale
-
-    return sy.prompt_weight(advantages, size, p)
-
+p = sp.Symbol("p", positive=True)
+paths = sp.symbols("D2 D16", real=True)
+noises = sp.symbols("N2 N16", real=True)
+weights = sp.symbols("w2 w16", real=True)
+within = sp.Symbol("W16", real=True)
+SAYS = (
+    "256 prompts of two rollouts are trained at a rate of 8e-6, 32 prompts of sixteen at 1e-6, because there are fewer "
+    "updates"
+)
 
 sgd = sy.Claim(
     id="A22a",
-    title="Under SGD the linear rule keeps the mean path of one pass over the data, up to the prompt weights",
-    statement=(
-        r"With eight times more prompts per update at the same number of rollouts, a learning rate eight "
-        r"times larger keeps the size of the update."
+    title="Under SGD a rate eight times larger keeps the mean path of one pass over the data",
+    statement=sy.Statement(
+        setting="One pass over N prompts, to first order in the learning rate: N/256 updates of 256 prompts with two "
+        "rollouts at the rate 8r, against N/32 updates of 32 prompts with sixteen at r",
+        given={
+            "equal weights": sy.Hypothesis(
+                r"the prompt weights of two and of sixteen rollouts are equal, $w_2 = w_{16}$",
+                sp.Eq(weights[0], weights[1]),
+                stated_by="ours",
+            )
+        },
+        quantities={
+            paths[0]: sy.Quantity("D_2", "the mean displacement over the pass with two rollouts"),
+            paths[1]: sy.Quantity("D_{16}", "that with sixteen"),
+            weights[0]: sy.Quantity(
+                "w_2", r"the factor of $\nabla p$ in the mean update of a prompt, two rollouts"
+            ),
+            weights[1]: sy.Quantity("w_{16}", "that with sixteen"),
+            noises[0]: sy.Quantity("N_2", "the variance of the displacement over the pass with two rollouts"),
+            noises[1]: sy.Quantity("N_{16}", "that with sixteen"),
+            within: sy.Quantity(
+                "W_{16}", "its part within prompts, a rollout's variance being the same in both"
+            ),
+        },
+        goals={
+            "the same path": sp.Eq(paths[0], paths[1]),
+            "eight times the noise within": sp.Eq(noises[0], noises[1] + (RATE - 1) * within),
+        },
     ),
-    hypotheses=(
-        "size means the mean displacement over one pass of the data, to first order in the learning rate",
-        r"advantages without the standard deviation, or the ratio $w_{16}/w_2$ is taken into account",
+    source=sy.Source(
+        "2510.00977",
+        "v3",
+        "Appendix D.1; the setting is v2's too",
+        relation="reading",
+        says=SAYS,
+        caveat="it does not say which measure of size the rule keeps",
     ),
-    source=sy.Source("2510.00977", "v2", "experimental setting: 256 x 2 at 8e-6 against 32 x 16 at 1e-6"),
     verdict="conditional",
-    scope="any number of prompts; first order in the learning rate; binary rewards for the weights",
+    scope="any number of prompts; first order in the learning rate; binary rewards where weights are computed",
+    proof=(
+        r"Each update moves the parameters by the rate times $w_G \nabla p$ in the mean; a pass has eight times fewer updates "
+        r"at eight times the rate, so the displacements are as $w_2$ to $w_{16}$, and equal when the weights are, as for "
+        r"leave-one-out. With GRPO's standard deviation $w_2 = 1$ and $w_{16}(1/2) = 1.93$, so the hypothesis is needed. A "
+        r"batch of Q groups has the variance $(\sigma_b^2 + v/G)/Q$; over a pass the part between prompts stays and the part "
+        "within a prompt grows eightfold."
+    ),
     finding=(
         r"One update is eight times longer; a pass has eight times fewer of them. With the standard "
-        r"deviation two rollouts move $1/w_{16}(p)$ as far, a half at $p = 1/2$ and about a quarter near $p "
-        r"= 0$; mean-centred, $(1/2)/(15/16) = 8/15$. The noise of the path: the part between prompts is "
-        r"kept, the part within a prompt is eight times larger, since an epoch has eight times fewer "
-        r"rollouts."
+        r"deviation two rollouts move $1/w_{16}(p)$ as far, about a half at $p = 1/2$; mean-centred, $(1/2)/(15/16) = 8/15$. "
+        r"The noise within a prompt grows since an epoch has eight times fewer rollouts."
     ),
 )
 
 
-@sgd.step(
-    "The mean path",
-    route="sympy",
-    shows=(
-        r"$N/256$ steps at $8 \eta$ against $N/32$ at $\eta$: the displacement $\sum \eta \mathrm{E}[\hat "
-        r"g]$ has the ratio $w_2/w_{16}$"
-    ),
-)
-def path(rate=RATE):
+def displacement(rates, factors):
+    """Mean displacement over a pass of N prompts: updates times rate times the mean update."""
     n, eta, g = sp.symbols("N eta g", positive=True)
-    w2, w16 = sp.symbols("w2 w16", positive=True)
-    pair = n / 256 * rate * eta * w2 * g
-    sixteen = n / 32 * eta * w16 * g
-    sy.equal(pair / sixteen, w2 / w16, "the ratio of the displacements over one pass")
+    return [n / q * rate * eta * w * g for q, rate, w in zip((256, 32), rates, factors, strict=True)]
+
+
+def variances(rates, sizes=(2, 16)):
+    """The variance of the displacement over a pass, and its part within prompts, from the batch's two levels."""
+    n, eta = sp.symbols("N eta", positive=True)
+    between, v = sp.symbols("sigma_b2 v", nonnegative=True)
+    X, Y = sp.symbols("X Y")
+    computed = []
+    for prompts, rate, size in zip((256, 32), rates, sizes, strict=True):
+        table = {0: sp.Integer(1), 1: sp.Integer(0), 2: v}  # one rollout about its prompt's mean
+        group = sy.over_rollouts(
+            (X / size) ** 2, {X: {"x": 1}}, sp.Integer(size), lambda e, t=table: t[e.get("x", 0)]
+        )
+        table = {0: sp.Integer(1), 1: sp.Integer(0), 2: between + group}  # a group about the mean of all
+        batch = sy.over_rollouts(
+            (Y / prompts) ** 2, {Y: {"y": 1}}, sp.Integer(prompts), lambda e, t=table: t[e.get("y", 0)]
+        )
+        computed.append(sp.expand(n / prompts * (rate * eta) ** 2 * batch))
+    return computed, computed[1].subs(between, 0)
 
 
 @sgd.step(
-    "The noise of the path",
-    route="smt",
-    shows=(
-        r"$\frac{N}{Q} \eta^2 [\sigma_b^2/Q + v/512]$: from 16 to 2 rollouts the first part keeps its size, "
-        r"the second (same v) grows eightfold"
-    ),
+    "The path and its noise",
+    route="sympy",
+    shows=r"$\frac{N}{Q}$ updates of mean $\eta w \nabla p$ and variance $\eta^2 (\sigma_b^2 + v/G)/Q$, weights in symbols",
 )
-def noise(within=RATE):
-    between, v, n, eta = sp.symbols("sigma_b v N eta", nonnegative=True)
-
-    def variance(prompts, rate):
-        return n / prompts * (rate * eta) ** 2 * (between / prompts + v / 512)
-
-    difference = variance(256, RATE) - variance(32, 1)
-    sy.require(
-        sy.smt_valid([], sp.Eq(difference, (within - 1) * n / 32 * eta**2 * v / 512)),
-        "only the part within a prompt grows",
-    )
+def path(rate=RATE, size=16):
+    w = sp.Symbol("w", positive=True)
+    moved = displacement((rate, 1), (w, w))
+    sgd.goal("the same path").holds(dict(zip((*paths, *weights), (*moved, w, w), strict=True)))
+    (pairs, large), inner = variances((rate, 1), (2, size))
+    sgd.goal("eight times the noise within").holds({noises[0]: pairs, noises[1]: large, within: inner})
 
 
 @sgd.step(
-    "The weights",
+    "The shipped leave-one-out",
+    route="traced code",
+    shows=r"the weights of rloo's advantages at G = 2 and 16, all counts of correct rollouts, are 1 at every p",
+)
+def leave_one_out(name="rloo"):
+    factors = [sp.expand(sy.prompt_weight(shipped(name, size), size, p)) for size in (2, 16)]
+    sy.equal(factors[0], factors[1], "the weights of two and of sixteen rollouts")
+    moved = displacement((RATE, 1), factors)
+    sgd.goal("the same path").holds(dict(zip((*paths, *weights), (*moved, *factors), strict=True)))
+
+
+@sgd.step(
+    "The noise in numbers",
     route="enumeration",
-    shows=r"$w_{16}$ at $p = j/16$ by the binomial sum lies between $1.9$ and $\sqrt{15}$; $w_2 = 1$",
+    shows="two prompts of means 1 and -1, rollouts one above or below: the variance of a batch listed, then over a pass",
 )
-def weights(lowest=sp.Rational(19, 10)):
-    w = weight(16)
-    sy.equal(weight(2), 1, "two rollouts")
-    sy.enumerate_rationals(
-        lambda j: lowest < sp.N(w.subs(p, sp.Rational(j, 16)), 20) <= sp.N(sp.sqrt(15), 20),
-        range(17),
-        what="the range of w_16",
+def listed_noise(rate=RATE):
+    def batch_variance(prompts, size):
+        total = sp.Integer(0)
+        draws = list(itertools.product((1, -1), itertools.product((1, -1), repeat=size)))
+        for rows in itertools.product(draws, repeat=prompts):
+            mean = sum(sp.Rational(sum(level + x for x in noise), size) for level, noise in rows) / prompts
+            total += mean**2 / sp.Integer(len(draws)) ** prompts
+        return total
+
+    def within_variance(prompts, size):
+        return sp.Rational(1, prompts * size)
+
+    # Eight prompts of one rollout against one prompt of eight: eight times fewer updates, as in the rule.
+    small, large = rate**2 * batch_variance(8, 1) / 8, batch_variance(1, 8)
+    sgd.goal("eight times the noise within").holds(
+        {noises[0]: small, noises[1]: large, within: within_variance(1, 8)}
     )
 
 
 @sgd.counterexample(
-    "One update: at p = 1/2 eight times the rate moves 8/w_16(1/2) = 4.136 times as far, not once; at p = "
-    "1/2 over a pass 0.517 times, not once.",
+    "GRPO without epsilon at p = 1/2: over a pass two rollouts move 0.517 times as far as sixteen; mean-centred "
+    "advantages 8/15 as far.",
     p="1/2",
 )
-def one_update(rate=RATE):
-    ratio = rate / weight(16).subs(p, sp.Rational(1, 2))
-    sy.require(sp.N(abs(ratio - 1)) > 1, f"one update is {sp.N(ratio, 8)} times as long")
-    per_pass = sp.N(ratio / 8, 8)
-    sy.require(abs(per_pass - 1) > sp.Rational(1, 10), f"over a pass {per_pass} times")
-    return sy.Exhibit(text=f"one update: {sp.N(ratio, 8)} times, a pass: {per_pass} times")
+def standardised(names=("grpo", "dr_grpo")):
+    for name in names:
+        settings = {"eps": 0.0} if name == "grpo" else {}
+        factors = [
+            sy.prompt_weight(shipped(name, size, **settings), size, p).subs(p, sp.Rational(1, 2))
+            for size in (2, 16)
+        ]
+        moved = [sp.Rational(1, 256) * RATE * factors[0], sp.Rational(1, 32) * factors[1]]
+        values = dict(zip((*paths, *weights), (*moved, *factors), strict=True))
+        sgd.goal("the same path").fails(values, without="equal weights")
+    return sy.Exhibit(text=f"{names[-1]}: {sp.N(moved[0] / moved[1], 6)} times as far")
 
 
 sgd.sabotage("the square-root rule", path, rate=sp.sqrt(8))
-sgd.sabotage("no growth of the noise within a prompt", noise, within=1)
-sgd.sabotage("a larger least weight", weights, lowest=sp.Integer(2))
-sgd.sabotage("a rate twice as large, where an update is about as long", one_update, rate=2)
+sgd.sabotage("eight rollouts in place of sixteen", path, size=8)
+sgd.sabotage("the standard deviation's weights", leave_one_out, name="grpo")
+sgd.sabotage("half the rate", listed_noise, rate=4)
 
+
+signs, sixteen_signs = sp.symbols("s2 s16", real=True)
+noise_pair, noise_sixteen = sp.symbols("Q2 Q16", positive=True)
 
 adam = sy.Claim(
     id="A22b",
-    title="Under Adam the linear rule keeps the size of the update",
-    statement=(
-        r"Under Adam the linear rule keeps the size of the update when the number of prompts grows eightfold."
+    title="Under Adam a rate eight times larger keeps the mean path of one pass over the data",
+    statement=sy.Statement(
+        setting="One coordinate; an update is the rate times the sign of the batch's gradient, as Adam's is without memory or "
+        "for a constant gradient, epsilon aside; one pass over N prompts, N/256 updates at the rate 8r against N/32 at r",
+        given={
+            "consistent signs": sy.Hypothesis(
+                "the batch's gradient has the same mean sign with 256 prompts of two rollouts as with 32 of sixteen",
+                sp.Eq(signs, sixteen_signs),
+                stated_by="ours",
+            )
+        },
+        quantities={
+            paths[0]: sy.Quantity("D_2", "the mean displacement over the pass with two rollouts"),
+            paths[1]: sy.Quantity("D_{16}", "that with sixteen"),
+            signs: sy.Quantity("s_2", "the mean sign of a batch's gradient, two rollouts"),
+            sixteen_signs: sy.Quantity("s_{16}", "that with sixteen"),
+            noise_pair: sy.Quantity(
+                "Q_2", "the mean square displacement of a gradient of random sign, two rollouts"
+            ),
+            noise_sixteen: sy.Quantity("Q_{16}", "that with sixteen"),
+        },
+        goals={
+            "the same path": sp.Eq(paths[0], paths[1]),
+            "pure noise": sp.Eq(noise_pair, RATE * noise_sixteen),
+        },
     ),
-    source=sy.Source("2510.00977", "v2", "experimental setting: Adam, 8e-6 against 1e-6"),
-    verdict="refuted",
+    source=sy.Source(
+        "2510.00977",
+        "v3",
+        "Appendix D.1; the setting is v2's too",
+        relation="reading",
+        says=SAYS,
+        caveat="it does not say which measure of size the rule keeps",
+    ),
+    verdict="conditional",
     scope=(
-        "Adam with epsilon small against the gradients; first update exactly, any update for constant "
-        "gradients, random signs for pure noise"
+        "the measure of A22a, the mean displacement over a pass; Optax's Adam with any decay rates at its first update, and "
+        "for constant gradients at every update"
+    ),
+    proof=(
+        r"Optax's first update is $g/(|g| + \epsilon)$, read from its code, and of a constant gradient every corrected update "
+        r"is its sign: weights $w_G$, batch sizes and scales cancel. So a pass moves the coordinate by (N/256) 8 r $s_2$ against "
+        r"(N/32) r $s_{16}$, the same if the mean signs are. Signs that depend on the batch's size break it, as the numbers "
+        r"show. Steps of random sign add up in the square, $\frac{N}{256} 64 r^2$ against $\frac{N}{32} r^2$: eightfold."
     ),
     finding=(
-        r"Adam divides by the gradient's own size, so weights $w_G$, batch sizes and noise levels cancel "
-        r"and each update is about $\eta$ per coordinate: eight times longer. Over a pass, a consistent "
-        r"gradient travels the same distance (fewer steps), pure noise $\sqrt{8}$ times as far. If "
-        r"anything, Adam calls for the square-root rule."
+        r"By one measure of size for both rows the linear rule is right under SGD with equal weights, and under Adam for "
+        r"coordinates of consistent sign; pure noise then travels $\sqrt{8}$ times as far, and there the square-root rule "
+        "keeps the size."
     ),
 )
+
+
+def adam_path(rates, means):
+    n, eta = sp.symbols("N eta", positive=True)
+    return [n / q * rate * eta * s for q, rate, s in zip((256, 32), rates, means, strict=True)]
 
 
 @adam.step(
-    "Optax's own update",
+    "Optax's update",
     route="traced code",
-    shows=(
-        r"the first step of scale_by_adam on a symbolic gradient is $g/(|g| + \epsilon)$: unchanged but for "
-        r"$\epsilon$ when g is scaled"
-    ),
+    shows=r"the first step of scale_by_adam on g, -g and scaled gradients, epsilon 0 and 1/4, then summed over a pass",
 )
-def first_update(scale_power=0):
+def first_update(scale_power=0, rate=RATE):
     import optax
 
     g = sy.symbols("g", (2,), positive=True)
@@ -153,21 +250,28 @@ def first_update(scale_power=0):
         # Decay rates that floats hold exactly.
         transform = optax.scale_by_adam(b1=0.5, b2=0.75, eps=float(eps))
 
-        def update(gradient, like, transform=transform):
+        def step(gradient, like, transform=transform):
             return transform.update(gradient, transform.init(like))[0]
 
-        for c in (1, 8, sp.Rational(1, 5)):
-            value = sy.trace(update, c * g, zeros, assume=sy.Witness(point))
-            claimed = [sp.Integer(8) ** scale_power * c * x / (c * x + eps) for x in g]
-            sy.equal([sp.simplify(v) for v in value], claimed, f"a gradient scaled by {c}, epsilon {eps}")
+        updates = {}
+        for c in (1, RATE, sp.Rational(1, 5), -1):
+            value = sy.trace(step, c * g, zeros, assume=sy.Witness(point))
+            claimed = [sp.Integer(8) ** scale_power * c * x / (abs(c) * x + eps) for x in g]
+            updates[c] = [sp.simplify(v) for v in value]
+            sy.equal(updates[c], claimed, f"a gradient scaled by {c}, epsilon {eps}")
+        if eps == 0:  # a share a of the batches has the sign +1
+            a = sp.Symbol("a", positive=True)
+            mean = a * updates[RATE][0] + (1 - a) * updates[-1][0]
+            other = a * updates[1][0] + (1 - a) * updates[-1][0]
+            values = dict(zip(paths, adam_path((rate, 1), (mean, other)), strict=True))
+            adam.goal("the same path").holds(values | {signs: mean, sixteen_signs: other})
 
 
 @adam.step(
-    "Two coordinates, many steps",
+    "Constant gradients, many updates",
     route="sympy",
     shows=(
-        r"constant g: $m_t = (1 - \beta_1^t) g$, $v_t = (1 - \beta_2^t) g^2$, so each corrected step is the "
-        r"sign of g"
+        r"$m_t = (1 - \beta_1^t) g$, $v_t = (1 - \beta_2^t) g^2$, so each corrected step is the sign of g; summed over a pass"
     ),
 )
 def constant(correct=True):
@@ -176,49 +280,69 @@ def constant(correct=True):
     m, v = (1 - b1**t) * g, (1 - b2**t) * g**2
     if correct:
         m, v = m / (1 - b1**t), v / (1 - b2**t)
-    sy.equal(m / sp.sqrt(v), 1, "the corrected step", where=[b1 < 1, b2 < 1])
+    step = sp.simplify(m / sp.sqrt(v))
+    sy.equal(step, 1, "the corrected step", where=[b1 < 1, b2 < 1])
+    values = dict(zip(paths, adam_path((RATE, 1), (step, step)), strict=True))
+    adam.goal("the same path").holds(values | {signs: step, sixteen_signs: step})
 
 
 @adam.step(
-    "Pure noise",
+    "Random signs",
     route="enumeration",
-    shows=(
-        r"steps of random sign: the mean square of n steps of size $\eta$ is $n \eta^2$, by listing all "
-        r"signs up to $n = 10$"
-    ),
+    shows="all signs of n and of 8 n updates listed, n = 1 and 2: the mean squares of the displacements",
 )
-def random_walk(power=2):
-    import itertools
+def random_walk(rate=RATE):
+    def mean_square(steps, size):
+        total = sum((size * sum(s)) ** 2 for s in itertools.product((-1, 1), repeat=steps))
+        return sp.Rational(total, 2**steps)
 
-    for n in range(1, 11):
-        mean = sp.Rational(sum(sum(s) ** 2 for s in itertools.product((-1, 1), repeat=n)), 2**n)
-        sy.equal(mean, n, f"mean square of {n} steps")
-    sy.equal(sp.Rational(RATE**power, 8), 8, "eightfold variance over a pass: 8^2 / 8")
+    for n in (1, 2):
+        values = {noise_pair: mean_square(n, rate), noise_sixteen: mean_square(RATE * n, 1)}
+        adam.goal("pure noise").holds(values)
+
+
+@adam.step(
+    "Random signs, any number", route="sympy", shows="independent signs of mean zero over index patterns"
+)
+def independent_signs(mean=0):
+    n, eta = sp.symbols("n eta", positive=True)
+    S = sp.Symbol("S")
+
+    def square(steps, size):
+        table = {0: sp.Integer(1), 1: sp.sympify(mean), 2: sp.Integer(1)}
+        return sy.over_rollouts((size * S) ** 2, {S: {"s": 1}}, steps, lambda e: table[e.get("s", 0)])
+
+    adam.goal("pure noise").holds({noise_pair: square(n, RATE * eta), noise_sixteen: square(RATE * n, eta)})
 
 
 @adam.counterexample(
-    "Gradient (1, 1/3), Adam without epsilon: updates 1e-6 (1, 1) and 8e-6 (1, 1), whatever the batch; "
-    "ratio 8.",
-    g="(1, 1/3)",
-    ratio=8,
+    "Each prompt's gradient is 2 with chance 2/5 and -1 with 3/5: the sign of one prompt has the mean -1/5, that of the "
+    "sum over eight prompts a positive one. At the same number of prompts the two paths go opposite ways.",
+    chances="(2/5, 3/5)",
 )
-def eight_times(rate=8):
-    import jax
-    import jax.numpy as jnp
-    import optax
+def inconsistent(low=-1):
+    chance = sp.Rational(2, 5)
 
-    sizes = []
-    for eta, scale in ((1e-6, 1.0), (rate * 1e-6, 1 / 1.93412)):
-        optimiser = optax.adam(eta, eps=0.0)
-        with jax.enable_x64(True):
-            gradient = jnp.asarray([1.0, 1 / 3]) * scale
-            update, _ = optimiser.update(gradient, optimiser.init(gradient))
-        sizes.append([abs(float(x)) for x in update])
-    ratio = sizes[1][0] / sizes[0][0]
-    sy.require(abs(ratio - 8) < 1e-6 and abs(sizes[1][1] / sizes[0][1] - 8) < 1e-6, f"the ratio is {ratio}")
+    def mean_sign(prompts):
+        terms = [
+            sp.binomial(prompts, k)
+            * chance**k
+            * (1 - chance) ** (prompts - k)
+            * sp.sign(2 * k + low * (prompts - k))
+            for k in range(prompts + 1)
+        ]
+        return sp.Add(*terms)
+
+    means = mean_sign(8), mean_sign(1)
+    values = {paths[0]: RATE * means[0], paths[1]: RATE * means[1], signs: means[0], sixteen_signs: means[1]}
+    without = "consistent signs" if means[0] != means[1] else ""
+    adam.goal("the same path").fails(values, without=without)
+    return sy.Exhibit(text=f"mean signs {means[0]} and {means[1]}")
 
 
 adam.sabotage("an update that scales with the gradient", first_update, scale_power=1)
+adam.sabotage("the same rate", first_update, rate=1)
 adam.sabotage("without the bias correction", constant, correct=False)
-adam.sabotage("noise that adds up linearly", random_walk, power=1)
-adam.sabotage("the same rate", eight_times, rate=1)
+adam.sabotage("the square-root rule", random_walk, rate=sp.sqrt(8))
+adam.sabotage("signs with a mean", independent_signs, mean=sp.Rational(1, 2))
+adam.sabotage("a gradient of one sign", inconsistent, low=1)

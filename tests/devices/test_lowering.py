@@ -135,7 +135,6 @@ def test_every_jitted_function_of_the_engines_lowers(single):
         rows = (prompts, policy.sample(params, jax.random.key(2), prompts, 1)[:, 0])
         tapped = trace_policy(policy, params, prompts, rows[1].shape[1])
         weights = jnp.ones(rows[1].shape, jnp.float32)
-        ghost.scores(tapped, params, *rows, weights)
         plan = ghost.plan_of(tapped, params, "auto")
         ghost.norms_and_sum(tapped, params, *rows, weights, tuple(p.way for p in plan))
         # whether estimators couple the prompts of a batch

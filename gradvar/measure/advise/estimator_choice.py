@@ -14,7 +14,7 @@ them are paired.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class EstimatorRanking:
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the settings and their figures as plain values, in the order of the ranking."""
-        return [{**vars(c), "cosine": vars(c.cosine), "cost": vars(c.cost)} for c in self.settings]
+        return [asdict(c) for c in self.settings]
 
 
 def compare_estimators(

@@ -6,7 +6,7 @@ argument against large groups.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -57,9 +57,8 @@ class RewardAdvice:
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings and figures as plain values, for a file."""
-        figures = {name: value for name, value in vars(self).items() if name != "sentences"}
-        findings = list(self.sentences)
-        return {"kind": "advice", "findings": findings, **figures, "curve": [vars(p) for p in self.curve]}
+        figures = asdict(self)
+        return {"kind": "advice", "findings": list(figures.pop("sentences")), **figures}
 
 
 def advise_from_rewards(

@@ -10,7 +10,7 @@ paired.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -69,19 +69,10 @@ class Advice:
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings and figures as plain values, for a file."""
-        return {
-            "kind": "advice",
-            "findings": list(self.sentences),
-            "best": self.best,
-            "on_policy": self.on_policy,
-            "prompts": self.prompts,
-            "rollouts": self.rollouts,
-            "optimum": vars(self.optimum),
-            "curve": [{**vars(p), "variance": vars(p.variance), "cost": vars(p.cost)} for p in self.curve],
-            "splits": [
-                {"rule": s.rule, "sizes": s.sizes.tolist(), "gain": vars(s.gain)} for s in self.splits
-            ],
-        }
+        figures = asdict(self)
+        for split in figures["splits"]:
+            split["sizes"] = split["sizes"].tolist()
+        return {"kind": "advice", "findings": list(figures.pop("sentences")), **figures}
 
 
 @overload
@@ -190,10 +181,8 @@ def _optimum(budgets: tuple[Budget, Budget], fixed: float, level: float) -> Inte
     """
 
     def best_size(budget: Budget) -> np.ndarray:
-        fields = (budget.between, budget.rollout, budget.pair)
-        between, rollout, pair = (np.asarray(x, float)[..., None] for x in fields)
-        variance = between + rollout / _GRID + pair / (_GRID * (_GRID - 1))  # [..., grid]
-        return _GRID[(variance * (fixed + _GRID)).argmin(-1)]
+        columns = Budget(*(np.asarray(x, float)[..., None] for x in vars(budget).values()))
+        return _GRID[(columns.variance(_GRID) * (fixed + _GRID)).argmin(-1)]  # of [..., grid]
 
     total, without = budgets
     value, parts = float(best_size(total)), best_size(without)

@@ -46,7 +46,9 @@ def whole(low: int, high: int | None = None) -> Domain:
         return bool(number.is_integer and number >= low and (high is None or number <= high))
 
     def relations(symbol: sp.Symbol) -> tuple[Any, ...]:
-        return (symbol >= low,) if high is None else (symbol >= low, symbol <= high)
+        # As it stands: SymPy knows that a positive integer is at least one, and z3's reals do not.
+        lowest = sp.Ge(symbol, low, evaluate=False)
+        return (lowest,) if high is None else (lowest, symbol <= high)
 
     return Domain(above, contains, relations, () if high is None else tuple(range(low, high + 1)))
 
