@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.bank.scene import provenance
+from benchmarks.step_timing import seconds_by_part
 from gradvar.policies import Transformer
 from gradvar.tasks import ModularAddition
 from gradvar.train import arms
 from gradvar.train.held_out import Training
 from gradvar.train.plan import TrainConfig, plan
-from gradvar.train.timing import seconds_by_part
 from gradvar.train.trainer import Trainer
 
 ARMS = ("grpo-2", "grpo-16", "ppo", "dapo")

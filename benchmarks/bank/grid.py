@@ -40,6 +40,7 @@ from gradvar.measure.bank.data import batch_of
 from gradvar.measure.bank.partition import draw_partition
 from gradvar.measure.bank.record import record
 from gradvar.measure.bank.score import score_rows
+from gradvar.measure.direct import PolicyOnTask
 
 REPLICATES = 200
 
@@ -146,7 +147,8 @@ def compare(options: argparse.Namespace, first: dict[str, Any], again: dict[str,
     prompts = task.prompts(jax.random.key(3), options.prompts)
     bank, _ = measure(options)
     recording, basis_rows = bank.recording, bank.recording.rows
-    whole = score_rows(policy, params, bank.rollouts, basis_rows, Whole(), jax.random.key(0))
+    subject = PolicyOnTask(policy, task, params)
+    whole = score_rows(subject, bank.rollouts, basis_rows, Whole(), jax.random.key(0))
     flat = jnp.asarray(np.concatenate(list(whole)))  # [used row, param]
     number = np.full(basis_rows.shape, -1)  # [prompt, row] -> used row
     number[basis_rows.places()] = np.arange(basis_rows.count)

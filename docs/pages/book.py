@@ -25,6 +25,7 @@ FAMILIES = {
     "A": "It Takes Two",
     "B": "Estimators and their properties",
     "C": "Work that builds on it",
+    "D": "Estimators as they are shipped",
     "N": "Our own theorems",
 }
 _CACHE = ROOT / ".cache" / "docs" / "claims.json"

@@ -107,9 +107,8 @@ def compose(
             return piece(**{name: arrays[name] for name in names})
 
         advantages = jax.lax.stop_gradient(run("advantage"))
-        arrays["advantages"] = jnp.broadcast_to(
-            advantages[..., None] if advantages.ndim == 2 else advantages, batch.shape
-        )
+        by_token = advantages[..., None] if advantages.ndim == 2 else advantages
+        arrays["advantages"] = jnp.broadcast_to(by_token, batch.shape)
         arrays["mask"] = jnp.logical_and(batch.mask, run("select")[..., None])
         arrays["tokens"] = run("surrogate") - run("penalty")
         return run("aggregate")
@@ -135,7 +134,6 @@ def batch_arrays(batch: Batch, needs: tuple[str, ...] | list[str] = ()) -> dict[
             raise ValueError(
                 f"{name}: the batch has none and this estimator needs it; pass Batch(..., {name}=...)"
             )
-        arrays[name] = (
-            jnp.where(batch.mask, value, 0.0) if value.ndim == 3 and name != "reward_parts" else value
-        )
+        is_by_token = value.ndim == 3 and name != "reward_parts"
+        arrays[name] = jnp.where(batch.mask, value, 0.0) if is_by_token else value
     return arrays

@@ -8,7 +8,6 @@ C. Zheng et al., "Group sequence policy optimization", arXiv 2507.18071, equatio
 and its token form, equations (13) and (14), with s_it = sg[s_i] pi(o_it) / sg[pi(o_it)].
 """
 
-from dataclasses import replace
 from functools import partial
 
 from gradvar.core.checks import nonnegative
@@ -28,7 +27,7 @@ def gspo(*, ddof: int = 0, eps: float = 1e-6, clip_low: float = 3e-4, clip_high:
         clip_low: Distance below 1 at which the ratio of a sequence is clipped.
         clip_high: Distance above 1 at which it is clipped.
     """
-    return _gspo(surrogate.sequence_clip, ddof, eps, clip_low, clip_high)
+    return _gspo("gspo", surrogate.sequence_clip, ddof, eps, clip_low, clip_high)
 
 
 def gspo_token(
@@ -42,14 +41,12 @@ def gspo_token(
         clip_low: Distance below 1 at which the ratio of a sequence is clipped.
         clip_high: Distance above 1 at which it is clipped.
     """
-    return replace(
-        _gspo(surrogate.sequence_clip_per_token, ddof, eps, clip_low, clip_high), name="gspo_token"
-    )
+    return _gspo("gspo_token", surrogate.sequence_clip_per_token, ddof, eps, clip_low, clip_high)
 
 
-def _gspo(ratio: Piece, ddof: int, eps: float, clip_low: float, clip_high: float) -> Estimator:
+def _gspo(name: str, ratio: Piece, ddof: int, eps: float, clip_low: float, clip_high: float) -> Estimator:
     return compose(
-        name="gspo",
+        name=name,
         advantage=partial(advantage.standardised, ddof=ddof, eps=nonnegative("eps", eps)),
         surrogate=clipped(ratio, clip_low, clip_high),
         aggregate=aggregate.sequence_token_mean,

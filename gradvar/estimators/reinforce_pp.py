@@ -45,9 +45,7 @@ def reinforce_pp(
         clip_high: Distance above 1 at which the ratio is clipped.
         beta: Coefficient of the k1 estimate in the reward.
     """
-    per_rollout = (
-        advantage.raw if not beta else penalty.kl_to_go(advantage.raw, beta=nonnegative("beta", beta))
-    )
+    per_rollout = penalty.kl_to_go(advantage.raw, beta=nonnegative("beta", beta)) if beta else advantage.raw
     by_tokens = one_of("over", over, get_args(Over)) == "tokens" or beta > 0
     return compose(
         name="reinforce_pp",
@@ -97,9 +95,7 @@ def reinforce_pp_baseline(
         beta: Coefficient of the k2 penalty towards the reference; 0 leaves it out.
     """
     by_tokens = one_of("over", over, get_args(Over)) == "tokens"
-    flawed = (
-        {"zero_on_equal_rewards": False, "zero_sum": False, "sign_against_mean": False} if by_tokens else {}
-    )
+    flawed = ("zero_on_equal_rewards", "zero_sum", "sign_against_mean") if by_tokens else ()
     return compose(
         name="reinforce_pp_baseline",
         advantage=advantage.over_tokens(advantage.group_mean, eps=nonnegative("eps", eps))
@@ -122,7 +118,7 @@ def reinforce_pp_baseline(
             law_sets.CLIPPED,
             law_sets.BIASED,
             law_sets.with_kl(beta),
-            flawed,
+            dict.fromkeys(flawed, False),
             bounded=False,
         ),
     )

@@ -6,6 +6,7 @@ against r a b for forming the a x b gradient ("formed"), which also has to be wr
 made leaf by leaf from these counts, can be forced, and is reported by ``plan_of``.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -146,9 +147,8 @@ def _factors(
         arrays = {i: [(x, d) for _, x, d in uses] for i, uses in row.factors.items()}
         return arrays, row.light, row.squares, row.summed
 
-    arrays, light, squares, summed = jax.vmap(of_row, out_axes=(0, 0, 0, None))(
-        prompts, completions, cotangents
-    )
+    of_rows = jax.vmap(of_row, out_axes=(0, 0, 0, None))
+    arrays, light, squares, summed = of_rows(prompts, completions, cotangents)
     uses = {i: [use for use in tapped.uses if use.leaf == i] for i in arrays}
     factors = {
         i: [(use, x, d) for use, (x, d) in zip(uses[i], pairs_of_leaf, strict=True)]
@@ -173,7 +173,4 @@ def _joined(uses: Sequence[tuple[Use, Array, Array]], leaf: Array) -> tuple[Arra
 
 
 def _tokens(use: Use, layers: int) -> int:
-    size = 1
-    for n in use.shape[:-1]:
-        size *= n
-    return size // layers
+    return math.prod(use.shape[:-1]) // layers

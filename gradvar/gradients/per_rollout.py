@@ -159,10 +159,8 @@ def _project_tokens(
     key = jax.random.fold_in(key, 0x5CE8)
 
     def column(number: Array) -> Float[Array, "prompt rollout time"]:
-        direction = unravel(
-            jax.random.rademacher(jax.random.fold_in(key, number), flat.shape, dtype=flat.dtype)
-        )
-        along = jax.jvp(lambda values: policy.logprobs(values, prompts, completions), (params,), (direction,))
-        return along[1]
+        signs = jax.random.rademacher(jax.random.fold_in(key, number), flat.shape, dtype=flat.dtype)
+        tangents = (unravel(signs),)
+        return jax.jvp(lambda values: policy.logprobs(values, prompts, completions), (params,), tangents)[1]
 
     return jnp.moveaxis(jax.lax.map(column, jnp.arange(width)), 0, -1) / width**0.5

@@ -196,9 +196,8 @@ def _norms(
     total = [jnp.zeros(x.shape, x.dtype) for x in jax.tree.leaves(params)]
 
     def add_chunk(number: Array, state: tuple, part: int) -> tuple:
-        norms, sums = ghost.norms_and_sum(
-            tapped[part], params, *_chunk(data, number, lengths[part]), ways[part]
-        )
+        rows = _chunk(data, number, lengths[part])
+        norms, sums = ghost.norms_and_sum(tapped[part], params, *rows, ways[part])
         return state[0].at[number].set(norms), [a + b for a, b in zip(state[1], sums, strict=True)]
 
     for part in range(len(lengths)):

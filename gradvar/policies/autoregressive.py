@@ -60,9 +60,8 @@ class Autoregressive(abc.ABC):
     ) -> Float[Array, "prompt group time"]:
         """Every token's log-probability (nats), in at least float32; zero after the stop token."""
         prompts = self._check(prompts)
-        return self._logprobs(
-            params, prompts, check_completions(completions, prompts.shape[0], self._form.vocab)
-        )
+        completions = check_completions(completions, prompts.shape[0], self._form.vocab)
+        return self._logprobs(params, prompts, completions)
 
     def sample_with_logprobs(
         self,

@@ -45,9 +45,8 @@ class Bandit:
     ) -> Float[Array, "prompt group 1"]:
         """The log-probability (nats) of every answer."""
         prompts = check_indices(prompts, self.num_prompts)
-        return self._logprobs(
-            params, prompts, check_completions(completions, prompts.shape[0], self.num_answers, 1)
-        )
+        completions = check_completions(completions, prompts.shape[0], self.num_answers, 1)
+        return self._logprobs(params, prompts, completions)
 
     @partial(jax.jit, static_argnums=(0, 4))
     def _sample(

@@ -98,9 +98,8 @@ class Tabular:
     ) -> Float[Array, "prompt group time"]:
         """Every token's log-probability (nats); zero after the stop token."""
         prompts = sampler.check_indices(prompts, self.num_prompts)
-        return self._logprobs(
-            params, prompts, sampler.check_completions(completions, prompts.shape[0], self.vocab, self.length)
-        )
+        completions = sampler.check_completions(completions, prompts.shape[0], self.vocab, self.length)
+        return self._logprobs(params, prompts, completions)
 
     def _generate(self, params: PyTree, prompts: Array, group: int, choose: Any) -> Array:
         def step(state: tuple[Array, Array], time: Array) -> tuple[tuple[Array, Array], Array]:

@@ -38,7 +38,14 @@ from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.decide.smt import find_point, smt_valid
 
 # A group of rollouts in symbols, and the bridge to the engine that measures.
-from gradvar.symbolic.group import SymbolicGroup, engine, engines_agree, note_engine, symbolic_group
+from gradvar.symbolic.group import (
+    SymbolicGroup,
+    engine,
+    engines_agree,
+    executed_weights,
+    note_engine,
+    symbolic_group,
+)
 
 # The shipped code as formulas.
 from gradvar.symbolic.read.elementwise import Unreadable
@@ -70,6 +77,7 @@ __all__ = [
     "enumerate_rationals",
     "equal",
     "exact_sign",
+    "executed_weights",
     "explore",
     "falling",
     "find_point",

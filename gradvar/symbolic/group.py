@@ -10,7 +10,7 @@ import numpy as np
 import sympy as sp
 
 from gradvar.core.batch import Batch
-from gradvar.core.estimator import Estimator
+from gradvar.core.estimator import Estimator, Objective
 from gradvar.core.moments import Moments
 from gradvar.symbolic.decide.enumerate import ExactMoments, SymbolicBandit
 from gradvar.symbolic.decide.equality import require
@@ -83,6 +83,25 @@ def engine(
         rewards = np.asarray([[float(x) for x in b.rewards] for b in listed])
         policy = Policy(logits.shape[1], num_prompts=len(listed))
         return exact(estimator, policy, logits, Task(rewards), group, **options)
+
+
+def executed_weights(objective: Objective, logp: Any, batch: Batch) -> np.ndarray:
+    """Run the derivative by the log-probabilities [Q, G, T] as users do: compiled, in float64.
+
+    Args:
+        objective: an estimator, or an objective of log-probabilities.
+        logp: exact numbers [Q, G, T].
+        batch: exact numbers, as ``symbolic_batch`` makes them.
+    """
+    note_route("executed code")
+    note_estimator(objective)
+    with jax.enable_x64(True):
+        as_floats = jax.tree.map(_floats, (np.asarray(logp, object), batch))
+        return np.asarray(jax.jit(gradient(objective))(*as_floats))
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64) if array.dtype == object else array
 
 
 def note_engine(estimator: Estimator) -> None:

@@ -71,9 +71,8 @@ class Countdown(Text):
         chosen = jnp.argmax(jnp.where(within, noise, -1.0), axis=-1)
         target = jnp.take_along_axis(values, chosen[:, None], axis=-1)
         signs = [jnp.full((num, 1), self.tokens.index(sign), jnp.int32) for sign in ":="]
-        return jnp.concatenate([numbers, signs[0], target // 10, target % 10, signs[1]], axis=-1).astype(
-            jnp.int32
-        )
+        line = jnp.concatenate([numbers, signs[0], target // 10, target % 10, signs[1]], axis=-1)
+        return line.astype(jnp.int32)
 
     def _read(self, prompts: Int[Array, "prompt past"]) -> tuple[Array, Array]:
         numbers, digits = prompts[:, : self.numbers], prompts[:, self.numbers + 1 : -1]

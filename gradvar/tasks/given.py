@@ -122,10 +122,8 @@ class Lookup(_Indexed):
         Arrays [node, token] and [node]. The root is node 0; all that is not listed goes to the last node.
         Exact for any length and vocabulary, where a completion's number in digits would overflow.
         """
-        prefixes = sorted(
-            {row[:t] for row in self.support for t in range(len(row) + 1)}, key=lambda p: (len(p), p)
-        )
-        nodes = {prefix: node for node, prefix in enumerate(prefixes)}
+        prefixes = {row[:t] for row in self.support for t in range(len(row) + 1)}
+        nodes = {prefix: node for node, prefix in enumerate(sorted(prefixes, key=lambda p: (len(p), p)))}
         leads = np.full((len(nodes) + 1, 1 + max(map(max, self.support))), len(nodes), np.int32)
         for prefix, node in nodes.items():
             if prefix:

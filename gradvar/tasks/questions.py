@@ -64,9 +64,8 @@ class Questions:
         asked = [tokenizer.chat(text) for text in self.texts] if chat else self.texts
         self.tokens = np.asarray(tokenizer.encode(list(asked), special=not chat), np.int32)
         self._number = {row.tobytes(): number for number, row in enumerate(self.tokens)}
-        self._about = (
-            f"{len(self.texts)} prompts, {_digest(self.texts)}, {getattr(reward, '__qualname__', reward)}"
-        )
+        rewarded_by = getattr(reward, "__qualname__", reward)
+        self._about = f"{len(self.texts)} prompts, {_digest(self.texts)}, {rewarded_by}"
 
     def __repr__(self) -> str:
         return f"Questions({self._about})"
@@ -105,9 +104,8 @@ class Questions:
         def reward(prompt: str, completion: str) -> float:
             if pattern is not None:
                 matches = list(pattern.finditer(completion))
-                completion = (
-                    (matches[-1].group(1) if pattern.groups else matches[-1].group()) or "" if matches else ""
-                )
+                group = 1 if pattern.groups else 0
+                completion = matches[-1].group(group) or "" if matches else ""
             return float(completion.strip() == right[prompt])
 
         task = cls(texts, tokenizer, reward, chat=chat)

@@ -91,9 +91,8 @@ class Experiment:
                 row |= {f"start_{name}": float(values[0].mean()), f"final_{name}": float(values[-1].mean())}
             _add(row, "final_iqm", bootstrap(interquartile_mean, run.final()))
             for name in ("final", "gain", "difference", "improvement"):
-                _add(
-                    row, f"{'retained_' if name in ('final', 'gain') else ''}{name}", getattr(compared, name)
-                )
+                column = f"retained_{name}" if name in ("final", "gain") else name
+                _add(row, column, getattr(compared, name))
             rows.append(row)
         return rows
 

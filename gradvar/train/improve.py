@@ -105,9 +105,8 @@ class Improvement:
 
     def _improve_critic(self, critic_pair: PyTree, part: Minibatch) -> tuple[Array, PyTree]:
         params, memory = critic_pair
-        value, slope = jax.value_and_grad(lambda p: critic.loss(self.policy, p, self.estimator, *part))(
-            params
-        )
+        loss = jax.value_and_grad(lambda p: critic.loss(self.policy, p, self.estimator, *part))
+        value, slope = loss(params)
         updates, memory = self.rule.update(slope, memory, params)
         return value, (_descend(params, updates, self.arm.critic_rate), memory)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gradvar import catalogue
 from gradvar.report.book import book
 from gradvar.symbolic import load, verify
 from gradvar.symbolic.claims.formula import text_to_html
@@ -35,6 +36,11 @@ def test_every_row_has_a_verdict(row):
     assert mine, f"no claim for {row}"
     parts = [claim.id for claim in mine]
     assert row not in parts or parts == [row], f"{row} is both whole and split: {parts}"
+
+
+def test_every_estimator_is_defined_by_a_claim():
+    defined = [c.statement.setting.split("`")[1] for c in CLAIMS if re.fullmatch(r"D[0-9]+", c.id)]
+    assert sorted(defined) == sorted(catalogue.names())
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.id)

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.step_timing import seconds_by_part
 from gradvar.train import arms
 from gradvar.train.experiment import at_rate
 from gradvar.train.loop import train
 from gradvar.train.plan import Arm, TrainConfig, plan
-from gradvar.train.timing import seconds_by_part
 from gradvar.train.trainer import Trainer
 from tests.compilations import compilations
 

@@ -100,16 +100,11 @@ class Evaluation(Mapping[Setting, Moments]):
         parts_a, parts_b = self._parts(first, figure), self._parts(second, figure)
         difference = jackknife_interval(a - b, parts_a - parts_b, level)
         with np.errstate(divide="ignore", invalid="ignore"):
-            quotients = parts_a / parts_b
-        if a / b > 0 and (quotients > 0).all():
-            ratio = jackknife_interval(a / b, np.log(quotients), level, np.exp)
-        else:
-            ratio = jackknife_interval(a / b, quotients, level)
+            ratio = _ratio(a / b, parts_a / parts_b, level)
         scale = np.std(parts_a) * np.std(parts_b)
         covariance = np.mean((parts_a - parts_a.mean()) * (parts_b - parts_b.mean()))
-        return Comparison(
-            figure, first, second, difference, ratio, float(covariance / scale) if scale > 0 else 1.0
-        )
+        correlation = float(covariance / scale) if scale > 0 else 1.0
+        return Comparison(figure, first, second, difference, ratio, correlation)
 
     def quotient(
         self, setting: Setting, numerator: str, denominator: str, factor: float = 1.0, level: float = 0.95
@@ -126,9 +121,7 @@ class Evaluation(Mapping[Setting, Moments]):
         value = factor * self.figure(setting, numerator) / self.figure(setting, denominator)
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = factor * self._parts(setting, numerator) / self._parts(setting, denominator)
-        if value > 0 and (parts > 0).all():
-            return jackknife_interval(value, np.log(parts), level, np.exp)
-        return jackknife_interval(value, parts, level)
+        return _ratio(value, parts, level)
 
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: one per setting and figure, with standard error and 95 % interval."""
@@ -152,6 +145,13 @@ class Evaluation(Mapping[Setting, Moments]):
                 f"figure: '{figure}'; choose one of {', '.join(parts)}, snr_per_rollout, variance_per_rollout"
             )
         return parts[figure]
+
+
+def _ratio(value: float, parts: np.ndarray, level: float) -> Interval:
+    """A quotient's interval, on the log scale where that is defined: ratios are closer to normal there."""
+    if value > 0 and (parts > 0).all():
+        return jackknife_interval(value, np.log(parts), level, np.exp)
+    return jackknife_interval(value, parts, level)
 
 
 def _named(setting: Setting) -> str:

@@ -145,9 +145,8 @@ def contribution(
         prompts: Prompts of a batch.
         replicates: At least how many batches are formed.
     """
-    answer = bank.evaluate(
-        {"with": full, "without": without}, [group_size], prompts=prompts, replicates=replicates
-    )
+    pair = {"with": full, "without": without}
+    answer = bank.evaluate(pair, [group_size], prompts=prompts, replicates=replicates)
     figures = ("trace_cov", "bias_factor", "cosine", "snr_per_rollout")
     return {f: answer.compare(("with", group_size), ("without", group_size), f) for f in figures}
 
@@ -178,7 +177,6 @@ def _variance(
     recording: Recording, scores: Scores, estimator: Estimator | Objective, group_size: int, replicates: int
 ) -> float:
     """tr Cov with other scores in place of the recorded ones."""
-    answer = evaluate(
-        replace(recording, scores=scores), {_NAME: estimator}, [group_size], replicates=replicates
-    )
+    changed = replace(recording, scores=scores)
+    answer = evaluate(changed, {_NAME: estimator}, [group_size], replicates=replicates)
     return answer[_NAME, group_size].trace_cov

@@ -80,7 +80,7 @@ def extend(
 
     def scored(wanted: BasisRows) -> Any:
         key, chunk = jax.random.key(info["seed"]), plan.settings.chunk
-        images = score_rows(subject.policy, subject.params, joined, wanted, scores_map, key, chunk, devices)
+        images = score_rows(subject, joined, wanted, scores_map, key, chunk, devices)
         params = params_bytes(subject.params) // basis.dtype.itemsize
         return assemble(wanted, images, scores_map, params, truth)
 

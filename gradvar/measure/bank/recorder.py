@@ -91,14 +91,12 @@ class Recorder:
         tolerance = settings.tolerance or default_tolerance(rollouts)
         devices, scores_map = self.sampler.devices, self.plan.scores
         if isinstance(scores_map, PerToken):
-            rows, scores = score_tokens(subject.policy, subject.params, rollouts, scores_map, key, devices)
+            rows, scores = score_tokens(subject, rollouts, scores_map, key, devices)
         else:
             rows = BasisRows.of(find_basis(rollouts, self.estimators, settings.cuts, tolerance / 4))
             score_bytes = params_bytes(subject.params)
             scores_map = choose_map(scores_map, rows, score_bytes, self.plan.memory)
-            images = score_rows(
-                subject.policy, subject.params, rollouts, rows, scores_map, key, settings.chunk, devices
-            )
+            images = score_rows(subject, rollouts, rows, scores_map, key, settings.chunk, devices)
             params = score_bytes // rows.basis.dtype.itemsize
             scores = assemble(rows, images, scores_map, params, self.truth)
         seconds = {"sample": sampled - started, "scores": time.perf_counter() - sampled}

@@ -109,9 +109,8 @@ class RolloutSampler:
             return devices.over(rewards, (), (prompts, completions))
         tokens = np.asarray(devices.gather(completions))
         real_prompts, real_tokens = jax.tree.map(lambda x: np.asarray(x)[:size], prompts), tokens[:size]
-        values = from_first_process(
-            lambda: task.reward(real_prompts, real_tokens), np.zeros(real_tokens.shape[:2])
-        )
+        shape = np.zeros(real_tokens.shape[:2])
+        values = from_first_process(lambda: task.reward(real_prompts, real_tokens), shape)
         mask = policy.mask(jnp.asarray(tokens))
         return {"rewards": padded(values.astype(dtype), len(tokens)), "mask": mask}
 

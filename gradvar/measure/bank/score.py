@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float, PRNGKeyArray, PyTree
+from jaxtyping import Float, PRNGKeyArray
 
 from gradvar.core.devices import SINGLE, Devices
-from gradvar.core.protocols import Policy
 from gradvar.gradients.per_rollout import ScoreRows, project_scores, project_tokens
 from gradvar.gradients.sketch import Gram, PerToken, ScoreMap, Sketch, Whole
 from gradvar.measure.bank.data import BasisRows, Rollouts
 from gradvar.measure.bank.scores import GramScores, PromptGramScores, Scores, SketchedScores, WholeScores
+from gradvar.measure.direct import PolicyOnTask
 
 WHOLE = 1 << 28
 """Bytes of whole scores below which they are simply kept."""
@@ -26,8 +26,7 @@ Images = Iterable[Float[np.ndarray, "chunk image"]]
 
 
 def score_rows(
-    policy: Policy,
-    params: PyTree,
+    subject: PolicyOnTask,
     rollouts: Rollouts,
     rows: BasisRows,
     scores: Whole | Gram | Sketch,
@@ -38,8 +37,7 @@ def score_rows(
     """Run a backward pass for every used row, and yield the images that ``assemble`` lays out.
 
     Args:
-        policy: Its log-probabilities are differentiated.
-        params: At these parameters.
+        subject: The policy's log-probabilities are differentiated at its parameters.
         rollouts: Prompts and completions.
         rows: The rows; only those that are used are scored.
         scores: What is kept.
@@ -48,7 +46,7 @@ def score_rows(
         devices: They share the rows.
     """
     if chunk is None:  # equal chunks: the last one is filled up, and that is computed too
-        chunks = -(-rows.count * ravel_pytree(params)[0].nbytes // CHUNK)
+        chunks = -(-rows.count * ravel_pytree(subject.params)[0].nbytes // CHUNK)
         chunk = max(1, -(-rows.count // max(1, chunks)))
     prompt, row = rows.places()
     rollout, basis_index = rows.rollout[prompt, row], rows.basis_index[prompt, row]
@@ -57,22 +55,16 @@ def score_rows(
         rollouts.completions[prompt, rollout],
         rows.basis[prompt, rollout, basis_index],
     )
-    return project_scores(policy, params, wanted, scores, key, chunk, devices)
+    return project_scores(subject.policy, subject.params, wanted, scores, key, chunk, devices)
 
 
 def score_tokens(
-    policy: Policy,
-    params: PyTree,
-    rollouts: Rollouts,
-    scores: PerToken,
-    key: PRNGKeyArray,
-    devices: Devices = SINGLE,
+    subject: PolicyOnTask, rollouts: Rollouts, scores: PerToken, key: PRNGKeyArray, devices: Devices = SINGLE
 ) -> tuple[BasisRows, Scores]:
     """Sketch every token's score; every token is its own basis vector.
 
     Args:
-        policy: Its log-probabilities are differentiated.
-        params: At these parameters.
+        subject: The policy's log-probabilities are differentiated at its parameters.
         rollouts: Prompts and completions.
         scores: How wide the sketch is.
         key: What it is drawn from.
@@ -82,7 +74,8 @@ def score_tokens(
     basis = np.eye(time, dtype=rollouts.logp.dtype) * rollouts.mask[..., None, :]
     rows = BasisRows.of(basis)
     prompts = jax.tree.map(jnp.asarray, rollouts.prompts)
-    images = project_tokens(policy, params, prompts, rollouts.completions, scores, key, devices)
+    policy, params, completions = subject.policy, subject.params, rollouts.completions
+    images = project_tokens(policy, params, prompts, completions, scores, key, devices)
     vectors = images[np.arange(size)[:, None], rows.rollout, rows.basis_index] * rows.is_used[..., None]
     return rows, SketchedScores(vectors=vectors, label=scores.label)
 

@@ -111,11 +111,9 @@ class Summary:
         ]
         weight, within = np.array([x[0] for x in laws]), np.array([x[1] for x in laws])
         products = weight[:, None] * weight[None] * self.gradients
-        size = len(weight)
-        shared = (
-            (products.sum() - np.trace(products)) / (size * (size - 1)) if size > 1 else float(products[0, 0])
-        )
-        between = float(np.trace(products) / size - shared)
+        size, diagonal = len(weight), np.trace(products)
+        shared = (products.sum() - diagonal) / (size * (size - 1)) if size > 1 else float(products[0, 0])
+        between = float(diagonal / size - shared)
         return Forecast(group_size, weight, within, between, float(within.mean()), float(shared))
 
     def informative(self, group_size: int) -> Float[np.ndarray, " prompt"]:

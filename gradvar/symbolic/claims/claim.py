@@ -24,7 +24,7 @@ from gradvar.symbolic.claims.statement import Statement
 
 Check = Callable[..., Any]
 Verdict = Literal["proved", "refuted", "conditional", "open"]
-Route = Literal["sympy", "smt", "enumeration", "traced code", "exact engine"]
+Route = Literal["sympy", "smt", "enumeration", "traced code", "executed code", "exact engine"]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from sympy.concrete.expr_with_limits import ExprWithLimits
 
 from gradvar.symbolic.claims.statement import Statement, Variable
 from gradvar.symbolic.decide.equality import Rejected, equal, require
@@ -294,7 +295,12 @@ def _compare(left: sp.Expr, right: sp.Expr, operator: str) -> bool:
 
 def _value(side: Any, assignment: Values) -> sp.Expr:
     """One side of a relation at these values; limits, sums and derivatives in it are carried out afterwards."""
-    return sp.sympify(side).subs(_symbols_last(assignment)).doit()
+    side = sp.sympify(side)
+    if side.has(sp.Limit, sp.Derivative, ExprWithLimits):  # their bound symbols stay
+        return side.subs(_symbols_last(assignment)).doit()
+    exact = {symbol: sp.sympify(value) for symbol, value in assignment.items()}
+    placed = side.xreplace({symbol: value for symbol, value in exact.items() if not value.is_number})
+    return placed.xreplace({symbol: value for symbol, value in exact.items() if value.is_number})
 
 
 def _evaluated(condition: Any, assignment: Values) -> Any:

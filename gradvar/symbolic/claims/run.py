@@ -23,7 +23,7 @@ from gradvar.symbolic.read.usage import Usage, recording
 
 _MOST_VALUES = 8
 _LONGEST_FORMULA = 400
-_WITNESSED = ("traced code", "smt", "exact engine")  # routes that leave a mark when they run
+_WITNESSED = ("traced code", "executed code", "smt", "exact engine")  # routes that leave a mark when they run
 _WORTH_A_PROCESS = 6  # a fresh process spends some seconds on loading JAX and SymPy
 
 

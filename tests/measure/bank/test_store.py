@@ -16,6 +16,7 @@ from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows
 from gradvar.measure.bank.record import record
 from gradvar.measure.bank.score import assemble, score_rows
+from gradvar.measure.direct import PolicyOnTask
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,8 @@ def test_grows_by_rollouts_prompts_and_estimators(scene, kind):
 def _recorded_again(scene, bank, kind):
     rollouts, truth = bank.rollouts, bank.recording.scores.true_gradient
     rows = BasisRows.of(find_basis(rollouts, [GRPO, catalogue.get("cispo")], (), 1e-10))
-    images = score_rows(scene.policy, scene.params, rollouts, rows, kind, jax.random.key(0))
+    subject = PolicyOnTask(scene.policy, scene.task, scene.params)
+    images = score_rows(subject, rollouts, rows, kind, jax.random.key(0))
     return {"rows": rows, "scores": assemble(rows, images, kind, scene.params.size, truth)}
 
 

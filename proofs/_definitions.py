@@ -1,0 +1,204 @@
+"""Definitions: the token weights of a shipped estimator as one formula in named sums, at every group size.
+
+A definition's claim is that the code that ``catalogue.get(name)`` returns, with its default settings, gives every token
+the weight of its paper's equation. It is read as a formula at every G up to 33 and at 64 and 128, on two prompts of
+other composition, then on rollouts of unequal length, and run as users run it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from gradvar import catalogue
+from gradvar import symbolic as sy
+
+R = sp.Rational
+SIZES = (*range(2, 34), 64, 128)
+LONG_SIZES = (2, 3, 5, 8)  # with rollouts of one and two tokens
+LEVELS = {"real": (R(0), R(1), R(5, 2)), "binary": (R(0), R(1))}
+RATIOS = (R(1), R(1, 2), R(9, 10), R(11, 10), R(3, 2), R(5), R(5001, 5000))
+
+w = sp.Symbol("w", real=True)
+Q, G, n, N, S1, S2 = sp.symbols("Q G n N S1 S2", positive=True)
+r, rho, lead = sp.symbols("r rho c", real=True)
+BASIC = {
+    Q: ("Q", "the number of prompts"),
+    G: ("G", "the group size"),
+    n: ("|o_i|", "the number of tokens of its rollout"),
+    N: ("N", "the number of tokens in the batch"),
+    r: ("r_i", "the reward of its rollout"),
+    rho: (r"\rho", "its ratio of new to old probability"),
+    S1: ("S_1", "the sum of the group's rewards"),
+    S2: ("S_2", "the sum of their squares"),
+}
+mean = S1 / G
+variance = S2 / G - mean**2  # the population's
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Two prompts of G rollouts: rewards of two or three levels, ratios on both sides of the clips, 1 to T tokens."""
+
+    size: int
+    longest: int = 1
+    levels: Sequence[Any] = LEVELS["real"]
+
+    @cached_property
+    def rewards(self) -> np.ndarray:
+        """[prompt, group]: not the same in two prompts, nor in the order of two rollouts."""
+        rows = [
+            [self.levels[(i * i + (q + 1) * i + q) % len(self.levels)] for i in range(self.size)]
+            for q in (0, 1)
+        ]
+        rows[1][0] = self.levels[1]
+        return np.asarray(rows, object)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """[prompt, group]."""
+        return np.asarray([[1 + (i + q) % self.longest for i in range(self.size)] for q in (0, 1)])
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """[prompt, group, time]."""
+        return np.arange(self.longest) < self.lengths[..., None]
+
+    @cached_property
+    def rho(self) -> np.ndarray:
+        """[prompt, group, time]."""
+        index = np.indices(self.mask.shape)
+        return np.asarray(RATIOS, object)[
+            (3 * index[1] + 2 * index[2] + index[0] + index[1] // 4) % len(RATIOS)
+        ]
+
+    def batch(self, **fields: Any) -> tuple[np.ndarray, Any]:
+        """New log-probabilities and the batch; the old ones are zero."""
+        new = np.frompyfunc(sp.log, 1, 1)(self.rho)
+        old = np.full(new.shape, sp.Integer(0), object)
+        return new, sy.symbolic_batch(self.rewards, old, self.mask, **fields)
+
+    def basic(self, q: int, i: int, t: int) -> dict[sp.Symbol, Any]:
+        """The quantities that most formulas are in, of one token."""
+        row = self.rewards[q]
+        return {
+            Q: sp.Integer(2),
+            G: sp.Integer(self.size),
+            n: sp.Integer(int(self.lengths[q, i])),
+            N: sp.Integer(int(self.lengths.sum())),
+            r: row[i],
+            rho: self.rho[q, i, t],
+            S1: sp.Add(*row),
+            S2: sp.Add(*[x * x for x in row]),
+        }
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What one estimator is meant to be.
+
+    Args:
+        name: in the catalogue.
+        formula: a token's weight, in ``BASIC`` and ``quantities``.
+        quantities: further symbols: LaTeX, meaning, and their value as a function of (scene, q, i, t).
+        fields: further fields of the batch, as a function of the scene.
+        levels: ``real`` rewards, or ``binary`` ones.
+        tolerance: for code whose constants are floats that Python computed: how far the two sides may be apart.
+    """
+
+    name: str
+    formula: Any
+    quantities: Mapping[sp.Symbol, tuple[str, str, Callable[[Scene, int, int, int], Any]]] = field(
+        default_factory=dict
+    )
+    fields: Callable[[Scene], dict[str, Any]] = lambda _: {}
+    levels: str = "real"
+    tolerance: float = 0.0
+
+    def scene(self, size: int, longest: int = 1) -> Scene:
+        """The scene of this size."""
+        return Scene(size, longest, LEVELS[self.levels])
+
+    def entries(self, scene: Scene, weights: np.ndarray) -> Iterator[dict[sp.Symbol, Any]]:
+        """The weight and the formula's quantities of every token; tokens of the same values count once."""
+        used = self.formula.free_symbols
+        seen = set()
+        for q, i, t in zip(*np.nonzero(scene.mask), strict=True):
+            values = {w: weights[q, i, t]} | scene.basic(q, i, t)
+            values |= {symbol: value(scene, q, i, t) for symbol, (_, _, value) in self.quantities.items()}
+            entry = {symbol: value for symbol, value in values.items() if symbol is w or symbol in used}
+            if (key := tuple(map(sp.sympify, entry.values()))) not in seen:
+                seen.add(key)
+                yield entry
+
+
+def above_clip(advantage: Any, low: Any, high: Any) -> Any:
+    """The slope of PPO's clipped surrogate by the log-probability, per unit of advantage: the ratio, or zero."""
+    open_token = sp.Or(sp.And(advantage >= 0, rho < 1 + high), sp.And(advantage < 0, rho > 1 - low))
+    return sp.Piecewise((rho, open_token), (0, True))
+
+
+def define(identifier: str, definition: Definition, title: str, source: sy.Source, equation: str) -> sy.Claim:
+    """Make the claim that the shipped estimator is its definition, with its three steps and their sabotages."""
+    used = definition.formula.free_symbols
+    written = {s: sy.Quantity(*words) for s, words in BASIC.items() if s in used}
+    written |= {s: sy.Quantity(latex, words) for s, (latex, words, _) in definition.quantities.items()}
+    quantities = {
+        w: sy.Quantity("w", "a token's weight, the derivative of the objective by its log-probability")
+    }
+    claim = sy.Claim(
+        id=identifier,
+        title=title,
+        statement=sy.Statement(
+            setting=f"`{definition.name}` as catalogued, with its default settings",
+            forall={"G": sy.one_of(*SIZES)},
+            quantities=quantities | written,
+            goals={"weight": sp.Eq(w, definition.formula)},
+        ),
+        source=source,
+        verdict="proved",
+        scope=(
+            f"two prompts with {'three levels of reward' if definition.levels == 'real' else 'binary rewards'}, ratios on "
+            f"both sides of every clip; rollouts of one and two tokens at G = {', '.join(map(str, LONG_SIZES))}"
+        ),
+        proof=(
+            f"{equation} Its derivative by a token's log-probability is the formula. The derivative of the shipped code is "
+            "read as a formula at every group size of the list, with exact rewards and ratios, and is the same number "
+            "for every token. Compiled and run in floats on rollouts of unequal length, the code gives it as well."
+        ),
+    )
+    goal = claim.goal("weight")
+    estimator = catalogue.get(definition.name)
+
+    def decide(size: int, longest: int, change: Mapping[sp.Symbol, Any]) -> None:
+        scene = definition.scene(size, longest)
+        weights = sy.trace(sy.gradient(estimator), *scene.batch(**definition.fields(scene)))
+        sy.require(not np.any(weights[~scene.mask]), f"padding has weight zero at G = {size}")
+        for entry in definition.entries(scene, weights):
+            changed = {**entry, **{s: f(entry[s]) for s, f in change.items()}}
+            goal.holds(changed, at={"G": size}, tolerance=definition.tolerance)
+
+    @claim.step("Every group size", route="traced code", shows="one token each, G up to 33, 64 and 128")
+    def every_size(change: Mapping[sp.Symbol, Any] = {}, sizes: Sequence[int] = SIZES) -> None:
+        for size in sizes:
+            decide(size, 1, change)
+
+    @claim.step("Rollouts of unequal length", route="traced code", shows="one and two tokens, masked beyond")
+    def unequal(change: Mapping[sp.Symbol, Any] = {}) -> None:
+        for size in LONG_SIZES:
+            decide(size, 2, change)
+
+    @claim.step("As it runs", route="executed code", shows="compiled, in floats, G = 5")
+    def run() -> None:
+        scene = definition.scene(5, 2)
+        weights = sy.executed_weights(estimator, *scene.batch(**definition.fields(scene)))
+        for entry in definition.entries(scene, weights):
+            goal.holds(entry, at={"G": 5}, tolerance=1e-12)
+
+    for symbol in sorted(used, key=str):
+        change = {symbol: (lambda value: 10 * value) if symbol is rho else (lambda value: value + R(1, 7))}
+        claim.sabotage(f"{written[symbol].meaning}, changed", unequal, change=change)
+    return claim
