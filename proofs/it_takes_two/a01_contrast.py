@@ -436,7 +436,7 @@ def cases(swap=False):
     "At the boundary, ratio 6/5 and rewards (1, 0), the code halves the weight: 3/10 where either side has 3/5 or 0.",
     rho_w="6/5",
 )
-def boundary(ratio="6/5"):
+def boundary(ratio="6/5", traced=sp.Rational(3, 10)):
     rollouts = sy.symbolic_group(2, rewards=(1, 0))
     point = dict.fromkeys(rollouts.rho.flat, sp.Integer(1)) | {rho_w: sp.Rational(ratio)}
     value = rollouts.weights(catalogue.get("grpo", eps=0.0), assume=sy.Witness(point)).reshape(-1)
@@ -444,9 +444,10 @@ def boundary(ratio="6/5"):
     place = {rho_w: sp.Rational(ratio), rho_l: 1, above_one: fifth, below_one: fifth}
     weight = value[0].subs(rho_w, sp.Rational(ratio))
     clipping.goal("winner").fails({up: weight, factor: 1}, at=place, without="off the boundary")
-    sy.equal(weight, sp.Rational(3, 10), "half of the one-sided weight")
+    sy.equal(weight, traced, "half of the one-sided weight")
 
 
 clipping.sabotage("a wider clip", regions, upper_shift=sp.Rational(1, 10))
 clipping.sabotage("winner and loser exchanged", regions, exchange=True)
+clipping.sabotage("the full weight at the boundary", boundary, traced=sp.Rational(3, 5))
 clipping.sabotage("the two bounds exchanged", cases, swap=True)
