@@ -120,7 +120,10 @@ def engines_agree(moments: Moments, exact: ExactMoments, label: str, *, toleranc
         tolerance: Largest absolute difference.
     """
     mean = np.asarray([float(m) for m in exact.mean])
-    gap = float(np.max(np.abs(np.asarray(moments.mean).reshape(-1) - mean)))
+    floats = np.asarray(moments.mean).reshape(-1)
+    if floats.shape != mean.shape or not mean.size:
+        raise ValueError(f"moments: {floats.size} parameters, exact: {mean.size}; they must match")
+    gap = float(np.max(np.abs(floats - mean)))
     require(gap < tolerance, f"{label}: the exact engine's mean differs by {gap:.2e}")
     gap = abs(float(moments.trace_cov) - float(exact.trace_cov))
     require(gap < tolerance, f"{label}: the exact engine's trace of the covariance differs by {gap:.2e}")

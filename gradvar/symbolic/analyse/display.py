@@ -25,11 +25,15 @@ def merged(regions: tuple[Region, ...]) -> list[tuple[list[str], list[sp.Expr]]]
         alternatives = [_without_implied(c) for c in conditions]
         try:
             every = dict.fromkeys(d for m in members for d in m.decisions)
-            shared = [d for d in every if all(smt_valid(c, relation(d), total=True) for c in conditions)]
+            shared = [
+                d for d in every if all(smt_valid(c, relation(d), where_defined=True) for c in conditions)
+            ]
             # Off the boundaries, which no region holds, what is shared must imply one of the members.
             inside = [sp.Ne(e, 0) for e in dict.fromkeys(e for m in members for e, _ in m.decisions)]
             if smt_valid(
-                [*map(relation, shared), *inside], sp.Or(*[sp.And(*c) for c in conditions]), total=True
+                [*map(relation, shared), *inside],
+                sp.Or(*[sp.And(*c) for c in conditions]),
+                where_defined=True,
             ):
                 alternatives = [_without_implied([relation(d) for d in shared])]
         except Undecided:
@@ -43,7 +47,7 @@ def _without_implied(conditions: list[Any]) -> list[Any]:
     for condition in reversed(conditions):
         rest = [c for c in needed if c is not condition]
         try:
-            if smt_valid(rest, condition, total=True):
+            if smt_valid(rest, condition, where_defined=True):
                 needed = rest
         except Undecided:
             continue

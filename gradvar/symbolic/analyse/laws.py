@@ -151,7 +151,7 @@ def _nonzero_point(zero: Callable[..., Any], args: tuple[Any, ...]) -> dict[sp.S
                 continue
             point = dict(region.point)
             if sp.simplify(value.subs(point)) == 0:
-                answer = smt_valid(region.conditions, sp.Eq(value, 0), total=True)
+                answer = smt_valid(region.conditions, sp.Eq(value, 0), where_defined=True)
                 if answer:
                     continue
                 if answer.point is None:

@@ -132,11 +132,9 @@ def _engine_note(objective: Objective, weight: sp.Expr) -> list[str]:
         return ["the exact engine was not asked: w(p) depends on more than p"]
     bandit = SymbolicBandit(["1/3", "2/3"], [1, 0])
     mean = np.asarray(engine(Estimator("objective", objective), bandit, 2).mean).reshape(-1)
-    gap = max(
-        abs(float(weight.subs(p, sp.Rational(1, 3)) * g) - m)
-        for g, m in zip(bandit.gradient, mean, strict=True)
-    )
-    if gap > 1e-9:
+    traced = [float(weight.subs(p, sp.Rational(1, 3)) * g) for g in bandit.gradient]
+    gap = float(np.max(np.abs(np.subtract(traced, mean))))
+    if not gap <= 1e-9:  # NaN is no agreement
         raise ValueError(
             f"target: the traced mean and the exact engine's differ by {gap:.1e}; is the objective pure?"
         )

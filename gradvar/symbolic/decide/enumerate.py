@@ -35,12 +35,20 @@ class SymbolicBandit:
         chances = tuple(_exact(x) for x in probabilities)
         if sp.simplify(sp.Add(*chances) - 1) != 0:
             raise ValueError(f"probabilities: they sum to {sp.Add(*chances)}; they must sum to 1")
+        if any(chance.is_negative for chance in chances):
+            raise ValueError(f"probabilities: {chances}; none may be negative")
         size = range(len(chances))
         if scores is None:
             scores = [[(1 if i == j else 0) - chances[j] for j in size] for i in size]
         object.__setattr__(self, "probabilities", chances)
         object.__setattr__(self, "rewards", tuple(_exact(x) for x in rewards))
         object.__setattr__(self, "scores", tuple(tuple(_exact(x) for x in row) for row in scores))
+        widths = {len(row) for row in self.scores}
+        if len(self.rewards) != len(chances) or len(self.scores) != len(chances) or len(widths) != 1:
+            raise ValueError(
+                f"rewards, scores: {len(self.rewards)} and {len(self.scores)} of widths {sorted(widths)} for"
+                f" {len(chances)} probabilities; give one of each, all scores of one width"
+            )
 
     @property
     def gradient(self) -> list[sp.Expr]:
@@ -79,6 +87,8 @@ def group_moments(
         weights: ``weights(rewards)`` gives the w_i; those of a mean over the group contain its 1/G.
         by_answer: give ``weights`` the indices of the answers instead of their rewards.
     """
+    if size < 1:
+        raise ValueError(f"size: {size}; a group has at least one rollout")
     width = len(bandit.scores[0])
     mean, second = [sp.Integer(0)] * width, sp.Integer(0)
     for answers in itertools.product(range(len(bandit.probabilities)), repeat=size):
@@ -96,6 +106,8 @@ def group_moments(
 def mixture(parts: Sequence[ExactMoments]) -> ExactMoments:
     """Return the moments where one prompt is drawn evenly, then its group; the prompts share their parameters."""
     n = len(parts)
+    if not n:
+        raise ValueError("parts: none; an empty mixture proves nothing")
     mean = [sp.Add(*column) / n for column in zip(*(part.mean for part in parts), strict=True)]
     return ExactMoments(mean, sp.Add(*[part.second for part in parts]) / n)
 

@@ -1,17 +1,24 @@
-"""Exact checks for proofs: identities, expectations, and the exception that a failed one raises."""
+"""Exact checks for proofs: identities, cases, and the exceptions with which they fail.
+
+Symbols stand for real numbers, with their assumptions. An identity is claimed at the points (under ``where``)
+at which both sides are defined; sides that are not defined on the same open sets are no identity. SymPy cancels
+``x/x`` before this module sees it, so that ``x/x = 1`` holds; a ``Piecewise`` keeps its guards.
+"""
 
 import itertools
-import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from gradvar.symbolic.decide.smt import smt_valid
-from gradvar.symbolic.read.numbers import Undecided
+from gradvar.symbolic.decide.points import Sample, samples
+from gradvar.symbolic.decide.smt import Answer, search_point, smt_valid
+from gradvar.symbolic.read.evaluate import difference
+from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN, sign_of
+from gradvar.symbolic.read.numbers import Inconsistent, Undecided
 
-_POINTS = 4
+_FIRST = 4  # points that are looked at before a proof is tried
 
 
 class Rejected(AssertionError):
@@ -19,50 +26,108 @@ class Rejected(AssertionError):
 
 
 def require(condition: Any, statement: str) -> None:
-    """Raise ``Rejected`` with the statement unless the condition is true; an undecided SymPy relation is an
-    error."""
-    if isinstance(condition, sp.Basic) and condition not in (sp.true, sp.false):
-        raise Undecided(f"{statement}: SymPy leaves {condition} open")
-    if not bool(condition):
+    """Raise ``Rejected`` with the statement unless the condition is true.
+
+    The condition is a Boolean of Python, NumPy or SymPy or an ``Answer``. A SymPy relation that is open is
+    ``Undecided``; a list, a number, None or the like proves nothing and is an error.
+    """
+    if not _is_true(condition, statement):
         raise Rejected(statement)
+
+
+def _is_true(condition: Any, statement: str) -> bool:
+    if isinstance(condition, sp.logic.boolalg.Boolean) and condition not in (sp.true, sp.false):
+        raise Undecided(f"{statement}: SymPy leaves {condition} open")
+    if not isinstance(condition, (bool, np.bool_, sp.logic.boolalg.BooleanAtom, Answer)):
+        raise TypeError(
+            f"condition: {condition!r} for {statement!r}; give a Boolean, not {type(condition).__name__}"
+        )
+    return bool(condition)
 
 
 def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ()) -> None:
     """Prove that two expressions (or arrays of them) are identical. The symbols' assumptions count.
 
+    Points are looked at exactly first. Then a proof is tried, by algebra and by z3; then further points, on
+    the boundaries of branches and close to them, must agree with the proof.
+
     Args:
         lhs: an expression, or an array of them.
-        rhs: the same; one of the two may be a single expression.
+        rhs: the same; of the same shape, unless one of the two is a single expression.
         statement: for the message of a rejection.
         where: relations under which the identity is meant; if it does not hold without them, z3 decides if it
             holds with them.
 
     Raises:
         Rejected: with a point where the sides differ.
-        Undecided: with neither a proof nor a point of difference.
+        Undecided: with neither a proof nor a point of difference; or if no point is known at which the sides are
+            defined.
+        ValueError: if the shapes differ, nothing is compared, or no point fulfils ``where``.
+        Inconsistent: when an exact evaluation contradicts the proof; an error of this package.
     """
     left, right = np.asarray(lhs, object), np.asarray(rhs, object)
-    if left.shape != right.shape and left.size != 1 and right.size != 1:
+    if left.shape != right.shape and left.ndim and right.ndim:
         raise ValueError(f"rhs: shape {right.shape} does not match lhs {left.shape}")
+    if not left.size or not right.size:
+        raise ValueError(f"lhs, rhs: shapes {left.shape} and {right.shape}; an empty list proves nothing")
+    conditions = [sp.sympify(w) for w in where]
     for a, b in np.broadcast(left, right):
-        difference = sp.sympify(a) - sp.sympify(b)
-        point = _difference_point(difference, where)
-        if point is not None:
-            value = sp.N(difference.subs(point), 8)
-            place = f" at {point}" if point else ""
-            raise Rejected(f"{statement or f'{a} = {b}'}: the sides differ by {value}{place}")
-        if not vanishes(difference) and not _vanishes_where(difference, where, statement):
-            raise Undecided(
-                f"{statement or 'identity'}: no proof that {a} = {b}, and no point where they differ"
-            )
+        _Identity(sp.sympify(a), sp.sympify(b), statement, conditions).prove()
 
 
-def _vanishes_where(difference: sp.Expr, where: Sequence[Any], statement: str) -> bool:
-    if not where:
-        return False
-    answer = smt_valid(where, sp.Eq(difference, 0), total=True)
-    require(answer, f"{statement or 'identity'}: the sides differ at {answer.point}")
-    return True
+class _Identity:
+    def __init__(self, lhs: sp.Expr, rhs: sp.Expr, statement: str, where: list[Any]) -> None:
+        if lhs.has(sp.Float) or rhs.has(sp.Float):
+            raise TypeError(f"{lhs} = {rhs}: it holds a float; give exact numbers")
+        self.lhs, self.rhs, self.where = lhs, rhs, where
+        self.difference = lhs - rhs
+        self.statement = statement or f"{lhs} = {rhs}"
+        self.is_defined_somewhere = False
+
+    def prove(self) -> None:
+        """Look at some points, prove, look at further points."""
+        looks = samples([self.lhs, self.rhs], self.where)
+        if not looks and self.where:
+            seed = search_point(self.where)
+            if seed is None:
+                raise ValueError(f"where: no point fulfils {self.where}, so nothing is claimed")
+            looks = samples([self.lhs, self.rhs], self.where, [seed])
+        for sample in looks[:_FIRST]:
+            self._reject_at(sample)
+        is_proved = self._is_proved()
+        for sample in looks[_FIRST:]:
+            if is_proved and self._differs(sample):
+                raise Inconsistent(f"{self.statement}: proved, but the sides differ at {sample.point}")
+            self._reject_at(sample)
+        if not self.is_defined_somewhere:
+            raise Undecided(f"{self.statement}: no point is known where the sides are defined")
+        if not is_proved:
+            raise Undecided(f"{self.statement}: neither a proof nor a point where the sides differ")
+
+    def _is_proved(self) -> bool:
+        if _is_zero(self.difference):
+            return True
+        if not self.where:
+            return False
+        answer = smt_valid(self.where, sp.Eq(self.difference, 0), where_defined=True)
+        require(answer, f"{self.statement}: the sides differ at {answer.point}")
+        return True
+
+    def _reject_at(self, sample: Sample) -> None:
+        left, right = sample.evaluation.value(self.lhs), sample.evaluation.value(self.rhs)
+        if (left is UNDEFINED) != (right is UNDEFINED):
+            if sample.general and UNKNOWN not in (left, right):
+                raise Rejected(f"{self.statement}: only one side is defined at {sample.point}")
+            return
+        self.is_defined_somewhere |= left is not UNDEFINED
+        if self._differs(sample):
+            value = sp.N(self.difference.subs(sample.point), 8)
+            place = f" at {sample.point}" if sample.point else ""
+            raise Rejected(f"{self.statement}: the sides differ by {value}{place}")
+
+    def _differs(self, sample: Sample) -> bool:
+        left, right = sample.evaluation.value(self.lhs), sample.evaluation.value(self.rhs)
+        return sign_of(difference(left, right, sample.evaluation.bits)) in (1, -1)
 
 
 def identity(lhs: Any, rhs: Any, *, where: Sequence[Any] = ()) -> bool:
@@ -77,21 +142,38 @@ def identity(lhs: Any, rhs: Any, *, where: Sequence[Any] = ()) -> bool:
 def vanishes(expression: sp.Expr) -> bool:
     """Return True if an expression of symbols, exponentials, logarithms and roots is proved to be zero.
 
+    It is proved to be zero wherever it is defined.
+
     >>> x = sp.Symbol("x")
     >>> vanishes(1 / (x - 1) - 1 / (x + 1) - 2 / (x**2 - 1)), vanishes(x)
     (True, False)
     """
     e = sp.sympify(expression)
-    if e == 0:
+    if not _is_zero(e):
+        return False
+    for sample in samples([e]):
+        if sample.evaluation.sign(e) in (1, -1):
+            raise Inconsistent(f"{e}: proved to vanish, but it does not at {sample.point}")
+    return True
+
+
+def _is_zero(expression: sp.Expr) -> bool:
+    if expression == 0:
         return True
+    complex_symbols = [s for s in expression.free_symbols if s.is_real is None]
+    e = expression.xreplace(
+        {s: sp.Dummy(s.name, **{**s.assumptions0, "real": True}) for s in complex_symbols}
+    )
     if e.has(sp.factorial, sp.binomial, sp.gamma, sp.FallingFactorial, sp.RisingFactorial):
         e = sp.combsimp(sp.expand_func(e).rewrite(sp.gamma)) if e.has(sp.FallingFactorial) else sp.combsimp(e)
         e = sp.gammasimp(e)
     if e.has(sp.Piecewise, sp.Max, sp.Min, sp.Abs):
         folded = sp.piecewise_fold(e.rewrite(sp.Piecewise))
-        if not isinstance(folded, sp.Piecewise):
-            return vanishes(folded) if not folded.has(sp.Piecewise) else False
-        return all(vanishes(case.expr) for case in folded.args) or _vanishes_by_smt(e)
+        if isinstance(folded, sp.Piecewise):
+            return all(_is_zero(case.expr) for case in folded.args) or _is_zero_by_smt(e)
+        if folded.has(sp.Piecewise, sp.Max, sp.Min, sp.Abs):
+            return _is_zero_by_smt(e)
+        return _is_zero(folded)
     e = sp.together(_atoms(e))
     if sp.powsimp(sp.numer(e)) == 0:  # powers with symbolic exponents, before a product is multiplied out
         return True
@@ -101,11 +183,11 @@ def vanishes(expression: sp.Expr) -> bool:
     return sp.simplify(numerator) == 0
 
 
-def _vanishes_by_smt(e: sp.Expr) -> bool:
+def _is_zero_by_smt(e: sp.Expr) -> bool:
     """Case distinctions that only fail in impossible cases."""
     try:
-        return bool(smt_valid([], sp.Eq(e, 0), total=True))
-    except (TypeError, Undecided):
+        return bool(smt_valid([], sp.Eq(e, 0), where_defined=True))
+    except (TypeError, ValueError, Undecided):
         return False
 
 
@@ -141,52 +223,21 @@ def _reduce_roots(numerator: sp.Expr) -> sp.Expr:
     return e.subs({symbol: sp.sqrt(base) for base, symbol in roots.items()})
 
 
-def _difference_point(difference: sp.Expr, where: Sequence[Any]) -> dict[sp.Symbol, Any] | None:
-    """Return a rational point, inside the symbols' assumptions, where the expression is visibly not zero."""
-    free = sorted(difference.free_symbols.union(*(sp.sympify(w).free_symbols for w in where)), key=str)
-    if not free:
-        value = difference.evalf(30, maxn=200)
-        return {} if value.is_comparable and abs(value) > sp.Float("1e-20") else None
-    draw = random.Random(20_251)
-    zeros = 0
-    for _ in range(60 if where else _POINTS):
-        point = {symbol: _draw(symbol, draw) for symbol in free}
-        if not all(sp.sympify(w).subs(point) == sp.true for w in where):
-            continue
-        value = difference.subs(point).doit().evalf(30, maxn=200)
-        if value.is_finite and value.is_number and abs(value) > sp.Float("1e-20"):
-            return point
-        zeros += 1
-        if zeros == _POINTS:
-            break
-    return None
-
-
-def _is_chance(symbol: sp.Symbol) -> bool:
-    """Symbols called p or q are probabilities: they stay below one."""
-    return symbol.name[:1] in "pq"
-
-
-def _draw(symbol: sp.Symbol, draw: random.Random) -> sp.Expr:
-    if symbol.is_integer:
-        size = sp.Integer(draw.randint(3, 9))
-    else:
-        size = sp.Rational(draw.randint(1, 96), 97) * draw.choice(
-            (1, 1, 2) if not _is_chance(symbol) else (1,)
-        )
-    if symbol.is_negative or (not symbol.is_nonnegative and not symbol.is_integer and draw.random() < 0.4):
-        return -size
-    return size
-
-
 def enumerate_rationals(
     statement: Callable[..., Any], *choices: Iterable[Any], what: str = "the statement"
 ) -> int:
-    """Check ``statement(*values)`` on every combination of exact values, and count them. Raises ``Rejected``."""
+    """Check ``statement(*values)`` on every combination of exact values, and count them.
+
+    Raises:
+        Rejected: with the first combination that fails.
+        ValueError: if there is none to check.
+    """
+    values_of = [list(c) for c in choices]
+    if not values_of or not all(values_of):
+        raise ValueError(f"choices: no case of {what} was checked; an empty list proves nothing")
     count = 0
-    for values in itertools.product(*(list(c) for c in choices)):
-        if not statement(*values):
+    for values in itertools.product(*values_of):
+        if not _is_true(statement(*values), what):
             raise Rejected(f"{what} fails at {', '.join(map(str, values))}")
         count += 1
-    require(count > 0, f"{what}: no case was checked")
     return count

@@ -15,6 +15,7 @@ Exponents = Mapping[str, int]
 
 def over_binomial(value: Callable[[int], Any], size: int, p: sp.Expr) -> sp.Expr:
     """E[value(k)] for k ~ Binomial(size, p), ``size`` a number and p a symbol or number."""
+    _at_least(size, 0)
     terms = [
         sp.binomial(size, k) * p**k * (1 - p) ** (size - k) * sp.sympify(value(k)) for k in range(size + 1)
     ]
@@ -40,6 +41,11 @@ def over_binomial_symbolic(polynomial: sp.Expr, k: sp.Symbol, size: sp.Expr, p: 
     return total
 
 
+def _at_least(size: int, least: int) -> None:
+    if size < least:
+        raise ValueError(f"size: {size}; at least {least}, an empty sum proves nothing")
+
+
 def falling(size: sp.Expr, count: int) -> sp.Expr:
     """size (size - 1) ... (size - count + 1), as a product."""
     return sp.Mul(*[size - j for j in range(count)])
@@ -53,6 +59,7 @@ def prompt_weight(advantages: Callable[[int], tuple[Any, Any]], size: int, p: sp
     - p); given k, the mean is (1/G) [k A_1 / p - (G - k) A_0 / (1 - p)] grad p; p and 1 - p cancel against
     the binomial weights.
     """
+    _at_least(size, 1)
     total = sp.Integer(0)
     for k in range(size + 1):
         right, wrong = advantages(k)

@@ -14,7 +14,10 @@ import jax
 import numpy as np
 import sympy as sp
 
+from gradvar.symbolic.decide.points import samples
 from gradvar.symbolic.decide.smt import find_point
+from gradvar.symbolic.read.intervals import Lack
+from gradvar.symbolic.read.numbers import Inconsistent
 from gradvar.symbolic.read.trace import Witness, trace
 
 Decision = tuple[sp.Expr, int]
@@ -51,7 +54,11 @@ def explore(fn: Callable[..., Any], *args: Any, where: Iterable[Any] = (), limit
         fn: a JAX function.
         args: its arguments, as for ``trace``.
         where: relations under which the regions are wanted.
-        limit: the largest number of regions; beyond it ``ValueError`` is raised.
+        limit: the largest number of regions.
+
+    Raises:
+        ValueError: beyond ``limit`` regions, or if there is none, since no point fulfils ``where``.
+        Inconsistent: if points are found in no region or in two; an error of this package.
     """
     hypotheses = list(where)
     free = _free_symbols(args)
@@ -80,7 +87,23 @@ def explore(fn: Callable[..., Any], *args: Any, where: Iterable[Any] = (), limit
                 raise ValueError(
                     f"limit: more than {limit} regions; assume more (where=), or use fewer tokens"
                 )
+    if not regions:
+        raise ValueError(f"where: no point fulfils {hypotheses}; no region proves nothing")
+    _check_cover(regions, hypotheses)
     return regions
+
+
+def _check_cover(regions: list[Region], hypotheses: list[Any]) -> None:
+    """Look at points: each lies in a single region, or on boundaries."""
+    decisions = list(dict.fromkeys(e for region in regions for e, _ in region.decisions))
+    for sample in samples(decisions, hypotheses):
+        signs = {e: sample.evaluation.sign(e) for e in decisions}
+        if any(isinstance(sign, Lack) for sign in signs.values()):
+            continue
+        inside = sum(all(signs[e] == sign for e, sign in region.decisions) for region in regions)
+        closed = sum(all(signs[e] in (0, sign) for e, sign in region.decisions) for region in regions)
+        if inside > 1 or not closed:
+            raise Inconsistent(f"{sample.point} lies in {inside} of {len(regions)} regions")
 
 
 def _split_boundary(

@@ -1,18 +1,20 @@
-"""The second prover: statements about real numbers, decided by z3.
+"""The second prover: statements about real numbers, decided by z3 and looked at again at exact points.
 
-SymPy expressions become polynomials over z3's reals. A quotient and a square root become fresh variables with
-their defining equations; what these need (a denominator that is not zero, a radicand that is not negative) is
-proved from the hypotheses first, so that no silent hypothesis is added. Exponentials and logarithms are
-opaque: ``exp(x)`` is some positive number, ``log(x)`` some real one, the same for the same argument.
+Symbols stand for real numbers. That quotients, roots and logarithms are defined, each where its branch is
+taken, is proved from the hypotheses first, so that no silent hypothesis is added.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
 
-from gradvar.symbolic.read.numbers import Undecided, exact_sign
+from gradvar.symbolic.decide.points import Point, admits, samples
+from gradvar.symbolic.decide.translate import Condition, Translator
+from gradvar.symbolic.read.evaluate import Evaluation, Truth
+from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN
+from gradvar.symbolic.read.numbers import Inconsistent, Undecided, exact_sign
 from gradvar.symbolic.read.usage import note_route
 
 SECONDS = 20
@@ -20,78 +22,175 @@ SECONDS = 20
 
 @dataclass(frozen=True)
 class Answer:
-    """True where the conclusion follows; else a point (exact numbers) where it fails, if z3 knows a rational one."""
+    """True where the conclusion follows; else a point (exact numbers) where it fails, if a rational one is known."""
 
     valid: bool
-    point: dict[sp.Symbol, sp.Rational] | None = None
+    point: Point | None = None
 
     def __bool__(self) -> bool:
         return self.valid
 
 
 def smt_valid(
-    hypotheses: Iterable[Any], conclusion: Any, *, seconds: float = SECONDS, total: bool = False
+    hypotheses: Iterable[Any], conclusion: Any, *, seconds: float = SECONDS, where_defined: bool = False
 ) -> Answer:
     """Decide if the conclusion holds at every real point where the hypotheses do.
 
     Args:
         hypotheses: SymPy relations or Booleans in real symbols. The assumptions of the symbols (positive,
-            nonnegative, ...) count as well.
+            integer, ...) count as well.
         conclusion: a relation or Boolean.
         seconds: how long z3 may take.
-        total: skip the proof that denominators and radicands are sound, for Piecewise expressions whose guards
-            ensure it.
+        where_defined: claim the conclusion only at points where it and the hypotheses are defined; else that they
+            are is proved first.
 
     Raises:
-        Undecided: when z3 gives up.
-        ValueError: when the hypotheses allow a division by zero or a root of a negative number.
+        Undecided: when z3 gives up, or finds a counterexample that only fits what it does not know about
+            exponentials, logarithms, constants and integers.
+        ValueError: when the hypotheses allow a division by zero, a root of a negative number or the like, or when
+            no point fulfils them, so that they imply anything (only the conclusion ``false`` may say so).
+        Inconsistent: when an exact evaluation contradicts z3; an error of this package.
 
     >>> x = sp.Symbol("x", positive=True)
     >>> bool(smt_valid([x > 1], x**2 > x)), bool(smt_valid([], x**2 > x))
     (True, False)
     """
-    z3 = _z3()
     note_route("smt")
-    hypotheses = [sp.sympify(h) for h in hypotheses]
-    conclusion = sp.sympify(conclusion)
-    translator = _Translator(z3)
-    premises = [translator.boolean(h) for h in hypotheses]
-    goal = translator.boolean(conclusion)
-    premises += translator.assumptions()
-    if not total:
-        for needed, fault, definitions in translator.obligations:
-            if _check(z3, [*premises, *definitions, z3.Not(needed)], seconds) is not None:
-                raise ValueError(f"hypotheses: they allow {fault}; add what rules it out")
-    model = _check(z3, [*premises, *translator.definitions, z3.Not(goal)], seconds)
-    if model is None:
-        return Answer(True)
-    point = {
-        symbol: _number(z3, model.eval(v, model_completion=True))
-        for symbol, v in translator.variables.items()
-    }
-    if any(value is None for value in point.values()):
-        return Answer(False)
-    exact_point = {symbol: value for symbol, value in point.items() if value is not None}
-    return Answer(False, exact_point if _fails_there(hypotheses, conclusion, exact_point) else None)
+    question = _Question([sp.sympify(h) for h in hypotheses], sp.sympify(conclusion), seconds, where_defined)
+    try:
+        model = question.counterexample(Translator(_z3()))
+    except Undecided:
+        point = question.failing_sample()
+        if point is None:
+            raise
+        return Answer(False, point)
+    return question.valid() if model is None else question.invalid(model)
 
 
-def find_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> dict[sp.Symbol, sp.Rational] | None:
-    """Return a rational point where all conditions hold; None if there is none. Raises ``Undecided``."""
-    z3 = _z3()
+def find_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> Point | None:
+    """Return a rational point where all conditions are defined and hold; None if there is none.
+
+    Raises:
+        Undecided: when z3 gives up, or its point is not rational or not known to be one.
+        Inconsistent: when an exact evaluation contradicts z3.
+    """
     note_route("smt")
-    translator = _Translator(z3)
-    constraints = [translator.boolean(sp.sympify(c)) for c in conditions]
-    constraints += [needed for needed, _, _ in translator.obligations]
-    model = _check(z3, [*constraints, *translator.definitions, *translator.assumptions()], seconds)
-    if model is None:
-        return None
-    point = {
-        symbol: _number(z3, model.eval(v, model_completion=True))
-        for symbol, v in translator.variables.items()
-    }
-    if any(value is None for value in point.values()):
+    return search_point(conditions, seconds=seconds)
+
+
+def search_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> Point | None:
+    """Do what ``find_point`` does; for a decision that looks for a point but rests on no proof by z3."""
+    conditions = [sp.sympify(c) for c in conditions]
+    point, translator = None, None
+    for integers in (False, True):
+        translator = Translator(_z3(), integers=integers)
+        terms = [translator.boolean(c) for c in conditions]
+        parts = [c for term in terms for c in term.conditions]
+        formulas = [term.value for term in terms] + [c.formula for c in parts]
+        model = _check(
+            translator, [*formulas, *translator.definitions(parts), *translator.assumptions()], seconds
+        )
+        if model is None:
+            contradiction = next(iter(samples(conditions, conditions)), None)
+            if contradiction is not None:
+                raise Inconsistent(f"z3 knows no point for {conditions}, but {contradiction.point} is one")
+            return None
+        point = _point(translator, model)
+        if point is not None and all(admits(s, v) for s, v in point.items()):
+            truths = [Evaluation(point).truth(c) for c in conditions]
+            if all(truth is True for truth in truths):
+                return point
+            if translator.is_exact and (False in truths or UNDEFINED in truths):
+                raise Inconsistent(f"z3's point {point} does not fulfil {conditions}")
+        sample = next(iter(samples(conditions, conditions)), None)
+        if sample is not None:
+            return {symbol: v for symbol, v in sample.point.items() if symbol in translator.variables}
+        if not any(symbol.is_integer for symbol in translator.variables):
+            break
+    if point is None:
         raise Undecided("the point that z3 found is not rational")
-    return {symbol: value for symbol, value in point.items() if value is not None}
+    raise Undecided(f"the point {point} that z3 found is none: it takes exp, log or integers too freely")
+
+
+class _Question:
+    """A question to z3, and what exact evaluation says about its answer."""
+
+    def __init__(self, hypotheses: list[Any], conclusion: Any, seconds: float, where_defined: bool) -> None:
+        self.hypotheses, self.conclusion = hypotheses, conclusion
+        self.seconds, self.where_defined = seconds, where_defined
+        self.conditions: list[Condition] = []
+        self.premises: list[Any] = []
+        self.translator: Translator
+        self.is_inhabited = conclusion is sp.false
+
+    def counterexample(self, translator: Translator) -> Any:
+        """Return z3's model of the hypotheses and the opposite of the conclusion, or None."""
+        self.translator = translator
+        terms = [translator.boolean(h) for h in self.hypotheses]
+        goal = translator.boolean(self.conclusion)
+        self.conditions = list({id(c): c for t in (*terms, goal) for c in t.conditions}.values())
+        self.premises = [t.value for t in terms] + translator.assumptions()
+        if self.where_defined:
+            self.premises += [c.formula for c in self.conditions]
+        else:
+            self._prove_defined()
+        opposite = translator.z3.Not(goal.value)
+        return _check(
+            translator, [*self.premises, *translator.definitions(self.conditions), opposite], self.seconds
+        )
+
+    def _prove_defined(self) -> None:
+        z3 = self.translator.z3
+        for i, condition in enumerate(self.conditions):
+            definitions = self.translator.definitions(self.conditions[:i], condition.partials)
+            model = _check(
+                self.translator, [*self.premises, *definitions, z3.Not(condition.formula)], self.seconds
+            )
+            if model is None:
+                continue
+            lacking = [p.fault for p in self.translator.partials if z3.is_false(model.eval(p.needed))]
+            fault = (lacking or ["an undefined value"])[0]
+            raise ValueError(f"hypotheses: they allow {fault}; add what rules it out")
+
+    def valid(self) -> Answer:
+        """Look at points after z3 says that the conclusion follows."""
+        for sample in samples([*self.hypotheses, self.conclusion], self.hypotheses):
+            truth = sample.evaluation.truth(self.conclusion)
+            if truth is False or (truth is UNDEFINED and not self.where_defined):
+                raise Inconsistent(f"z3 proves {self.conclusion}, which is {truth} at {sample.point}")
+            self.is_inhabited |= truth is not UNDEFINED
+        if not self.is_inhabited:
+            formulas = [*self.premises, *self.translator.definitions(self.conditions)]
+            if _check(self.translator, formulas, self.seconds) is None:
+                raise ValueError(f"hypotheses: no point fulfils {self.hypotheses}; they imply anything")
+        return Answer(True)
+
+    def invalid(self, model: Any) -> Answer:
+        """Return a checked counterexample; ask again over the integers where z3's is none."""
+        point = _point(self.translator, model)
+        if point is not None and all(admits(s, v) for s, v in point.items()):
+            truths = [_truth(h, point) for h in self.hypotheses]
+            outcome = _truth(self.conclusion, point)
+            if all(truth is True for truth in truths) and outcome is False:
+                return Answer(False, point)
+            if self.translator.is_exact and (False in truths or outcome is True):
+                raise Inconsistent(f"z3's counterexample {point} to {self.conclusion} is none")
+        failing = self.failing_sample()
+        if failing is not None or self.translator.is_exact:
+            return Answer(False, failing)
+        if not self.translator.integers and any(s.is_integer for s in self.translator.variables):
+            model = self.counterexample(Translator(_z3(), integers=True))
+            return self.valid() if model is None else self.invalid(model)
+        raise Undecided(
+            f"{self.conclusion}: z3 has a counterexample, but it takes exp, log or integers too freely"
+        )
+
+    def failing_sample(self) -> Point | None:
+        """Return a point among the samples where the hypotheses hold and the conclusion does not."""
+        for sample in samples([*self.hypotheses, self.conclusion], self.hypotheses):
+            if sample.evaluation.truth(self.conclusion) is False:
+                return sample.point
+        return None
 
 
 def _z3() -> Any:
@@ -102,9 +201,10 @@ def _z3() -> Any:
     return z3
 
 
-def _check(z3: Any, constraints: list[Any], seconds: float) -> Any:
+def _check(translator: Translator, constraints: Sequence[Any], seconds: float) -> Any:
     """Return a model, or None when there is none."""
-    solver = z3.SolverFor("QF_NRA")
+    z3 = translator.z3
+    solver = z3.Solver() if translator.integers else z3.SolverFor("QF_NRA")
     solver.set("timeout", int(seconds * 1000))
     solver.add(*constraints)
     result = solver.check()
@@ -113,153 +213,21 @@ def _check(z3: Any, constraints: list[Any], seconds: float) -> Any:
     return solver.model() if result == z3.sat else None
 
 
-def _number(z3: Any, value: Any) -> sp.Rational | None:
-    if z3.is_rational_value(value):
-        return sp.Rational(value.numerator_as_long(), value.denominator_as_long())
-    return None
+def _point(translator: Translator, model: Any) -> Point | None:
+    """Return z3's model as exact numbers; None where one of them is irrational."""
+    values = {s: model.eval(v, model_completion=True) for s, v in translator.variables.items()}
+    if not all(translator.z3.is_rational_value(v) for v in values.values()):
+        return None
+    return {s: sp.Rational(v.numerator_as_long(), v.denominator_as_long()) for s, v in values.items()}
 
 
-def _fails_there(hypotheses: list[Any], conclusion: Any, point: dict[sp.Symbol, sp.Rational]) -> bool:
-    """Check z3's model with SymPy's exact arithmetic."""
-    try:
-        return all(_truth(h.subs(point)) for h in hypotheses) and not _truth(conclusion.subs(point))
-    except Undecided:
-        return False
-
-
-def _truth(statement: Any) -> bool:
-    if statement in (sp.true, sp.false, True, False):
-        return bool(statement)
-    if isinstance(statement, sp.core.relational.Relational):
-        sign = exact_sign(sp.sympify(statement.lhs - statement.rhs))
-        return {
-            "==": sign == 0,
-            "!=": sign != 0,
-            "<": sign < 0,
-            "<=": sign <= 0,
-            ">": sign > 0,
-            ">=": sign >= 0,
-        }[statement.rel_op]
-    raise Undecided(str(statement))
-
-
-class _Translator:
-    def __init__(self, z3: Any) -> None:
-        self.z3 = z3
-        self.variables: dict[sp.Symbol, Any] = {}
-        self.definitions: list[Any] = []
-        self.obligations: list[tuple[Any, str, list[Any]]] = []
-        self._terms: dict[sp.Expr, Any] = {}
-
-    def assumptions(self) -> list[Any]:
-        constraints = []
-        for symbol, variable in self.variables.items():
-            if symbol.is_positive:
-                constraints.append(variable > 0)
-            elif symbol.is_nonnegative:
-                constraints.append(variable >= 0)
-            elif symbol.is_negative:
-                constraints.append(variable < 0)
-            elif symbol.is_nonzero:
-                constraints.append(variable != 0)
-        return constraints
-
-    def boolean(self, statement: Any) -> Any:
-        z3 = self.z3
-        if statement in (sp.true, True):
-            return z3.BoolVal(True)
-        if statement in (sp.false, False):
-            return z3.BoolVal(False)
-        if isinstance(statement, sp.core.relational.Relational):
-            a, b = self.real(statement.lhs), self.real(statement.rhs)
-            return {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[
-                statement.rel_op
-            ]
-        parts = [self.boolean(arg) for arg in statement.args]
-        if isinstance(statement, sp.And):
-            return z3.And(*parts)
-        if isinstance(statement, sp.Or):
-            return z3.Or(*parts)
-        if isinstance(statement, sp.Not):
-            return z3.Not(parts[0])
-        if isinstance(statement, sp.Implies):
-            return z3.Implies(*parts)
-        if isinstance(statement, sp.Equivalent):
-            return z3.And(*[parts[0] == other for other in parts[1:]])
-        if isinstance(statement, sp.ITE):
-            return z3.If(*parts)
-        raise TypeError(f"statement: cannot translate {statement!r} to SMT")
-
-    def real(self, e: sp.Expr) -> Any:
-        if e not in self._terms:
-            self._terms[e] = self._real(e)
-        return self._terms[e]
-
-    def _real(self, e: sp.Expr) -> Any:
-        z3 = self.z3
-        if e.is_Rational:
-            return z3.RealVal(f"{e.p}/{e.q}")
-        if e.is_Symbol:
-            # Numbered: two symbols of one name, with other assumptions or dummies, are two variables.
-            return self.variables.setdefault(e, z3.Real(f"{e.name}#{len(self.variables)}"))
-        if e.is_Add:
-            return z3.Sum(*[self.real(a) for a in e.args])
-        if e.is_Mul:
-            numerator, denominator = sp.fraction(e)
-            if denominator != 1:
-                return self._quotient(numerator, denominator)
-            return z3.Product(*[self.real(a) for a in e.args])
-        if e.is_Pow and e.exp.is_Rational:
-            return self._power(e)
-        if isinstance(e, sp.Abs):
-            inner = self.real(e.args[0])
-            return z3.If(inner >= 0, inner, -inner)
-        if isinstance(e, sp.sign):
-            inner = self.real(e.args[0])
-            return z3.If(inner > 0, z3.RealVal(1), z3.If(inner < 0, z3.RealVal(-1), z3.RealVal(0)))
-        if isinstance(e, (sp.Max, sp.Min)):
-            best = self.real(e.args[0])
-            for other in map(self.real, e.args[1:]):
-                best = z3.If((best >= other) if isinstance(e, sp.Max) else (best <= other), best, other)
-            return best
-        if isinstance(e, sp.Piecewise):
-            *cases, last = e.args
-            if last.cond is not sp.true:
-                raise TypeError(f"expression: {e} has no final case that is always true")
-            value = self.real(last.expr)
-            for case in reversed(cases):
-                value = z3.If(self.boolean(case.cond), self.real(case.expr), value)
-            return value
-        if isinstance(e, (sp.exp, sp.log)):
-            variable = self._fresh()
-            if isinstance(e, sp.exp):
-                self.definitions.append(variable > 0)
-            return variable
-        raise TypeError(f"expression: cannot translate {e} ({type(e).__name__}) to SMT")
-
-    def _fresh(self) -> Any:
-        return self.z3.Real(f"_w{len(self._terms)}_{len(self.definitions)}")
-
-    def _quotient(self, numerator: sp.Expr, denominator: sp.Expr) -> Any:
-        top, bottom = self.real(numerator), self.real(denominator)
-        self.obligations.append((bottom != 0, f"{denominator} = 0", list(self.definitions)))
-        variable = self._fresh()
-        self.definitions.append(variable * bottom == top)
-        return variable
-
-    def _power(self, e: sp.Expr) -> Any:
-        base, power = e.as_base_exp() if e.exp > 0 else (e.base, e.exp)
-        if power < 0:
-            return self._quotient(sp.Integer(1), base ** (-power))
-        inner = self.real(base)
-        if power.q == 1:
-            return self.z3.Product(*[inner] * int(power))
-        if power.q != 2:
-            raise TypeError(f"expression: cannot translate the root {e} to SMT; only square roots")
-        self.obligations.append((inner >= 0, f"{base} < 0 under a root", list(self.definitions)))
-        root = self._terms.get(sp.sqrt(base))
-        if root is None:
-            root = self._fresh()
-            self.definitions += [root >= 0, root * root == inner]
-            self._terms[sp.sqrt(base)] = root
-        return self.z3.Product(*[root] * int(power.p))
+def _truth(statement: Any, point: Point) -> Truth:
+    """Return the truth at a point; where intervals leave an equality open, algebra is asked."""
+    truth = Evaluation(point).truth(statement)
+    if truth is UNKNOWN and isinstance(statement, sp.core.relational.Relational):
+        try:
+            sign = exact_sign((statement.lhs - statement.rhs).subs(point))
+        except (Undecided, TypeError):
+            return UNKNOWN
+        return bool(statement.func(sp.Integer(sign), 0))
+    return truth

@@ -6,12 +6,20 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from gradvar.symbolic.read.evaluate import Evaluation
+from gradvar.symbolic.read.intervals import UNDEFINED, Lack
+
+_PRECISIONS = (100, 400, 1600)  # bits
 _WRITTEN_DIGITS = 12  # a constant that a person typed has fewer digits; one that was computed has 16 or 17
 _SMALL_DENOMINATOR = 10**6
 
 
 class Undecided(ArithmeticError):
     """Neither proved nor disproved: the machinery cannot tell."""
+
+
+class Inconsistent(RuntimeError):
+    """An error of the machinery: a prover's verdict and an exact evaluation at a point contradict each other."""
 
 
 def rational(value: float | np.floating[Any]) -> sp.Expr:
@@ -61,7 +69,10 @@ def exact(value: Any) -> sp.Expr:
 
 
 def exact_sign(number: sp.Expr) -> int:
-    """Return -1, 0 or 1 for an exact real number (algebraic, exponential, ...). Raises ``Undecided``."""
+    """Return -1, 0 or 1 for an exact real number (algebraic, exponential, ...). Raises ``Undecided``.
+
+    A sign is read from an interval that surely holds the number and not zero; zero is proved by algebra.
+    """
     number = sp.sympify(number)
     if number.is_Rational:
         return int(sp.sign(number))
@@ -69,9 +80,12 @@ def exact_sign(number: sp.Expr) -> int:
         return 1 if number is sp.oo else -1
     if number.free_symbols:
         raise Undecided(f"the sign of {number}: it still has free symbols")
-    value = number.evalf(40, maxn=300)
-    if value.is_comparable and abs(value) > sp.Float("1e-30"):
-        return 1 if value > 0 else -1
-    if sp.simplify(number) == 0:
-        return 0
-    raise Undecided(f"the sign of {number} (about {value})")
+    for bits in _PRECISIONS:
+        sign = Evaluation({}, bits).sign(number)
+        if not isinstance(sign, Lack):
+            return sign
+        if sign is UNDEFINED:
+            break
+        if bits == _PRECISIONS[0] and sp.simplify(number) == 0:
+            return 0
+    raise Undecided(f"the sign of {number} (about {number.evalf(20)})")
