@@ -7,6 +7,7 @@ at which both sides are defined; sides that are not defined on the same open set
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from gradvar.symbolic.decide.points import Sample, samples
 from gradvar.symbolic.decide.smt import Answer, search_point, smt_valid
 from gradvar.symbolic.read.evaluate import difference
 from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN, sign_of
-from gradvar.symbolic.read.numbers import Inconsistent, Undecided
+from gradvar.symbolic.read.numbers import Inconsistent, Undecided, exact_sign
 
 _FIRST = 4  # points that are looked at before a proof is tried
 
@@ -114,7 +115,7 @@ class _Identity:
         return True
 
     def _reject_at(self, sample: Sample) -> None:
-        left, right = sample.evaluation.value(self.lhs), sample.evaluation.value(self.rhs)
+        left, right = sample.values.value(self.lhs), sample.values.value(self.rhs)
         if (left is UNDEFINED) != (right is UNDEFINED):
             if sample.general and UNKNOWN not in (left, right):
                 raise Rejected(f"{self.statement}: only one side is defined at {sample.point}")
@@ -126,8 +127,14 @@ class _Identity:
             raise Rejected(f"{self.statement}: the sides differ by {value}{place}")
 
     def _differs(self, sample: Sample) -> bool:
-        left, right = sample.evaluation.value(self.lhs), sample.evaluation.value(self.rhs)
-        return sign_of(difference(left, right, sample.evaluation.bits)) in (1, -1)
+        left, right = sample.values.value(self.lhs), sample.values.value(self.rhs)
+        if sign_of(difference(left, right, sample.values.bits)) in (1, -1):
+            return True
+        if sample.point:
+            return False
+        with suppress(Undecided):  # two numbers: intervals as narrow as it takes
+            return exact_sign(self.difference) != 0
+        return False
 
 
 def identity(lhs: Any, rhs: Any, *, where: Sequence[Any] = ()) -> bool:
@@ -152,7 +159,7 @@ def vanishes(expression: sp.Expr) -> bool:
     if not _is_zero(e):
         return False
     for sample in samples([e]):
-        if sample.evaluation.sign(e) in (1, -1):
+        if sample.values.sign(e) in (1, -1):
             raise Inconsistent(f"{e}: proved to vanish, but it does not at {sample.point}")
     return True
 
@@ -160,6 +167,9 @@ def vanishes(expression: sp.Expr) -> bool:
 def _is_zero(expression: sp.Expr) -> bool:
     if expression == 0:
         return True
+    if not expression.free_symbols:
+        with suppress(Undecided):
+            return exact_sign(expression) == 0
     complex_symbols = [s for s in expression.free_symbols if s.is_real is None]
     e = expression.xreplace(
         {s: sp.Dummy(s.name, **{**s.assumptions0, "real": True}) for s in complex_symbols}

@@ -15,7 +15,7 @@ from typing import Any
 
 import sympy as sp
 
-from gradvar.symbolic.read.evaluate import Evaluation
+from gradvar.symbolic.read.evaluate import ExactValues
 
 Point = dict[sp.Symbol, sp.Rational]
 
@@ -36,7 +36,7 @@ class Sample:
     """A point, the values of expressions at it, and if it is in general position (no corner, no boundary)."""
 
     point: Point
-    evaluation: Evaluation
+    values: ExactValues
     general: bool
 
 
@@ -84,10 +84,10 @@ def _inside(candidates: Iterable[tuple[Point, bool]], where: Sequence[Any], limi
         if key in seen or not all(admits(symbol, value) for symbol, value in point.items()):
             continue
         seen.add(key)
-        evaluation = Evaluation(point)
-        if all(evaluation.truth(sp.sympify(w)) is True for w in where):
+        values = ExactValues(point)
+        if all(values.truth(sp.sympify(w)) is True for w in where):
             large = all(abs(v) >= _GENERAL for s, v in point.items() if s.is_integer)
-            chosen.append(Sample(point, evaluation, general and large))
+            chosen.append(Sample(point, values, general and large))
             if len(chosen) == limit:
                 break
     return chosen
@@ -183,7 +183,7 @@ def _around(critical: sp.Expr, base: Point, free: list[sp.Symbol]) -> Iterator[t
 
 def _zeros(critical: sp.Expr, symbol: sp.Symbol, base: Point) -> Iterator[Fraction]:
     """Yield rational zeros in one symbol where the expression is linear or quadratic in it."""
-    values = [Evaluation({**base, symbol: sp.Integer(i)}).value(critical) for i in (1, 2, 3)]
+    values = [ExactValues({**base, symbol: sp.Integer(i)}).value(critical) for i in (1, 2, 3)]
     if not all(isinstance(v, Fraction) for v in values):
         return
     first, second, third = values
@@ -193,11 +193,11 @@ def _zeros(critical: sp.Expr, symbol: sp.Symbol, base: Point) -> Iterator[Fracti
     if bend == 0:
         roots = [-constant / slope] if slope else []
     else:
-        root = Evaluation({}).value(sp.sqrt(sp.Rational(*_ratio(slope**2 - 4 * bend * constant))))
+        root = ExactValues({}).value(sp.sqrt(sp.Rational(*_ratio(slope**2 - 4 * bend * constant))))
         roots = [(-slope + s * root) / (2 * bend) for s in (1, -1)] if isinstance(root, Fraction) else []
     for zero in roots:
         place = {**base, symbol: sp.Rational(*_ratio(zero))}
-        if Evaluation(place).value(critical) == 0:
+        if ExactValues(place).value(critical) == 0:
             yield zero
 
 

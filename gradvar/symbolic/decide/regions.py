@@ -97,7 +97,7 @@ def _check_cover(regions: list[Region], hypotheses: list[Any]) -> None:
     """Look at points: each lies in a single region, or on boundaries."""
     decisions = list(dict.fromkeys(e for region in regions for e, _ in region.decisions))
     for sample in samples(decisions, hypotheses):
-        signs = {e: sample.evaluation.sign(e) for e in decisions}
+        signs = {e: sample.values.sign(e) for e in decisions}
         if any(isinstance(sign, Lack) for sign in signs.values()):
             continue
         inside = sum(all(signs[e] == sign for e, sign in region.decisions) for region in regions)

@@ -12,12 +12,13 @@ import sympy as sp
 
 from gradvar.symbolic.decide.points import Point, admits, samples
 from gradvar.symbolic.decide.translate import Condition, Translator
-from gradvar.symbolic.read.evaluate import Evaluation, Truth
+from gradvar.symbolic.read.evaluate import ExactValues, Truth
 from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN
 from gradvar.symbolic.read.numbers import Inconsistent, Undecided, exact_sign
 from gradvar.symbolic.read.usage import note_route
 
 SECONDS = 20
+_INTEGER_SECONDS = 2  # a second attempt, over the integers; z3 rarely needs more, or much more
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def search_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> Poin
             return None
         point = _point(translator, model)
         if point is not None and all(admits(s, v) for s, v in point.items()):
-            truths = [Evaluation(point).truth(c) for c in conditions]
+            truths = [ExactValues(point).truth(c) for c in conditions]
             if all(truth is True for truth in truths):
                 return point
             if translator.is_exact and (False in truths or UNDEFINED in truths):
@@ -107,6 +108,7 @@ def search_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> Poin
             return {symbol: v for symbol, v in sample.point.items() if symbol in translator.variables}
         if not any(symbol.is_integer for symbol in translator.variables):
             break
+        seconds = min(seconds, _INTEGER_SECONDS)
     if point is None:
         raise Undecided("the point that z3 found is not rational")
     raise Undecided(f"the point {point} that z3 found is none: it takes exp, log or integers too freely")
@@ -155,7 +157,7 @@ class _Question:
     def valid(self) -> Answer:
         """Look at points after z3 says that the conclusion follows."""
         for sample in samples([*self.hypotheses, self.conclusion], self.hypotheses):
-            truth = sample.evaluation.truth(self.conclusion)
+            truth = sample.values.truth(self.conclusion)
             if truth is False or (truth is UNDEFINED and not self.where_defined):
                 raise Inconsistent(f"z3 proves {self.conclusion}, which is {truth} at {sample.point}")
             self.is_inhabited |= truth is not UNDEFINED
@@ -179,6 +181,7 @@ class _Question:
         if failing is not None or self.translator.is_exact:
             return Answer(False, failing)
         if not self.translator.integers and any(s.is_integer for s in self.translator.variables):
+            self.seconds = min(self.seconds, _INTEGER_SECONDS)
             model = self.counterexample(Translator(_z3(), integers=True))
             return self.valid() if model is None else self.invalid(model)
         raise Undecided(
@@ -188,7 +191,7 @@ class _Question:
     def failing_sample(self) -> Point | None:
         """Return a point among the samples where the hypotheses hold and the conclusion does not."""
         for sample in samples([*self.hypotheses, self.conclusion], self.hypotheses):
-            if sample.evaluation.truth(self.conclusion) is False:
+            if sample.values.truth(self.conclusion) is False:
                 return sample.point
         return None
 
@@ -223,7 +226,7 @@ def _point(translator: Translator, model: Any) -> Point | None:
 
 def _truth(statement: Any, point: Point) -> Truth:
     """Return the truth at a point; where intervals leave an equality open, algebra is asked."""
-    truth = Evaluation(point).truth(statement)
+    truth = ExactValues(point).truth(statement)
     if truth is UNKNOWN and isinstance(statement, sp.core.relational.Relational):
         try:
             sign = exact_sign((statement.lhs - statement.rhs).subs(point))

@@ -13,7 +13,7 @@ from typing import Any
 import sympy as sp
 from mpmath.libmp import to_rational
 
-from gradvar.symbolic.read.evaluate import Evaluation
+from gradvar.symbolic.read.evaluate import ExactValues
 
 _LEFT_OUT = {"integer", "rational", "algebraic", "even", "odd", "prime", "composite"}  # and their opposites
 
@@ -98,13 +98,13 @@ class Translator:
         return formulas
 
     def boolean(self, statement: Any) -> Term:
-        """Translate a relation or Boolean."""
+        """Translate a relation or Boolean, each part of it once."""
         if statement not in self._terms:
             self._terms[statement] = self._boolean(statement)
         return self._terms[statement]
 
     def real(self, e: sp.Expr) -> Term:
-        """Translate an expression."""
+        """Translate an expression, each part of it once."""
         if e not in self._terms:
             self._terms[e] = self._real(e)
         return self._terms[e]
@@ -185,7 +185,7 @@ class Translator:
         return Term(self._value(e, values), _join(*parts) + self._domain(e, values))
 
     def _constant(self, e: sp.Expr) -> Any:
-        value, bounds = self._opaque(), Evaluation({}).value(e)
+        value, bounds = self._opaque(), ExactValues({}).value(e)
         if isinstance(bounds, tuple):
             low, high = ("/".join(map(str, to_rational(end))) for end in bounds)
             self.facts += [value >= self.z3.RealVal(low), value <= self.z3.RealVal(high)]

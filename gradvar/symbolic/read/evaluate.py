@@ -32,7 +32,7 @@ from gradvar.symbolic.read.intervals import (
 Truth = bool | Lack
 
 
-class Evaluation:
+class ExactValues:
     """The values of expressions at one point.
 
     Args:
@@ -40,7 +40,7 @@ class Evaluation:
         bits: the precision of the intervals.
 
     >>> x = sp.Symbol("x", real=True)
-    >>> here = Evaluation({x: sp.Rational(1, 4)})
+    >>> here = ExactValues({x: sp.Rational(1, 4)})
     >>> here.value(sp.sqrt(x) + 1), here.value(1 / (4 * x - 1)), here.truth(x > 1)
     (Fraction(3, 2), <Lack.UNDEFINED: 'undefined'>, False)
     """

@@ -23,7 +23,7 @@ from mpmath.libmp import (
     round_floor,
 )
 
-Interval = tuple[Any, Any]  # two raw mpmath floats: the lower end, rounded down; the upper one, rounded up
+Enclosure = tuple[Any, Any]  # two raw mpmath floats: the lower end, rounded down; the upper one, rounded up
 _LARGEST_POWER = 2048  # beyond it a power of a fraction becomes an interval
 
 
@@ -35,7 +35,7 @@ class Lack(Enum):
 
 
 UNDEFINED, UNKNOWN = Lack.UNDEFINED, Lack.UNKNOWN
-Value = Fraction | Interval | Lack
+Value = Fraction | Enclosure | Lack
 
 
 def raise_to(base: Any, power: Any, bits: int) -> Value:
@@ -79,14 +79,14 @@ def _integer_root(n: int, degree: int) -> int | None:
     return root if root**degree == n else None
 
 
-def _interval(value: Any, bits: int) -> Interval:
+def _interval(value: Any, bits: int) -> Enclosure:
     if isinstance(value, Fraction):
         p, q = value.numerator, value.denominator
         return from_rational(p, q, bits, round_floor), from_rational(p, q, bits, round_ceiling)
     return value
 
 
-def _checked(interval: Interval) -> Value:
+def _checked(interval: Enclosure) -> Value:
     low, high = interval
     ends = (finf, fninf)
     return UNKNOWN if low in ends or high in ends or mpf_cmp(low, low) != 0 else interval
@@ -147,7 +147,7 @@ def smaller(a: Any, b: Any, bits: int) -> Value:
 
 
 def exponential(x: Any, bits: int) -> Value:
-    """Return exp(x)."""
+    """Return exp(x), exactly at zero."""
     if x == Fraction(0):
         return Fraction(1)
     if isinstance(x, Fraction) and abs(x) > 10**6:

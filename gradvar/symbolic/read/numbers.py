@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from gradvar.symbolic.read.evaluate import Evaluation
+from gradvar.symbolic.read.evaluate import ExactValues
 from gradvar.symbolic.read.intervals import UNDEFINED, Lack
 
 _PRECISIONS = (100, 400, 1600)  # bits
@@ -80,12 +80,11 @@ def exact_sign(number: sp.Expr) -> int:
         return 1 if number is sp.oo else -1
     if number.free_symbols:
         raise Undecided(f"the sign of {number}: it still has free symbols")
+    sign: int | Lack = UNDEFINED
     for bits in _PRECISIONS:
-        sign = Evaluation({}, bits).sign(number)
+        sign = ExactValues({}, bits).sign(number)
         if not isinstance(sign, Lack):
             return sign
-        if sign is UNDEFINED:
-            break
-        if bits == _PRECISIONS[0] and sp.simplify(number) == 0:
-            return 0
+    if sign is not UNDEFINED and sp.simplify(number) == 0:
+        return 0
     raise Undecided(f"the sign of {number} (about {number.evalf(20)})")
