@@ -172,3 +172,24 @@ def test_symbols_of_one_name_are_two_variables_to_the_second_prover():
     any_sign, above = sp.Symbol("t", real=True), sp.Symbol("t", positive=True)
     assert not smt_valid([above > 1], any_sign > 0)
     assert smt_valid([any_sign > above], any_sign > 0)
+
+
+def test_a_point_of_a_thin_domain_is_asked_from_the_solver():
+    thin = [x**2 + y**2 <= sp.Rational(1, 10**6), x > sp.Rational(1, 2000), p > 1]
+    equal(sp.Max(x, 0) * k, x * k, where=thin)
+    with pytest.raises(Rejected):
+        equal(sp.Max(x, 0) * k, -x * k, where=thin)
+
+
+@pytest.mark.parametrize("wrong", [{"size": -1}, {"size": 0}])
+def test_empty_expectations_prove_nothing(wrong):
+    with pytest.raises(ValueError, match="size"):
+        prompt_weight(lambda j: (1, 0), wrong["size"], p)
+    with pytest.raises(ValueError, match="parts"):
+        mixture([])
+    with pytest.raises(ValueError, match="group"):
+        group_moments(SymbolicBandit(["1/2", "1/2"], [1, 0]), wrong["size"], lambda r: r)
+    with pytest.raises(ValueError, match="negative"):
+        SymbolicBandit(["3/2", "-1/2"], [1, 0])
+    with pytest.raises(ValueError, match="one of each"):
+        SymbolicBandit(["1/2", "1/2"], [1, 0], scores=[[1], [1, 2]])

@@ -45,7 +45,7 @@ def samples(
 ) -> list[Sample]:
     """Return points for these expressions or relations, inside the symbols' assumptions and ``where``.
 
-    ``seeds`` are further points to look at, such as one that a solver found.
+    ``seeds`` are further points to look at, such as one that a solver found; symbols that one lacks are drawn.
     """
     every = [*map(sp.sympify, statements), *map(sp.sympify, where)]
     free = sorted(set().union(*(e.free_symbols for e in every)), key=sp.default_sort_key)
@@ -55,13 +55,15 @@ def samples(
     limit = _RANDOM if nodes <= _LARGE else _RANDOM // 2
     equations = [w for w in where if isinstance(w, sp.Eq)]
     drawn = (_onto(p, equations) for p in _random_points(free))
-    chosen = _inside(((p, True) for p in itertools.chain(seeds, drawn)), where, limit)
-    bases = [s.point for s in chosen[:2]] or [next(_random_points(free))]
+    default = next(_random_points(free))
+    first = ({**default, **seed} for seed in seeds)
+    chosen = _inside(((p, True) for p in itertools.chain(first, drawn)), where, limit)
+    bases = [s.point for s in chosen[:2]] or [default]
     others = [(p, False) for p in _corners(free)]
     criticals = list(_criticals(every))[: _BOUNDARIES if nodes <= _LARGE else _BOUNDARIES // 2]
     for i, critical in enumerate(criticals):
         base = bases[i % len(bases)]
-        others += [(p, general) for p, general in _around(critical, base, free)]
+        others += _around(critical, base)
     others = [(_onto(p, equations), general) for p, general in others]
     return chosen + _inside(others, where, len(others))
 
@@ -169,13 +171,12 @@ def _critical_parts(e: Any) -> list[sp.Expr]:
     return []
 
 
-def _around(critical: sp.Expr, base: Point, free: list[sp.Symbol]) -> Iterator[tuple[Point, bool]]:
+def _around(critical: sp.Expr, base: Point) -> Iterator[tuple[Point, bool]]:
     """Yield points on the zeros of an expression and close to them, moving a single symbol from a base point."""
     for symbol in sorted(critical.free_symbols, key=sp.default_sort_key):
         roots = list(_zeros(critical, symbol, base))
         for root in roots:
-            for step in _STEPS:
-                step = Fraction(0) if symbol.is_integer and abs(step) < 1 else step
+            for step in (0, 1, -1) if symbol.is_integer else _STEPS:
                 yield {**base, symbol: sp.Rational(*_ratio(root + step))}, step != 0
         if roots:
             return
@@ -183,17 +184,18 @@ def _around(critical: sp.Expr, base: Point, free: list[sp.Symbol]) -> Iterator[t
 
 def _zeros(critical: sp.Expr, symbol: sp.Symbol, base: Point) -> Iterator[Fraction]:
     """Yield rational zeros in one symbol where the expression is linear or quadratic in it."""
-    values = [ExactValues({**base, symbol: sp.Integer(i)}).value(critical) for i in (1, 2, 3)]
+    values: list[Any] = [ExactValues({**base, symbol: sp.Integer(i)}).value(critical) for i in (1, 2, 3)]
     if not all(isinstance(v, Fraction) for v in values):
         return
     first, second, third = values
     bend = (third - 2 * second + first) / 2
     slope = second - first - 3 * bend
     constant = first - slope - bend
+    roots: list[Fraction]
     if bend == 0:
         roots = [-constant / slope] if slope else []
     else:
-        root = ExactValues({}).value(sp.sqrt(sp.Rational(*_ratio(slope**2 - 4 * bend * constant))))
+        root: Any = ExactValues({}).value(sp.sqrt(sp.Rational(*_ratio(slope**2 - 4 * bend * constant))))
         roots = [(-slope + s * root) / (2 * bend) for s in (1, -1)] if isinstance(root, Fraction) else []
     for zero in roots:
         place = {**base, symbol: sp.Rational(*_ratio(zero))}

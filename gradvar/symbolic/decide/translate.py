@@ -116,8 +116,8 @@ class Translator:
         if isinstance(statement, sp.core.relational.Relational):
             left, right = self.real(statement.lhs), self.real(statement.rhs)
             a, b = left.value, right.value
-            values = {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}
-            return Term(values[statement.rel_op], _join(left, right))
+            by_name = {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}
+            return Term(by_name[statement.rel_op], _join(left, right))
         kinds = (sp.And, sp.Or, sp.Not, sp.Implies, sp.Equivalent, sp.ITE)
         if not isinstance(statement, kinds):
             raise TypeError(f"statement: cannot translate {statement!r} to SMT")

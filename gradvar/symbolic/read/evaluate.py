@@ -91,7 +91,9 @@ class ExactValues:
             lacks = [part for part in parts if isinstance(part, Lack)]
             if lacks:
                 return UNDEFINED if UNDEFINED in lacks else UNKNOWN
-            return len(set(parts)) == 1 if isinstance(statement, sp.Equivalent) else sum(parts) % 2 == 1
+            return (
+                len(set(parts)) == 1 if isinstance(statement, sp.Equivalent) else parts.count(True) % 2 == 1
+            )
         return UNKNOWN
 
     @staticmethod
