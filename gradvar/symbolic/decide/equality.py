@@ -178,7 +178,10 @@ def _is_zero(expression: sp.Expr) -> bool:
         e = sp.combsimp(sp.expand_func(e).rewrite(sp.gamma)) if e.has(sp.FallingFactorial) else sp.combsimp(e)
         e = sp.gammasimp(e)
     if e.has(sp.Piecewise, sp.Max, sp.Min, sp.Abs):
-        folded = sp.piecewise_fold(e.rewrite(sp.Piecewise))
+        try:
+            folded = sp.piecewise_fold(e.rewrite(sp.Piecewise))
+        except (AttributeError, NotImplementedError):  # SymPy cannot fold an implication, for one
+            return _is_zero_by_smt(e)
         if isinstance(folded, sp.Piecewise):
             return all(_is_zero(case.expr) for case in folded.args) or _is_zero_by_smt(e)
         if folded.has(sp.Piecewise, sp.Max, sp.Min, sp.Abs):
