@@ -193,3 +193,10 @@ def test_empty_expectations_prove_nothing(wrong):
         SymbolicBandit(["3/2", "-1/2"], [1, 0])
     with pytest.raises(ValueError, match="one of each"):
         SymbolicBandit(["1/2", "1/2"], [1, 0], scores=[[1], [1, 2]])
+
+
+def test_a_region_lies_inside_the_assumptions_of_every_symbol():
+    below, count = sp.Symbol("b", negative=True), sp.Symbol("c", integer=True, even=True, positive=True)
+    (region,) = explore(lambda b, c: jnp.where(b * c < 0, b, c), below, count)
+    assert region.value == below
+    assert region.point == {below: -1, count: 2}

@@ -126,6 +126,11 @@ def _corners(free: list[sp.Symbol]) -> Iterator[Point]:
         yield {s: _corner(s, i + (j % 2)) for j, s in enumerate(free)}
 
 
+def ordinary_value(symbol: sp.Symbol) -> sp.Rational:
+    """Return one, or another simple number where the symbol's assumptions do not admit one."""
+    return _corner(symbol, 0 if symbol.is_integer else 1)
+
+
 def _corner(symbol: sp.Symbol, i: int) -> sp.Rational:
     values = _INTEGER_CORNERS if symbol.is_integer else _CORNERS
     for j in range(len(values)):

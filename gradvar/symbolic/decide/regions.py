@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import sympy as sp
 
-from gradvar.symbolic.decide.points import samples
+from gradvar.symbolic.decide.points import ordinary_value, samples
 from gradvar.symbolic.decide.smt import find_point
 from gradvar.symbolic.read.intervals import Lack
 from gradvar.symbolic.read.numbers import Inconsistent
@@ -48,7 +48,8 @@ def explore(fn: Callable[..., Any], *args: Any, where: Iterable[Any] = (), limit
 
     Decisions must be algebraic (polynomials, quotients, square roots of the symbols): enter ratios as
     positive symbols (log-probabilities as their logarithms) when the function compares ratios. Boundaries,
-    where a decision is an equality, are left out unless ``where`` forces them.
+    where a decision is an equality, are left out unless ``where`` forces them; so are points where a decision is
+    undefined (a division by zero, a root of a negative number).
 
     Args:
         fn: a JAX function.
@@ -69,7 +70,7 @@ def explore(fn: Callable[..., Any], *args: Any, where: Iterable[Any] = (), limit
         point = find_point([*hypotheses, *map(relation, prefix)])
         if point is None:
             continue
-        point = {symbol: point.get(symbol, sp.Integer(1)) for symbol in free}
+        point = {symbol: point.get(symbol, ordinary_value(symbol)) for symbol in free}
         witness = Witness(point)
         value = trace(fn, *args, assume=witness)
         path = tuple(witness.signs.items())
