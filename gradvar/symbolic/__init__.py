@@ -49,7 +49,7 @@ from gradvar.symbolic.group import (
 
 # The shipped code as formulas.
 from gradvar.symbolic.read.elementwise import Unreadable
-from gradvar.symbolic.read.numbers import Inconsistent, Undecided, exact_sign, rational
+from gradvar.symbolic.read.numbers import Inconsistent, Undecided, Vacuous, exact_sign, rational
 from gradvar.symbolic.read.trace import Witness, gradient, jaxpr_text, symbolic_batch, symbols, trace
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "SymbolicGroup",
     "Undecided",
     "Unreadable",
+    "Vacuous",
     "Witness",
     "above",
     "between",

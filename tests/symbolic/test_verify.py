@@ -11,6 +11,7 @@ from gradvar.symbolic import (
     Rejected,
     SymbolicBandit,
     Undecided,
+    Vacuous,
     centred_score_moments,
     enumerate_rationals,
     equal,
@@ -28,6 +29,7 @@ from gradvar.symbolic import (
     symbols,
     vanishes,
 )
+from gradvar.symbolic.claims.goal import decide
 
 x, y = sp.symbols("x y", real=True)
 p = sp.Symbol("p", positive=True)
@@ -200,3 +202,12 @@ def test_a_region_lies_inside_the_assumptions_of_every_symbol():
     (region,) = explore(lambda b, c: jnp.where(b * c < 0, b, c), below, count)
     assert region.value == below
     assert region.point == {below: -1, count: 2}
+
+
+def test_a_case_that_the_premises_exclude_is_nothing_to_prove():
+    impossible_case = sp.Implies(x < 0, sp.Eq(x, 1))
+    decide(impossible_case, {}, [x > 0], "the case")
+    with pytest.raises(Vacuous):
+        decide(impossible_case, {}, [x > 0, x < -1], "the case")
+    with pytest.raises(Rejected):
+        decide(sp.Implies(x < 2, sp.Eq(x, 1)), {}, [x > 0], "the case")

@@ -20,7 +20,7 @@ from sympy.concrete.expr_with_limits import ExprWithLimits
 from gradvar.symbolic.claims.statement import Statement, Variable
 from gradvar.symbolic.decide.equality import Rejected, equal, require
 from gradvar.symbolic.decide.smt import smt_valid
-from gradvar.symbolic.read.numbers import Undecided, exact_sign
+from gradvar.symbolic.read.numbers import Undecided, Vacuous, exact_sign
 
 Values = Mapping[sp.Symbol, Any]
 Place = Mapping[Variable, Any]
@@ -260,7 +260,10 @@ def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: s
     elif isinstance(conclusion, sp.Implies):
         antecedent = _evaluated(conclusion.args[0], assignment)
         if antecedent != sp.false:
-            decide(conclusion.args[1], assignment, [*premises, antecedent], what)
+            try:
+                decide(conclusion.args[1], assignment, [*premises, antecedent], what)
+            except Vacuous:  # a case that these premises exclude; they must not exclude everything
+                smt_valid(premises, sp.true, where_defined=True)
     elif isinstance(conclusion, sp.Eq):
         left, right = (_value(side, assignment) for side in conclusion.args)
         if {left, right} & {sp.oo, -sp.oo}:  # a limit

@@ -17,7 +17,7 @@ from gradvar.symbolic.decide.points import Sample, samples
 from gradvar.symbolic.decide.smt import Answer, search_point, smt_valid
 from gradvar.symbolic.read.evaluate import difference
 from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN, sign_of
-from gradvar.symbolic.read.numbers import Inconsistent, Undecided, exact_sign
+from gradvar.symbolic.read.numbers import Inconsistent, Undecided, Vacuous, exact_sign
 
 _FIRST = 4  # points that are looked at before a proof is tried
 
@@ -63,7 +63,7 @@ def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ())
         Rejected: with a point where the sides differ.
         Undecided: with neither a proof nor a point of difference; or if no point is known at which the sides are
             defined.
-        ValueError: if the shapes differ, nothing is compared, or no point fulfils ``where``.
+        ValueError: if the shapes differ or nothing is compared; ``Vacuous`` if no point fulfils ``where``.
         Inconsistent: when an exact evaluation contradicts the proof; an error of this package.
     """
     left, right = np.asarray(lhs, object), np.asarray(rhs, object)
@@ -91,7 +91,7 @@ class _Identity:
         if not looks and self.where:
             seed = search_point(self.where)
             if seed is None:
-                raise ValueError(f"where: no point fulfils {self.where}, so nothing is claimed")
+                raise Vacuous(f"where: no point fulfils {self.where}, so nothing is claimed")
             looks = samples([self.lhs, self.rhs], self.where, [seed])
         for sample in looks[:_FIRST]:
             self._reject_at(sample)

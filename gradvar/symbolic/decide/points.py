@@ -52,7 +52,7 @@ def samples(
     if not free:
         return _inside([({}, True)], where, 1)
     nodes = sum(e.count_ops() for e in every)
-    limit = _RANDOM if nodes <= _LARGE else _RANDOM // 2
+    limit = len(seeds) + (_RANDOM if nodes <= _LARGE else _RANDOM // 2)
     equations = [w for w in where if isinstance(w, sp.Eq)]
     drawn = (_onto(p, equations) for p in _random_points(free))
     default = next(_random_points(free))

@@ -17,7 +17,7 @@ import sympy as sp
 from gradvar.symbolic.decide.points import ordinary_value, samples
 from gradvar.symbolic.decide.smt import find_point
 from gradvar.symbolic.read.intervals import Lack
-from gradvar.symbolic.read.numbers import Inconsistent
+from gradvar.symbolic.read.numbers import Inconsistent, Vacuous
 from gradvar.symbolic.read.trace import Witness, trace
 
 Decision = tuple[sp.Expr, int]
@@ -58,7 +58,7 @@ def explore(fn: Callable[..., Any], *args: Any, where: Iterable[Any] = (), limit
         limit: the largest number of regions.
 
     Raises:
-        ValueError: beyond ``limit`` regions, or if there is none, since no point fulfils ``where``.
+        ValueError: beyond ``limit`` regions; ``Vacuous`` if there is none, since no point fulfils ``where``.
         Inconsistent: if points are found in no region or in two; an error of this package.
     """
     hypotheses = list(where)
@@ -89,7 +89,7 @@ def explore(fn: Callable[..., Any], *args: Any, where: Iterable[Any] = (), limit
                     f"limit: more than {limit} regions; assume more (where=), or use fewer tokens"
                 )
     if not regions:
-        raise ValueError(f"where: no point fulfils {hypotheses}; no region proves nothing")
+        raise Vacuous(f"where: no point fulfils {hypotheses}; no region proves nothing")
     _check_cover(regions, hypotheses)
     return regions
 

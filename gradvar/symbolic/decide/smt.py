@@ -14,7 +14,7 @@ from gradvar.symbolic.decide.points import Point, admits, samples
 from gradvar.symbolic.decide.translate import Condition, Translator
 from gradvar.symbolic.read.evaluate import ExactValues, Truth
 from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN
-from gradvar.symbolic.read.numbers import Inconsistent, Undecided, exact_sign
+from gradvar.symbolic.read.numbers import Inconsistent, Undecided, Vacuous, exact_sign
 from gradvar.symbolic.read.usage import note_route
 
 SECONDS = 20
@@ -48,8 +48,8 @@ def smt_valid(
     Raises:
         Undecided: when z3 gives up, or finds a counterexample that only fits what it does not know about
             exponentials, logarithms, constants and integers.
-        ValueError: when the hypotheses allow a division by zero, a root of a negative number or the like, or when
-            no point fulfils them, so that they imply anything (only the conclusion ``false`` may say so).
+        ValueError: when the hypotheses allow a division by zero, a root of a negative number or the like.
+        Vacuous: when no point fulfils the hypotheses (only the conclusion ``false`` may say so).
         Inconsistent: when an exact evaluation contradicts z3; an error of this package.
 
     >>> x = sp.Symbol("x", positive=True)
@@ -164,7 +164,7 @@ class _Question:
         if not self.is_inhabited:
             formulas = [*self.premises, *self.translator.definitions(self.conditions)]
             if _check(self.translator, formulas, self.seconds) is None:
-                raise ValueError(f"hypotheses: no point fulfils {self.hypotheses}; they imply anything")
+                raise Vacuous(f"hypotheses: no point fulfils {self.hypotheses}; they imply anything")
         return Answer(True)
 
     def invalid(self, model: Any) -> Answer:
@@ -177,7 +177,7 @@ class _Question:
                 return Answer(False, point)
             if self.translator.is_exact and (False in truths or outcome is True):
                 raise Inconsistent(f"z3's counterexample {point} to {self.conclusion} is none")
-        failing = self.failing_sample()
+        failing = self.failing_sample(_near(self.translator, model))
         if failing is not None or self.translator.is_exact:
             return Answer(False, failing)
         if not self.translator.integers and any(s.is_integer for s in self.translator.variables):
@@ -188,9 +188,9 @@ class _Question:
             f"{self.conclusion}: z3 has a counterexample, but it takes exp, log or integers too freely"
         )
 
-    def failing_sample(self) -> Point | None:
+    def failing_sample(self, seeds: Sequence[Point] = ()) -> Point | None:
         """Return a point among the samples where the hypotheses hold and the conclusion does not."""
-        for sample in samples([*self.hypotheses, self.conclusion], self.hypotheses):
+        for sample in samples([*self.hypotheses, self.conclusion], self.hypotheses, seeds):
             if sample.values.truth(self.conclusion) is False:
                 return sample.point
         return None
@@ -222,6 +222,21 @@ def _point(translator: Translator, model: Any) -> Point | None:
     if not all(translator.z3.is_rational_value(v) for v in values.values()):
         return None
     return {s: sp.Rational(v.numerator_as_long(), v.denominator_as_long()) for s, v in values.items()}
+
+
+def _near(translator: Translator, model: Any) -> list[Point]:
+    """Return rational points close to z3's model, integers rounded down or up."""
+    points: list[Point] = [{}, {}]
+    for symbol, variable in translator.variables.items():
+        v = model.eval(variable, model_completion=True)
+        v = v.approx(20) if translator.z3.is_algebraic_value(v) else v
+        if not translator.z3.is_rational_value(v):
+            return []
+        value = sp.Rational(v.numerator_as_long(), v.denominator_as_long())
+        ends = (sp.floor(value), sp.ceiling(value)) if symbol.is_integer else (value, value)
+        for point, end in zip(points, ends, strict=True):
+            point[symbol] = end
+    return points
 
 
 def _truth(statement: Any, point: Point) -> Truth:

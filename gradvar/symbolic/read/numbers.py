@@ -18,6 +18,10 @@ class Undecided(ArithmeticError):
     """Neither proved nor disproved: the machinery cannot tell."""
 
 
+class Vacuous(ValueError):
+    """Hypotheses that no point fulfils: they imply anything, and so prove nothing."""
+
+
 class Inconsistent(RuntimeError):
     """An error of the machinery: a prover's verdict and an exact evaluation at a point contradict each other."""
 
