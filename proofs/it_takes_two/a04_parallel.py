@@ -93,10 +93,7 @@ claim = sy.Claim(
         "title and Section 3",
         relation="ours",
         says="the title calls GRPO secretly DPO; both are shown to be contrasts with a coefficient each",
-        caveat=(
-            "the text does not say that the two gradients are parallel; how far the title can be taken is our "
-            "question"
-        ),
+        caveat="nothing more precise is claimed there; how far the title carries is our question",
     ),
     verdict="proved",
     scope=(

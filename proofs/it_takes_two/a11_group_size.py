@@ -215,7 +215,7 @@ across = sy.Claim(
         "v3",
         "Proposition C.1 and the remark after it",
         relation="reading",
-        says="the mean advantage in one large group and over many pairs are compared, and both point along grad J",
+        says="the mean advantage in one large group and the one over many pairs are compared",
         caveat=(
             "it says that two rollouts do not simply estimate the large group's gradient with fewer samples: they "
             "weigh prompts differently"
