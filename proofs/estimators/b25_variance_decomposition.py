@@ -73,16 +73,16 @@ claim = sy.Claim(
     ),
 )
 STATES, ACTIONS, RETURNS = range(2), range(2), range(2)
-visit = sp.Symbol("p", positive=True)
-first_action = sp.symbols("q1:3", positive=True)
-first_return = sp.symbols("p1:5", positive=True)
+visit = sp.Rational(1, 3)
+first_action = sp.Rational(1, 4), sp.Rational(2, 5)
+first_return = tuple(map(sp.Rational, ("1/2", "1/5", "2/3", "3/4")))
 size = sp.symbols("z1:3", real=True)
 value = sp.symbols("u1:9", real=True)
 base = sp.symbols("b1:5", real=True)
 
 
 def law(on_policy=True):
-    """Chance of (s, a, return), score and return: all symbols; the score averages to zero in each state."""
+    """Chance of (s, a, return) in numbers, score and return as symbols; the score averages to zero in each state."""
     visits = (visit, 1 - visit)
     chance, score, gain = {}, {}, {}
     for s in STATES:
@@ -121,16 +121,6 @@ def none(*_):
     return sp.Integer(0)
 
 
-NUMBERS = {visit: "1/3", first_action[0]: "1/4", first_action[1]: "2/5"} | dict(
-    zip(first_return, ("1/2", "1/5", "2/3", "3/4"), strict=True)
-)
-NUMBERS = {symbol: sp.Rational(x) for symbol, x in NUMBERS.items()}
-
-
-def at_numbers(values):
-    return [x.subs(NUMBERS) for x in values]
-
-
 def corrected(on=True):
     """The mean of phi z in each state, which an action-dependent baseline adds back."""
     _, _, score, _ = law()
@@ -153,7 +143,7 @@ def decomposition(missing=0, on_policy=True, correct=True, own=1):
         (lambda s, a: base[s], none),
         (lambda s, a: base[2 * s + a], corrected(correct)),
     ):
-        computed = at_numbers(terms(baseline, correction, on_policy))
+        computed = terms(baseline, correction, on_policy)
         values = {
             whole: computed[0],
             noise_b: computed[1],
@@ -161,7 +151,7 @@ def decomposition(missing=0, on_policy=True, correct=True, own=1):
             between_b: computed[3] * (1 - missing),
         }
         claim.goal("three terms").holds(values)
-        still = at_numbers((plain[1], plain[3]))
+        still = plain[1], plain[3]
         values = {noise_b: computed[1], noise: still[0], between_b: computed[3], between: still[1]}
         claim.goal("two do not move").holds(values)
     # Two prompts with the means u and v: by index patterns the group mean's update is (G-1)/G times them.
