@@ -229,15 +229,15 @@ def over_groups(name="dr_grpo"):
     policy = completions("1/2", "1/3", rewards)
     weights = sequence_weights(catalogue.get(name), rewards)
     for size in (2, 3):
-        whole, shared = sp.Integer(0), sp.Integer(0)
+        total_update, shared = sp.Integer(0), sp.Integer(0)
         for answers in itertools.product(range(3), repeat=size):
             chance = sp.Mul(*[policy.probabilities[k] for k in answers])
             row = zip(weights(answers), answers, strict=True)
             group_update = sp.Add(*[w * policy.scores[k][0] for w, k in row])
-            whole += chance * group_update
+            total_update += chance * group_update
             if len({k == 0 for k in answers}) == 1:
                 shared += abs(group_update)
-        mean.goal("shrunk gradient").holds({update: whole, gradient: policy.gradient[0]}, at={G: size})
+        mean.goal("shrunk gradient").holds({update: total_update, gradient: policy.gradient[0]}, at={G: size})
         mean.goal("silent where shared").holds({silent: shared}, at={G: size})
 
 

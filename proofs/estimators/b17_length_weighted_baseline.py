@@ -165,7 +165,7 @@ best.sabotage("other lengths", on_bandit, sizes=(1, 1, 2, 2, 4, 4))
 best.sabotage("no baseline in the engine", engines, name="reinforce")
 
 
-largest, smallest, whole, parts = sp.symbols("k_1 k_0 W P", real=True)
+largest, smallest, rollout_norm, token_norms = sp.symbols("k_1 k_0 W P", real=True)
 
 lengths = sy.Claim(
     id="B17b",
@@ -186,12 +186,12 @@ lengths = sy.Claim(
             variance: sy.Quantity("V(b)", "the variance with any constant b, such as the mean reward"),
             largest: sy.Quantity(r"\kappa_1", r"the largest value of $\mathrm{E}[\|s\|^2 | r, l] / l$"),
             smallest: sy.Quantity(r"\kappa_0", "the smallest value of it"),
-            whole: sy.Quantity(r"\mathrm{E}\|s\|^2", "the mean squared norm of a rollout's score"),
-            parts: sy.Quantity(
+            rollout_norm: sy.Quantity(r"\mathrm{E}\|s\|^2", "the mean squared norm of a rollout's score"),
+            token_norms: sy.Quantity(
                 r"\mathrm{E} \sum_t \|s_t\|^2", "the mean of the sum of its tokens' squared norms"
             ),
         },
-        goals={"optimal": sp.Le(least, variance), "norms add over tokens": sp.Eq(whole, parts)},
+        goals={"optimal": sp.Le(least, variance), "norms add over tokens": sp.Eq(rollout_norm, token_norms)},
     ),
     source=sy.Source(
         *PLACE,
@@ -249,8 +249,8 @@ def norm_sums(policy, chances):
     """E of the squared norm of the summed score, and of the sum of the tokens' squared norms."""
     rows = list(zip(chances, policy.bandit.scores, policy.token_scores, strict=True))
     return {
-        whole: sum(c * sum(x * x for x in score) for c, score, _ in rows),
-        parts: sum(c * sum(x * x for token in tokens for x in token) for c, _, tokens in rows),
+        rollout_norm: sum(c * sum(x * x for x in score) for c, score, _ in rows),
+        token_norms: sum(c * sum(x * x for token in tokens for x in token) for c, _, tokens in rows),
         largest: 1,
         smallest: 1,
     }

@@ -93,9 +93,9 @@ def mean_square_any(shift=0):
         sp.binomial(G - 1, k + 1 + shift),
         "the binomial identity",
     )
-    whole = (p + (1 - p)) ** (G - 1)  # the sum over all counts
-    values = {square: (1 - p) / p * (whole - (1 - p) ** (G - 1))}
-    advantage_bias.goal("mean square").holds(values, using={"chances sum to one": {total: whole}})
+    all_terms = (p + (1 - p)) ** (G - 1)  # the sum over all counts
+    values = {square: (1 - p) / p * (all_terms - (1 - p) ** (G - 1))}
+    advantage_bias.goal("mean square").holds(values, using={"chances sum to one": {total: all_terms}})
 
 
 @advantage_bias.step(

@@ -18,7 +18,7 @@ LEVELS = [
     sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, 3]),
     sy.SymbolicBandit(["1/6", "2/3", "1/6"], [1, 0, 2]),
 ]
-kept, plain, chance, defect, redrawn = sp.symbols("m_d m M D w_r", real=True)
+dynamic_update, plain_update, chance, defect, redrawn = sp.symbols("m_d m M D w_r", real=True)
 redraws, largest, smallest = sp.symbols("n_r w_1 w_0", real=True)
 
 sampling = sy.Claim(
@@ -43,8 +43,8 @@ sampling = sy.Claim(
             ),
         },
         quantities={
-            kept: sy.Quantity("m_d", "the expected update with dynamic sampling, prompt by prompt"),
-            plain: sy.Quantity("m", "the expected update of all groups, prompt by prompt"),
+            dynamic_update: sy.Quantity("m_d", "the expected update with dynamic sampling, prompt by prompt"),
+            plain_update: sy.Quantity("m", "the expected update of all groups, prompt by prompt"),
             chance: sy.Quantity("M", "the chance that a group of a random prompt has unequal rewards"),
             defect: sy.Quantity(
                 "D",
@@ -55,7 +55,7 @@ sampling = sy.Claim(
             smallest: sy.Quantity("w_0", "the smallest"),
         },
         goals={
-            "scale": sp.Eq(kept, plain / chance),
+            "scale": sp.Eq(dynamic_update, plain_update / chance),
             "direction": sp.Eq(defect, 0),
         },
     ),
@@ -113,11 +113,13 @@ def mixed_chance(bandit, size):
 def new_prompts(same_prompt=False):
     law, mixed = sp.symbols("q1:3", positive=True), sp.symbols("M1:3", positive=True)
     means = sp.symbols("u1:3", real=True)
-    whole = sum(x * m for x, m in zip(law, mixed, strict=True))
-    retained = list(law) if same_prompt else [x * m / whole for x, m in zip(law, mixed, strict=True)]
+    total_chance = sum(x * m for x, m in zip(law, mixed, strict=True))
+    retained = list(law) if same_prompt else [x * m / total_chance for x, m in zip(law, mixed, strict=True)]
     dynamic = [x * u / m for x, u, m in zip(retained, means, mixed, strict=True)]
     every = [x * u for x, u in zip(law, means, strict=True)]
-    sampling.goal("scale").holds({kept: dynamic, plain: every, chance: whole, **INSIDE})
+    sampling.goal("scale").holds(
+        {dynamic_update: dynamic, plain_update: every, chance: total_chance, **INSIDE}
+    )
     value = (dynamic[0] * every[1] - dynamic[1] * every[0]) ** 2  # |a|^2 |b|^2 - (a.b)^2 of two components
     sampling.goal("direction").holds({defect: value, **INSIDE})
 
@@ -138,7 +140,7 @@ def all_groups(names=("grpo", "dr_grpo", "rloo")):
             given_mixed = [x / share for x in sy.group_moments(bandit, size, mixed_only(weights)).mean]
             dynamic += [share / sum(mixed) * x for x in given_mixed]
             every += [x / 2 for x in sy.group_moments(bandit, size, weights).mean]
-        values = {kept: dynamic, plain: every, chance: sum(mixed) / 2, **INSIDE}
+        values = {dynamic_update: dynamic, plain_update: every, chance: sum(mixed) / 2, **INSIDE}
         sampling.goal("scale").holds(values, at={G: size})
         sampling.goal("direction").holds({defect: parallel_defect(dynamic, every), **INSIDE}, at={G: size})
 

@@ -95,7 +95,7 @@ ONE_LENGTH = {longest: 2, shortest: 2}
     route="traced code",
     shows=r"two tokens, symbolic ratios: both forms of the shipped surrogate, with a range so wide that nothing is clipped",
 )
-def weights(names=("sequence_clip", "sequence_clip_per_token"), whole=False):
+def weights(names=("sequence_clip", "sequence_clip_per_token"), token_ratios=False):
     rollouts = sy.symbolic_group(1, lengths=(2,))
     (reward,) = rollouts.rewards.reshape(-1)
     first, second = rollouts.rho.reshape(-1)
@@ -103,7 +103,7 @@ def weights(names=("sequence_clip", "sequence_clip_per_token"), whole=False):
         shipped = compose(
             advantage=advantage.raw,
             surrogate=partial(getattr(surrogate, name), low=0.99, high=99.0)
-            if not whole
+            if not token_ratios
             else surrogate.importance_ratio,
             aggregate=aggregate.sequence_token_mean,
             min_group=1,
@@ -236,7 +236,7 @@ def catalogued(names=("gspo", "gspo_token")):
         claim.goal("geometric mean").holds(values)
 
 
-claim.sabotage("token ratios", weights, whole=True)
+claim.sabotage("token ratios", weights, token_ratios=True)
 claim.sabotage("the whole sequence's ratio", definition, root=1)
 claim.sabotage("an induction that starts from the square root", bernoulli, start=sp.Rational(1, 2))
 claim.sabotage("weights that average to two", bernoulli, mass=2)

@@ -97,9 +97,9 @@ def any_size(others=1, average_score=0):
     grad_k.goal("pass at k").holds(
         {weight: mean}, using={"chances sum to one": {total: ((1 - p) + p) ** (G - k)}}
     )
-    own, baseline = sp.symbols("X B", real=True)  # E[max(r_i, max_T) s_i] and E[max_T]
-    estimate = k * own - k * baseline * average_score
-    by_product_rule = k * own  # k rollouts, each with its own score
+    largest_score, baseline = sp.symbols("X B", real=True)  # E[max(r_i, max_T) s_i] and E[max_T]
+    estimate = k * largest_score - k * baseline * average_score
+    by_product_rule = k * largest_score  # k rollouts, each with its own score
     grad_k.goal("best of k").holds({update: estimate, gradient: by_product_rule})
 
 
@@ -216,7 +216,7 @@ analytic = sy.Claim(
 UNDIVIDED = {largest: 1, smallest: 1}
 
 
-def both(weights):
+def at_rates(weights):
     """The values of a weight, a function of the success rate, at the two rates."""
     return {first: weights(p1), second: weights(p2), **UNDIVIDED}
 
@@ -233,7 +233,7 @@ def any_size(trials=1):
     # Among n wrong rollouts is the own one: C(w+1, k) = C(w, k) + C(w, k-1).
     wrong = fail + factorial_moment(others, k - 1, sets) - factorial_moment(others, k - 1, without)
     factor = sp.simplify((fail - wrong) / (1 - p) ** (k - 1)) * (1 - p) ** (k - 1)
-    values = both(lambda rate: factor.subs(p, rate))
+    values = at_rates(lambda rate: factor.subs(p, rate))
     using = {"chances sum to one": {total: ((1 - p) + p) ** G}}
     analytic.goal("scale").holds(values, using=using)
     analytic.goal("along the gradient").holds(values, using=using)
@@ -254,7 +254,7 @@ def centred(size, j):
 def summed(offset=0):
     for size in range(2, 8):
         for j in range(1, size + 1):
-            values = both(
+            values = at_rates(
                 lambda rate, size=size, j=j: sy.prompt_weight(centred(size + offset, j), size + offset, rate)
             )
             for name in ("scale", "along the gradient"):
@@ -287,7 +287,9 @@ def undivided(divide=True):
                 sets = [x - m for T, x in passes.items() if i in T]
                 by_hand.append(sp.Add(*sets) / len(sets))
             sy.equal(numerators(right), by_hand, f"G = {size}, k = {j}, {right} right")
-        values = both(lambda rate, size=size, numerators=numerators: sy.prompt_weight(numerators, size, rate))
+        values = at_rates(
+            lambda rate, size=size, numerators=numerators: sy.prompt_weight(numerators, size, rate)
+        )
         for name in ("scale", "along the gradient"):
             analytic.goal(name).holds(values, at={G: size, k: j})
 

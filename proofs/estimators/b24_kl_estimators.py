@@ -84,9 +84,9 @@ def any_number(swap=False, half=sp.Rational(1, 2)):
     pi, ref = sp.symbols("p q", positive=True)
     log_ratio, others = sp.symbols("k K", real=True)  # k_j, and the sum of pi_i k_i over the others
 
-    def pull(own, rest):
+    def pull(own_slope, to_go_pull):
         """E[f s_j]: ``own`` is f at j, ``rest`` the sum of pi_i f_i over the others."""
-        return pi * own * (1 - pi) - pi * rest
+        return pi * own_slope * (1 - pi) - pi * to_go_pull
 
     slopes = (1, 1 - pi), (log_ratio, others), (1 - ref / pi, (1 - pi) - (1 - ref))
     first, second, third = (pull(*slope) for slope in slopes)
@@ -197,16 +197,16 @@ token_claim.sabotage("half of k1 in the reward", shipped, halved=True)
 token_claim.sabotage("a pull on every logit", rational, other=sp.Rational(1, 10))
 
 
-token, rest, whole, exact = sp.symbols("t g w d", real=True)
+token_pull_value, to_go_pull, rollout_pull, exact = sp.symbols("t g w d", real=True)
 PULLS = {
-    token: sy.Quantity(
+    token_pull_value: sy.Quantity(
         r"\mathrm{E} \sum_t k_t s_t",
         r"the pull of $k_2$ as a loss of each token, $k_t$ its log-ratio and $s_t$ its score",
     ),
-    rest: sy.Quantity(
+    to_go_pull: sy.Quantity(
         r"\mathrm{E} \sum_{t \le u} k_u s_t", "the pull of the log-ratios of a token and all after it"
     ),
-    whole: sy.Quantity(
+    rollout_pull: sy.Quantity(
         r"\mathrm{E} \sum_{t, u} k_u s_t", "the pull of the whole rollout's log-ratio, as in the reward"
     ),
     exact: sy.Quantity(
@@ -219,11 +219,13 @@ SETTING = "Rollouts of one and two tokens, on policy: go on with one chance, the
 tokens = sy.Claim(
     id="B24b",
     title="In a sequence, k2 as a token loss has the gradient of k1 in the reward",
-    statement=sy.Statement(setting=SETTING, quantities=PULLS, goals={"token loss": sp.Eq(token, exact)}),
+    statement=sy.Statement(
+        setting=SETTING, quantities=PULLS, goals={"token loss": sp.Eq(token_pull_value, exact)}
+    ),
     instead=sy.Statement(
         setting=SETTING,
         quantities=PULLS,
-        goals={"to go": sp.Eq(rest, exact), "whole rollout": sp.Eq(whole, exact)},
+        goals={"to go": sp.Eq(to_go_pull, exact), "whole rollout": sp.Eq(rollout_pull, exact)},
     ),
     source=sy.Source(
         "2506.09477",
@@ -281,8 +283,8 @@ def sequence_kl(policy, ref):
     kl = a * sp.log(a / go) + (1 - a) * sp.log((1 - a) / (1 - go))
     kl += a * (b * sp.log(b / zero) + (1 - b) * sp.log((1 - b) / (1 - zero)))
     slopes = [x * (1 - x) * sp.diff(kl, x) for x in (a, b)]  # d x = x (1 - x) d(first logit - second logit)
-    at = {a: policy.a, b: policy.b}
-    return [sign * s.subs(at) for s in slopes for sign in (1, -1)]
+    numbers = {a: policy.a, b: policy.b}
+    return [sign * s.subs(numbers) for s in slopes for sign in (1, -1)]
 
 
 @tokens.step(
@@ -294,8 +296,8 @@ def any_chances(form="to go"):
     a, b, go, zero = (x / (1 + x) for x in sp.symbols("o1:5", positive=True))  # chances as odds
     policy, ref = (Stopping(*pair, (0, 0, 0)) for pair in ((a, b), (go, zero)))
     target = sequence_kl(policy, ref)
-    tokens.goal("to go").holds({rest: token_pull(policy, ref, RULES[form]), exact: target})
-    tokens.goal("whole rollout").holds({whole: token_pull(policy, ref, RULES["whole"]), exact: target})
+    tokens.goal("to go").holds({to_go_pull: token_pull(policy, ref, RULES[form]), exact: target})
+    tokens.goal("whole rollout").holds({rollout_pull: token_pull(policy, ref, RULES["whole"]), exact: target})
 
 
 @tokens.step("In exact logarithms", route="enumeration", shows="three policies and references in numbers")
@@ -303,8 +305,10 @@ def forms(form="to go"):
     for chances in (("1/2", "1/3", "1/2", "2/3"), ("1/4", "3/5", "2/3", "1/5")):
         policy, ref = stopping(*chances[:2], [0, 0, 0]), stopping(*chances[2:], [0, 0, 0])
         target = sequence_kl(policy, ref)
-        tokens.goal("to go").holds({rest: token_pull(policy, ref, RULES[form]), exact: target})
-        tokens.goal("whole rollout").holds({whole: token_pull(policy, ref, RULES["whole"]), exact: target})
+        tokens.goal("to go").holds({to_go_pull: token_pull(policy, ref, RULES[form]), exact: target})
+        tokens.goal("whole rollout").holds(
+            {rollout_pull: token_pull(policy, ref, RULES["whole"]), exact: target}
+        )
 
 
 def engine_pull(rule, loss):
@@ -329,8 +333,8 @@ def engine_pull(rule, loss):
 def engine(beta=1.0, rule="token"):
     target = [sp.N(x, 20) for x in sequence_kl(POLICY, REF)]
     for place, goal, symbol in (
-        (penalty.kl_in_reward, "whole rollout", whole),
-        (penalty.kl_to_go, "to go", rest),
+        (penalty.kl_in_reward, "whole rollout", rollout_pull),
+        (penalty.kl_to_go, "to go", to_go_pull),
     ):
         values = {symbol: engine_pull(place(advantage.raw, beta=beta), no_penalty), exact: target}
         tokens.goal(goal).holds(values, tolerance=1e-11)
@@ -348,7 +352,7 @@ def engine(beta=1.0, rule="token"):
 def partial(ref=REF):
     form, target = token_pull(POLICY, ref, RULES["token"]), sequence_kl(POLICY, ref)
     sy.require(sy.vanishes(form[0]), "the token form leaves the first token alone")
-    tokens.goal("token loss").fails({token: form[0], exact: target[0]})
+    tokens.goal("token loss").fails({token_pull_value: form[0], exact: target[0]})
     return sy.Exhibit(
         text=f"sequence KL by the first logit: {sp.simplify(target[0])}, about {sp.N(target[0], 6)}"
     )

@@ -8,7 +8,7 @@ from gradvar import catalogue
 from gradvar import symbolic as sy
 
 G = sp.Symbol("G", integer=True, positive=True)
-whole, noise, action, between, noise_b, between_b = sp.symbols("V T A S T_b S_b", real=True)
+variance, noise, action, between, noise_b, between_b = sp.symbols("V T A S T_b S_b", real=True)
 prompts, prompts_b, prompts_g = sp.symbols("B B_b B_G", real=True)
 
 claim = sy.Claim(
@@ -28,7 +28,7 @@ claim = sy.Claim(
             "on policy": sy.Hypothesis(r"$\mathrm{E}_{a|s}[z] = 0$", stated_by="ours"),
         },
         quantities={
-            whole: sy.Quantity(r"\mathrm{Var}\,\hat g", "the variance"),
+            variance: sy.Quantity(r"\mathrm{Var}\,\hat g", "the variance"),
             noise: sy.Quantity(
                 "T", r"the return's term $\mathrm{E}_{s,a}[\mathrm{Var}(\hat Q|s,a) z^2]$, without a baseline"
             ),
@@ -45,7 +45,7 @@ claim = sy.Claim(
             ),
         },
         goals={
-            "three terms": sp.Eq(whole, noise_b + action + between_b),
+            "three terms": sp.Eq(variance, noise_b + action + between_b),
             "two do not move": sp.And(sp.Eq(noise_b, noise), sp.Eq(between_b, between)),
             "prompts": sp.Eq(prompts_b, prompts),
             "group mean": sp.Eq(prompts_g, ((G - 1) / G) ** 2 * prompts),
@@ -137,7 +137,7 @@ def corrected(on=True):
     route="sympy",
     shows="two states, actions and returns: chances in numbers, returns, scores and baselines symbols; any G by B2a's mean",
 )
-def decomposition(missing=0, on_policy=True, correct=True, own=1):
+def decomposition(missing=0, on_policy=True, correct=True, self_share=1):
     plain = terms(none, none, on_policy)
     for baseline, correction in (
         (lambda s, a: base[s], none),
@@ -145,7 +145,7 @@ def decomposition(missing=0, on_policy=True, correct=True, own=1):
     ):
         computed = terms(baseline, correction, on_policy)
         values = {
-            whole: computed[0],
+            variance: computed[0],
             noise_b: computed[1],
             action: computed[2],
             between_b: computed[3] * (1 - missing),
@@ -165,7 +165,7 @@ def decomposition(missing=0, on_policy=True, correct=True, own=1):
 
     spread = [
         (mean(e, u) - mean(e, v)) ** 2 / 4
-        for e in (RS / G, (RS - own * R * S / G) / G, (G * RS - R * S) / (G * (G - 1)))
+        for e in (RS / G, (RS - self_share * R * S / G) / G, (G * RS - R * S) / (G * (G - 1)))
     ]
     claim.goal("group mean").holds({prompts_g: spread[1], prompts: spread[0]})
     claim.goal("prompts").holds({prompts_b: spread[2], prompts: spread[0]})
@@ -220,7 +220,7 @@ def numbers(correct=True, missing=0, name="rloo"):
     for baseline in (lambda s, a: constants[s], lambda s, a: constants[s] * (a + 1)):
         computed = in_numbers(baseline, correct)
         values = {
-            whole: computed[0],
+            variance: computed[0],
             noise_b: computed[1],
             action: computed[2],
             between_b: computed[3] * (1 - missing),
@@ -256,7 +256,7 @@ def parts(name="dr_grpo"):
 claim.sabotage("without the state's term", decomposition, missing=1)
 claim.sabotage("off policy: the score does not average to zero", decomposition, on_policy=False)
 claim.sabotage("an action-dependent baseline without its correction", decomposition, correct=False)
-claim.sabotage("half of the group mean", decomposition, own=sp.Rational(1, 2))
+claim.sabotage("half of the group mean", decomposition, self_share=sp.Rational(1, 2))
 claim.sabotage("without its correction, in numbers", numbers, correct=False)
 claim.sabotage("without the state's term, in numbers", numbers, missing=1)
 claim.sabotage("the group mean with the own rollout", numbers, name="dr_grpo")

@@ -60,8 +60,10 @@ def mean(average_score=0):
     sums = {R: {"r": 1}, S: {"s": 1}, RS: {"r": 1, "s": 1}}
     computed = sy.over_rollouts((RS - b * S) / G, sums, G, lambda e: table[e.get("r", 0), e.get("s", 0)])
     claim.goal("unbiased").holds({update: computed, gradient: g, dependence: 0})
-    one = sp.Symbol("r1", real=True)
-    claim.goal("advantage").holds({weight: G * ((one - b) / G), reward: one, baseline: b, dependence: 0})
+    reward_symbol = sp.Symbol("r1", real=True)
+    claim.goal("advantage").holds(
+        {weight: G * ((reward_symbol - b) / G), reward: reward_symbol, baseline: b, dependence: 0}
+    )
 
 
 @claim.step(

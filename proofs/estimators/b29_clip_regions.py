@@ -118,14 +118,14 @@ def traced(shift=0, cap=3, ratio=1):
             reward: sp.Integer(sign)
         }
         point |= {s: sp.Integer(ratio) for s in rollouts.rho.flat if isinstance(s, sp.Symbol)}
-        both = {
+        weights_on_policy = {
             symbol: rollouts.weights(raw(rule), assume=sy.Witness(point))
             .reshape(-1)[0]
             .subs(point)
             .subs(reward, A)
             for rule, symbol in ((surrogate.ppo_clip, single), (surrogate.dual_clip, dual))
         }
-        claim.goal("first step").holds(both, at={A: sign, rho: 1})
+        claim.goal("first step").holds(weights_on_policy, at={A: sign, rho: 1})
     return sy.Exhibit(table=(("surrogate", "range", "region", "weight"), *rows))
 
 

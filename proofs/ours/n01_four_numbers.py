@@ -12,7 +12,9 @@ G, k = sp.Symbol("G", positive=True, integer=True), sp.Symbol("k", nonnegative=T
 p = sp.Symbol("p", positive=True)
 right, wrong = sp.symbols("a b", real=True)
 square, v1, v0, mean_given, second_given = sp.symbols("g2 v1 v0 m q", real=True)
-second, factor, law_second, law_factor, one, other = sp.symbols("Q w Q_law w_law V V_other", real=True)
+second, factor, law_second, law_factor, base_variance, other_variance = sp.symbols(
+    "Q w Q_law w_law V V_other", real=True
+)
 
 
 def law_given_k(size, count, a, b, chance, norm, w1, w0):
@@ -45,17 +47,17 @@ claim = sy.Claim(
             law_factor: sy.Quantity(r"\mathrm{E}_k m_k", r"the mean of $m_k$ over k of $\mathrm{Bin}(G, p)$"),
             second: sy.Quantity(r"\mathrm{E}\|\hat g\|^2", "the mean squared norm over all groups"),
             law_second: sy.Quantity(r"\mathrm{E}_k q_k", r"the mean of $q_k$ over k of $\mathrm{Bin}(G, p)$"),
-            one: sy.Quantity(
+            base_variance: sy.Quantity(
                 "V", r"leave-one-out's $\mathrm{tr\,Cov}$ at G = 3 for the numbers (1/2, 1/16, 2, 2)"
             ),
-            other: sy.Quantity("V'", "the same where one of the four numbers is another"),
+            other_variance: sy.Quantity("V'", "the same where one of the four numbers is another"),
         },
         goals={
             "mean given k": sp.Eq(mean_given, (k * right / p - (G - k) * wrong / (1 - p)) / G),
             "second moment given k": sp.Eq(second_given, law_given_k(G, k, right, wrong, p, square, v1, v0)),
             "mean": sp.Eq(factor, law_factor),
             "second moment": sp.Eq(second, law_second),
-            "no three are enough": sp.Ne(one, other),
+            "no three are enough": sp.Ne(base_variance, other_variance),
         },
     ),
     source=sy.Source("this project", "", "the four numbers and the group size", relation="ours"),
@@ -218,7 +220,9 @@ def each_changed(variance, change):
     for place, value in enumerate(CHANGED):
         numbers = list(BASE)
         numbers[place] = value if change[place] else BASE[place]
-        claim.goal("no three are enough").holds({one: variance(BASE), other: variance(numbers)})
+        claim.goal("no three are enough").holds(
+            {base_variance: variance(BASE), other_variance: variance(numbers)}
+        )
 
 
 @claim.step(

@@ -103,8 +103,8 @@ def by_patterns(extra=1, printed=0):
     terms = sp.Poly(sp.expand(projected**2), r, s).terms()
     first = sp.Add(*[c * moment({"r": i, "s": j}) for (i, j), c in terms]) - g**2
     kernel = RS - R * S / 2  # of a pair: (1/2)(r1 - r2)(s1 - s2)
-    both = sy.over_rollouts(kernel**2, SUMS, sp.Integer(2), moment) - g**2
-    values = {spread: second - g**2, oracle: ORACLE, price: extra * PRICE, zeta1: first, zeta2: both}
+    full_variance = sy.over_rollouts(kernel**2, SUMS, sp.Integer(2), moment) - g**2
+    values = {spread: second - g**2, oracle: ORACLE, price: extra * PRICE, zeta1: first, zeta2: full_variance}
     for name in ("law", "kernels", "by kernels"):
         law.goal(name).holds(values)
 
@@ -117,17 +117,17 @@ def by_patterns(extra=1, printed=0):
 def enumerated(name="rloo"):
     inner, cost, _ = numbers(THREE)
     rows = list(zip(THREE.probabilities, THREE.rewards, THREE.scores, strict=True))
-    first = both = sp.Integer(0)
+    first = full_variance = sp.Integer(0)
     for j in range(3):
         table = [[(r - u) * (s[j] - t[j]) / 2 for _, u, t in rows] for _, r, s in rows]
-        given = [sum(c * x for (c, _, _), x in zip(rows, row, strict=True)) for row in table]
-        mean = sum(c * x for (c, _, _), x in zip(rows, given, strict=True))
-        first += sum(c * x * x for (c, _, _), x in zip(rows, given, strict=True)) - mean**2
+        projection = [sum(c * x for (c, _, _), x in zip(rows, row, strict=True)) for row in table]
+        mean = sum(c * x for (c, _, _), x in zip(rows, projection, strict=True))
+        first += sum(c * x * x for (c, _, _), x in zip(rows, projection, strict=True)) - mean**2
         pairs = zip(itertools.product(rows, repeat=2), (x for row in table for x in row), strict=True)
-        both += sum(a[0] * b[0] * x * x for (a, b), x in pairs) - mean**2
+        full_variance += sum(a[0] * b[0] * x * x for (a, b), x in pairs) - mean**2
     for size in (2, 3, 4):
         computed = sy.group_moments(THREE, size, sy.weights_of(catalogue.get(name))).trace_cov
-        values = {spread: computed, oracle: inner, price: cost, zeta1: first, zeta2: both}
+        values = {spread: computed, oracle: inner, price: cost, zeta1: first, zeta2: full_variance}
         for goal in ("law", "kernels", "by kernels"):
             law.goal(goal).holds(values, at={G: size})
 
@@ -295,7 +295,7 @@ best.sabotage("the rule started above the best size", two_prompts, rule=2)
 best.sabotage("the variance of the next size", two_prompts, swap=True)
 
 
-three, two, four, twos, threes, signal, shared = sp.symbols("V3 V2 V4 M2 M3 E2 g2", real=True)
+at_3, at_2, mirrored_4, mirrored_2, mirrored_3, signal, shared = sp.symbols("V3 V2 V4 M2 M3 E2 g2", real=True)
 between_all, price_all = sp.symbols("b d", real=True)
 
 never = sy.Claim(
@@ -313,21 +313,21 @@ never = sy.Claim(
             ),
             between_all: sy.Quantity(r"\sigma_b^2", r"the variance of $\nabla J_x$ between prompts"),
             shared: sy.Quantity(r"\|\nabla J\|^2", "the squared norm of the whole gradient"),
-            two: sy.Quantity("V(2)", "N times the total variance at two rollouts per prompt"),
-            three: sy.Quantity("V(3)", "that at three"),
-            twos: sy.Quantity(
+            at_2: sy.Quantity("V(2)", "N times the total variance at two rollouts per prompt"),
+            at_3: sy.Quantity("V(3)", "that at three"),
+            mirrored_2: sy.Quantity(
                 "M(2)",
                 "V(2) for two mirrored prompts of two answers, rewards (1, 0) and (0, 1), one shared logit",
             ),
-            threes: sy.Quantity("M(3)", "V(3) for them"),
-            four: sy.Quantity("M(4)", "V(4) for them"),
+            mirrored_3: sy.Quantity("M(3)", "V(3) for them"),
+            mirrored_4: sy.Quantity("M(4)", "V(4) for them"),
         },
         goals={
             "price": sp.Ge(price_all, 2 * signal),
             "signal": sp.Eq(signal, between_all + shared),
-            "never better": sp.Le(three, two),
-            "strictly worse": sp.Implies(shared > 0, three < two),
-            "equal case": sp.And(sp.Eq(twos, threes), threes < four),
+            "never better": sp.Le(at_3, at_2),
+            "strictly worse": sp.Implies(shared > 0, at_3 < at_2),
+            "equal case": sp.And(sp.Eq(mirrored_2, mirrored_3), mirrored_3 < mirrored_4),
         },
         lemmas={
             "bound": sy.Lemma(sp.Ge(price_all, 2 * signal)),
@@ -386,7 +386,7 @@ def squares(sign=-1, spread_of=1):
 def step_down(factor=2, mirror=None):
     b, o, d, e, w = sp.symbols("B O D E W", nonnegative=True)
     value = lambda size: size * b + o + d / sp.Integer(size - 1)  # noqa: E731
-    values = {three: value(3), two: value(2), shared: w, signal: e, price_all: d, between_all: b}
+    values = {at_3: value(3), at_2: value(2), shared: w, signal: e, price_all: d, between_all: b}
     using = {
         "bound": {price_all: 2 * d / factor, signal: e},
         "parts": {signal: e, between_all: b, shared: w},
@@ -397,7 +397,7 @@ def step_down(factor=2, mirror=None):
     never.goal("signal").holds({signal: b + w, between_all: b, shared: w})
     rows = averages(mirror or mirrored())
     sizes = {m: formula(sp.Integer(m)).subs(rows) for m in (2, 3, 4)}
-    never.goal("equal case").holds({twos: sizes[2], threes: sizes[3], four: sizes[4]})
+    never.goal("equal case").holds({mirrored_2: sizes[2], mirrored_3: sizes[3], mirrored_4: sizes[4]})
 
 
 @never.step(
@@ -414,14 +414,16 @@ def exact_prompts(mirror=True, sizes=(2, 3)):
             signal: sum(v**2 for v in gradients) / 2,
             between_all: rows[between],
             shared: (sum(gradients) / 2) ** 2,
-            two: computed[sizes[0]],
-            three: computed[sizes[1]],
+            at_2: computed[sizes[0]],
+            at_3: computed[sizes[1]],
         }
         for name in ("price", "signal", "never better", "strictly worse"):
             never.goal(name).holds(values)
-    found = variances(mirrored() if mirror else PROMPTS, (2, 3, 4))
-    never.goal("equal case").holds({twos: found[2], threes: found[3], four: found[4]})
-    return sy.Exhibit(text=f"N times the variance of the mirrored prompts at G = 2, 3, 4: {found}")
+    variance_table = variances(mirrored() if mirror else PROMPTS, (2, 3, 4))
+    never.goal("equal case").holds(
+        {mirrored_2: variance_table[2], mirrored_3: variance_table[3], mirrored_4: variance_table[4]}
+    )
+    return sy.Exhibit(text=f"N times the variance of the mirrored prompts at G = 2, 3, 4: {variance_table}")
 
 
 @never.step(
@@ -432,7 +434,7 @@ def exact_prompts(mirror=True, sizes=(2, 3)):
 def three_prompts(sizes=(2, 3)):
     prompts = [sy.SymbolicBandit([q, 1 - sp.Rational(q)], [1, 0]) for q in ("1/2", "1/4", "1/10")]
     values = [size * float(sy.engine(catalogue.get("rloo"), prompts, size).trace_cov) for size in sizes]
-    pair = {two: values[0], three: values[1]}
+    pair = {at_2: values[0], at_3: values[1]}
     never.goal("never better").holds(pair, tolerance=1e-12)
     sy.require(values[1] < values[0] - 1e-12, f"{values[1]} at G = {sizes[1]}, {values[0]} at G = {sizes[0]}")
 

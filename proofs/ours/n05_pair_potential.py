@@ -91,9 +91,9 @@ def any_number(factor=1, scale=1):
     by_a = -x * y * mean_b + y * (-x * (1 - x) * t - factor * x * Y)
     values = {curl: by_b - by_a, pi_a: x, pi_b: y, t_ab: t, u_a: mean_a, u_b: mean_b}
     claim.goal("curl").holds(values)
-    own, mean = sp.symbols("f_a fbar", real=True)
-    rest = mean - x * own  # the sum of pi_k f_k over the others
-    values = {field_entry: scale * x * (own - mean), slope: x * (1 - x) * own - x * rest}
+    transformed, mean = sp.symbols("f_a fbar", real=True)
+    rest = mean - x * transformed  # the sum of pi_k f_k over the others
+    values = {field_entry: scale * x * (transformed - mean), slope: x * (1 - x) * transformed - x * rest}
     claim.goal("objective").holds(values)
     value = lambda a, b: (a - b) / sp.Integer(2)  # noqa: E731
     claim.goal("shipped schemes").holds(schemes(value, sp.sign, lambda z: sp.tanh(z / sp.Rational(3, 5))))
@@ -109,8 +109,8 @@ def schemes(loo, grpo, softmax):
     by_difference = [lambda a, b, f=f: f(a - b) for f in (grpo, softmax)]
     rules = (loo, *by_difference)
     gaps = [gap(t, (0, 1, 3)) for t in rules]
-    (two,) = {gap(t, (0, 1, 1)) for t in rules}
-    return {gap_loo: gaps[0], gap_grpo: gaps[1], gap_softmax: gaps[2], gap_two: two}
+    (gap_on_two,) = {gap(t, (0, 1, 1)) for t in rules}
+    return {gap_loo: gaps[0], gap_grpo: gaps[1], gap_softmax: gaps[2], gap_two: gap_on_two}
 
 
 @claim.step(
@@ -144,8 +144,8 @@ def numbers(factor=1):
         size = len(chances)
         weights = sp.symbols(f"e1:{size + 1}", positive=True)  # e^theta: d/dtheta = e d/de
         pi = [w / sp.Add(*weights) for w in weights]
-        at = dict(zip(weights, chances, strict=True))
-        law = [x.subs(at) for x in pi]
+        logits = dict(zip(weights, chances, strict=True))
+        law = [x.subs(logits) for x in pi]
         for name, rule in (("additive", lambda a, b: a**2 - b**2), ("sign", lambda a, b: sp.sign(a - b))):
             t = [[sp.sympify(rule(sp.Integer(a), sp.Integer(b))) for b in levels] for a in levels]
             F = pair_field(pi, t)
@@ -154,7 +154,7 @@ def numbers(factor=1):
                 c = next(i for i in range(size) if i not in (a, b))
                 slopes = [weights[j] * sp.diff(F[i], weights[j]) for i, j in ((a, b), (b, a))]
                 values = {
-                    curl: factor * (slopes[0] - slopes[1]).subs(at),
+                    curl: factor * (slopes[0] - slopes[1]).subs(logits),
                     pi_a: law[a], pi_b: law[b], t_ab: t[a][b], t_ac: t[a][c], t_bc: t[b][c], u_a: u[a], u_b: u[b],
                     near_a: t[a][c], near_b: t[b][c],
                 }  # fmt: skip
@@ -166,8 +166,8 @@ def numbers(factor=1):
                 mean = sp.Add(*[x * level**2 for x, level in zip(pi, levels, strict=True)])
                 for a in range(size):
                     values = {
-                        field_entry: F[a].subs(at),
-                        slope: (weights[a] * sp.diff(mean, weights[a])).subs(at),
+                        field_entry: F[a].subs(logits),
+                        slope: (weights[a] * sp.diff(mean, weights[a])).subs(logits),
                     }
                     claim.goal("objective").holds(values, at={n: size})
 
@@ -183,8 +183,8 @@ def traced(names=("rloo", "grpo", "softmax")):
         weights = sy.weights_of(catalogue.get(name))
         rules.append(lambda a, b, w=weights: 2 * w((a, b))[0])
     gaps = [[gap_of(rule, levels) for rule in rules] for levels in ((0, 1, 3), (0, 1, 1))]
-    for two in gaps[1]:
-        values = {gap_loo: gaps[0][0], gap_grpo: gaps[0][1], gap_softmax: gaps[0][2], gap_two: two}
+    for gap_on_two in gaps[1]:
+        values = {gap_loo: gaps[0][0], gap_grpo: gaps[0][1], gap_softmax: gaps[0][2], gap_two: gap_on_two}
         claim.goal("shipped schemes").holds(values)
 
 
