@@ -43,16 +43,17 @@ every = sy.Claim(
     verdict="proved",
     scope="every G; on policy, where the ratio of a shared token is one and nothing is clipped",
     proof=(
-        r"Equal weights come out of the sum $\sum_k \alpha_k A_k$, and a sum of zero is left. For other weights some two "
-        r"rollouts have $\alpha_i \ne \alpha_j$, and the zero-sum advantages $e_i - e_j$ leave $\alpha_i - \alpha_j \ne 0$. "
-        r"The traced weights of Dr. GRPO and RLOO sum to zero over the first tokens for symbolic rewards; those of the "
-        r"shipped mean over tokens differ as soon as the lengths do. For a single group the sum can vanish with weights that "
-        r"differ: two short and two long rollouts, one of each correct."
+        r"Equal weights come out of the sum $\sum_k \alpha_k A_k$, and a sum of zero is left. For other "
+        r"weights some two rollouts have $\alpha_i \ne \alpha_j$, and the zero-sum advantages $e_i - e_j$ "
+        r"leave $\alpha_i - \alpha_j \ne 0$. The traced weights of Dr. GRPO and RLOO sum to zero over the "
+        r"first tokens for symbolic rewards; those of the shipped mean over tokens differ as soon as the "
+        r"lengths do. For a single group the sum can vanish with weights that differ: two short and two long "
+        r"rollouts, one of each correct."
     ),
     finding=(
-        r"Uniform weights: Dr. GRPO, RLOO, the token mean (within one group every token weighs the same). GRPO's $1/|o_i|$ "
-        r"is not: its prefix is pushed by $\frac{1}{G} \sum_i A_i/|o_i|$, that is towards making correct answers' short "
-        r"prefixes likelier. For a single group it can vanish all the same."
+        r"Uniform weights: Dr. GRPO, RLOO, the token mean (within one group every token weighs the same). "
+        r"GRPO's $1/|o_i|$ is not: its prefix is pushed by $\frac{1}{G} \sum_i A_i/|o_i|$, that is towards "
+        r"making correct answers' short prefixes likelier. For a single group it can vanish all the same."
     ),
 )
 
@@ -95,8 +96,8 @@ def polynomials(scale=0):
     "The shipped code",
     route="traced code",
     shows=(
-        r"G = 3, lengths 1, 2, 3, symbolic rewards: Dr. GRPO and RLOO; REINFORCE with the mean over a rollout's tokens at "
-        "all lengths up to 3; GRPO's balanced group"
+        "G = 3, lengths 1, 2, 3, symbolic rewards: Dr. GRPO and RLOO; REINFORCE with the mean over a "
+        "rollout's tokens at all lengths up to 3; GRPO's balanced group"
     ),
 )
 def traced(names=("dr_grpo", "rloo"), lengths=(2, 3, 2, 3)):
@@ -184,15 +185,16 @@ mean = sy.Claim(
     verdict="proved",
     scope="every G, any rewards, on policy; leave-one-out without the factor",
     proof=(
-        r"In the first token's logits a group's update is $\frac{1}{G} \sum_i A_i s_i$ with $s_i$ the score of that token. "
-        r"The terms of one rollout have the mean $\frac{G-1}{G} \mathrm{E}[r s]$, those of two rollouts vanish with "
-        r"$\mathrm{E}[s] = 0$. Where all rollouts share the token all $s_i$ are equal, and $\sum_i A_i = 0$ leaves nothing. "
-        "All groups of an exact policy with completions of one and two tokens, and the engine, agree."
+        r"In the first token's logits a group's update is $\frac{1}{G} \sum_i A_i s_i$ with $s_i$ the score "
+        r"of that token. The terms of one rollout have the mean $\frac{G-1}{G} \mathrm{E}[r s]$, those of two "
+        r"rollouts vanish with $\mathrm{E}[s] = 0$. Where all rollouts share the token all $s_i$ are equal, "
+        r"and $\sum_i A_i = 0$ leaves nothing. All groups of an exact policy with completions of one and two "
+        r"tokens, and the engine, agree."
     ),
     finding=(
-        r"So the vanishing on a shared prefix is the right answer and no defect: a group that never leaves the prefix says "
-        r"nothing about the alternatives. With weights that are not uniform the prefix gets an extra push whose mean is not "
-        "zero."
+        "So the vanishing on a shared prefix is the right answer and no defect: a group that never leaves "
+        "the prefix says nothing about the alternatives. With weights that are not uniform the prefix gets "
+        "an extra push whose mean is not zero."
     ),
 )
 

@@ -76,10 +76,10 @@ best = sy.Claim(
     verdict="proved",
     scope="one prompt, any G (independent rollouts divide both sides by G)",
     proof=(
-        r"The baseline does not move the mean, so the variance is $\mathrm{E}[(r - b)^2 \|s\|^2]$ less a constant: a "
-        r"parabola in b with the curvature $\mathrm{E}\|s\|^2$ and its vertex at $b^*$. So the excess is "
-        r"$\mathrm{E}\|s\|^2 (b - b^*)^2 \ge 0$. With $\|s\|^2 = \kappa l$ the factor $\kappa$ cancels in $b^*$. The same "
-        "parabola comes out of all answers of a bandit and out of the engine."
+        r"The baseline does not move the mean, so the variance is $\mathrm{E}[(r - b)^2 \|s\|^2]$ less a "
+        r"constant: a parabola in b with the curvature $\mathrm{E}\|s\|^2$ and its vertex at $b^*$. So the "
+        r"excess is $\mathrm{E}\|s\|^2 (b - b^*)^2 \ge 0$. With $\|s\|^2 = \kappa l$ the factor $\kappa$ "
+        r"cancels in $b^*$. The same parabola comes out of all answers of a bandit and out of the engine."
     ),
     finding=r"The excess variance of another constant is exactly $\mathrm{E}[\|s\|^2] (b - b^*)^2$.",
 )
@@ -175,7 +175,10 @@ lengths = sy.Claim(
         forall={b: sy.real()},
         given={
             "proportional norms": sy.Hypothesis(
-                r"$\mathrm{E}[\|s\|^2 | r, l]$ is proportional to the length l (token scores orthogonal and of equal norm)",
+                (
+                    r"$\mathrm{E}[\|s\|^2 | r, l]$ is proportional to the length l (token scores "
+                    r"orthogonal and of equal norm)"
+                ),
                 sp.Eq(largest, smallest),
             )
         },
@@ -201,15 +204,17 @@ lengths = sy.Claim(
     verdict="proved",
     scope="constants of the prompt; one prompt, on policy",
     proof=(
-        r"With $\mathrm{E}[\|s\|^2 | r, l] = \kappa l$ the best constant of B17a is $\mathrm{E}[l r]/\mathrm{E}[l]$, and the "
-        r"variance of another exceeds its by $\kappa \mathrm{E}[l] (b - b_l)^2$. Half of the assumption always holds: given "
-        r"what came before, a token's score averages to zero, so the products of different tokens' scores vanish in the mean "
-        r"and $\mathrm{E}\|s\|^2$ adds over tokens. The other half need not: where the second token is nearly certain its "
-        "score is small, and the mean reward has less variance than the length-weighted one."
+        r"With $\mathrm{E}[\|s\|^2 | r, l] = \kappa l$ the best constant of B17a is $\mathrm{E}[l "
+        r"r]/\mathrm{E}[l]$, and the variance of another exceeds its by $\kappa \mathrm{E}[l] (b - b_l)^2$. "
+        r"Half of the assumption always holds: given what came before, a token's score averages to zero, so "
+        r"the products of different tokens' scores vanish in the mean and $\mathrm{E}\|s\|^2$ adds over "
+        r"tokens. The other half need not: where the second token is nearly certain its score is small, and "
+        r"the mean reward has less variance than the length-weighted one."
     ),
     finding=(
-        r"Token scores are uncorrelated, so $\mathrm{E}\|s\|^2$ adds over tokens; but their norms differ ($1 - \sum \pi^2$ "
-        r"for logits), and a confident token adds next to nothing. Then the mean reward can be the better baseline."
+        r"Token scores are uncorrelated, so $\mathrm{E}\|s\|^2$ adds over tokens; but their norms differ ($1 "
+        r"- \sum \pi^2$ for logits), and a confident token adds next to nothing. Then the mean reward can be "
+        r"the better baseline."
     ),
 )
 SHORT = stopping("1/2", "19/20", [1, 1, 0])
@@ -218,7 +223,10 @@ SHORT = stopping("1/2", "19/20", [1, 1, 0])
 @lengths.step(
     "Under the hypothesis",
     route="smt",
-    shows=r"$\mathrm{E}[r \|s\|^2] = \kappa \mathrm{E}[l r]$, $\mathrm{E}\|s\|^2 = \kappa \mathrm{E}[l]$, any law: no constant does better",
+    shows=(
+        r"$\mathrm{E}[r \|s\|^2] = \kappa \mathrm{E}[l r]$, $\mathrm{E}\|s\|^2 = \kappa \mathrm{E}[l]$, "
+        r"any law: no constant does better"
+    ),
 )
 def better(power=1):
     kappa, length = sp.symbols("kappa L", positive=True)
@@ -345,7 +353,10 @@ l1, l2 = sp.symbols("l_1 l_2", positive=True)
 UPDATES = {
     defect: sy.Quantity(
         r"D",
-        r"$\|m\|^2 \|\nabla J\|^2 - (m \cdot \nabla J)^2$ with OPO's expected update m, zero where m is along $\nabla J$",
+        (
+            r"$\|m\|^2 \|\nabla J\|^2 - (m \cdot \nabla J)^2$ with OPO's expected update m, zero where m "
+            r"is along $\nabla J$"
+        ),
     ),
     equal_update: sy.Quantity("m_{=}", "OPO's expected update where all rollouts have one length"),
     loo_update: sy.Quantity(
@@ -391,15 +402,16 @@ with_self = sy.Claim(
     verdict="refuted",
     scope="groups with rollouts of different length, sequence scores; for equal lengths every G",
     proof=(
-        r"For equal lengths the baseline is the group mean, and the index patterns give $\frac{G-1}{G} \nabla J$. With the "
-        r"own rollout left out the baseline is independent of the score, and its term averages to zero: the update is "
-        r"$\nabla J$ at every G. With it a pair's advantages are $\frac{l_2}{l_1 + l_2}(r_1 - r_2)$ and $\frac{l_1}{l_1 + "
-        r"l_2}(r_2 - r_1)$, which sum to zero only for equal lengths or rewards. On a policy with rollouts of one and two "
-        r"tokens the exact mean of the shipped estimator is then off the direction of $\nabla J$."
+        r"For equal lengths the baseline is the group mean, and the index patterns give $\frac{G-1}{G} \nabla "
+        r"J$. With the own rollout left out the baseline is independent of the score, and its term averages "
+        r"to zero: the update is $\nabla J$ at every G. With it a pair's advantages are $\frac{l_2}{l_1 + "
+        r"l_2}(r_1 - r_2)$ and $\frac{l_1}{l_1 + l_2}(r_2 - r_1)$, which sum to zero only for equal lengths "
+        r"or rewards. On a policy with rollouts of one and two tokens the exact mean of the shipped estimator "
+        r"is then off the direction of $\nabla J$."
     ),
     finding=(
-        "Leaving the own rollout out of both sums (the catalogue's opo_leave_one_out) makes it unbiased, at the price of "
-        "one baseline per rollout."
+        "Leaving the own rollout out of both sums (the catalogue's opo_leave_one_out) makes it unbiased, at "
+        "the price of one baseline per rollout."
     ),
 )
 MIXED = stopping("1/3", "2/5", [2, 0, 1])
@@ -408,7 +420,10 @@ MIXED = stopping("1/3", "2/5", [2, 0, 1])
 @with_self.step(
     "Any G",
     route="sympy",
-    shows=r"equal lengths by index patterns; left out: $\mathrm{E}[r s] - \mathrm{E}[b_{-i}] \mathrm{E}[s]$; a pair by algebra",
+    shows=(
+        r"equal lengths by index patterns; left out: $\mathrm{E}[r s] - \mathrm{E}[b_{-i}] "
+        r"\mathrm{E}[s]$; a pair by algebra"
+    ),
 )
 def any_group(average_score=0, own_length=1):
     g, J, baseline = sp.symbols("g J B", real=True)

@@ -62,18 +62,18 @@ advantage_bias = sy.Claim(
         "v9",
         "abstract",
         says=(
-            "normalising in the prompt's group is a biased estimator, because the centred reward and the group's standard "
-            "deviation depend on each other"
+            "normalising in the prompt's group is a biased estimator, because the centred reward and the "
+            "group's standard deviation depend on each other"
         ),
     ),
     verdict="proved",
     scope="every G and p; for wrong rollouts exchange p and 1 - p",
     proof=(
-        r"A correct rollout beside k others that are correct has $A^2 = \frac{G-1-k}{k+1}$, and $\binom{G-1}{k} "
-        r"\frac{G-1-k}{k+1} = \binom{G-1}{k+1}$. The binomial theorem then gives $\mathrm{E}[A^2 | r = 1] = \frac{1-p}{p}(1 - "
-        r"(1-p)^{G-1})$. By Jensen's inequality the squared mean is no larger, hence strictly below $\frac{1-p}{p}$, whose "
-        r"root is the advantage $\frac{1-p}{\sigma}$, $\sigma = \sqrt{p(1-p)}$, that is estimated. The shipped GRPO has these "
-        "means."
+        r"A correct rollout beside k others that are correct has $A^2 = \frac{G-1-k}{k+1}$, and "
+        r"$\binom{G-1}{k} \frac{G-1-k}{k+1} = \binom{G-1}{k+1}$. The binomial theorem then gives "
+        r"$\mathrm{E}[A^2 | r = 1] = \frac{1-p}{p}(1 - (1-p)^{G-1})$. By Jensen's inequality the squared mean "
+        r"is no larger, hence strictly below $\frac{1-p}{p}$, whose root is the advantage "
+        r"$\frac{1-p}{\sigma}$, $\sigma = \sqrt{p(1-p)}$, that is estimated. The shipped GRPO has these means."
     ),
     finding=(
         r"It is always shrunk towards zero, by the chance $(1-p)^{G-1}$ of being alone among others; "
@@ -85,7 +85,10 @@ advantage_bias = sy.Claim(
 @advantage_bias.step(
     "The mean square, any G",
     route="sympy",
-    shows=r"$\binom{G-1}{k} \frac{G-1-k}{k+1} = \binom{G-1}{k+1}$; all terms of the binomial sum but the first are left",
+    shows=(
+        r"$\binom{G-1}{k} \frac{G-1-k}{k+1} = \binom{G-1}{k+1}$; all terms of the binomial sum but the "
+        r"first are left"
+    ),
 )
 def mean_square_any(shift=0):
     sy.equal(
@@ -149,8 +152,8 @@ group_defect, exact_defect, first, second = sp.symbols("D_G D_sigma w1 w2", real
 WEIGHTS = {
     group_defect: sy.Quantity(
         "D_G",
-        r"$\|m\|^2 \|\nabla J\|^2 - (m \cdot \nabla J)^2$ of GRPO's expected update m on two prompts, zero where m is along "
-        r"$\nabla J$",
+        r"$\|m\|^2 \|\nabla J\|^2 - (m \cdot \nabla J)^2$ of GRPO's expected update m on two prompts, zero "
+        r"where m is along $\nabla J$",
     ),
     exact_defect: sy.Quantity(
         r"D_\sigma", r"the same with rewards divided by each prompt's exact $\sigma = \sqrt{p(1-p)}$"
@@ -189,15 +192,16 @@ because = sy.Claim(
     verdict="refuted",
     scope="both directions: dependence without a turn, and a turn without dependence",
     proof=(
-        r"At $G = 2$ and 3 a mixed group has the same standard deviation whichever rollouts are correct, so all mixed groups "
-        r"weigh alike and $w_G(p)$ is 1 and $\sqrt{2}$ for every p: the update is along $\nabla J$, though the denominator "
-        r"depends on the rollouts. Divided by the exact $\sigma(p)$, which no rollout moves, the two prompts get the "
-        r"different weights $1/\sqrt{p(1-p)}$, and the update turns. All groups of two bandits and the engine agree."
+        r"At $G = 2$ and 3 a mixed group has the same standard deviation whichever rollouts are correct, so "
+        r"all mixed groups weigh alike and $w_G(p)$ is 1 and $\sqrt{2}$ for every p: the update is along "
+        r"$\nabla J$, though the denominator depends on the rollouts. Divided by the exact $\sigma(p)$, which "
+        r"no rollout moves, the two prompts get the different weights $1/\sqrt{p(1-p)}$, and the update "
+        r"turns. All groups of two bandits and the engine agree."
     ),
     finding=(
-        r"The direction is lost because prompts get different divisors, dependent or not: even the exact $\sigma(p)$ weighs "
-        r"prompts by $1/\sqrt{p(1-p)}$. At $G = 2$ and $3$ the dependence is strongest and the expected update is exactly "
-        r"along $\nabla J$."
+        r"The direction is lost because prompts get different divisors, dependent or not: even the exact "
+        r"$\sigma(p)$ weighs prompts by $1/\sqrt{p(1-p)}$. At $G = 2$ and $3$ the dependence is strongest and "
+        r"the expected update is exactly along $\nabla J$."
     ),
 )
 
@@ -291,8 +295,8 @@ full = sy.Claim(
     title="Normalising over the batch is unbiased as the batch grows",
     statement=sy.Statement(
         setting=(
-            r"Binary rewards standardised over a batch of independent prompts with n rollouts each, mean success rate p, "
-            "population standard deviation, sequence scores"
+            "Binary rewards standardised over a batch of independent prompts with n rollouts each, mean "
+            "success rate p, population standard deviation, sequence scores"
         ),
         forall={N: sy.whole(2), per_prompt: sy.whole(1), p: sy.between(0, 1)},
         quantities={
@@ -305,12 +309,15 @@ full = sy.Claim(
             gradient: sy.Quantity(r"\nabla J", "the gradient of the expected reward"),
             limit: sy.Quantity(
                 r"w_\infty",
-                r"the limit, as prompts are added, of the factor $\mathrm{E}[A | r=1] - \mathrm{E}[A | r=0]$ of $\nabla p_x$",
+                (
+                    r"the limit, as prompts are added, of the factor $\mathrm{E}[A | r=1] - \mathrm{E}[A "
+                    r"| r=0]$ of $\nabla p_x$"
+                ),
             ),
             batch_defect: sy.Quantity(
                 "D_2",
-                r"$\|m\|^2 \|\nabla J\|^2 - (m \cdot \nabla J)^2$ of the expected update m of two prompts drawn from the rates 1/2 "
-                "and 1/10 with two rollouts each, zero where m is along the gradient",
+                r"$\|m\|^2 \|\nabla J\|^2 - (m \cdot \nabla J)^2$ of the expected update m of two prompts "
+                r"drawn from the rates 1/2 and 1/10 with two rollouts each, zero where m is along the gradient",
             ),
             root: sy.Quantity("t", "a number that is not negative"),
             rest: sy.Quantity("u", r"the bound $\frac{3}{2} t^2 - \frac{1}{2} t^4$ below it"),
@@ -344,24 +351,28 @@ full = sy.Claim(
         "v9",
         "abstract",
         relation="reading",
-        says="normalised over the whole batch the estimate is effectively unbiased: its bias vanishes as the batch grows",
+        says=(
+            "normalised over the whole batch the estimate is effectively unbiased: its bias vanishes as "
+            "the batch grows"
+        ),
         caveat="what the estimate is of, and up to which factor, is read here as the gradient over the batch's sigma",
     ),
     verdict="proved",
     scope="every number of rollouts per prompt in the limit; with one rollout per prompt every batch size",
     proof=(
-        r"With one rollout per prompt the other rewards of the batch are independent draws at the mean rate, so that each "
-        r"prompt's $\nabla p_x$ gets the same factor, term by term that of one group of N: the update is along $\nabla J$ at "
-        r"every batch size. For many prompts the correct share tends to p and the advantages to $(r - p)/\sigma$; $\mathrm{E}"
-        r"[A^2 | r = 1] \le n/p$, so their means tend to those of the limit (cited), which gives $1/\sigma$. For one rollout "
-        r"per prompt the limit is squeezed as well: Jensen's inequality from above, and $t \ge \frac{3}{2} t^2 - \frac{1}{2} "
-        r"t^4$ with exact inverse moments of the binomial law from below. Two rollouts of one prompt share its difficulty: in "
+        r"With one rollout per prompt the other rewards of the batch are independent draws at the mean rate, "
+        r"so that each prompt's $\nabla p_x$ gets the same factor, term by term that of one group of N: the "
+        r"update is along $\nabla J$ at every batch size. For many prompts the correct share tends to p and "
+        r"the advantages to $(r - p)/\sigma$; $\mathrm{E}[A^2 | r = 1] \le n/p$, so their means tend to those "
+        r"of the limit (cited), which gives $1/\sigma$. For one rollout per prompt the limit is squeezed as "
+        r"well: Jensen's inequality from above, and $t \ge \frac{3}{2} t^2 - \frac{1}{2} t^4$ with exact "
+        r"inverse moments of the binomial law from below. Two rollouts of one prompt share its difficulty: in "
         r"a batch of two such prompts the exact update is off the direction of $\nabla J$."
     ),
     finding=(
-        r"With one rollout per prompt there is nothing to wait for: $\mathrm{E}[\hat g] = w_N(\bar p) \nabla J$ at every batch "
-        r"size N, $w_N$ the weight of a group of N. Several rollouts of one prompt share its difficulty, and only then is the "
-        "direction off at a finite batch."
+        r"With one rollout per prompt there is nothing to wait for: $\mathrm{E}[\hat g] = w_N(\bar p) \nabla "
+        r"J$ at every batch size N, $w_N$ the weight of a group of N. Several rollouts of one prompt share "
+        r"its difficulty, and only then is the direction off at a finite batch."
     ),
 )
 
@@ -389,7 +400,10 @@ def one_each(shift=0):
 @full.step(
     "Two prompts, one rollout each",
     route="enumeration",
-    shows=r"all batches of 2 and 3 from the rates 1/2 and 1/10: the shipped REINFORCE++ has the mean $w_N(3/10) \nabla J$",
+    shows=(
+        r"all batches of 2 and 3 from the rates 1/2 and 1/10: the shipped REINFORCE++ has the mean "
+        r"$w_N(3/10) \nabla J$"
+    ),
 )
 def two_prompts(size=1, sizes=(2, 3)):
     for prompts in sizes:
@@ -427,7 +441,10 @@ def squeeze(rate, decay):
 @full.step(
     "The limit by a squeeze, one rollout per prompt",
     route="sympy",
-    shows="lower and upper bounds of the factor as closed forms in N, their limits; the bounds hold in numbers at N = 3, 8",
+    shows=(
+        "lower and upper bounds of the factor as closed forms in N, their limits; the bounds hold in "
+        "numbers at N = 3, 8"
+    ),
 )
 def squeezed(power=1):
     x, z = sp.Symbol("x", nonnegative=True), sp.Symbol("lambda", positive=True)
@@ -454,8 +471,8 @@ def squeezed(power=1):
     "The limit for any number of rollouts per prompt",
     route="smt",
     shows=(
-        r"$\mathrm{E}[A^2 | r=1] \le \frac{n}{p}$, from the first rollouts of the other prompts alone; the limits of the "
-        r"advantages at a correct share p"
+        r"$\mathrm{E}[A^2 | r=1] \le \frac{n}{p}$, from the first rollouts of the other prompts alone; the "
+        r"limits of the advantages at a correct share p"
     ),
 )
 def any_number(rate=0):

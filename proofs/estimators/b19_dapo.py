@@ -80,18 +80,20 @@ sampling = sy.Claim(
     verdict="conditional",
     scope="every group advantage that vanishes on equal rewards, every G",
     proof=(
-        r"A group of equal rewards adds nothing, so a prompt's expected update is its mixed groups' mean times $\mathrm{P}"
-        r"(\text{mixed} | x)$. Kept groups come from prompts drawn in proportion to $\mathrm{P}(x) \mathrm{P}(\text{mixed} | "
-        r"x)$, and that factor cancels: what is left is the update of all groups over $\mathrm{P}(\text{mixed})$. All groups of "
-        "the shipped estimators on two prompts agree. Redrawing the same prompt does not cancel it: Dr. GRPO's pairs then climb "
-        "the log-odds. And the mean over all tokens of a batch gives a kept group a weight that depends on which others were "
-        "dropped."
+        r"A group of equal rewards adds nothing, so a prompt's expected update is its mixed groups' mean "
+        r"times $\mathrm{P}(\text{mixed} | x)$. Kept groups come from prompts drawn in proportion to "
+        r"$\mathrm{P}(x) \mathrm{P}(\text{mixed} | x)$, and that factor cancels: what is left is the update "
+        r"of all groups over $\mathrm{P}(\text{mixed})$. All groups of the shipped estimators on two prompts "
+        r"agree. Redrawing the same prompt does not cancel it: Dr. GRPO's pairs then climb the log-odds. And "
+        r"the mean over all tokens of a batch gives a kept group a weight that depends on which others were "
+        r"dropped."
     ),
     finding=(
-        r"Redrawing the rollouts of the same prompt instead weighs each prompt by $1/\mathrm{P}(\text{mixed}|x)$: for Dr. GRPO "
-        r"that is the weight $\frac{(G-1)/G}{1 - p^G - (1-p)^G}$, which at $G = 2$ is $\frac{1}{4 p (1-p)}$ and climbs the "
-        r"log-odds. With DAPO's own token-mean even new prompts tilt the direction, because dropped groups take their tokens "
-        r"out of the denominator."
+        r"Redrawing the rollouts of the same prompt instead weighs each prompt by "
+        r"$1/\mathrm{P}(\text{mixed}|x)$: for Dr. GRPO that is the weight $\frac{(G-1)/G}{1 - p^G - "
+        r"(1-p)^G}$, which at $G = 2$ is $\frac{1}{4 p (1-p)}$ and climbs the log-odds. With DAPO's own "
+        r"token-mean even new prompts tilt the direction, because dropped groups take their tokens out of the "
+        r"denominator."
     ),
 )
 INSIDE = {redraws: 0, largest: 1, smallest: 1}
@@ -107,7 +109,8 @@ def mixed_chance(bandit, size):
     "New prompts, any G",
     route="sympy",
     shows=(
-        r"two prompts of any chances: $\frac{\mathrm{P}(x) M_x}{M} \cdot \frac{m_x}{M_x}$ with $M = \sum_x \mathrm{P}(x) M_x$"
+        r"two prompts of any chances: $\frac{\mathrm{P}(x) M_x}{M} \cdot \frac{m_x}{M_x}$ with $M = "
+        r"\sum_x \mathrm{P}(x) M_x$"
     ),
 )
 def new_prompts(same_prompt=False):
@@ -127,7 +130,10 @@ def new_prompts(same_prompt=False):
 @sampling.step(
     "The shipped estimators",
     route="enumeration",
-    shows="GRPO, Dr. GRPO, RLOO as catalogued: all groups of two prompts, binary and three rewards; kept groups by their law",
+    shows=(
+        "GRPO, Dr. GRPO, RLOO as catalogued: all groups of two prompts, binary and three rewards; kept "
+        "groups by their law"
+    ),
 )
 def all_groups(names=("grpo", "dr_grpo", "rloo")):
     for name, prompts, size in itertools.product(names, ((HARD, EASY), LEVELS), (2, 3)):
@@ -148,7 +154,10 @@ def all_groups(names=("grpo", "dr_grpo", "rloo")):
 @sampling.step(
     "The same prompt redrawn",
     route="sympy",
-    shows=r"Dr. GRPO at $G = 2$: its weight $\frac{1}{2}$ over $1 - p^2 - (1-p)^2$ is a quarter of the log-odds' derivative",
+    shows=(
+        r"Dr. GRPO at $G = 2$: its weight $\frac{1}{2}$ over $1 - p^2 - (1-p)^2$ is a quarter of the "
+        r"log-odds' derivative"
+    ),
 )
 def log_odds(pairs=2):
     weight = sy.prompt_weight(lambda k: (1 - sp.Rational(k, 2), -sp.Rational(k, 2)), 2, p)
@@ -191,8 +200,8 @@ def token_mean(policy, size, prompts, dynamic):
 
 
 @sampling.counterexample(
-    "The token-mean on rollouts of one and two tokens, two groups of two per batch: with and without dynamic sampling the "
-    "means are not parallel. The engine agrees with the first.",
+    "The token-mean on rollouts of one and two tokens, two groups of two per batch: with and without dynamic "
+    "sampling the means are not parallel. The engine agrees with the first.",
     a="1/2",
     b="1/4",
     rewards="(1, 0, 0)",
@@ -215,8 +224,8 @@ def token_mean_tilts(policy=STEP):
 
 
 @sampling.counterexample(
-    "Retrying on the same prompt, p = 1/2 and 1/10, Dr. GRPO at G = 2: each prompt's exact mean given a mixed group, against "
-    "the mean of all groups.",
+    "Retrying on the same prompt, p = 1/2 and 1/10, Dr. GRPO at G = 2: each prompt's exact mean given a "
+    "mixed group, against the mean of all groups.",
     p="(1/2, 1/10)",
     G="2",
 )
@@ -245,7 +254,10 @@ tokens = sy.Claim(
     id="B19b",
     title="When the token-mean and the sequence-mean are the same",
     statement=sy.Statement(
-        setting="A batch of n rollouts, which may be of several prompts; any advantages and any lengths of one token or more",
+        setting=(
+            "A batch of n rollouts, which may be of several prompts; any advantages and any lengths of "
+            "one token or more"
+        ),
         forall={n: sy.whole(2)},
         quantities={
             by_token: sy.Quantity(
@@ -268,18 +280,22 @@ tokens = sy.Claim(
         "v2",
         "the token-level loss of equation (8), against the sample-level loss of GRPO",
         relation="ours",
-        says="in the sample-level loss tokens of long rollouts weigh less, and the token-level loss weighs all tokens alike",
+        says=(
+            "in the sample-level loss tokens of long rollouts weigh less, and the token-level loss "
+            "weighs all tokens alike"
+        ),
     ),
     verdict="proved",
     scope="the token weights are compared, at any ratio off the clip's boundary; any number of prompts",
     proof=(
-        r"A token of rollout i weighs $A_i / \sum_j l_j$ under the token-mean and $A_i / (n l_i)$ under the sequence-mean, so "
-        r"their ratio is $l_i / \bar l$. The two are equal if and only if $A_i = 0$ or $l_i = \bar l$. The shipped rules have "
-        "these weights for symbolic rewards, in one group and in a batch of two prompts."
+        r"A token of rollout i weighs $A_i / \sum_j l_j$ under the token-mean and $A_i / (n l_i)$ under the "
+        r"sequence-mean, so their ratio is $l_i / \bar l$. The two are equal if and only if $A_i = 0$ or $l_i "
+        r"= \bar l$. The shipped rules have these weights for symbolic rewards, in one group and in a batch "
+        r"of two prompts."
     ),
     finding=(
-        r"A token of rollout i weighs $1/\sum_j l_j$ against $1/(n l_i)$: the token-mean multiplies the sequence's share by "
-        r"$l_i / \bar l$. Equal lengths are needed only where there is something to learn."
+        r"A token of rollout i weighs $1/\sum_j l_j$ against $1/(n l_i)$: the token-mean multiplies the "
+        r"sequence's share by $l_i / \bar l$. Equal lengths are needed only where there is something to learn."
     ),
 )
 

@@ -63,25 +63,30 @@ claim = sy.Claim(
         "equations (5) and (7)",
         relation="implies",
         says=(
-            "the ratio of a whole sequence is introduced as an importance ratio, on the principle that importance weights "
-            "correct for the policy that sampled; its root by the length is taken in the same place"
+            "the ratio of a whole sequence is introduced as an importance ratio, on the principle that "
+            "importance weights correct for the policy that sampled; its root by the length is taken in the "
+            "same place"
         ),
         caveat="the root is said to lower the variance and to keep ratios of different lengths in one range",
     ),
     verdict="refuted",
-    scope="sequences of two or more tokens and policies that differ; the objective as shipped; true for one-token rollouts",
+    scope=(
+        "sequences of two or more tokens and policies that differ; the objective as shipped; true for "
+        "one-token rollouts"
+    ),
     proof=(
-        r"An importance weight averages to one. By Bernoulli's inequality, proved by induction, $s^l \ge 1 + l (s - 1)$; its "
-        r"mean under the sampling policy is $1 \ge 1 + l (\mathrm{E}[s] - 1)$, so $\mathrm{E}_{\text{old}}[s] \le 1$ where all "
-        r"rollouts have one length l, and below one where they differ. On a policy with rollouts of one and two tokens it is "
-        r"7/8, and the exact mean of the shipped objective's gradient is not $\nabla J$. The traced token weights are $A \sqrt{"
-        r"\rho_1 \rho_2}/2$ where an importance weight would give $A \rho_1 \rho_2$."
+        r"An importance weight averages to one. By Bernoulli's inequality, proved by induction, $s^l \ge 1 + "
+        r"l (s - 1)$; its mean under the sampling policy is $1 \ge 1 + l (\mathrm{E}[s] - 1)$, so "
+        r"$\mathrm{E}_{\text{old}}[s] \le 1$ where all rollouts have one length l, and below one where they "
+        r"differ. On a policy with rollouts of one and two tokens it is 7/8, and the exact mean of the "
+        r"shipped objective's gradient is not $\nabla J$. The traced token weights are $A \sqrt{\rho_1 "
+        r"\rho_2}/2$ where an importance weight would give $A \rho_1 \rho_2$."
     ),
     finding=(
-        r"Where all rollouts have one length of two tokens or more, $\mathrm{E}_{\text{old}}[s] < 1$ whenever the policies "
-        r"differ. Rollouts of different lengths can bring it above one. On policy $s = 1$ and the gradient is the token-mean "
-        r"one; off policy each token's weight is the geometric mean of the rollout's ratios over its length. It damps the "
-        r"weight; it does not correct for the sampling policy."
+        r"Where all rollouts have one length of two tokens or more, $\mathrm{E}_{\text{old}}[s] < 1$ whenever "
+        r"the policies differ. Rollouts of different lengths can bring it above one. On policy $s = 1$ and "
+        r"the gradient is the token-mean one; off policy each token's weight is the geometric mean of the "
+        r"rollout's ratios over its length. It damps the weight; it does not correct for the sampling policy."
     ),
 )
 
@@ -93,7 +98,10 @@ ONE_LENGTH = {longest: 2, shortest: 2}
 @claim.step(
     "The token weights",
     route="traced code",
-    shows=r"two tokens, symbolic ratios: both forms of the shipped surrogate, with a range so wide that nothing is clipped",
+    shows=(
+        "two tokens, symbolic ratios: both forms of the shipped surrogate, with a range so wide that "
+        "nothing is clipped"
+    ),
 )
 def weights(names=("sequence_clip", "sequence_clip_per_token"), token_ratios=False):
     rollouts = sy.symbolic_group(1, lengths=(2,))
@@ -160,7 +168,10 @@ def bernoulli(mass=1, start=1):
 @claim.step(
     "The mean ratio in numbers",
     route="enumeration",
-    shows=r"two-token rollouts with the chances $a^2, a(1-a), \ldots$: $\sum_y \sqrt{\pi(y) \pi_{\text{old}}(y)}$ in exact numbers",
+    shows=(
+        r"two-token rollouts with the chances $a^2, a(1-a), \ldots$: $\sum_y \sqrt{\pi(y) "
+        r"\pi_{\text{old}}(y)}$ in exact numbers"
+    ),
 )
 def mean_weight(scale=1):
     for old, new in (("1/2", "1/5"), ("2/3", "1/4"), ("1/2", "1/2")):
@@ -180,8 +191,9 @@ def ratios(new, old):
 
 
 @claim.counterexample(
-    "Sampled at (1/2, 1/2), judged at (5/8, 1/10), f = 1: the mean of the weights is 7/8. With f the rewards 2, 1, 0 times "
-    "the scores the mean of the shipped objective's gradient is not grad J; the engine has the same mean.",
+    "Sampled at (1/2, 1/2), judged at (5/8, 1/10), f = 1: the mean of the weights is 7/8. With f the rewards "
+    "2, 1, 0 times the scores the mean of the shipped objective's gradient is not grad J; the engine has the "
+    "same mean.",
     old="(1/2, 1/2)",
     new="(5/8, 1/10)",
     rewards="(2, 1, 0)",
@@ -204,7 +216,10 @@ def off_policy(new=NEW):
 
 
 @claim.counterexample(
-    "Rollouts of one and two tokens: go on with 1/2 before and 2/5 now, then both tokens alike: the mean ratio is above one.",
+    (
+        "Rollouts of one and two tokens: go on with 1/2 before and 2/5 now, then both tokens alike: the "
+        "mean ratio is above one."
+    ),
     old="(1/2, 1/2)",
     new="(2/5, 1/2)",
 )
@@ -220,7 +235,10 @@ def above_one(new="2/5"):
 @claim.step(
     "GSPO as catalogued",
     route="traced code",
-    shows="gspo and gspo_token, bare, off policy inside the clip: the correct rollout's two tokens over its advantage on policy",
+    shows=(
+        "gspo and gspo_token, bare, off policy inside the clip: the correct rollout's two tokens over "
+        "its advantage on policy"
+    ),
 )
 def catalogued(names=("gspo", "gspo_token")):
     rollouts = sy.symbolic_group(2, lengths=(2, 1), rewards=(1, 0))

@@ -50,19 +50,23 @@ claim = sy.Claim(
         says="the importance weight is clipped and detached, so that no token drops out of the update",
     ),
     verdict="proved",
-    scope="all real advantages and ratios off the boundaries, every range; the last two goals on a bandit of three answers",
+    scope=(
+        "all real advantages and ratios off the boundaries, every range; the last two goals on a bandit "
+        "of three answers"
+    ),
     proof=(
-        r"CISPO's surrogate is a detached clipped ratio times $A \log \pi$, so its weight is $A$ times that ratio, which is "
-        r"positive. PPO's minimum is linear in $\rho$ on each region: with the slope A inside and on the two sides that push "
-        r"back, constant on the other two, where the weight is zero. The traced pieces have these weights in every region that "
-        r"z3 finds, and CISPO and DAPO as catalogued on a grid of ratios. On a bandit the clipped weight is exact while no "
-        "ratio exceeds the bound and biased beyond it; the engine agrees."
+        r"CISPO's surrogate is a detached clipped ratio times $A \log \pi$, so its weight is $A$ times that "
+        r"ratio, which is positive. PPO's minimum is linear in $\rho$ on each region: with the slope A inside "
+        r"and on the two sides that push back, constant on the other two, where the weight is zero. The "
+        r"traced pieces have these weights in every region that z3 finds, and CISPO and DAPO as catalogued on "
+        r"a grid of ratios. On a bandit the clipped weight is exact while no ratio exceeds the bound and "
+        r"biased beyond it; the engine agrees."
     ),
     finding=(
-        r"CISPO's weight is a bounded importance weight: exact up to $1 + \epsilon_+$, too small "
-        r"beyond, so its expected update is that of $\mathrm{E}_{\text{old}}[\min(\rho, 1+\epsilon_+) A s]$: biased exactly "
-        r"where the policy has moved most, and never blind to a token. It also keeps pushing where PPO stops: a token that has "
-        r"already moved far enough in the advantage's direction is pushed on."
+        r"CISPO's weight is a bounded importance weight: exact up to $1 + \epsilon_+$, too small beyond, so "
+        r"its expected update is that of $\mathrm{E}_{\text{old}}[\min(\rho, 1+\epsilon_+) A s]$: biased "
+        r"exactly where the policy has moved most, and never blind to a token. It also keeps pushing where "
+        r"PPO stops: a token that has already moved far enough in the advantage's direction is pushed on."
     ),
 )
 

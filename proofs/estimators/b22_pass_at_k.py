@@ -39,8 +39,8 @@ grad_k = sy.Claim(
     title="The gradient of pass@k, and an unbiased estimator of it",
     statement=sy.Statement(
         setting=(
-            "One prompt, on policy, scores summed over tokens; $A_i$ is k times the mean, over all sets T of k - 1 other "
-            r"rollouts, of $\max(r_i, \max_T r) - \max_T r$"
+            r"One prompt, on policy, scores summed over tokens; $A_i$ is k times the mean, over all sets T of "
+            r"k - 1 other rollouts, of $\max(r_i, \max_T r) - \max_T r$"
         ),
         forall={G: sy.whole(2), k: sy.whole(2), p: sy.between(0, 1)},
         given={"enough rollouts": sy.Hypothesis("k is at most G", k <= G)},
@@ -70,16 +70,17 @@ grad_k = sy.Claim(
     verdict="proved",
     scope="every G and every k up to it",
     proof=(
-        r"A correct rollout with w wrong ones beside it has the advantage $k \binom{w}{k-1}/\binom{G-1}{k-1}$, a wrong one has "
-        r"none, so $w_k = k \mathrm{E}\binom{w}{k-1}/\binom{G-1}{k-1}$ with w of $\mathrm{Bin}(G-1, 1-p)$. Products of binomial "
-        r"coefficients and the binomial theorem make this $k (1-p)^{k-1}$, the derivative of $1 - (1-p)^k$. For any rewards "
-        r"$\max_T r$ is independent of $s_i$ and drops out, and what is left, k times the mean of $\max(r_i, \max_T r) s_i$, is "
-        r"$\nabla M_k$ by the product rule, the k rollouts being alike. The shipped estimator agrees on bandits, in rationals "
-        "and in the engine."
+        r"A correct rollout with w wrong ones beside it has the advantage $k "
+        r"\binom{w}{k-1}/\binom{G-1}{k-1}$, a wrong one has none, so $w_k = k "
+        r"\mathrm{E}\binom{w}{k-1}/\binom{G-1}{k-1}$ with w of $\mathrm{Bin}(G-1, 1-p)$. Products of binomial "
+        r"coefficients and the binomial theorem make this $k (1-p)^{k-1}$, the derivative of $1 - (1-p)^k$. "
+        r"For any rewards $\max_T r$ is independent of $s_i$ and drops out, and what is left, k times the "
+        r"mean of $\max(r_i, \max_T r) s_i$, is $\nabla M_k$ by the product rule, the k rollouts being alike. "
+        r"The shipped estimator agrees on bandits, in rationals and in the engine."
     ),
     finding=(
-        r"The estimator is a leave-one-out one: its baseline $\max_T r$ leaves out the own rollout. Only correct rollouts get "
-        r"weight, $k \binom{w}{k-1}/\binom{G-1}{k-1}$ with w wrong ones beside it."
+        r"The estimator is a leave-one-out one: its baseline $\max_T r$ leaves out the own rollout. Only "
+        r"correct rollouts get weight, $k \binom{w}{k-1}/\binom{G-1}{k-1}$ with w wrong ones beside it."
     ),
 )
 
@@ -88,8 +89,8 @@ grad_k = sy.Claim(
     "Any G and k",
     route="sympy",
     shows=(
-        r"$\mathrm{E}\binom{w}{k-1} = \binom{G-1}{k-1} (1-p)^{k-1}$; and $k\,\mathrm{E}[\max(r_i, \max_T r) s_i] - k\,\mathrm{E}"
-        r"[\max_T r]\,\mathrm{E}[s_i]$"
+        r"$\mathrm{E}\binom{w}{k-1} = \binom{G-1}{k-1} (1-p)^{k-1}$; and $k\,\mathrm{E}[\max(r_i, \max_T r) "
+        r"s_i] - k\,\mathrm{E}[\max_T r]\,\mathrm{E}[s_i]$"
     ),
 )
 def any_size(others=1, average_score=0):
@@ -163,8 +164,8 @@ analytic = sy.Claim(
     title="The analytic advantages of pass@k training are an unbiased estimator of grad pass@k",
     statement=sy.Statement(
         setting=(
-            r"With n of G rollouts wrong and $m = 1 - \binom{n}{k}/\binom{G}{k}$, the advantages $A_1 = (1 - m)/s$ of a correct "
-            r"and $A_0 = (1 - m - \binom{n-1}{k-1}/\binom{G-1}{k-1})/s$ of a wrong rollout"
+            r"With n of G rollouts wrong and $m = 1 - \binom{n}{k}/\binom{G}{k}$, the advantages $A_1 = (1 - "
+            r"m)/s$ of a correct and $A_0 = (1 - m - \binom{n-1}{k-1}/\binom{G-1}{k-1})/s$ of a wrong rollout"
         ),
         forall={G: sy.whole(2), k: sy.whole(1), p1: sy.between(0, 1), p2: sy.between(0, 1)},
         given={
@@ -201,16 +202,17 @@ analytic = sy.Claim(
     verdict="conditional",
     scope="binary rewards; with the hypothesis every G and every k up to it",
     proof=(
-        r"Given the own reward the number of wrong rollouts is a binomial count of the other $G - 1$, and the factorial moments "
-        r"of that law give $\mathrm{E}[A_1] - \mathrm{E}[A_0] = (1 - k/G)(1-p)^{k-1}$ where nothing is divided: a multiple of "
-        r"the gradient of pass@k. The same comes out of the sum over all counts, and the shipped advantages, times their "
-        r"divisor, have it as well. With the division a group's weight depends on how many are correct, and at $G = 4$, $k = 2$ "
-        "the exact weights of two prompts are not in the ratio of their gradients."
+        r"Given the own reward the number of wrong rollouts is a binomial count of the other $G - 1$, and the "
+        r"factorial moments of that law give $\mathrm{E}[A_1] - \mathrm{E}[A_0] = (1 - k/G)(1-p)^{k-1}$ where "
+        r"nothing is divided: a multiple of the gradient of pass@k. The same comes out of the sum over all "
+        r"counts, and the shipped advantages, times their divisor, have it as well. With the division a "
+        r"group's weight depends on how many are correct, and at $G = 4$, $k = 2$ the exact weights of two "
+        r"prompts are not in the ratio of their gradients."
     ),
     finding=(
-        r"The numerators alone have mean $(\frac{1}{k} - \frac{1}{G}) \nabla\,\text{pass@}k$: the group's pass rate as a baseline "
-        r"costs $1/G$ of the gradient, as the group mean does for $k = 1$. Divided by s the weight on a prompt is another "
-        r"function of p, as GRPO's is."
+        r"The numerators alone have mean $(\frac{1}{k} - \frac{1}{G}) \nabla\,\text{pass@}k$: the group's "
+        r"pass rate as a baseline costs $1/G$ of the gradient, as the group mean does for $k = 1$. Divided by "
+        r"s the weight on a prompt is another function of p, as GRPO's is."
     ),
 )
 UNDIVIDED = {largest: 1, smallest: 1}
@@ -269,7 +271,10 @@ def divisor(size, j, right):
 @analytic.step(
     "The shipped advantages, times their divisor",
     route="traced code",
-    shows="G = 2 to 5 and all k below G, for every count of correct rollouts; they are the mean over the sets that hold a rollout",
+    shows=(
+        "G = 2 to 5 and all k below G, for every count of correct rollouts; they are the mean over the "
+        "sets that hold a rollout"
+    ),
 )
 def undivided(divide=True):
     for size, j in ((s, j) for s in range(2, 6) for j in range(1, s)):

@@ -50,17 +50,19 @@ claim = sy.Claim(
     verdict="conditional",
     scope="every G, any law of the score with the stated independence; binary rewards",
     proof=(
-        r"With centred advantages the estimate is a quadratic form in rewards and scores. If they are independent its mean is "
-        r"$\mathrm{E}[r] \mathrm{E}[s] - \mathrm{E}[r] \mathrm{E}[s] = 0$, and the index patterns of its square leave "
-        r"$\sigma^2 \mathrm{Var}(r) \frac{G-1}{G^2}$ with $\mathrm{Var}(r) = 4p(1-p)$; leave-one-out is $\frac{G}{G-1}$ times "
-        r"it. The squares of the shipped weights, averaged over the rewards, and all groups of an exact law agree. A softmax "
-        r"policy has no such independence, and there the exact variance is another one."
+        r"With centred advantages the estimate is a quadratic form in rewards and scores. If they are "
+        r"independent its mean is $\mathrm{E}[r] \mathrm{E}[s] - \mathrm{E}[r] \mathrm{E}[s] = 0$, and the "
+        r"index patterns of its square leave $\sigma^2 \mathrm{Var}(r) \frac{G-1}{G^2}$ with $\mathrm{Var}(r) "
+        r"= 4p(1-p)$; leave-one-out is $\frac{G}{G-1}$ times it. The squares of the shipped weights, averaged "
+        r"over the rewards, and all groups of an exact law agree. A softmax policy has no such independence, "
+        r"and there the exact variance is another one."
     ),
     finding=(
-        r"Under that hypothesis $\nabla J = \mathrm{E}[r s] = 0$: the formulas are the variance of an estimator with nothing to "
-        r"estimate. In general RLOO's variance is $\frac{1}{G}[\sigma_o^2 + \Delta/(G-1)]$ with $\sigma_o^2 = "
-        r"\mathrm{E}\|(r-J)s\|^2 - \|g\|^2$, $\Delta = \mathrm{Var}(r)\mathrm{E}\|s\|^2 + \|g\|^2$ (N2); it is not proportional "
-        r"to $p(1-p)$, because correct and wrong rollouts have scores of different size."
+        r"Under that hypothesis $\nabla J = \mathrm{E}[r s] = 0$: the formulas are the variance of an "
+        r"estimator with nothing to estimate. In general RLOO's variance is $\frac{1}{G}[\sigma_o^2 + "
+        r"\Delta/(G-1)]$ with $\sigma_o^2 = \mathrm{E}\|(r-J)s\|^2 - \|g\|^2$, $\Delta = "
+        r"\mathrm{Var}(r)\mathrm{E}\|s\|^2 + \|g\|^2$ (N2); it is not proportional to $p(1-p)$, because "
+        r"correct and wrong rollouts have scores of different size."
     ),
 )
 
@@ -157,8 +159,8 @@ def exact_law(tilt=0):
 
 
 @claim.counterexample(
-    r"Softmax bandits with two answers, p = 1/3 and 1/10, RLOO at G = 2, rewards in {-1, 1}: the exact variance is not the "
-    r"formula's with $\sigma^2 = \mathrm{E}\|s\|^2$. The engine agrees.",
+    r"Softmax bandits with two answers, p = 1/3 and 1/10, RLOO at G = 2, rewards in {-1, 1}: the exact "
+    r"variance is not the formula's with $\sigma^2 = \mathrm{E}\|s\|^2$. The engine agrees.",
     p="(1/3, 1/10)",
     G="2",
 )

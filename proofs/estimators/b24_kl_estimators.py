@@ -55,7 +55,10 @@ token_claim = sy.Claim(
         "v2",
         "the equivalence of k1 in the reward and k2 as a loss; 2506.09477 v1 and 2512.21852 v2 on placements",
         relation="implies",
-        says="on policy k1 in the reward and k2 as a loss have the same gradient, that of the reverse KL; k1 as a loss has none",
+        says=(
+            "on policy k1 in the reward and k2 as a loss have the same gradient, that of the reverse KL; "
+            "k1 as a loss has none"
+        ),
     ),
     verdict="proved",
     scope=(
@@ -63,10 +66,11 @@ token_claim = sy.Claim(
         "sampled"
     ),
     proof=(
-        r"A loss with the slope f(k) pulls at a logit with $\mathrm{E}[f s_j] = \pi_j (f_j - \mathrm{E} f)$. The slopes are 1, k "
-        r"and $1 - e^{-k}$, traced from the shipped penalties, so the pulls are 0, $\pi_j (k_j - \mathrm{KL})$ and $\pi_j - "
-        r"\pi_{\text{ref},j}$. The chain rule through the softmax gives the same as the derivatives of the reverse and of the "
-        r"forward KL. In the reward $k_1$ is a number times the score, and that number is the slope of $k_2$."
+        r"A loss with the slope f(k) pulls at a logit with $\mathrm{E}[f s_j] = \pi_j (f_j - \mathrm{E} f)$. "
+        r"The slopes are 1, k and $1 - e^{-k}$, traced from the shipped penalties, so the pulls are 0, $\pi_j "
+        r"(k_j - \mathrm{KL})$ and $\pi_j - \pi_{\text{ref},j}$. The chain rule through the softmax gives the "
+        r"same as the derivatives of the reverse and of the forward KL. In the reward $k_1$ is a number times "
+        r"the score, and that number is the slope of $k_2$."
     ),
     finding=(
         r"The value and the gradient are different questions: $k_1$ and $k_3$ have the value $\mathrm{KL}(\pi \| "
@@ -78,7 +82,10 @@ token_claim = sy.Claim(
 @token_claim.step(
     "Any number of answers",
     route="sympy",
-    shows=r"answer j apart, the others in sums: $\sum_i \pi_i = 1$, $\sum_i \pi_{\text{ref},i} = 1$, $K = \sum_{i \ne j} \pi_i k_i$",
+    shows=(
+        r"answer j apart, the others in sums: $\sum_i \pi_i = 1$, $\sum_i \pi_{\text{ref},i} = 1$, $K = "
+        r"\sum_{i \ne j} \pi_i k_i$"
+    ),
 )
 def any_number(swap=False, half=sp.Rational(1, 2)):
     pi, ref = sp.symbols("p q", positive=True)
@@ -130,7 +137,10 @@ LAWS = ((1, 2, 3, 4), (4, 3, 2, 1), (1, 1, 1, 7)), ((1, 4), (3, 2)), ((1, 1, 3),
 @token_claim.step(
     "The shipped penalties",
     route="traced code",
-    shows="traced slopes, averaged over the answers of laws in fifths and tenths, against the chain rule; k1 in the reward, traced",
+    shows=(
+        "traced slopes, averaged over the answers of laws in fifths and tenths, against the chain rule; "
+        "k1 in the reward, traced"
+    ),
 )
 def shipped(swap=False, halved=False):
     k2, k3 = (penalty.k3, penalty.k2) if swap else (penalty.k2, penalty.k3)
@@ -233,24 +243,25 @@ tokens = sy.Claim(
         "abstract",
         relation="reading",
         says=(
-            "ignoring the sequence gives a partial gradient at best: the same point; the equivalence of one state (B24a) is to "
-            "be read for whole sequences"
+            "ignoring the sequence gives a partial gradient at best: the same point; the equivalence of one "
+            "state (B24a) is to be read for whole sequences"
         ),
         caveat="the statement is a misreading of the one-state equivalence, against which this source itself warns",
     ),
     verdict="refuted",
     scope="rollouts of two tokens; token losses as trainers sum them, on policy",
     proof=(
-        r"The gradient of the sequence KL is $\mathrm{E}[(\sum_u k_u) (\sum_t s_t)]$, because the log-ratio's own gradient "
-        r"averages to zero. A token's score averages to zero given what came before, so the products $k_u s_t$ with $u < t$ "
-        r"vanish and the to-go form is left. The token loss drops those with $u > t$ as well: how a token changes which states "
-        r"come after it. With symbolic chances, in exact logarithms and in the engine's run of the shipped pieces the first two "
-        "forms agree; the third has no pull on the first token in an example where the KL's gradient has one."
+        r"The gradient of the sequence KL is $\mathrm{E}[(\sum_u k_u) (\sum_t s_t)]$, because the log-ratio's "
+        r"own gradient averages to zero. A token's score averages to zero given what came before, so the "
+        r"products $k_u s_t$ with $u < t$ vanish and the to-go form is left. The token loss drops those with "
+        r"$u > t$ as well: how a token changes which states come after it. With symbolic chances, in exact "
+        r"logarithms and in the engine's run of the shipped pieces the first two forms agree; the third has "
+        r"no pull on the first token in an example where the KL's gradient has one."
     ),
     finding=(
-        r"Token by token, $\sum_t k_t s_t$ leaves out $\sum_{t < u} k_u s_t$: how a token changes which states come after it. It "
-        r"is the gradient of the KLs of the states visited, the visits held fixed. Summing $k$ over the rest of the rollout "
-        r"(to-go) repairs it."
+        r"Token by token, $\sum_t k_t s_t$ leaves out $\sum_{t < u} k_u s_t$: how a token changes which "
+        r"states come after it. It is the gradient of the KLs of the states visited, the visits held fixed. "
+        r"Summing $k$ over the rest of the rollout (to-go) repairs it."
     ),
 )
 POLICY, REF = stopping("1/2", "1/3", [0, 0, 0]), stopping("1/2", "2/3", [0, 0, 0])
@@ -328,7 +339,10 @@ def engine_pull(rule, loss):
 @tokens.step(
     "As shipped",
     route="exact engine",
-    shows="k1 in the reward of the whole rollout and to go; the k2 penalty as a token loss has the token form as its mean",
+    shows=(
+        "k1 in the reward of the whole rollout and to go; the k2 penalty as a token loss has the token "
+        "form as its mean"
+    ),
 )
 def engine(beta=1.0, rule="token"):
     target = [sp.N(x, 20) for x in sequence_kl(POLICY, REF)]
@@ -343,8 +357,8 @@ def engine(beta=1.0, rule="token"):
 
 
 @tokens.counterexample(
-    "Go on with 1/2 (the reference too), then token 0 with 1/3 (reference 2/3): the token form has no pull on the first "
-    "token at all, the sequence KL's gradient has one.",
+    "Go on with 1/2 (the reference too), then token 0 with 1/3 (reference 2/3): the token form has no pull "
+    "on the first token at all, the sequence KL's gradient has one.",
     a="1/2",
     b="1/3",
     reference="(1/2, 2/3)",

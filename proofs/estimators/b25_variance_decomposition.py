@@ -16,13 +16,16 @@ claim = sy.Claim(
     title="Three variance terms; a baseline moves only the action term",
     statement=sy.Statement(
         setting=(
-            r"One component of $\hat g = (\hat Q - b) z$, where $z = \nabla \log \pi(a|s)$, $\hat Q$ is a noisy return of (s, a) "
-            r"and Q its mean"
+            r"One component of $\hat g = (\hat Q - b) z$, where $z = \nabla \log \pi(a|s)$, $\hat Q$ is a "
+            r"noisy return of (s, a) and Q its mean"
         ),
         forall={G: sy.whole(2)},
         given={
             "baseline": sy.Hypothesis(
-                "b is a function of the state, or of state and action with the mean of $b z$ added back, and not of the return",
+                (
+                    "b is a function of the state, or of state and action with the mean of $b z$ added "
+                    "back, and not of the return"
+                ),
                 stated_by="ours",
             ),
             "on policy": sy.Hypothesis(r"$\mathrm{E}_{a|s}[z] = 0$", stated_by="ours"),
@@ -56,20 +59,21 @@ claim = sy.Claim(
     ),
     verdict="proved",
     scope=(
-        "two states, two actions and two returns with symbols for all returns, scores and baselines, and a law with three of "
-        "each in numbers; any law by the law of total variance"
+        "two states, two actions and two returns with symbols for all returns, scores and baselines, and a "
+        "law with three of each in numbers; any law by the law of total variance"
     ),
     proof=(
-        r"The law of total variance, first given (s, a) and then given s, splits the variance into three terms. Given (s, a) the "
-        r"baseline is a constant, so the return's term has none of it. Given s its mean is $b\,\mathrm{E}[z] = 0$, or is added "
-        r"back, so the state's term has none either; only the action's term is left. For a language model the states are "
-        r"prompts: the mean update of a prompt does not depend on an honest baseline. The group mean with the own rollout in it "
-        r"shrinks each prompt's mean by $\frac{G-1}{G}$, and the variance between prompts by its square."
+        r"The law of total variance, first given (s, a) and then given s, splits the variance into three "
+        r"terms. Given (s, a) the baseline is a constant, so the return's term has none of it. Given s its "
+        r"mean is $b\,\mathrm{E}[z] = 0$, or is added back, so the state's term has none either; only the "
+        r"action's term is left. For a language model the states are prompts: the mean update of a prompt "
+        r"does not depend on an honest baseline. The group mean with the own rollout in it shrinks each "
+        r"prompt's mean by $\frac{G-1}{G}$, and the variance between prompts by its square."
     ),
     finding=(
-        r"For one-step language-model RL states are prompts: the state term is the between-prompt variance, and no honest "
-        r"baseline touches it, nor the return's own noise. A group mean with the own rollout in it is not such a baseline: it "
-        r"shrinks the state term by $((G-1)/G)^2$, because it shrinks the mean."
+        "For one-step language-model RL states are prompts: the state term is the between-prompt variance, "
+        "and no honest baseline touches it, nor the return's own noise. A group mean with the own rollout in "
+        "it is not such a baseline: it shrinks the state term by $((G-1)/G)^2$, because it shrinks the mean."
     ),
 )
 STATES, ACTIONS, RETURNS = range(2), range(2), range(2)
@@ -135,7 +139,10 @@ def corrected(on=True):
 @claim.step(
     "The three terms",
     route="sympy",
-    shows="two states, actions and returns: chances in numbers, returns, scores and baselines symbols; any G by B2a's mean",
+    shows=(
+        "two states, actions and returns: chances in numbers, returns, scores and baselines symbols; any "
+        "G by B2a's mean"
+    ),
 )
 def decomposition(missing=0, on_policy=True, correct=True, self_share=1):
     plain = terms(none, none, on_policy)
@@ -212,7 +219,10 @@ def spread_between(name, size):
 @claim.step(
     "In numbers",
     route="enumeration",
-    shows="three states, actions and returns in rationals; all groups of two prompts for REINFORCE, RLOO and Dr. GRPO, G = 2, 3",
+    shows=(
+        "three states, actions and returns in rationals; all groups of two prompts for REINFORCE, RLOO "
+        "and Dr. GRPO, G = 2, 3"
+    ),
 )
 def numbers(correct=True, missing=0, name="rloo"):
     constants = [sp.Rational(1, 3), sp.Rational(-2, 5), sp.Rational(4, 7)]
@@ -240,7 +250,10 @@ def numbers(correct=True, missing=0, name="rloo"):
 @claim.step(
     "The engine's parts",
     route="exact engine",
-    shows="the part between prompts for REINFORCE, the best constants and Dr. GRPO at G = 2; only the part within moves",
+    shows=(
+        "the part between prompts for REINFORCE, the best constants and Dr. GRPO at G = 2; only the part "
+        "within moves"
+    ),
 )
 def parts(name="dr_grpo"):
     plain, best, centred = (

@@ -18,8 +18,8 @@ best = sy.Claim(
     title="The optimal coefficient of a control variate, and what it leaves",
     statement=sy.Statement(
         setting=(
-            r"$f - \beta (h - \mathrm{E}[h])$ with f and h of finite second moments, vectors with one coefficient included "
-            "(traces of the covariance matrices)"
+            r"$f - \beta (h - \mathrm{E}[h])$ with f and h of finite second moments, vectors with one "
+            r"coefficient included (traces of the covariance matrices)"
         ),
         forall={beta: sy.real()},
         given={
@@ -50,10 +50,11 @@ best = sy.Claim(
     verdict="proved",
     scope="any f, h with finite second moments",
     proof=(
-        r"The mean of $h - \mathrm{E}[h]$ is zero, so a constant coefficient does not move the mean. The variance is $V_f - 2 "
-        r"\beta C + \beta^2 V_h$, a parabola with its vertex at $C/V_h$, where it is $V_f - C^2/V_h = (1 - \rho^2) V_f$ with "
-        r"$\rho^2 = C^2/(V_f V_h)$. For vectors all components have the same coefficient and the traces add. A baseline is the "
-        r"case $f = r s$, $h = s$, whose mean is zero: all answers of a bandit and the engine have the ratio $1 - \rho^2$."
+        r"The mean of $h - \mathrm{E}[h]$ is zero, so a constant coefficient does not move the mean. The "
+        r"variance is $V_f - 2 \beta C + \beta^2 V_h$, a parabola with its vertex at $C/V_h$, where it is "
+        r"$V_f - C^2/V_h = (1 - \rho^2) V_f$ with $\rho^2 = C^2/(V_f V_h)$. For vectors all components have "
+        r"the same coefficient and the traces add. A baseline is the case $f = r s$, $h = s$, whose mean is "
+        r"zero: all answers of a bandit and the engine have the ratio $1 - \rho^2$."
     ),
     finding=(
         r"With $f = r s$ and $h = s$, whose mean is known to be zero, $\beta^*$ is the best constant baseline "
@@ -167,7 +168,10 @@ plugged, left, factor, corrected, plain, gradient = sp.symbols("m_all m_loo w c 
 ESTIMATES = {
     plugged: sy.Quantity(
         r"m",
-        r"the mean of $\frac{1}{N} \sum_i (r_i - \hat b) s_i$ with $\hat b = \sum_j r_j \|s_j\|^2 / \sum_j \|s_j\|^2$ of all samples",
+        (
+            r"the mean of $\frac{1}{N} \sum_i (r_i - \hat b) s_i$ with $\hat b = \sum_j r_j \|s_j\|^2 / "
+            r"\sum_j \|s_j\|^2$ of all samples"
+        ),
     ),
     left: sy.Quantity("m_{-i}", "that mean where each sample is left out of its own coefficient"),
     factor: sy.Quantity(
@@ -204,22 +208,23 @@ same = sy.Claim(
     verdict="refuted",
     scope="finite samples",
     proof=(
-        r"A coefficient from the other samples is independent of $s_i$, whose mean is zero, so that it drops out of the mean at "
-        r"every N. A coefficient from all samples is not: with two answers and two samples only a mixed pair has weight, and "
-        r"with $\|s\|^2$ in the ratio $(1-p)^2 : p^2$ the mean is $\frac{p(1-p)}{p^2 + (1-p)^2} \nabla J$, at most half of it. All "
-        r"groups of a bandit with three rewards give the same verdicts in rationals. With $\bar h$ for $\mathrm{E}[h]$ the "
-        "correction is zero."
+        r"A coefficient from the other samples is independent of $s_i$, whose mean is zero, so that it drops "
+        r"out of the mean at every N. A coefficient from all samples is not: with two answers and two samples "
+        r"only a mixed pair has weight, and with $\|s\|^2$ in the ratio $(1-p)^2 : p^2$ the mean is "
+        r"$\frac{p(1-p)}{p^2 + (1-p)^2} \nabla J$, at most half of it. All groups of a bandit with three "
+        r"rewards give the same verdicts in rationals. With $\bar h$ for $\mathrm{E}[h]$ the correction is "
+        r"zero."
     ),
     finding=(
-        r"The coefficient and the sample it multiplies are dependent: the own sample biases it, as it does OPO's baseline "
-        r"(B17c) and Dr. GRPO's $(G-1)/G$. Leave it out for each sample (as RLOO does) and the mean is exact. With $\bar h$ for "
-        r"$\mathrm{E}[h]$ the correction is zero."
+        r"The coefficient and the sample it multiplies are dependent: the own sample biases it, as it does "
+        r"OPO's baseline (B17c) and Dr. GRPO's $(G-1)/G$. Leave it out for each sample (as RLOO does) and the "
+        r"mean is exact. With $\bar h$ for $\mathrm{E}[h]$ the correction is zero."
     ),
 )
 
 
 def plug_in(bandit, leave_out):
-    """answers -> the weights (r_i - b_i)/N, b the sample version of E[r |s|^2]/E|s|^2 of all samples or of the others."""
+    """answers -> the weights (r_i - b_i)/N, b from all samples or from the other ones."""
     norms = [sp.Add(*[x * x for x in s]) for s in bandit.scores]
 
     def weights(answers):
@@ -236,7 +241,10 @@ def plug_in(bandit, leave_out):
 @same.step(
     "Any number of samples, and two answers",
     route="sympy",
-    shows=r"$\mathrm{E}[r s] - \mathrm{E}[b_{-i}] \mathrm{E}[s]$; a mixed pair of the two answers of a softmax; the samples' own mean",
+    shows=(
+        r"$\mathrm{E}[r s] - \mathrm{E}[b_{-i}] \mathrm{E}[s]$; a mixed pair of the two answers of a "
+        r"softmax; the samples' own mean"
+    ),
 )
 def closed_forms(norm_power=2, average_score=0, known=False):
     g, b = sp.symbols("g b", real=True)
@@ -257,7 +265,10 @@ def closed_forms(norm_power=2, average_score=0, known=False):
 @same.step(
     "All groups",
     route="enumeration",
-    shows="N = 2, 3 on a bandit with three rewards; N = 2 on two answers, p in fifths; pairs of numbers and their own mean",
+    shows=(
+        "N = 2, 3 on a bandit with three rewards; N = 2 on two answers, p in fifths; pairs of numbers "
+        "and their own mean"
+    ),
 )
 def groups(leave_out=True, shift=0):
     for size in (2, 3):
@@ -276,8 +287,8 @@ def groups(leave_out=True, shift=0):
 
 
 @same.counterexample(
-    "Three answers, rewards (0, 1, 5/2), N = 2: the baseline from both rollouts, the own one included, has a mean other than "
-    "grad J.",
+    "Three answers, rewards (0, 1, 5/2), N = 2: the baseline from both rollouts, the own one included, has a "
+    "mean other than grad J.",
     pi="(1/2, 1/3, 1/6)",
     rewards="(0, 1, 5/2)",
     N="2",

@@ -16,7 +16,10 @@ SHARED = {
     trace: sy.Quantity(r"\mathrm{tr}\,\Sigma", "the trace of the covariance of one term"),
     excess: sy.Quantity(
         "e",
-        r"what $\mathrm{E}\|g_b\|^2$ has beyond $\|G\|^2 + \mathrm{tr}\,\Sigma / b$, from terms that depend on each other",
+        (
+            r"what $\mathrm{E}\|g_b\|^2$ has beyond $\|G\|^2 + \mathrm{tr}\,\Sigma / b$, from terms that "
+            r"depend on each other"
+        ),
     ),
     signal_mean: sy.Quantity(r"\mathrm{E}[S]", r"the mean of $S = (B \|g_B\|^2 - b \|g_b\|^2)/(B - b)$"),
     noise_mean: sy.Quantity(r"\mathrm{E}[T]", r"the mean of $T = (\|g_b\|^2 - \|g_B\|^2)/(1/b - 1/B)$"),
@@ -45,7 +48,10 @@ claim = sy.Claim(
         goals={"squared gradient": sp.Eq(signal_mean, square), "trace": sp.Eq(noise_mean, trace)},
     ),
     instead=sy.Statement(
-        setting="One prompt, on policy, any rewards: groups of b and B rollouts under leave-one-out, taken as the batches",
+        setting=(
+            "One prompt, on policy, any rewards: groups of b and B rollouts under leave-one-out, taken "
+            "as the batches"
+        ),
         forall={b: sy.whole(2), B: sy.whole(3)},
         given={"in order": sy.Hypothesis("b is smaller than B", b < B)},
         quantities=SHARED,
@@ -58,22 +64,28 @@ claim = sy.Claim(
         "1812.06162",
         "v1",
         "Appendix A.1",
-        says="both estimators from gradients at two batch sizes are given as unbiased, for examples drawn independently",
+        says=(
+            "both estimators from gradients at two batch sizes are given as unbiased, for examples drawn "
+            "independently"
+        ),
     ),
     verdict="proved",
     scope="any two batch sizes; for groups: leave-one-out with any rewards, every two group sizes",
     proof=(
-        r"The mean of b independent terms has $\mathrm{E}\|g_b\|^2 = \|G\|^2 + \mathrm{tr}\,\Sigma/b$, by index patterns. The two "
-        r"estimators solve this linear system at two batch sizes, so their means are its unknowns. The rollouts of a group are "
-        r"no such terms, because each baseline holds the others' rewards: leave-one-out has $\mathrm{E}\|\hat g\|^2 = \|G\|^2 + "
-        r"\frac{\sigma_o^2}{G} + \frac{\Delta}{G(G-1)}$, again by index patterns, and the estimators then have the biases named. "
-        "Prompts (whole groups) are independent, and the engine gives both figures back for batches of prompts."
+        r"The mean of b independent terms has $\mathrm{E}\|g_b\|^2 = \|G\|^2 + \mathrm{tr}\,\Sigma/b$, by "
+        r"index patterns. The two estimators solve this linear system at two batch sizes, so their means are "
+        r"its unknowns. The rollouts of a group are no such terms, because each baseline holds the others' "
+        r"rewards: leave-one-out has $\mathrm{E}\|\hat g\|^2 = \|G\|^2 + \frac{\sigma_o^2}{G} + "
+        r"\frac{\Delta}{G(G-1)}$, again by index patterns, and the estimators then have the biases named. "
+        r"Prompts (whole groups) are independent, and the engine gives both figures back for batches of "
+        r"prompts."
     ),
     finding=(
-        r"Counted in rollouts of one group, leave-one-out gives $\|g\|^2 - \frac{\Delta}{(b-1)(B-1)}$ and $\sigma_o^2 + \Delta "
-        r"\frac{b + B - 1}{(b-1)(B-1)}$ in expectation, $\Delta = \mathrm{Var}(r)\mathrm{E}\|s\|^2 + \|g\|^2$: the signal is "
-        r"underestimated, by more than itself at $b = 2$, $B = 3$ when $\Delta > 2\|g\|^2$. Counted in prompts at a fixed group "
-        r"size both are unbiased, for $\|\mathrm{E}\hat g\|^2$ and the group's variance."
+        r"Counted in rollouts of one group, leave-one-out gives $\|g\|^2 - \frac{\Delta}{(b-1)(B-1)}$ and "
+        r"$\sigma_o^2 + \Delta \frac{b + B - 1}{(b-1)(B-1)}$ in expectation, $\Delta = "
+        r"\mathrm{Var}(r)\mathrm{E}\|s\|^2 + \|g\|^2$: the signal is underestimated, by more than itself at "
+        r"$b = 2$, $B = 3$ when $\Delta > 2\|g\|^2$. Counted in prompts at a fixed group size both are "
+        r"unbiased, for $\|\mathrm{E}\hat g\|^2$ and the group's variance."
     ),
 )
 
@@ -89,7 +101,10 @@ def noise(small, big, low=b, high=B):
 @claim.step(
     "Independent terms, any batch sizes",
     route="sympy",
-    shows=r"$\mathrm{E}\|g_n\|^2 = \|G\|^2 + \mathrm{tr}\,\Sigma/n$ by index patterns, one component, and both estimators",
+    shows=(
+        r"$\mathrm{E}\|g_n\|^2 = \|G\|^2 + \mathrm{tr}\,\Sigma/n$ by index patterns, one component, and "
+        r"both estimators"
+    ),
 )
 def independent(shared=0):
     g, v, n, X = (
@@ -154,7 +169,10 @@ def exact_figures():
 @claim.step(
     "Independent rollouts and groups, in rationals",
     route="enumeration",
-    shows="REINFORCE's rollouts, whose terms are independent, at 1, 2, 3; groups of RLOO at 2, 3, 4: all groups of a bandit",
+    shows=(
+        "REINFORCE's rollouts, whose terms are independent, at 1, 2, 3; groups of RLOO at 2, 3, 4: all "
+        "groups of a bandit"
+    ),
 )
 def enumerated(name="reinforce", grouped="rloo"):
     size, inner, cost = exact_figures()
@@ -191,7 +209,10 @@ def enumerated(name="reinforce", grouped="rloo"):
 @claim.step(
     "Prompts as the terms",
     route="exact engine",
-    shows="two bandits, leave-one-out at G = 2: batches of one and of three prompts give back the signal and one prompt's variance",
+    shows=(
+        "two bandits, leave-one-out at G = 2: batches of one and of three prompts give back the signal "
+        "and one prompt's variance"
+    ),
 )
 def prompts(high=3):
     bandits = [LEVELS, sy.SymbolicBandit(["1/4", "1/4", "1/2"], [1, 0, 2])]
@@ -223,8 +244,8 @@ def as_batches(name):
 
 
 @claim.counterexample(
-    r"RLOO's groups of 2 and 3 as batches of 2 and 3: the mean of S is $\|g\|^2 - \Delta/2$, below zero, in rationals; the "
-    "engine has the same second moments.",
+    r"RLOO's groups of 2 and 3 as batches of 2 and 3: the mean of S is $\|g\|^2 - \Delta/2$, below zero, in "
+    r"rationals; the engine has the same second moments.",
     pi="(1/2, 1/3, 1/6)",
     rewards="(0, 1, 5/2)",
 )

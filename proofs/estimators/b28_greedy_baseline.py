@@ -19,8 +19,8 @@ claim = sy.Claim(
         forall={G: sy.whole(1)},
         given={
             "decoded apart": sy.Hypothesis(
-                "the baseline is fixed by prompt and parameters: the greedy rollout is none of the G, and no gradient runs "
-                "through its reward",
+                "the baseline is fixed by prompt and parameters: the greedy rollout is none of the G, and no "
+                "gradient runs through its reward",
                 sp.Eq(dependence, 0),
             )
         },
@@ -38,15 +38,16 @@ claim = sy.Claim(
     verdict="proved",
     scope="every G, every law of (reward, score) with E[s] = 0, any baseline that is fixed by prompt and parameters",
     proof=(
-        r"The greedy reward b is a number for a given prompt and policy, so $\mathrm{E}[(r_i - b) s_i] = \mathrm{E}[r s] - b\, "
-        r"\mathrm{E}[s] = \nabla J$ for each rollout, hence for their mean. The shipped weights are $(r_i - b)/G$ for symbolic "
-        r"rewards. All groups of a policy with rollouts of one and two tokens, and the engine, which decodes greedily itself, "
-        "have the mean of the gradient. A baseline that is chosen among the sampled rollouts depends on the scores, and the mean "
-        "moves."
+        r"The greedy reward b is a number for a given prompt and policy, so $\mathrm{E}[(r_i - b) s_i] = "
+        r"\mathrm{E}[r s] - b\, \mathrm{E}[s] = \nabla J$ for each rollout, hence for their mean. The shipped "
+        r"weights are $(r_i - b)/G$ for symbolic rewards. All groups of a policy with rollouts of one and two "
+        r"tokens, and the engine, which decodes greedily itself, have the mean of the gradient. A baseline "
+        r"that is chosen among the sampled rollouts depends on the scores, and the mean moves."
     ),
     finding=(
-        r"Any constant of the prompt would do; the greedy reward is one that costs one more rollout. Taking the best or the most "
-        r"likely *sampled* rollout instead lets the baseline see the samples, and the mean moves."
+        "Any constant of the prompt would do; the greedy reward is one that costs one more rollout. Taking "
+        "the best or the most likely *sampled* rollout instead lets the baseline see the samples, and the "
+        "mean moves."
     ),
 )
 

@@ -21,8 +21,8 @@ claim = sy.Claim(
     title="Exact token weights of the clipped surrogate",
     statement=sy.Statement(
         setting=(
-            r"A token with advantage A and ratio $\rho$ to the sampling policy, off the clip's boundaries; its weight is the "
-            r"surrogate's derivative by $\log \pi$"
+            r"A token with advantage A and ratio $\rho$ to the sampling policy, off the clip's boundaries; "
+            r"its weight is the surrogate's derivative by $\log \pi$"
         ),
         forall={
             A: sy.real(),
@@ -60,16 +60,17 @@ claim = sy.Claim(
     verdict="proved",
     scope="all real advantages, all positive ratios, every range and every cap above 1",
     proof=(
-        r"On each region the printed minimum (and the maximum of the dual clip) equals one linear piece in $\rho$, which z3 "
-        r"decides; the weight is $\rho$ times that piece's slope: $A \rho$ or zero. The traced weights of the shipped pieces "
-        r"agree in every open region, and PPO and its dual clip as catalogued at a grid of ratios. For $A < 0$ and large $\rho$ "
-        r"the plain clip's weight passes any bound, the dual clip's stays above $c A$. At $\rho = 1$ no region clips, so the "
-        "first step on policy is the plain policy gradient."
+        r"On each region the printed minimum (and the maximum of the dual clip) equals one linear piece in "
+        r"$\rho$, which z3 decides; the weight is $\rho$ times that piece's slope: $A \rho$ or zero. The "
+        r"traced weights of the shipped pieces agree in every open region, and PPO and its dual clip as "
+        r"catalogued at a grid of ratios. For $A < 0$ and large $\rho$ the plain clip's weight passes any "
+        r"bound, the dual clip's stays above $c A$. At $\rho = 1$ no region clips, so the first step on "
+        r"policy is the plain policy gradient."
     ),
     finding=(
-        r"Two of the four outer corners keep their gradient on purpose: $A > 0, \rho < 1-\epsilon_-$ and $A < 0, \rho > "
-        r"1+\epsilon_+$ (moves back). In the latter the weight grows with $\rho$ without bound, which is what the dual clip is "
-        r"for. Exactly on a boundary JAX returns half of the one-sided weight."
+        r"Two of the four outer corners keep their gradient on purpose: $A > 0, \rho < 1-\epsilon_-$ and $A < "
+        r"0, \rho > 1+\epsilon_+$ (moves back). In the latter the weight grows with $\rho$ without bound, "
+        r"which is what the dual clip is for. Exactly on a boundary JAX returns half of the one-sided weight."
     ),
 )
 GOALS = {single: ("clip", "beyond any bound"), dual: ("dual clip", "within the cap")}
@@ -132,7 +133,10 @@ def traced(shift=0, cap=3, ratio=1):
 @claim.step(
     "From the printed surrogate, every range",
     route="smt",
-    shows="the printed minimum equals its linear piece on each region, and the weight is the ratio times the piece's slope",
+    shows=(
+        "the printed minimum equals its linear piece on each region, and the weight is the ratio times "
+        "the piece's slope"
+    ),
 )
 def every_range(corner=1, cap=True):
     clip = sp.Min(1 + HIGH, sp.Max(1 - LOW, rho))
@@ -161,7 +165,10 @@ def every_range(corner=1, cap=True):
 @claim.step(
     "Slopes in rationals",
     route="enumeration",
-    shows="difference quotients of the printed surrogate, which is piecewise linear: 10 ratios, 4 advantages, with and without cap",
+    shows=(
+        "difference quotients of the printed surrogate, which is piecewise linear: 10 ratios, 4 "
+        "advantages, with and without cap"
+    ),
 )
 def slopes(high=sp.Rational(7, 25)):
     low, cap, step = sp.Rational(1, 5), sp.Integer(3), sp.Rational(1, 1000)
@@ -184,7 +191,10 @@ def slopes(high=sp.Rational(7, 25)):
 @claim.step(
     "As catalogued",
     route="traced code",
-    shows="ppo and ppo_dual_clip, bare, on a pair with the rewards 1 and -1 and no values: clipped, inside and pushed back",
+    shows=(
+        "ppo and ppo_dual_clip, bare, on a pair with the rewards 1 and -1 and no values: clipped, inside "
+        "and pushed back"
+    ),
 )
 def catalogued(names=("ppo", "ppo_dual_clip")):
     rollouts = sy.symbolic_group(2, rewards=(1, -1), values=[[[0], [0]]])

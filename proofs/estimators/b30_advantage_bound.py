@@ -41,14 +41,16 @@ claim = sy.Claim(
     verdict="proved",
     scope="every G, all real rewards that are not all equal; an epsilon only lowers the advantages",
     proof=(
-        r"The advantages have $\sum_j A_j = 0$ and $\sum_j A_j^2 = G$. The sum of squares of the others about their mean $-A_i/"
-        r"(G-1)$ is therefore $G - \frac{G}{G-1} A_i^2$. It is not negative, which is the bound, and zero exactly where all "
-        r"others are equal, which is the equality. The sample standard deviation is larger by $\sqrt{G/(G-1)}$, and so is its "
-        r"bound smaller. Small reward vectors, and the shipped GRPO, have been listed."
+        r"The advantages have $\sum_j A_j = 0$ and $\sum_j A_j^2 = G$. The sum of squares of the others about "
+        r"their mean $-A_i/(G-1)$ is therefore $G - \frac{G}{G-1} A_i^2$. It is not negative, which is the "
+        r"bound, and zero exactly where all others are equal, which is the equality. The sample standard "
+        r"deviation is larger by $\sqrt{G/(G-1)}$, and so is its bound smaller. Small reward vectors, and the "
+        r"shipped GRPO, have been listed."
     ),
     finding=(
-        r"With the sample standard deviation the bound is $(G-1)/\sqrt{G}$. The bound is met by one right answer among G - 1 "
-        r"wrong ones: the rarer the success, the larger its weight, up to $\sqrt{G-1}$ and no more."
+        r"With the sample standard deviation the bound is $(G-1)/\sqrt{G}$. The bound is met by one right "
+        r"answer among G - 1 wrong ones: the rarer the success, the larger its weight, up to $\sqrt{G-1}$ and "
+        r"no more."
     ),
 )
 
@@ -56,7 +58,10 @@ claim = sy.Claim(
 @claim.step(
     "Any G",
     route="smt",
-    shows=r"$\sum_{j \ne i} (A_j + \frac{A_i}{G-1})^2$ from $\sum_j A_j = 0$ and $\sum_j A_j^2 = G$; it is not negative",
+    shows=(
+        r"$\sum_{j \ne i} (A_j + \frac{A_i}{G-1})^2$ from $\sum_j A_j = 0$ and $\sum_j A_j^2 = G$; it is "
+        r"not negative"
+    ),
 )
 def any_group(ddof=0):
     a = sp.Symbol("x", real=True)
@@ -80,7 +85,10 @@ def quantities(rewards, deviation=None):
 @claim.step(
     "All small reward vectors",
     route="enumeration",
-    shows="rewards in {0, 1, 5}, G = 2 to 4: the bound, and equality where the other rewards are equal and nowhere else",
+    shows=(
+        "rewards in {0, 1, 5}, G = 2 to 4: the bound, and equality where the other rewards are equal and "
+        "nowhere else"
+    ),
 )
 def small(ddof=0):
     reached = 0
@@ -103,8 +111,8 @@ def small(ddof=0):
     "As shipped",
     route="traced code",
     shows=(
-        "GRPO with its defaults below the bound and without epsilon at it, one right among G - 1 wrong, G = 2, 3, 5, 8; three "
-        "reward levels; the sample deviation"
+        "GRPO with its defaults below the bound and without epsilon at it, one right among G - 1 wrong, G = "
+        "2, 3, 5, 8; three reward levels; the sample deviation"
     ),
 )
 def shipped(ddof=0, eps=0.0, factor=1):

@@ -30,8 +30,8 @@ claim = sy.Claim(
     title="The four-number law: mean and variance of any group estimator with binary rewards, at every group size",
     statement=sy.Statement(
         setting=(
-            "Binary rewards, on policy with no clip in force, sequence scores; advantages that depend on the group's rewards "
-            "only and treat equal rewards equally"
+            "Binary rewards, on policy with no clip in force, sequence scores; advantages that depend on the "
+            "group's rewards only and treat equal rewards equally"
         ),
         forall={G: sy.whole(1), k: sy.whole(0), p: sy.between(0, 1)},
         given={"count": sy.Hypothesis("k is at most G", k <= G, stated_by="ours")},
@@ -64,18 +64,20 @@ claim = sy.Claim(
     verdict="proved",
     scope="every G and k, every law of the score with finite second moments, any number of parameters",
     proof=(
-        r"Given k the correct rollouts' scores are independent with the mean $g/p$, the wrong ones' with $-g/(1-p)$, as the two "
-        r"average to zero. So the square of $a \sum_{\text{right}} s + b \sum_{\text{wrong}} s$ has k and $G - k$ terms of one "
-        r"rollout, with the means $v_1$ and $v_0$, and pairs of different ones whose means multiply. Averaged over the binomial "
-        r"k this is mean and second moment over all groups: for leave-one-out at every G by an expansion that knows nothing of "
-        r"k, for five shipped estimators group by group, and in the engine. Each of the four numbers moves the variance of "
-        "leave-one-out while the other three stay."
+        r"Given k the correct rollouts' scores are independent with the mean $g/p$, the wrong ones' with "
+        r"$-g/(1-p)$, as the two average to zero. So the square of $a \sum_{\text{right}} s + b "
+        r"\sum_{\text{wrong}} s$ has k and $G - k$ terms of one rollout, with the means $v_1$ and $v_0$, and "
+        r"pairs of different ones whose means multiply. Averaged over the binomial k this is mean and second "
+        r"moment over all groups: for leave-one-out at every G by an expansion that knows nothing of k, for "
+        r"five shipped estimators group by group, and in the engine. Each of the four numbers moves the "
+        r"variance of leave-one-out while the other three stay."
     ),
     finding=(
-        r"So $(p, \|g\|^2, v_1, v_0)$ determine bias and $\mathrm{tr\,Cov}$ of every such estimator at every G. For pairs with "
-        r"leave-one-out $\mathrm{tr\,Cov} = p(1-p)(v_1 + v_0)/2$: the signal drops out. A pool of rollouts needs to be scored "
-        r"once: every estimator and group size is then a sum over k. No three of the numbers are enough, and with three reward "
-        r"levels, or advantages that look at lengths, the law does not hold."
+        r"So $(p, \|g\|^2, v_1, v_0)$ determine bias and $\mathrm{tr\,Cov}$ of every such estimator at every "
+        r"G. For pairs with leave-one-out $\mathrm{tr\,Cov} = p(1-p)(v_1 + v_0)/2$: the signal drops out. A "
+        r"pool of rollouts needs to be scored once: every estimator and group size is then a sum over k. No "
+        r"three of the numbers are enough, and with three reward levels, or advantages that look at lengths, "
+        r"the law does not hold."
     ),
 )
 
@@ -84,8 +86,8 @@ claim = sy.Claim(
     "Given k, and leave-one-out at every G",
     route="sympy",
     shows=(
-        r"index patterns of $a \sum_{\mathrm{right}} s + b \sum_{\mathrm{wrong}} s$, k and G symbols; leave-one-out's square by "
-        r"patterns over all rollouts against the sum over k"
+        r"index patterns of $a \sum_{\mathrm{right}} s + b \sum_{\mathrm{wrong}} s$, k and G symbols; "
+        r"leave-one-out's square by patterns over all rollouts against the sum over k"
     ),
 )
 def given_k(sign=-1, distinct=0, extra=0):
@@ -164,7 +166,10 @@ def groups_with(bandit, size, weights, count):
 @claim.step(
     "Shipped estimators, four answers",
     route="enumeration",
-    shows="all ordered groups of 2 and 3, by the number of correct rollouts and in total, GRPO at 4 as well, in exact numbers",
+    shows=(
+        "all ordered groups of 2 and 3, by the number of correct rollouts and in total, GRPO at 4 as "
+        "well, in exact numbers"
+    ),
 )
 def enumerated(shift=0, names=tuple(ESTIMATORS)):
     chance, norm, w1, w0 = four(FOUR_ANSWERS)
@@ -243,7 +248,10 @@ def minimal_by_law(change=(1, 1, 1, 1)):
 @claim.step(
     "No three are enough, by bandits",
     route="enumeration",
-    shows="bandits of four answers in two orthogonal directions with these numbers: all groups of the shipped RLOO at G = 3",
+    shows=(
+        "bandits of four answers in two orthogonal directions with these numbers: all groups of the "
+        "shipped RLOO at G = 3"
+    ),
 )
 def minimal(change=(1, 1, 1, 1)):
     def variance(numbers):

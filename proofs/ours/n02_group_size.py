@@ -49,7 +49,10 @@ law = sy.Claim(
     id="N2",
     title="The variance of leave-one-out at every group size, for any rewards",
     statement=sy.Statement(
-        setting="One prompt, leave-one-out, any law of reward and score with finite fourth moments, any number of parameters",
+        setting=(
+            "One prompt, leave-one-out, any law of reward and score with finite fourth moments, any "
+            "number of parameters"
+        ),
         forall={G: sy.whole(2)},
         given={
             "on policy": sy.Hypothesis(
@@ -76,16 +79,17 @@ law = sy.Claim(
     verdict="proved",
     scope="every G, every law of (reward, score), coordinates add",
     proof=(
-        r"The square of $\hat g = (\sum r_i s_i - \frac{1}{G} \sum r_i \sum s_j)/(G-1)$ has a closed mean by the patterns of "
-        r"equal indices, for one coordinate and a symbolic G: $\|g\|^2 + \frac{\sigma_o^2}{G} + \frac{\Delta}{G(G-1)}$. The "
-        r"estimate is also the mean of the kernel h over all pairs, and $4 \zeta_1 = \sigma_o^2$, $2 \zeta_2 = \sigma_o^2 + "
-        r"\Delta$ follow from the kernel's moments, which gives Hoeffding's form of the same law. All groups of the shipped RLOO "
-        "on a bandit with three rewards, and the engine at G = 7, have this variance."
+        r"The square of $\hat g = (\sum r_i s_i - \frac{1}{G} \sum r_i \sum s_j)/(G-1)$ has a closed mean by "
+        r"the patterns of equal indices, for one coordinate and a symbolic G: $\|g\|^2 + \frac{\sigma_o^2}{G} "
+        r"+ \frac{\Delta}{G(G-1)}$. The estimate is also the mean of the kernel h over all pairs, and $4 "
+        r"\zeta_1 = \sigma_o^2$, $2 \zeta_2 = \sigma_o^2 + \Delta$ follow from the kernel's moments, which "
+        r"gives Hoeffding's form of the same law. All groups of the shipped RLOO on a bandit with three "
+        r"rewards, and the engine at G = 7, have this variance."
     ),
     finding=(
-        r"The first term is an oracle's that knows J; the second is the price of estimating the baseline from the group. It "
-        r"falls like $1/G^2$, while at $G = 2$ it is $\Delta/2$, as large as the oracle's own $\sigma_o^2/2$ or larger unless "
-        r"$\Delta < \sigma_o^2$."
+        r"The first term is an oracle's that knows J; the second is the price of estimating the baseline from "
+        r"the group. It falls like $1/G^2$, while at $G = 2$ it is $\Delta/2$, as large as the oracle's own "
+        r"$\sigma_o^2/2$ or larger unless $\Delta < \sigma_o^2$."
     ),
 )
 
@@ -162,8 +166,9 @@ best = sy.Claim(
     title="The best group size at a fixed number of rollouts, to the integer",
     statement=sy.Statement(
         setting=(
-            r"N = QG rollouts of Q independent prompts, leave-one-out, on policy; $\sigma_b^2$ is the variance of $\nabla J_x$ "
-            r"between prompts, $\sigma_o^2$ and $\Delta$ of N2 are averaged over prompts"
+            r"N = QG rollouts of Q independent prompts, leave-one-out, on policy; $\sigma_b^2$ is the "
+            r"variance of $\nabla J_x$ between prompts, $\sigma_o^2$ and $\Delta$ of N2 are averaged over "
+            r"prompts"
         ),
         forall={
             G: sy.whole(2),
@@ -194,21 +199,24 @@ best = sy.Claim(
     source=OURS,
     verdict="proved",
     scope=(
-        r"every prompt law and policy, any rewards, leave-one-out (and mean-centred up to its factor), every N that the group "
-        r"size divides; with $\sigma_b^2 = 0$ the variance falls for ever and $G = N$ is best"
+        r"every prompt law and policy, any rewards, leave-one-out (and mean-centred up to its factor), every "
+        r"N that the group size divides; with $\sigma_b^2 = 0$ the variance falls for ever and $G = N$ is best"
     ),
     proof=(
-        r"The law of total variance gives $\frac{1}{Q}[\sigma_b^2 + \frac{\sigma_o^2}{G} + \frac{\Delta}{G(G-1)}]$ with $Q = "
-        r"N/G$, that is $V(G)/N$ with $V(G) = G \sigma_b^2 + \sigma_o^2 + \frac{\Delta}{G-1}$. Over the reals this is least at "
-        r"$G^* = 1 + \sqrt{\Delta/\sigma_b^2}$. From G to G + 1 it changes by $\sigma_b^2 - \frac{\Delta}{G(G-1)}$, so it falls "
-        r"while $G(G-1) < \Delta/\sigma_b^2$ and rises from the first G on that has not; that G is within one of $G^*$. Against "
-        r"two rollouts the difference is $(G-2)(\sigma_b^2 - \frac{\Delta}{G-1})$. All groups of two prompts with a shared "
-        "parameter have these variances, and the best of four sizes is the one that the rule names."
+        r"The law of total variance gives $\frac{1}{Q}[\sigma_b^2 + \frac{\sigma_o^2}{G} + "
+        r"\frac{\Delta}{G(G-1)}]$ with $Q = N/G$, that is $V(G)/N$ with $V(G) = G \sigma_b^2 + \sigma_o^2 + "
+        r"\frac{\Delta}{G-1}$. Over the reals this is least at $G^* = 1 + \sqrt{\Delta/\sigma_b^2}$. From G "
+        r"to G + 1 it changes by $\sigma_b^2 - \frac{\Delta}{G(G-1)}$, so it falls while $G(G-1) < "
+        r"\Delta/\sigma_b^2$ and rises from the first G on that has not; that G is within one of $G^*$. "
+        r"Against two rollouts the difference is $(G-2)(\sigma_b^2 - \frac{\Delta}{G-1})$. All groups of two "
+        r"prompts with a shared parameter have these variances, and the best of four sizes is the one that "
+        r"the rule names."
     ),
     finding=(
-        r"The best integer is the least $G \ge 2$ with $G(G-1) \ge \Delta/\sigma_b^2$, which is $\lfloor G^* \rfloor$ or $\lceil "
-        r"G^* \rceil$. No N in it: more budget means more prompts, never larger groups. The threshold for the step from G to G+1 "
-        r"is $\Delta/\sigma_b^2 = G(G-1)$: 2, 6, 12, 20, ... Two rollouts are as good as any iff $\Delta \le 2\sigma_b^2$."
+        r"The best integer is the least $G \ge 2$ with $G(G-1) \ge \Delta/\sigma_b^2$, which is $\lfloor G^* "
+        r"\rfloor$ or $\lceil G^* \rceil$. No N in it: more budget means more prompts, never larger groups. "
+        r"The threshold for the step from G to G+1 is $\Delta/\sigma_b^2 = G(G-1)$: 2, 6, 12, 20, ... Two "
+        r"rollouts are as good as any iff $\Delta \le 2\sigma_b^2$."
     ),
 )
 
@@ -259,7 +267,10 @@ def averages(prompts):
 @best.step(
     "Two prompts with a shared parameter",
     route="enumeration",
-    shows="all groups of the shipped RLOO at G = 2 to 5, two pairs of prompts: V(G) and every comparison; the best size",
+    shows=(
+        "all groups of the shipped RLOO at G = 2 to 5, two pairs of prompts: V(G) and every comparison; "
+        "the best size"
+    ),
 )
 def two_prompts(rule=0, swap=False):
     for prompts in (PROMPTS, mirrored()):
@@ -303,8 +314,8 @@ never = sy.Claim(
     title="Two rollouts are never better than three",
     statement=sy.Statement(
         setting=(
-            "Any task, policy and reward, leave-one-out on policy at an equal number N of rollouts; a prompt costs nothing "
-            "beside its rollouts"
+            "Any task, policy and reward, leave-one-out on policy at an equal number N of rollouts; a prompt "
+            "costs nothing beside its rollouts"
         ),
         quantities={
             price_all: sy.Quantity(r"\Delta", "the price of the baseline (N2), averaged over prompts"),
@@ -337,20 +348,23 @@ never = sy.Claim(
     source=OURS,
     verdict="proved",
     scope=(
-        "every prompt law, policy, reward and number of parameters; leave-one-out and mean-centred advantages, and for binary "
-        "rewards also the standardised ones (at G = 2 and 3 they are multiples, B6b)"
+        "every prompt law, policy, reward and number of parameters; leave-one-out and mean-centred "
+        "advantages, and for binary rewards also the standardised ones (at G = 2 and 3 they are multiples, "
+        "B6b)"
     ),
     proof=(
-        r"For independent copies of reward and score, $\mathrm{E}[((r - J)s' - (r' - J)s)^2] = 2(\mathrm{Var}(r)\mathrm{E}s^2 - "
-        r"g^2)$ in every coordinate, and a mean square is not negative: so $\Delta \ge 2\|\nabla J_x\|^2$ for each prompt. Over "
-        r"prompts $\mathrm{E}\|\nabla J_x\|^2 = \sigma_b^2 + \|\nabla J\|^2$. By N3 $V(3) - V(2) = \sigma_b^2 - \Delta/2$, which is "
-        r"at most $-\|\nabla J\|^2 \le 0$. Two mirrored prompts have $\nabla J = 0$ and equality; there four rollouts are worse "
-        "than two."
+        r"For independent copies of reward and score, $\mathrm{E}[((r - J)s' - (r' - J)s)^2] = "
+        r"2(\mathrm{Var}(r)\mathrm{E}s^2 - g^2)$ in every coordinate, and a mean square is not negative: so "
+        r"$\Delta \ge 2\|\nabla J_x\|^2$ for each prompt. Over prompts $\mathrm{E}\|\nabla J_x\|^2 = "
+        r"\sigma_b^2 + \|\nabla J\|^2$. By N3 $V(3) - V(2) = \sigma_b^2 - \Delta/2$, which is at most "
+        r"$-\|\nabla J\|^2 \le 0$. Two mirrored prompts have $\nabla J = 0$ and equality; there four rollouts "
+        r"are worse than two."
     ),
     finding=(
-        r"Two beat sixteen iff $\Delta < 15\sigma_b^2$: possible, when prompts pull in different directions. Two beat three: "
-        r"never; equal only if $r - J_x$ is a fixed multiple of the score along one direction on every prompt and $\nabla J = "
-        r"0$. The pair's case is one of wall clock or of large groups being wasteful, not of two being the best size."
+        r"Two beat sixteen iff $\Delta < 15\sigma_b^2$: possible, when prompts pull in different directions. "
+        r"Two beat three: never; equal only if $r - J_x$ is a fixed multiple of the score along one direction "
+        r"on every prompt and $\nabla J = 0$. The pair's case is one of wall clock or of large groups being "
+        r"wasteful, not of two being the best size."
     ),
 )
 
@@ -381,7 +395,10 @@ def squares(sign=-1, spread_of=1):
 @never.step(
     "From two to three",
     route="smt",
-    shows=r"$V(3) - V(2) = \sigma_b^2 - \Delta/2$ with $\Delta \ge 2(\sigma_b^2 + \|\nabla J\|^2)$; the mirrored prompts' formula",
+    shows=(
+        r"$V(3) - V(2) = \sigma_b^2 - \Delta/2$ with $\Delta \ge 2(\sigma_b^2 + \|\nabla J\|^2)$; the "
+        r"mirrored prompts' formula"
+    ),
 )
 def step_down(factor=2, mirror=None):
     b, o, d, e, w = sp.symbols("B O D E W", nonnegative=True)
@@ -403,7 +420,10 @@ def step_down(factor=2, mirror=None):
 @never.step(
     "Exact prompts",
     route="enumeration",
-    shows="all groups of the shipped RLOO for two pairs of prompts with a shared parameter: all quantities in rationals",
+    shows=(
+        "all groups of the shipped RLOO for two pairs of prompts with a shared parameter: all quantities "
+        "in rationals"
+    ),
 )
 def exact_prompts(mirror=True, sizes=(2, 3)):
     for prompts in (PROMPTS, mirrored()):

@@ -18,9 +18,9 @@ claim = sy.Claim(
     title="A pair scheme has an objective iff its advantage is a difference of transformed rewards",
     statement=sy.Statement(
         setting=(
-            r"A softmax over n answers with logits $\theta$ and chances $\pi$; pairs on policy whose rollouts a, b get the "
-            r"advantages $t_{ab} = -t_{ba}$, so that $\mathrm{E}\hat g$ has the entries $F_a = \pi_a u_a$, $u_a = \sum_k \pi_k "
-            r"t_{ak}$"
+            r"A softmax over n answers with logits $\theta$ and chances $\pi$; pairs on policy whose rollouts "
+            r"a, b get the advantages $t_{ab} = -t_{ba}$, so that $\mathrm{E}\hat g$ has the entries $F_a = "
+            r"\pi_a u_a$, $u_a = \sum_k \pi_k t_{ak}$"
         ),
         forall={n: sy.whole(3)},
         quantities={
@@ -62,17 +62,18 @@ claim = sy.Claim(
     verdict="proved",
     scope="any number of answers and reward levels; G = 2, on policy, advantages that depend on the two rewards only",
     proof=(
-        r"The softmax has $\partial_b \pi_k = \pi_k (1\{k = b\} - \pi_b)$, and the chain rule gives the curl $2 \pi_a \pi_b "
-        r"(t_{ab} - u_a + u_b)$ for any number of answers. If t is additive, $u_a - u_b = \sum_k \pi_k (t_{ak} - t_{bk}) = "
-        r"t_{ab}$ and the curl is zero everywhere; it is then the gradient of $\mathrm{E}[f(r)]$ with $t_{ab} = f(a) - f(b)$. If "
-        r"the curl is zero for every policy it is so, by continuity, where a third answer has the chance one, and there $u_a - "
-        r"u_b = t_{ac} - t_{bc}$, which is additivity. Of the shipped pairs RLOO's are additive, those of GRPO and softmax are "
-        "not on three levels; with two levels all are."
+        r"The softmax has $\partial_b \pi_k = \pi_k (1\{k = b\} - \pi_b)$, and the chain rule gives the curl "
+        r"$2 \pi_a \pi_b (t_{ab} - u_a + u_b)$ for any number of answers. If t is additive, $u_a - u_b = "
+        r"\sum_k \pi_k (t_{ak} - t_{bk}) = t_{ab}$ and the curl is zero everywhere; it is then the gradient "
+        r"of $\mathrm{E}[f(r)]$ with $t_{ab} = f(a) - f(b)$. If the curl is zero for every policy it is so, "
+        r"by continuity, where a third answer has the chance one, and there $u_a - u_b = t_{ac} - t_{bc}$, "
+        r"which is additivity. Of the shipped pairs RLOO's are additive, those of GRPO and softmax are not on "
+        r"three levels; with two levels all are."
     ),
     finding=(
-        r"Centred pairs climb the mean reward ($f(r) = r/2$). Standardised pairs have $t = \mathrm{sign}(a - b)$ and softmax "
-        r"pairs $\tanh\frac{a-b}{2\tau}$: not additive on three levels, so no objective; the sign field is that of a game, the "
-        r"chance to beat another rollout, in which both players move."
+        r"Centred pairs climb the mean reward ($f(r) = r/2$). Standardised pairs have $t = \mathrm{sign}(a - "
+        r"b)$ and softmax pairs $\tanh\frac{a-b}{2\tau}$: not additive on three levels, so no objective; the "
+        r"sign field is that of a game, the chance to beat another rollout, in which both players move."
     ),
 )
 
@@ -80,7 +81,10 @@ claim = sy.Claim(
 @claim.step(
     "Any number of answers",
     route="sympy",
-    shows=r"a and b apart, the others in the sums $X = \sum_c \pi_c t_{ac}$ and $Y = \sum_c \pi_c t_{bc}$, by the chain rule",
+    shows=(
+        r"a and b apart, the others in the sums $X = \sum_c \pi_c t_{ac}$ and $Y = \sum_c \pi_c t_{bc}$, "
+        r"by the chain rule"
+    ),
 )
 def any_number(factor=1, scale=1):
     x, y = sp.symbols("x y", positive=True)
@@ -116,7 +120,10 @@ def schemes(loo, grpo, softmax):
 @claim.step(
     "Additive and not",
     route="smt",
-    shows=r"$u_a - u_b$ with a third answer of the chance z, all t free: $t_{ab}$ if additive; at $z = 1$ only if additive",
+    shows=(
+        "$u_a - u_b$ with a third answer of the chance z, all t free: $t_{ab}$ if additive; at $z = 1$ "
+        "only if additive"
+    ),
 )
 def additive(drop=0):
     x, y, z = sp.symbols("x y z", nonnegative=True)
@@ -197,7 +204,10 @@ def gap_of(rule, levels):
 @claim.step(
     "The field is the engine's",
     route="exact engine",
-    shows=r"RLOO's pairs on $\pi = (1/2, 1/3, 1/6)$, rewards 0, 1, 3: the derivative of $\mathrm{E}[r/2]$; GRPO's field is sign's",
+    shows=(
+        r"RLOO's pairs on $\pi = (1/2, 1/3, 1/6)$, rewards 0, 1, 3: the derivative of $\mathrm{E}[r/2]$; "
+        r"GRPO's field is sign's"
+    ),
 )
 def same_field(order=(0, 1, 3)):
     bandit = sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, 3])
