@@ -13,7 +13,7 @@ G, k = sp.symbols("G k", integer=True, positive=True)
 eps = sp.Symbol("epsilon", nonnegative=True)
 ddof = sp.Symbol("d", integer=True, nonnegative=True)
 part, chance, groups, inner = sp.symbols("t P N n", positive=True)
-SPREAD = k * (G - k) / G**2
+variance, deviation = sp.symbols("V sigma", positive=True)
 
 form = sy.Claim(
     id="B6a",
@@ -37,14 +37,17 @@ form = sy.Claim(
         quantities={
             part: sy.Quantity("t_k", "what the groups with k correct rollouts add to $w_G(p)$"),
             chance: sy.Quantity("P_k", "the chance of k correct rollouts"),
+            variance: sy.Quantity("V_k", "the mean squared deviation of the group's rewards from their mean"),
+            deviation: sy.Quantity(
+                r"\sigma_k",
+                "the root of the sum of squared deviations over $G - d$, the divisor without epsilon",
+            ),
             groups: sy.Quantity("N_k", "the number of outcomes of a group with k correct rollouts"),
             inner: sy.Quantity("n_k", "the number of outcomes of G - 2 rollouts with k - 1 correct ones"),
         },
         goals={
-            "term": sp.Eq(
-                part * p * (1 - p), chance * SPREAD / (sp.sqrt(SPREAD) * sp.sqrt(G / (G - ddof)) + eps)
-            ),
-            "Bernstein form": sp.Eq(groups * SPREAD, inner * (G - 1) / G),
+            "term": sp.Eq(part * p * (1 - p), chance * variance / (deviation + eps)),
+            "Bernstein form": sp.Eq(groups * variance, inner * (G - 1) / G),
         },
     ),
     source=sy.Source(
@@ -78,13 +81,25 @@ form = sy.Claim(
 )
 def any_group(mean_shift=0):
     share = (k + mean_shift) / G
+    squares = sp.factor(k * (1 - k / G) ** 2 + (G - k) * (k / G) ** 2)  # about the group's mean k/G
     for d in (0, 1):
-        divisor = sp.sqrt(SPREAD) * sp.sqrt(G / (G - d)) + eps
-        right, wrong = (1 - share) / divisor, -share / divisor
+        spread = sp.sqrt(squares / (G - d))
+        right, wrong = (1 - share) / (spread + eps), -share / (spread + eps)
         value = chance * (k * right / p - (G - k) * wrong / (1 - p)) / G
-        form.goal("term").holds({part: value, chance: chance}, at={ddof: d})
-    values = {groups: sp.binomial(G, k), inner: sp.binomial(G - 2, k - 1 + mean_shift)}
+        values = {part: value, chance: chance, variance: squares / G, deviation: spread}
+        form.goal("term").holds(values, at={ddof: d})
+    values = {
+        groups: sp.binomial(G, k),
+        inner: sp.binomial(G - 2, k - 1 + mean_shift),
+        variance: squares / G,
+    }
     form.goal("Bernstein form").holds(values)
+
+
+def squared_deviations(rewards):
+    """The sum of squared deviations from the mean."""
+    mean = sp.Rational(sum(rewards), len(rewards))
+    return sp.Add(*[(r - mean) ** 2 for r in rewards])
 
 
 @form.step(
@@ -107,7 +122,10 @@ def traced(names=("grpo", "grpo_sample_std")):
             sy.equal([parts[0], parts[size]], [0, 0], "groups of equal rewards")
             for count in range(1, size):
                 place = {G: size, k: count, eps: sp.Rational(1, 10**6), ddof: d}
-                form.goal("term").holds({part: parts[count], chance: chances[count]}, at=place)
+                squares = squared_deviations([1] * count + [0] * (size - count))
+                values = {part: parts[count], chance: chances[count]}
+                values |= {variance: squares / size, deviation: sp.sqrt(squares / (size - d))}
+                form.goal("term").holds(values, at=place)
 
 
 @form.step(
@@ -118,7 +136,9 @@ def counted(shift=0):
         large = [sum(x) for x in itertools.product((0, 1), repeat=size)]
         small = [sum(x) for x in itertools.product((0, 1), repeat=size - 2)]
         for count in range(1, size):
+            squares = squared_deviations([1] * count + [0] * (size - count))
             values = {groups: large.count(count), inner: small.count(count - 1 + shift)}
+            values[variance] = squares / size
             form.goal("Bernstein form").holds(values, at={G: size, k: count})
     rows = [("G", r"$w_G(0) = w_G(1)$", r"$w_G(1/2)$", "the Bernstein coefficients")]
     for size in range(2, 17):

@@ -144,7 +144,9 @@ def traced(summed=("rloo", "maxrl", "pass_at_k"), ratio=1):
             mean = sy.group_moments(bandit, size, sy.weights_of(estimator)).mean
             values = {weight: mean[1] / bandit.gradient[1] * ratio, climb: h}
             claim.goal("small groups").holds(values, at={n: size, p: bandit.value})
-        rows.append((name, f"${sp.latex(sp.N(sp.expand(h), 5))}$"))
+        powers = reversed(sp.Poly(sp.expand(h), p).all_coeffs())
+        shown = sp.Add(*[sp.N(sp.simplify(c), 5) * p**i for i, c in enumerate(powers)])
+        rows.append((name, f"${sp.latex(shown)}$"))
         if name in summed:
             scheme = shipped(name, 2)
             h = bernstein(heights([scheme(i + 1)[0] - scheme(i)[1] for i in range(2)]))
@@ -256,12 +258,13 @@ def pieces(factor=1):
 
 
 @arcsine.step("The distance", route="smt", shows=r"$0 \le D \le 2(A + C)$ is at most $10/\sqrt{G-1}$")
-def distance(times=2):
+def distance(times=2, place=None):
     first_part, second_part = sp.symbols("A C", nonnegative=True)
     total = sp.Symbol("D", nonnegative=True)  # not negative: its derivative is not, as W is at most 1
     one = sp.Symbol("W1", real=True)
     arcsine.goal("distance").holds(
         {gap: total},
+        at=place,
         where=[total <= times * (first_part + second_part)],
         using={"pieces": {near: first_part, middle: second_part}, "slope": {relative: one, p: sp.S.Half}},
     )
@@ -293,5 +296,5 @@ def numbers(limit=sp.pi):
 arcsine.sabotage("a parabola that crosses the root", parabola, power=1)
 arcsine.sabotage("more than the mean", slopes, excess=sp.S.Half)
 arcsine.sabotage("twice the antiderivative", pieces, factor=2)
-arcsine.sabotage("four times the pieces", distance, times=4)
+arcsine.sabotage("four times the pieces, pairs", distance, times=4, place={G: 2})
 arcsine.sabotage("another limit", numbers, limit=sp.Rational(5, 2))

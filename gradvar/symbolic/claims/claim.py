@@ -140,7 +140,7 @@ class Claim:
                 if self.source.named
                 else "conditional"
             )
-        by_source = any(who == "source" for _, who in self.conditions)
+        by_source = self.source.named and any(who == "source" for _, who in self.conditions)
         return (
             "proved, with the source's hypotheses" if self.verdict == "proved" and by_source else self.verdict
         )
