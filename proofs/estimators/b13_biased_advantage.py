@@ -178,7 +178,7 @@ self_claim = sy.Claim(
         quantities=FOLLOWED,
         goals={
             "correct rollouts": sp.Implies(p > HALF, right >= 1 - p),
-            "wrong rollouts": sp.Implies(p > HALF, wrong >= -p),
+            "wrong rollouts": sp.Implies(p < HALF, wrong <= -p),
         },
     ),
     instead=sy.Statement(
@@ -288,7 +288,7 @@ def unbiased(name="dr_grpo"):
 
 
 @self_claim.counterexample(
-    "p = 11/20 (an easy prompt), G = 3: a correct rollout of a mixed group has the mean advantage 40/93, less than 1 - p = 9/20; from all "
+    "p = 11/20 (an easy prompt), G = 3: a correct rollout of a mixed group has the mean advantage 40/93, less than 1 - p = 9/20; at p = 9/20 a wrong one has -40/93, above -p; from all "
     "groups, with the shipped weights.",
     p="11/20",
     G=3,
@@ -297,6 +297,8 @@ def eleven(chance="11/20", size=3):
     chance = sp.Rational(chance)
     value = listed(size, chance, "dr_grpo")[right]
     self_claim.goal("correct rollouts").fails({right: value}, at={G: size, p: chance})
+    mirrored = listed(size, 1 - chance, "dr_grpo")[wrong]
+    self_claim.goal("wrong rollouts").fails({wrong: mirrored}, at={G: size, p: 1 - chance})
     for larger in range(3, 9):
         below = followed(larger, 1, chance) - (1 - chance)
         sy.require(sy.exact_sign(below) < 0, f"not understated at G = {larger}")
