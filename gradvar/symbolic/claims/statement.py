@@ -209,8 +209,14 @@ class Statement:
             opening += f", given that {'; '.join(conditions)}"
         body = "; ".join(f"${self.formula(name)}$" for name in self.goals)
         concluded = set().union(*(sp.sympify(goal).free_symbols for goal in self.goals.values()))
-        named = [q for symbol, q in self.quantities.items() if symbol in concluded]
-        legend = "; ".join(f"${q.latex}$ is {q.meaning}" for q in named)
+        meanings: dict[str, list[str]] = {}  # symbols of one meaning are named together
+        for symbol, quantity in self.quantities.items():
+            if symbol in concluded:
+                meanings.setdefault(quantity.meaning, []).append(f"${quantity.latex}$")
+        legend = "; ".join(
+            f"{', '.join(written)} {'is' if len(written) == 1 else 'are'} {meaning}"
+            for meaning, written in meanings.items()
+        )
         return f"{opening}: {body}." + (f" Here {legend}." if legend else "")
 
 
