@@ -43,9 +43,12 @@ claim = sy.Claim(
     verdict="proved",
     scope="any rewards, any lengths; L is a constant, not the length of a rollout or of a batch",
     proof=(
-        r"The centred update is $\frac{1}{G} \left(\sum_i r_i s_i - \frac{1}{G} \sum_i r_i \sum_j s_j\right)$, with $s_i$ the sum "
-        r"of the rollout's token scores. A rollout's term with itself has the mean $\mathrm{E}[r s] = \nabla J$, and two different rollouts give "
-        r"$\mathrm{E}[r] \mathrm{E}[s] = 0$. So the first sum has the mean $\nabla J$, of which the second takes one G-th. "
+        r"The centred update is $\frac{1}{G} \left(\sum_i r_i s_i - \frac{1}{G} \sum_i r_i \sum_j "
+        r"s_j\right)$, with $s_i$ the sum "
+        r"of the rollout's token scores. A rollout's term with itself has the mean $\mathrm{E}[r s] = "
+        r"\nabla J$, and two different rollouts give "
+        r"$\mathrm{E}[r] \mathrm{E}[s] = 0$. So the first sum has the mean $\nabla J$, of which the "
+        r"second takes one G-th. "
         "The shipped estimator has these weights whatever the lengths, and its mean over all groups of a policy with "
         "rollouts of one and two tokens, and of a bandit with three reward levels, is this multiple."
     ),
@@ -78,7 +81,8 @@ def mean(extra=1):
     "The shipped estimator on rollouts of one and two tokens",
     route="traced code",
     shows=(
-        "three reward levels, G = 2 and 3, as shipped and with the constant 5; two prompts in a batch keep their weights"
+        "three reward levels, G = 2 and 3, as shipped and with the constant 5; two prompts in a "
+        "batch keep their weights"
     ),
 )
 def traced(name="dr_grpo"):
@@ -159,7 +163,7 @@ rules = sy.Claim(
     ),
     instead=sy.Statement(
         setting=(
-            f"{SETTING}; the policy that stops after one token with chance 1/2, and else adds a second token, 0 with chance "
+            f"{SETTING}; the policy that stops after one token with chance 1/2, and else adds a token, 0 with chance "
             "1/3; rewards 1, 0 and 2 of the three completions"
         ),
         forall={"mean": sy.one_of(*MEANS)},
@@ -181,13 +185,15 @@ rules = sy.Claim(
     scope="the sum keeps the direction for every policy (B2a); the three means lose it for this policy",
     proof=(
         "A mean over the tokens of a batch, a prompt or a rollout divides by a length that depends on the rollouts. "
-        "For a small policy with completions of 1, 2 and 2 tokens all pairs are listed, with the weights read from the shipped "
+        "For a small policy with completions of 1, 2 and 2 tokens all pairs are listed, with the "
+        "weights read from the shipped "
         "aggregations: the update's angle with the gradient is zero for the sum alone. "
         "The same pairs with weights written out by hand, and the exact engine, give the same."
     ),
     finding=(
         "The token mean divides by a length that depends on the same rollouts: at G = 2 and equal chances its "
-        "pairs (short, long) weigh $1/3$ a token where (short, short) weigh $1/2$. It keeps the direction when all lengths are "
+        "pairs (short, long) weigh $1/3$ a token where (short, short) weigh $1/2$. It keeps the "
+        "direction when all lengths are "
         "equal; in a batch of very many prompts its divisor is nearly constant."
     ),
 )
@@ -230,7 +236,8 @@ def aggregations(means=MEANS):
 @rules.step(
     "The same by hand",
     route="enumeration",
-    shows=r"a pair's rollouts weigh $\pm \frac{1}{2} (r_1 - r_2)$, divided by $\frac{l_1 + l_2}{2}$ or by their $l_i$ for the means",
+    shows=r"a pair's rollouts weigh $\pm \frac{1}{2} (r_1 - r_2)$, divided by $\frac{l_1 + l_2}{2}$ or by "
+    r"their $l_i$ for the means",
 )
 def by_hand(short=1):
     policy, lengths = completions("1/2", "1/3", REWARDS), (short, 2, 2)

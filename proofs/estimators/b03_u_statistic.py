@@ -49,8 +49,10 @@ pairs = sy.Claim(
     verdict="proved",
     scope="an identity of numbers, so also off policy and whatever the scores' mean; vectors entry by entry",
     proof=(
-        r"By induction on the group, the sum over pairs is $D = G \sum_i r_i s_i - \sum_i r_i \sum_j s_j$: one rollout has no "
-        r"pair, and one more adds $\sum_i (r_i - r)(s_i - s)$ to both sides. The leave-one-out sum is, in the same three "
+        r"By induction on the group, the sum over pairs is $D = G \sum_i r_i s_i - \sum_i r_i \sum_j "
+        r"s_j$: one rollout has no "
+        r"pair, and one more adds $\sum_i (r_i - r)(s_i - s)$ to both sides. The leave-one-out sum "
+        r"is, in the same three "
         r"sums, $D / (G(G-1))$. That is the average over pairs. "
         "The shipped weights of symbolic rewards with two to five rollouts give the same sum."
     ),
@@ -147,11 +149,14 @@ printed = sy.Claim(
     verdict="refuted",
     scope=r"every law of reward and score with $\nabla J \ne 0$",
     proof=(
-        r"Averaged over the partner, $(r - r')(s - s')$ is $rs - r\,\mathrm{E}s' - Js + \mathrm{E}[r's']$. With $\mathrm{E}s' = 0$ and "
-        r"$\mathrm{E}[r's'] = \nabla J$ this is $s(r - J) + \nabla J$. A bandit with three rewards gives the same, answer by answer."
+        r"Averaged over the partner, $(r - r')(s - s')$ is $rs - r\,\mathrm{E}s' - Js + "
+        r"\mathrm{E}[r's']$. With $\mathrm{E}s' = 0$ and "
+        r"$\mathrm{E}[r's'] = \nabla J$ this is $s(r - J) + \nabla J$. A bandit with three rewards "
+        r"gives the same, answer by answer."
     ),
     finding=(
-        r"The printed form is off by the gradient itself: its mean is $\nabla J - J\,\mathrm{E}s = \nabla J$ where that of $2 h_1$ is "
+        r"The printed form is off by the gradient itself: its mean is $\nabla J - J\,\mathrm{E}s = "
+        r"\nabla J$ where that of $2 h_1$ is "
         r"$2 \nabla J$. What is built on it survives: the projection of the whole estimator is "
         r"$\frac{1}{G} \sum_i (r_i - J) s_i$, because the constants cancel (B3c)."
     ),
@@ -208,7 +213,8 @@ oracle = sy.Claim(
     title="The projection of RLOO is the oracle that knows J; the rest is uncorrelated and of order $1/G^2$",
     statement=sy.Statement(
         setting=(
-            r"One prompt, rewards of any law with finite second moments; $\rho = \hat g - \frac{1}{G} \sum_i (r_i - J) s_i$ is what "
+            r"One prompt, rewards of any law with finite second moments; $\rho = \hat g - \frac{1}{G} "
+            r"\sum_i (r_i - J) s_i$ is what "
             "leave-one-out has beyond the oracle that knows J"
         ),
         forall={G: sy.whole(2)},
@@ -238,10 +244,14 @@ oracle = sy.Claim(
     verdict="proved",
     scope=r"vectors entry by entry; so $\frac{1}{G} \sum_i (r_i - J) s_i$ is the Hajek projection",
     proof=(
-        r"In sums over the group the rest is $\rho = -\frac{1}{G(G-1)} \sum_{i \ne j} (r_j - J) s_i$. Every term has two different rollouts, "
-        r"one with the mean-zero factor $r_j - J$ and one with the mean-zero factor $s_i$. So it has mean zero, and still mean zero "
-        r"times a function of one rollout, since the other factor averages out. Squared, only the same pair, in either order, survives: "
-        r"$\mathrm{Var}(r)\,\mathrm{E}\|s\|^2$ and $\|\nabla J\|^2$, $G(G-1)$ times each. The shipped estimator on a bandit agrees, group by group."
+        r"In sums over the group the rest is $\rho = -\frac{1}{G(G-1)} \sum_{i \ne j} (r_j - J) s_i$. "
+        r"Every term has two different rollouts, "
+        r"one with the mean-zero factor $r_j - J$ and one with the mean-zero factor $s_i$. So it has "
+        r"mean zero, and still mean zero "
+        r"times a function of one rollout, since the other factor averages out. Squared, only the "
+        r"same pair, in either order, survives: "
+        r"$\mathrm{Var}(r)\,\mathrm{E}\|s\|^2$ and $\|\nabla J\|^2$, $G(G-1)$ times each. The shipped "
+        r"estimator on a bandit agrees, group by group."
     ),
     finding=(
         r"The rest never vanishes (unless r or s is constant): RLOO is an oracle only in the limit; at $G = 2$ "

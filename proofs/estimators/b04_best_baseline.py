@@ -52,14 +52,17 @@ claim = sy.Claim(
     verdict="proved",
     scope="every law of (reward, score), any number of parameters; the price at finite G holds without the hypothesis",
     proof=(
-        r"The variance at b is $\frac{1}{G} (\mathrm{E}[r^2\|s\|^2] - 2 b\, \mathrm{E}[r\|s\|^2] + b^2\, \mathrm{E}\|s\|^2 - \|\nabla J\|^2)$, a "
-        r"parabola in b with its least point at $\mathrm{E}[r\|s\|^2] / \mathrm{E}\|s\|^2$. With no correlation that point is J. Leave-one-out does not "
+        r"The variance at b is $\frac{1}{G} (\mathrm{E}[r^2\|s\|^2] - 2 b\, \mathrm{E}[r\|s\|^2] + "
+        r"b^2\, \mathrm{E}\|s\|^2 - \|\nabla J\|^2)$, a "
+        r"parabola in b with its least point at $\mathrm{E}[r\|s\|^2] / \mathrm{E}\|s\|^2$. With no "
+        r"correlation that point is J. Leave-one-out does not "
         r"know J: over index patterns its variance exceeds the one at J by $\Delta/(G(G-1))$, which is of order "
         r"$1/G^2$. All groups of a bandit with the shipped estimator confirm both; "
         "a softmax over two answers shows that the hypothesis is needed."
     ),
     finding=(
-        r"In general the best constant is $b^* = J + \mathrm{Cov}(r, \|s\|^2)/\mathrm{E}\|s\|^2$. For a softmax over two "
+        r"In general the best constant is $b^* = J + \mathrm{Cov}(r, \|s\|^2)/\mathrm{E}\|s\|^2$. For "
+        r"a softmax over two "
         r"answers it is $1 - p$, the failure rate: at $p = 1/4$ it takes the variance to zero, which the "
         "mean reward does not."
     ),

@@ -19,7 +19,8 @@ claim = sy.Claim(
     title="The best group size is a constant of the prompt law and of the policy, not of the budget",
     statement=sy.Statement(
         setting=(
-            "Leave-one-out with groups of G rollouts of each of N/G independent prompts, a fixed policy, rewards of any law, "
+            "Leave-one-out with groups of G rollouts of each of N/G independent prompts, a fixed "
+            "policy, rewards of any law, "
             "prompts whose gradients differ"
         ),
         forall={G: sy.whole(2), N: sy.above(0), H: sy.above(1), cost: sy.above(0)},
@@ -59,17 +60,22 @@ claim = sy.Claim(
         relation="reading",
         says="the best group size is a constant, the same for every budget and number of iterations",
         caveat=(
-            "the theorem bounds the suboptimality of the learned policy, its constants are suprema over all parameters, and its "
+            "the theorem bounds the suboptimality of the learned policy, its constants are suprema "
+            "over all parameters, and its "
             "iterations are the horizon; here the gradient's variance at one policy is minimised"
         ),
     ),
     verdict="proved",
     scope="every prompt law and any rewards; $G^*$ is a real number, the best whole number is next to it",
     proof=(
-        r"Within a prompt index patterns give the variance $\sigma_o^2/G + \Delta/(G(G-1))$ of leave-one-out, and the prompts add $\sigma_b^2$. A "
-        r"batch has N/G prompts, which gives the three terms. The excess over $G^*$ is $\frac{\sigma_b^2 (G - G^*)^2}{N (G - 1)}$, so "
-        r"$G^*$ is the least point, and N only scales it. A cost per prompt adds a part that falls in the group size, so it "
-        "only favours larger groups. All groups of the shipped estimator on two prompts confirm the terms; for two policies of "
+        r"Within a prompt index patterns give the variance $\sigma_o^2/G + \Delta/(G(G-1))$ of "
+        r"leave-one-out, and the prompts add $\sigma_b^2$. A "
+        r"batch has N/G prompts, which gives the three terms. The excess over $G^*$ is "
+        r"$\frac{\sigma_b^2 (G - G^*)^2}{N (G - 1)}$, so "
+        r"$G^*$ is the least point, and N only scales it. A cost per prompt adds a part that falls in "
+        r"the group size, so it "
+        "only favours larger groups. All groups of the shipped estimator on two prompts confirm the "
+        "terms; for two policies of "
         "one task they give two best sizes."
     ),
     finding=(

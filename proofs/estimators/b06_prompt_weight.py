@@ -20,7 +20,8 @@ form = sy.Claim(
     title="GRPO's weight on a prompt, in closed form, at every group size",
     statement=sy.Statement(
         setting=(
-            r"One prompt of success rate p, binary rewards, the sum over tokens, the standard deviation with the divisor $G - d$; "
+            r"One prompt of success rate p, binary rewards, the sum over tokens, the standard "
+            r"deviation with the divisor $G - d$; "
             r"$\mathrm{E}[\hat g] = w_G(p) \nabla p$, $w_G = \sum_k t_k$, and k of the G rollouts are correct"
         ),
         forall={
@@ -61,15 +62,21 @@ form = sy.Claim(
     verdict="proved",
     scope="scores summed over tokens; a division by length breaks it (B10a)",
     proof=(
-        r"The mean score of correct rollouts is $\nabla p / p$, that of wrong ones $-\nabla p/(1-p)$. Given k the advantages are "
-        r"$(1 - k/G)$ and $-k/G$ over the divisor, so the group adds its variance $\hat\sigma^2 = k(G-k)/G^2$ over the divisor, times $\frac{1}{p(1-p)}$. "
+        r"The mean score of correct rollouts is $\nabla p / p$, that of wrong ones $-\nabla p/(1-p)$. "
+        r"Given k the advantages are "
+        r"$(1 - k/G)$ and $-k/G$ over the divisor, so the group adds its variance $\hat\sigma^2 = "
+        r"k(G-k)/G^2$ over the divisor, times $\frac{1}{p(1-p)}$. "
         r"Thus $w_G(p) = \mathrm{E}[\hat\sigma]/(p(1-p))$ for the population standard deviation without epsilon. Since "
-        r"$\binom{G}{k} \hat\sigma^2 = \binom{G-2}{k-1} \frac{G-1}{G}$, the factor $p(1-p)$ cancels: $w_G$ is a polynomial, the mean of "
-        r"$\frac{G-1}{\sqrt{k(G-k)}}$ over $k - 1$ of $G - 2$. The shipped advantages, as they ship, give the same terms for two to five rollouts."
+        r"$\binom{G}{k} \hat\sigma^2 = \binom{G-2}{k-1} \frac{G-1}{G}$, the factor $p(1-p)$ cancels: "
+        r"$w_G$ is a polynomial, the mean of "
+        r"$\frac{G-1}{\sqrt{k(G-k)}}$ over $k - 1$ of $G - 2$. The shipped advantages, as they ship, "
+        r"give the same terms for two to five rollouts."
     ),
     finding=(
-        r"The weight is a polynomial, so it is finite everywhere (B7a bounds it, B7b has its limit of large groups). It is largest on "
-        r"hopeless and on solved prompts, $\sqrt{G-1}$. With the sample standard deviation everything is multiplied by $\sqrt{(G-1)/G}$."
+        r"The weight is a polynomial, so it is finite everywhere (B7a bounds it, B7b has its limit of "
+        r"large groups). It is largest on "
+        r"hopeless and on solved prompts, $\sqrt{G-1}$. With the sample standard deviation everything "
+        r"is multiplied by $\sqrt{(G-1)/G}$."
     ),
 )
 
@@ -164,7 +171,8 @@ direction = sy.Claim(
     title="Only with two or three rollouts does GRPO keep the direction of grad J across prompts",
     statement=sy.Statement(
         setting=(
-            "Binary rewards, the sum over tokens, the standard deviation with the divisor $G - d$ and any epsilon, G = n or m"
+            "Binary rewards, the sum over tokens, the standard deviation with the divisor $G - d$ "
+            "and any epsilon, G = n or m"
         ),
         forall={n: sy.one_of(2, 3), m: sy.whole(4), eps: sy.above(0, closed=True), ddof: sy.one_of(0, 1)},
         given={"on policy": ON_POLICY},
@@ -194,16 +202,21 @@ direction = sy.Claim(
     verdict="proved",
     scope="every G from 2 on, every epsilon, population and sample standard deviation; scores summed over tokens",
     proof=(
-        r"The weight is $\sum_j \binom{G-1}{j} p^j (1-p)^{G-1-j} c_j$ with $c_j = a_{j+1} - b_j$, the advantages of a correct rollout among $j + 1$ and of a wrong one "
-        r"among j. Bernstein polynomials are linearly independent and sum to one, so it is constant only if all $c_j$ agree. With $\sigma_k$ the divisor "
-        r"without epsilon, $c_0 = c_1$ needs $\sigma_1 = \sigma_2$, that is $G - 1 = 2(G-2)$, which no $G \ge 4$ fulfils. For two and three "
-        "rollouts every mixed group has the same divisor, and the weight of the shipped code, as a polynomial, has no p in it. "
+        r"The weight is $\sum_j \binom{G-1}{j} p^j (1-p)^{G-1-j} c_j$ with $c_j = a_{j+1} - b_j$, the "
+        r"advantages of a correct rollout among $j + 1$ and of a wrong one "
+        r"among j. Bernstein polynomials are linearly independent and sum to one, so it is constant "
+        r"only if all $c_j$ agree. With $\sigma_k$ the divisor "
+        r"without epsilon, $c_0 = c_1$ needs $\sigma_1 = \sigma_2$, that is $G - 1 = 2(G-2)$, which "
+        r"no $G \ge 4$ fulfils. For two and three "
+        "rollouts every mixed group has the same divisor, and the weight of the shipped code, as a "
+        "polynomial, has no p in it. "
         "So from four rollouts on the expected update over prompts leaves the direction of the gradient."
     ),
     finding=(
         "For $G \\le 3$ every mixed group has one and the same spread, so dividing by it is dividing by a "
         "constant: the standard deviation, its epsilon and the choice of divisor then do nothing but scale the "
-        "learning rate ($w_2 = 1$, $w_3 = \\sqrt{2}$ with the population's). From $G = 4$ on hard and easy prompts are lifted against middling ones."
+        "learning rate ($w_2 = 1$, $w_3 = \\sqrt{2}$ with the population's). From $G = 4$ on hard "
+        "and easy prompts are lifted against middling ones."
     ),
 )
 

@@ -12,7 +12,8 @@ SETTING = "One prompt, binary rewards, GRPO with the population standard deviati
 PARTS = {
     coefficient: sy.Quantity(
         "c_k",
-        r"the coefficient of k correct rollouts in the Bernstein form of $w_G$, of degree G - 2; $w_G(p)$ is a mean of them (B6a)",
+        r"the coefficient of k correct rollouts in the Bernstein form of $w_G$, of degree G - 2; "
+        r"$w_G(p)$ is a mean of them (B6a)",
     ),
     weight: sy.Quantity("w_G(p)", r"the factor of $\nabla p$ in the expected update"),
 }
@@ -46,19 +47,24 @@ finite = sy.Claim(
         "v1",
         "table of weights; the figure of 2608.09271",
         relation="ours",
-        says=r"GRPO's weight is given as $1/\sqrt{p(1-p)}$, which grows without bound at hopeless and at solved prompts",
+        says=r"GRPO's weight is given as $1/\sqrt{p(1-p)}$, which grows without bound at hopeless and at "
+        r"solved prompts",
         caveat="both say that these are population weights, the limit of infinitely many rollouts (B7b)",
     ),
     verdict="proved",
     scope=r"every finite G from 2 on; the sample standard deviation multiplies everything by $\sqrt{(G-1)/G}$",
     proof=(
-        r"$w_G(p)$ is a mean of the coefficients $\frac{G-1}{\sqrt{k(G-k)}}$, $1 \le k \le G - 1$ (B6a). From $(k-1)(G-k-1) \ge 0$ follows "
-        r"$G - 1 \le k(G-k) \le G^2/4$, so every coefficient, and with them their mean, lies between $2(G-1)/G$ and $\sqrt{G-1}$. For $p \to 0$ "
-        r"only the groups with one correct rollout count, for $p \to 1$ those with one wrong one: $w_G = \sqrt{G-1}$ at both ends. The shipped "
+        r"$w_G(p)$ is a mean of the coefficients $\frac{G-1}{\sqrt{k(G-k)}}$, $1 \le k \le G - 1$ "
+        r"(B6a). From $(k-1)(G-k-1) \ge 0$ follows "
+        r"$G - 1 \le k(G-k) \le G^2/4$, so every coefficient, and with them their mean, lies between "
+        r"$2(G-1)/G$ and $\sqrt{G-1}$. For $p \to 0$ "
+        r"only the groups with one correct rollout count, for $p \to 1$ those with one wrong one: "
+        r"$w_G = \sqrt{G-1}$ at both ends. The shipped "
         "code's polynomials, and the engine, agree."
     ),
     finding=(
-        r"With 16 rollouts the hardest prompt gets 3.87, with 2 it gets 1, the weight of every other prompt. At p = 1/1000 and G = 4 the weight "
+        r"With 16 rollouts the hardest prompt gets 3.87, with 2 it gets 1, the weight of every other "
+        r"prompt. At p = 1/1000 and G = 4 the weight "
         r"is below 1.74 where $1/\sqrt{p(1-p)}$ is above 31."
     ),
 )
@@ -165,13 +171,16 @@ limit = sy.Claim(
     verdict="proved",
     scope="every p between 0 and 1 with an explicit rate, so the limit for every fixed p",
     proof=(
-        r"With $u = \hat\sigma^2/(p(1-p))$ the weight over its limit is $\mathrm{E}\sqrt{u}$. For every $u \ge 0$, $\frac{3u - u^2}{2} \le \sqrt{u} \le "
-        r"\frac{1+u}{2}$, and a mean keeps this order. The means of u and $u^2$ over the binomial count are closed forms in G and p: "
+        r"With $u = \hat\sigma^2/(p(1-p))$ the weight over its limit is $\mathrm{E}\sqrt{u}$. For "
+        r"every $u \ge 0$, $\frac{3u - u^2}{2} \le \sqrt{u} \le "
+        r"\frac{1+u}{2}$, and a mean keeps this order. The means of u and $u^2$ over the binomial "
+        r"count are closed forms in G and p: "
         r"$\mathrm{E}u = (G-1)/G$, and $\mathrm{E}u^2$ is 1 up to terms of order 1/G. Put in, they give "
         r"$1 - \frac{1}{2Gp(1-p)} \le \sqrt{p(1-p)}\, w_G(p) \le 1$ for all G and p, and both bounds tend to 1."
     ),
     finding=(
-        r"The limit diverges at the ends although no finite group's weight does (B7a): the two limits do not commute. At $p = 1/G$ the weight "
+        r"The limit diverges at the ends although no finite group's weight does (B7a): the two limits "
+        r"do not commute. At $p = 1/G$ the weight "
         r"is below the limit form by a constant factor: the form needs $Gp(1-p) \gg 1$."
     ),
 )
@@ -180,7 +189,8 @@ limit = sy.Claim(
 @limit.step(
     "The root between two parabolas",
     route="smt",
-    shows=r"$\frac{3u - u^2}{2} \le \sqrt{u} \le \frac{1+u}{2}$ at every value of u; both sides are means of such values",
+    shows=r"$\frac{3u - u^2}{2} \le \sqrt{u} \le \frac{1+u}{2}$ at every value of u; both sides are means "
+    r"of such values",
 )
 def parabola(power=2):
     t = sp.Symbol("t", nonnegative=True)  # sqrt(u)

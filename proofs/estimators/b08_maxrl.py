@@ -1,4 +1,4 @@
-"""B8: which truncation of log p MaxRL's estimator follows: order N - 1 as written in its algorithm, order N without the zeroing."""
+"""B8: which truncation of log p MaxRL follows: order N - 1 as its algorithm is written, order N without the zeroing."""
 
 import sympy as sp
 from _binary import ON_POLICY, bernstein, coefficients, p, shipped
@@ -69,23 +69,29 @@ written = sy.Claim(
         "Algorithm 1",
         relation="ours",
         says=(
-            "the algorithm drops both terms when no rollout is correct, which is said openly to be simpler and better in practice"
+            "the algorithm drops both terms when no rollout is correct, which is said openly to be "
+            "simpler and better in practice"
         ),
         caveat=(
-            "its theorem, of order N, is about the estimator that is not zeroed (B8b), and no unbiasedness is claimed for the algorithm; a public "
+            "its theorem, of order N, is about the estimator that is not zeroed (B8b), and no "
+            "unbiasedness is claimed for the algorithm; a public "
             "reading of the paper (ayushnangia/maxrl-theory) found order N - 1 independently, by simulation"
         ),
     ),
     verdict="proved",
     scope="every N from 2 on, binary rewards, on policy",
     proof=(
-        r"Given k correct rollouts, the correct ones have the advantage $(N-k)/k$ and the wrong ones $-1$; with the mean scores $\nabla p/p$ and $-\nabla p/(1-p)$ the group "
-        r"adds $\frac{N-k}{N} \frac{1}{p(1-p)}$. Since $\frac{N-k}{N} \binom{N}{k} = \binom{N-1}{k}$, the sum over $k \ge 1$ is the chance that at least one of $N - 1$ rollouts is "
-        r"correct, over p. One more rollout adds to this chance $(1-p)^{N-1} p$, the first success at the end; one more order adds $(1-p)^{N-1}$ to the "
+        r"Given k correct rollouts, the correct ones have the advantage $(N-k)/k$ and the wrong ones "
+        r"$-1$; with the mean scores $\nabla p/p$ and $-\nabla p/(1-p)$ the group "
+        r"adds $\frac{N-k}{N} \frac{1}{p(1-p)}$. Since $\frac{N-k}{N} \binom{N}{k} = \binom{N-1}{k}$, "
+        r"the sum over $k \ge 1$ is the chance that at least one of $N - 1$ rollouts is "
+        r"correct, over p. One more rollout adds to this chance $(1-p)^{N-1} p$, the first success at "
+        r"the end; one more order adds $(1-p)^{N-1}$ to the "
         r"truncation; at $N = 2$ both are 1. So they agree for all N, and the shipped code has the same polynomial."
     ),
     finding=(
-        r"Setting the group without a success to zero also drops its control variate, and that costs exactly one order, $(1-p)^{N-1} \nabla p$. At $N = 2$ the "
+        r"Setting the group without a success to zero also drops its control variate, and that costs "
+        r"exactly one order, $(1-p)^{N-1} \nabla p$. At $N = 2$ the "
         r"expected update is plain $\nabla p$."
     ),
 )
@@ -196,17 +202,22 @@ averaged = sy.Claim(
         "2602.02710",
         "v1",
         "the estimator theorem",
-        says="the average score of the correct rollouts is unbiased for the gradient of the order-N truncation of log p",
+        says="the average score of the correct rollouts is unbiased for the gradient of the order-N "
+        "truncation of log p",
     ),
     verdict="proved",
     scope="every N from 1 on, binary rewards, on policy",
     proof=(
-        r"Given k correct rollouts the average of their scores has the mean $\nabla p / p$, so the weight is the chance of at least one success among N, over p. One more rollout adds "
-        r"$(1-p)^N$, as one more order adds to the truncation; at $N = 1$ both are 1. The control variate has mean zero, since the correct rollouts' "
-        r"mean score times k and the wrong ones' times $N - k$ average to zero over the binomial count. The polynomials from the definition agree."
+        r"Given k correct rollouts the average of their scores has the mean $\nabla p / p$, so the "
+        r"weight is the chance of at least one success among N, over p. One more rollout adds "
+        r"$(1-p)^N$, as one more order adds to the truncation; at $N = 1$ both are 1. The control "
+        r"variate has mean zero, since the correct rollouts' "
+        r"mean score times k and the wrong ones' times $N - k$ average to zero over the binomial "
+        r"count. The polynomials from the definition agree."
     ),
     finding=(
-        r"To keep both the lower variance and the order, a group without a success must push all its rollouts down with advantage $-1$, the term that the algorithm as "
+        r"To keep both the lower variance and the order, a group without a success must push all its "
+        r"rollouts down with advantage $-1$, the term that the algorithm as "
         "written throws away."
     ),
 )

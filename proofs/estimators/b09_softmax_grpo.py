@@ -36,7 +36,8 @@ weight_claim = sy.Claim(
     title="SoftmaxGRPO's weight for binary rewards, at every group size and temperature",
     statement=sy.Statement(
         setting=(
-            r"One prompt of success rate p, binary rewards, the advantages $G\,\mathrm{softmax}(r/\tau)_i - 1$, $e = \mathrm{exp}(1/\tau)$, the sum over tokens"
+            r"One prompt of success rate p, binary rewards, the advantages "
+            r"$G\,\mathrm{softmax}(r/\tau)_i - 1$, $e = \mathrm{exp}(1/\tau)$, the sum over tokens"
         ),
         forall={G: sy.whole(2), k: sy.whole(1), p: sy.between(0, 1), e: sy.above(1)},
         given={
@@ -88,14 +89,21 @@ weight_claim = sy.Claim(
     verdict="proved",
     scope="every group size, p and temperature; on policy",
     proof=(
-        r"Given k correct rollouts the correct ones together have the advantage $\frac{k(G-k)(e-1)}{G + k(e-1)}$ and the wrong ones minus that; the conditional mean scores "
-        r"make of it the term. Since $\frac{k(G-k)}{G} \binom{G}{k} = (G-1) \binom{G-2}{k-1}$, the weight is $\frac{G-1}{G}$ times the mean of $f(x) = \frac{e-1}{1+x(e-1)}$ at $x = (j+1)/G$, j binomial "
-        r"of $G - 2$. The curve f lies above its tangent, and below the tangent plus $(e-1)^3 (x-a)^2$; at the mean $a = (1 + (G-2)p)/G$, with the variance $(G-2)p(1-p)/G^2$, this "
-        r"leaves a distance of order 1/G from $f(p)$, the derivative of $\log(1 + p(e-1)) = \log \mathrm{E}\, \mathrm{exp}(r/\tau)$."
+        r"Given k correct rollouts the correct ones together have the advantage $\frac{k(G-k)(e-1)}{G "
+        r"+ k(e-1)}$ and the wrong ones minus that; the conditional mean scores "
+        r"make of it the term. Since $\frac{k(G-k)}{G} \binom{G}{k} = (G-1) \binom{G-2}{k-1}$, the "
+        r"weight is $\frac{G-1}{G}$ times the mean of $f(x) = \frac{e-1}{1+x(e-1)}$ at $x = (j+1)/G$, "
+        r"j binomial "
+        r"of $G - 2$. The curve f lies above its tangent, and below the tangent plus $(e-1)^3 "
+        r"(x-a)^2$; at the mean $a = (1 + (G-2)p)/G$, with the variance $(G-2)p(1-p)/G^2$, this "
+        r"leaves a distance of order 1/G from $f(p)$, the derivative of $\log(1 + p(e-1)) = \log "
+        r"\mathrm{E}\, \mathrm{exp}(r/\tau)$."
     ),
     finding=(
-        r"At $G = 2$ the weight is $\mathrm{tanh}\frac{1}{2\tau}$ for every p: a pair is plain REINFORCE with baseline, times a constant. From $G = 3$ on it falls strictly in p, as its "
-        r"coefficients $\frac{(G-1)(e-1)}{G + k(e-1)}$ fall in k: hard prompts count more, by at most the factor $\frac{(G-1)e+1}{G-1+e} < e$."
+        r"At $G = 2$ the weight is $\mathrm{tanh}\frac{1}{2\tau}$ for every p: a pair is plain "
+        r"REINFORCE with baseline, times a constant. From $G = 3$ on it falls strictly in p, as its "
+        r"coefficients $\frac{(G-1)(e-1)}{G + k(e-1)}$ fall in k: hard prompts count more, by at most "
+        r"the factor $\frac{(G-1)e+1}{G-1+e} < e$."
     ),
 )
 
@@ -116,7 +124,8 @@ def given_k(power=1):
 @weight_claim.step(
     "The curve and its tangent",
     route="smt",
-    shows=r"$f(a) + f'(a)(x - a) \le f(x) \le f(a) + f'(a)(x - a) + (e-1)^3 (x-a)^2$; both sides are means of such values",
+    shows=r"$f(a) + f'(a)(x - a) \le f(x) \le f(a) + f'(a)(x - a) + (e-1)^3 (x-a)^2$; both sides are means "
+    r"of such values",
 )
 def tangent(power=3):
     x = sp.Symbol("x", positive=True)
@@ -205,7 +214,8 @@ curl = sy.Claim(
     title="With three reward levels SoftmaxGRPO's expected update is the gradient of nothing",
     statement=sy.Statement(
         setting=(
-            r"A softmax over three answers, the advantages $G\,\mathrm{softmax}(r/\tau)_i - 1$; $\alpha$ and $\beta$ are $\mathrm{exp}((r_a - r_3)/\tau) - 1$ for the answers 1 and 2"
+            r"A softmax over three answers, the advantages $G\,\mathrm{softmax}(r/\tau)_i - 1$; "
+            r"$\alpha$ and $\beta$ are $\mathrm{exp}((r_a - r_3)/\tau) - 1$ for the answers 1 and 2"
         ),
         forall={G: sy.whole(2), alpha: sy.above(-1), beta: sy.above(-1)},
         given={"on policy": ON_POLICY},
@@ -234,14 +244,21 @@ curl = sy.Claim(
         caveat="of the paper only the definition of the advantages is used",
     ),
     verdict="proved",
-    scope="every group size and every three different reward levels; so every policy class that contains a softmax over three answers",
+    scope="every group size and every three different reward levels; so every policy class that contains a "
+    "softmax over three answers",
     proof=(
-        r"The expected update along a change of the policy is $\sum_a u_a\, d\pi_a$. If it were the differential of a function of the policy, the curl would vanish on the whole simplex, and at its corners by continuity. "
-        r"Near the corner of answer 3 at most one other rollout differs, to first order, which gives $\partial_b u_a = (G-1)[f_a(b) - f_a(3)]$ with $f_a(b) = G e_a/(e_a + e_b + (G-2)e_3)$, and the curl in closed form. "
-        r"Its denominators are positive, so it vanishes only if two levels agree. Differentiating the exact polynomial field, also of the shipped weights, gives the same numbers."
+        r"The expected update along a change of the policy is $\sum_a u_a\, d\pi_a$. If it were the "
+        r"differential of a function of the policy, the curl would vanish on the whole simplex, and "
+        r"at its corners by continuity. "
+        r"Near the corner of answer 3 at most one other rollout differs, to first order, which gives "
+        r"$\partial_b u_a = (G-1)[f_a(b) - f_a(3)]$ with $f_a(b) = G e_a/(e_a + e_b + (G-2)e_3)$, and "
+        r"the curl in closed form. "
+        r"Its denominators are positive, so it vanishes only if two levels agree. Differentiating the "
+        r"exact polynomial field, also of the shipped weights, gives the same numbers."
     ),
     finding=(
-        "The curl is zero iff two levels agree, and of order 1/G. So the field is closer to a gradient the larger the group; a fixed point of training need not be "
+        "The curl is zero iff two levels agree, and of order 1/G. So the field is closer to a "
+        "gradient the larger the group; a fixed point of training need not be "
         "the maximum of anything. For two levels B9a has the potential's slope."
     ),
 )
@@ -264,7 +281,7 @@ def corner(swap=1):
 
 
 def field_curl(size, share):
-    """The curl at the corner, by differentiating the field; ``share(a, others)`` is an answer's advantage in a group."""
+    """The curl at the corner, by differentiating the field; ``share(a, others)`` is an advantage."""
     x, y = sp.symbols("pi1 pi2", positive=True)
     pi = (x, y, 1 - x - y)
     u = [

@@ -26,7 +26,8 @@ claim = sy.Claim(
     title="Every binary group scheme climbs a Bernstein polynomial of the success probability",
     statement=sy.Statement(
         setting=(
-            r"One prompt of success rate p, a group of M rollouts; with k correct ones the correct have the advantage $a_k$ and the wrong $b_k$; "
+            r"One prompt of success rate p, a group of M rollouts; with k correct ones the correct "
+            r"have the advantage $a_k$ and the wrong $b_k$; "
             r"$h_M(p) = \sum_k \binom{M}{k} p^k (1-p)^{M-k} H_k$ with $H_k = \frac{1}{M} \sum_{j<k} (a_{j+1} - b_j)$"
         ),
         forall={M: sy.whole(1), j: sy.whole(0), p: sy.between(0, 1), n: sy.one_of(*SIZES)},
@@ -62,16 +63,25 @@ claim = sy.Claim(
         caveat="binary rewards, weights that depend on the rewards, summed scores and on policy are its definitions",
     ),
     verdict="proved",
-    scope="every M and all real $a_k$, $b_k$; h may rise or fall; over prompts it is the gradient of the mean of $h_M(p_x)$",
+    scope="every M and all real $a_k$, $b_k$; h may rise or fall; over prompts it is the gradient of the "
+    "mean of $h_M(p_x)$",
     proof=(
-        r"A correct rollout among $j + 1$ has the mean score $\nabla p/p$, a wrong one among j correct $-\nabla p/(1-p)$; with $\frac{j+1}{M} \binom{M}{j+1} = \frac{M-j}{M} \binom{M}{j} = \binom{M-1}{j}$ "
-        r"both $a_{j+1}$ and $-b_j$ have the factor $B_j$, so $w_M = \sum_j B_j (a_{j+1} - b_j)$. The derivative of a Bernstein polynomial is M times the difference of two of one degree less. Summed over "
-        r"$k > j$ these differences telescope, so the factor of $a_{j+1} - b_j = M (H_{j+1} - H_j)$ in $h_M'$ is $B_j$ too. Hence $w_M = h_M'$, and the expected update is $\nabla h_M(p)$. With symbolic advantages "
+        r"A correct rollout among $j + 1$ has the mean score $\nabla p/p$, a wrong one among j "
+        r"correct $-\nabla p/(1-p)$; with $\frac{j+1}{M} \binom{M}{j+1} = \frac{M-j}{M} \binom{M}{j} "
+        r"= \binom{M-1}{j}$ "
+        r"both $a_{j+1}$ and $-b_j$ have the factor $B_j$, so $w_M = \sum_j B_j (a_{j+1} - b_j)$. The "
+        r"derivative of a Bernstein polynomial is M times the difference of two of one degree less. "
+        r"Summed over "
+        r"$k > j$ these differences telescope, so the factor of $a_{j+1} - b_j = M (H_{j+1} - H_j)$ "
+        r"in $h_M'$ is $B_j$ too. Hence $w_M = h_M'$, and the expected update is $\nabla h_M(p)$. "
+        r"With symbolic advantages "
         "the polynomials of up to four rollouts agree, and so do those of six shipped estimators."
     ),
     finding=(
-        r"So any sequence $H_0, \ldots, H_M$ can be had by choosing advantages, and the group size is the degree to which a transform of p can be resolved. $h_2(p) = p$ for GRPO pairs, "
-        r"$h_3(p) = \sqrt{2}\, p$. With GRPO's division by length the expected update need not be a multiple of $\nabla p$ at all."
+        r"So any sequence $H_0, \ldots, H_M$ can be had by choosing advantages, and the group size is "
+        r"the degree to which a transform of p can be resolved. $h_2(p) = p$ for GRPO pairs, "
+        r"$h_3(p) = \sqrt{2}\, p$. With GRPO's division by length the expected update need not be a "
+        r"multiple of $\nabla p$ at all."
     ),
 )
 
@@ -106,7 +116,8 @@ def polynomial(size, count):
 @claim.step(
     "All schemes up to M = 4",
     route="enumeration",
-    shows=r"with symbolic $a_k, b_k$: $h_M'$ equals the weight from the sum over k, as polynomials; the factors one by one",
+    shows=r"with symbolic $a_k, b_k$: $h_M'$ equals the weight from the sum over k, as polynomials; the "
+    r"factors one by one",
 )
 def symbolic_schemes(sign=-1):
     for size in SIZES:
@@ -130,7 +141,8 @@ def symbolic_schemes(sign=-1):
 @claim.step(
     "Six shipped estimators as they ship",
     route="traced code",
-    shows="M = 2 and 3: h from the traced advantages against the exact mean over all groups of a bandit and, for those that sum tokens, of rollouts of one and two tokens",
+    shows="M = 2 and 3: h from the traced advantages against the exact mean over all groups of a bandit "
+    "and, for those that sum tokens, of rollouts of one and two tokens",
 )
 def traced(summed=("rloo", "maxrl", "pass_at_k"), ratio=1):
     rows = [("estimator", "h(p) at M = 3, expanded")]
@@ -170,7 +182,8 @@ arcsine = sy.Claim(
     title="GRPO's transform tends to 2 arcsin sqrt(p)",
     statement=sy.Statement(
         setting=(
-            r"One prompt, binary rewards, GRPO with the population standard deviation and no epsilon; $h_G$ is its transform of p with $h_G(0) = 0$ (B10a), $0 \le p \le 1$"
+            r"One prompt, binary rewards, GRPO with the population standard deviation and no epsilon; "
+            r"$h_G$ is its transform of p with $h_G(0) = 0$ (B10a), $0 \le p \le 1$"
         ),
         forall={G: sy.whole(2)},
         given={"on policy": ON_POLICY},
@@ -205,14 +218,22 @@ arcsine = sy.Claim(
         caveat="said of the limit of large groups",
     ),
     verdict="proved",
-    scope=r"every p in $[0, 1]$, with an explicit distance; the sample standard deviation multiplies $h_G$ by $\sqrt{(G-1)/G}$, which tends to 1",
+    scope=r"every p in $[0, 1]$, with an explicit distance; the sample standard deviation multiplies $h_G$ "
+    r"by $\sqrt{(G-1)/G}$, which tends to 1",
     proof=(
-        r"$2 \arcsin \sqrt{x}$ has the derivative $1/\sqrt{x(1-x)}$, and $h_G$ has W times that with $1 - \frac{1}{2Gx(1-x)} \le W \le 1$, from the parabolas around the root and the means of u and $u^2$ (as in B7b). So the distance D is not "
-        r"negative and rises in p. Up to $p = 1/2$ it is at most the integral of $1/\sqrt{x(1-x)} \le 1/\sqrt{x/2}$ up to $1/G$, plus that of $\frac{1}{2G(x(1-x))^{3/2}}$ from there on: A + C. By the symmetry of both derivatives about 1/2 it is at "
-        r"most twice that for every p. Both integrals are closed forms of order $1/\sqrt{G}$, so D is at most $10/\sqrt{G-1}$, which tends to zero."
+        r"$2 \arcsin \sqrt{x}$ has the derivative $1/\sqrt{x(1-x)}$, and $h_G$ has W times that with "
+        r"$1 - \frac{1}{2Gx(1-x)} \le W \le 1$, from the parabolas around the root and the means of u "
+        r"and $u^2$ (as in B7b). So the distance D is not "
+        r"negative and rises in p. Up to $p = 1/2$ it is at most the integral of $1/\sqrt{x(1-x)} \le "
+        r"1/\sqrt{x/2}$ up to $1/G$, plus that of $\frac{1}{2G(x(1-x))^{3/2}}$ from there on: A + C. "
+        r"By the symmetry of both derivatives about 1/2 it is at "
+        r"most twice that for every p. Both integrals are closed forms of order $1/\sqrt{G}$, so D is "
+        r"at most $10/\sqrt{G-1}$, which tends to zero."
     ),
     finding=(
-        r"Finite groups end lower: $h_G(1) = \sum_{k=1}^{G-1} \frac{1}{\sqrt{k(G-k)}}$ is 1, 1.41, 1.65 at $G = 2, 3, 4$ and tends to $\pi$; the arcsine overstates what a practical group climbs near the ends."
+        r"Finite groups end lower: $h_G(1) = \sum_{k=1}^{G-1} \frac{1}{\sqrt{k(G-k)}}$ is 1, 1.41, "
+        r"1.65 at $G = 2, 3, 4$ and tends to $\pi$; the arcsine overstates what a practical group "
+        r"climbs near the ends."
     ),
 )
 

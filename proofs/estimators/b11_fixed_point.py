@@ -27,7 +27,8 @@ exists = sy.Claim(
     title="The exact iterate is logit p_ref + 1/(beta sigma), and its fixed points lie above p_ref",
     statement=sy.Statement(
         setting=(
-            r"Binary rewards, a reference with success rate $p_{\mathrm{ref}}$; the next policy maximises $\mathrm{E}_\pi[A] - \beta\, \mathrm{KL}(\pi \| \pi_{\mathrm{ref}})$ over all "
+            r"Binary rewards, a reference with success rate $p_{\mathrm{ref}}$; the next policy "
+            r"maximises $\mathrm{E}_\pi[A] - \beta\, \mathrm{KL}(\pi \| \pi_{\mathrm{ref}})$ over all "
             r"policies, with $A = (r - p)/\sqrt{p(1-p) + \epsilon}$ and p the success rate of the policy before"
         ),
         forall={
@@ -64,18 +65,26 @@ exists = sy.Claim(
         PAPER,
         "v4",
         "the recursion for the probability of success",
-        says="each iterate maximises the advantage under the last policy less a KL penalty, which gives a recursion for the success rate with fixed points",
+        says="each iterate maximises the advantage under the last policy less a KL penalty, which gives a "
+        "recursion for the success rate with fixed points",
         caveat="read in the author's summary of the paper and its abstract",
     ),
     verdict="proved",
     scope="policies without a parametric constraint, population advantages, no clip",
     proof=(
-        r"The maximiser is $\pi \propto \pi_{\mathrm{ref}}\, \mathrm{exp}(A/\beta)$, and $A^+ - A^- = 1/\sigma$, so the odds of success are multiplied by $\mathrm{exp}(1/(\beta\sigma))$: the objective as a function of the success rate is strictly "
-        r"concave and its derivative vanishes there. The exponent is positive, so h exceeds $p_{\mathrm{ref}}$ everywhere, and with it every fixed point. As $\sigma \ge \sqrt{\epsilon}$, the exponent is bounded and h stays below 1, at p = 1 too. "
-        r"So $h(p) - p$ is positive at $p_{\mathrm{ref}}$ and negative at 1, and by the intermediate value theorem it vanishes in between."
+        r"The maximiser is $\pi \propto \pi_{\mathrm{ref}}\, \mathrm{exp}(A/\beta)$, and $A^+ - A^- = "
+        r"1/\sigma$, so the odds of success are multiplied by $\mathrm{exp}(1/(\beta\sigma))$: the "
+        r"objective as a function of the success rate is strictly "
+        r"concave and its derivative vanishes there. The exponent is positive, so h exceeds "
+        r"$p_{\mathrm{ref}}$ everywhere, and with it every fixed point. As $\sigma \ge "
+        r"\sqrt{\epsilon}$, the exponent is bounded and h stays below 1, at p = 1 too. "
+        r"So $h(p) - p$ is positive at $p_{\mathrm{ref}}$ and negative at 1, and by the intermediate "
+        r"value theorem it vanishes in between."
     ),
     finding=(
-        r"With $\epsilon = 0$ there may be no fixed point inside: the advantage grows without bound as $p \to 1$, and for small $\beta$ the iterates run to $p = 1$. The fixed point need not be unique."
+        r"With $\epsilon = 0$ there may be no fixed point inside: the advantage grows without bound "
+        r"as $p \to 1$, and for small $\beta$ the iterates run to $p = 1$. The fixed point need not "
+        r"be unique."
     ),
 )
 
@@ -203,7 +212,8 @@ converges = sy.Claim(
     title="The iterates settle when p_ref is not too small",
     statement=sy.Statement(
         setting=(
-            r"The iterates $p_n = h(p_{n-1})$ of B11a, $\mathrm{logit}\, h(p) = \mathrm{logit}\, p_{\mathrm{ref}} + \frac{1}{\beta\sqrt{p(1-p)+\epsilon}}$, from any start in $(0, 1)$"
+            r"The iterates $p_n = h(p_{n-1})$ of B11a, $\mathrm{logit}\, h(p) = \mathrm{logit}\, "
+            r"p_{\mathrm{ref}} + \frac{1}{\beta\sqrt{p(1-p)+\epsilon}}$, from any start in $(0, 1)$"
         ),
         forall={
             p: sy.between(0, 1),
@@ -237,18 +247,26 @@ converges = sy.Claim(
         "v4",
         "abstract",
         relation="ours",
-        says="the success rate is said to converge to a fixed point above the reference's, locally and under mild conditions",
+        says="the success rate is said to converge to a fixed point above the reference's, locally and "
+        "under mild conditions",
         caveat="the author says locally; the question here is convergence from every start",
     ),
     verdict="proved",
-    scope=r"every beta > 0 and epsilon from 0 on; then the limit is a fixed point of h, by continuity, where $\epsilon > 0$",
+    scope=r"every beta > 0 and epsilon from 0 on; then the limit is a fixed point of h, by continuity, "
+    r"where $\epsilon > 0$",
     proof=(
-        r"$p(1-p)$ is at most 1/4, so under the hypothesis the logit of every next iterate is at least 0: from $p_1$ on all iterates are at least 1/2. There $p(1-p)$ falls, so h rises, and $p_1 \le p_2$ or $p_1 \ge p_2$ carries on to all later ones: the "
-        r"iterates are monotone. They lie between 1/2 and 1, so the sum of n distances is at most 1/2, and no positive number is below all of them; a bounded monotone sequence converges. Without the hypothesis h can "
+        r"$p(1-p)$ is at most 1/4, so under the hypothesis the logit of every next iterate is at "
+        r"least 0: from $p_1$ on all iterates are at least 1/2. There $p(1-p)$ falls, so h rises, and "
+        r"$p_1 \le p_2$ or $p_1 \ge p_2$ carries on to all later ones: the "
+        r"iterates are monotone. They lie between 1/2 and 1, so the sum of n distances is at most "
+        r"1/2, and no positive number is below all of them; a bounded monotone sequence converges. "
+        r"Without the hypothesis h can "
         r"throw the iterates from a low to a high interval and back for ever, and two rates can swap exactly."
     ),
     finding=(
-        r"Without the hypothesis h falls at the fixed point, with slope $-\frac{1-2p}{2\beta\sqrt{p(1-p)}}$ ($\epsilon = 0$), and a slope below $-1$ gives a cycle. For the $\beta$ of practice, 0.04, the hypothesis asks for "
+        r"Without the hypothesis h falls at the fixed point, with slope "
+        r"$-\frac{1-2p}{2\beta\sqrt{p(1-p)}}$ ($\epsilon = 0$), and a slope below $-1$ gives a cycle. "
+        r"For the $\beta$ of practice, 0.04, the hypothesis asks for "
         r"$p_{\mathrm{ref}} \ge e^{-50}$: harmless there; it bites for $\beta$ of order 1 and more on hard prompts."
     ),
 )
@@ -310,7 +328,8 @@ def exceeds(chance, bound, odds, strength, smoothing):
 
 
 @converges.counterexample(
-    "beta = 4, p_ref = 1/1251 (odds 1/1250), epsilon = 0, 1/1000000 or 1/100000: h maps [1/1300, 1/500] into [1/6, 9/10] "
+    "beta = 4, p_ref = 1/1251 (odds 1/1250), epsilon = 0, 1/1000000 or 1/100000: h maps [1/1300, "
+    "1/500] into [1/6, 9/10] "
     "and that back into it, so the iterates from p_ref never settle.",
     beta=4,
     p_ref="1/1251",

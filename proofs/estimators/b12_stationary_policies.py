@@ -19,8 +19,11 @@ stationary = sy.Claim(
     title="Two answers, groups of two: the stationary policy in closed form",
     statement=sy.Statement(
         setting=(
-            r"A softmax over two answers a and b, a preferred with the margin $\gamma = P(r_a > r_b) - P(r_a < r_b)$, the reference's chance of a is q; GRPO with G = 2, population standard deviation, no epsilon, "
-            r"and the penalty $\beta$ times k3; $p^* = \frac{1}{2}\left[1 - c + \sqrt{(1-c)^2 + 4cq}\right]$ with $c = \beta/\gamma$"
+            r"A softmax over two answers a and b, a preferred with the margin $\gamma = P(r_a > r_b) "
+            r"- P(r_a < r_b)$, the reference's chance of a is q; GRPO with G = 2, population standard "
+            r"deviation, no epsilon, "
+            r"and the penalty $\beta$ times k3; $p^* = \frac{1}{2}\left[1 - c + \sqrt{(1-c)^2 + "
+            r"4cq}\right]$ with $c = \beta/\gamma$"
         ),
         forall={
             p: sy.between(0, 1),
@@ -48,18 +51,25 @@ stationary = sy.Claim(
         PAPER,
         "v3",
         "abstract",
-        says="the stationary policy is given explicitly for binary questions and for groups of two, in terms of the penalty's constant and the margin",
+        says="the stationary policy is given explicitly for binary questions and for groups of two, in "
+        "terms of the penalty's constant and the margin",
         caveat="the paper's equations were not read here",
     ),
     verdict="proved",
     scope="every q, beta and margin; at the stationary point the policy is the one that samples",
     proof=(
-        r"A mixed pair has the advantages $\pm 1$, so the rewards pull with $\gamma$ on $\nabla p$. The penalty's expected slope is that of $\mathrm{KL}(\mathrm{ref} \| \pi)$ (B12b), $\frac{p-q}{p(1-p)}$ times $\beta$. The balance of the two is "
-        r"$-\gamma (p^2 + (c-1)p - cq)$, a parabola that is positive at q and negative at 1. Its one root above zero is $p^*$; below it the update raises p, above it lowers p. All pairs of a bandit with random "
+        r"A mixed pair has the advantages $\pm 1$, so the rewards pull with $\gamma$ on $\nabla p$. "
+        r"The penalty's expected slope is that of $\mathrm{KL}(\mathrm{ref} \| \pi)$ (B12b), "
+        r"$\frac{p-q}{p(1-p)}$ times $\beta$. The balance of the two is "
+        r"$-\gamma (p^2 + (c-1)p - cq)$, a parabola that is positive at q and negative at 1. Its one "
+        r"root above zero is $p^*$; below it the update raises p, above it lowers p. All pairs of a "
+        r"bandit with random "
         "rewards, and the engine with its penalty, give the same update."
     ),
     finding=(
-        r"It is no logarithmic pooling: $p^* - q = \frac{\gamma}{\beta} p^*(1-p^*)$, so an answer that the reference never gives stays at p = 0, or jumps to $1 - c$ once $\beta < \gamma$. The sample standard deviation replaces $\beta$ by $\sqrt{2}\beta$."
+        r"It is no logarithmic pooling: $p^* - q = \frac{\gamma}{\beta} p^*(1-p^*)$, so an answer "
+        r"that the reference never gives stays at p = 0, or jumps to $1 - c$ once $\beta < \gamma$. "
+        r"The sample standard deviation replaces $\beta$ by $\sqrt{2}\beta$."
     ),
 )
 
@@ -100,7 +110,8 @@ RATES = [sp.Rational(x, 10) for x in (1, 3, 5, 7, 9)]
 @stationary.step(
     "Random rewards",
     route="traced code",
-    shows="all pairs of four outcomes, margin 5/12, weights traced, less the penalty's slope from the traced k3; signs at p in tenths",
+    shows="all pairs of four outcomes, margin 5/12, weights traced, less the penalty's slope from the "
+    "traced k3; signs at p in tenths",
 )
 def random_rewards(name="grpo"):
     weights = sy.weights_of(catalogue.get(name, eps=0.0))
@@ -155,7 +166,8 @@ pull_claim = sy.Claim(
     title="The k3 penalty as a loss pulls with the gradient of KL(ref || pi), not of KL(pi || ref)",
     statement=sy.Statement(
         setting=(
-            r"A softmax over any number of answers, $k_3 = \frac{\pi_{\mathrm{ref}}}{\pi} - 1 - \log\frac{\pi_{\mathrm{ref}}}{\pi}$, on policy; entries by the logit of an answer j"
+            r"A softmax over any number of answers, $k_3 = \frac{\pi_{\mathrm{ref}}}{\pi} - 1 - "
+            r"\log\frac{\pi_{\mathrm{ref}}}{\pi}$, on policy; entries by the logit of an answer j"
         ),
         given={"on policy": ON_POLICY},
         quantities={
@@ -172,17 +184,24 @@ pull_claim = sy.Claim(
         PAPER,
         "v3",
         "abstract",
-        says="the penalty essentially corresponds to the reverse KL divergence between the policy and the reference, against the direct one of other methods",
+        says="the penalty essentially corresponds to the reverse KL divergence between the policy and the "
+        "reference, against the direct one of other methods",
         caveat="the paper's equations were not read here",
     ),
     verdict="proved",
     scope="policies and references with the same support; on policy, that is at the first step",
     proof=(
-        r"The derivative of $k_3$ by $\log \pi$ is $1 - \pi_{\mathrm{ref}}/\pi$. Its mean product with the score of the logit j is $(\pi_j - \mathrm{ref}_j) - \pi_j (1 - 1) = \pi_j - \mathrm{ref}_j$, sums of chances being 1, which is the derivative of "
-        r"$-\sum \mathrm{ref} \log \pi$. The mean of $k_3$ itself is $1 - 1 + \sum \pi \log(\pi/\mathrm{ref})$, the other divergence. Three answers, the traced penalty and the engine agree."
+        r"The derivative of $k_3$ by $\log \pi$ is $1 - \pi_{\mathrm{ref}}/\pi$. Its mean product "
+        r"with the score of the logit j is $(\pi_j - \mathrm{ref}_j) - \pi_j (1 - 1) = \pi_j - "
+        r"\mathrm{ref}_j$, sums of chances being 1, which is the derivative of "
+        r"$-\sum \mathrm{ref} \log \pi$. The mean of $k_3$ itself is $1 - 1 + \sum \pi "
+        r"\log(\pi/\mathrm{ref})$, the other divergence. Three answers, the traced penalty and the "
+        r"engine agree."
     ),
     finding=(
-        "The value is that of one divergence, the gradient that of the other. The two agree to first order at pi = ref, and differ most where the reference gives chances that pi has dropped: the "
+        "The value is that of one divergence, the gradient that of the other. The two agree to first "
+        "order at pi = ref, and differ most where the reference gives chances that pi has dropped: "
+        "the "
         "pull back is strong there."
     ),
 )

@@ -55,19 +55,25 @@ group = sy.Claim(
         relation="reading",
         says="given a mixed group, the advantage is underestimated on hard prompts and overestimated on easy ones",
         caveat=(
-            "as printed the theorem compares the mean of the estimated advantage given a mixed group, which is zero by symmetry, with r - p; here one and "
+            "as printed the theorem compares the mean of the estimated advantage given a mixed "
+            "group, which is zero by symmetry, with r - p; here one and "
             "the same reward is in both"
         ),
     ),
     verdict="proved",
-    scope=r"the mean is over mixed groups with nothing else known; with $A = r - p$ and $\hat A = r - k/G$, $\hat A - A$ is minus B on average",
+    scope=r"the mean is over mixed groups with nothing else known; with $A = r - p$ and $\hat A = r - k/G$, "
+    r"$\hat A - A$ is minus B on average",
     proof=(
-        r"Of $\mathrm{E}[k/G] = p$ the mixed groups have $p - p^G$, and their chance is $1 - p^G - (1-p)^G$. The quotient less p factors into the closed form. Its sign is that of $(1-p)^{G-1} - p^{G-1}$, "
-        r"and multiplying by one more factor keeps the order of the two powers, from $G = 2$ on. So the bias is positive for $p < 1/2$, negative for $p > 1/2$, and the "
+        r"Of $\mathrm{E}[k/G] = p$ the mixed groups have $p - p^G$, and their chance is $1 - p^G - "
+        r"(1-p)^G$. The quotient less p factors into the closed form. Its sign is that of "
+        r"$(1-p)^{G-1} - p^{G-1}$, "
+        r"and multiplying by one more factor keeps the order of the two powers, from $G = 2$ on. So "
+        r"the bias is positive for $p < 1/2$, negative for $p > 1/2$, and the "
         "conditional means listed from the definition agree."
     ),
     finding=(
-        r"The bias falls like $p^{G}$-terms: at $G = 2$ it is $1/2 - p$, at $G = 16$ and $p = 1/4$ it is below 0.003. Without the conditioning $\mathrm{E}[k/G] = p$, no bias."
+        r"The bias falls like $p^{G}$-terms: at $G = 2$ it is $1/2 - p$, at $G = 16$ and $p = 1/4$ it "
+        r"is below 0.003. Without the conditioning $\mathrm{E}[k/G] = p$, no bias."
     ),
 )
 
@@ -203,17 +209,25 @@ self_claim = sy.Claim(
         "Theorem 1",
         relation="reading",
         says="given a mixed group, the advantage is underestimated on hard prompts and overestimated on easy ones",
-        caveat="as printed the theorem compares the mean advantage given a mixed group, which is zero by symmetry, with r - p",
+        caveat="as printed the theorem compares the mean advantage given a mixed group, which is zero by "
+        "symmetry, with r - p",
     ),
     verdict="refuted",
-    scope="the reading in which a rollout of known reward is followed; binary rewards, G from 3 on (at G = 2 it is right)",
+    scope="the reading in which a rollout of known reward is followed; binary rewards, G from 3 on (at G = "
+    "2 it is right)",
     proof=(
-        r"At $G = 3$ two other rollouts are drawn, and leaving out the all-equal groups gives both conditional means in closed form: a correct rollout is understated up to $p = 1/\sqrt{3}$, not 1/2, and a wrong one overstated from $1 - 1/\sqrt{3}$ on. "
-        r"The advantages of every group sum to zero, so their average given a mixed group is 0 for every p. And over all groups the expected update is $\frac{G-1}{G} \nabla p$, for every p: none of this biases the gradient's direction. "
+        r"At $G = 3$ two other rollouts are drawn, and leaving out the all-equal groups gives both "
+        r"conditional means in closed form: a correct rollout is understated up to $p = 1/\sqrt{3}$, "
+        r"not 1/2, and a wrong one overstated from $1 - 1/\sqrt{3}$ on. "
+        r"The advantages of every group sum to zero, so their average given a mixed group is 0 for "
+        r"every p. And over all groups the expected update is $\frac{G-1}{G} \nabla p$, for every p: "
+        r"none of this biases the gradient's direction. "
         "All groups listed with the shipped estimator give the same."
     ),
     finding=(
-        r"Between 0.42 and 0.58 both kinds are shrunk towards zero, which is the finite-group factor $(G-1)/G$ and no matter of difficulty. The statement as printed is stronger still: the mean advantage given a mixed group is zero by symmetry, whatever p is."
+        r"Between 0.42 and 0.58 both kinds are shrunk towards zero, which is the finite-group factor "
+        r"$(G-1)/G$ and no matter of difficulty. The statement as printed is stronger still: the mean "
+        r"advantage given a mixed group is zero by symmetry, whatever p is."
     ),
 )
 
@@ -288,7 +302,8 @@ def unbiased(name="dr_grpo"):
 
 
 @self_claim.counterexample(
-    "p = 11/20 (an easy prompt), G = 3: a correct rollout of a mixed group has the mean advantage 40/93, less than 1 - p = 9/20; at p = 9/20 a wrong one has -40/93, above -p; from all "
+    "p = 11/20 (an easy prompt), G = 3: a correct rollout of a mixed group has the mean advantage "
+    "40/93, less than 1 - p = 9/20; at p = 9/20 a wrong one has -40/93, above -p; from all "
     "groups, with the shipped weights.",
     p="11/20",
     G=3,

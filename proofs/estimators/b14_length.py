@@ -23,7 +23,9 @@ unbiased = sy.Claim(
     title="A length weighting is unbiased for every policy only if it is constant",
     statement=sy.Statement(
         setting=(
-            r"$\hat g = \frac{1}{G} \sum_i A_i f(L_i) s_i$ with leave-one-out advantages; for the weights a softmax over three answers of different lengths, every policy, and the rewards (1, 0, 0) and (0, 1, 0)"
+            r"$\hat g = \frac{1}{G} \sum_i A_i f(L_i) s_i$ with leave-one-out advantages; for the "
+            r"weights a softmax over three answers of different lengths, every policy, and the "
+            r"rewards (1, 0, 0) and (0, 1, 0)"
         ),
         forall={G: sy.whole(2)},
         given={"on policy": ON_POLICY},
@@ -39,7 +41,8 @@ unbiased = sy.Claim(
             f3: sy.Quantity("f_3", "of answer 3"),
             first: sy.Quantity(
                 "c_1",
-                r"a cross product of $\mathrm{E}[\hat g]$ and $\nabla J$ for the rewards (1, 0, 0), zero where they are parallel",
+                r"a cross product of $\mathrm{E}[\hat g]$ and $\nabla J$ for the rewards (1, 0, 0), "
+                r"zero where they are parallel",
             ),
             second: sy.Quantity("c_2", "one for the rewards (0, 1, 0)"),
         },
@@ -59,14 +62,21 @@ unbiased = sy.Claim(
         caveat=UNREAD,
     ),
     verdict="proved",
-    scope="any rewards for the mean; policies over answers of at least two lengths, three answers at least for the direction",
+    scope="any rewards for the mean; policies over answers of at least two lengths, three answers at least "
+    "for the direction",
     proof=(
-        r"With $t = f(L) s$ in place of the score, index patterns give $\mathrm{E}[\hat g] = \mathrm{E}[r t] - J\,\mathrm{E}[t]$ for every G. For a softmax over three answers the cross product with $\nabla J$ for the rewards (1, 0, 0) is a positive number times "
-        r"$f_2 - f_3$, and for (0, 1, 0) one times $f_1 - f_3$. So if both directions are kept, at any one policy, all three weights agree; and if they agree, $\mathrm{E}[t] = 0$ and both cross products vanish. "
+        r"With $t = f(L) s$ in place of the score, index patterns give $\mathrm{E}[\hat g] = "
+        r"\mathrm{E}[r t] - J\,\mathrm{E}[t]$ for every G. For a softmax over three answers the cross "
+        r"product with $\nabla J$ for the rewards (1, 0, 0) is a positive number times "
+        r"$f_2 - f_3$, and for (0, 1, 0) one times $f_1 - f_3$. So if both directions are kept, at "
+        r"any one policy, all three weights agree; and if they agree, $\mathrm{E}[t] = 0$ and both "
+        r"cross products vanish. "
         "The JAX objectives with f = 1 and f = 1/L on rollouts of one and two tokens have these means."
     ),
     finding=(
-        r"$\mathrm{E}\hat g$ is $\nabla J$ plus the bias $\mathrm{E}[(r-J)(f(L)-1)s]$. A weighting that is one constant on the correct and another on the wrong rollouts keeps the direction of one binary prompt; one that differs among the wrong ones does not."
+        r"$\mathrm{E}\hat g$ is $\nabla J$ plus the bias $\mathrm{E}[(r-J)(f(L)-1)s]$. A weighting "
+        r"that is one constant on the correct and another on the wrong rollouts keeps the direction "
+        r"of one binary prompt; one that differs among the wrong ones does not."
     ),
 )
 
@@ -176,7 +186,8 @@ def weighted(power):
 @unbiased.step(
     "Rollouts of one and two tokens",
     route="exact engine",
-    shows=r"$f = 1$ and $1/L$ as JAX objectives, traced and in the engine, G = 2; only $f = 1$ has the direction of grad J",
+    shows=r"$f = 1$ and $1/L$ as JAX objectives, traced and in the engine, G = 2; only $f = 1$ has the "
+    r"direction of grad J",
 )
 def policies(assumed=(0, -1)):
     rewards = (1, 0, 2)
@@ -220,7 +231,9 @@ impossible = sy.Claim(
     title="Unbiased and length-neutral exclude each other if longer rollouts have longer scores",
     statement=sy.Statement(
         setting=(
-            r"Neutral means that f(L) times the root mean square of the score is the same at all lengths; f constant, which B14a asks for; tokens whose scores have the mean square v given the past"
+            r"Neutral means that f(L) times the root mean square of the score is the same at all "
+            r"lengths; f constant, which B14a asks for; tokens whose scores have the mean square v "
+            r"given the past"
         ),
         forall={length: sy.whole(1)},
         given={
@@ -245,18 +258,26 @@ impossible = sy.Claim(
     source=sy.Source(
         **SOURCE,
         relation="ours",
-        says="no weighting is both unbiased and length-neutral; with f = 1 the share of a rollout is in proportion to its length",
+        says="no weighting is both unbiased and length-neutral; with f = 1 the share of a rollout is in "
+        "proportion to its length",
         caveat=f"the shares take the size of the score in proportion to L; the abstract alone was read, and {UNREAD}",
     ),
     verdict="proved",
     scope="root-mean-square size of the sequence score for each length; any policy over tokens",
     proof=(
-        r"A constant f multiplies two different sizes to two different sizes, so it is not neutral unless the sizes agree. The score of a token has mean zero given the past, so it is uncorrelated with the sum before it, and the mean square of the sum grows by v with every token: "
-        r"$S_L = L v$, a size of $\sqrt{L v}$. A policy with memory, all sequences listed, has exactly this. A policy whose one- and two-token rollouts have scores of equal size shows that the "
+        r"A constant f multiplies two different sizes to two different sizes, so it is not neutral "
+        r"unless the sizes agree. The score of a token has mean zero given the past, so it is "
+        r"uncorrelated with the sum before it, and the mean square of the sum grows by v with every "
+        r"token: "
+        r"$S_L = L v$, a size of $\sqrt{L v}$. A policy with memory, all sequences listed, has "
+        r"exactly this. A policy whose one- and two-token rollouts have scores of equal size shows "
+        r"that the "
         "condition is needed: there a constant f is neutral too."
     ),
     finding=(
-        r"With equal token scores the size grows like $\sqrt{L}$, so the neutral weighting is $L^{-1/2}$ and the share of a rollout four times as long is 2, not 4. $1/L$ then overcorrects. The size grows like L only if all tokens' scores point the same way."
+        r"With equal token scores the size grows like $\sqrt{L}$, so the neutral weighting is "
+        r"$L^{-1/2}$ and the share of a rollout four times as long is 2, not 4. $1/L$ then "
+        r"overcorrects. The size grows like L only if all tokens' scores point the same way."
     ),
 )
 
@@ -303,7 +324,8 @@ def memory_square(count):
 @impossible.step(
     "Two small policies",
     route="enumeration",
-    shows="a token policy with memory, one logit for each state, 1 to 5 tokens; completions of 1 and 2 tokens at stop chance 1/5",
+    shows="a token policy with memory, one logit for each state, 1 to 5 tokens; completions of 1 and 2 "
+    "tokens at stop chance 1/5",
 )
 def listed(power=1, stop="1/5"):
     for count in range(1, 6):
@@ -324,8 +346,10 @@ def mean_squares(stop):
 
 
 @impossible.counterexample(
-    "The policy over completions (0), (1,0), (1,1) with stop chance x and a fair second token: the mean square score is 2(1-x)^2 for one "
-    "token and 2x^2 + 1/2 for two, equal at x = 3/8: there f = 1 is unbiased (bias factor one in the engine) and neutral.",
+    "The policy over completions (0), (1,0), (1,1) with stop chance x and a fair second token: the "
+    "mean square score is 2(1-x)^2 for one "
+    "token and 2x^2 + 1/2 for two, equal at x = 3/8: there f = 1 is unbiased (bias factor one in the "
+    "engine) and neutral.",
     stop="3/8",
 )
 def neutral(stop="3/8"):

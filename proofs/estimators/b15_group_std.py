@@ -1,4 +1,4 @@
-"""B15: for binary rewards the update is the group's standard deviation times a contrast; its size is not the std alone."""
+"""B15: for binary rewards the update is the group's deviation times a contrast; its size is not the deviation alone."""
 
 import itertools
 
@@ -18,7 +18,8 @@ identity = sy.Claim(
     id="B15a",
     title="The update is the group's standard deviation times the contrast of the mean scores",
     statement=sy.Statement(
-        setting=r"k of G rollouts correct, binary rewards, $\hat\sigma^2 = k(G-k)/G^2$, tokens of a rollout weighed alike",
+        setting=r"k of G rollouts correct, binary rewards, $\hat\sigma^2 = k(G-k)/G^2$, tokens of a rollout "
+        r"weighed alike",
         forall={G: sy.whole(2), k: sy.whole(1), eps: sy.above(0, closed=True)},
         given={"mixed": MIXED},
         quantities={
@@ -41,16 +42,23 @@ identity = sy.Claim(
         PAPER,
         "v1",
         "abstract",
-        says="for binary rewards the update is the group's standard deviation times the difference of the two mean scores",
+        says="for binary rewards the update is the group's standard deviation times the difference of the "
+        "two mean scores",
     ),
     verdict="proved",
     scope="any scores, so any policy; without epsilon GRPO's factor is the standard deviation itself",
     proof=(
-        r"In a mixed group all correct rollouts have one advantage and all wrong ones another, k of the first, $G - k$ of the second, and they sum to zero. So the update is $\frac{k A_+}{G} (\bar s_+ - \bar s_-)$. With $A_+ = (1 - k/G)$ over the divisor this is "
-        r"$\hat\sigma^2$ over the divisor: $\hat\sigma + \epsilon$ for GRPO, 1 for Dr. GRPO, $(G-1)/G$ for leave-one-out. The shipped weights give it for every reward vector of up to four rollouts."
+        r"In a mixed group all correct rollouts have one advantage and all wrong ones another, k of "
+        r"the first, $G - k$ of the second, and they sum to zero. So the update is $\frac{k A_+}{G} "
+        r"(\bar s_+ - \bar s_-)$. With $A_+ = (1 - k/G)$ over the divisor this is "
+        r"$\hat\sigma^2$ over the divisor: $\hat\sigma + \epsilon$ for GRPO, 1 for Dr. GRPO, "
+        r"$(G-1)/G$ for leave-one-out. The shipped weights give it for every reward vector of up to "
+        r"four rollouts."
     ),
     finding=(
-        r"So the three methods share one direction per group and differ in the power of $\hat\sigma$. Dynamic sampling, which drops the silent groups, changes no direction either, only how many groups a batch has."
+        r"So the three methods share one direction per group and differ in the power of $\hat\sigma$. "
+        r"Dynamic sampling, which drops the silent groups, changes no direction either, only how many "
+        r"groups a batch has."
     ),
 )
 
@@ -75,7 +83,8 @@ def any_group(count_shift=0):
 @identity.step(
     "The shipped estimators as they ship, G = 2 to 4",
     route="traced code",
-    shows=r"every reward vector and symbolic scores; GRPO with $\epsilon = 10^{-6}$ and without; each rollout one token",
+    shows=r"every reward vector and symbolic scores; GRPO with $\epsilon = 10^{-6}$ and without; each "
+    r"rollout one token",
 )
 def traced(names=("grpo", "dr_grpo", "rloo")):
     for size in (2, 3, 4):
@@ -113,7 +122,8 @@ size_claim = sy.Claim(
     id="B15b",
     title="The size of the update is the group's standard deviation",
     statement=sy.Statement(
-        setting="One policy, GRPO with the population standard deviation and no epsilon, binary rewards; two numbers a and b of correct rollouts out of G",
+        setting="One policy, GRPO with the population standard deviation and no epsilon, binary rewards; two "
+        "numbers a and b of correct rollouts out of G",
         quantities={
             size_a: sy.Quantity("S_a", "the mean square of the update given a correct rollouts"),
             size_b: sy.Quantity("S_b", "that given b"),
@@ -151,12 +161,17 @@ size_claim = sy.Claim(
     verdict="refuted",
     scope="on policy, every G and k; coordinates of the score add up",
     proof=(
-        r"Given k the update is $\hat\sigma$ times the difference of the mean of k correct and of $G - k$ wrong scores, independent of each other. Its mean square is $\hat\sigma^2 [(m_1 - m_0)^2 + \tau_1/k + \tau_0/(G-k)]$, which is the formula. "
+        r"Given k the update is $\hat\sigma$ times the difference of the mean of k correct and of $G "
+        r"- k$ wrong scores, independent of each other. Its mean square is $\hat\sigma^2 [(m_1 - "
+        r"m_0)^2 + \tau_1/k + \tau_0/(G-k)]$, which is the formula. "
         r"When the scatter dominates and $\tau_1 = \tau_0$, it is $\tau/G$ for every split. "
-        "Two small policies show groups of smaller, and of equal, deviation with larger updates; all their groups are listed with the shipped weights."
+        "Two small policies show groups of smaller, and of equal, deviation with larger updates; all "
+        "their groups are listed with the shipped weights."
     ),
     finding=(
-        r"When the scatter dominates, as it does for long texts, and $\tau_1 = \tau_0$, every mixed group has the update size $\sqrt{\tau/G}$, however it splits. With the std the identity is about a coefficient, not a length."
+        r"When the scatter dominates, as it does for long texts, and $\tau_1 = \tau_0$, every mixed "
+        r"group has the update size $\sqrt{\tau/G}$, however it splits. With the std the identity is "
+        r"about a coefficient, not a length."
     ),
 )
 
@@ -183,7 +198,7 @@ def patterns(scatter=1):
 
 
 def by_count(bandit, size):
-    """The mean square of the shipped update (no epsilon) given each number of correct rollouts, answers equally likely."""
+    """The mean square of the shipped update (no epsilon) given each number of correct rollouts."""
     weights = sy.weights_of(catalogue.get("grpo", eps=0.0))
     count, width = len(bandit.rewards), len(bandit.scores[0])
     totals, numbers = [sp.Integer(0)] * (size + 1), [0] * (size + 1)
@@ -230,7 +245,8 @@ def std(size, count):
 
 
 @size_claim.counterexample(
-    "Four equally likely answers, scores 4 and -3 (correct), 0 and -1 (wrong), G = 4: given one success the mean square update is "
+    "Four equally likely answers, scores 4 and -3 (correct), 0 and -1 (wrong), G = 4: given one "
+    "success the mean square update is "
     "larger than given two, though the std is smaller (sqrt(3)/4 against 1/2).",
     scores="(4, -3, 0, -1)",
     G=4,
@@ -243,7 +259,8 @@ def lopsided(bandit=FOUR):
 
 
 @size_claim.counterexample(
-    "A softmax over four equally likely answers, three of them correct, G = 3: given one success the mean square update is 4/9, given "
+    "A softmax over four equally likely answers, three of them correct, G = 3: given one success the "
+    "mean square update is 4/9, given "
     "two 10/27, with the same std sqrt(2)/3; the engine's second moment is their mixture.",
     chances="(1/4, 1/4, 1/4, 1/4)",
     G=3,
