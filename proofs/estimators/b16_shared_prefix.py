@@ -20,7 +20,11 @@ every = sy.Claim(
             r"\log \pi$ with the aggregation's weight $\alpha_k$ of rollout k"
         ),
         forall={G: sy.whole(2)},
-        given={"zero sum": sy.Hypothesis(r"the advantages of the group sum to zero", sp.Eq(total, 0))},
+        given={
+            "zero sum": sy.Hypothesis(
+                r"the advantages of the group sum to zero", sp.Eq(total, 0), stated_by="ours"
+            )
+        },
         quantities={
             uniform: sy.Quantity(r"u", r"the factor $\sum_k \alpha_k A_k$ where all $\alpha_k$ are equal"),
             pair: sy.Quantity("d_{ij}", r"that factor where $A_i = 1$, $A_j = -1$ and all other $A_k$ are 0"),

@@ -22,6 +22,7 @@ claim = sy.Claim(
                 "the baseline is fixed by prompt and parameters: the greedy rollout is none of the G, and no "
                 "gradient runs through its reward",
                 sp.Eq(dependence, 0),
+                stated_by="ours",
             )
         },
         quantities={
