@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gradvar.symbolic.claims.claim import Claim
+    from gradvar.symbolic.claims.coverage import Coverage
+    from gradvar.symbolic.claims.obligations import Obligation
     from gradvar.symbolic.claims.report import ClaimReport
 
 _WIDTH = 160  # of a table that goes to a file or a pipe, where no terminal says how wide it is
@@ -36,7 +38,7 @@ class Prove:
     jobs: int = 2
     """Processes; claims do not depend on each other."""
     verbose: bool = False
-    """Show every step with its evidence."""
+    """Show every obligation with the steps that decided it, every step with its evidence, and the coverage."""
     quiet: bool = False
     """No progress bar."""
 
@@ -77,6 +79,9 @@ def _console() -> Console:
 
 
 def _claims(config: Prove) -> int:
+    from gradvar import catalogue
+    from gradvar.files.tables import to_plain
+    from gradvar.symbolic.claims.coverage import coverage
     from gradvar.symbolic.claims.findings import findings
     from gradvar.symbolic.claims.ledger import load, proofs_folder
 
@@ -94,14 +99,29 @@ def _claims(config: Prove) -> int:
         for line in details(report, everything=config.verbose):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(tally(reports), markup=False, highlight=False)
+    covered = coverage(reports, catalogue.names())
+    lines = _coverage_table(covered) if config.verbose else covered.sentences()
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     content = [report.as_dict() for report in reports]
-    _write(config, {"kind": "proof", "findings": findings(content), "claims": content}, reports)
+    data = {"kind": "proof", "findings": findings(content), "claims": content, "coverage": to_plain(covered)}
+    _write(config, data, reports)
     failed = [report.claim.id for report in reports if not report.holds]
     if failed:
         console.print(
             f"{len(failed)} of {len(reports)} verdicts do not hold: {', '.join(failed)}", markup=False
         )
     return 1 if failed else 0
+
+
+def _coverage_table(covered: Coverage) -> list[str]:
+    """List every estimator and piece with the claims that ran it, below the sentences that count them."""
+    estimators, pieces = covered.sentences()
+    rows = [(estimators, covered.estimators), (pieces, covered.pieces)]
+    return [
+        line
+        for sentence, claims in rows
+        for line in (sentence, *(f"  {name}: {', '.join(ids) or 'none'}" for name, ids in claims.items()))
+    ]
 
 
 def _load(target: str) -> list[Claim]:
@@ -163,38 +183,56 @@ def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[ClaimRep
 
 
 def table(reports: list[ClaimReport]) -> Any:
-    """Return the verdicts as a rich table."""
+    """Return the verdicts as a rich table, each apart from how its statement relates to the source."""
     from rich.table import Table
 
-    colours = {"proved": "green", "refuted": "red", "conditional": "yellow", "open": "blue"}
     verdicts = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("", "claim", "source", "verdict", "routes"):
+    for name in ("", "claim", "verdict", "source", "routes"):
         verdicts.add_column(name)
     verdicts.add_column("s", justify="right")
     for report in reports:
         c = report.claim
-        verdict = (
-            f"[{colours[c.verdict]}]{c.verdict}[/]"
-            if report.holds
-            else f"[bold magenta]{c.verdict}: FAILS[/]"
-        )
         title = c.title.replace("$", "").replace("\\", "").replace("[", r"\[")
+        source = c.source.attribution.replace("[", r"\[")
         verdicts.add_row(
-            c.id, title, str(c.source), verdict, ", ".join(report.routes), f"{report.seconds:.1f}"
+            c.id, title, _verdict(report), source, ", ".join(report.routes), f"{report.seconds:.1f}"
         )
     return verdicts
 
 
+def _verdict(report: ClaimReport) -> str:
+    """Return the verdict in colour: red only where the source states or implies what is refuted."""
+    claim = report.claim
+    if not report.holds:
+        return f"[bold magenta]{claim.verdict}: FAILS[/]"
+    refuted = "red" if claim.source.named else "cyan"
+    colour = {"proved": "green", "refuted": refuted, "conditional": "yellow", "open": "blue"}[claim.verdict]
+    return f"[{colour}]{claim.verdict}[/]"
+
+
 def details(report: ClaimReport, *, everything: bool) -> list[str]:
-    """List what failed, and with ``everything`` how each step went."""
-    lines = [f"{report.claim.id}: {complaint}" for complaint in report.complaints]
+    """List what failed, and with ``everything`` each obligation and how each step went."""
+    identifier = report.claim.id
+    lines = [f"{identifier}: {complaint}" for complaint in report.complaints]
+    if everything:
+        lines += [f"{identifier}: {_obligation(obligation)}" for obligation in report.obligations]
     for o in report.outcomes:
         if not o.holds:
-            lines.append(f"{report.claim.id}: {o.kind} '{o.name}': {o.error}")
+            lines.append(f"{identifier}: {o.kind} '{o.name}': {o.error}")
         elif everything:
             evidence = "" if o.evidence is None else f": {o.evidence}"
-            lines.append(f"{report.claim.id}: {o.kind} '{o.name}' holds ({o.seconds:.2f} s){evidence[:400]}")
+            lines.append(f"{identifier}: {o.kind} '{o.name}' holds ({o.seconds:.2f} s){evidence[:400]}")
     return lines
+
+
+def _obligation(obligation: Obligation) -> str:
+    """Write an obligation: its formula, who decided it by which route, and for which values."""
+    ended = "refuted" if obligation.refuted else "cited" if obligation.kind == "cited" else "shown"
+    steps = "; ".join(f"'{name}' ({route})" for name, route in obligation.steps.items()) or "no step"
+    values = "; ".join(
+        f"{variable}: {taken or 'not taken'}" for variable, taken in obligation.coverage.items()
+    )
+    return f"{obligation.kind} '{obligation.name}', {obligation.formula}, {ended} by {steps}; for {values or 'all'}"
 
 
 def _objective(config: Prove) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import sympy as sp
 from markupsafe import Markup
 
-from gradvar.report.html import macro, render
+from gradvar.report.html import CLAIM_FIELDS, macro, render
 from gradvar.symbolic.claims.claim import Exhibit, ProofStep
 from gradvar.symbolic.claims.outcome import Outcome
 from gradvar.symbolic.claims.report import ClaimReport
@@ -40,19 +40,11 @@ def section(claim: View, *, level: int = 2) -> Markup:
 def view(report: ClaimReport) -> View:
     """Return a claim and how its checks went as plain values, which the templates set."""
     claim = report.claim
+    data = report.as_dict()
     outcomes = {(outcome.kind, outcome.name): outcome for outcome in report.outcomes}
     return {
-        "id": claim.id,
-        "title": claim.title,
-        "source": str(claim.source),
-        "ours": claim.ours,
+        **{name: data[name] for name in CLAIM_FIELDS},
         "verdict": claim.verdict if report.holds else "fails",
-        "scope": claim.scope,
-        "statement": claim.text,
-        "hypotheses": [text for text, _ in claim.conditions],
-        "finding": claim.finding,
-        "routes": report.routes,
-        "seconds": report.seconds,
         "steps": [_step(step, outcomes["step", step.name]) for step in claim.steps],
         "counterexamples": [
             {

@@ -12,6 +12,31 @@ from gradvar.stats.intervals import Interval
 from gradvar.stats.text import interval_texts, number_text
 
 VERDICTS = ("refuted", "conditional", "open", "fails")
+CLAIM_FIELDS: dict[
+    str, Any
+] = {  # what a claim's page takes from the claim's data as it is, and what it is if missing
+    "id": "",
+    "title": "",
+    "statement": "",
+    "instead": "",
+    "source": "",
+    "relation": "not read",
+    "relation_text": "",
+    "attribution": "",
+    "named": False,
+    "source_says": "",
+    "source_caveat": "",
+    "judgement": "",
+    "hypotheses": (),
+    "obligations": (),
+    "grounds": {},
+    "estimators": {},
+    "proof": "",
+    "scope": "",
+    "finding": "",
+    "routes": (),
+    "seconds": 0.0,
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from gradvar import plot
-from gradvar.report.html import Table, formulas, macro, text_with_class
+from gradvar.report.html import CLAIM_FIELDS, Table, formulas, macro, text_with_class
 from gradvar.report.page import Section, stated_findings
 from gradvar.report.svg import drawn
 from gradvar.stats.intervals import Interval
@@ -73,8 +73,8 @@ def proof(content: Content) -> Section:
         [
             claim["id"],
             formulas(claim["title"]),
-            claim.get("source", ""),
-            _badge(claim["verdict"] if claim["holds"] else "fails"),
+            _badge(claim["verdict"] if claim["holds"] else "fails", claim.get("named", False)),
+            claim.get("attribution") or "",
             ", ".join(claim.get("routes", [])),
             claim.get("seconds"),
         ]
@@ -85,7 +85,11 @@ def proof(content: Content) -> Section:
         kind="Proof run",
         findings=stated_findings(content),
         tables=[
-            Table("Claims and verdicts", ["claim", "title", "source", "verdict", "routes", "seconds"], rows)
+            Table(
+                "Claims and verdicts",
+                ["claim", "title", "verdict", "relation to the source", "routes", "seconds"],
+                rows,
+            )
         ],
         more={f"{claim['id']}: statement, steps and counterexamples": _claim(claim) for claim in claims},
         sources=[str(claim.get("source", "")) for claim in claims],
@@ -168,7 +172,8 @@ def _claim(content: Content) -> Markup:
     examples = content.get("counterexample") or []
     return macro("claim.html.j2", "claim")(
         {
-            **{name: content.get(name) or "" for name in ("scope", "statement", "hypotheses", "finding")},
+            **{name: content.get(name) or default for name, default in CLAIM_FIELDS.items()},
+            "verdict": content["verdict"] if content["holds"] else "fails",
             "steps": [{"shows": "", **step, **nothing} for step in content.get("steps", [])],
             "counterexamples": [
                 {"text": example["text"], "numbers": _numbers(example), **nothing} for example in examples
@@ -223,8 +228,9 @@ def _interval(figure: Any) -> Interval:
     return Interval(number(figure.get("value")), low, math.inf if math.isnan(high) else high)
 
 
-def _badge(verdict: Any) -> Markup:
-    return macro("claim.html.j2", "badge")(verdict)
+def _badge(verdict: Any, named: bool = True) -> Markup:
+    """A verdict in its colour; a refuted statement is red only if its source is ``named`` next to it."""
+    return macro("claim.html.j2", "badge")(verdict, named)
 
 
 def _count(count: int, noun: str) -> str:

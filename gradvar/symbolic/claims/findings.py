@@ -16,9 +16,15 @@ def findings(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"{tally}; {f'{verdicts} not held up' if failed else 'every verdict holds'}.",
         *(f"{c['id']} does not check: {'; '.join(c['errors']) or 'no reason given'}" for c in failed),
-        *(
-            f"{c['verdict']} {c['id']}, {c['title']}. {c['finding']}".strip()
-            for c in claims
-            if c["verdict"] != "proved" and c not in failed
-        ),
+        *(_sentence(c) for c in claims if c["verdict"] != "proved" and c not in failed),
     ]
+
+
+def _sentence(claim: Mapping[str, Any]) -> str:
+    """Begin with the verdict only where it may stand next to a source's name."""
+    heading = f"{claim['id']}, {claim['title']}"
+    if claim["verdict"] == "refuted" and not claim.get("named", False):
+        opening = f"{heading}: refuted; {claim.get('attribution') or 'the source does not state it'}"
+    else:
+        opening = f"{claim['verdict']} {heading}"
+    return f"{opening}. {claim['finding']}".strip()

@@ -8,6 +8,13 @@ from gradvar.files.tables import to_plain
 from gradvar.symbolic.claims.claim import Claim
 from gradvar.symbolic.claims.obligations import Obligation, complaints_about_goals, obligations
 from gradvar.symbolic.claims.outcome import Outcome, estimators_of
+from gradvar.symbolic.claims.source import RELATIONS
+
+GROUNDS = {  # what each kind of route rests on
+    "shipped code": ("traced code", "executed code", "exact engine"),
+    "enumerated policies": ("enumeration",),
+    "algebra": ("sympy", "smt"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,15 @@ class ClaimReport:
         """What had to be shown, and by which steps and routes it was."""
         return obligations(self.claim, self.outcomes)
 
+    @property
+    def grounds(self) -> dict[str, list[str]]:
+        """The steps that ran on shipped code, on enumerated policies, and on algebra."""
+        steps = {
+            ground: [step.name for step in self.claim.steps if step.route in routes]
+            for ground, routes in GROUNDS.items()
+        }
+        return {ground: names for ground, names in steps.items() if names}
+
     def as_dict(self) -> dict[str, Any]:
         """Return the claim as data, for JSON."""
         claim, source = self.claim, self.claim.source
@@ -45,6 +61,8 @@ class ClaimReport:
             "instead": claim.instead.text if claim.instead else "",
             "source": str(source),
             "relation": source.relation,
+            "relation_text": RELATIONS[source.relation],
+            "named": source.named,
             "attribution": source.attribution,
             "source_says": source.says,
             "source_caveat": source.caveat,
@@ -59,6 +77,7 @@ class ClaimReport:
             "finding": claim.finding,
             "counterexample": [{"text": c.text, **c.numbers} for c in claim.counterexamples] or None,
             "routes": list(self.routes),
+            "grounds": self.grounds,
             "steps": [{"name": s.name, "route": s.route, "shows": s.shows} for s in claim.steps],
             "sabotages": [s.name for s in claim.sabotages],
             "errors": (
