@@ -26,7 +26,9 @@ FAMILIES = {
     "B": "Estimators and their properties",
     "C": "Work that builds on it",
     "D": "Estimators as they are shipped",
+    "L": "Lemmas",
     "N": "Our own theorems",
+    "R": "Recent work",
 }
 _CACHE = ROOT / ".cache" / "docs" / "claims.json"
 
@@ -56,7 +58,10 @@ def pages() -> Book:
         book.pages[address] = f"---\ntitle: {title!r}\n---\n\n{_mark(name)}\n"
         book.bodies[_mark(name)] = f'<div class="claim">{section(claim, level=1)}</div>'
         families.setdefault(name[0], []).append({title: address})
-    book.navigation += [{f"{letter}. {FAMILIES[letter]}": entries} for letter, entries in families.items()]
+    book.navigation += [
+        {f"{letter}. {FAMILIES.get(letter, 'Further claims')}": entries}
+        for letter, entries in families.items()
+    ]
     return book
 
 
@@ -66,8 +71,10 @@ def _mark(name: str) -> str:
 
 def _index(claims: list[View]) -> str:
     return (
-        "<p>Titles say what is claimed, verdicts what became of it. Every verdict rests on two independent routes at"
-        " least, and every check rejected a false statement planted for it. <code>gradvar prove</code> runs them again;"
+        "<p>Titles say what is claimed, verdicts what became of the statement; how it relates to a source stands apart,"
+        " and a paper's name stands next to a verdict only where the paper states or implies the statement. Each"
+        " conclusion was shown by two routes at least, and every check rejected a false statement planted for it:"
+        ' <a href="../trusted_base.html">what a verdict rests on</a>. <code>gradvar prove</code> runs them again;'
         f" <code>gradvar prove --html book.html</code> writes them to one page.</p>{index(claims, '{}.html')}"
     )
 

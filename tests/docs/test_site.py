@@ -64,7 +64,7 @@ def test_the_public_names_are_those_of_the_package():
 
 
 def test_every_claim_has_a_family_in_the_book():
-    assert {claim.id[0] for claim in load(proofs_folder())} == set(book.FAMILIES)
+    assert {claim.id[0] for claim in load(proofs_folder())} <= set(book.FAMILIES)
 
 
 class Links(HTMLParser):

@@ -104,7 +104,14 @@ def advice(upper=5.0):
 
 
 def proofs():
-    common = {"source": "2402.03300v2, Section 4", "hypotheses": ["$p < 1$"], "scope": "every G", "seconds": 0.5,
+    given = {"text": "$p < 1$", "stated_by": "source"}
+    shown = {"name": "sum", "kind": "goal", "formula": r"\sum_i a_i = 0", "refuted": False, "steps": {"Sum": "sympy"},
+             "coverage": {"G": "all"}}  # fmt: skip
+    common = {"source": "2402.03300v2, Section 4", "hypotheses": [given], "scope": "every G", "seconds": 0.5,
+              "relation": "states", "relation_text": "The source states it", "named": True, "judgement": "",
+              "attribution": "2402.03300v2, Section 4", "source_says": "what stands there", "source_caveat": "",
+              "instead": "", "proof": "Add them up.", "obligations": [shown], "grounds": {"algebra": ["Sum"]},
+              "estimators": {"grpo": ["advantage.standardised"]},
               "routes": ["sympy"], "steps": [{"name": "Sum", "route": "sympy", "shows": r"$\sum_i a_i = 0$"}],
               "sabotages": ["a sign"], "counterexample": [{"text": "p = 1/2"}]}  # fmt: skip
     claims = [
@@ -114,6 +121,9 @@ def proofs():
          "finding": r"It is $\frac{1}{2}$ & not <1>.", "errors": []},
         {**common, "id": "X3", "title": "Broken", "statement": "odd $ dollar", "verdict": "proved", "holds": False,
          "finding": "", "errors": ["the step 'Sum' raised"]},
+        {**common, "id": "X4", "title": "Misread", "statement": "$a > b$", "verdict": "refuted", "holds": True,
+         "relation": "ours", "relation_text": "Our question", "named": False, "attribution": "our question",
+         "source_caveat": "the same paper says $a < b$", "instead": "$a = 2b$", "finding": "No.", "errors": []},
     ]  # fmt: skip
     return {"kind": "proof", "findings": findings_of_claims(claims), "claims": claims}
 

@@ -90,7 +90,9 @@ def test_findings_say_what_the_numbers_say(tmp_path, undrawn):
     best = max(runs["rows"], key=lambda r: r["final_reward"])
     (told,) = [f for f in found["experiment.json"] if f.startswith(f"{best['arm']} ends above")]
     assert f"{best['retained_final']:.3f}" in told
-    assert found["proofs.json"][0].startswith("1 proved, 1 refuted, 1 fails")
+    assert found["proofs.json"][0].startswith("1 proved, 2 refuted, 1 fails")
+    assert any(f.startswith("refuted X2, Bias.") for f in found["proofs.json"])
+    assert any(f.startswith("X4, Misread: refuted; our question.") for f in found["proofs.json"])
     assert "X3 does not check: the step 'Sum' raised" in found["proofs.json"]
     assert any(r"$\frac{1}{2}$ & not <1>." in f for f in found["proofs.json"])
     assert found["check.json"][0] == "Does not pass: 1 of 2 laws fail."
@@ -364,3 +366,18 @@ def test_damage_of_any_kind_is_a_section_or_a_line(tmp_path, kind):
         assert len(sections) + len(lines) == 1
         assert all("\n" not in line for line in lines)
         checked(page("t", sections, lines, ""))
+
+
+def test_a_claim_is_shown_with_its_relation_to_the_source_and_red_only_next_to_a_source_that_states_it(
+    tmp_path, undrawn
+):
+    save(tmp_path, {"proofs": samples.proofs()})
+    html = page("t", *read(tmp_path), "")
+    assert html.count('class="verdict refuted"') == 2  # X2: in the table, and at its finding
+    assert html.count('class="verdict refuted-unnamed"') == 1
+    table, misread = html.split("X2: statement")[0], html.split("X4: statement")[1]
+    assert "our question" in table
+    for text in ("Our question.", "the same paper says", "What holds instead", "stated by the source"):
+        assert text in misread
+    for text in ("Proof.", "Add them up.", "goal: sum", "Run on algebra: Sum", "advantage.standardised"):
+        assert text in misread

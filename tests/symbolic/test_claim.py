@@ -4,26 +4,35 @@ its grounds."""
 import pytest
 import sympy as sp
 
-from gradvar.symbolic import Claim, Source, equal, require, verify
+from gradvar.symbolic import Claim, Quantity, Source, Statement, equal, real, require, verify
 
-a, b = sp.symbols("a b", real=True)
+a, b, s = sp.symbols("a b s", real=True)
+SQUARE = Statement(
+    forall={a: real(), b: real()},
+    quantities={s: Quantity("s", "the square of the sum")},
+    goals={"square": sp.Eq(s, a**2 + 2 * a * b + b**2)},
+)
 
 
 def sound(verdict="proved", **fields):
     claim = Claim(
-        id="T1", title="t", statement="s", source=Source("0000.00000"), verdict=verdict, scope="all", **fields
+        id="T1",
+        title="t",
+        statement=SQUARE,
+        source=Source("0000.00000"),
+        verdict=verdict,
+        scope="all",
+        **fields,
     )
 
     @claim.step("first", route="sympy")
     def first(sign=1):
-        equal((a + b) ** 2, a**2 + 2 * sign * a * b + b**2)
+        claim.goal("square").holds({s: a * (a + sign * b) + b * (sign * a + b)})
 
     @claim.step("second", route="enumeration")
     def second(shift=0):
-        require(
-            all((i + j) ** 2 == i * i + 2 * i * j + j * j + shift for i in range(3) for j in range(3)),
-            "small cases",
-        )
+        for i, j in [(0, 1), (2, 3)]:
+            claim.goal("square").holds({s: (i + j) ** 2 + shift}, at={a: i, b: j})
 
     claim.sabotage("a sign", first, sign=-1)
     return claim, first, second
@@ -88,7 +97,7 @@ def test_a_verdict_needs_its_grounds(verdict, missing):
 
 
 def test_one_route_is_not_enough():
-    claim = Claim(id="T2", title="t", statement="s", source=Source("0"), verdict="proved", scope="all")
+    claim = Claim(id="T2", title="t", statement=SQUARE, source=Source("0"), verdict="proved", scope="all")
 
     @claim.step("only", route="sympy")
     def only(extra=0):
@@ -121,3 +130,15 @@ def test_bad_use_is_refused(make, named):
 def test_an_unknown_verdict_is_refused():
     with pytest.raises(ValueError, match="verdict"):
         sound("plausible")
+
+
+def test_a_statement_of_words_is_refused():
+    with pytest.raises(ValueError, match=r"statement: 'a sum is a sum'.*Statement\(goals="):
+        Claim(
+            id="T3",
+            title="t",
+            statement="a sum is a sum",
+            source=Source("0"),
+            verdict="proved",
+            scope="all",
+        )

@@ -11,21 +11,24 @@ from gradvar.symbolic.claims.formula import to_mathml
 
 GOOD = """
 import sympy as sp
-from gradvar.symbolic import Claim, Exhibit, Source, equal, require
+from gradvar.symbolic import Claim, Exhibit, Quantity, Source, Statement, real
 
-a, b = sp.symbols("a b", real=True)
-claim = Claim(id="T1", title="A square of a sum, $(a+b)^2$", statement=r"$(a + b)^2 = a^2 + 2ab + b^2$",
-source=Source("0000.00000", "v1"),
+a, b, s = sp.symbols("a b s", real=True)
+statement = Statement(forall={a: real(), b: real()}, quantities={s: Quantity("(a + b)^2", "the square of the sum")},
+                      goals={"square": sp.Eq(s, a**2 + 2 * a * b + b**2)})
+claim = Claim(id="T1", title="A square of a sum, $(a+b)^2$", statement=statement,
+              source=Source("0000.00000", "v1", says="the square of the < sum >"), proof="Multiply out.",
               verdict="proved", scope="all real numbers", finding="the < cross > term counts twice")
 
 @claim.step("Expand", route="sympy", shows=r"$\\left(a + b\\right)^2$")
 def expand(cross=2):
-    equal((a + b) ** 2, a**2 + cross * a * b + b**2)
+    claim.goal("square").holds({s: a * (a + b) + b * (a + b) + (cross - 2) * a * b})
     return Exhibit(formula=sp.latex((a + b) ** 2), code="def f(a, b): ...", table=(("a", "b"), ("1", "$2$")))
 
 @claim.step("Small cases", route="enumeration")
 def small():
-    require(all((i + j) ** 2 == i * i + 2 * i * j + j * j for i in range(5) for j in range(5)), "small cases")
+    for i, j in [(0, 1), (2, 3), (4, 4)]:
+        claim.goal("square").holds({s: (i + j) ** 2}, at={a: i, b: j})
 
 claim.sabotage("once", expand, cross=1)
 """
@@ -136,18 +139,19 @@ def test_whatever_an_objective_raises_is_one_line_that_names_it(tmp_path, name, 
 
 TRACED = """
 import jax.numpy as jnp, sympy as sp
-from gradvar.symbolic import Claim, Source, equal, trace
+from gradvar.symbolic import Claim, Quantity, Source, Statement, real, trace
 
-x = sp.Symbol("x", real=True)
-claim = Claim(id="T9", title="A cube", statement="s", source=Source("0"), verdict="proved", scope="all")
+x, c = sp.symbols("x c", real=True)
+statement = Statement(forall={x: real()}, quantities={c: Quantity("c", "the cube")}, goals={"cube": sp.Eq(c, x**3)})
+claim = Claim(id="T9", title="A cube", statement=statement, source=Source("0"), verdict="proved", scope="all")
 
 @claim.step("Read", route="traced code")
 def read(power=3):
-    equal(trace(lambda v: v * v * v, x), x**power)
+    claim.goal("cube").holds({c: trace(lambda v: v * v * v if power == 3 else v * v, x)})
 
 @claim.step("By hand", route="sympy")
 def hand(power=3):
-    equal(x * x * x, x**power)
+    claim.goal("cube").holds({c: x * x**(power - 1)})
 
 claim.sabotage("a square", read, power=2)
 """

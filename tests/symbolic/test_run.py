@@ -4,23 +4,30 @@ from gradvar.symbolic import load, verify
 from gradvar.symbolic.claims.run import names_of
 
 SOURCE = """
-from gradvar.symbolic import Claim, Source, require, smt_valid
-claim = Claim(id="T1", title="t", statement="s", source=Source("0"), verdict="refuted", scope="all")
+import sympy as sp
+from gradvar.symbolic import Claim, Quantity, Source, Statement, require, smt_valid
+q, t = sp.symbols("q t", real=True)
+claim = Claim(
+    id="T1", title="t", source=Source("0"), verdict="refuted", scope="all",
+    statement=Statement(quantities={q: Quantity("q", "a number")}, goals={"small": q < 1}),
+    instead=Statement(quantities={t: Quantity("t", "a sum")}, goals={"sum": sp.Eq(t, 2)}),
+)
 
 @claim.step("one", route="sympy")
 def one(x=1):
-    require(x == 1, "one")
+    claim.goal("sum").holds({t: x + 1})
 
 @claim.counterexample("two", x=2)
 def two(x=2):
-    require(x == 2, "two")
+    claim.goal("small").fails({q: x})
 
 @claim.step("three", route="smt")
 def three():
-    require(smt_valid([], True), "three")
+    require(smt_valid([t > 2], t > 1), "three")
+    claim.goal("sum").holds({t: 2})
 
 claim.sabotage("four", one, x=2)
-claim.sabotage("five", two, x=1)
+claim.sabotage("five", two, x=0)
 """
 
 
