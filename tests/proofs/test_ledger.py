@@ -49,7 +49,7 @@ def test_the_header_is_complete_and_can_be_set(claim):
     assert claim.title
     assert claim.statement
     assert claim.scope
-    assert claim.ours or claim.source.arxiv
+    assert claim.source.arxiv
     texts = [
         claim.title,
         claim.text,

@@ -84,15 +84,13 @@ class Claim:
 
     id: str
     title: str
-    statement: Statement | str
+    statement: Statement
     source: Source
     verdict: Verdict
     scope: str
-    hypotheses: tuple[str, ...] = ()
     proof: str = ""
     finding: str = ""
     instead: Statement | None = None
-    ours: bool = False
     path: str = ""
     steps: list[ProofStep] = field(default_factory=list)
     sabotages: list[Sabotage] = field(default_factory=list)
@@ -101,6 +99,11 @@ class Claim:
     def __post_init__(self) -> None:
         if self.verdict not in get_args(Verdict):
             raise ValueError(f"verdict: {self.verdict!r}; give one of {', '.join(get_args(Verdict))}")
+        if not isinstance(self.statement, Statement):
+            raise ValueError(
+                f"statement: {str(self.statement)[:60]!r}, in claim {self.id}, is no formal statement; "
+                "give a Statement(goals={name: relation}, ...)"
+            )
         names = [name for statement in self.statements for name in (*statement.goals, *statement.lemmas)]
         if repeated := [name for name in names if names.count(name) > 1]:
             raise ValueError(
@@ -110,7 +113,7 @@ class Claim:
     @property
     def statements(self) -> tuple[Statement, ...]:
         """The statement, and what holds instead if it is refuted."""
-        return tuple(s for s in (self.statement, self.instead) if isinstance(s, Statement))
+        return (self.statement,) if self.instead is None else (self.statement, self.instead)
 
     def goal(self, name: str) -> Goal:
         """Return the obligation of this name, a goal or a lemma. Raises ``ValueError`` where there is none."""
@@ -123,13 +126,13 @@ class Claim:
     @property
     def text(self) -> str:
         """The statement as text with LaTeX between dollars, printed from the formal object."""
-        return self.statement.text if isinstance(self.statement, Statement) else self.statement
+        return self.statement.text
 
     @property
     def conditions(self) -> tuple[tuple[str, str], ...]:
         """The hypotheses in words, each with who states it."""
         given = [h for statement in self.statements for h in statement.given.values()]
-        return tuple((h.meaning, h.stated_by) for h in given) + tuple((h, "") for h in self.hypotheses)
+        return tuple((h.meaning, h.stated_by) for h in given)
 
     @property
     def judgement(self) -> str:

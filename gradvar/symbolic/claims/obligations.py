@@ -51,8 +51,6 @@ def obligations(claim: Claim, outcomes: Iterable[Outcome]) -> tuple[Obligation, 
 
 def complaints_about_goals(claim: Claim, outcomes: Sequence[Outcome]) -> list[str]:
     """List obligations that no step discharges, and steps that show nothing of the statement."""
-    if not claim.statements:  # a statement in words: nothing ties the steps to it
-        return []
     missing = [
         f"{o.kind} {o.name!r} decides nothing of the statement; call claim.goal(...)"
         for o in outcomes
@@ -63,7 +61,7 @@ def complaints_about_goals(claim: Claim, outcomes: Sequence[Outcome]) -> list[st
     if refuted and not any(o.refuted for o in obligations(claim, outcomes)):
         missing.append("refuted: no counterexample breaks a goal of the statement (Goal.fails)")
     for obligation in obligations(claim, outcomes):
-        first = isinstance(claim.statement, Statement) and obligation.name in claim.statement.goals
+        first = obligation.name in claim.statement.goals
         if obligation.kind == "cited" or claim.verdict == "open" or (refuted and first):
             continue  # of a refuted statement some goals may hold
         missing += _complaints_about(obligation, claim)
