@@ -18,9 +18,14 @@ from gradvar import symbolic as sy
 
 R = sp.Rational
 SIZES = (*range(2, 34), 64, 128)
+DIGITS = 60  # where formulas are too long for exact numbers; they are then compared within a tolerance
 LONG_SIZES = (2, 3, 5, 8)  # with rollouts of one and two tokens
 LEVELS = {"real": (R(0), R(1), R(5, 2)), "binary": (R(0), R(1))}
-RATIOS = (R(1), R(1, 2), R(9, 10), R(11, 10), R(3, 2), R(5), R(5001, 5000))
+# On both sides of 1, and close to the bounds of every catalogued clip.
+RATIOS = (
+    *(R(1), R(1, 2), R(9, 10), R(11, 10), R(3, 2), R(6), R(5001, 5000), R(5, 4), R(3, 4)),
+    *(R(2001, 2000), R(7997, 8000), R(4, 3), R(5, 3), R(3, 5), R(2, 5), R(4), R(7, 3)),
+)
 
 w = sp.Symbol("w", real=True)
 Q, G, n, N, S1, S2 = sp.symbols("Q G n N S1 S2", positive=True)
@@ -46,15 +51,17 @@ class Scene:
     size: int
     longest: int = 1
     levels: Sequence[Any] = LEVELS["real"]
+    digits: int = 0  # of decimal numbers in place of exact ones
+
+    def number(self, value: Any) -> sp.Expr:
+        """The number, exact or with the scene's digits."""
+        return sp.Float(value, self.digits) if self.digits else value
 
     @cached_property
     def rewards(self) -> np.ndarray:
         """[prompt, group]: not the same in two prompts, nor in the order of two rollouts."""
-        rows = [
-            [self.levels[(i * i + (q + 1) * i + q) % len(self.levels)] for i in range(self.size)]
-            for q in (0, 1)
-        ]
-        rows[1][0] = self.levels[1]
+        levels = [self.number(level) for level in self.levels]
+        rows = [[levels[(5 * i + i // 3 + q) % len(levels)] for i in range(self.size)] for q in (0, 1)]
         return np.asarray(rows, object)
 
     @cached_property
@@ -69,11 +76,11 @@ class Scene:
 
     @cached_property
     def rho(self) -> np.ndarray:
-        """[prompt, group, time]."""
-        index = np.indices(self.mask.shape)
-        return np.asarray(RATIOS, object)[
-            (3 * index[1] + 2 * index[2] + index[0] + index[1] // 4) % len(RATIOS)
-        ]
+        """[prompt, group, time]; in a scene of single tokens four of the ratios, others at the next size."""
+        prompt, rollout, token = np.indices(self.mask.shape)
+        place = 3 * rollout + 2 * token + prompt + rollout // 4
+        every = np.asarray([self.number(ratio) for ratio in RATIOS], object)
+        return every[(place if self.longest > 1 else 4 * self.size + place % 4) % len(RATIOS)]
 
     def batch(self, **fields: Any) -> tuple[np.ndarray, Any]:
         """New log-probabilities and the batch; the old ones are zero."""
@@ -106,7 +113,9 @@ class Definition:
         quantities: further symbols: LaTeX, meaning, and their value as a function of (scene, q, i, t).
         fields: further fields of the batch, as a function of the scene.
         levels: ``real`` rewards, or ``binary`` ones.
-        tolerance: for code whose constants are floats that Python computed: how far the two sides may be apart.
+        tolerance: where the formulas are too long for exact numbers, or the code's constants are floats: numbers of
+            many digits are compared, and this is how far the two sides may be apart.
+        settings: of the estimator, where they are not the defaults.
     """
 
     name: str
@@ -117,10 +126,11 @@ class Definition:
     fields: Callable[[Scene], dict[str, Any]] = lambda _: {}
     levels: str = "real"
     tolerance: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def scene(self, size: int, longest: int = 1) -> Scene:
         """The scene of this size."""
-        return Scene(size, longest, LEVELS[self.levels])
+        return Scene(size, longest, LEVELS[self.levels], DIGITS if self.tolerance else 0)
 
     def entries(self, scene: Scene, weights: np.ndarray) -> Iterator[dict[sp.Symbol, Any]]:
         """The weight and the formula's quantities of every token; tokens of the same values count once."""
@@ -135,15 +145,33 @@ class Definition:
                 yield entry
 
 
+def reference(scene: Scene, q: int, i: int) -> sp.Expr:
+    """The log-probability of a rollout's tokens in the reference policy, as a rational."""
+    return R((i + 2 * q) % 3 - 1, 2)
+
+
+def references(scene: Scene) -> dict[str, Any]:
+    """The same as a field of the batch."""
+    prompts, group, time = scene.mask.shape
+    return {"logp_ref": [[[reference(scene, q, i)] * time for i in range(group)] for q in range(prompts)]}
+
+
 def above_clip(advantage: Any, low: Any, high: Any) -> Any:
     """The slope of PPO's clipped surrogate by the log-probability, per unit of advantage: the ratio, or zero."""
     open_token = sp.Or(sp.And(advantage >= 0, rho < 1 + high), sp.And(advantage < 0, rho > 1 - low))
     return sp.Piecewise((rho, open_token), (0, True))
 
 
+def sign_of_digits(value: sp.Expr) -> int:
+    """The sign of a decimal number; what cancels down to its last digits is zero."""
+    return 0 if abs(value) < sp.Float(10, DIGITS) ** (10 - DIGITS) else 1 if value > 0 else -1
+
+
 def define(identifier: str, definition: Definition, title: str, source: sy.Source, equation: str) -> sy.Claim:
     """Make the claim that the shipped estimator is its definition, with its three steps and their sabotages."""
     used = definition.formula.free_symbols
+    accuracy = f", compared within {definition.tolerance:.0e}" if definition.tolerance else ""
+    settings = ", ".join(f"{name} = {value}" for name, value in definition.settings.items())
     written = {s: sy.Quantity(*words) for s, words in BASIC.items() if s in used}
     written |= {s: sy.Quantity(latex, words) for s, (latex, words, _) in definition.quantities.items()}
     quantities = {
@@ -153,7 +181,7 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
         id=identifier,
         title=title,
         statement=sy.Statement(
-            setting=f"`{definition.name}` as catalogued, with its default settings",
+            setting=f"`{definition.name}` as catalogued, with {settings or 'its default settings'}",
             forall={"G": sy.one_of(*SIZES)},
             quantities=quantities | written,
             goals={"weight": sp.Eq(w, definition.formula)},
@@ -162,7 +190,7 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
         verdict="proved",
         scope=(
             f"two prompts with {'three levels of reward' if definition.levels == 'real' else 'binary rewards'}, ratios on "
-            f"both sides of every clip; rollouts of one and two tokens at G = {', '.join(map(str, LONG_SIZES))}"
+            f"both sides of every clip{accuracy}; rollouts of one and two tokens at G = {', '.join(map(str, LONG_SIZES))}"
         ),
         proof=(
             f"{equation} Its derivative by a token's log-probability is the formula. The derivative of the shipped code is "
@@ -171,11 +199,14 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
         ),
     )
     goal = claim.goal("weight")
-    estimator = catalogue.get(definition.name)
+    estimator = catalogue.get(definition.name, **definition.settings)
 
     def decide(size: int, longest: int, change: Mapping[sp.Symbol, Any]) -> None:
         scene = definition.scene(size, longest)
-        weights = sy.trace(sy.gradient(estimator), *scene.batch(**definition.fields(scene)))
+        arguments = scene.batch(**definition.fields(scene))
+        weights = sy.trace(
+            sy.gradient(estimator), *arguments, assume=sign_of_digits if scene.digits else None
+        )
         sy.require(not np.any(weights[~scene.mask]), f"padding has weight zero at G = {size}")
         for entry in definition.entries(scene, weights):
             changed = {**entry, **{s: f(entry[s]) for s, f in change.items()}}

@@ -1,7 +1,9 @@
 """D30 to D35: objectives of pairs and of lists: 2-GRPO and GRPO as contrasts, DPO, IPO, and the listwise ones."""
 
+from functools import cache
+
 import sympy as sp
-from _definitions import S1, Definition, G, Q, R, Scene, define, n, r, rho
+from _definitions import S1, Definition, G, Q, R, Scene, define, n, r, reference, references, rho
 
 from gradvar import symbolic as sy
 
@@ -60,21 +62,11 @@ grpo_contrastive = define(
 )
 
 
-def reference(i: int, q: int) -> sp.Expr:
-    """The log-probability of every token in the reference policy, as a rational."""
-    return R((i + 2 * q) % 3 - 1, 2)
-
-
-def references(scene: Scene) -> dict[str, object]:
-    """The same as a field of the batch."""
-    prompts, group, time = scene.mask.shape
-    return {"logp_ref": [[[reference(i, q)] * time for i in range(group)] for q in range(prompts)]}
-
-
+@cache
 def margin(scene: Scene, q: int, i: int) -> sp.Expr:
     """The log-ratio of a whole rollout to the reference."""
     row = scene.rho[q, i][scene.mask[q, i]]
-    return sp.Add(*map(sp.log, row)) - len(row) * reference(i, q)
+    return sp.Add(*map(sp.log, row)) - len(row) * reference(scene, q, i)
 
 
 def over_pairs(slope: object) -> object:
@@ -135,11 +127,14 @@ ipo = define(
 )
 
 
-def softmax(values: list[sp.Expr], i: int) -> sp.Expr:
-    """One entry of a softmax."""
-    return sp.exp(values[i]) / sp.Add(*map(sp.exp, values))
+def softmax(values: list[sp.Expr]) -> list[sp.Expr]:
+    """The exponentials over their sum."""
+    powers = list(map(sp.exp, values))
+    total = sp.Add(*powers)
+    return [power / total for power in powers]
 
 
+@cache
 def targets(scene: Scene, q: int) -> list[sp.Expr]:
     """The logits of the target: rewards over their standard deviation in the group."""
     row = list(scene.rewards[q])
@@ -148,29 +143,42 @@ def targets(scene: Scene, q: int) -> list[sp.Expr]:
     return [(x - middle) / spread if spread else sp.Integer(0) for x in row]
 
 
+@cache
 def log_ratios(scene: Scene, q: int) -> list[sp.Expr]:
     """The log-ratio of every whole rollout to the policy that sampled."""
     return [sp.Add(*map(sp.log, scene.rho[q, i][scene.mask[q, i]])) for i in range(scene.size)]
 
 
-def reverse_pull(scene: Scene, q: int, i: int, t: int) -> sp.Expr:
-    """P_i times the rollout's distance d_i from the mean distance, d = log ratio less the target's logit."""
-    ratios, logits = log_ratios(scene, q), targets(scene, q)
-    shares = [softmax(ratios, j) for j in range(scene.size)]
-    distances = [a - b for a, b in zip(ratios, logits, strict=True)]
-    return shares[i] * (distances[i] - sp.Add(*[a * b for a, b in zip(shares, distances, strict=True)]))
+@cache
+def target_shares(scene: Scene, q: int) -> list[sp.Expr]:
+    """The target over the group."""
+    return softmax(targets(scene, q))
+
+
+@cache
+def shares(scene: Scene, q: int) -> list[sp.Expr]:
+    """The group's softmax of log-ratios."""
+    return softmax(log_ratios(scene, q))
+
+
+@cache
+def reverse_pulls(scene: Scene, q: int) -> list[sp.Expr]:
+    """P_i times each rollout's distance d_i from the mean distance, d = log ratio less the target's logit."""
+    distances = [a - b for a, b in zip(log_ratios(scene, q), targets(scene, q), strict=True)]
+    mean_distance = sp.Add(*[a * b for a, b in zip(shares(scene, q), distances, strict=True)])
+    return [a * (b - mean_distance) for a, b in zip(shares(scene, q), distances, strict=True)]
 
 
 SHARES = {
     target: (
         "v_i",
         "the target's share, softmax of r over its standard deviation",
-        lambda s, q, i, t: softmax(targets(s, q), i),
+        lambda s, q, i, t: target_shares(s, q)[i],
     ),
     current: (
         "P_i",
         "its rollout's share, softmax of the log-ratios",
-        lambda s, q, i, t: softmax(log_ratios(s, q), i),
+        lambda s, q, i, t: shares(s, q)[i],
     ),
 }
 lpo_forward = define(
@@ -189,7 +197,7 @@ lpo_reverse = define(
             pull: (
                 "D_i",
                 r"$P_i (d_i - \sum_j P_j d_j)$, d the log-ratio less the target's logit",
-                reverse_pull,
+                lambda s, q, i, t: reverse_pulls(s, q)[i],
             )
         },
         tolerance=1e-30,

@@ -7,6 +7,7 @@ A step computes quantities by its route (algebra, enumeration, shipped code, ...
 The conclusion comes from the statement, never from the step, so a step cannot prove something else unnoticed.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -374,7 +375,8 @@ def _require_close(conclusion: Any, assignment: Values, tolerance: float, what: 
         return
     if not isinstance(conclusion, sp.core.relational.Relational):
         raise Undecided(f"{what}: floats decide an equality or an inequality only, not {conclusion}")
-    left, right = (complex(sp.N(_value(side, assignment))).real for side in conclusion.args)
+    digits = max(15, 10 - round(math.log10(tolerance)))
+    left, right = (sp.N(_value(side, assignment), digits) for side in conclusion.args)
     gap = left - right
     close = {
         "==": abs(gap) <= tolerance, "!=": abs(gap) > tolerance, "<": gap < -tolerance, "<=": gap <= tolerance,

@@ -42,8 +42,8 @@ class Comparisons:
         if a in (sp.oo, -sp.oo) or b in (sp.oo, -sp.oo):
             return 1 if a is sp.oo or b is -sp.oo else -1
         difference = a - b if is_nested(a) or is_nested(b) else sp.expand(a - b)
-        if not difference.free_symbols:
-            return exact_sign(difference)
+        if not difference.free_symbols and (self.assume is None or not difference.has(sp.Float)):
+            return exact_sign(difference)  # of decimal numbers the assumption says the sign
         if difference.is_positive or difference.is_negative:
             return 1 if difference.is_positive else -1
         return None if self.assume is None else self.assume(difference)
