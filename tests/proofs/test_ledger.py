@@ -13,7 +13,7 @@ from gradvar.symbolic.claims.formula import text_to_html
 FOLDER = Path(__file__).parents[2] / "proofs"
 CLAIMS = load(FOLDER)
 ROWS = [f"A{i}" for i in range(1, 23)] + [f"B{i}" for i in range(1, 31)] + [f"C{i}" for i in range(1, 8)]
-ROWS += [f"L{i}" for i in (1, 2)]
+ROWS += ["L1", "L2"] + [f"R{i}" for i in range(1, 6)]
 # Claims that need no compilation and little algebra: a second or so each. All of them run in the slow suite.
 QUICK = (
     "A6",
