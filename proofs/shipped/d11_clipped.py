@@ -394,6 +394,7 @@ bnpo = define(
             )
         },
         levels="binary",
+        tolerance=1e-30,
     ),
     "BNPO as shipped",
     sy.Source(
