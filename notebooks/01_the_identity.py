@@ -168,6 +168,6 @@ axes[0].set_ylabel("weight (1 at ratio 1)")
 plt.show()
 
 # %% [markdown]
-# **Verdict** (ledger, A4): conditional. On policy, pair by pair, with equal token shares, the directions are equal up to a
+# **Verdict** (A4, our question): proved, as an equivalence. On policy, pair by pair, with equal token shares, the directions are equal up to a
 # factor $\propto 1 + e^{\beta m}$. Off policy, with clips, unequal lengths or several margins they are not. `gradvar prove --only A4`
 # shows every step.

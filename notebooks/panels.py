@@ -1,4 +1,4 @@
-"""What notebook 7 draws with: two small policies that are enumerated, and panels of what was claimed and what is so."""
+"""What notebook 7 draws with: two small policies that are enumerated, and panels of a statement and of what is so."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def panel(
     ax.legend(fontsize="small", **legend)
 
 
-def claimed(ax: Axes, x: Any, y: Any, label: str = "claimed") -> None:
+def stated(ax: Axes, x: Any, y: Any, label: str = "the statement") -> None:
     """Dashed orange."""
     ax.plot(x, y, "--", color="C1", lw=2, label=label, zorder=3)
 

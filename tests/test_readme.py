@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -112,7 +113,12 @@ def test_the_prove_command_runs(capsys):
 
 
 def test_the_number_of_claims_is_right():
-    assert f"{len(load(proofs_folder()))} claims of the literature" in TEXT
+    claims = load(proofs_folder())
+    counts = Counter(claim.verdict for claim in claims)
+    named = sum(claim.verdict == "refuted" and claim.source.named for claim in claims)
+    assert f"{len(claims)} claims of the literature" in TEXT
+    assert ", ".join(f"{counts[v]} {v}" for v in ("proved", "conditional", "refuted")) in TEXT
+    assert f"of the refuted ones {named} are stated or implied" in TEXT
 
 
 def test_the_check_command_finds_what_is_shown(monkeypatch, capsys):

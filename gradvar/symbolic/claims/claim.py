@@ -74,7 +74,7 @@ class Claim:
         title: a short title, text with LaTeX between dollars, as are ``proof``, ``scope`` and ``finding``.
         statement: the formal statement; its goals are what the steps have to discharge.
         source: where it comes from, and how it relates to what stands there.
-        verdict: on the statement: proved; conditional, under hypotheses that the source lacks; refuted; open.
+        verdict: on the statement: proved; conditional, under a hypothesis of ours; refuted; open.
         scope: what is covered, in words.
         proof: three to six sentences that join the steps.
         finding: what a reader should take home.
