@@ -116,6 +116,7 @@ class Definition:
         tolerance: where the formulas are too long for exact numbers, or the code's constants are floats: numbers of
             many digits are compared, and this is how far the two sides may be apart.
         settings: of the estimator, where they are not the defaults.
+        composed: an estimator made of pieces, as a function of the scene, in place of the catalogue's.
     """
 
     name: str
@@ -127,6 +128,18 @@ class Definition:
     levels: str = "real"
     tolerance: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    composed: Callable[[Scene], Any] | None = None
+
+    @property
+    def setting(self) -> str:
+        """What is defined, in words."""
+        settings = ", ".join(f"{name} = {value}" for name, value in self.settings.items())
+        place = "among plain other pieces" if self.composed else "as catalogued"
+        return f"`{self.name}` {place}, with {settings or 'its default settings'}"
+
+    def estimator(self, scene: Scene) -> Any:
+        """The estimator that is traced and run."""
+        return self.composed(scene) if self.composed else catalogue.get(self.name, **self.settings)
 
     def scene(self, size: int, longest: int = 1) -> Scene:
         """The scene of this size."""
@@ -171,7 +184,6 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
     """Make the claim that the shipped estimator is its definition, with its three steps and their sabotages."""
     used = definition.formula.free_symbols
     accuracy = f", compared within {definition.tolerance:.0e}" if definition.tolerance else ""
-    settings = ", ".join(f"{name} = {value}" for name, value in definition.settings.items())
     written = {s: sy.Quantity(*words) for s, words in BASIC.items() if s in used}
     written |= {s: sy.Quantity(latex, words) for s, (latex, words, _) in definition.quantities.items()}
     quantities = {
@@ -181,7 +193,7 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
         id=identifier,
         title=title,
         statement=sy.Statement(
-            setting=f"`{definition.name}` as catalogued, with {settings or 'its default settings'}",
+            setting=definition.setting,
             forall={"G": sy.one_of(*SIZES)},
             quantities=quantities | written,
             goals={"weight": sp.Eq(w, definition.formula)},
@@ -199,13 +211,14 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
         ),
     )
     goal = claim.goal("weight")
-    estimator = catalogue.get(definition.name, **definition.settings)
 
     def decide(size: int, longest: int, change: Mapping[sp.Symbol, Any]) -> None:
         scene = definition.scene(size, longest)
         arguments = scene.batch(**definition.fields(scene))
         weights = sy.trace(
-            sy.gradient(estimator), *arguments, assume=sign_of_digits if scene.digits else None
+            sy.gradient(definition.estimator(scene)),
+            *arguments,
+            assume=sign_of_digits if scene.digits else None,
         )
         sy.require(not np.any(weights[~scene.mask]), f"padding has weight zero at G = {size}")
         for entry in definition.entries(scene, weights):
@@ -225,7 +238,7 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
     @claim.step("As it runs", route="executed code", shows="compiled, in floats, G = 5")
     def run() -> None:
         scene = definition.scene(5, 2)
-        weights = sy.executed_weights(estimator, *scene.batch(**definition.fields(scene)))
+        weights = sy.executed_weights(definition.estimator(scene), *scene.batch(**definition.fields(scene)))
         for entry in definition.entries(scene, weights):
             goal.holds(entry, at={"G": 5}, tolerance=1e-12)
 

@@ -86,4 +86,5 @@ def wrapping(
     parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__name__ = wrapped.__qualname__ = name
+    wrapped.__module__ = call.__module__  # where it is public
     return wrapped

@@ -1,5 +1,6 @@
 """What a check really used: the routes, the shipped estimators and pieces, and the code that it read as formulas."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -60,9 +61,13 @@ def note_trace(code: Any, results: list[np.ndarray]) -> None:
 
 
 def piece_name(piece: Callable[..., Any]) -> str:
-    """Return ``advantages.group_mean`` for a shipped piece, with or without settings; empty for another function."""
+    """Return ``advantage.group_mean`` for a shipped piece, empty for another function.
+
+    Settings do not count, and a function that a shipped one made has its name.
+    """
     while isinstance(piece, partial):
         piece = piece.func
     piece = getattr(piece, "__wrapped__", piece)
-    module, name = getattr(piece, "__module__", ""), getattr(piece, "__name__", "")
+    module, name = getattr(piece, "__module__", ""), getattr(piece, "__qualname__", "")
+    name = re.split(r"\.<locals>|\(", name)[0]
     return f"{module.removeprefix('gradvar.pieces.')}.{name}" if module.startswith("gradvar.pieces.") else ""
