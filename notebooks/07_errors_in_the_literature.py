@@ -156,9 +156,11 @@ plt.show()
 #   survives. Two answers, the right one.
 # - **C4b** (2605.08327) "Its term $\beta(\log\pi - \log\pi_{\text{ref}})$ is a KL penalty." Descended over the enumerated
 #   actions it drives the policy away, from the reference itself.
+# - **R1** (verl's documentation of rollout correction, the row Seq-TIS) "A sequence weight truncated at C gives an unbiased gradient." The cap takes
+#   from what the policy likes much more than the sampler did. Two responses, sampled with 9/10 and 1/10, the second one correct.
 
 # %%
-first, second = row(2, width=4.2)
+first, second, third = row(3)
 p = np.linspace(0.01, 0.99, 99)
 scores = np.stack([1 - p, -p])  # of the right and of the wrong answer, by its logit
 kernel = 0.5 * (1 - 0) * (scores[0] - scores[1])
@@ -183,6 +185,15 @@ stated(second, range(41), [0.75] * 41, "the statement: stays at the reference")
 panel(
     second, "C4b", "steps down the term (rate 0.2)", "chance of the first action", 0.5, 1.15, loc="upper left"
 )
+
+sampler, policy = np.array([9 / 10, 1 / 10]), np.array([1 / 2, 1 / 2])
+caps = np.linspace(1, 8, 36)
+pull = np.array([0, 1]) * (np.array([0, 1]) - policy[1])  # reward times score, by the second logit
+capped = [(sampler * np.minimum(policy / sampler, cap)) @ pull for cap in caps]
+assert np.isclose(capped[5], 1 / 10)  # C = 2
+found(third, caps, capped)
+stated(third, caps, np.full(36, policy @ pull))
+panel(third, "R1", "cap C of the weight (5 at most)", "mean gradient by a logit", 0, 0.35, loc="upper left")
 plt.show()
 
 # %%
@@ -448,6 +459,36 @@ assert np.isclose((new @ rewards)[-1], 14 / 55)
 found(third, t, new @ rewards / 0.3, "found: J of the policy")
 stated(third, t, listwise / listwise[0], "reward of the sampled pair")
 panel(third, "C2b", "share of the projection's step", "reward (1 at the start)", 0.7, 1.9, loc="upper left")
+plt.show()
+
+# %% [markdown]
+# - **R3** (our question, of the released code of 2505.22617) kl-cov changes the same tokens however a batch is cut into micro-batches. A share of the
+#   tokens of each call is taken, and one at least. 4096 tokens, the share 1/512.
+# - **R5** (our question) Leave-one-out stays unbiased with a length penalty that is scaled within the group. A rollout moves its siblings' penalties,
+#   too. Two texts of one and three tokens, no reward, half of the length over the longer one of the two.
+
+# %%
+first, second = row(2, width=4.2)
+cuts = 2 ** np.arange(7)
+changed = [sum(max(1, int(len(call) / 512)) for call in np.split(np.arange(4096), m)) for m in cuts]
+found(first, cuts, changed, style="o-")
+stated(first, cuts, [changed[0]] * 7)
+panel(first, "R3", "micro-batches", "tokens that kl-cov changes", 0, 90, loc="upper left")
+
+pairs = np.array(list(itertools.product(range(2), repeat=2)))  # which text each of the two rollouts is
+lengths = np.array([1.0, 3.0])[pairs]
+shaped = -lengths / lengths.max(1, keepdims=True) / 2
+baseline_free = np.asarray(gv.advantages.leave_one_out(shaped))
+estimates, slopes = [], []
+for short in stop:
+    score = np.array([1 - short, -short])[pairs]  # by the logit of the short text
+    weight = np.array([short, 1 - short])[pairs].prod(1)
+    estimates.append(weight @ (baseline_free * score).mean(1))
+    slopes.append(weight @ (shaped.mean(1) * score.sum(1)))
+assert np.isclose(np.interp(0.5, stop, estimates), 1 / 12)
+found(second, stop, estimates, "found: leave-one-out")
+stated(second, stop, slopes, "the statement: the gradient")
+panel(second, "R5", "chance of the short text", "mean update by its logit", -0.1, 0.2)
 plt.show()
 
 # %%
