@@ -16,9 +16,7 @@ reinforce = define(
     "D1",
     Definition("reinforce", PER_ROLLOUT * r),
     "REINFORCE as shipped",
-    sy.Source(
-        "Williams (1992)", place="equation (11), no baseline", says="each rollout's score times its reward"
-    ),
+    sy.Source("Williams (1992)", says="each rollout's score times its reward"),
     rf"{SUM} with $A_i = r_i$.",
 )
 
@@ -34,7 +32,7 @@ given = define(
         lambda _: {"baseline": [R(1, 3), R(3, 4)]},
     ),
     "REINFORCE with a given baseline as shipped",
-    sy.Source("Greensmith et al. (2004)", place="Section 4", says="the reward less a baseline of the prompt"),
+    sy.Source("Greensmith et al., JMLR 5 (2004)", says="the reward less a baseline of the prompt"),
     rf"{SUM} with $A_i = r_i - b$.",
 )
 remax = define(
@@ -43,7 +41,7 @@ remax = define(
         "remax", PER_ROLLOUT * (r - baseline), GIVEN, lambda _: {"greedy_rewards": [R(1, 3), R(3, 4)]}
     ),
     "ReMax as shipped",
-    sy.Source("2310.10505", place="Algorithm 1", says="the reward less that of the greedy rollout"),
+    sy.Source("2310.10505", says="the reward less that of the greedy rollout"),
     rf"{SUM} with $A_i = r_i - b$, $b$ the reward of the greedy rollout.",
 )
 rloo = define(
@@ -75,7 +73,6 @@ opo = define(
     "OPO as shipped",
     sy.Source(
         "2505.23585",
-        place="the length-weighted baseline",
         says="the reward less the length-weighted mean reward",
     ),
     rf"{SUM} with $A_i = r_i - L_r / L$.",
@@ -153,7 +150,11 @@ pass_at_k = define(
         },
     ),
     "The leave-one-out pass@2 advantages as shipped",
-    sy.Source("2508.10751", relation="ours", says="the unbiased form of the best of k is this package's"),
+    sy.Source(
+        "2505.15201",
+        relation="implies",
+        says="leave-one-out estimators of the best of k, averaged over subsets",
+    ),
     rf"{SUM} with $A_i = 2 M_i$.",
 )
 
@@ -173,7 +174,6 @@ gpg = define(
     "GPG as shipped",
     sy.Source(
         "2504.02546",
-        place="the corrected gradient",
         says="centred rewards, scaled up for groups that teach nothing",
     ),
     r"The objective is $\frac{1}{N} \sum_i \sum_t A_i \log \pi(o_{i,t})$ with $A_i = \alpha (r_i - \bar r)$.",

@@ -51,9 +51,7 @@ dr_grpo = define(
     "D11",
     Definition("dr_grpo", above_clip(r - mean, CLIP, CLIP) * (r - mean) / (Q * G)),
     "Dr. GRPO as shipped",
-    sy.Source(
-        "2503.20783", place="the objective without std and length", says="centred rewards, sums over tokens"
-    ),
+    sy.Source("2503.20783", place="Section 3.2", says="centred rewards, sums over tokens"),
     rf"The objective is $\frac{{1}}{{Q G}} \sum_i \sum_t {RATIO}$ with $A_i = r_i - \bar r$.",
 )
 grpo = define(
@@ -99,7 +97,7 @@ reinforce_pp = define(
         BATCH,
     ),
     "REINFORCE++ as shipped",
-    sy.Source("2501.03262", place="the global advantage", says="rewards standardised over the batch"),
+    sy.Source("2501.03262", says="rewards standardised over the batch"),
     rf"{OBJECTIVE} with the rewards standardised over the batch.",
 )
 WITHIN = {
@@ -119,7 +117,6 @@ reinforce_pp_baseline = define(
     "REINFORCE++ with group means as shipped",
     sy.Source(
         "2501.03262",
-        place="the variant with group means",
         says="group means subtracted, one scale for the batch",
     ),
     rf"{OBJECTIVE} with $A_i = (r_i - \bar r)/(\sqrt{{W/(Q G)}} + 10^{{-8}})$.",
@@ -183,7 +180,7 @@ pass_at_k = define(
     "Pass@2 training as shipped",
     sy.Source(
         "2508.10751",
-        place="the analytic advantages",
+        place="the analytic derivation",
         says="closed forms for correct and wrong rollouts over the std",
     ),
     rf"{OBJECTIVE} with the analytic advantages of pass@k, $k = 2$.",
@@ -282,7 +279,6 @@ spo = define(
     "SPO as shipped",
     sy.Source(
         "2509.13232",
-        place="the batch-normalised advantage",
         says="one rollout a prompt, a tracked value as baseline",
     ),
     rf"The objective is $\frac{{1}}{{N}} \sum_i \sum_t {RATIO}$, the advantages standardised over the batch.",
@@ -304,7 +300,6 @@ krpo = define(
     "KRPO as shipped",
     sy.Source(
         "2505.07527",
-        place="the filtered baseline",
         says="a Kalman filter over the group gives mean and scale",
     ),
     rf"{OBJECTIVE} with the advantages of a scalar Kalman filter, run over the group in its order.",
@@ -350,7 +345,6 @@ gdpo = define(
     "GDPO as shipped",
     sy.Source(
         "2601.05242",
-        place="the decoupled advantage",
         says="every reward standardised in its group, then the sum",
     ),
     rf"{OBJECTIVE} with the rewards standardised one by one.",
@@ -399,7 +393,6 @@ bnpo = define(
     "BNPO as shipped",
     sy.Source(
         "2506.02864",
-        place="the Beta normalisation",
         says="centred rewards over a Beta density fitted to the batch",
     ),
     rf"{OBJECTIVE} with $A_i = (r_i - \bar r)/\mathrm{{Beta}}(\bar r; \alpha, \beta)$.",
@@ -452,7 +445,7 @@ reinforce_pp_baseline_k2 = define(
         settings={"beta": 0.04},
     ),
     "The k2 penalty of reinforce_pp_baseline as shipped",
-    sy.Source("2501.03262", place="the variant with group means", says="a squared log-ratio as the penalty"),
+    sy.Source("2501.03262", says="a squared log-ratio as the penalty"),
     r"From the objective of every token $\beta k^2/2$ is subtracted, with $\beta = 1/25$.",
 )
 
@@ -494,7 +487,6 @@ reinforce_pp_k1 = define(
     "REINFORCE++ with the penalty in the reward as shipped",
     sy.Source(
         "2501.03262",
-        place="the penalised reward",
         says="a KL estimate per token enters the reward of that token",
     ),
     rf"{OBJECTIVE}, the k1 estimate in the reward of each token, standardised over tokens.",
