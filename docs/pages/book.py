@@ -28,6 +28,7 @@ FAMILIES = {
     "D": "Estimators as they are shipped",
     "L": "Lemmas",
     "N": "Our own theorems",
+    "P": "Pieces as they are shipped",
     "R": "Recent work",
 }
 _CACHE = ROOT / ".cache" / "docs" / "claims.json"

@@ -89,7 +89,8 @@ def proof(content: Content) -> Section:
                 "Claims and verdicts",
                 ["claim", "title", "verdict", "relation to the source", "routes", "seconds"],
                 rows,
-            )
+            ),
+            *_coverage(content.get("coverage") or {}),
         ],
         more={f"{claim['id']}: statement, steps and counterexamples": _claim(claim) for claim in claims},
         sources=[str(claim.get("source", "")) for claim in claims],
@@ -163,6 +164,19 @@ def audit(content: Content) -> Section:
         tables=_plain_tables({k: v for k, v in content.items() if k not in stated}),
         estimators=[str(content.get("estimator", ""))],
     )
+
+
+def _coverage(covered: Content) -> list[Table]:
+    """A table of the shipped estimators and one of the pieces, with the claims that ran each."""
+    return [
+        Table(
+            f"Shipped {what}, and the claims that ran them",
+            [what, "claims"],
+            [[name, ", ".join(ids) or "none"] for name, ids in covered[what].items()],
+        )
+        for what in ("estimators", "pieces")
+        if covered.get(what)
+    ]
 
 
 def _claim(content: Content) -> Markup:

@@ -125,7 +125,8 @@ def proofs():
          "relation": "ours", "relation_text": "Our question", "named": False, "attribution": "our question",
          "source_caveat": "the same paper says $a < b$", "instead": "$a = 2b$", "finding": "No.", "errors": []},
     ]  # fmt: skip
-    return {"kind": "proof", "findings": findings_of_claims(claims), "claims": claims}
+    return {"kind": "proof", "findings": findings_of_claims(claims), "claims": claims,
+            "coverage": {"estimators": {"grpo": ["X1"], "rloo": []}, "pieces": {"advantages.raw": []}}}  # fmt: skip
 
 
 def check():
