@@ -115,7 +115,7 @@ DPA = compose(
 )
 """-A log pi + beta (log pi - log pi_ref) on both actions of a decision, to be minimised: DPA-GRPO (2605.08327).
 
-The loss of claim C4; the paper's equations were not at hand.
+The loss of claims C4a and C4b with the sum over tokens; the released code averages over a rollout's tokens by default.
 """
 
 _PAIRS = {"beta": 0.1}

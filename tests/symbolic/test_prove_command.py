@@ -2,11 +2,14 @@
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gradvar.cli.prove import Prove, run
+from gradvar.cli.prove import Prove, run, table
+from gradvar.symbolic import load, verify
+from gradvar.symbolic.claims.coverage import Coverage, coverage
 from gradvar.symbolic.claims.formula import to_mathml
 
 GOOD = """
@@ -215,3 +218,84 @@ def test_claims_in_folders_share_a_helper_above(tmp_path, capsys):
     assert run(Prove(str(tmp_path), quiet=True)) == 0
     assert "2 claims: 2 proved" in capsys.readouterr().out
     assert run(Prove(str(tmp_path / "second" / "t.py"), quiet=True)) == 0
+
+
+def test_verbose_shows_what_had_to_be_shown_and_the_relation_stands_apart(folder, tmp_path, capsys):
+    assert run(Prove(str(folder), quiet=True, verbose=True, json=tmp_path / "out.json")) == 0
+    printed = capsys.readouterr().out
+    obligation = next(line for line in printed.splitlines() if line.startswith("T1: goal 'square'"))
+    for part in (
+        r"(a + b)^2 = a^{2} + 2 a b + b^{2}",
+        "shown by 'Expand' (sympy); 'Small cases' (enumeration)",
+    ):
+        assert part in obligation
+    assert "a: all; also at 0, 2, 4" in obligation
+    assert "  grpo: none" in printed
+    (row,) = json.loads((tmp_path / "out.json").read_text())["claims"]
+    assert (row["relation"], row["named"], row["source_says"]) == (
+        "states",
+        True,
+        "the square of the < sum >",
+    )
+    assert row["grounds"] == {"enumerated policies": ["Small cases"], "algebra": ["Expand"]}
+
+
+REFUTED = """
+import sympy as sp
+from gradvar.symbolic import Claim, Quantity, Source, Statement
+
+q = sp.Symbol("q", real=True)
+claim = Claim(id="T5", title="t", source=Source("0000.00000", relation="{relation}"), verdict="refuted", scope="all",
+              statement=Statement(quantities={{q: Quantity("q", "a number")}}, goals={{"small": q < 1}}))
+for route in ("sympy", "smt"):
+    @claim.step(route, route="sympy")
+    def step(x=2):
+        claim.goal("small").fails({{q: x}})
+"""
+
+
+@pytest.mark.parametrize(
+    ("relation", "named"),
+    [("states", True), ("implies", True), ("reading", False), ("folklore", False), ("ours", False)],
+)
+def test_refuted_is_red_only_where_the_source_states_or_implies_it(tmp_path, relation, named):
+    (tmp_path / "t.py").write_text(REFUTED.format(relation=relation))
+    (claim,) = load(tmp_path)
+    report = verify(claim)
+    shown = table([replace(report, complaints=())])
+    (verdict,), (source,) = (list(column.cells)[0:1] for column in shown.columns[2:4])
+    assert verdict == ("[red]refuted[/]" if named else "[cyan]refuted[/]")
+    assert ("0000.00000" in source) == named
+
+
+def test_coverage_names_what_no_claim_ran():
+    covered = Coverage({"grpo": ("A1",), "rloo": (), "dpo": ("A3",)}, {"advantages.raw": ()})
+    assert covered.sentences() == [
+        "2 of 3 shipped estimators were run by a claim; not rloo.",
+        "0 of 1 pieces were run by a claim.",
+    ]
+
+
+SHIPPED = """
+import sympy as sp
+from gradvar import catalogue
+from gradvar.symbolic import Claim, Quantity, Source, Statement, real, symbolic_group
+
+w, r1, r2 = sp.symbols("w r1 r2", real=True)
+claim = Claim(id="T6", title="t", source=Source("0"), verdict="open", scope="all", finding="tried",
+              statement=Statement(forall={r1: real(), r2: real()}, quantities={w: Quantity("w", "a weight")},
+                                  goals={"half": sp.Eq(w, (r1 - r2) / 2)}))
+
+@claim.step("Read", route="traced code")
+def read():
+    pair = symbolic_group(2, [1, 1], rewards=[r1, r2], on_policy=True)
+    claim.goal("half").holds({w: pair.weights(catalogue.get("rloo"))[0, 0, 0]})
+"""
+
+
+def test_coverage_is_of_the_claims_that_ran_an_estimator(tmp_path):
+    (tmp_path / "t.py").write_text(SHIPPED)
+    covered = coverage([verify(claim) for claim in load(tmp_path)], ["rloo", "grpo"])
+    assert covered.estimators == {"rloo": ("T6",), "grpo": ()}
+    assert covered.pieces["advantages.leave_one_out"] == ("T6",)
+    assert covered.pieces["advantages.standardised"] == ()
