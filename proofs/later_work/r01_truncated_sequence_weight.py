@@ -41,25 +41,28 @@ claim = sy.Claim(
         "verl",
         place="docs/algo/rollout_corr_math.md, table of section 5.2 (January 2026)",
         says=(
-            "the row Seq-TIS, whose mechanism is that the sequence ratio is replaced by its minimum with C, ends in: clean "
-            "data with moderate mismatch; unbiased. The usage guide recommends it as unbiased, too"
+            "the row Seq-TIS, whose mechanism is that the sequence ratio is replaced by its minimum with C, ends "
+            "in: clean data with moderate mismatch; unbiased. The usage guide recommends it as unbiased, too"
         ),
         caveat=(
-            "section 3.3.1 calls sequence-level correction unbiased without a word on the cap, where it is right; the bias that "
-            "a cap brings stands nowhere in the document, and an earlier version (November 2025) does not say unbiased"
+            "section 3.3.1 calls sequence-level correction unbiased without a word on the cap, where it is "
+            "right; the bias that a cap brings stands nowhere in the document, and an earlier version (November "
+            "2025) does not say unbiased"
         ),
     ),
     verdict="refuted",
     scope="any finite set of responses, any rewards; the weight held, as the document and its loss have it",
     proof=(
-        r"With the whole weight, the sampler's chance cancels and the mean is $\sum_y \pi r s = \nabla J$. The cap lowers a "
-        r"response's contribution from $\pi r s$ to $C \mu r s$ where $\pi > C \mu$, so what is missing is the sum over those "
-        r"responses of $(\pi - C \mu) r s$. Nothing is missing if no response reaches the cap. Two responses with $\mu = (9/10, "
-        r"1/10)$, $\pi = (1/2, 1/2)$, rewards 0 and 1 and $C = 2$ have the gradient 1/4 and the mean 1/10."
+        r"With the whole weight, the sampler's chance cancels and the mean is $\sum_y \pi r s = \nabla J$. The "
+        r"cap lowers a response's contribution from $\pi r s$ to $C \mu r s$ where $\pi > C \mu$, so what is "
+        r"missing is the sum over those responses of $(\pi - C \mu) r s$. Nothing is missing if no response "
+        r"reaches the cap. Two responses with $\mu = (9/10, 1/10)$, $\pi = (1/2, 1/2)$, rewards 0 and 1 and $C = "
+        "2$ have the gradient 1/4 and the mean 1/10."
     ),
     finding=(
-        "The cap takes from responses that the policy likes much more than the sampler did, here the only correct one. It is "
-        "a trade of bias against variance, as for single tokens; unbiased is the weight without a cap."
+        "The cap takes from responses that the policy likes much more than the sampler did, here the only "
+        "correct one. It is a trade of bias against variance, as for single tokens; unbiased is the weight "
+        "without a cap."
     ),
 )
 
@@ -182,8 +185,10 @@ def weights_of(estimator, mu, pi, rewards, ratio=1):
 
 
 @claim.counterexample(
-    "Two responses, the second one correct: the gradient by its logit is 1/4, the mean with all weights 1/4, with the weight 5 "
-    "cut to 2 it is 1/10.",
+    (
+        "Two responses, the second one correct: the gradient by its logit is 1/4, the mean with all weights 1/4, "
+        "with the weight 5 cut to 2 it is 1/10."
+    ),
     mu="(9/10, 1/10)",
     pi="(1/2, 1/2)",
     r="(0, 1)",

@@ -19,7 +19,8 @@ first = sy.Claim(
     title=r"The penalty $\beta |\log \rho|$ of kl-cov has no gradient on the first on-policy step",
     statement=sy.Statement(
         setting=(
-            r"A token with the advantage A and the ratio $\rho$ to the policy that drew it, the loss $-A \rho + \beta |\log \rho|$"
+            r"A token with the advantage A and the ratio $\rho$ to the policy that drew it, the loss $-A \rho + "
+            r"\beta |\log \rho|$"
         ),
         forall={beta: sy.above(0), A: sy.real(), rho: sy.above(0)},
         given={
@@ -46,20 +47,24 @@ first = sy.Claim(
         "2505.22617",
         place="kl-cov in the released code (verl, core_algos.py, compute_policy_loss_kl_cov)",
         relation="ours",
-        says="the loss of the selected tokens gets a coefficient times the absolute log-ratio of new to old probability",
+        says=(
+            "the loss of the selected tokens gets a coefficient times the absolute log-ratio of new to old "
+            "probability"
+        ),
         caveat="the paper itself was not read; with several updates per batch the term acts from the second on",
     ),
     verdict="proved",
     scope="one token, whether selected or not; any advantage and coefficient",
     proof=(
-        r"By the log-ratio x the penalty is $\beta |x|$, with slope $\beta$ above zero and $-\beta$ below. On the first step after "
-        "sampling every x is zero, where PyTorch takes the middle of the two slopes, zero; so the selected tokens get the "
-        r"gradient that all others get. From the second step on the pull is $\beta$ towards the old probability, however small the "
-        "ratio's distance from one."
+        r"By the log-ratio x the penalty is $\beta |x|$, with slope $\beta$ above zero and $-\beta$ below. On the "
+        "first step after sampling every x is zero, where PyTorch takes the middle of the two slopes, zero; so "
+        r"the selected tokens get the gradient that all others get. From the second step on the pull is $\beta$ "
+        "towards the old probability, however small the ratio's distance from one."
     ),
     finding=(
-        "With one update per batch kl-cov is the plain policy gradient, as with any penalty that is smooth around the sampling "
-        r"policy. The kink matters: JAX takes the slope one at zero, and the same line there would push by $\beta$ on the first step."
+        "With one update per batch kl-cov is the plain policy gradient, as with any penalty that is smooth "
+        "around the sampling policy. The kink matters: JAX takes the slope one at zero, and the same line there "
+        r"would push by $\beta$ on the first step."
     ),
 )
 
@@ -174,15 +179,18 @@ micro = sy.Claim(
     title="clip-cov and kl-cov change the same tokens however a batch is cut into micro-batches",
     statement=sy.Statement(
         setting=(
-            "A batch with the advantage and log-probability of each token; the rule centres both by their means over the tokens "
-            "that the loss is called with, and chooses by the product"
+            "A batch with the advantage and log-probability of each token; the rule centres both by their means "
+            "over the tokens that the loss is called with, and chooses by the product"
         ),
         forall={"rule": sy.one_of("kl-cov", "clip-cov"), m: sy.whole(1)},
         quantities=COUNTS,
         goals={"same number": sp.Eq(split, whole)},
     ),
     instead=sy.Statement(
-        setting="kl-cov chooses the share $\\kappa$ of the tokens with the largest products, rounded down, and one at least",
+        setting=(
+            r"kl-cov chooses the share $\kappa$ of the tokens with the largest products, rounded down, and one at "
+            "least"
+        ),
         forall={m: sy.whole(1), expected: sy.whole(0)},
         quantities=COUNTS,
         goals={
@@ -192,24 +200,31 @@ micro = sy.Claim(
     ),
     source=sy.Source(
         "2505.22617",
-        place="clip-cov and kl-cov in the released code (verl, core_algos.py; dp_actor.py calls the loss per micro-batch)",
+        place=(
+            "clip-cov and kl-cov in the released code (verl, core_algos.py; dp_actor.py calls the loss per "
+            "micro-batch)"
+        ),
         relation="ours",
         says=(
-            "means, the share of tokens and its floor of one are taken over the tokens of the call; clip-cov draws the tokens "
-            "that it drops at random among those with a product between 1 and 5"
+            "means, the share of tokens and its floor of one are taken over the tokens of the call; clip-cov "
+            "draws the tokens that it drops at random among those with a product between 1 and 5"
         ),
-        caveat="the paper itself was not read; its formulas are about a batch, and nothing there was found on micro-batches",
+        caveat=(
+            "the paper itself was not read; its formulas are about a batch, and nothing there was found on "
+            "micro-batches"
+        ),
     ),
     verdict="refuted",
     scope="the shipped share 2/10000 is below one token for calls of fewer than 5000 tokens; masks leave this as it is",
     proof=(
-        "kl-cov changes at least one token per call, so m micro-batches change at least m tokens where the whole batch may change "
-        "one. clip-cov centres by the call's own means: micro-batches of one advantage each have all products zero and lose no "
-        "token, while the whole batch has products within the bounds and loses one, chosen at random. Four tokens show both."
+        "kl-cov changes at least one token per call, so m micro-batches change at least m tokens where the whole "
+        "batch may change one. clip-cov centres by the call's own means: micro-batches of one advantage each "
+        "have all products zero and lose no token, while the whole batch has products within the bounds and "
+        "loses one, chosen at random. Four tokens show both."
     ),
     finding=(
-        "A setting of memory, the micro-batch, changes the objective: the penalty's share grows up to m-fold. clip-cov's result "
-        "depends on the random generator, too."
+        "A setting of memory, the micro-batch, changes the objective: the penalty's share grows up to m-fold. "
+        "clip-cov's result depends on the random generator, too."
     ),
 )
 KAPPA = Fraction(2, 10000)
@@ -278,8 +293,10 @@ FOUR = [(2, -1), (2, -1), (-2, -3), (-2, -3)]
 
 
 @micro.counterexample(
-    "Four tokens with advantages (2, 2, -2, -2) and log-probabilities (-1, -1, -3, -3): kl-cov changes one token of the batch, two "
-    "in two micro-batches; clip-cov drops one token of the batch, none in two micro-batches.",
+    (
+        "Four tokens with advantages (2, 2, -2, -2) and log-probabilities (-1, -1, -3, -3): kl-cov changes one token "
+        "of the batch, two in two micro-batches; clip-cov drops one token of the batch, none in two micro-batches."
+    ),
     A="(2, 2, -2, -2)",
     logp="(-1, -1, -3, -3)",
 )

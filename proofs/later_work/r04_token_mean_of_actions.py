@@ -17,8 +17,8 @@ claim = sy.Claim(
     title="Two enumerated actions with the mean over tokens: the lengths enter the factor, and the penalty gets a mean",
     statement=sy.Statement(
         setting=(
-            "A decision with two actions of $T_1$ and $T_2$ tokens, the first taken with chance p, rewards that differ by d; each "
-            "action's log-probability is divided by its number of tokens"
+            "A decision with two actions of $T_1$ and $T_2$ tokens, the first taken with chance p, rewards that "
+            "differ by d; each action's log-probability is divided by its number of tokens"
         ),
         forall={p: sy.between(0, 1), T1: sy.whole(1), T2: sy.whole(1)},
         given={
@@ -50,22 +50,24 @@ claim = sy.Claim(
         place="released code, dpa_grpo/losses.py, grpo_group_accumulate_gradients (length_normalize=True by default)",
         relation="ours",
         says=(
-            "the mean over tokens takes the place of the sum, since the longer branch dominated the update otherwise; an earlier "
-            "version of the file has the sum"
+            "the mean over tokens takes the place of the sum, since the longer branch dominated the update "
+            "otherwise; an earlier version of the file has the sum"
         ),
         caveat="the comment is about the size of the gradient in practice, and does not speak of an expected update",
     ),
     verdict="proved",
     scope="any lengths; any parametrisation, entry by entry; with equal lengths it is C4's update over the length",
     proof=(
-        r"The scores of the two whole actions are $\nabla p / p$ and $-\nabla p/(1-p)$, and division by the length divides each. "
-        r"With the weights $\pm 1/2$ this gives the enumerated update. A sampled pair is mixed with chance $2p(1-p)$ and then has "
-        r"the weights $\pm d/4$. Averaged over the policy's actions the scores cancel, but scores over lengths leave "
-        r"$\nabla p\,(1/T_1 - 1/T_2)$, so the penalty is no longer of mean zero unless the lengths agree."
+        r"The scores of the two whole actions are $\nabla p / p$ and $-\nabla p/(1-p)$, and division by the "
+        r"length divides each. With the weights $\pm 1/2$ this gives the enumerated update. A sampled pair is "
+        r"mixed with chance $2p(1-p)$ and then has the weights $\pm d/4$. Averaged over the policy's actions the "
+        r"scores cancel, but scores over lengths leave $\nabla p\,(1/T_1 - 1/T_2)$, so the penalty is no longer "
+        "of mean zero unless the lengths agree."
     ),
     finding=(
-        "In one state the update keeps the gradient's direction; over states its factor depends on lengths as well as on p. The "
-        "penalty, which has no mean with sums, now pushes towards the longer of two actions, whatever the reference."
+        "In one state the update keeps the gradient's direction; over states its factor depends on lengths as "
+        "well as on p. The penalty, which has no mean with sums, now pushes towards the longer of two actions, "
+        "whatever the reference."
     ),
 )
 

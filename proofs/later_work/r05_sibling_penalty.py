@@ -20,8 +20,8 @@ QUANTITIES = {
     cross: sy.Quantity("c", r"$\mathrm{E}[R_j s_i]$ for two different rollouts"),
 }
 SETTING = (
-    r"One prompt, G rollouts on policy; the shaped reward $R_i$ of a rollout may depend on the lengths of its siblings, as "
-    r"$r_i - \lambda\, l_i / \max_j l_j$ does, by one rule for all"
+    "One prompt, G rollouts on policy; the shaped reward $R_i$ of a rollout may depend on the lengths of its "
+    r"siblings, as $r_i - \lambda\, l_i / \max_j l_j$ does, by one rule for all"
 )
 
 claim = sy.Claim(
@@ -51,15 +51,17 @@ claim = sy.Claim(
     verdict="refuted",
     scope=r"any rule that treats the rollouts alike; a penalty of the rollout's own length alone has $c = 0$",
     proof=(
-        r"Leave-one-out subtracts the others' rewards on the ground that they have nothing to do with this rollout's score. If "
-        r"$R_j$ contains $l_i$, then $\mathrm{E}[R_j s_i] = c$ is not zero, and the mean is $P - c$. The mean shaped reward of the "
-        r"group depends on the policy through all G texts, which makes its gradient $P + (G-1)c$. So they differ by $G c$. In a "
-        "bandit with two lengths both are computed by listing all groups, the gradient also by differentiating the expectation."
+        "Leave-one-out subtracts the others' rewards on the ground that they have nothing to do with this "
+        r"rollout's score. If $R_j$ contains $l_i$, then $\mathrm{E}[R_j s_i] = c$ is not zero, and the mean is "
+        "$P - c$. The mean shaped reward of the group depends on the policy through all G texts, which makes its "
+        "gradient $P + (G-1)c$. So they differ by $G c$. In a bandit with two lengths both are computed by "
+        "listing all groups, the gradient also by differentiating the expectation."
     ),
     finding=(
-        r"The centred penalty $l_i - \bar l$ shows what is lost: its sum over a group is zero whatever the policy, so its objective "
-        r"is constant, and leave-one-out still shortens the texts. It then follows $\nabla \mathrm{E}[l]$, an objective that is "
-        "not the stated one. A penalty of the text's own length, or one scaled by a constant of the prompt, keeps c at zero."
+        r"The centred penalty $l_i - \bar l$ shows what is lost: its sum over a group is zero whatever the "
+        "policy, so its objective is constant, and leave-one-out still shortens the texts. It then follows "
+        r"$\nabla \mathrm{E}[l]$, an objective that is not the stated one. A penalty of the text's own length, or "
+        "one scaled by a constant of the prompt, keeps c at zero."
     ),
 )
 
@@ -168,8 +170,10 @@ def traced(name="rloo"):
 
 
 @claim.counterexample(
-    "Two texts of one and three tokens with chances 1/2, no reward, two rollouts, half the length over the longer one of the two: "
-    "the gradient is 0 by the first logit, leave-one-out's mean is 1/12.",
+    (
+        "Two texts of one and three tokens with chances 1/2, no reward, two rollouts, half the length over the "
+        "longer one of the two: the gradient is 0 by the first logit, leave-one-out's mean is 1/12."
+    ),
     lengths="(1, 3)",
     pi="(1/2, 1/2)",
     G="2",

@@ -9,7 +9,10 @@ change, covariance = sp.symbols("D c", real=True)
 
 law = sy.Claim(
     id="R6",
-    title="To first order a softmax policy's entropy changes by minus the covariance of log-probability and logit change",
+    title=(
+        "To first order a softmax policy's entropy changes by minus the covariance of log-probability and logit "
+        "change"
+    ),
     statement=sy.Statement(
         setting="One state, a softmax over finitely many actions, its logits moved in any direction",
         quantities={
@@ -24,20 +27,26 @@ law = sy.Claim(
     source=sy.Source(
         "2505.22617",
         relation="not read",
-        says="known to say that the change of entropy is governed by a covariance; text and conditions were not at hand",
+        says=(
+            "known to say that the change of entropy is governed by a covariance; text and conditions were not at "
+            "hand"
+        ),
     ),
     verdict="proved",
     scope=(
-        "first order in the step; for policy gradient with exact advantages the change of the logit is "
-        r"$\eta\, \pi(a) A(a)$, for natural gradient $\eta A(a)$"
+        "first order in the step, any number of actions; for policy gradient with exact advantages the change of "
+        r"the logit is $\eta\, \pi(a) A(a)$, for natural gradient $\eta A(a)$"
     ),
     proof=(
-        r"The derivative of $H = -\sum \pi \log \pi$ by the logit of a is $-\pi_a (\log \pi_a + H)$, since the terms from the "
-        r"normalisation cancel. Along the direction z this is $-\sum \pi_a z_a (\log \pi_a - \mathrm{E} \log \pi)$, which is minus "
-        r"the covariance of $\log \pi$ and z. Softmaxes in symbols are differentiated along any direction, and policies in numbers "
-        "along the updates of the shipped RLOO."
+        r"The derivative of $H = -\sum \pi \log \pi$ by the logit of a is $-\pi_a (\log \pi_a + H)$, since the "
+        r"terms from the normalisation cancel. Along the direction z this is $-\sum \pi_a z_a (\log \pi_a - "
+        r"\mathrm{E} \log \pi)$, which is minus the covariance of $\log \pi$ and z. Softmaxes in symbols are "
+        "differentiated along any direction, and policies in numbers along the updates of the shipped RLOO."
     ),
-    finding="Raising an action that is already likely lowers the entropy, raising an unlikely one raises it, whatever the rewards.",
+    finding=(
+        "Raising an action that is already likely lowers the entropy, raising an unlikely one raises it, whatever "
+        "the rewards."
+    ),
 )
 
 
@@ -69,6 +78,21 @@ def in_symbols(centred=1):
         law.goal("minus the covariance").holds(
             {change: sp.simplify(slope.subs(logs)), covariance: sp.simplify(found.subs(logs))}
         )
+
+
+@law.step(
+    "Any number of actions",
+    route="sympy",
+    shows="by one logit, the others in two sums; both sides are linear in the direction, so it holds for all",
+)
+def any_number(rest_too=1):
+    x, others = sp.symbols("x S", real=True)  # a logit; the sum of the others' logits times exponentials
+    rest = sp.Symbol("R", positive=True)  # the sum of the others' exponentials
+    total = sp.exp(x) + rest
+    entropy = sp.log(total) - (x * sp.exp(x) + others) / total
+    chance = sp.exp(x) / total
+    found = chance * ((x - sp.log(total)) + rest_too * entropy)  # the mean of log pi is minus the entropy
+    law.goal("minus the covariance").holds({change: sp.diff(entropy, x), covariance: found})
 
 
 POLICIES = (
@@ -114,5 +138,6 @@ def traced(name="rloo"):
 
 
 law.sabotage("the logarithms not centred", in_symbols, centred=0)
+law.sabotage("the mean of the logarithms left out", any_number, rest_too=0)
 law.sabotage("twice the step", in_numbers, step=2)
 law.sabotage("a group mean with its reward, half the update", traced, name="dr_grpo")

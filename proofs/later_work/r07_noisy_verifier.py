@@ -17,8 +17,8 @@ claim = sy.Claim(
     title="A verifier with known error rates: corrected rewards are unbiased, uncorrected ones keep the direction",
     statement=sy.Statement(
         setting=(
-            "One prompt, true rewards 0 or 1; the verifier says 1 of a wrong answer with chance $e_0$ and 0 of a right one with "
-            "chance $e_1$, leave-one-out, entry by entry"
+            "One prompt, true rewards 0 or 1; the verifier says 1 of a wrong answer with chance $e_0$ and 0 of a "
+            "right one with chance $e_1$, leave-one-out, entry by entry"
         ),
         forall={
             G: sy.whole(2),
@@ -54,14 +54,16 @@ claim = sy.Claim(
     verdict="proved",
     scope="any policy, any parametrisation; the two rates may depend on the prompt if they are known for it",
     proof=(
-        r"Given the answer, the verifier's reward has the mean $e_0 + (1 - e_0 - e_1) r$. Leave-one-out is linear in the rewards "
-        r"and unaffected by the constant $e_0$, so the mean update is $(1 - e_0 - e_1) \nabla J$; the corrected reward has the mean "
-        r"r, and its update the mean $\nabla J$. With $e_0 + e_1 < 1$ the factor is positive. All groups with all outcomes of the "
-        "verifier are listed as well, weighted by the shipped estimator."
+        "Given the answer, the verifier's reward has the mean $e_0 + (1 - e_0 - e_1) r$. Leave-one-out is linear "
+        r"in the rewards and unaffected by the constant $e_0$, so the mean update is $(1 - e_0 - e_1) \nabla J$; "
+        r"the corrected reward has the mean r, and its update the mean $\nabla J$. With $e_0 + e_1 < 1$ the "
+        "factor is positive. All groups with all outcomes of the verifier are listed as well, weighted by the "
+        "shipped estimator."
     ),
     finding=(
-        r"Over prompts with different rates the uncorrected factors differ and the direction is tilted; the correction costs variance "
-        r"of the order $1/(1 - e_0 - e_1)^2$. A verifier worse than chance turns the sign."
+        "Over prompts with different rates the uncorrected factors differ and the direction is tilted; the "
+        "correction costs variance of the order $1/(1 - e_0 - e_1)^2$. A verifier worse than chance turns the "
+        "sign."
     ),
 )
 

@@ -9,11 +9,14 @@ slope, at_one, log_height, log_x, x = sp.symbols("d o h L x", real=True)
 
 claim = sy.Claim(
     id="R8",
-    title="VESPO's weight of a sequence is largest off policy: at the ratio 2/3 for positive advantages, 3/2 for negative ones",
+    title=(
+        "VESPO's weight of a sequence is largest off policy: at the ratio 2/3 for positive advantages, 3/2 for "
+        "negative ones"
+    ),
     statement=sy.Statement(
         setting=(
-            r"The kernel $\varphi(W) = W^k e^{\lambda (1 - W)}$ of the sequence ratio W; the code's defaults are $k = 2$, $\lambda = "
-            r"3$ for advantages of at least zero and $k = 3$, $\lambda = 2$ for negative ones"
+            r"The kernel $\varphi(W) = W^k e^{\lambda (1 - W)}$ of the sequence ratio W; the code's defaults are "
+            r"$k = 2$, $\lambda = 3$ for advantages of at least zero and $k = 3$, $\lambda = 2$ for negative ones"
         ),
         forall={k: sy.above(0), lam: sy.above(0), W: sy.above(0)},
         quantities={
@@ -40,22 +43,25 @@ claim = sy.Claim(
         place="released code, recipe/vespo/code/core_algos.py, compute_policy_loss_vespo",
         relation="ours",
         says=(
-            "the ratio of the whole sequence, held, goes through this kernel, normalised to one at the ratio one; the settings read "
-            "from the configuration default to (2, 3) and (3, 2), those of the docstring are others"
+            "the ratio of the whole sequence, held, goes through this kernel, normalised to one at the ratio "
+            "one; the settings read from the configuration default to (2, 3) and (3, 2), those of the docstring "
+            "are others"
         ),
         caveat="the paper was not read; a reshaped weight is meant to be biased in exchange for variance",
     ),
     verdict="proved",
     scope="any positive k and lambda; with equal ones the peak is on policy",
     proof=(
-        r"The derivative of $\log \varphi = k \log W + \lambda (1 - W)$ is $k/W - \lambda$, positive below $k/\lambda$ and negative "
-        r"above. On policy the logarithm is zero. At the peak it is $\lambda - k + k \log(k/\lambda)$, which is positive unless $k = "
-        r"\lambda$, since $\log x > 1 - 1/x$ for x other than one. For the defaults the peaks are 2/3 and 3/2, with heights "
-        r"$\frac{4}{9} e$ and $\frac{27}{8} e^{-1}$, about 1.21 and 1.24."
+        r"The derivative of $\log \varphi = k \log W + \lambda (1 - W)$ is $k/W - \lambda$, positive below "
+        r"$k/\lambda$ and negative above. On policy the logarithm is zero. At the peak it is $\lambda - k + k "
+        r"\log(k/\lambda)$, which is positive unless $k = \lambda$, since $\log x > 1 - 1/x$ for x other than "
+        r"one. For the defaults the peaks are 2/3 and 3/2, with heights $\frac{4}{9} e$ and $\frac{27}{8} "
+        "e^{-1}$, about 1.21 and 1.24."
     ),
     finding=(
-        "A correct sequence that has become less likely counts more than one on policy, up to the ratio 2/3; a wrong one that has "
-        "become more likely does, up to 3/2. The weight pulls sequences back towards the sampler's probabilities."
+        "A correct sequence that has become less likely counts more than one on policy, up to the ratio 2/3; a "
+        "wrong one that has become more likely does, up to 3/2. The weight pulls sequences back towards the "
+        "sampler's probabilities."
     ),
 )
 

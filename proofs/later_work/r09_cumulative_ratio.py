@@ -10,15 +10,21 @@ by_prefix, by_whole, target, second_prefix, second_whole = sp.symbols("u f g v w
 
 claim = sy.Claim(
     id="R9",
-    title="The ratio of the text up to a token weighs that token's gradient without bias, with less variance than the whole ratio",
+    title=(
+        "The ratio of the text up to a token weighs that token's gradient without bias, with less variance than the "
+        "whole ratio"
+    ),
     statement=sy.Statement(
         setting=(
-            r"A text drawn token by token from a sampler $\mu$, policy $\pi$; the term of token t is x, a score times an advantage"
+            r"A text drawn token by token from a sampler $\mu$, policy $\pi$; the term of token t is x, a score "
+            "times an advantage"
         ),
         given={
             "prefix": sy.Hypothesis(
-                "x depends on the text up to the token t alone; an advantage made of the reward at the end of the drawn text "
-                "does not",
+                (
+                    "x depends on the text up to the token t alone; an advantage made of the reward at the end of "
+                    "the drawn text does not"
+                ),
                 stated_by="ours",
             )
         },
@@ -41,16 +47,21 @@ claim = sy.Claim(
         says="known to say that the cumulative token ratio is an unbiased weight with less variance",
     ),
     verdict="proved",
-    scope="shown for texts of two and three tokens of two symbols; both estimates have one mean, so second moments compare variances",
+    scope=(
+        "any first token and any number of continuations, which are merged two by two; both estimates have one "
+        "mean, so second moments compare variances"
+    ),
     proof=(
-        r"The ratios of later tokens have the mean one under the sampler, given the text up to t, and are independent of x given it. "
-        r"So they leave the mean as it is, and multiply the second moment by $\mathrm{E}[\rho^2] \ge (\mathrm{E} \rho)^2 = 1$. If x "
-        "holds the reward of the drawn text, x depends on the later tokens; without their ratios the reward is that of the sampler's "
-        "continuation, and the mean is another."
+        "The ratios of later tokens have the mean one under the sampler, given the text up to t, and are "
+        "independent of x given it. So they leave the mean as it is, and multiply the second moment by "
+        r"$\mathrm{E}[\rho^2] \ge (\mathrm{E} \rho)^2 = 1$: merging two continuations into one does not raise it, "
+        "and a single one has the ratio one. If x holds the reward of the drawn text, x depends on the later "
+        "tokens; without their ratios the reward is that of the sampler's continuation, and the mean is another."
     ),
     finding=(
-        r"With a learned value of the policy itself the short ratio is right. With the reward at the end, as in group methods, it "
-        r"takes the sampler's value $Q^\mu$ for the policy's: a bias that the whole ratio does not have."
+        "With a learned value of the policy itself the short ratio is right. With the reward at the end, as in "
+        r"group methods, it takes the sampler's value $Q^\mu$ for the policy's: a bias that the whole ratio does "
+        "not have."
     ),
 )
 
@@ -58,7 +69,10 @@ claim = sy.Claim(
 @claim.step(
     "Two tokens in symbols",
     route="smt",
-    shows="the first token's term: chances of both policies for the first token, and for the second after each first one",
+    shows=(
+        "the first token's term: chances of both policies for the first token, and for the second after each first "
+        "one"
+    ),
 )
 def in_symbols(later=1):
     a, b = sp.symbols("a b", positive=True)  # sampler: the first token, the second after it
@@ -72,6 +86,10 @@ def in_symbols(later=1):
     mean_whole = a * sum(chance * ratio**later for chance, ratio in rows) * rho * x0
     claim.goal("up to the token").holds({by_prefix: mean_prefix, target: p * x0}, where=where)
     claim.goal("whole text").holds({by_whole: mean_whole, target: p * x0}, where=where)
+    # any number of continuations: two of them, merged into one, do not have a larger second moment
+    m1, m2 = sp.symbols("m1 m2", positive=True)
+    merged = (p + q) ** 2 / (m1 + m2)
+    sy.require(sy.smt_valid([], sp.Ge(p**2 / m1 + q**2 / m2, merged)), "merging two continuations")
     squares = [sum(chance * ratio ** (2 * m) for chance, ratio in rows) for m in (0, later)]
     # the common factor a rho^2 x^2 is not negative
     sy.require(sy.smt_valid(where, sp.Ge(a * rho**2 * x0**2, 0)), "a square")
@@ -142,7 +160,10 @@ def all_texts(shift=0):
 
 
 @claim.counterexample(
-    "Two tokens, the first one's score times a reward of one if the second token is 0: the short ratio has another mean.",
+    (
+        "Two tokens, the first one's score times a reward of one if the second token is 0: the short ratio has "
+        "another mean."
+    ),
     sampler="(1/2; 1/3, 3/4)",
     policy="(2/3; 1/2, 1/5)",
 )

@@ -19,8 +19,9 @@ claim = sy.Claim(
     title="Clipping below raises the entropy and clipping above lowers it, even with random rewards: two actions",
     statement=sy.Statement(
         setting=(
-            "Two actions, drawn with chance q and 1 - q by the old policy, now taken with chance p and 1 - p; advantages of plus or "
-            "minus one by a fair coin; the slope of the entropy along the mean update of PPO's surrogate, by the log-odds"
+            "Two actions, drawn with chance q and 1 - q by the old policy, now taken with chance p and 1 - p; "
+            "advantages of plus or minus one by a fair coin; the slope of the entropy along the mean update of "
+            "PPO's surrogate, by the log-odds"
         ),
         forall={
             p: sy.between(HALF, 1),
@@ -58,14 +59,15 @@ claim = sy.Claim(
     verdict="proved",
     scope="two actions, a coin for the advantage; the first-order change of the entropy at any point off policy",
     proof=(
-        r"A token of ratio $\rho$ has the weight $\rho A$, or zero where it is clipped, so without clips both signs cancel. "
-        "The clip above takes away the positive half of an action that has become much likelier, and what is left pushes it down; "
-        "the clip below takes away the negative half of one that has become much rarer, and pushes it up. Where that action is the "
-        r"rarer of the two, down lowers the entropy and up raises it, since the entropy's slope by the log-odds is $-p(1-p)L$."
+        r"A token of ratio $\rho$ has the weight $\rho A$, or zero where it is clipped, so without clips both "
+        "signs cancel. The clip above takes away the positive half of an action that has become much likelier, "
+        "and what is left pushes it down; the clip below takes away the negative half of one that has become "
+        "much rarer, and pushes it up. Where that action is the rarer of the two, down lowers the entropy and up "
+        "raises it, since the entropy's slope by the log-odds is $-p(1-p)L$."
     ),
     finding=(
-        "Both clips pull back to the old policy. That this raises or lowers the entropy depends on which action is clipped: if the "
-        "likelier one has outgrown the upper clip, the upper clip raises the entropy."
+        "Both clips pull back to the old policy. That this raises or lowers the entropy depends on which action "
+        "is clipped: if the likelier one has outgrown the upper clip, the upper clip raises the entropy."
     ),
 )
 
@@ -165,7 +167,10 @@ def in_numbers(flip=1):
 
 
 @claim.counterexample(
-    "q = 1/2, p = 4/5, clips at 1/4: the likelier action has outgrown the upper clip, which pushes it down, and raises the entropy.",
+    (
+        "q = 1/2, p = 4/5, clips at 1/4: the likelier action has outgrown the upper clip, which pushes it down, and "
+        "raises the entropy."
+    ),
     q="1/2",
     p="4/5",
 )

@@ -53,7 +53,10 @@ claim = sy.Claim(
     id="L1",
     title="The mean of a product of sums over rollouts, by the pattern of coinciding indices",
     statement=sy.Statement(
-        setting=r"G independent rollouts of one law, functions $a_1, \ldots, a_4$ of a rollout, $S_k$ the sum of $a_k$ over the group",
+        setting=(
+            r"G independent rollouts of one law, functions $a_1, \ldots, a_4$ of a rollout, $S_k$ the sum of $a_k$ "
+            "over the group"
+        ),
         forall={G: sy.whole(1), n: sy.whole(1)},
         given={"independent": sy.Hypothesis("the rollouts are independent and of one law", stated_by="ours")},
         quantities={
@@ -87,13 +90,14 @@ claim = sy.Claim(
         "covered; products of up to four sums as formulas, and the count of patterns for any number of factors"
     ),
     proof=(
-        r"A product of n sums is the sum over all tuples of n indices. Sort the tuples by which of their indices are equal: a "
-        r"pattern with b different indices is met by $G (G-1) \cdots (G-b+1)$ tuples, and by independence each of them "
-        "contributes the product of one moment per block. A further index joins one of the b blocks, or is one of $G - b$ new "
-        r"ones, which makes the number of tuples $G^n$: none is left out, none counted twice. The formulas follow a second time "
-        "by adding one rollout to a group of G, without any pattern, and all groups of several laws agree."
+        "A product of n sums is the sum over all tuples of n indices. Sort the tuples by which of their indices "
+        r"are equal: a pattern with b different indices is met by $G (G-1) \cdots (G-b+1)$ tuples, and by "
+        "independence each of them contributes the product of one moment per block. A further index joins one of "
+        "the b blocks, or is one of $G - b$ new ones, which makes the number of tuples $G^n$: none is left out, "
+        "none counted twice. The formulas follow a second time by adding one rollout to a group of G, without "
+        "any pattern, and all groups of several laws agree."
     ),
-    finding="A falling factorial counts different indices; a power of G in its place counts tuples with equal ones again.",
+    finding="A falling factorial counts different indices; a power of G counts those with equal ones again.",
 )
 
 
@@ -125,8 +129,8 @@ def library(size=G, law=moment):
     "One more rollout",
     route="sympy",
     shows=(
-        "induction on G: $S_k$ becomes $S_k + a_k$ of a rollout that is independent of the sums, so the mean becomes a sum over "
-        "subsets of the factors; no patterns"
+        "induction on G: $S_k$ becomes $S_k + a_k$ of a rollout that is independent of the sums, so the mean "
+        "becomes a sum over subsets of the factors; no patterns"
     ),
 )
 def one_more(smallest=0):
@@ -207,7 +211,10 @@ def all_groups(replace=True, laws=LAWS):
 @claim.step(
     "All tuples",
     route="enumeration",
-    shows="up to five indices below G = 1, ..., 4: each pattern's tuples are counted, and are as many as the falling factorial",
+    shows=(
+        "up to five indices below G = 1, ..., 4: each pattern's tuples are counted, and are as many as the falling "
+        "factorial"
+    ),
 )
 def all_tuples(power=False, left_out=0):
     for length, size in itertools.product(range(1, 6), range(1, 5)):
@@ -226,7 +233,10 @@ def all_tuples(power=False, left_out=0):
 
 
 @claim.counterexample(
-    "Two rollouts drawn without replacement from two outcomes: they are not independent, and $S_1 S_2$ has another mean.",
+    (
+        "Two rollouts drawn without replacement from two outcomes: they are not independent, and $S_1 S_2$ has "
+        "another mean."
+    ),
     law="(1/3, 2/3)",
 )
 def without_replacement(replace=False):

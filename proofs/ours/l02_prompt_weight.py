@@ -17,8 +17,8 @@ claim = sy.Claim(
     title="With binary rewards a group estimator's mean is its prompt weight times the gradient of the success rate",
     statement=sy.Statement(
         setting=(
-            "One prompt, success rate p, advantages $a_k$ of a correct and $b_k$ of a wrong rollout in a group with k correct "
-            "ones, otherwise arbitrary"
+            "One prompt, success rate p, advantages $a_k$ of a correct and $b_k$ of a wrong rollout in a group "
+            "with k correct ones, otherwise arbitrary"
         ),
         forall={G: sy.whole(1), k: sy.whole(0), p: sy.between(0, 1)},
         given={
@@ -49,15 +49,16 @@ claim = sy.Claim(
     verdict="proved",
     scope="any advantages that depend on the reward and on the number of correct rollouts alone; every G and p",
     proof=(
-        r"A correct rollout's score has the mean $\nabla p / p$ and a wrong one's $-\nabla p / (1-p)$, since they sum to zero and "
-        r"to $\nabla p$ with the rewards. Take one rollout: with chance $\binom{G-1}{j} p^j (1-p)^{G-1-j}$ j of the others are "
-        r"correct, whatever it is itself; then its advantage is $a_{j+1}$ with chance p and $b_j$ with chance $1 - p$, and p and "
-        r"$1 - p$ cancel, which leaves $(a_{j+1} - b_j) \nabla p$. All rollouts have the same mean, so their average has it. "
-        r"Counted over the number of correct ones instead, $\frac{k}{G} \binom{G}{k} = \binom{G-1}{k-1}$ gives the same numbers."
+        r"A correct rollout's score has the mean $\nabla p / p$ and a wrong one's $-\nabla p / (1-p)$, since they "
+        r"sum to zero and to $\nabla p$ with the rewards. Take one rollout: with chance $\binom{G-1}{j} p^j "
+        "(1-p)^{G-1-j}$ j of the others are correct, whatever it is itself; then its advantage is $a_{j+1}$ with "
+        r"chance p and $b_j$ with chance $1 - p$, and p and $1 - p$ cancel, which leaves $(a_{j+1} - b_j) \nabla "
+        "p$. All rollouts have the same mean, so their average has it. Counted over the number of correct ones "
+        r"instead, $\frac{k}{G} \binom{G}{k} = \binom{G-1}{k-1}$ gives the same numbers."
     ),
     finding=(
-        r"The weight is a polynomial in p of degree $G - 1$ with the Bernstein coefficients $a_{j+1} - b_j$. With three levels of "
-        "reward there is no such number: the mean need not be along the gradient at all."
+        "The weight is a polynomial in p of degree $G - 1$ with the Bernstein coefficients $a_{j+1} - b_j$. With "
+        "three levels of reward there is no such number: the mean need not be along the gradient at all."
     ),
 )
 
@@ -65,7 +66,10 @@ claim = sy.Claim(
 @claim.step(
     "Counted by correct rollouts, any G and k",
     route="sympy",
-    shows=r"$\frac{k}{G} \binom{G}{k} p^k (1-p)^{G-k} \frac{\nabla p}{p}$, and the wrong ones'; $a_k$ and $b_k$ of degree three",
+    shows=(
+        r"$\frac{k}{G} \binom{G}{k} p^k (1-p)^{G-k} \frac{\nabla p}{p}$, and the wrong ones'; $a_k$ and $b_k$ of "
+        "degree three"
+    ),
 )
 def counted(own=0, wrong_scores=1):
     # the chance of k correct ones, times k/G or (G - k)/G, over the chance that the others are so
@@ -181,8 +185,10 @@ def traced(size_of_advantages=0):
 
 
 @claim.counterexample(
-    "Three levels of reward, 0, 1 and 2, standardised groups of two: whatever factor the first parameter needs, the second "
-    "needs another one.",
+    (
+        "Three levels of reward, 0, 1 and 2, standardised groups of two: whatever factor the first parameter needs, "
+        "the second needs another one."
+    ),
     pi="(1/2, 1/3, 1/6)",
     r="(0, 1, 2)",
 )

@@ -1,4 +1,4 @@
-"""P1 to P15: the pieces that no estimator of the catalogue uses by default, each in an estimator of plain other pieces."""
+"""P1 to P15: the pieces that no catalogued estimator uses by default, each in an estimator of plain other pieces."""
 
 from functools import partial
 
