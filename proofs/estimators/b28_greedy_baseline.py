@@ -47,7 +47,7 @@ claim = sy.Claim(
     ),
     finding=(
         "Any constant of the prompt would do; the greedy reward is one that costs one more rollout. Taking "
-        "the best or the most likely *sampled* rollout instead lets the baseline see the samples, and the "
+        "the best or the most likely sampled rollout instead lets the baseline see the samples, and the "
         "mean moves."
     ),
 )

@@ -179,7 +179,7 @@ cauchy = sy.Claim(
     finding=(
         r"It takes three values, $\pm 1$ (or $\pm 1/\sqrt{2}$) and $0$ at a tie; its variance is the chance of no "
         "tie, at most 1. What is Cauchy is Student's $t$ with one degree of freedom, the mean of two normal rewards "
-        "less the *true* mean over its standard error."
+        "less the true mean over its standard error."
     ),
 )
 

@@ -254,7 +254,7 @@ discard = sy.Claim(
         "pairs with equal rewards, and small laws are listed outcome by outcome."
     ),
     finding=(
-        r"The formula is the share that is *kept*, and at that only if all prompts have the same "
+        r"The formula is the share that is kept, and at that only if all prompts have the same "
         r"difficulty. The discard rate is $\mathrm{E}[p^2 + (1-p)^2] = \bar r^2 + (1 - \bar r)^2 + 2 "
         r"\mathrm{Var}(p)$, larger the more prompts differ."
     ),

@@ -293,7 +293,7 @@ kl = sy.Claim(
     ),
     finding=(
         r"The term shifts both advantages by $-\beta$. Sampled, its mean is zero; enumerated, it drives the "
-        r"policy *away* from uniform: towards whatever it already prefers."
+        r"policy away from uniform: towards whatever it already prefers."
     ),
 )
 
