@@ -378,7 +378,13 @@ def test_a_claim_is_shown_with_its_relation_to_the_source_and_red_only_next_to_a
     table, misread = html.split("X2: statement")[0], html.split("X4: statement")[1]
     assert "our question" in table
     assert "Shipped estimators, and the claims that ran them" in table
-    for text in ("Our question.", "the same paper says", "What holds instead", "stated by the source"):
+    for text in (
+        "Our question.",
+        "the same paper says",
+        "The statement, which is false",
+        "What holds instead",
+        "stated by the source",
+    ):
         assert text in misread
     for text in ("Proof.", "Add them up.", "goal: sum", "Run on algebra: Sum", "advantage.standardised"):
         assert text in misread
