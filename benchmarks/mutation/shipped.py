@@ -170,7 +170,7 @@ def other_penalty(form: Callable[..., Any], sign: float = 1.0) -> Change:
 
     def change(estimator: Estimator) -> Estimator | None:
         piece = estimator.parts.get("penalty")
-        if not isinstance(piece, partial):
+        if not isinstance(piece, partial) or (piece.func is form and sign == 1.0):
             return None
 
         def changed(logp: Any, logp_ref: Any) -> Any:
@@ -191,7 +191,7 @@ PARTS: dict[str, Change] = {
     **{f"aggregated by {rule.__name__}": other_aggregate(rule) for rule in (
         aggregate.token_mean, aggregate.sequence_token_mean, aggregate.sequence_token_sum, aggregate.prompt_mean
     )},
-    "wider below": other_bounds(lambda low, high: (low * 3, high)),
+    "wider below": other_bounds(lambda low, high: (low * 3 if low < 1 else low, high)),  # a ratio is above zero
     "wider above": other_bounds(lambda low, high: (low, high * 3)),
     "bounds exchanged": other_bounds(lambda low, high: (high, low)),
     "every rollout selected": every_rollout,
@@ -248,7 +248,7 @@ def with_default(name: str, setting: str, value: Any) -> Callable[..., Estimator
 
 def other_default(setting: str, value: Any) -> Any:
     """Another sound value of a setting."""
-    special = {"dual": 3.0, "over": "tokens", "f_norm": "std", "temperature": 1.0, "weights": (1.0, 2.0), "k": 1,
+    special = {"dual": 4.5, "over": "tokens", "f_norm": "std", "temperature": 1.0, "weights": (1.0, 2.0), "k": 1,
                "discount": 0.5, "decay": 0.5, "low": -1.0, "cap": 1.01}  # fmt: skip
     if setting in special:
         return special[setting]
