@@ -18,6 +18,7 @@ from gradvar import symbolic as sy
 
 R = sp.Rational
 SIZES = (*range(2, 34), 64, 128)
+FEWER_SIZES = (2, 3, 4, 5, 7, 8, 9, 16, 33)  # of a piece alone
 DIGITS = 60  # where formulas are too long for exact numbers; they are then compared within a tolerance
 LONG_SIZES = (2, 3, 5, 8)  # with rollouts of one and two tokens
 LEVELS = {"real": (R(0), R(1), R(5, 2)), "binary": (R(0), R(1))}
@@ -131,6 +132,11 @@ class Definition:
     composed: Callable[[Scene], Any] | None = None
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The group sizes at which it is read."""
+        return FEWER_SIZES if self.composed else SIZES
+
+    @property
     def setting(self) -> str:
         """What is defined, in words."""
         settings = ", ".join(f"{name} = {value}" for name, value in self.settings.items())
@@ -194,7 +200,7 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
         title=title,
         statement=sy.Statement(
             setting=definition.setting,
-            forall={"G": sy.one_of(*SIZES)},
+            forall={"G": sy.one_of(*definition.sizes)},
             quantities=quantities | written,
             goals={"weight": sp.Eq(w, definition.formula)},
         ),
@@ -225,8 +231,8 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
             changed = {**entry, **{s: f(entry[s]) for s, f in change.items()}}
             goal.holds(changed, at={"G": size}, tolerance=definition.tolerance)
 
-    @claim.step("Every group size", route="traced code", shows="one token each, G up to 33, 64 and 128")
-    def every_size(change: Mapping[sp.Symbol, Any] = {}, sizes: Sequence[int] = SIZES) -> None:
+    @claim.step("Every group size", route="traced code", shows="one token each")
+    def every_size(change: Mapping[sp.Symbol, Any] = {}, sizes: Sequence[int] = definition.sizes) -> None:
         for size in sizes:
             decide(size, 1, change)
 

@@ -260,6 +260,12 @@ def test_the_text_is_printed_from_the_object():
         text_to_html(statement.text)
 
 
+def test_a_run_of_whole_numbers_is_written_by_its_ends():
+    assert sy.one_of(*range(2, 34), 64, 128).latex == r"{} \in \{ 2, \ldots, 33, 64, 128 \}"
+    assert sy.one_of(0, 1).latex == r"{} \in \{ 0, 1 \}"
+    assert "token" in sy.one_of("token", "rollout").latex
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [

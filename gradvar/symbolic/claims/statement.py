@@ -21,6 +21,7 @@ import sympy as sp
 
 Variable = sp.Symbol | str
 StatedBy = Literal["source", "ours", "cited"]
+_LONGEST_RUN = 6  # of whole numbers that are written one by one
 
 
 @dataclass(frozen=True)
@@ -99,22 +100,26 @@ def one_of(*values: Any) -> Domain:
     """
     if not values:
         raise ValueError("values: none given; give the values that the variable takes")
-    written = (rf"\text{{{v}}}" if isinstance(v, str) else sp.latex(sp.sympify(v)) for v in values)
-    listed = ", ".join(written)
+    written = [rf"\text{{{v}}}" if isinstance(v, str) else sp.latex(sp.sympify(v)) for v in values]
+    run = (
+        next((i for i, value in enumerate(values) if value != values[0] + i), len(values))
+        if _whole(values)
+        else 0
+    )
+    listed = ", ".join([written[0], r"\ldots", *written[run - 1 :]] if run > _LONGEST_RUN else written)
     return Domain(f"{{}} \\in \\{{ {listed} \\}}", lambda value: value in values, values=values)
+
+
+def _whole(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int) for value in values)
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A named quantity of a statement: how it is written, and what it is in words.
-
-    ``value`` computes it from its definition at numbers of the variables (as keyword arguments, by their names). Where
-    every quantity of a goal has one, ``verify`` evaluates the goal at the statement's ``instances`` by itself.
-    """
+    """A named quantity of a statement: how it is written, and what it is in words."""
 
     latex: str
     meaning: str
-    value: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,6 @@ class Statement:
         given: the hypotheses by name.
         lemmas: what steps prove on the way, by name.
         setting: words before the formulas, such as "One prompt, binary rewards, on policy".
-        instances: numbers of the variables, by their names, at which quantities are computed from their definitions.
     """
 
     goals: Mapping[str, Any]
@@ -162,7 +166,6 @@ class Statement:
     given: Mapping[str, Hypothesis] = field(default_factory=dict)
     lemmas: Mapping[str, Lemma] = field(default_factory=dict)
     setting: str = ""
-    instances: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.goals:
