@@ -11,6 +11,7 @@ c_j are equal, because the Bernstein polynomials are linearly independent and su
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from gradvar import symbolic as sy
 
 p = sp.Symbol("p", positive=True)
 ON_POLICY = sy.Hypothesis(r"the rollouts are independent draws of the policy, so that $\mathrm{E}[s] = 0$")
+OUR_ON_POLICY = replace(
+    ON_POLICY, stated_by="ours"
+)  # where the statement is ours, or one reading of a source
 Advantages = Callable[[int], tuple[Any, Any]]
 
 

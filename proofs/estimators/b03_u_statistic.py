@@ -41,10 +41,10 @@ pairs = sy.Claim(
     ),
     source=sy.Source(
         PAPER,
-        "v1",
+        "v3",
         "abstract",
         says="the policy gradient of GRPO is called a U-statistic",
-        caveat="the form without a standard deviation is meant; the paper's text was not read here",
+        caveat="the form without a standard deviation is meant; of the paper's text only the abstract is used here",
     ),
     verdict="proved",
     scope="an identity of numbers, so also off policy and whatever the scores' mean; vectors entry by entry",
@@ -235,7 +235,7 @@ oracle = sy.Claim(
     ),
     source=sy.Source(
         PAPER,
-        "v1",
+        "v3",
         "abstract",
         relation="implies",
         says="GRPO is asymptotically equivalent to an oracle that has access to the value function",

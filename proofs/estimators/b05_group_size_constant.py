@@ -1,7 +1,7 @@
 """B5: the best group size at a fixed rollout budget: which constant, and of what."""
 
 import sympy as sp
-from _binary import ON_POLICY
+from _binary import OUR_ON_POLICY
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
@@ -24,7 +24,7 @@ claim = sy.Claim(
             "prompts whose gradients differ"
         ),
         forall={G: sy.whole(2), N: sy.above(0), H: sy.above(1), cost: sy.above(0)},
-        given={"on policy": ON_POLICY},
+        given={"on policy": OUR_ON_POLICY},
         quantities={
             batch: sy.Quantity("V_G", "the trace of the covariance of the batch's update"),
             between: sy.Quantity(

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import sympy as sp
-from _binary import ON_POLICY, bernstein, coefficients, p, shipped
+from _binary import OUR_ON_POLICY, bernstein, coefficients, p, shipped
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
@@ -32,8 +32,8 @@ form = sy.Claim(
             ddof: sy.one_of(0, 1),
         },
         given={
-            "on policy": ON_POLICY,
-            "mixed": sy.Hypothesis("the group is mixed, $k < G$ (others add nothing)", k <= G - 1),
+            "on policy": OUR_ON_POLICY,
+            "mixed": sy.Hypothesis("the group is mixed, $k < G$ (others add nothing)", k <= G - 1, "ours"),
         },
         quantities={
             part: sy.Quantity("t_k", "what the groups with k correct rollouts add to $w_G(p)$"),
@@ -175,7 +175,7 @@ direction = sy.Claim(
             "and any epsilon, G = n or m"
         ),
         forall={n: sy.one_of(2, 3), m: sy.whole(4), eps: sy.above(0, closed=True), ddof: sy.one_of(0, 1)},
-        given={"on policy": ON_POLICY},
+        given={"on policy": OUR_ON_POLICY},
         quantities={
             weight: sy.Quantity("w_n(p)", "the weight with n rollouts as a polynomial of p"),
             first: sy.Quantity("c_0", "the first Bernstein coefficient of $w_m$, of degree m - 1"),

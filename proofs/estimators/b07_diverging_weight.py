@@ -1,7 +1,16 @@
 """B7: GRPO's weight on a prompt at finite group size, and in the limit of large groups."""
 
 import sympy as sp
-from _binary import ON_POLICY, bernstein, coefficients, p, shipped, spread_moments, standardised
+from _binary import (
+    ON_POLICY,
+    OUR_ON_POLICY,
+    bernstein,
+    coefficients,
+    p,
+    shipped,
+    spread_moments,
+    standardised,
+)
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
@@ -24,7 +33,7 @@ finite = sy.Claim(
     statement=sy.Statement(
         setting=SETTING,
         forall={G: sy.whole(2), p: sy.between(0, 1)},
-        given={"on policy": ON_POLICY},
+        given={"on policy": OUR_ON_POLICY},
         quantities={
             **PARTS,
             at_zero: sy.Quantity("w_G(0)", r"its limit for $p \to 0$"),

@@ -1,7 +1,7 @@
 """B8: which truncation of log p MaxRL follows: order N - 1 as its algorithm is written, order N without the zeroing."""
 
 import sympy as sp
-from _binary import ON_POLICY, bernstein, coefficients, p, shipped
+from _binary import ON_POLICY, OUR_ON_POLICY, bernstein, coefficients, p, shipped
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
@@ -44,8 +44,8 @@ written = sy.Claim(
         setting=f"{SETTING}; the group is set to zero when K = 0",
         forall={N: sy.whole(2), k: sy.whole(1), p: sy.between(0, 1)},
         given={
-            "on policy": ON_POLICY,
-            "mixed": sy.Hypothesis("in the first formula $k < N$ (K = N adds nothing)", k <= N - 1),
+            "on policy": OUR_ON_POLICY,
+            "mixed": sy.Hypothesis("in the first formula $k < N$ (K = N adds nothing)", k <= N - 1, "ours"),
         },
         quantities={
             part: sy.Quantity("t_k", "what the groups with k correct rollouts add to $w_N$"),

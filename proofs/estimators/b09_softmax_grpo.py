@@ -3,7 +3,7 @@
 import itertools
 
 import sympy as sp
-from _binary import ON_POLICY, p, shipped
+from _binary import OUR_ON_POLICY, p, shipped
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
@@ -41,8 +41,8 @@ weight_claim = sy.Claim(
         ),
         forall={G: sy.whole(2), k: sy.whole(1), p: sy.between(0, 1), e: sy.above(1)},
         given={
-            "on policy": ON_POLICY,
-            "mixed": sy.Hypothesis("in the first formula $k < G$ (others add nothing)", k <= G - 1),
+            "on policy": OUR_ON_POLICY,
+            "mixed": sy.Hypothesis("in the first formula $k < G$ (others add nothing)", k <= G - 1, "ours"),
         },
         quantities={
             part: sy.Quantity("t_k", "what the groups with k correct rollouts add to the weight"),
@@ -55,7 +55,7 @@ weight_claim = sy.Claim(
             first: sy.Quantity("m", "the mean of x"),
             square: sy.Quantity("v", "the mean of $(x - a)^2$"),
             at_point: sy.Quantity("f(a)", "f at a number a"),
-            at_rate: sy.Quantity("f(p)", r"f at p, the derivative of $\log(1 + p(e-1))$"),
+            at_rate: sy.Quantity("f(p)", r"the derivative of $\log(1 + p(e-1))$ by p"),
         },
         goals={
             "term": sp.Eq(part * p * (1 - p), chance * k * (G - k) * (e - 1) / (G * (G + k * (e - 1)))),
@@ -218,7 +218,7 @@ curl = sy.Claim(
             r"$\alpha$ and $\beta$ are $\mathrm{exp}((r_a - r_3)/\tau) - 1$ for the answers 1 and 2"
         ),
         forall={G: sy.whole(2), alpha: sy.above(-1), beta: sy.above(-1)},
-        given={"on policy": ON_POLICY},
+        given={"on policy": OUR_ON_POLICY},
         quantities={
             rotation: sy.Quantity(
                 "K",
@@ -239,7 +239,7 @@ curl = sy.Claim(
     source=sy.Source(
         "2608.09271",
         "v1",
-        "the discussion of the expected update",
+        "equation (1)",
         relation="ours",
         caveat="of the paper only the definition of the advantages is used",
     ),

@@ -1,7 +1,7 @@
 """B12: GRPO's stationary policies for two answers, and which KL divergence its penalty follows."""
 
 import sympy as sp
-from _binary import ON_POLICY, standardised
+from _binary import OUR_ON_POLICY, standardised
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
@@ -32,8 +32,8 @@ stationary = sy.Claim(
             margin: sy.between(0, 1, closed=True),
         },
         given={
-            "on policy": ON_POLICY,
-            "margin": sy.Hypothesis("a is preferred, $\\gamma > 0$", margin > 0),
+            "on policy": OUR_ON_POLICY,
+            "margin": sy.Hypothesis("a is preferred, $\\gamma > 0$", margin > 0, "ours"),
         },
         quantities={
             pull: sy.Quantity("u", r"the factor of $\nabla p$ in the expected update at p"),
@@ -51,9 +51,10 @@ stationary = sy.Claim(
         PAPER,
         "v3",
         "abstract",
+        relation="reading",
         says="the stationary policy is given explicitly for binary questions and for groups of two, in "
         "terms of the penalty's constant and the margin",
-        caveat="the paper's equations were not read here",
+        caveat="the paper's equations were not read here: the closed form is derived, and not compared with theirs",
     ),
     verdict="proved",
     scope="every q, beta and margin; at the stationary point the policy is the one that samples",
@@ -169,7 +170,7 @@ pull_claim = sy.Claim(
             r"A softmax over any number of answers, $k_3 = \frac{\pi_{\mathrm{ref}}}{\pi} - 1 - "
             r"\log\frac{\pi_{\mathrm{ref}}}{\pi}$, on policy; entries by the logit of an answer j"
         ),
-        given={"on policy": ON_POLICY},
+        given={"on policy": OUR_ON_POLICY},
         quantities={
             drift: sy.Quantity(r"\mathrm{E}_\pi[\partial_j k_3]", "the mean of the penalty's derivative"),
             slope: sy.Quantity(
@@ -184,9 +185,11 @@ pull_claim = sy.Claim(
         PAPER,
         "v3",
         "abstract",
+        relation="reading",
         says="the penalty essentially corresponds to the reverse KL divergence between the policy and the "
         "reference, against the direct one of other methods",
-        caveat="the paper's equations were not read here",
+        caveat="the abstract does not say which direction is meant, nor that it is the gradient that corresponds; the "
+        "paper's equations were not read here",
     ),
     verdict="proved",
     scope="policies and references with the same support; on policy, that is at the first step",

@@ -3,7 +3,7 @@
 import itertools
 
 import sympy as sp
-from _binary import ON_POLICY, p
+from _binary import OUR_ON_POLICY, p
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
@@ -190,7 +190,7 @@ self_claim = sy.Claim(
     instead=sy.Statement(
         setting=("One prompt of success rate p, binary rewards, the advantages $r - k/G$; a and b for G = 3"),
         forall={p: sy.between(0, 1), n: sy.whole(2)},
-        given={"on policy": ON_POLICY},
+        given={"on policy": OUR_ON_POLICY},
         quantities={
             **FOLLOWED,
             everyone: sy.Quantity("m", "the mean advantage over a mixed group of n"),

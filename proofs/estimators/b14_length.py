@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import sympy as sp
-from _binary import ON_POLICY
+from _binary import ON_POLICY, OUR_ON_POLICY
 from _stopping import LENGTHS, completions, sequence_engine, sequence_weights
 
 from gradvar import symbolic as sy
@@ -237,7 +237,7 @@ impossible = sy.Claim(
         ),
         forall={length: sy.whole(1)},
         given={
-            "on policy": ON_POLICY,
+            "on policy": OUR_ON_POLICY,
             "longer scores": sy.Hypothesis(
                 "the root mean square of the score differs between two lengths", sp.Ne(size_a, size_b), "ours"
             ),
@@ -245,8 +245,10 @@ impossible = sy.Claim(
         quantities={
             size_a: sy.Quantity("n_1", "the root mean square of the score at one length"),
             size_b: sy.Quantity("n_2", "that at another"),
-            weighed_a: sy.Quantity("w_1", "f times the first"),
-            weighed_b: sy.Quantity("w_2", "f times the second"),
+            weighed_a: sy.Quantity(
+                "w_1", "the constant f times the root mean square of the score at one length"
+            ),
+            weighed_b: sy.Quantity("w_2", "the same f times that at another length"),
             square: sy.Quantity("S_L", "the mean square of the summed score of L tokens"),
             token: sy.Quantity("v", "the mean square of one token's score"),
         },

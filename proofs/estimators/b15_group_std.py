@@ -126,9 +126,9 @@ size_claim = sy.Claim(
         "numbers a and b of correct rollouts out of G",
         quantities={
             size_a: sy.Quantity("S_a", "the mean square of the update given a correct rollouts"),
-            size_b: sy.Quantity("S_b", "that given b"),
+            size_b: sy.Quantity("S_b", "the mean square given b"),
             std_a: sy.Quantity(r"\hat\sigma_a", "the group's standard deviation given a"),
-            std_b: sy.Quantity(r"\hat\sigma_b", "that given b"),
+            std_b: sy.Quantity(r"\hat\sigma_b", "the deviation given b"),
         },
         goals={
             "larger with it": sp.Implies(std_a < std_b, size_a < size_b),
@@ -142,9 +142,9 @@ size_claim = sy.Claim(
         quantities={
             square: sy.Quantity("S_k", "the mean square of the update given k"),
             m1: sy.Quantity("m_1", "the mean score of correct rollouts"),
-            m0: sy.Quantity("m_0", "that of wrong ones"),
+            m0: sy.Quantity("m_0", "the mean score of wrong ones"),
             t1: sy.Quantity(r"\tau_1", "the variance of the scores of correct rollouts"),
-            t0: sy.Quantity(r"\tau_0", "that of wrong ones"),
+            t0: sy.Quantity(r"\tau_0", "the variance of the scores of wrong ones"),
         },
         goals={
             "mean square": sp.Eq(square, VARIANCE * (m1 - m0) ** 2 + ((G - k) * t1 + k * t0) / G**2),

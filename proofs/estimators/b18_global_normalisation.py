@@ -156,7 +156,9 @@ WEIGHTS = {
         r"where m is along $\nabla J$",
     ),
     exact_defect: sy.Quantity(
-        r"D_\sigma", r"the same with rewards divided by each prompt's exact $\sigma = \sqrt{p(1-p)}$"
+        r"D_\sigma",
+        r"$\|m\|^2 \|\nabla J\|^2 - (m \cdot \nabla J)^2$ of the expected update m on the prompts of the rates 1/2 and "
+        r"1/10, with rewards divided by each prompt's exact $\sigma = \sqrt{p(1-p)}$",
     ),
     first: sy.Quantity(
         r"w_G(p_1)", r"the factor of $\nabla p$ in the expected update of a prompt of rate $p_1$"

@@ -34,7 +34,7 @@ sampling = sy.Claim(
             "new prompts": sy.Hypothesis(
                 "no replacement is a new group of the prompt that was dropped",
                 sp.Eq(redraws, 0),
-                stated_by="source",
+                stated_by="ours",
             ),
             "equal weights": sy.Hypothesis(
                 "the aggregation gives every kept group the same weight",
@@ -252,7 +252,7 @@ by_token, by_sequence, size, average, value = sp.symbols("t s l lbar A", real=Tr
 
 tokens = sy.Claim(
     id="B19b",
-    title="When the token-mean and the sequence-mean are the same",
+    title="Token-mean and sequence-mean weigh a token alike only at the mean length or a zero advantage",
     statement=sy.Statement(
         setting=(
             "A batch of n rollouts, which may be of several prompts; any advantages and any lengths of "

@@ -36,7 +36,7 @@ def factorial_moment(trials, order, sets):
 
 grad_k = sy.Claim(
     id="B22a",
-    title="The gradient of pass@k, and an unbiased estimator of it",
+    title="The leave-one-out form over sets of k rollouts is unbiased for the gradient of pass@k",
     statement=sy.Statement(
         setting=(
             r"One prompt, on policy, scores summed over tokens; $A_i$ is k times the mean, over all sets T of "
@@ -169,7 +169,9 @@ analytic = sy.Claim(
         ),
         forall={G: sy.whole(2), k: sy.whole(1), p1: sy.between(0, 1), p2: sy.between(0, 1)},
         given={
-            "enough rollouts": sy.Hypothesis("k is at most G", k <= G),
+            "enough rollouts": sy.Hypothesis(
+                "k is at most G, as for the source's sets of k rollouts", k <= G
+            ),
             "no division": sy.Hypothesis(
                 r"nothing is divided, $s = 1$ for all groups (the source has $s = \sqrt{m (1 - m)}$)",
                 sp.And(sp.Eq(largest, 1), sp.Eq(smallest, 1)),

@@ -58,8 +58,8 @@ claim = sy.Claim(
         r"and there the exact variance is another one."
     ),
     finding=(
-        r"Under that hypothesis $\nabla J = \mathrm{E}[r s] = 0$: the formulas are the variance of an "
-        r"estimator with nothing to estimate. In general RLOO's variance is $\frac{1}{G}[\sigma_o^2 + "
+        r"Under that hypothesis $\nabla J = \mathrm{E}[r s] = 0$: there is nothing to estimate, and the "
+        r"variance is all that the estimate has. In general RLOO's variance is $\frac{1}{G}[\sigma_o^2 + "
         r"\Delta/(G-1)]$ with $\sigma_o^2 = \mathrm{E}\|(r-J)s\|^2 - \|g\|^2$, $\Delta = "
         r"\mathrm{Var}(r)\mathrm{E}\|s\|^2 + \|g\|^2$ (N2); it is not proportional to $p(1-p)$, because "
         r"correct and wrong rollouts have scores of different size."

@@ -241,7 +241,7 @@ tokens = sy.Claim(
         "2506.09477",
         "v1",
         "abstract",
-        relation="reading",
+        relation="ours",
         says=(
             "ignoring the sequence gives a partial gradient at best: the same point; the equivalence of one "
             "state (B24a) is to be read for whole sequences"

@@ -173,9 +173,17 @@ ESTIMATES = {
             r"\sum_j \|s_j\|^2$ of all samples"
         ),
     ),
-    left: sy.Quantity("m_{-i}", "that mean where each sample is left out of its own coefficient"),
+    left: sy.Quantity(
+        "m_{-i}",
+        (
+            r"the mean of $\frac{1}{N} \sum_i (r_i - \hat b_i) s_i$ with $\hat b_i = \sum_{j \ne i} r_j \|s_j\|^2 / "
+            r"\sum_{j \ne i} \|s_j\|^2$"
+        ),
+    ),
     factor: sy.Quantity(
-        "w", r"the factor of $\nabla J$ in m with two answers of chances p and 1 - p and two samples"
+        "w",
+        r"the factor of $\nabla J$ in the mean where no sample is left out, for two answers of chances p and 1 - p "
+        r"and two samples",
     ),
     gradient: sy.Quantity(r"\nabla J", "the gradient of the expected reward"),
     corrected: sy.Quantity(
@@ -204,7 +212,13 @@ same = sy.Claim(
             "own mean": sp.Eq(corrected, plain),
         },
     ),
-    source=sy.Source("1906.10652", "v2", "the section on control variates", relation="ours"),
+    source=sy.Source(
+        "1906.10652",
+        "v2",
+        "the section on control variates",
+        relation="ours",
+        caveat="the section was not read; it may warn of this bias itself",
+    ),
     verdict="refuted",
     scope="finite samples",
     proof=(

@@ -36,7 +36,10 @@ claim = sy.Claim(
         "the standardised advantage of GRPO",
         relation="folklore",
         says="rewards are standardised by the group's mean and standard deviation; no bound is stated",
-        caveat="the bound is Samuelson's inequality (1968)",
+        caveat=(
+            "for any sample the bound is Samuelson's inequality (1968); we know of no source that states it of "
+            "advantages"
+        ),
     ),
     verdict="proved",
     scope="every G, all real rewards that are not all equal; an epsilon only lowers the advantages",

@@ -306,7 +306,7 @@ at_bound = sp.Symbol("g_b", real=True)
 
 clipping = sy.Claim(
     id="A1b",
-    title="What clipping leaves of the contrast",
+    title="Each clip bound zeroes one side of the contrast",
     statement=sy.Statement(
         setting=(
             "Two rollouts of one token each, the first with the larger reward, the ratio clipped to $[1 - e_-, 1 + "

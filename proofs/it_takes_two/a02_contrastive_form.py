@@ -16,7 +16,7 @@ UP, DOWN = sp.Rational(6, 5), sp.Rational(4, 5)
 
 claim = sy.Claim(
     id="A2",
-    title="GRPO with binary rewards in contrastive form",
+    title="GRPO with binary rewards is sqrt(p(1 - p)) times a contrast, p the group's success rate",
     statement=sy.Statement(
         setting=(
             "One prompt, binary rewards, k of G rollouts correct, clipped ratios, token means of rollouts of any "
@@ -26,7 +26,8 @@ claim = sy.Claim(
         given={
             "mixed": sy.Hypothesis("some rollouts are correct and some wrong", k <= G - 1),
             "population": sy.Hypothesis(
-                "the standard deviation is the population's, and nothing is added to it, nor is there a KL term"
+                r"the standard deviation is $\sqrt{\hat p (1 - \hat p)}$ with $\hat p = k/G$, as in the source's "
+                "form: the population's, with nothing added to it; and there is no KL term"
             ),
         },
         quantities={

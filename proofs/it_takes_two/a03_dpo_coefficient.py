@@ -12,7 +12,7 @@ up, down, mean_update, mean_contrast = sp.symbols("g_w g_l E M", real=True)
 
 claim = sy.Claim(
     id="A3",
-    title="DPO's gradient is a contrast, and its coefficient",
+    title="DPO's gradient is a contrast, with a coefficient that falls with the margin",
     statement=sy.Statement(
         setting=(
             r"A pair of rollouts with $r_w > r_l$, the objective $\log \sigma(\beta m)$ with the margin $m = \log "

@@ -58,7 +58,7 @@ def bilinear(covariance=cov):
 
 inequality = sy.Claim(
     id="A7a",
-    title="The control-variate inequality of Proposition 4.1",
+    title="With a positive covariance a contrast varies no more than its first part, for c in an interval",
     statement=sy.Statement(
         setting="Two square-integrable random vectors",
         forall={c: sy.real()},
@@ -360,7 +360,11 @@ over_prompts = sy.Claim(
     title="Over prompts a positive covariance puts c = 1 inside the interval of Proposition 4.1",
     statement=sy.Statement(
         setting=PROMPTS,
-        given={"premise": sy.Hypothesis("the two scores have a positive covariance over prompts", cov > 0)},
+        given={
+            "premise": sy.Hypothesis(
+                "the two scores have a positive covariance over prompts", cov > 0, "ours"
+            )
+        },
         quantities={cov: ACROSS[cov], var_minus: ACROSS[var_minus]},
         goals={"one is inside": sp.Ge(2 * cov / var_minus, 1)},
     ),

@@ -42,6 +42,10 @@ signs = sy.Claim(
         "v3",
         "Section 4, two rollouts",
         says="with two rollouts the advantages of a mixed pair are plus and minus one",
+        caveat=(
+            "its contrastive form for binary rewards has the root of p (1 - p), which is the population's deviation "
+            "with nothing added"
+        ),
     ),
     verdict="conditional",
     scope="all real rewards",

@@ -45,7 +45,8 @@ pairs = sy.Claim(
         forall={p: sy.between(0, 1), n: sy.whole(1)},
         given={
             "population": sy.Hypothesis(
-                "the standard deviation is the population's, and nothing is added to it", stated_by="source"
+                r"the advantages of a mixed pair are $\pm 1$, as the source has them: the population's standard "
+                "deviation, with nothing added to it (claim A8)"
             )
         },
         quantities={

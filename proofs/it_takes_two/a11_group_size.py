@@ -57,9 +57,9 @@ first_claim = sy.Claim(
             right: sy.Quantity("A_1", "the advantage of a correct rollout"),
             wrong: sy.Quantity("A_0", "that of a wrong one"),
             part: sy.Quantity("m_k", "the mean update of mixed groups with k correct rollouts, a coordinate"),
-            part_factor: sy.Quantity("w_k", "its factor"),
+            part_factor: sy.Quantity("w_k", r"the factor of $\nabla p$ in $m_k$"),
             update: sy.Quantity("m", "the mean update of all groups, a coordinate"),
-            factor: sy.Quantity("w_G(p)", "its factor"),
+            factor: sy.Quantity("w_G(p)", r"the factor of $\nabla p$ in m"),
             gradient: sy.Quantity(r"\nabla p", "the gradient of the success rate, the same coordinate"),
             average: sy.Quantity("a", "a mean of the factors over mixed groups"),
         },
@@ -190,9 +190,9 @@ across = sy.Claim(
         forall={G: sy.whole(2), H: sy.whole(2), p: sy.between(0, 1), q: sy.between(0, 1)},
         quantities={
             w_gp: sy.Quantity("w_G(p)", r"the factor of $\nabla p$ in the mean update at group size G"),
-            w_gq: sy.Quantity("w_G(q)", "that of the other prompt's gradient"),
-            w_hp: sy.Quantity("w_H(p)", "the first at group size H"),
-            w_hq: sy.Quantity("w_H(q)", "the second at group size H"),
+            w_gq: sy.Quantity("w_G(q)", "that of the other prompt's gradient, at rate q"),
+            w_hp: sy.Quantity("w_H(p)", "the first prompt's factor at group size H"),
+            w_hq: sy.Quantity("w_H(q)", "the other prompt's factor at group size H"),
         },
         goals={"same direction": sp.Eq(w_gp * w_hq, w_gq * w_hp)},
     ),
@@ -200,9 +200,11 @@ across = sy.Claim(
         setting="One prompt of success rate p, binary rewards",
         forall={G: sy.whole(2), p: sy.between(0, 1)},
         quantities={
-            w_pair: sy.Quantity("w_2(p)", "the factor of two rollouts, standardised"),
-            w_ends: sy.Quantity("w_G(p)", "that of G"),
-            w_centred: sy.Quantity("c_G(p)", "that of G with mean-centred advantages"),
+            w_pair: sy.Quantity(
+                "w_2(p)", r"the factor of $\nabla p$ in the mean update of two rollouts, standardised"
+            ),
+            w_ends: sy.Quantity("w_G(p)", "that of G rollouts, standardised"),
+            w_centred: sy.Quantity("c_G(p)", "that of G rollouts with mean-centred advantages"),
         },
         goals={
             "pairs": sp.Eq(w_pair, 1),
@@ -218,7 +220,7 @@ across = sy.Claim(
         says="the mean advantage in one large group and the one over many pairs are compared",
         caveat=(
             "it says that two rollouts do not simply estimate the large group's gradient with fewer samples: they "
-            "weigh prompts differently"
+            "weigh prompts differently; so the statement is a misreading, against which it warns"
         ),
     ),
     verdict="refuted",

@@ -33,15 +33,15 @@ sgd = sy.Claim(
         },
         quantities={
             paths[0]: sy.Quantity("D_2", "the mean displacement over the pass with two rollouts"),
-            paths[1]: sy.Quantity("D_{16}", "that with sixteen"),
+            paths[1]: sy.Quantity("D_{16}", "the mean displacement with sixteen"),
             weights[0]: sy.Quantity(
                 "w_2", r"the factor of $\nabla p$ in the mean update of a prompt, two rollouts"
             ),
             weights[1]: sy.Quantity("w_{16}", "that with sixteen"),
             noises[0]: sy.Quantity("N_2", "the variance of the displacement over the pass with two rollouts"),
-            noises[1]: sy.Quantity("N_{16}", "that with sixteen"),
+            noises[1]: sy.Quantity("N_{16}", "the variance of the displacement with sixteen"),
             within: sy.Quantity(
-                "W_{16}", "its part within prompts, a rollout's variance being the same in both"
+                "W_{16}", "the part of $N_{16}$ within prompts, a rollout's variance being the same in both"
             ),
         },
         goals={
@@ -190,13 +190,13 @@ adam = sy.Claim(
         },
         quantities={
             paths[0]: sy.Quantity("D_2", "the mean displacement over the pass with two rollouts"),
-            paths[1]: sy.Quantity("D_{16}", "that with sixteen"),
+            paths[1]: sy.Quantity("D_{16}", "the mean displacement with sixteen"),
             signs: sy.Quantity("s_2", "the mean sign of a batch's gradient, two rollouts"),
             sixteen_signs: sy.Quantity("s_{16}", "that with sixteen"),
             noise_pair: sy.Quantity(
                 "Q_2", "the mean square displacement of a gradient of random sign, two rollouts"
             ),
-            noise_sixteen: sy.Quantity("Q_{16}", "that with sixteen"),
+            noise_sixteen: sy.Quantity("Q_{16}", "the mean square displacement with sixteen"),
         },
         goals={
             "the same path": sp.Eq(paths[0], paths[1]),

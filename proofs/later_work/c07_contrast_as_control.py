@@ -45,10 +45,15 @@ claim = sy.Claim(
             shipped_end: sy.Quantity("u", "its weight in the shipped REINFORCE and leave-one-out"),
             pair_star: sy.Quantity(r"c^*_b", "the best coefficient at G = 2 with binary rewards"),
             plain: sy.Quantity(
-                r"\mathrm{Var}_0", "their variance at c = 0 (REINFORCE), up to a common factor and term"
+                r"\mathrm{Var}_0",
+                "the variance of such a pair at c = 0 (REINFORCE), up to a common factor and term",
             ),
-            contrast: sy.Quantity(r"\mathrm{Var}_1", "the variance at c = 1 (leave-one-out), likewise"),
-            star: sy.Quantity(r"c^*_2", "the same of a softmax over two answers"),
+            contrast: sy.Quantity(
+                r"\mathrm{Var}_1", "that at c = 1 (leave-one-out), up to the same factor and term"
+            ),
+            star: sy.Quantity(
+                r"c^*_2", "the best coefficient at G = 2 of a softmax over two answers, rewards 0 and 1"
+            ),
         },
         goals={
             "unbiased": sp.Eq(update, gradient),

@@ -171,7 +171,10 @@ expected = sp.Symbol("k", integer=True, nonnegative=True)
 whole, split = sp.symbols("n_w n_s", integer=True, nonnegative=True)
 COUNTS = {
     whole: sy.Quantity("n", "the number of tokens that the rule changes if the loss sees the batch at once"),
-    split: sy.Quantity("n_m", "that number if the batch is processed in m micro-batches of one size"),
+    split: sy.Quantity(
+        "n_m",
+        "the number of tokens that the rule changes if the batch is processed in m micro-batches of one size",
+    ),
 }
 
 micro = sy.Claim(
@@ -188,8 +191,8 @@ micro = sy.Claim(
     ),
     instead=sy.Statement(
         setting=(
-            r"kl-cov chooses the share $\kappa$ of the tokens with the largest products, rounded down, and one at "
-            "least"
+            "kl-cov chooses a share of the tokens of the call, those with the largest products, rounded down, and one "
+            "at least; k is that share of one micro-batch, rounded down"
         ),
         forall={m: sy.whole(1), expected: sy.whole(0)},
         quantities=COUNTS,

@@ -27,10 +27,6 @@ law = sy.Claim(
     source=sy.Source(
         "2505.22617",
         relation="not read",
-        says=(
-            "known to say that the change of entropy is governed by a covariance; text and conditions were not at "
-            "hand"
-        ),
     ),
     verdict="proved",
     scope=(

@@ -49,7 +49,6 @@ claim = sy.Claim(
     source=sy.Source(
         "2510.00915",
         relation="not read",
-        says="known to have a backward correction that is unbiased and a forward one that keeps the direction",
     ),
     verdict="proved",
     scope="any policy, any parametrisation; the two rates may depend on the prompt if they are known for it",

@@ -11,8 +11,8 @@ by_prefix, by_whole, target, second_prefix, second_whole = sp.symbols("u f g v w
 claim = sy.Claim(
     id="R9",
     title=(
-        "The ratio of the text up to a token weighs that token's gradient without bias, with less variance than the "
-        "whole ratio"
+        "The ratio of the text up to a token weighs that token's gradient without bias, with no more variance than "
+        "the whole ratio"
     ),
     statement=sy.Statement(
         setting=(
@@ -44,7 +44,6 @@ claim = sy.Claim(
     source=sy.Source(
         "2605.07331",
         relation="not read",
-        says="known to say that the cumulative token ratio is an unbiased weight with less variance",
     ),
     verdict="proved",
     scope=(

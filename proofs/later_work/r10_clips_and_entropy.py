@@ -16,7 +16,10 @@ HALF = sp.Rational(1, 2)
 
 claim = sy.Claim(
     id="R10",
-    title="Clipping below raises the entropy and clipping above lowers it, even with random rewards: two actions",
+    title=(
+        "Clipping below raises the entropy and clipping above lowers it, even with random rewards: two actions, "
+        "the rarer one clipped"
+    ),
     statement=sy.Statement(
         setting=(
             "Two actions, drawn with chance q and 1 - q by the old policy, now taken with chance p and 1 - p; "
@@ -54,7 +57,6 @@ claim = sy.Claim(
     source=sy.Source(
         "2509.26114",
         relation="not read",
-        says="known to say that clip-low raises and clip-high lowers entropy, even with random rewards",
     ),
     verdict="proved",
     scope="two actions, a coin for the advantage; the first-order change of the entropy at any point off policy",

@@ -3,7 +3,7 @@
 import itertools
 
 import sympy as sp
-from _binary import ON_POLICY, bernstein, coefficients, p, shipped
+from _binary import OUR_ON_POLICY, bernstein, coefficients, p, shipped
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
@@ -22,7 +22,7 @@ claim = sy.Claim(
         ),
         forall={G: sy.whole(1), k: sy.whole(0), p: sy.between(0, 1)},
         given={
-            "on policy": ON_POLICY,
+            "on policy": OUR_ON_POLICY,
             "binary": sy.Hypothesis("rewards are 0 or 1", stated_by="ours"),
             "in the group": sy.Hypothesis(
                 r"k is at most G in $\alpha_k$, at most $G - 1$ in $\beta_k$", stated_by="ours"

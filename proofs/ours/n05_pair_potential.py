@@ -46,7 +46,9 @@ claim = sy.Claim(
             ),
             gap_grpo: sy.Quantity(r"d_{\text{GRPO}}", "the same of GRPO"),
             gap_softmax: sy.Quantity(r"d_{\text{softmax}}", "the same of the softmax advantage"),
-            gap_two: sy.Quantity("d_2", "the same of all three schemes at the rewards 0, 1, 1"),
+            gap_two: sy.Quantity(
+                "d_2", r"$t_{ab} + t_{bc} - t_{ac}$ of each of the three schemes at the rewards 0, 1, 1"
+            ),
         },
         goals={
             "curl": sp.Eq(curl, 2 * pi_a * pi_b * (t_ab - u_a + u_b)),

@@ -48,7 +48,7 @@ rloo = define(
     "D4",
     Definition("rloo", PER_ROLLOUT * (r - (S1 - r) / (G - 1))),
     "RLOO as shipped",
-    sy.Source("2402.14740", place="equation (8)", says="the reward less the mean of the others"),
+    sy.Source("2402.14740", says="the reward less the mean of the others"),
     rf"{SUM} with the leave-one-out advantage.",
 )
 

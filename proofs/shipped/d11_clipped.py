@@ -59,7 +59,10 @@ grpo = define(
     Definition("grpo", above_clip(r - mean, CLIP, CLIP) * standardised * SEQUENCES),
     "GRPO as shipped",
     sy.Source(
-        "2402.03300", place="equation (3)", says="rewards standardised in the group, means over tokens"
+        "2402.03300",
+        place="equation (3)",
+        says="rewards standardised in the group, means over tokens",
+        caveat="it writes std, and does not say which; the population's and the 1e-6 are defaults of this package",
     ),
     rf"{OBJECTIVE} with $A_i = (r_i - \bar r)/(\mathrm{{std}} + 10^{{-6}})$, the population's standard deviation.",
 )
@@ -73,7 +76,13 @@ grpo_sample_std = define(
         * SEQUENCES,
     ),
     "GRPO with the sample standard deviation as shipped",
-    sy.Source("2402.03300", place="equation (3)", says="the paper writes std, and does not say which"),
+    sy.Source(
+        "2402.03300",
+        place="equation (3)",
+        relation="reading",
+        says="the paper writes std, and does not say which",
+        caveat="nothing is added to it there; the 1e-6 is a default of this package",
+    ),
     rf"{OBJECTIVE} with $A_i = (r_i - \bar r)/(\mathrm{{std}} + 10^{{-6}})$, the sample standard deviation.",
 )
 

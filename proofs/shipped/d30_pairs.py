@@ -35,7 +35,7 @@ grpo_pair = define(
     sy.Source(
         "2510.00977",
         "v3",
-        "the pairwise objective of Section 4",
+        "the objective of two rollouts",
         says="half of C+ of the winner less C- of the loser",
     ),
     r"The objective is the mean over pairs of $\frac{1}{2} [C^+(o_w) - C^-(o_l)]$, ties zero.",
@@ -55,7 +55,7 @@ grpo_contrastive = define(
     sy.Source(
         "2510.00977",
         "v3",
-        "the contrastive form of Section 3",
+        "the contrastive form",
         says="the root of p(1-p) times a difference of means",
     ),
     r"The objective is $\sqrt{p (1 - p)}$ times the mean of $C^+$ over the correct less the mean of $C^-$ over the wrong.",

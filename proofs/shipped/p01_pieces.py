@@ -193,7 +193,6 @@ k1 = piece(
     "penalties.k1",
     (r - 1) / (Q * G),
     r"The penalty k.",
-    source=sy.Source("2506.09477", place="k1 as a loss", relation="not read"),
     fields=reference_logs,
     penalty=penalty.k1,
 )
@@ -202,7 +201,6 @@ k2 = piece(
     "penalties.k2",
     (r - k) / (Q * G),
     r"The penalty $k^2/2$.",
-    source=sy.Source("2506.09477", place="k2 as a loss", relation="not read"),
     quantities=REFERENCE,
     fields=reference_logs,
     penalty=penalty.k2,
@@ -212,7 +210,11 @@ k3 = piece(
     "penalties.k3",
     (r - 1 + sp.exp(-k)) / (Q * G),
     r"The penalty $e^{-k} - 1 + k$.",
-    source=sy.Source("2402.03300", place="equation (4)", relation="not read"),
+    source=sy.Source(
+        "2402.03300",
+        place="equation (4)",
+        says="the unbiased and nonnegative KL estimate as a loss per token",
+    ),
     quantities=REFERENCE,
     fields=reference_logs,
     penalty=penalty.k3,
@@ -280,7 +282,12 @@ within_length = piece(
     "selections.within_length",
     sp.Piecewise((r, n < R(11, 10)), (0, True)) / (Q * G),
     "Rollouts of two tokens and more are dropped; they still count in the number of rollouts.",
-    source=sy.Source("2503.14476", place="overlong filtering", relation="not read"),
+    source=sy.Source(
+        "2503.14476",
+        place="overlong filtering",
+        relation="ours",
+        caveat="that part of the paper was not read",
+    ),
     settings={"limit": R(11, 10)},
     select=partial(select.within_length, limit=1.1),
 )
