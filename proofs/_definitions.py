@@ -6,7 +6,7 @@ other composition, then on rollouts of unequal length, and run as users run it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -186,6 +186,14 @@ def sign_of_digits(value: sp.Expr) -> int:
     return 0 if abs(value) < sp.Float(10, DIGITS) ** (10 - DIGITS) else 1 if value > 0 else -1
 
 
+def _about_code(source: sy.Source) -> sy.Source:
+    """A source states an objective, and nothing about this code: that the code has its weights follows from it."""
+    if source.relation != "states":
+        return source
+    caveat = source.caveat or "it states an objective; the default settings of the code are this package's"
+    return replace(source, relation="implies", caveat=caveat)
+
+
 def define(identifier: str, definition: Definition, title: str, source: sy.Source, equation: str) -> sy.Claim:
     """Make the claim that the shipped estimator is its definition, with its three steps and their sabotages."""
     used = definition.formula.free_symbols
@@ -204,7 +212,7 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
             quantities=quantities | written,
             goals={"weight": sp.Eq(w, definition.formula)},
         ),
-        source=source,
+        source=_about_code(source),
         verdict="proved",
         scope=(
             f"two prompts with {'three levels of reward' if definition.levels == 'real' else 'binary rewards'}, ratios on "

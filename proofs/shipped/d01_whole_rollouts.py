@@ -32,7 +32,7 @@ given = define(
         lambda _: {"baseline": [R(1, 3), R(3, 4)]},
     ),
     "REINFORCE with a given baseline as shipped",
-    sy.Source("Greensmith et al., JMLR 5 (2004)", says="the reward less a baseline of the prompt"),
+    sy.Source("Williams (1992)", says="the reward less a baseline that does not depend on the rollouts"),
     rf"{SUM} with $A_i = r_i - b$.",
 )
 remax = define(
@@ -41,7 +41,7 @@ remax = define(
         "remax", PER_ROLLOUT * (r - baseline), GIVEN, lambda _: {"greedy_rewards": [R(1, 3), R(3, 4)]}
     ),
     "ReMax as shipped",
-    sy.Source("2310.10505", says="the reward less that of the greedy rollout"),
+    sy.Source("2310.10505", relation="not read"),
     rf"{SUM} with $A_i = r_i - b$, $b$ the reward of the greedy rollout.",
 )
 rloo = define(

@@ -130,9 +130,9 @@ class Claim:
 
     @property
     def conditions(self) -> tuple[tuple[str, str], ...]:
-        """The hypotheses in words, each with who states it."""
+        """The hypotheses in words, each once, with who states it."""
         given = [h for statement in self.statements for h in statement.given.values()]
-        return tuple((h.meaning, h.stated_by) for h in given)
+        return tuple(dict.fromkeys((h.meaning, h.stated_by) for h in given))
 
     @property
     def judgement(self) -> str:
