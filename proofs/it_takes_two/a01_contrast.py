@@ -320,7 +320,7 @@ clipping = sy.Claim(
         },
         given={
             "off the boundary": sy.Hypothesis(
-                "no ratio lies on the boundary of the clip",
+                "no ratio lies on the boundary of the clip, where the objective has no derivative",
                 sp.And(sp.Ne(rho_w, 1 + above_one), sp.Ne(rho_l, 1 - below_one)),
                 stated_by="ours",
             )

@@ -49,7 +49,7 @@ claim = sy.Claim(
         },
         given={
             "off the boundary": sy.Hypothesis(
-                "no ratio lies on a boundary of the clip",
+                "no ratio lies on a boundary of the clip, where the objective has no derivative",
                 sp.And(sp.Ne(x, UPPER), sp.Ne(y1, LOWER), sp.Ne(y2, LOWER)),
                 stated_by="ours",
             )

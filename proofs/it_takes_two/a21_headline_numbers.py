@@ -312,7 +312,7 @@ v3 = sy.Claim(
     ),
     finding=(
         "By setting: 97.3, 101.2, 94.5 and 97.2 %. With the distilled model the same aggregation gives 97.4 "
-        "%; averaged over cells instead, 96.9 %. No error bars: differences of one run each."
+        "%; averaged over cells instead, 96.9 %. The table shows no error bars."
     ),
 )
 PRINTED = {
@@ -416,7 +416,7 @@ v2 = sy.Claim(
     ),
     finding=(
         "No listed aggregation rounds to 98.1, and one alone truncates to it. Mean@32 by itself gives 96.5 to 97.6 %, "
-        "Pass@32 by itself 99.0 to 101.1 %: the figure averages accuracy with best-of-32."
+        "Pass@32 by itself 99.0 to 101.1 %: by this aggregation the figure averages both metrics."
     ),
 )
 
