@@ -47,7 +47,7 @@ class Mutant:
 
 def rewired(estimator: Estimator, **changes: Callable[..., Any]) -> Estimator:
     """The composed estimator with other pieces."""
-    parts = {**estimator.parts, **changes}
+    parts: dict[str, Any] = {**estimator.parts, **changes}
     return compose(**parts, name=estimator.name, min_group=estimator.min_group)
 
 
@@ -275,7 +275,7 @@ def definitions(folder: Path) -> dict[str, list[tuple[str, Path]]]:
     """The claims that define each estimator, with their files."""
     defined: dict[str, list[tuple[str, Path]]] = {}
     for claim in load(folder / "shipped"):
-        name = claim.statement.setting.split("`")[1]  # type: ignore[union-attr]
+        name = claim.statement.setting.split("`")[1]
         defined.setdefault(name, []).append((claim.id, Path(claim.path)))
     return defined
 

@@ -149,10 +149,10 @@ def counted(shift=0):
             form.goal("Bernstein form").holds(values, at={G: size, k: count})
     rows = [("G", r"$w_G(0) = w_G(1)$", r"$w_G(1/2)$", "the Bernstein coefficients")]
     for size in range(2, 17):
-        values = [sp.Rational(size - 1) / sp.sqrt(j * (size - j)) for j in range(1, size)]
-        half = bernstein(values, sp.S.Half)
-        shown = ", ".join(f"${sp.latex(v)}$" for v in values[: size // 2])
-        rows.append((str(size), f"${sp.latex(values[0])}$", str(sp.N(half, 7)), shown))
+        terms = [sp.Rational(size - 1) / sp.sqrt(j * (size - j)) for j in range(1, size)]
+        half = bernstein(terms, sp.S.Half)
+        shown = ", ".join(f"${sp.latex(v)}$" for v in terms[: size // 2])
+        rows.append((str(size), f"${sp.latex(terms[0])}$", str(sp.N(half, 7)), shown))
     return sy.Exhibit(table=tuple(rows), text="The coefficients are symmetric; the first half is shown.")
 
 

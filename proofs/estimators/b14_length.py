@@ -1,6 +1,7 @@
 """B14: length weightings f(L): which are unbiased, which are length-neutral, and what "neutral" assumes."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -14,7 +15,7 @@ from gradvar.pieces import advantage, surrogate
 G = sp.Symbol("G", integer=True, positive=True)
 update, product, level, score = sp.symbols("m rt J t", real=True)
 f1, f2, f3, first, second = sp.symbols("f_1 f_2 f_3 c_1 c_2", real=True)
-SOURCE = {"arxiv": "viXra 2605.0117", "place": "abstract"}
+SOURCE: dict[str, Any] = {"arxiv": "viXra 2605.0117", "place": "abstract"}
 UNREAD = "arXiv 2607.23364, of the same title, was not read"
 TASKS = ((1, 0, 0), (0, 1, 0))
 

@@ -1,5 +1,7 @@
 """B17: OPO's baseline: the best constant (a), length weighting (b), and its own rollout (c)."""
 
+from typing import Any
+
 import numpy as np
 import sympy as sp
 from _short_sequences import Stopping, less, parallel_defect, stopping, stopping_engine, token_moments
@@ -311,7 +313,9 @@ def mean_is_better(policy=SHORT):
     bandit = policy.bandit
     constants = [weighted_mean(bandit, policy.lengths), bandit.value]
     moments = [sy.group_moments(bandit, 1, less(constant)) for constant in constants]
-    groups = {}  # (reward, length): chance and mean squared norm
+    groups: dict[
+        tuple[sp.Expr, Any], tuple[sp.Expr, sp.Expr]
+    ] = {}  # (reward, length): chance and mean squared norm
     for chance, reward, size, square in zip(
         bandit.probabilities, bandit.rewards, policy.lengths, norms_of(bandit), strict=True
     ):

@@ -306,7 +306,8 @@ tokens = sy.Claim(
     shows=r"$A / \sum_j l_j$ against $A / (n l)$ with $\sum_j l_j = n \bar l$",
 )
 def any_number(scale=1):
-    a, length, mean = sp.Symbol("a", real=True), *sp.symbols("l m", positive=True)
+    a = sp.Symbol("a", real=True)
+    length, mean = sp.symbols("l m", positive=True)
     values = {
         by_token: a / (n * mean),
         by_sequence: scale * a / (n * length),

@@ -156,7 +156,8 @@ grad_k.sabotage("the best of one more", any_rewards, shift=1)
 grad_k.sabotage("the best of three in the engine", engines, draws=3)
 
 
-first, second, p1, p2 = *sp.symbols("w1 w2", real=True), *sp.symbols("p1 p2", positive=True)
+first, second = sp.symbols("w1 w2", real=True)
+p1, p2 = sp.symbols("p1 p2", positive=True)
 largest, smallest = sp.symbols("s_max s_min", real=True)
 
 analytic = sy.Claim(
@@ -230,7 +231,7 @@ def at_rates(weights):
     route="sympy",
     shows=r"$\mathrm{E}[A_1] - \mathrm{E}[A_0]$ given the own reward, by factorial moments",
 )
-def any_size(trials=1):
+def analytic_at_any_size(trials=1):
     others = G - trials
     sets, without = sp.binomial(G, k), sp.binomial(G - 1, k - 1)
     fail = factorial_moment(others, k, sets)
@@ -326,7 +327,7 @@ def divided(other=TWO[1]):
     )
 
 
-analytic.sabotage("the own rollout among the others", any_size, trials=0)
+analytic.sabotage("the own rollout among the others", analytic_at_any_size, trials=0)
 analytic.sabotage("a group that is larger by one", summed, offset=1)
 analytic.sabotage("with the division", undivided, divide=False)
 analytic.sabotage("one prompt twice", divided, other=TWO[0])

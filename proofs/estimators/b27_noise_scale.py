@@ -236,7 +236,7 @@ def as_batches(name):
     size = sum(x * x for x in LEVELS.gradient)
     one_term = sy.group_moments(LEVELS, 2, lambda r: (2 * weights(r)[0], 0))  # the first rollout's term alone
     return moments, {
-        signal_mean: signal(*(m.second for m in moments), 2, 3),
+        signal_mean: signal(moments[0].second, moments[1].second, 2, 3),
         square: size,
         trace: one_term.trace_cov,
         excess: moments[0].second - size - one_term.trace_cov / 2,

@@ -1,6 +1,7 @@
 """A2: for binary rewards GRPO's clipped objective is a contrast between the correct and the wrong rollouts."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -118,7 +119,8 @@ def holds(rollouts, rewards, lengths, objective, swap=False):
         claim.goal("no signal").holds({silent: objective})
         return
     bounds = {1: sp.Max, 0: sp.Min} if swap else {1: sp.Min, 0: sp.Max}
-    names, means = {}, {1: sp.Integer(0), 0: sp.Integer(0)}
+    names: dict[Any, Any] = {}
+    means = {1: sp.Integer(0), 0: sp.Integer(0)}
     for i, reward in enumerate(rewards):
         for t in range(lengths[i]):
             clipped = bounds[reward](rollouts.rho[0, i, t], UP if reward else DOWN)

@@ -94,7 +94,7 @@ def traced(sign=1, multiple=1):
         # The reference of the first token is the one at which the margin is m.
         at_margin = {reference[0, 0, 0]: rollouts.logp[0, 0, 0] - h[0, 1, 0] - h[0, 1, 1] - sign * m}
         for tilt in (sp.Rational(1, 3), sp.Rational(7, 2)):
-            free = [*rollouts.rho.flat, *rollouts.batch.logp_old.flat, *reference.flat]
+            free = [*rollouts.rho.flat, *np.asarray(rollouts.batch.logp_old).flat, *reference.flat]
             point = dict.fromkeys(free, sp.Integer(1)) | {
                 rollouts.rho[0, 0, 0]: tilt,
                 rollouts.rho[0, 1, 0]: 1 / tilt,

@@ -77,7 +77,7 @@ REINFORCE = catalogue.get("reinforce_best_constant")  # its objective takes any 
 )
 def traced(shift=0):
     for group in (1, 2, 3):
-        weights = {1: set(), 0: set()}
+        weights: dict[int, set[sp.Expr]] = {1: set(), 0: set()}
         for rewards in itertools.product((0, 1), repeat=group):
             rollouts = sy.symbolic_group(group, rewards=rewards, baseline=given)
             for reward, weight in zip(rewards, rollouts.weights(REINFORCE).reshape(-1), strict=True):

@@ -100,8 +100,8 @@ def traced(name="dr_grpo"):
         for right in range(1, size):
             rewards = [1] * (right - 1) + [0] * (size - right) + [1]
             rollouts = sy.symbolic_group(size, rewards=rewards, on_policy=True, baseline=constant)
-            weights = rollouts.weights(catalogue.get("reinforce_best_constant")).reshape(-1)
-            weights = [w.subs(constant[0], b) for w in weights]
+            traced = rollouts.weights(catalogue.get("reinforce_best_constant")).reshape(-1)
+            weights = [w.subs(constant[0], b) for w in traced]
             scores = sp.symbols(f"s1:{size + 1}", real=True)
             upper = sp.Add(*[s for s, r in zip(scores, rewards, strict=True) if r]) / right
             lower = sp.Add(*[s for s, r in zip(scores, rewards, strict=True) if not r]) / (size - right)

@@ -2,6 +2,7 @@
 
 import itertools
 from fractions import Fraction
+from typing import Any
 
 import sympy as sp
 
@@ -265,7 +266,7 @@ def mixed_groups(probabilities, rewards, size):
     """The law of the mean scores of the correct and of the wrong rollouts, given a mixed group, by listing groups."""
     answers = range(len(probabilities))
     scores = [[Fraction(int(i == j)) - probabilities[j] for j in answers] for i in answers]
-    rows = []
+    rows: list[Any] = []
     for group in itertools.product(answers, repeat=size):
         right = [k for k in group if rewards[k]]
         wrong = [k for k in group if not rewards[k]]

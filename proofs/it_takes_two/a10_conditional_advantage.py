@@ -295,7 +295,7 @@ def doubling(centred=False):
     route="traced code",
     shows="GRPO's, groups of 2 to 6: the rate, and a wrong rollout against a correct one in the mirrored group",
 )
-def traced(**settings):
+def traced_large(**settings):
     at_numbers((2, 4, 6), ("1/4", "1/2", "3/4"), lambda size: shipped(size, **settings))
     for size in (2, 3, 4, 6):
         advantage = shipped(size, **settings)

@@ -266,7 +266,7 @@ def by_definition(ddof=0):
     route="traced code",
     shows="GRPO and Dr. GRPO bare but for epsilon at G = 2, 3, 4, 16: factors as polynomials in p",
 )
-def traced(centred="dr_grpo", **settings):
+def traced_across(centred="dr_grpo", **settings):
     for size in (2, 3, 4, 16):
         w = sy.prompt_weight(shipped("grpo", size, **{"eps": 0.0, **settings}), size, p)
         across.goal("hopeless prompts").holds({w_ends: w}, at={G: size})
@@ -302,8 +302,8 @@ def two_prompts(other="1/10", sizes=(2, 4, 16)):
 
 
 across.sabotage("sample standard deviation by hand", by_definition, ddof=1)
-across.sabotage("sample standard deviation in the code", traced, ddof=1)
-across.sabotage("standardised advantages in place of centred ones", traced, centred="grpo")
+across.sabotage("sample standard deviation in the code", traced_across, ddof=1)
+across.sabotage("standardised advantages in place of centred ones", traced_across, centred="grpo")
 across.sabotage("two prompts of one difficulty", two_prompts, other="1/2")
 across.sabotage("G = 2 against G = 3, which are parallel", two_prompts, sizes=(2, 3))
 

@@ -78,8 +78,8 @@ def induction(assume_growth=True):
 )
 def small(reverse=False):
     for count in range(1, 5):
-        for rates in itertools.combinations_with_replacement(range(7), count):
-            rates = [sp.Rational(x, 6) for x in (reversed(rates) if reverse else rates)]
+        for sixths in itertools.combinations_with_replacement(range(7), count):
+            rates = [sp.Rational(x, 6) for x in (reversed(sixths) if reverse else sixths)]
             values = {
                 pairs_fail: sp.prod([(1 - x) ** 2 for x in rates]),
                 group_fail: (1 - rates[0]) ** (2 * count),

@@ -266,6 +266,11 @@ def price(power=1):
     excess.goal("the true mean").holds({x: values[x] for x in (oracle_variance, sigma)})
 
 
+def less(baseline):
+    """The weights of rewards less a constant."""
+    return lambda rewards: [(r - baseline) / len(rewards) for r in rewards]
+
+
 @excess.step(
     "On two bandits",
     route="enumeration",
@@ -281,9 +286,7 @@ def on_bandits(name="rloo"):
         gap = variance * sum(q * n for (q, _, _), n in zip(rows, norms, strict=True)) + square
         for size in (2, 3, 4):
             loo = sy.group_moments(bandit, size, sy.weights_of(catalogue.get(name))).trace_cov
-            centred = sy.group_moments(
-                bandit, size, lambda rewards, b=bandit.value: [(r - b) / len(rewards) for r in rewards]
-            ).trace_cov
+            centred = sy.group_moments(bandit, size, less(bandit.value)).trace_cov
             excess.goal("the price").holds(
                 {loo_variance: loo, oracle_variance: centred, delta: gap}, at={G: size}
             )

@@ -1,5 +1,7 @@
 """A19: in which sense clipping and token normalisation preserve the contrast, and in which not."""
 
+from typing import Any
+
 import sympy as sp
 
 from gradvar import catalogue
@@ -10,7 +12,7 @@ REVIEW = "machine-written review of 2510.00977 (pith.science), with a simulated 
 NOT_THEIRS = "a language model wrote the reply; it is neither the paper's nor its authors'"
 objective, scale, better, worse = sp.symbols("L A Cw Cl", real=True)
 weight_better, weight_worse = sp.symbols("w_b w_l", real=True)
-BARE = {"grpo": {}, "grpo_pair": {}, "dapo": {}}
+BARE: dict[str, dict[str, Any]] = {"grpo": {}, "grpo_pair": {}, "dapo": {}}
 
 preserved = sy.Claim(
     id="A19a",

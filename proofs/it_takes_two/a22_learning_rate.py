@@ -7,6 +7,12 @@ from _binary import shipped
 
 from gradvar import symbolic as sy
 
+
+def powers(name, table):
+    """The moments of one draw, by the power of its symbol."""
+    return lambda exponents: table[exponents.get(name, 0)]
+
+
 RATE = 8  # 256 prompts for 32, lr 8e-6 for 1e-6; 512 rollouts per update in both
 p = sp.Symbol("p", positive=True)
 paths = sp.symbols("D2 D16", real=True)
@@ -88,13 +94,9 @@ def variances(rates, sizes=(2, 16)):
     computed = []
     for prompts, rate, size in zip((256, 32), rates, sizes, strict=True):
         table = {0: sp.Integer(1), 1: sp.Integer(0), 2: v}  # one rollout about its prompt's mean
-        group = sy.over_rollouts(
-            (X / size) ** 2, {X: {"x": 1}}, sp.Integer(size), lambda e, t=table: t[e.get("x", 0)]
-        )
+        group = sy.over_rollouts((X / size) ** 2, {X: {"x": 1}}, sp.Integer(size), powers("x", table))
         table = {0: sp.Integer(1), 1: sp.Integer(0), 2: between + group}  # a group about the mean of all
-        batch = sy.over_rollouts(
-            (Y / prompts) ** 2, {Y: {"y": 1}}, sp.Integer(prompts), lambda e, t=table: t[e.get("y", 0)]
-        )
+        batch = sy.over_rollouts((Y / prompts) ** 2, {Y: {"y": 1}}, sp.Integer(prompts), powers("y", table))
         computed.append(sp.expand(n / prompts * (rate * eta) ** 2 * batch))
     return computed, computed[1].subs(between, 0)
 

@@ -211,7 +211,8 @@ def engines(value=1.0):
     p="(1/2, 1/10)",
 )
 def one_pair_each(other=TWO[1]):
-    step, slopes = [], []
+    step: list[sp.Expr] = []
+    slopes: list[sp.Expr] = []
     for bandit in (TWO[0], other):
         q = bandit.value
         step += [x / (2 * q * (1 - q)) for x in dpo_mean(bandit, beta=1.0).mean]

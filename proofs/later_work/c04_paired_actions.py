@@ -202,7 +202,8 @@ def sampled(name="dr_grpo"):
     p="(1/2, 1/10)",
 )
 def two_states(other=STATES[1]):
-    update, slopes = [], []
+    update: list[sp.Expr] = []
+    slopes: list[sp.Expr] = []
     for bandit in (STATES[0], other):
         update += enumerated_update(bandit)
         slopes += bandit.gradient

@@ -88,6 +88,11 @@ PER_TOKEN = rule(lambda rewards: 0 * rewards + 1, aggregate.sequence_token_mean)
 POLICY = stopping("2/3", "3/5", [1, 0, "5/2"])
 
 
+def first_moment(mean):
+    """The moments of one rollout, of which only the first power occurs."""
+    return lambda exponents: mean if exponents else sp.Integer(1)
+
+
 @claim.step(
     "The score's mean, any G",
     route="sympy",
@@ -105,7 +110,7 @@ def score(constant=True, off=0):
         slopes = [sp.diff(sp.log(c), x) for c in chances]
         held = (1, 1, 1) if constant else rewards
         one = sum((c + off) * w * s for c, w, s in zip(chances, held, slopes, strict=True))
-        group = sy.over_rollouts(S / G, {S: {"s": 1}}, G, lambda e, one=one: one if e else sp.Integer(1))
+        group = sy.over_rollouts(S / G, {S: {"s": 1}}, G, first_moment(one))
         claim.goal("zero mean").holds({mean: group})
         rewarded = sum(c * r * s for c, r, s in zip(chances, rewards, slopes, strict=True))
         value = sum(c * r for c, r in zip(chances, rewards, strict=True))
@@ -158,8 +163,10 @@ def small_fits(extra=0):
     for size in range(1, 7):
         share = sp.Rational(1, size + extra)
         values = {
-            fitted: sy.over_binomial(lambda k, s=share: k * s, size, p),
-            diversity: sy.over_binomial(lambda k, s=share: k * s * (1 - k * s), size, p),
+            fitted: sy.over_binomial([k * share for k in range(size + 1)].__getitem__, size, p),
+            diversity: sy.over_binomial(
+                [k * share * (1 - k * share) for k in range(size + 1)].__getitem__, size, p
+            ),
         }
         claim.goal("fits lose diversity").holds(values, at={N: size})
 

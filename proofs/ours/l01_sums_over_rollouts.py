@@ -1,6 +1,7 @@
 """L1: the mean of a product of sums over independent rollouts, by which indices coincide; many claims rest on it."""
 
 import itertools
+from collections.abc import Callable
 from fractions import Fraction
 
 import sympy as sp
@@ -25,7 +26,7 @@ def m(digits):
 
 
 TWO, THREE, FOUR = G * (G - 1), G * (G - 1) * (G - 2), G * (G - 1) * (G - 2) * (G - 3)
-CLOSED = {
+CLOSED: dict[int, Callable[..., sp.Expr]] = {
     1: lambda a: G * m(a),
     2: lambda a, b: G * m(a + b) + TWO * m(a) * m(b),
     3: lambda a, b, c: (
@@ -218,16 +219,18 @@ def all_groups(replace=True, laws=LAWS):
 )
 def all_tuples(power=False, left_out=0):
     for length, size in itertools.product(range(1, 6), range(1, 5)):
-        found = {}
+        tallies: dict[tuple[int, ...], int] = {}
         for indices in itertools.product(range(size), repeat=length):
             pattern = tuple(indices.index(x) for x in indices)
-            found[pattern] = found.get(pattern, 0) + 1
+            tallies[pattern] = tallies.get(pattern, 0) + 1
         total = sp.Integer(0)
         for blocks in list(partitions(list(range(length))))[left_out:]:
             first = {place: min(block) for block in blocks for place in block}
             pattern = tuple(first[place] for place in range(length))
             weight = sp.Integer(size) ** len(blocks) if power else sy.falling(sp.Integer(size), len(blocks))
-            sy.require(power or found.get(pattern, 0) == weight, f"tuples of the pattern {pattern} of {size}")
+            sy.require(
+                power or tallies.get(pattern, 0) == weight, f"tuples of the pattern {pattern} of {size}"
+            )
             total += weight
         claim.goal("every tuple once").holds({tuples: total}, at={G: size, n: length})
 

@@ -135,7 +135,7 @@ def outcomes(shift=1):
 def library(size_of_law=0):
     for size in range(1, 9):
         right, wrong = (sp.symbols(f"{name}0:{size + 1}", real=True) for name in "ab")
-        computed = sy.prompt_weight(lambda j, r=right, w=wrong: (r[j], w[j]), size, p)
+        computed = sy.prompt_weight(list(zip(right, wrong, strict=True)).__getitem__, size, p)
         mean = bernstein([right[j + 1] - wrong[min(j + size_of_law, size)] for j in range(size)])
         claim.goal("weight").holds({update: computed * slope, difference: mean, slope: slope}, at={G: size})
 
@@ -164,7 +164,7 @@ def bandits(ordered=0):
         at = {G: size, p: bandit.value}
         law = bernstein([right[j + 1] - wrong[j] for j in range(size)], bandit.value)
         claim.goal("weight").holds({update: mean, difference: law, slope: bandit.gradient}, at=at)
-        computed = sy.prompt_weight(lambda j, r=right, w=wrong: (r[j], w[j]), size, bandit.value)
+        computed = sy.prompt_weight(list(zip(right, wrong, strict=True)).__getitem__, size, bandit.value)
         first = sp.Add(*[m * g for m, g in zip(mean, bandit.gradient, strict=True)])
         length = sp.Add(*[g * g for g in bandit.gradient])
         sy.equal(computed, first / length, "the library's weight is the mean's component along the gradient")

@@ -424,7 +424,7 @@ def penalised(identifier: str, name: str, unpenalised: object, share: object, fu
     """The same estimator with the k3 penalty as a loss."""
     return define(
         identifier,
-        Definition(name, unpenalised - share * K3, further | AWAY, references, settings={"beta": 0.04}),  # type: ignore[operator]
+        Definition(name, unpenalised - share * K3, further | AWAY, references, settings={"beta": 0.04}),
         f"The k3 penalty of {name} as shipped",
         sy.Source(
             "2402.03300",

@@ -15,11 +15,11 @@ obligation, which steps discharge by handing over the values of its quantities (
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import sympy as sp
 
-Variable = sp.Symbol | str
+Variable: TypeAlias = sp.Symbol | str
 StatedBy = Literal["source", "ours", "cited"]
 _LONGEST_RUN = 6  # of whole numbers that are written one by one
 
