@@ -21,7 +21,7 @@ SIZES = (*range(2, 34), 64, 128)
 FEWER_SIZES = (2, 3, 4, 5, 7, 8, 9, 16, 33)  # of a piece alone
 DIGITS = 60  # where formulas are too long for exact numbers; they are then compared within a tolerance
 LONG_SIZES = (2, 3, 5, 8)  # with rollouts of one and two tokens
-LEVELS = {"real": (R(0), R(1), R(5, 2)), "binary": (R(0), R(1))}
+LEVELS = {"real": (R(0), R(1), R(5, 2)), "unit": (R(0), R(1), R(1, 2)), "binary": (R(0), R(1))}
 # On both sides of 1, and close to the bounds of every catalogued clip.
 RATIOS = (
     *(R(1), R(1, 2), R(9, 10), R(11, 10), R(3, 2), R(6), R(5001, 5000), R(5, 4), R(3, 4)),
@@ -113,7 +113,7 @@ class Definition:
         formula: a token's weight, in ``BASIC`` and ``quantities``.
         quantities: further symbols: LaTeX, meaning, and their value as a function of (scene, q, i, t).
         fields: further fields of the batch, as a function of the scene.
-        levels: ``real`` rewards, or ``binary`` ones.
+        levels: of rewards: ``real``, those in the ``unit`` interval, or ``binary``.
         tolerance: where the formulas are too long for exact numbers, or the code's constants are floats: numbers of
             many digits are compared, and this is how far the two sides may be apart.
         settings: of the estimator, where they are not the defaults.
@@ -215,7 +215,7 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
         source=_about_code(source),
         verdict="proved",
         scope=(
-            f"two prompts with {'three levels of reward' if definition.levels == 'real' else 'binary rewards'}, ratios on "
+            f"two prompts with {'binary rewards' if definition.levels == 'binary' else 'three levels of reward'}, ratios on "
             f"both sides of every clip{accuracy}; rollouts of one and two tokens at G = {', '.join(map(str, LONG_SIZES))}"
         ),
         proof=(

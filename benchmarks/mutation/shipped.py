@@ -206,20 +206,26 @@ PENALTIES: dict[str, Change] = {
 }
 
 
+# What changes nothing: GPG divides by no deviation by default; what a rollout adds to the best is never negative.
+SAME = {("gpg", "ddof"), ("gpg", "eps"), ("pass_at_k", "the positive part alone")}
+
+
 def mutants(names: tuple[str, ...]) -> Iterator[Mutant]:
     """Every rule that applies to each estimator, and every default of it."""
     for name in names:
         estimator = catalogue.get(name)
         rules = ADVANTAGES | PARTS if estimator.parts else OBJECTIVES
         for rule, change in rules.items():
-            if change(estimator) is not None:
+            if (name, rule) not in SAME and change(estimator) is not None:
                 yield Mutant(name, rule, changed(name, change))
         if "beta" in catalogue.describe(name).settings and estimator.parts:
-            yield from (
-                Mutant(name, rule, changed(name, change, penalised=True))
-                for rule, change in PENALTIES.items()
-            )
+            penalised = catalogue.get(name, beta=0.04)
+            for rule, change in PENALTIES.items():
+                if change(penalised) is not None:
+                    yield Mutant(name, rule, changed(name, change, penalised=True))
         for setting, value in catalogue.describe(name).settings.items():
+            if (name, setting) in SAME:
+                continue
             other = other_default(setting, value)
             yield Mutant(name, f"{setting}={other!r} by default", with_default(name, setting, other))
 

@@ -150,17 +150,23 @@ dapo = define(
 )
 
 
+def count_wrong(scene: Scene, q: int) -> int:
+    """The rollouts that do not lie above the middle of their group's range."""
+    middle = (min(scene.rewards[q]) + max(scene.rewards[q])) / 2
+    return sum(bool(x <= middle) for x in scene.rewards[q])
+
+
 def chance_all_wrong(scene: Scene, q: int) -> sp.Expr:
     """The chance that two different rollouts of the group are both wrong."""
-    wrong = sum(x == 0 for x in scene.rewards[q])
+    wrong = count_wrong(scene, q)
     return R(math.comb(wrong, 2), math.comb(scene.size, 2))
 
 
 def pass_at_2(scene: Scene, q: int, i: int) -> sp.Expr:
     """The advantage of the rollout before its scale."""
-    missed = chance_all_wrong(scene, q)
-    wrong = sum(x == 0 for x in scene.rewards[q])
-    return missed if scene.rewards[q][i] else missed - R(wrong - 1, scene.size - 1)
+    missed, row = chance_all_wrong(scene, q), scene.rewards[q]
+    correct = 2 * row[i] > min(row) + max(row)
+    return missed if correct else missed - R(count_wrong(scene, q) - 1, scene.size - 1)
 
 
 pass_at_k = define(
@@ -184,7 +190,7 @@ pass_at_k = define(
                 lambda scene, q, i, t: chance_all_wrong(scene, q),
             ),
         },
-        levels="binary",
+        levels="unit",
     ),
     "Pass@2 training as shipped",
     sy.Source(
@@ -396,7 +402,7 @@ bnpo = define(
                 per_rollout(inverse_density),
             )
         },
-        levels="binary",
+        levels="unit",
         tolerance=1e-30,
     ),
     "BNPO as shipped",
