@@ -66,6 +66,14 @@ class Scene:
         return np.asarray(rows, object)
 
     @cached_property
+    def correct(self) -> np.ndarray:
+        """[prompt, group]: True for a reward above the middle of its group's range."""
+        middles = [min(row) + max(row) for row in self.rewards]
+        return np.array(
+            [[bool(2 * x > m) for x in row] for row, m in zip(self.rewards, middles, strict=True)]
+        )
+
+    @cached_property
     def lengths(self) -> np.ndarray:
         """[prompt, group]."""
         return np.asarray([[1 + (i + q) % self.longest for i in range(self.size)] for q in (0, 1)])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import inspect
 import json
 import sys
 import time
@@ -71,8 +72,6 @@ def on_advantage(factor: Callable[[Any, Any, Any], Any]) -> Change:
 
 def with_arguments(piece: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
     """The piece under a signature that asks for these arrays, besides rewards and mask."""
-    import inspect
-
     asked = dict.fromkeys(("rewards", "mask", *names))
     kind = inspect.Parameter.KEYWORD_ONLY
     piece.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in asked])  # type: ignore[attr-defined]
@@ -131,6 +130,13 @@ ADVANTAGES: dict[str, Change] = {
 OBJECTIVES: dict[str, Change] = {
     "a constant factor": on_objective(lambda logp, batch: FACTOR),
     "wrong from G = 8 on": on_objective(lambda logp, batch: 1.0 if group_of(batch.rewards) < 8 else FACTOR),
+    "wrong at G = 31 alone": on_objective(
+        lambda logp, batch: 1.0 if group_of(batch.rewards) != 31 else FACTOR
+    ),
+    "wrong for three levels": on_objective(
+        lambda logp, batch: jnp.where(jnp.any(three_levels(batch.rewards)), FACTOR, 1.0)
+    ),
+    "the sign": on_objective(lambda logp, batch: -1.0),
     "wrong at two prompts": on_objective(lambda logp, batch: 1.0 if batch.rewards.shape[0] == 1 else FACTOR),
     "wrong for shorter rollouts": on_objective(
         lambda logp, batch: jnp.where(jnp.all(batch.mask), 1.0, FACTOR)

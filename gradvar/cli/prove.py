@@ -232,7 +232,9 @@ def _obligation(obligation: Obligation) -> str:
     values = "; ".join(
         f"{variable}: {taken or 'not taken'}" for variable, taken in obligation.coverage.items()
     )
-    return f"{obligation.kind} '{obligation.name}', {obligation.formula}, {ended} by {steps}; for {values or 'all'}"
+    under = f"; under {'; '.join(obligation.where)}" if obligation.where else ""
+    goal = f"{obligation.kind} '{obligation.name}', {obligation.formula}"
+    return f"{goal}, {ended} by {steps}; for {values or 'all'}{under}"
 
 
 def _objective(config: Prove) -> int:

@@ -66,7 +66,8 @@ def jit_by_work(
     def call(*args: _P.args, **named: _P.kwargs) -> _R:
         # A part of another program is compiled with that program: JAX allows it no options.
         inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, named)))
-        amount = float("inf") if inside else _work.get() if work is None else work
+        full_effort = inside or jax.default_backend() != "cpu"
+        amount = float("inf") if full_effort else _work.get() if work is None else work
         program = next((program for limit, program in lesser if amount < limit), full)
         return program(*args, **named)
 

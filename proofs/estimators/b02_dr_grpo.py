@@ -168,6 +168,7 @@ rules = sy.Claim(
         ),
         forall={"mean": sy.one_of(*MEANS)},
         quantities=SINE | SUM_SINE,
+        ranges={"the sum keeps it": ()},
         goals={
             "a mean bends the direction": sp.Gt(sine, 0),
             "the sum keeps it": sp.Eq(sum_sine, 0),

@@ -46,6 +46,7 @@ claim = sy.Claim(
             ),
             late: sy.Quantity("G_2", r"the same for the chances 9/20, 9/20, 1/20, 1/20"),
         },
+        ranges={"it moves with the policy": ()},
         goals={
             "three terms": sp.Eq(batch, (G * between + within + coupling / (G - 1)) / N),
             "least point": sp.Ge(other, least),

@@ -185,6 +185,7 @@ direction = sy.Claim(
             middle: sy.Quantity("w_4(1/2)", "the weight with four rollouts of a prompt with p = 1/2"),
             hard: sy.Quantity("w_4(1/10)", "that of a prompt with p = 1/10"),
         },
+        ranges={"two prompts": ()},
         goals={
             "constant": sp.Eq(sp.Derivative(weight, p), 0),
             "not constant": sp.Ne(first, second),

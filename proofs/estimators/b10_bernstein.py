@@ -48,6 +48,7 @@ claim = sy.Claim(
             weight: sy.Quantity("w_n(p)", "the update's factor for n rollouts, from its definition"),
             climb: sy.Quantity("h_n(p)", "the Bernstein polynomial for n rollouts"),
         },
+        ranges={"small groups": (p, n)},
         goals={
             "correct rollouts": sp.Eq(right, basis),
             "wrong rollouts": sp.Eq(wrong, basis),

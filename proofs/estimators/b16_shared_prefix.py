@@ -37,6 +37,7 @@ every = sy.Claim(
             short: sy.Quantity(r"\alpha_2", "GRPO's weight there of a rollout of length 2"),
             long: sy.Quantity(r"\alpha_3", "GRPO's weight there of a rollout of length 3"),
         },
+        ranges={"one group may vanish all the same": ()},
         goals={
             "uniform weights": sp.Eq(uniform, 0),
             "no others": sp.Equivalent(sp.Eq(pair, 0), sp.Eq(first, second)),

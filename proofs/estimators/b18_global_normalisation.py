@@ -179,6 +179,7 @@ because = sy.Claim(
         setting="Binary rewards, sequence scores, prompts of any two success rates",
         forall={G: sy.whole(2, 3), p1: sy.between(0, 1), p2: sy.between(0, 1)},
         quantities=WEIGHTS,
+        ranges={"turned without dependence": ()},
         goals={
             "not turned at two and three": sp.Eq(first, second),
             "turned without dependence": sp.Gt(exact_defect, 0),
@@ -330,6 +331,7 @@ full = sy.Claim(
             ),
             below: sy.Quantity("e", "the limit of the advantages' means, taken inside the expectation"),
         },
+        ranges={"small batch is off": ()},
         goals={
             "one rollout per prompt": sp.Eq(update, weight * gradient),
             "large batch": sp.Eq(limit, 1 / sp.sqrt(p * (1 - p))),

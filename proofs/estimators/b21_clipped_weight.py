@@ -34,6 +34,7 @@ claim = sy.Claim(
                 r"the squared distance of CISPO's expected update from $\nabla J$ where some ratio exceeds the bound",
             ),
         },
+        ranges={"exact below the bound": (), "biased above it": ()},
         goals={
             "CISPO": sp.Eq(cispo, A * sp.Min(sp.Max(rho, 1 - LOW), 1 + HIGH)),
             "never zero": sp.Implies(sp.Ne(A, 0), cispo * A > 0),

@@ -85,6 +85,7 @@ claim = sy.Claim(
                 "contrast of their scores",
             ),
         },
+        ranges={"mean": ()},
         goals={
             "contrast": sp.And(sp.Eq(up, share_up * factor), sp.Eq(down, -share_down * factor)),
             "factor": sp.Eq(factor, CONTRAST),

@@ -46,6 +46,7 @@ claim = sy.Claim(
             ),
             contrastive: sy.Quantity("n", "that of the contrastive form as catalogued"),
         },
+        ranges={"update": ()},
         goals={
             "contrast": sp.Eq(value, sp.sqrt(k / G * (1 - k / G)) * (plus - minus)),
             "no signal": sp.Eq(silent, 0),

@@ -33,6 +33,7 @@ claim = sy.Claim(
                 r"s_l$ and $\pi_l / (\pi_w + \pi_l)$, which is $\sigma(-m)$ there",
             ),
         },
+        ranges={"mean": ()},
         goals={
             "contrast": sp.And(
                 sp.Eq(up, beta / (1 + sp.exp(beta * m))), sp.Eq(down, -beta / (1 + sp.exp(beta * m)))

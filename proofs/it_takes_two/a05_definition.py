@@ -33,6 +33,7 @@ claim = sy.Claim(
         setting="REINFORCE with a constant baseline b, binary rewards",
         forall={G: sy.whole(1), b: sy.between(0, 1)},
         quantities=QUANTITIES,
+        ranges={"gradient": ()},
         goals={
             "weights": sp.And(sp.Eq(pull, (1 - b) / G), sp.Eq(push, b / G)),
             "contrast": sp.And(pull > 0, push > 0),

@@ -172,6 +172,7 @@ retry = sy.Claim(
             weight_p: sy.Quantity("w_1", "this factor at p"),
             weight_q: sy.Quantity("w_2", "this factor at q"),
         },
+        ranges={"log-odds": (p,)},
         goals={
             "log-odds": sp.Eq(weight, sp.Derivative(sp.log(p / (1 - p)) / 2, p)),
             "mirrored": sp.Equivalent(sp.Eq(weight_p, weight_q), sp.Or(sp.Eq(q, p), sp.Eq(q, 1 - p))),

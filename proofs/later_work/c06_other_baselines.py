@@ -44,6 +44,7 @@ claim = sy.Claim(
                 r"$\mathrm{E}[\mathrm{Var}(r|x)\, \mathrm{E}\|s\|^2 + \|g_x\|^2]$, averaged over prompts",
             ),
         },
+        ranges={"contrast": ()},
         goals={
             "contrast": sp.And(sp.Eq(fixed_slope, 0), sp.Lt(group_slope, 0)),
             "fixed baseline": sp.Eq(fixed_variance, (G * between + fixed_part) / N),

@@ -1,13 +1,11 @@
 """D23 to D29: estimators with another ratio or another clip: of whole sequences, smooth, dual, on the weight."""
 
 import sympy as sp
-from _definitions import Definition, G, N, Q, R, Scene, above_clip, define, mean, n, r, rho, variance
+from _clipped import CLIP, SEQUENCES, standardised
+from _definitions import Definition, N, R, Scene, above_clip, define, mean, r, rho
 
 from gradvar import symbolic as sy
 
-EPS = R(1, 10**6)
-SEQUENCES = 1 / (Q * G * n)
-standardised = (r - mean) / (sp.sqrt(variance) + EPS)
 value, sequence_ratio = sp.symbols("v s", real=True)
 LOW, HIGH = R(3, 10**4), R(4, 10**4)
 
@@ -112,7 +110,6 @@ def critic_values(scene: Scene) -> dict[str, object]:
 
 
 VALUE = {value: ("v_{i,t}", "the critic's value before the token", critic)}
-CLIP = R(1, 5)
 ppo = define(
     "D28",
     Definition("ppo", above_clip(r - value, CLIP, CLIP) * (r - value) / N, VALUE, critic_values),

@@ -3,12 +3,12 @@
 from functools import cache
 
 import sympy as sp
-from _definitions import S1, Definition, G, Q, R, Scene, define, n, r, reference, references, rho
+from _definitions import Definition, G, Q, R, Scene, define, n, reference, references, rho
 
 from gradvar import symbolic as sy
 
 CLIP, BETA = R(1, 5), R(1, 10)
-wins, losses, share, pull, target, current = sp.symbols("W L p D v P", real=True)
+wins, losses, pull, target, current = sp.symbols("W L D v P", real=True)
 PAIRS = 1 / (Q * G * (G - 1) * n)
 
 
@@ -40,16 +40,30 @@ grpo_pair = define(
     ),
     r"The objective is the mean over pairs of $\frac{1}{2} [C^+(o_w) - C^-(o_l)]$, ties zero.",
 )
+correct, is_right = sp.symbols("K c_i", nonnegative=True)
+share = sp.sqrt(correct / G * (1 - correct / G))
 grpo_contrastive = define(
     "D31",
     Definition(
         "grpo_contrastive",
         sp.Piecewise(
-            (0, sp.Or(sp.Eq(S1, 0), sp.Eq(S1, G))),
-            (below_top * sp.sqrt(S1 / G * (1 - S1 / G)) / S1 / (Q * n), sp.Eq(r, 1)),
-            (-above_bottom * sp.sqrt(S1 / G * (1 - S1 / G)) / (G - S1) / (Q * n), True),
+            (0, sp.Or(sp.Eq(correct, 0), sp.Eq(correct, G))),
+            (below_top * share / correct / (Q * n), sp.Eq(is_right, 1)),
+            (-above_bottom * share / (G - correct) / (Q * n), True),
         ),
-        levels="binary",
+        {
+            correct: (
+                "K",
+                "the correct rollouts of its group, those above the middle of its range of rewards",
+                lambda scene, q, i, t: sp.Integer(int(scene.correct[q].sum())),
+            ),
+            is_right: (
+                "c_i",
+                "1 for a correct rollout, 0 for another",
+                lambda scene, q, i, t: sp.Integer(int(scene.correct[q, i])),
+            ),
+        },
+        levels="unit",
     ),
     "GRPO as a contrast of correct and wrong rollouts as shipped",
     sy.Source(

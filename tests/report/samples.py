@@ -106,7 +106,7 @@ def advice(upper=5.0):
 def proofs():
     given = {"text": "$p < 1$", "stated_by": "source"}
     shown = {"name": "sum", "kind": "goal", "formula": r"\sum_i a_i = 0", "refuted": False, "steps": {"Sum": "sympy"},
-             "coverage": {"G": "all"}}  # fmt: skip
+             "coverage": {"G": "all"}, "where": ["p > 0"]}  # fmt: skip
     common = {"source": "2402.03300v2, Section 4", "hypotheses": [given], "scope": "every G", "seconds": 0.5,
               "relation": "states", "relation_text": "The source states it", "named": True, "judgement": "",
               "attribution": "2402.03300v2, Section 4", "source_says": "what stands there", "source_caveat": "",

@@ -114,6 +114,98 @@ def test_a_lemma_that_nobody_uses_is_a_complaint():
     assert any("'square'" in c and "uses it" in c for c in report.complaints)
 
 
+x = sp.Symbol("x", real=True)
+WITH_LEMMA = sy.Statement(
+    forall={G: sy.whole(2), x: sy.real()},
+    quantities=QUANTITIES,
+    goals={"at least": sp.Ge(mean, gradient)},
+    lemmas={
+        "square": sy.Lemma(sp.Ge(mean**2, mean), given=(sp.Ge(mean, 1),)),
+        "circle": sy.Lemma(sp.Ge(mean, gradient)),
+    },
+)
+
+
+def test_a_lemma_counts_where_its_conditions_hold():
+    """m^2 >= m is claimed of m >= 1 alone: of other numbers, or of any x, it gives nothing."""
+    goal = claim(WITH_LEMMA).goal("at least")
+    goal.holds({mean: x**2, gradient: x}, where=[x > 2], using={"square": {mean: x}})
+    half = sp.Rational(1, 2)
+    with pytest.raises(ValueError, match="says nothing"):
+        goal.holds({mean: half, gradient: 1}, using={"square": {mean: half}})
+    with pytest.raises(sy.Rejected):
+        goal.holds({mean: x**2, gradient: x}, using={"square": {mean: x}})
+
+
+def test_a_lemma_does_not_rest_on_itself():
+    def circle(made):
+        made.goal("square").holds({mean: x**2 + 1})
+        made.goal("circle").holds({mean: x**2, gradient: x}, using={"circle": {mean: x**2, gradient: x}})
+        made.goal("at least").holds(
+            {mean: x**2, gradient: x}, using={"circle": {mean: x**2, gradient: x}, "square": {mean: x**2 + 1}}
+        )
+
+    report = proved([("sympy", circle), ("smt", circle)], WITH_LEMMA)
+    assert [c for c in report.complaints if "rests on itself" in c] == ["lemma 'circle': it rests on itself"]
+
+
+IMPLICATION = sy.Statement(
+    forall={G: sy.whole(2)}, quantities=QUANTITIES, goals={"grows": sp.Implies(mean > 0, gradient > 0)}
+)
+
+
+def test_an_implication_with_a_false_antecedent_shows_nothing():
+    def vacuous(made):
+        made.goal("grows").holds({mean: -1, gradient: -1}, at={G: 2})
+
+    def true(made):
+        vacuous(made)
+        made.goal("grows").holds({mean: x**2 + 1, gradient: x**2 + 2})
+
+    both = proved([("sympy", vacuous), ("enumeration", vacuous)], IMPLICATION)
+    assert any("no step discharges it" in c for c in both.complaints)
+    assert proved([("sympy", true), ("enumeration", lambda made: true(made))], IMPLICATION).holds
+    with pytest.raises(sy.Rejected):
+        claim(IMPLICATION).goal("grows").holds({mean: 1, gradient: -1}, at={G: 2})
+
+
+def test_numbers_cover_no_more_than_the_place_that_they_name():
+    """A check in numbers that leaves G out of its place has not shown every G."""
+
+    def somewhere(made):
+        made.goal("unbiased").holds({mean: 1, gradient: 1})
+
+    report = proved([("enumeration", somewhere), ("sympy", small_sizes)])
+    assert any("G was taken at 2, 3 only" in c for c in report.complaints)
+
+
+def test_a_goal_of_named_cases_is_printed_as_one():
+    statement = sy.Statement(
+        forall={G: sy.whole(2)},
+        quantities=QUANTITIES,
+        goals={"unbiased": sp.Eq(mean, gradient), "small": sp.Lt(mean, 3)},
+        ranges={"small": ()},
+    )
+
+    def numbers(made):
+        all_sizes(made)
+        made.goal("small").holds({mean: 2})
+
+    assert proved([("sympy", numbers), ("enumeration", numbers)], statement).holds
+    assert r"In the cases that its steps name: $\mathrm{E}[\hat g] < 3$" in statement.text
+    for ranges in ({"large": ()}, {"small": (p,)}):
+        with pytest.raises(ValueError, match="ranges:"):
+            sy.Statement(forall={G: sy.whole(2)}, quantities=QUANTITIES, goals=statement.goals, ranges=ranges)
+
+
+def test_further_conditions_are_shown():
+    def region(made):
+        made.goal("unbiased").holds({mean: sp.Abs(x), gradient: x}, where=[x > 0])
+
+    report = proved([("sympy", region), ("enumeration", region)])
+    assert report.obligations[0].where == ("x > 0",)
+
+
 FALSE_VALUES = {
     "another value": ({mean: 1, gradient: 2}, {G: 2}, sy.Rejected),
     "one entry of many": ({mean: [1, 2, 3], gradient: [1, 2, 4]}, {G: 2}, sy.Rejected),
@@ -142,6 +234,8 @@ def test_floats_of_an_engine_are_compared_within_a_tolerance():
     goal.holds({mean: np.array([0.5, 1.0]), gradient: ["1/2", 1]}, at={G: 2}, tolerance=1e-11)
     with pytest.raises(sy.Rejected):
         goal.holds({mean: np.array([0.5, 1.0 + 1e-9]), gradient: ["1/2", 1]}, at={G: 2}, tolerance=1e-11)
+    with pytest.raises(ValueError, match="tolerance: 1"):
+        goal.holds({mean: np.array([0.5]), gradient: ["1"]}, at={G: 2}, tolerance=1.0)
 
 
 CONDITIONAL = sy.Statement(
@@ -162,6 +256,7 @@ def test_a_counterexample_lies_inside_the_hypotheses():
         ({mean: -1, gradient: 0}, {p: sp.Rational(1, 2)}, ""),  # the hypothesis is false there
         ({mean: 1, gradient: 2}, {p: sp.Rational(1, 2)}, "positive"),  # it holds there
         ({mean: 1, gradient: 2}, {p: 1}, ""),  # outside the domain
+        ({mean: 1, gradient: G}, {p: sp.Rational(1, 2)}, "positive"),  # the hypothesis is not in numbers
         ({mean: p, gradient: 2}, {}, ""),  # not in numbers
         ({mean: 1, gradient: 2}, {p: sp.Rational(1, 2)}, "unknown"),
     ):

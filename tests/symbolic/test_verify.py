@@ -29,7 +29,7 @@ from gradvar.symbolic import (
     symbols,
     vanishes,
 )
-from gradvar.symbolic.claims.goal import decide
+from gradvar.symbolic.claims.decision import decide
 
 x, y = sp.symbols("x y", real=True)
 p = sp.Symbol("p", positive=True)

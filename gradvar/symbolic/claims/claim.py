@@ -78,7 +78,7 @@ class Claim:
         scope: what is covered, in words.
         proof: three to six sentences that join the steps.
         finding: what a reader should take home.
-        instead: for a refuted statement, what holds in its place.
+        instead: what holds in a refuted statement's place, or beyond one that holds.
         path: set by the loader.
     """
 
@@ -112,7 +112,7 @@ class Claim:
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        """The statement, and what holds instead if it is refuted."""
+        """The statement, and what holds instead of it or beyond it."""
         return (self.statement,) if self.instead is None else (self.statement, self.instead)
 
     def goal(self, name: str) -> Goal:

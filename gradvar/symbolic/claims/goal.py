@@ -7,7 +7,6 @@ A step computes quantities by its route (algebra, enumeration, shipped code, ...
 The conclusion comes from the statement, never from the step, so a step cannot prove something else unnoticed.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
-from sympy.concrete.expr_with_limits import ExprWithLimits
 
+from gradvar.symbolic.claims.decision import Values, decide, evaluated, free_after, require_close
 from gradvar.symbolic.claims.statement import Statement, Variable
-from gradvar.symbolic.decide.equality import Rejected, equal, require
-from gradvar.symbolic.decide.smt import smt_valid
-from gradvar.symbolic.read.numbers import Undecided, Vacuous, exact_sign
+from gradvar.symbolic.decide.equality import Rejected
 
-Values = Mapping[sp.Symbol, Any]
+_LARGEST_TOLERANCE = 1e-4
+
 Place = Mapping[Variable, Any]
 
 
@@ -31,8 +29,8 @@ Place = Mapping[Variable, Any]
 class Discharge:
     """One decided obligation: its name, at which values of the variables, and which of them stayed free.
 
-    ``holds`` is false for a counterexample; ``without`` names the hypothesis that it does without. ``region`` says
-    that further conditions limited it to a part of the domain.
+    ``holds`` is false for a counterexample; ``without`` names the hypothesis that it does without. ``using`` are the
+    lemmas, and ``where`` the further conditions, that it rests on.
     """
 
     name: str
@@ -41,7 +39,7 @@ class Discharge:
     free: tuple[str, ...]
     without: str = ""
     using: tuple[str, ...] = ()
-    region: bool = False
+    where: tuple[str, ...] = ()
 
 
 _discharges: ContextVar[list[Discharge] | None] = ContextVar("discharges", default=None)
@@ -86,8 +84,12 @@ class Goal:
                 or an array of them; arrays are compared entry by entry.
             at: fixed values of variables; the others stay free, and the conclusion is decided for all of them.
             where: further relations: the conclusion is decided on the part of the domain where they hold.
-            using: lemmas by name, with the values of their quantities; their conclusions count as premises.
+            using: lemmas by name, with the values of their quantities; where their conditions hold, their conclusions
+                count as premises.
             tolerance: for floats (the exact engine): how far the two sides of an equality may be apart.
+
+        An implication whose antecedent is false at these values is passed over: nothing was decided, and nothing is
+        noted.
 
         Raises:
             Rejected: the conclusion is false.
@@ -95,24 +97,29 @@ class Goal:
             ValueError: a value is missing, a name is unknown, or the place lies outside the hypotheses.
         """
         values, at, using = dict(values or {}), dict(at or {}), dict(using or {})
+        if tolerance > _LARGEST_TOLERANCE:
+            raise ValueError(f"tolerance: {tolerance}; give at most {_LARGEST_TOLERANCE}")
         fixed = self._place(at)
         premises = [] if tolerance else self._premises(fixed, values, where)
         for lemma, lemma_values in using.items():
             if lemma not in self.statement.lemmas:
                 raise ValueError(f"using: there is no lemma {lemma!r}")
-            goal = Goal(self.statement, lemma)
-            premises += [goal._conclusion.subs({**fixed, **entry}) for entry in _entries(lemma_values)]
+            instances = _entries(lemma_values)
+            premises += [Goal(self.statement, lemma)._instance({**fixed, **entry}) for entry in instances]
         free: set[sp.Symbol] = set()
+        decided = False
         for entry in _entries(self._needed(values) if tolerance else _exact(self._needed(values))):
             assignment = {**fixed, **entry}
             what = f"{self.name}{_shown(at)}"
             if tolerance:
-                _require_close(self._conclusion, assignment, tolerance, what)
+                require_close(self._conclusion, assignment, tolerance, what)
+                decided = True
             else:
-                decide(self._conclusion, assignment, premises, what)
+                decided |= decide(self._conclusion, assignment, premises, what)
             free |= self._conclusion.free_symbols - assignment.keys()
             free |= set().union(*(sp.sympify(value).free_symbols for value in entry.values()))
-        self._note(True, at, free, using=tuple(using), region=bool(where))
+        if decided:
+            self._note(True, at, free, using=tuple(using), where=tuple(map(str, where)))
 
     def fails(self, values: Values | None = None, *, at: Place | None = None, without: str = "") -> None:
         """Decide that the conclusion is false at numbers: a counterexample.
@@ -132,6 +139,8 @@ class Goal:
         for name, hypothesis in self.statement.given.items():
             if hypothesis.relation is None:
                 continue
+            if left := free_after(sp.sympify(hypothesis.relation), {**fixed, **first}):
+                raise ValueError(f"values: hypothesis {name!r} is about {left} too; give numbers for it")
             try:
                 decide(hypothesis.relation, {**fixed, **first}, (), name)
                 inside = True
@@ -144,7 +153,7 @@ class Goal:
             raise ValueError(f"without: there is no hypothesis {without!r}")
         for entry in _entries(values):
             assignment = {**fixed, **entry}
-            if left := _bound_free(self._conclusion, assignment):
+            if left := free_after(self._conclusion, assignment):
                 raise ValueError(f"values: {left} is left; a counterexample is in numbers")
             try:
                 decide(self._conclusion, assignment, (), self.name)
@@ -178,6 +187,7 @@ class Goal:
             quantity: sp.sympify(value).subs(on, following - 1).xreplace(before)
             for quantity, value in step.items()
         }
+        conditions = tuple(map(str, where))
         where = [sp.sympify(relation).xreplace(before) for relation in where]
         hypothesis = self._conclusion.subs(on, following - 1).xreplace(before)
         solved = _explicit(hypothesis)  # a quantity that the hypothesis of the induction gives outright
@@ -190,7 +200,24 @@ class Goal:
         ]
         premises = [following - 1 >= start, *others, *where] + ([] if solved else [hypothesis])
         decide(self._conclusion, {on: following, **values}, premises, f"{self.name}, from {on} to {on} + 1")
-        self._note(True, {}, {on, *(s for s in self._domains if isinstance(s, sp.Symbol))})
+        variables = {on, *(s for s in self._domains if isinstance(s, sp.Symbol))}
+        self._note(True, {}, variables, where=conditions)
+
+    def _instance(self, assignment: Values) -> Any:
+        """The conclusion at these values, as a premise under the conditions that the lemma has there."""
+        conditions = [
+            relation
+            for variable, domain in self._domains.items()
+            if isinstance(variable, sp.Symbol) and variable in self._conclusion.free_symbols
+            for relation in domain.relations(variable)
+        ]
+        conditions += self.statement.lemmas[self.name].given
+        placed = [evaluated(condition, assignment) for condition in conditions]
+        if sp.false in placed:
+            raise ValueError(f"using: lemma {self.name!r} says nothing{_shown(assignment)}")
+        conclusion = self._conclusion.subs(assignment)
+        needed = [condition for condition in placed if condition != sp.true]
+        return sp.Implies(sp.And(*needed), conclusion) if needed else conclusion
 
     @property
     def _domains(self) -> dict[Variable, Any]:
@@ -241,99 +268,6 @@ class Goal:
             discharges.append(Discharge(self.name, holds, place, tuple(sorted(map(str, free))), **more))
 
 
-def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: str) -> None:
-    """Decide a conclusion with these values in place of its symbols.
-
-    Args:
-        conclusion: a relation, or And, Or, Not, Implies of relations.
-        assignment: the values of its symbols; those without one stay free, and it is decided for all of them.
-        premises: relations that may be assumed.
-        what: opens the message of a rejection.
-
-    Raises:
-        Rejected: it is false somewhere.
-        Undecided: neither proved nor refuted.
-    """
-    conclusion = sp.sympify(conclusion)
-    if isinstance(conclusion, sp.And):
-        for part in conclusion.args:
-            decide(part, assignment, premises, what)
-    elif isinstance(conclusion, sp.Implies):
-        antecedent = _evaluated(conclusion.args[0], assignment)
-        if antecedent != sp.false:
-            try:
-                decide(conclusion.args[1], assignment, [*premises, antecedent], what)
-            except Vacuous:  # a case that these premises exclude; they must not exclude everything
-                smt_valid(premises, sp.true, where_defined=True)
-    elif isinstance(conclusion, sp.Eq):
-        left, right = (_value(side, assignment) for side in conclusion.args)
-        if {left, right} & {sp.oo, -sp.oo}:  # a limit
-            require(left == right, f"{what}: {left} is not {right}")
-        else:
-            equal(left, right, what, where=list(premises))
-    elif isinstance(conclusion, sp.core.relational.Relational):
-        left, right = (_value(side, assignment) for side in conclusion.args)
-        if (left - right).free_symbols:
-            answer = smt_valid(premises, conclusion.func(left, right))
-            require(answer, f"{what}: {left} {conclusion.rel_op} {right} is false at {answer.point}")
-        else:
-            require(
-                _compare(left, right, conclusion.rel_op),
-                f"{what}: {left} {conclusion.rel_op} {right} is false",
-            )
-    else:
-        placed = _evaluated(conclusion, assignment)
-        if placed.free_symbols:
-            answer = smt_valid(premises, placed)
-            require(answer, f"{what}: {placed} is false at {answer.point}")
-        else:
-            require(placed, f"{what}: {conclusion} is false")
-
-
-def _compare(left: sp.Expr, right: sp.Expr, operator: str) -> bool:
-    if left in (sp.oo, -sp.oo) or right in (sp.oo, -sp.oo):
-        return bool(sp.core.relational.Relational(left, right, operator))
-    sign = exact_sign(left - right)
-    return {"!=": sign != 0, "<": sign < 0, "<=": sign <= 0, ">": sign > 0, ">=": sign >= 0}[operator]
-
-
-def _value(side: Any, assignment: Values) -> sp.Expr:
-    """One side of a relation at these values; limits, sums and derivatives in it are carried out afterwards."""
-    side = sp.sympify(side)
-    if side.has(sp.Limit, sp.Derivative, ExprWithLimits):  # their bound symbols stay
-        return side.subs(_symbols_last(assignment)).doit()
-    exact = {symbol: sp.sympify(value) for symbol, value in assignment.items()}
-    placed = side.xreplace({symbol: value for symbol, value in exact.items() if not value.is_number})
-    return placed.xreplace({symbol: value for symbol, value in exact.items() if value.is_number})
-
-
-def _evaluated(condition: Any, assignment: Values) -> Any:
-    """A Boolean formula at these values, its relations between numbers decided exactly."""
-    condition = sp.sympify(condition)
-    if isinstance(condition, sp.core.relational.Relational):
-        left, right = (_value(side, assignment) for side in condition.args)
-        if (left - right).free_symbols:
-            return condition.func(left, right)
-        if isinstance(condition, sp.Eq):
-            return sp.sympify(exact_sign(left - right) == 0)
-        return sp.sympify(_compare(left, right, condition.rel_op))
-    if condition.args:
-        return condition.func(*(_evaluated(part, assignment) for part in condition.args))
-    return condition
-
-
-def _symbols_last(assignment: Values) -> list[tuple[sp.Symbol, Any]]:
-    """Quantities first: their values may hold variables that have a fixed value."""
-    pairs = [(symbol, sp.sympify(value)) for symbol, value in assignment.items()]
-    return sorted(pairs, key=lambda pair: pair[1].is_number)
-
-
-def _bound_free(conclusion: Any, assignment: Values) -> set[sp.Symbol]:
-    """The symbols that are left; those bound by a limit or a sum do not count."""
-    placed = conclusion.subs(_symbols_last(assignment)) if conclusion.args else conclusion
-    return placed.free_symbols if placed not in (sp.true, sp.false) else set()
-
-
 def _explicit(hypothesis: Any) -> dict[sp.Symbol, sp.Expr]:
     """The quantity on the left of an equality, with its value on the right."""
     if isinstance(hypothesis, sp.Eq) and isinstance(hypothesis.lhs, sp.Symbol):
@@ -367,25 +301,5 @@ def _exact(values: Values) -> Values:
     return values
 
 
-def _require_close(conclusion: Any, assignment: Values, tolerance: float, what: str) -> None:
-    """Compare floats: an equality up to the tolerance, an inequality by more than it."""
-    if isinstance(conclusion, sp.And):
-        for part in conclusion.args:
-            _require_close(part, assignment, tolerance, what)
-        return
-    if not isinstance(conclusion, sp.core.relational.Relational):
-        raise Undecided(f"{what}: floats decide an equality or an inequality only, not {conclusion}")
-    digits = max(15, 10 - round(math.log10(tolerance)))
-    left, right = (sp.N(_value(side, assignment), digits) for side in conclusion.args)
-    gap = left - right
-    close = {
-        "==": abs(gap) <= tolerance, "!=": abs(gap) > tolerance, "<": gap < -tolerance, "<=": gap <= tolerance,
-        ">": gap > tolerance, ">=": gap >= -tolerance,
-    }  # fmt: skip
-    require(
-        close[conclusion.rel_op], f"{what}: {left} {conclusion.rel_op} {right} is false within {tolerance}"
-    )
-
-
-def _shown(at: Place) -> str:
+def _shown(at: Mapping[Any, Any]) -> str:
     return " at " + ", ".join(f"{variable} = {value}" for variable, value in at.items()) if at else ""

@@ -16,6 +16,7 @@ class Obligation:
 
     ``kind`` is goal, lemma, or cited. ``refuted`` is true where a counterexample breaks it. ``steps`` maps the names
     of steps to their routes. ``coverage`` says for each variable if it stayed free, or at which values it was taken.
+    ``where`` are the further conditions under which some step showed it: regions, or how its symbols are bounded.
     """
 
     name: str
@@ -24,6 +25,10 @@ class Obligation:
     refuted: bool
     steps: dict[str, str]
     coverage: dict[str, str]
+    where: tuple[str, ...] = ()
+
+
+_ALGEBRA = ("sympy", "smt")  # routes whose values hold for whatever they do not fix
 
 
 def obligations(claim: Claim, outcomes: Iterable[Outcome]) -> tuple[Obligation, ...]:
@@ -43,7 +48,8 @@ def obligations(claim: Claim, outcomes: Iterable[Outcome]) -> tuple[Obligation, 
                     statement.formula(name),
                     any(not d.holds and not d.without for _, d in mine),
                     {o.name: routes.get(o.name, "counterexample") for o, d in mine},
-                    _coverage(statement, name, [d for _, d in mine if d.holds]),
+                    _coverage(statement, name, [(routes.get(o.name, ""), d) for o, d in mine if d.holds]),
+                    tuple(dict.fromkeys(condition for _, d in mine for condition in d.where)),
                 )
             )
     return tuple(listed)
@@ -56,7 +62,7 @@ def complaints_about_goals(claim: Claim, outcomes: Sequence[Outcome]) -> list[st
         for o in outcomes
         if o.kind != "sabotage" and o.holds and not o.discharged
     ]
-    missing += _unused_lemmas(claim, outcomes)
+    missing += [*_unused_lemmas(claim, outcomes), *_circles(outcomes)]
     refuted = claim.verdict == "refuted"
     if refuted and not any(o.refuted for o in obligations(claim, outcomes)):
         missing.append("refuted: no counterexample breaks a goal of the statement (Goal.fails)")
@@ -104,14 +110,35 @@ def _unused_lemmas(claim: Claim, outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def _coverage(statement: Statement, name: str, discharges: Sequence[Discharge]) -> dict[str, str]:
-    """For each variable: ``all`` if some check left it open, else the values at which it was taken."""
+def _circles(outcomes: Sequence[Outcome]) -> list[str]:
+    """List lemmas that rest on themselves."""
+    rests_on: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        for discharge in outcome.discharged if outcome.holds else ():
+            rests_on.setdefault(discharge.name, set()).update(discharge.using)
+    for _ in rests_on:  # as often as the longest chain may be
+        for lemmas in rests_on.values():
+            lemmas |= set().union(*(rests_on.get(lemma, set()) for lemma in lemmas))
+    return [f"lemma {name!r}: it rests on itself" for name, lemmas in rests_on.items() if name in lemmas]
+
+
+def _coverage(statement: Statement, name: str, discharges: Sequence[tuple[str, Discharge]]) -> dict[str, str]:
+    """For each variable: ``all`` if some check left it open, else the values at which it was taken.
+
+    A check by algebra leaves open what it does not fix. One in numbers leaves open only what stands in its values.
+    """
     lemma = statement.lemmas.get(name)
+    domains = {**statement.forall, **(lemma.forall if lemma else {})}
     coverage = {}
-    for variable, domain in {**statement.forall, **(lemma.forall if lemma else {})}.items():
-        taken = [dict(d.at).get(str(variable)) for d in discharges]
-        values = list(dict.fromkeys(value for value in taken if value is not None))
-        if discharges and None in taken:
+    for variable in statement.variables_of(name):
+        domain = domains[variable]
+        label = str(variable)
+        places = [dict(d.at) for _, d in discharges]
+        values = list(dict.fromkeys(place[label] for place in places if label in place))
+        if any(
+            label not in place and (route in _ALGEBRA or label in d.free)
+            for place, (route, d) in zip(places, discharges, strict=True)
+        ):
             coverage[str(variable)] = "all" + (f"; also at {_listed(values)}" if values else "")
         elif domain.values and set(map(str, domain.values)) <= set(values):
             coverage[str(variable)] = f"all of {_listed(values)}"

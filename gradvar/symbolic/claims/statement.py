@@ -14,7 +14,6 @@ obligation, which steps discharge by handing over the values of its quantities (
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import sympy as sp
@@ -158,6 +157,8 @@ class Statement:
         given: the hypotheses by name.
         lemmas: what steps prove on the way, by name.
         setting: words before the formulas, such as "One prompt, binary rewards, on policy".
+        ranges: for a goal that is not about every value of every variable, the variables that it ranges over: none for
+            one that is shown in the cases of its steps alone.
     """
 
     goals: Mapping[str, Any]
@@ -166,12 +167,17 @@ class Statement:
     given: Mapping[str, Hypothesis] = field(default_factory=dict)
     lemmas: Mapping[str, Lemma] = field(default_factory=dict)
     setting: str = ""
+    ranges: Mapping[str, tuple[Variable, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.goals:
             raise ValueError("goals: none given; a statement concludes something")
         if taken := set(self.goals) & set(self.lemmas):
             raise ValueError(f"lemmas: {min(taken)!r} is the name of a goal too; give each its own")
+        for name, variables in self.ranges.items():
+            if name not in self.goals or (strange := set(variables) - set(self.forall)):
+                what = f"{min(map(str, strange))} of {name!r}" if name in self.goals else repr(name)
+                raise ValueError(f"ranges: {what} is not there; name goals, and variables of the statement")
         known = {s for s in self.forall if isinstance(s, sp.Symbol)} | set(self.quantities)
         for name, goal in self.goals.items():
             goal = sp.sympify(goal)
@@ -200,17 +206,16 @@ class Statement:
     @property
     def text(self) -> str:
         """The statement as text with LaTeX between dollars, printed from the formal object."""
-        ranges = [f"${_range(variable, domain, self.latex)}$" for variable, domain in self.forall.items()]
-        conditions = [hypothesis.meaning for hypothesis in self.given.values()]
-        opening = ". ".join(
-            chain(
-                [self.setting] if self.setting else [],
-                [f"For all {', '.join(ranges)}" if ranges else "The following holds"],
-            )
-        )
-        if conditions:
-            opening += f", given that {'; '.join(conditions)}"
-        body = "; ".join(f"${self.formula(name)}$" for name in self.goals)
+        sentences = [self.setting] if self.setting else []
+        over: dict[tuple[Variable, ...], list[str]] = {}  # goals of one range are said together
+        for name in self.goals:
+            over.setdefault(self.variables_of(name), []).append(f"${self.formula(name)}$")
+        given = "; ".join(hypothesis.meaning for hypothesis in self.given.values())
+        for variables, formulas in over.items():
+            opening = self._opening(variables)
+            if given and variables == tuple(self.forall):
+                opening += f", given that {given}"
+            sentences.append(f"{opening}: {'; '.join(formulas)}")
         concluded = set().union(*(sp.sympify(goal).free_symbols for goal in self.goals.values()))
         meanings: dict[str, list[str]] = {}  # symbols of one meaning are named together
         for symbol, quantity in self.quantities.items():
@@ -220,7 +225,21 @@ class Statement:
             f"{', '.join(written)} {'is' if len(written) == 1 else 'are'} {meaning}"
             for meaning, written in meanings.items()
         )
-        return f"{opening}: {body}." + (f" Here {legend}." if legend else "")
+        return ". ".join(sentences) + "." + (f" Here {legend}." if legend else "")
+
+    def variables_of(self, name: str) -> tuple[Variable, ...]:
+        """Return the variables that a goal or a lemma of this name ranges over."""
+        if (lemma := self.lemmas.get(name)) is not None:
+            return tuple(dict.fromkeys([*self.forall, *lemma.forall]))
+        return tuple(self.ranges.get(name, self.forall))
+
+    def _opening(self, variables: tuple[Variable, ...]) -> str:
+        if not self.forall:
+            return "The following holds"
+        if not variables:
+            return "In the cases that its steps name"
+        ranges = (f"${_range(variable, self.forall[variable], self.latex)}$" for variable in variables)
+        return f"For all {', '.join(ranges)}"
 
 
 def _range(variable: Variable, domain: Domain, latex: Callable[[Any], str]) -> str:

@@ -1,0 +1,143 @@
+"""Deciding a conclusion: values are put in for its symbols, and it is proved, or rejected."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sympy as sp
+from sympy.concrete.expr_with_limits import ExprWithLimits
+
+from gradvar.symbolic.decide.equality import equal, require
+from gradvar.symbolic.decide.smt import smt_valid
+from gradvar.symbolic.read.numbers import Undecided, Vacuous, exact_sign
+
+Values = Mapping[sp.Symbol, Any]
+
+
+def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: str) -> bool:
+    """Decide a conclusion with these values in place of its symbols.
+
+    Args:
+        conclusion: a relation, or And, Or, Not, Implies of relations.
+        assignment: the values of its symbols; those without one stay free, and it is decided for all of them.
+        premises: relations that may be assumed.
+        what: opens the message of a rejection.
+
+    Returns:
+        True; False where every part of it is an implication whose antecedent is false: there was nothing to decide.
+
+    Raises:
+        Rejected: it is false somewhere.
+        Undecided: neither proved nor refuted.
+    """
+    conclusion = sp.sympify(conclusion)
+    if isinstance(conclusion, sp.And):
+        return any([decide(part, assignment, premises, what) for part in conclusion.args])  # all of them
+    if isinstance(conclusion, sp.Implies):
+        antecedent = evaluated(conclusion.args[0], assignment)
+        if antecedent == sp.false:
+            return False
+        try:
+            return decide(conclusion.args[1], assignment, [*premises, antecedent], what)
+        except Vacuous:  # a case that these premises exclude; they must not exclude everything
+            smt_valid(premises, sp.true, where_defined=True)
+            return False
+    if isinstance(conclusion, sp.Eq):
+        left, right = (_value(side, assignment) for side in conclusion.args)
+        if {left, right} & {sp.oo, -sp.oo}:  # a limit
+            require(left == right, f"{what}: {left} is not {right}")
+        else:
+            equal(left, right, what, where=list(premises))
+    elif isinstance(conclusion, sp.core.relational.Relational):
+        left, right = (_value(side, assignment) for side in conclusion.args)
+        if (left - right).free_symbols:
+            answer = smt_valid(premises, conclusion.func(left, right))
+            require(answer, f"{what}: {left} {conclusion.rel_op} {right} is false at {answer.point}")
+        else:
+            require(
+                _compare(left, right, conclusion.rel_op),
+                f"{what}: {left} {conclusion.rel_op} {right} is false",
+            )
+    else:
+        placed = evaluated(conclusion, assignment)
+        if placed.free_symbols:
+            answer = smt_valid(premises, placed)
+            require(answer, f"{what}: {placed} is false at {answer.point}")
+        else:
+            require(placed, f"{what}: {conclusion} is false")
+    return True
+
+
+def _compare(left: sp.Expr, right: sp.Expr, operator: str) -> bool:
+    if left in (sp.oo, -sp.oo) or right in (sp.oo, -sp.oo):
+        return bool(sp.core.relational.Relational(left, right, operator))
+    sign = exact_sign(left - right)
+    return {"!=": sign != 0, "<": sign < 0, "<=": sign <= 0, ">": sign > 0, ">=": sign >= 0}[operator]
+
+
+def _value(side: Any, assignment: Values) -> sp.Expr:
+    """One side of a relation at these values; limits, sums and derivatives in it are carried out afterwards."""
+    side = sp.sympify(side)
+    if side.has(sp.Limit, sp.Derivative, ExprWithLimits):  # their bound symbols stay
+        return side.subs(_symbols_last(assignment)).doit()
+    exact = {symbol: sp.sympify(value) for symbol, value in assignment.items()}
+    placed = side.xreplace({symbol: value for symbol, value in exact.items() if not value.is_number})
+    return placed.xreplace({symbol: value for symbol, value in exact.items() if value.is_number})
+
+
+def evaluated(condition: Any, assignment: Values) -> Any:
+    """A Boolean formula at these values, its relations between numbers decided exactly."""
+    condition = sp.sympify(condition)
+    if isinstance(condition, sp.core.relational.Relational):
+        left, right = (_value(side, assignment) for side in condition.args)
+        if (left - right).free_symbols:
+            return condition.func(left, right)
+        if isinstance(condition, sp.Eq):
+            return sp.sympify(exact_sign(left - right) == 0)
+        return sp.sympify(_compare(left, right, condition.rel_op))
+    if condition.args:
+        return condition.func(*(evaluated(part, assignment) for part in condition.args))
+    return condition
+
+
+def _symbols_last(assignment: Values) -> list[tuple[sp.Symbol, Any]]:
+    """Quantities first: their values may hold variables that have a fixed value."""
+    pairs = [(symbol, sp.sympify(value)) for symbol, value in assignment.items()]
+    return sorted(pairs, key=lambda pair: pair[1].is_number)
+
+
+def free_after(conclusion: Any, assignment: Values) -> set[sp.Symbol]:
+    """The symbols that are left; those bound by a limit or a sum do not count."""
+    placed = conclusion.subs(_symbols_last(assignment)) if conclusion.args else conclusion
+    return placed.free_symbols if placed not in (sp.true, sp.false) else set()
+
+
+def require_close(conclusion: Any, assignment: Values, tolerance: float, what: str) -> None:
+    """Compare decimal numbers: an equality up to the tolerance, an inequality by more than it.
+
+    Args:
+        conclusion: a relation, or And of relations.
+        assignment: the values of its symbols.
+        tolerance: how far the two sides of an equality may be apart.
+        what: opens the message of a rejection.
+
+    Raises:
+        Rejected: it is false within the tolerance.
+        Undecided: it is no relation.
+    """
+    if isinstance(conclusion, sp.And):
+        for part in conclusion.args:
+            require_close(part, assignment, tolerance, what)
+        return
+    if not isinstance(conclusion, sp.core.relational.Relational):
+        raise Undecided(f"{what}: floats decide an equality or an inequality only, not {conclusion}")
+    digits = max(15, 10 - round(math.log10(tolerance)))
+    left, right = (sp.N(_value(side, assignment), digits) for side in conclusion.args)
+    gap = left - right
+    close = {
+        "==": abs(gap) <= tolerance, "!=": abs(gap) > tolerance, "<": gap < -tolerance, "<=": gap <= tolerance,
+        ">": gap > tolerance, ">=": gap >= -tolerance,
+    }  # fmt: skip
+    require(
+        close[conclusion.rel_op], f"{what}: {left} {conclusion.rel_op} {right} is false within {tolerance}"
+    )
