@@ -24,33 +24,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradvar.testing.arrays import unwrapped
+from gradvar.testing.roles import role_of
 
 KINDS = ("group", "grouped", "flat", "prompt-ids", "num-generations", "token-level", "loss")
 
-_ROLES: dict[str, str] = {
-    "ids": (
-        "group_ids group_id ids id index indices uid uids groups group group_index group_indices "
-        "group_idx segment_ids segments group_labels labels group_uids"
-    ),
-    "prompts": (
-        "prompt_ids prompt_id prompts prompt prompt_index prompt_indices prompt_idx prompt_uids prompt_uid"
-    ),
-    "count": (
-        "num_generations group_size n_samples_per_prompt num_samples n_samples "
-        "samples_per_prompt num_rollouts rollouts_per_prompt num_return_sequences n_rollouts "
-        "samples_per_problem group_num num_repeat k n g n_per_prompt num_rollouts_per_prompt "
-        "rollout_n"
-    ),
-    "mask": (
-        "mask masks response_mask completion_mask loss_mask eos_mask action_mask attention_mask "
-        "token_mask response_masks loss_masks padding_mask"
-    ),
-    "advantages": "advantages advantage adv advs a",
-    "lengths": "lengths lens response_lengths completion_lengths seq_lens",
-}
 _TWO_AXES = re.compile(r"[\[(]\s*(Q|P|B|N|\w*prompts?|\w*batch\w*)\s*[,x]\s*\w+\s*[\])]|prompts? group", re.I)
 _ONE_AXIS = re.compile(r"[\[(]\s*(G|group|group_size)\s*,?\s*[\])]|[\"'\s]group[\"'](?!\w)|one group")
-_BY_NAME = {name: role for role, names in _ROLES.items() for name in names.split()}
 
 
 class SignatureError(ValueError):
@@ -81,24 +60,6 @@ class Signature:
         by_name.update(self.fixed)
         positional = [by_name.pop(name) for name in self.positional if name in by_name]
         return positional, by_name
-
-
-def role_of(name: str) -> str:
-    """The role that a parameter's name suggests, or ""."""
-    low = name.lower().strip("_")
-    if "log" in low and ("p" in low.split("log", 1)[1] or "prob" in low):
-        if "ref" in low:
-            return "ref_logp"
-        if any(word in low for word in ("old", "behav", "prev", "sampl", "rollout", "infer")):
-            return "old_logp"
-        return "logp"
-    if low in ("old", "old_lp", "logits_old"):
-        return "old_logp"
-    if low in ("new", "new_lp"):
-        return "logp"
-    if "token" in low and ("reward" in low or "score" in low):
-        return "token_rewards"
-    return _BY_NAME.get(low, "")
 
 
 def inspect_signature(
@@ -194,6 +155,8 @@ def _advantage_roles(
 
 def _loss_roles(parameters: list[inspect.Parameter], roles: dict[str, str]) -> dict[str, str]:
     roles = dict(roles)
+    if "old_logp" not in roles.values():  # two policies only: the sampler is the old one
+        roles = {name: "old_logp" if role == "sampler_logp" else role for name, role in roles.items()}
     allowed = ("logp", "old_logp", "ref_logp", "advantages", "mask")
     if "logp" not in roles.values():  # positional fall-back: logp, old_logp, advantages, mask
         for p, role in zip(parameters, ("logp", "old_logp", "advantages", "mask"), strict=False):

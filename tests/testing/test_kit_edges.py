@@ -26,7 +26,8 @@ from gradvar.testing import (
 )
 from gradvar.testing.arrays import unwrapped, written
 from gradvar.testing.laws.base import close
-from gradvar.testing.signatures import inspect_signature, role_of
+from gradvar.testing.roles import role_of
+from gradvar.testing.signatures import inspect_signature
 
 from . import sound
 
@@ -128,7 +129,8 @@ def test_an_argument_plays_one_role_once():
 
 NAMES = {
     "logp": "log_probs logprobs per_token_logps log_prob new",
-    "old_logp": "old_log_prob old behaviour_logp rollout_log_probs sampling_logp prev_logprobs",
+    "old_logp": "old_log_prob old behaviour_logp prev_logprobs",
+    "sampler_logp": "rollout_log_probs sampling_logp vllm_logps inference_logprobs",
     "ref_logp": "ref_logps reference_log_probs",
     "advantages": "adv A",
     "mask": "eos_mask response_mask",
@@ -137,7 +139,9 @@ NAMES = {
     "count": "n_samples_per_prompt num_generations",
     "token_rewards": "token_level_rewards token_scores",
     "lengths": "response_lengths",
-    "": "logits logger beta catalogue",
+    "beta": "beta kl_beta",
+    "logits": "logits",
+    "": "logger catalogue temperature",
 }
 NAMES_AND_ROLES = [(name, role) for role, names in NAMES.items() for name in names.split()]
 

@@ -1,0 +1,140 @@
+"""The roles that a parameter can play, and the names under which trainers pass them.
+
+A role says what an array is (``mask``, ``old_logp``), whatever the trainer calls it. The table is read by
+``signatures``: names first, patterns for log-probabilities after. Shapes are written with N rollouts, T tokens,
+Q prompts, B pairs, K rewards and V words.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a parameter is.
+
+    ``shape`` is the shape of its value ("" for one number); ``dtype`` says how the value is made: "float" (the
+    dtype of the check), "mask", "label", "int", "bool" or "number"; ``usual`` is the value of a required number.
+    """
+
+    shape: str
+    dtype: str
+    names: str
+    usual: float | None = None
+
+
+ROLES: dict[str, Role] = {
+    "rewards": Role("N", "float", "rewards reward scores score rm_scores outcome_rewards r sequence_rewards"),
+    "token_rewards": Role("NT", "float", "token_level_rewards token_rewards token_level_scores token_scores"),
+    "reward_matrix": Role(
+        "NK", "float", "rewards_per_func reward_matrix rewards_per_function reward_components multi_rewards"
+    ),
+    "reward_weights": Role("K", "float", "reward_weights rewards_weights weights func_weights"),
+    "ids": Role(
+        "N",
+        "label",
+        "group_ids group_id ids id index indices uid uids groups group group_index group_indices group_idx "
+        "segment_ids segments group_labels group_uids",
+    ),
+    "prompts": Role(
+        "N",
+        "label",
+        "prompt_ids prompt_id prompts prompt prompt_index prompt_indices prompt_idx prompt_uids prompt_uid",
+    ),
+    "count": Role(
+        "",
+        "int",
+        "num_generations group_size n_samples_per_prompt num_samples n_samples samples_per_prompt num_rollouts "
+        "rollouts_per_prompt num_return_sequences n_rollouts samples_per_problem group_num num_repeat k n g "
+        "n_per_prompt num_rollouts_per_prompt rollout_n",
+    ),
+    "mask": Role(
+        "NT",
+        "mask",
+        "mask masks response_mask completion_mask loss_mask eos_mask attention_mask token_mask response_masks "
+        "loss_masks padding_mask action_mask",
+    ),
+    "second_mask": Role("NT", "mask", "tool_mask env_mask observation_mask assistant_mask policy_mask"),
+    "lengths": Role("N", "int", "lengths lens response_lengths completion_lengths seq_lens response_length"),
+    "max_length": Role("", "int", "max_len max_length max_response_length max_tokens max_completion_length", 8),
+    "correct": Role("N", "bool", "correct is_correct correctness success successes acc"),
+    "last_step": Role("N", "bool", "is_last_step last_step is_last"),
+    "trajectories": Role("N", "label", "trajectory_ids traj_ids traj_uid trajectory_id episode_ids traj_index"),
+    "advantages": Role("NT", "float", "advantages advantage adv advs a"),
+    "returns": Role("NT", "float", "returns ret rets value_targets targets return_"),
+    "values": Role("NT", "float", "values value vpreds v values_pred value_preds critic_values"),
+    "old_values": Role("NT", "float", "old_values old_value values_old prev_values"),
+    "dones": Role("NT", "float", "dones done terminals terminated terminations"),
+    "last_value": Role("", "float", "last_value next_value bootstrap_value last_values next_values bootstrap", 0.0),
+    "kl": Role("NT", "float", "kl kls kl_penalty kl_div"),
+    "ppo_kl": Role("NT", "float", "ppo_kl log_ratio_neg"),
+    "log_ratio": Role("NT", "float", "log_ratio log_ratios logratio logratios"),
+    "ratio": Role("NT", "float", "ratio ratios importance_ratio"),
+    "logp": Role("NT", "float", "new new_lp"),
+    "old_logp": Role("NT", "float", "old old_lp logits_old"),
+    "ref_logp": Role("NT", "float", ""),
+    "sampler_logp": Role("NT", "float", ""),
+    "logits": Role("NTV", "float", "logits"),
+    "labels": Role("NT", "int", "labels actions tokens token_ids input_ids response_ids"),
+    "entropy": Role("NT", "float", "entropy entropies"),
+    "chosen_logp": Role("B", "float", ""),
+    "rejected_logp": Role("B", "float", ""),
+    "chosen_ref_logp": Role("B", "float", ""),
+    "rejected_ref_logp": Role("B", "float", ""),
+    "chosen_logratio": Role("B", "float", "chosen_logratios chosen_log_ratios chosen_logratio"),
+    "rejected_logratio": Role("B", "float", "rejected_logratios rejected_log_ratios rejected_logratio"),
+    "config": Role("", "object", "config cfg args conf algo_config loss_config"),
+    "batch": Role("", "object", "batch data inputs samples batch_data experience micro_batch sample"),
+    "model": Role("", "object", "model policy actor"),
+    "gamma": Role("", "number", "gamma discount", 1.0),
+    "lam": Role("", "number", "lam lambda_ lambd gae_lambda lmbda", 0.95),
+    "beta": Role("", "number", "beta kl_beta", 0.1),
+    "kl_coef": Role("", "number", "kl_coef kl_coeff kl_ctrl kl_loss_coef kl_weight", 0.1),
+    "clip": Role("", "number", "eps clip_eps epsilon clip_ratio cliprange clip_range eps_clip clip clip_epsilon", 0.2),
+    "clip_low": Role("", "number", "eps_low clip_low epsilon_low clip_ratio_low cliprange_low eps_clip_low", 0.2),
+    "clip_high": Role("", "number", "eps_high clip_high epsilon_high clip_ratio_high cliprange_high", 0.28),
+    "value_clip": Role("", "number", "cliprange_value value_clip clip_value value_clip_range vf_clip", 0.2),
+    "cap": Role("", "number", "cap tis_cap imp_ratio_cap tis_imp_ratio_cap truncation threshold max_ratio c", 2.0),
+    "token_count": Role(
+        "",
+        "number",
+        "loss_scale num_items_in_batch global_tokens num_tokens total_tokens token_count global_num_tokens "
+        "batch_num_tokens global_valid_toks normalizer normaliser",
+    ),
+}  # fmt: skip
+
+_BY_NAME = {name: role for role, entry in ROLES.items() for name in entry.names.split()}
+_LOG_PROBABILITY = re.compile(r"log.*(p(?!y)|prob)|_lps?$|^lps?$")
+_PAIR = {
+    "chosen": "chosen",
+    "winner": "chosen",
+    "win": "chosen",
+    "rejected": "rejected",
+    "loser": "rejected",
+    "lose": "rejected",
+}
+
+
+def role_of(name: str) -> str:
+    """Return the role that a parameter's name suggests, or ""."""
+    low = name.lower().strip("_")
+    if low in _BY_NAME:
+        return _BY_NAME[low]
+    if _LOG_PROBABILITY.search(low):
+        words = re.split(r"[_\d]+", low)
+        reference = any(word.startswith("ref") for word in words)
+        for word in words:
+            if word in _PAIR:
+                return f"{_PAIR[word]}_ref_logp" if reference else f"{_PAIR[word]}_logp"
+        if reference:
+            return "ref_logp"
+        if any(word in low for word in ("sampl", "rollout", "infer", "engine", "vllm", "generat")):
+            return "sampler_logp"
+        if any(word in low for word in ("old", "behav", "prev", "prox")):
+            return "old_logp"
+        return "logp"
+    if "token" in low and ("reward" in low or "score" in low):
+        return "token_rewards"
+    return ""
