@@ -54,6 +54,12 @@ LOSS_LAWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+ORACLE_LAWS: Mapping[str, str] = MappingProxyType(
+    {
+        "matches_oracle": "It is the estimator that it is said to be: the same values, for a loss the same weights."
+    }
+)
+
 STATISTICAL_LAWS: Mapping[str, str] = MappingProxyType(
     {
         "unbiased": "On policy, the expected gradient is grad J exactly, for any rewards.",
@@ -62,4 +68,4 @@ STATISTICAL_LAWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-LAWS: Mapping[str, str] = MappingProxyType({**ADVANTAGE_LAWS, **LOSS_LAWS, **STATISTICAL_LAWS})
+LAWS: Mapping[str, str] = MappingProxyType({**ADVANTAGE_LAWS, **LOSS_LAWS, **STATISTICAL_LAWS, **ORACLE_LAWS})

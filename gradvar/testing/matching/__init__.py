@@ -1,0 +1,1 @@
+"""A function compared with an oracle on drawn batches."""
