@@ -37,6 +37,9 @@ class Check:
     """The arrays that it is given. Default: what its code uses."""
     dtypes: tuple[str, ...] = ()
     """The floating dtypes of the rewards that it is meant for. Default: those usual in its library."""
+    adapter: str = ""
+    """Call the function as a trainer does: verl, trl, openrlhf, nemo-rl, skyrl, slime, tunix, torchrl or prime-rl.
+    Its settings are given with --arguments."""
     domain: Literal["real", "nonnegative", "binary"] = "real"
     """The rewards that it is meant for."""
     min_group: int = 2
@@ -103,6 +106,11 @@ def examine(config: Check) -> Any:
     if not isinstance(arguments, dict):
         raise ValueError(f"--arguments: {config.arguments!r} is not an object; give names and values")
     function, origin = load_target(config.target), absolute_target(config.target)
+    if config.adapter:
+        from gradvar.testing.adapters import adapted, adapter_named
+
+        function = adapted(adapter_named(config.adapter), function, **arguments)
+        arguments = {}
     signature = None if config.signature == "auto" else config.signature
     kind = signature or inspect_signature(function, None, arguments).kind
     common: dict[str, Any] = {

@@ -41,11 +41,24 @@ def reproduction(
         )
     else:
         fetch = f"from {module} import {first}; f = {name}"
+    fetch += _adapting(target)
     if twice:
         shown = f"t = lambda *a, **k: print(f(*a, **k), f(*a, **k), *a, *k.values()); t({calls[0][2:]}"
     else:
         shown = "; ".join(f"print({c})" for c in list(calls)[:limit])
     return f"python -c {shlex.quote(f'{target.library.imports}; {fetch}; {shown}')}"
+
+
+def _adapting(target: AdvantageTarget | LossTarget) -> str:
+    """Code that calls the function through its trainer's adapter, or ""."""
+    adapter = getattr(target.function, "adapter", None)
+    if adapter is None:
+        return ""
+    settings = json.dumps(json.dumps(target.function.adapter_settings))  # type: ignore[attr-defined]
+    return (
+        "; import json; from gradvar.testing.adapters import adapted, adapter_named; "
+        f"f = adapted(adapter_named({json.dumps(adapter.name)}), f, **json.loads({settings}))"
+    )
 
 
 def command(law: str, target: AdvantageTarget | LossTarget, changed: Mapping[str, Any]) -> str:
@@ -71,6 +84,12 @@ def command(law: str, target: AdvantageTarget | LossTarget, changed: Mapping[str
             options_by_name["dtypes"] = " ".join((*target.library.floats, *target.library.halves))
     else:
         options_by_name["aggregation"] = target.aggregation or None
+    adapter = getattr(target.function, "adapter", None)
+    if adapter is not None:
+        options_by_name["adapter"] = adapter.name
+        options_by_name.pop("library", None)
+        settings = target.function.adapter_settings  # type: ignore[attr-defined]
+        options_by_name["arguments"] = shlex.quote(json.dumps(settings)) if settings else None
     if target.signature.fixed:
         options_by_name["arguments"] = shlex.quote(json.dumps(dict(target.signature.fixed), default=str))
     options = "".join(f" --{name} {value}" for name, value in options_by_name.items() if value is not None)
