@@ -44,6 +44,11 @@ class Advise:
 
 def run(config: Advise) -> int:
     """Print the advice; the exit code."""
+    from gradvar.files.paths import check_file
+    from gradvar.files.tables import write_json
+
+    if config.json is not None:
+        check_file(config.json, "json")
     if sum(x is not None for x in (config.bank, config.summary, config.rewards)) != 1:
         raise ValueError(
             "bank: give a saved score bank with --bank, its summary with --summary, or logged rewards with "
@@ -92,8 +97,7 @@ def run(config: Advise) -> int:
         print(logged)
         content = logged.as_json()
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(content, indent=1, default=float) + "\n")
+        write_json(config.json, content)
     return 0
 
 

@@ -59,8 +59,12 @@ def run(config: AuditConfig) -> int:
     from gradvar.audit import Columns, audit, write_prompts
     from gradvar.cli.progress import Bars
     from gradvar.files.atomic import write_file
+    from gradvar.files.paths import check_file
     from gradvar.files.tables import write_json
 
+    for name, path in (("json", config.json), ("prompts", config.prompts)):
+        if path is not None:
+            check_file(path, name)
     columns = Columns(
         config.prompt, config.reward, config.group, config.step, config.advantage, config.length, config.logp
     )
@@ -76,13 +80,10 @@ def run(config: AuditConfig) -> int:
         )
     if not config.quiet:
         print(result)
-    try:
-        if config.json is not None:
-            write_json(config.json, result.as_json())
-        if config.prompts is not None:
-            write_file(config.prompts, lambda path: write_prompts(result, path))
-    except OSError as error:
-        raise ValueError(f"json or prompts: {error.filename}: {error.strerror}; give another path") from None
+    if config.json is not None:
+        write_json(config.json, result.as_json())
+    if config.prompts is not None:
+        write_file(config.prompts, lambda path: write_prompts(result, path))
     return int(result.suspicious and config.strict)
 
 

@@ -63,9 +63,18 @@ def run(argv: Sequence[str]) -> int:
     except ValueError as error:
         print(f"gradvar: error: {error}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("gradvar: error: the memory is full; give less at once", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # the reader has stopped, as `head` does; nothing more is to be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a disk that is full, a name that is too long, a file that may not be read
+        place = " ".join(str(error.filename or "").split())
+        place = place if len(place) <= 200 else f"{place[:80]}...{place[-80:]}"
+        reason = error.strerror or type(error).__name__
+        print(f"gradvar: error: {place}{': ' * bool(place)}{reason}; give another path", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("gradvar: interrupted", file=sys.stderr)
         return 130

@@ -57,14 +57,11 @@ def run(config: Prove) -> int:
 
 def _check_outputs(config: Prove) -> None:
     """Reject a file that cannot be written before minutes are spent on what it would hold."""
+    from gradvar.files.paths import check_file
+
     for name, path in (("json", config.json), ("html", config.html)):
-        if path is None:
-            continue
-        if path.is_dir():
-            raise ValueError(f"{name}: {path} is a folder; give a file")
-        above = next(folder for folder in path.absolute().parents if folder.exists())
-        if not above.is_dir():
-            raise ValueError(f"{name}: {path} cannot be written, {above} is a file; give another place")
+        if path is not None:
+            check_file(path, name)
 
 
 def _first_line(error: BaseException) -> str:

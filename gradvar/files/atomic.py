@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from gradvar.files.outputs import Output
 
 LARGEST_TEXT = 1 << 26
 """Bytes of a JSON file at most: gradvar's are far smaller, and a damaged one must not fill the memory."""
@@ -93,25 +97,63 @@ def write_file(path: Path, content: bytes | Callable[[Path], object]) -> None:
 
     ``content`` is the file's bytes, or a function that fills the path that it is given. A reader sees the old file or
     the new one, never a part, and the new one outlives a loss of power. Two writers do not disturb each other.
+
+    A link stays, and the file that it names is written; the mode and the owner of a file that was there stay. A pipe, a
+    device such as /dev/null, and the file that standard output goes to are written through, never replaced. Raises
+    ``OSError`` that names ``path``, or ``ValueError`` for what is neither.
     """
+    try:
+        output = Output.of(path)
+        if output.handle is None:
+            _replace(output.path, output.status, content)
+        else:
+            _write_through(output, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _replace(path: Path, present: os.stat_result | None, content: bytes | Callable[[Path], object]) -> None:
+    """Put a new file in the place of the present one, if there is one, with its mode and owner."""
+    if present is not None and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=PART)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:32]}-", suffix=PART)
     os.close(handle)
     temporary = Path(name)
     try:
-        if callable(content):
-            content(temporary)
-        else:
-            temporary.write_bytes(content)
+        _fill(temporary, content)
         _sync(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp keeps the file for its owner
+        if present is None:
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)  # mkstemp keeps the file for its owner
+        else:
+            with contextlib.suppress(PermissionError):
+                os.chown(temporary, present.st_uid, present.st_gid)
+            temporary.chmod(stat.S_IMODE(present.st_mode))
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _write_through(output: Output, content: bytes | Callable[[Path], object]) -> None:
+    """Send the bytes to what is no plain file; a function fills a file elsewhere first."""
+    with tempfile.TemporaryDirectory(prefix="gradvar-") as folder, output.opened() as handle:
+        if callable(content):
+            _fill(Path(folder) / "content", content)
+            content = (Path(folder) / "content").read_bytes()
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+
+
+def _fill(path: Path, content: bytes | Callable[[Path], object]) -> None:
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content)
 
 
 def write_folder(path: Path, fill: Callable[[Path], object]) -> None:

@@ -1,7 +1,10 @@
 """Checks that results can be written, before anything is computed."""
 
+import os
 import tempfile
 from pathlib import Path
+
+from gradvar.files.outputs import Output
 
 
 def check_writable(folder: Path, argument: str = "out") -> None:
@@ -11,8 +14,11 @@ def check_writable(folder: Path, argument: str = "out") -> None:
     system is read-only or full.
     """
     existing = Path(folder).absolute()
-    while not existing.exists():
-        existing = existing.parent
+    try:
+        while not _is_there(existing):
+            existing = existing.parent
+    except OSError as error:
+        raise ValueError(f"{argument}: {_short(folder)}: {error.strerror}; give another folder") from None
     if not existing.is_dir():
         raise ValueError(f"{argument}: {folder} is or lies below a file, {existing}; give a folder")
     try:
@@ -24,7 +30,30 @@ def check_writable(folder: Path, argument: str = "out") -> None:
 
 
 def check_file(file: Path, argument: str) -> None:
-    """Raise ``ValueError`` unless ``file`` can be written and is no folder."""
-    if Path(file).is_dir():
+    """Raise ``ValueError`` unless ``file`` can be written: a file or a name for one, a pipe, or a device."""
+    if os.path.isdir(file):
         raise ValueError(f"{argument}: {file} is a folder; give a file, such as {file / 'results.json'}")
-    check_writable(Path(file).parent, argument)
+    try:
+        output = Output.of(Path(file))
+    except OSError as error:
+        raise ValueError(f"{argument}: {_short(file)}: {error.strerror}; give another file") from None
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from None
+    if output.handle is None:
+        check_writable(output.path.parent, argument)
+    elif not os.access(output.path, os.W_OK):
+        raise ValueError(f"{argument}: {file} may not be written; give another file")
+
+
+def _is_there(path: Path) -> bool:
+    """Like ``path.exists``, but for a name that is too long, or links in a circle, there is an error."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _short(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]}"

@@ -37,7 +37,7 @@ def test_exit_codes(sound, odd, capsys):
         (["--estimator", "ppo"], "estimator: 'ppo' has no advantages"),
         (["--prompt", "nowhere"], "name it with --prompt COLUMN"),
         (["--reward-weights", "1", "2"], "reward_weights: 2 of them"),
-        (["--json", "/dev/null/no/where.json"], "give another path"),
+        (["--json", "/dev/null/no/where.json"], "lies below a file, /dev/null"),
     ],
 )
 def test_bad_input_is_one_line_and_two(sound, capsys, options, says):
