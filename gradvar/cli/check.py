@@ -88,6 +88,7 @@ def examine(config: Check) -> Any:
     """The report on the target. Raises ``ValueError`` on bad usage, with one clear line."""
     if importlib.util.find_spec("hypothesis") is None:
         raise ValueError("hypothesis is not installed; pip install 'gradvar[check]'")
+    from gradvar.testing.kinds import check_kind, kind_of
     from gradvar.testing.runner import check_advantage, check_loss
     from gradvar.testing.signatures import inspect_signature
 
@@ -112,6 +113,19 @@ def examine(config: Check) -> Any:
         function = adapted(adapter_named(config.adapter), function, **arguments)
         arguments = {}
     signature = None if config.signature == "auto" else config.signature
+    further = kind_of(function, arguments) if signature is None else None
+    if further is not None:
+        return check_kind(
+            function,
+            kind=further,
+            claims=claims(config.claims),
+            laws=config.laws,
+            examples=config.examples,
+            random_seed=config.seed,
+            library_name=None if config.library == "auto" else config.library,
+            arguments=arguments,
+            origin=origin,
+        )
     kind = signature or inspect_signature(function, None, arguments).kind
     common: dict[str, Any] = {
         "claims": claims(config.claims),

@@ -68,4 +68,20 @@ STATISTICAL_LAWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-LAWS: Mapping[str, str] = MappingProxyType({**ADVANTAGE_LAWS, **LOSS_LAWS, **STATISTICAL_LAWS, **ORACLE_LAWS})
+KIND_LAWS: Mapping[str, str] = MappingProxyType(
+    {
+        "known_form": "The function equals a known form of its kind, or the one that it should be.",
+        "takes_effect": "Every array that is taken has an effect.",
+        "repeatable": "The same call gives the same answer and leaves the caller's arrays as they are.",
+        "masked_cells_inert": "What stands where the mask is zero reaches no token that counts.",
+        "gae_done_stops": "The end of an episode stops value and sum at its own step.",
+        "gae_truncation": "A truncated episode keeps the value of what would have come, a terminated one does not.",
+        "gae_bootstrap": "The value after the last step counts, unless the episode is over.",
+        "gae_padding": "Padding after the last token is no step.",
+        "gae_holes": "Observation tokens are no steps: they cost no gamma lambda, and their values do not leak.",
+    }
+)
+
+LAWS: Mapping[str, str] = MappingProxyType(
+    {**ADVANTAGE_LAWS, **LOSS_LAWS, **STATISTICAL_LAWS, **ORACLE_LAWS, **KIND_LAWS}
+)

@@ -1,0 +1,9 @@
+"""The further kinds of functions that trainers have, each with its known forms and laws.
+
+report = check_kind(function)            # the kind is read from the parameters' roles
+report = check_kind(function, intended="gae")
+"""
+
+from gradvar.testing.kinds.check import KINDS, check_kind, form_names, kind_of
+
+__all__ = ["KINDS", "check_kind", "form_names", "kind_of"]

@@ -1,0 +1,191 @@
+"""Laws of every kind: a known form, every array matters, masked cells are inert, answers are finite and repeatable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from gradvar.testing.kinds.base import Answer, KindTarget, told
+from gradvar.testing.kinds.draws import Choice, Draw, Rows, Scene, sample, strategy
+from gradvar.testing.laws.base import Law, expect
+from gradvar.testing.roles import ROLES
+
+GARBAGE = (20.0, -7.0)
+
+
+def known_form(target: KindTarget, scene: Scene) -> None:
+    """A function that equals no known form of its kind is a new method or an old mistake.
+
+    The nearest form and the first number that differs are said: half of all slips in these functions are one sign, one
+    index or one axis away from a form that everybody knows. Report: modelscope/ms-swift#10167 (ipo trains sigmoid).
+    """
+    if target.form is not None:
+        target.compare(scene)
+        return
+    nearest = target.nearest
+    if nearest is None:
+        return
+    word = f"it is not {target.intended}" if target.intended else "no known form"
+    if target.factor <= 0:
+        word += f": nearest is {nearest.title}, and the sign is reversed" if target.factor < 0 else ""
+    gap = target.difference(nearest, scene, target.factor if target.factor > 0 else 1.0)
+    expect(not gap, f"{word}: {gap}; {told(scene)}")
+
+
+def known_examples(target: KindTarget) -> st.SearchStrategy[dict[str, Any]]:
+    """Plain scenes, and the one that was met when the form was looked for."""
+    drawn = strategy(target.plan(), target.sizes)
+    if target.odd_scene is not None:
+        drawn = st.one_of(drawn, st.just(target.odd_scene))
+    return st.fixed_dictionaries({"scene": drawn})
+
+
+def aspect(
+    name: str,
+    story: Callable[..., None],
+    changes: Callable[[KindTarget], dict[str, Draw | Rows | Choice]],
+    applies: Callable[[KindTarget], str] = lambda target: "",
+) -> Law:
+    """A law that compares the function with its form on scenes that have one thing more than plain ones.
+
+    Args:
+        name: The law's name.
+        story: The check, ``check(target, scene)``.
+        changes: The changed entries of the plan.
+        applies: The reason why the law does not apply, or "".
+    """
+
+    def reason(target: KindTarget) -> str:
+        return applies(target) or ("" if target.form is not None else "no known form to compare with")
+
+    return Law(
+        name,
+        story,
+        lambda t: st.fixed_dictionaries({"scene": strategy(t.plan(**changes(t)), t.sizes)}),
+        reason,
+        universal=True,
+    )
+
+
+def needs(*roles: str) -> Callable[[KindTarget], str]:
+    """The condition of a law about functions that take these roles."""
+    return lambda target: next(
+        (f"it takes no {r.replace('_', ' ')}" for r in roles if not target.takes(r)), ""
+    )
+
+
+def takes_effect(target: KindTarget, scene: Scene, role: str) -> None:
+    """An array that is taken must matter somewhere.
+
+    A KL term that is computed, handed over and never added trains without a leash, and no curve shows it. Report:
+    THUDM/slime#399 (the KL is ignored by the returns), meta-pytorch/torchforge#571 (old log-probabilities ignored).
+    """
+    plan = target.plan()
+    for seed in range(3):
+        start = sample(plan, target.sizes, seed)
+        before = target.observe(start)
+        moved = dict(start)
+        value = np.asarray(start[role], float)
+        moved[role] = value + 0.37 + 0.21 * np.arange(value.size).reshape(value.shape)
+        if value.ndim == 0:
+            moved[role] = float(value) * 0.5 + 0.11
+        if not _same(before, target.observe(moved), target.tolerance):
+            return
+    names = [n for n, r in target.signature.roles.items() if r == role]
+    expect(False, f"'{names[0]}' is taken and ignored: no value of it changes the answer")
+
+
+def effect_examples(target: KindTarget) -> st.SearchStrategy[dict[str, Any]]:
+    """Each role that must matter, and that the function takes."""
+    plan = target.plan()
+    roles = [r for r in target.kind.matters if target.takes(r) and r in plan]
+    scene = sample(plan, target.sizes, 0)
+    return st.fixed_dictionaries({"scene": st.just(scene), "role": st.sampled_from(roles)})
+
+
+def _matter(target: KindTarget) -> str:
+    plan = target.plan()
+    return (
+        ""
+        if any(target.takes(r) and r in plan for r in target.kind.matters)
+        else "it takes no array that must matter"
+    )
+
+
+def _same(one: Answer, two: Answer, tolerance: float) -> bool:
+    return one.keys() == two.keys() and all(
+        one[k].shape == two[k].shape
+        and np.allclose(one[k], two[k], rtol=0, atol=tolerance * 0.1, equal_nan=True)
+        for k in one
+    )
+
+
+def masked_inert(target: KindTarget, scene: Scene, garbage: float) -> None:
+    """What stands where the mask is zero reaches no token that counts.
+
+    Broken, padding and tool output are trained on, more of it the longer the longest response of the batch. Report:
+    allenai/open-instruct#535 (a mean over padding), verl-project/verl#6362.
+    """
+    mask = np.asarray(scene["mask"]) > 0
+    dirty = dict(scene)
+    for role, value in scene.items():
+        if role == "mask" or np.shape(value) != mask.shape or ROLES[role].dtype != "float" or role == "dones":
+            continue
+        dirty[role] = np.where(mask, value, np.asarray(value) + garbage)
+    clean, after = target.observe(scene), target.observe(dirty)
+    for key, value in clean.items():
+        other = after.get(key, value)
+        where = mask if value.shape == mask.shape else np.ones(value.shape, bool)
+        scale = max(1.0, float(np.max(np.abs(value[where & np.isfinite(value)]), initial=0.0)))
+        gap = where & ~np.isclose(value, other, rtol=0, atol=target.tolerance * scale, equal_nan=True)
+        if value.shape == mask.shape and key.startswith("gradient"):
+            gap |= ~mask & (np.abs(value) > target.tolerance * scale)
+        if gap.any():
+            place = tuple(int(i) for i in np.argwhere(gap)[0])
+            expect(
+                False,
+                f"{garbage:g} added where the mask is 0 moves {key}{list(place) if place else ''} from "
+                f"{value[place]:.6g} to {other[place]:.6g}; {told(scene)}",
+            )
+
+
+def masked_examples(masks: Callable[[int], Any]) -> Callable[[KindTarget], st.SearchStrategy[dict[str, Any]]]:
+    """Plain scenes whose mask has these rows, and what is added where it is zero."""
+
+    def examples(target: KindTarget) -> st.SearchStrategy[dict[str, Any]]:
+        scene = strategy(target.plan(mask=Rows(masks)), target.sizes)
+        return st.fixed_dictionaries({"scene": scene, "garbage": st.sampled_from(GARBAGE)})
+
+    return examples
+
+
+def repeatable(target: KindTarget, scene: Scene) -> None:
+    """Same arrays in, same answer out, and the caller's arrays are as they were.
+
+    Broken by writing into an argument or by a state that lives on, a second epoch sees other numbers than the first.
+    Report: axon-rl/gem#113 (normalised a second time).
+    """
+    result, unchanged = target.caller.raw(scene, target.library.wide)
+    del result
+    expect(unchanged, f"the caller's arrays were overwritten; {told(scene)}")
+    one, two = target.observe(scene), target.observe(scene)
+    expect(_same(one, two, 0.0), f"the same call twice gives two answers; {told(scene)}")
+
+
+def plain_examples(target: KindTarget) -> st.SearchStrategy[dict[str, Any]]:
+    """Plain scenes of the kind."""
+    return st.fixed_dictionaries({"scene": strategy(target.plan(), target.sizes)})
+
+
+KNOWN_FORM = Law("known_form", known_form, known_examples, universal=True)
+TAKES_EFFECT = Law("takes_effect", takes_effect, effect_examples, _matter, universal=True)
+REPEATABLE = Law("repeatable", repeatable, plain_examples, universal=True)
+EVERY = (KNOWN_FORM, TAKES_EFFECT, REPEATABLE)
+
+
+def masked_law(masks: Callable[[int], Any]) -> Law:
+    """The law that masked cells are inert, on masks with these rows."""
+    return Law("masked_cells_inert", masked_inert, masked_examples(masks), needs("mask"), universal=True)
