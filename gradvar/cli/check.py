@@ -16,17 +16,23 @@ from gradvar.files.target import absolute_target, load_target
 class Check:
     """Find out which laws an advantage function or a policy-gradient loss obeys, with shrunk counterexamples.
 
-    Exit code 0: all holds. 1: a declared law is not as declared or, with nothing declared, a universal one
-    fails. 2: bad usage.
+    Universal laws decide, and those named by --claims, --laws or a setting; others only tell functions apart.
+    Exit code 0: all that decide are as they should be. 1: one is not. 2: bad usage.
     """
 
     target: Annotated[str, tyro.conf.Positional]
     """What to check: module:function, or path/to/file.py:function. NumPy, JAX or PyTorch."""
     claims: tuple[str, ...] = ()
-    """Laws that should hold; no:NAME for one that should not, and whose witness is looked for. Default:
-    discover."""
+    """Laws that should hold as well; no:NAME for one that should not, and whose witness is looked for."""
     laws: tuple[str, ...] = ()
-    """Run these laws only. Default: all of them."""
+    """Run these laws only; they decide. Default: all of them."""
+    excepting: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="except")] = ()
+    """A law that does not decide for this function, with its reason: --except LAW --because REASON. May be
+    repeated. Further ones stand in [tool.gradvar.except] of the nearest pyproject.toml."""
+    because: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """The reason of the --except before it."""
+    except_file: str | None = None
+    """A file with a line for each law that does not decide: LAW: reason, or function LAW: reason."""
     signature: Literal[
         "auto", "group", "grouped", "flat", "prompt-ids", "num-generations", "token-level", "loss"
     ] = "auto"
@@ -129,7 +135,8 @@ def examine(config: Check) -> Any:
     kind = signature or inspect_signature(function, None, arguments).kind
     common: dict[str, Any] = {
         "claims": claims(config.claims),
-        "laws": config.laws,
+        "laws": split(config.laws),
+        "except_": excepted(config, function, kind),
         "examples": config.examples,
         "random_seed": config.seed,
         "library_name": None if config.library == "auto" else config.library,
@@ -153,8 +160,36 @@ def examine(config: Check) -> Any:
 
 def claims(texts: tuple[str, ...]) -> dict[str, bool]:
     """Law names to whether they should hold: NAME, or no:NAME."""
-    names = [part for text in texts for part in text.split(",") if part]
+    names = split(texts)
     for name in names:
         if f"no:{name}" in names:
             raise ValueError(f"--claims: '{name}' and 'no:{name}'; give one of them")
     return {name.removeprefix("no:"): not name.startswith("no:") for name in names}
+
+
+def split(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in texts that may hold several, with commas between them."""
+    return tuple(part for text in texts for part in text.split(",") if part)
+
+
+def excepted(config: Check, function: Any, kind: str) -> dict[str, str]:
+    """Laws that do not decide and the reason why: the project's, the file's, the command line's on top."""
+    from gradvar.testing import exceptions
+    from gradvar.testing.laws import ADVANTAGE, LOSS
+
+    place, _, name = config.target.rpartition(":")
+    folder = Path(place).resolve().parent if place.endswith(".py") else _folder(function)
+    shared = exceptions.of_project(folder, name)
+    if config.except_file is not None:
+        shared |= exceptions.of_file(Path(config.except_file), name)
+    # a line for every function of a project is no mistake where the function is of the other kind
+    known = {law.name for law in (LOSS if kind == "loss" else ADVANTAGE)}
+    shared = {law: reason for law, reason in shared.items() if law in known}
+    return shared | exceptions.paired(config.excepting, config.because)
+
+
+def _folder(function: Any) -> Path:
+    """The folder of the module that defines the function, or the current one."""
+    module = sys.modules.get(getattr(function, "__module__", "") or "")
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve().parent if file else Path.cwd()

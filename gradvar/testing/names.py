@@ -51,6 +51,15 @@ LOSS_LAWS: Mapping[str, str] = MappingProxyType(
         "kl_direction": "A KL term, where there is one, pulls the policy towards the reference.",
         "aggregation": "On policy, tokens weigh as the declared (or a known) aggregation says.",
         "empty_rows_finite": "A fully masked rollout has no weight and makes nothing NaN.",
+        "empty_rows_silent": "What a fully masked rollout holds changes no other weight, and not the value.",
+        "empty_batch_finite": "A batch without any token left gives a finite value and weights.",
+        "advantages_as_given": "On policy a rollout's weights are its advantage times a factor of its sign.",
+        "every_token_weighs": "On policy every token of the mask has a weight, the last one too.",
+        "rows_isolated": "One rollout's log-probabilities leave the weights of the others alone.",
+        "arrays_matter": "An array that is taken changes the value or a weight.",
+        "clip_form": "The clip is a known form: it ends a push that went far enough, and no other.",
+        "kl_term": "The KL term has the gradient of a known estimate, and is a mean over real tokens.",
+        "token_count_divides": "The weights are divided by the token count that is handed over, and by no other.",
     }
 )
 

@@ -23,6 +23,7 @@ class LawCase:
     law: Law
     target: Callable[[], Target]
     declared: bool | None
+    excepted: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -50,6 +51,9 @@ class LawCase:
             import pytest
 
             pytest.skip(result.why)
+        if self.excepted:
+            self._excepted(result)
+            return
         wanted = True if self.declared is None else self.declared
         if result.status == FAILS and wanted:
             raise AssertionError(
@@ -60,12 +64,25 @@ class LawCase:
                 f"{self.law.name} was declared false, and no example breaks it: declare it true"
             )
 
+    def _excepted(self, result: LawResult) -> None:
+        """Mark the test as failing for a reason, or warn that the reason is no longer needed."""
+        import warnings
+
+        import pytest
+
+        if result.status == FAILS or not result.as_declared:
+            pytest.xfail(f"excepted: {self.excepted}")
+        warnings.warn(
+            f"{self.name}: excepted ({self.excepted}), and it holds: no longer needed", stacklevel=3
+        )
+
 
 def advantage_laws(
     function: Callable[..., Any],
     *,
     claims: Mapping[str, bool] | None = None,
     laws: Iterable[str] = (),
+    except_: Mapping[str, str] | None = None,
     examples: int = EXAMPLES,
     seed: int | None = None,
     **settings: Any,
@@ -76,6 +93,7 @@ def advantage_laws(
         function: The advantage function, or its target.
         claims: Maps laws to True where they should hold, False where they should fail.
         laws: Test only these, and those in ``claims``.
+        except_: Maps laws that may fail to the reason why; they are expected failures.
         examples: Examples per law.
         seed: Draws other examples; default: the same in every run.
         settings: Further settings of ``advantage_target``: signature, library_name, arguments, domain,
@@ -84,9 +102,9 @@ def advantage_laws(
     Raises:
         ValueError: A law's name is unknown.
     """
-    return _parametrised(
-        advantage_target, AdvantageTarget, ADVANTAGE, function, claims, laws, examples, seed, settings
-    )
+    chosen = _Chosen(dict(claims or {}), frozenset(laws), dict(except_ or {}))
+    options = {"examples": examples, "random_seed": seed}
+    return _parametrised(advantage_target, AdvantageTarget, ADVANTAGE, function, chosen, options, settings)
 
 
 def loss_laws(
@@ -94,6 +112,7 @@ def loss_laws(
     *,
     claims: Mapping[str, bool] | None = None,
     laws: Iterable[str] = (),
+    except_: Mapping[str, str] | None = None,
     examples: int = EXAMPLES,
     seed: int | None = None,
     **settings: Any,
@@ -104,6 +123,7 @@ def loss_laws(
         function: The loss, or its target.
         claims: Maps laws to True where they should hold, False where they should fail.
         laws: Test only these, and those in ``claims``.
+        except_: Maps laws that may fail to the reason why; they are expected failures.
         examples: Examples per law.
         seed: Draws other examples; default: the same in every run.
         settings: Further settings of ``loss_target``: library_name, arguments, sign, aggregation.
@@ -111,7 +131,22 @@ def loss_laws(
     Raises:
         ValueError: A law's name is unknown.
     """
-    return _parametrised(loss_target, LossTarget, LOSS, function, claims, laws, examples, seed, settings)
+    chosen = _Chosen(dict(claims or {}), frozenset(laws), dict(except_ or {}))
+    options = {"examples": examples, "random_seed": seed}
+    return _parametrised(loss_target, LossTarget, LOSS, function, chosen, options, settings)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Which laws are tested, and what is expected of them."""
+
+    claims: Mapping[str, bool]
+    laws: frozenset[str]
+    excepted: Mapping[str, str]
+
+    def __contains__(self, law: Law) -> bool:
+        picked = law.name in self.laws if self.laws else law.universal
+        return picked or law.name in self.claims or (law.name in self.excepted and not self.laws)
 
 
 def _parametrised(
@@ -119,16 +154,14 @@ def _parametrised(
     kind: type[Target],
     catalogue: Sequence[Law],
     function: Any,
-    claims: Mapping[str, bool] | None,
-    laws: Iterable[str],
-    examples: int,
-    seed: int | None,
+    chosen: _Chosen,
+    options: dict[str, Any],
     settings: Mapping[str, Any],
 ) -> Any:
     import pytest
 
-    claims, chosen = dict(claims or {}), set(laws)
-    unknown = sorted((set(claims) | chosen) - {law.name for law in catalogue})
+    names = {law.name for law in catalogue}
+    unknown = sorted({*chosen.claims, *chosen.laws, *chosen.excepted} - names)
     if unknown:
         raise ValueError(f"law: '{unknown[0]}' is unknown; one of {', '.join(law.name for law in catalogue)}")
     targets: list[Target] = []
@@ -140,11 +173,11 @@ def _parametrised(
             targets.append(new_target)
         return targets[0]
 
-    options = {"examples": examples, "random_seed": seed}
-    wanted = [
-        law for law in catalogue if (law.name in chosen if chosen else law.universal) or law.name in claims
+    cases = [
+        LawCase(law, target, chosen.claims.get(law.name), chosen.excepted.get(law.name, ""), options)
+        for law in catalogue
+        if law in chosen
     ]
-    cases = [LawCase(law, target, claims.get(law.name), options) for law in wanted]
     return pytest.mark.parametrize("law", cases, ids=[case.name for case in cases])
 
 

@@ -95,4 +95,4 @@ def command(law: str, target: AdvantageTarget | LossTarget, changed: Mapping[str
     options = "".join(f" --{name} {value}" for name, value in options_by_name.items() if value is not None)
     if isinstance(target, LossTarget) and target.sign < 0:
         options += " --maximise"
-    return f"gradvar check {shlex.quote(target.origin)} --claims {law} --laws {law}{options}"
+    return f"gradvar check {shlex.quote(target.origin)} --laws {law}{options}"

@@ -7,7 +7,7 @@ false must fail on some example, its witness, which is run once more outside the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from hypothesis.errors import Flaky, Unsatisfiable
 
 from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law, Residue
+from gradvar.testing.laws.traits import remarks
 from gradvar.testing.names import LAWS as NAMES
 from gradvar.testing.recognise import advantage_target, loss_target
 from gradvar.testing.reproduce import command, reproduction
@@ -55,7 +56,7 @@ def check_law(
         random_seed: Draws other examples; default: the same in every run.
     """
     about: dict[str, Any] = {"declared": declared, "universal": law.universal, "asked": law.asked(target)}
-    reason = law.applies(target)
+    reason = law.applies(target) or ("" if declared is not None else law.excused(target))
     if reason:
         return LawResult(law.name, OUT, why=reason, **about)
     seen = _Search()
@@ -126,6 +127,7 @@ def check_advantage(
     *,
     claims: Mapping[str, bool] | None = None,
     laws: Iterable[str] = (),
+    except_: Mapping[str, str] | None = None,
     examples: int = EXAMPLES,
     random_seed: int | None = None,
     **settings_: Any,
@@ -135,7 +137,8 @@ def check_advantage(
     Args:
         function: The advantage function, or its target.
         claims: Maps laws to True where they should hold, False where they should fail.
-        laws: Check only these, and those in ``claims``.
+        laws: Check only these, which then decide, and those in ``claims``.
+        except_: Maps laws that do not decide to the reason why.
         examples: Examples per law.
         random_seed: Draws other examples; default: the same in every run.
         settings_: Further settings of ``advantage_target``: signature, library_name, arguments, domain,
@@ -145,7 +148,7 @@ def check_advantage(
         ValueError: A law is unknown, or the signature is not understood.
     """
     target = function if isinstance(function, AdvantageTarget) else advantage_target(function, **settings_)
-    return check(target, ADVANTAGE, claims or {}, laws, examples, random_seed)
+    return check(target, ADVANTAGE, claims or {}, laws, examples, random_seed, except_)
 
 
 def check_loss(
@@ -153,6 +156,7 @@ def check_loss(
     *,
     claims: Mapping[str, bool] | None = None,
     laws: Iterable[str] = (),
+    except_: Mapping[str, str] | None = None,
     examples: int = EXAMPLES,
     random_seed: int | None = None,
     **settings_: Any,
@@ -162,7 +166,8 @@ def check_loss(
     Args:
         function: The loss, or its target.
         claims: Maps laws to True where they should hold, False where they should fail.
-        laws: Check only these, and those in ``claims``.
+        laws: Check only these, which then decide, and those in ``claims``.
+        except_: Maps laws that do not decide to the reason why.
         examples: Examples per law.
         random_seed: Draws other examples; default: the same in every run.
         settings_: Further settings of ``loss_target``: library_name, arguments, sign, aggregation.
@@ -171,7 +176,7 @@ def check_loss(
         ValueError: A law is unknown, or the signature is not understood.
     """
     target = function if isinstance(function, LossTarget) else loss_target(function, **settings_)
-    return check(target, LOSS, claims or {}, laws, examples, random_seed)
+    return check(target, LOSS, claims or {}, laws, examples, random_seed, except_)
 
 
 def check(
@@ -181,6 +186,7 @@ def check(
     laws: Iterable[str],
     examples: int,
     random_seed: int | None,
+    except_: Mapping[str, str] | None = None,
 ) -> CheckReport:
     """Run the laws on a target and collect the report.
 
@@ -188,19 +194,30 @@ def check(
         target: The function under test.
         catalogue: All laws of its kind.
         claims: Maps laws to True where they should hold, False where they should fail.
-        laws: Check only these, and those in ``claims``.
+        laws: Check only these, which then decide, and those in ``claims``.
+        except_: Maps laws that do not decide to the reason why.
         examples: Examples per law.
         random_seed: Draws other examples; default: the same in every run.
+        except_: Maps laws that do not decide to the reason why.
     """
-    chosen = set(laws)
+    chosen, excepted = set(laws), dict(except_ or {})
     known = {law.name for law in catalogue}
-    for name in (*claims, *chosen):
+    for name in (*claims, *chosen, *excepted):
         if name not in known:
             hint = "it is a law of the other kind" if name in NAMES else f"one of {', '.join(sorted(known))}"
             raise ValueError(f"law: '{name}' is not a law for this target; {hint}")
-    results = tuple(
-        check_law(law, target, claims.get(law.name), examples=examples, random_seed=random_seed)
-        for law in catalogue
-        if not chosen or law.name in chosen or law.name in claims
-    )
-    return CheckReport(target.origin or target.name, results, target.signature.note)
+    for name, reason in excepted.items():
+        if not str(reason).strip():
+            raise ValueError(f"except: '{name}' has no reason; say why it does not hold")
+    results = []
+    for law in catalogue:
+        if not chosen or law.name in chosen or law.name in claims:
+            result = check_law(law, target, claims.get(law.name), examples=examples, random_seed=random_seed)
+            asked = result.asked or law.name in chosen
+            results.append(replace(result, asked=asked, excepted=excepted.get(law.name, "")))
+    return CheckReport(target.origin or target.name, tuple(results), notes(target))
+
+
+def notes(target: Target) -> str:
+    """Remarks on how the function was read, a line each."""
+    return "\n".join(filter(None, (target.signature.note, *remarks(target))))

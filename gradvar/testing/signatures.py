@@ -157,7 +157,7 @@ def _loss_roles(parameters: list[inspect.Parameter], roles: dict[str, str]) -> d
     roles = dict(roles)
     if "old_logp" not in roles.values():  # two policies only: the sampler is the old one
         roles = {name: "old_logp" if role == "sampler_logp" else role for name, role in roles.items()}
-    allowed = ("logp", "old_logp", "ref_logp", "advantages", "mask")
+    allowed = ("logp", "old_logp", "ref_logp", "advantages", "mask", "token_count", "second_mask")
     if "logp" not in roles.values():  # positional fall-back: logp, old_logp, advantages, mask
         for p, role in zip(parameters, ("logp", "old_logp", "advantages", "mask"), strict=False):
             roles[p.name] = roles.get(p.name) or role

@@ -247,7 +247,9 @@ def log_probs() -> SearchStrategy[float]:
 
 @cache
 def loss_shapes(compact: bool = False) -> SearchStrategy[dict[str, Any]]:
-    """The plain numbers that a loss batch is built from: group, lengths, advantages, log-probabilities.
+    """The plain numbers that a loss batch is built from: group, lengths, layout, advantages, log-probabilities.
+
+    The layout says where the tokens of a row stand: padded on the right, on the left, or with holes between.
 
     ``compact`` draws fewer shapes, for a library that compiles each of them.
     """
@@ -255,13 +257,14 @@ def loss_shapes(compact: bool = False) -> SearchStrategy[dict[str, Any]]:
     move = st.sampled_from([0.0, 0.05, -0.05])
 
     @cache
-    def fill(counts: tuple[int, int]) -> SearchStrategy[dict[str, Any]]:
-        rows = counts[0] * counts[1]
+    def fill(counts: tuple[int, int, int]) -> SearchStrategy[dict[str, Any]]:
+        rows, steps = counts[0] * counts[1], counts[2]
         return st.fixed_dictionaries(
             {
                 "group": st.just(counts[1]),
-                "steps": st.just(4) if compact else st.sampled_from([4, 5]),
-                "lengths": lengths(rows),
+                "steps": st.just(steps),
+                "lengths": _unequal_lengths(rows) if steps > 5 else lengths(rows),
+                "layout": st.sampled_from(["right", "left", "holes"]),
                 "advantages": _tuples(advantage, rows, rows),
                 "logps": _tuples(log_probs(), 3, 3),
                 "moves": _tuples(move, 2, 2),
@@ -269,7 +272,14 @@ def loss_shapes(compact: bool = False) -> SearchStrategy[dict[str, Any]]:
         )
 
     sizes_of_groups = st.just(2) if compact else st.integers(2, 3)
-    return st.tuples(st.sampled_from([2, 1]), sizes_of_groups).flatmap(fill)
+    steps = st.just(4) if compact else st.sampled_from([4, 5, 4, 5, 12])
+    return st.tuples(st.sampled_from([2, 1]), sizes_of_groups, steps).flatmap(fill)
+
+
+@cache
+def _unequal_lengths(rows: int) -> SearchStrategy[tuple[int, ...]]:
+    """Lengths of one to twelve tokens, some rows far longer than others."""
+    return _tuples(st.sampled_from([1, 12, 2, 7, 11]), rows, rows)
 
 
 def rounded(value: float, dtype: str) -> float:

@@ -8,7 +8,7 @@ call as a line of Python, so that a failure can be reproduced without the kit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,12 @@ class AdvantageTarget:
 
 @dataclass(frozen=True)
 class LossBatch:
-    """The rows of a loss: arrays [N, T] in float64 and ``advantages`` [N], in runs of ``group`` rows."""
+    """The rows of a loss: arrays [N, T] in float64 and ``advantages`` [N], in runs of ``group`` rows.
+
+    ``mask`` says which tokens the policy wrote. ``second_mask`` [N, T] says it where the loss takes that apart from
+    padding; default: the mask, whose holes are then no part of the first one.
+    ``token_count`` is the number of tokens of the batch that this one is a part of, default: its own.
+    """
 
     logp: np.ndarray
     old_logp: np.ndarray
@@ -175,13 +180,14 @@ class LossBatch:
     mask: np.ndarray
     group: int = 2
     ref_logp: np.ndarray | None = None
+    second_mask: np.ndarray | None = None
+    token_count: float | None = None
 
     def rows(self, index: Any) -> LossBatch:
         """The batch of the chosen rows."""
-        ref = None if self.ref_logp is None else self.ref_logp[index]
-        return LossBatch(
-            self.logp[index], self.old_logp[index], self.advantages[index], self.mask[index], self.group, ref
-        )
+        arrays = ("logp", "old_logp", "advantages", "mask", "ref_logp", "second_mask")
+        chosen = {name: getattr(self, name) for name in arrays}
+        return replace(self, **{name: a[index] for name, a in chosen.items() if a is not None})
 
 
 @dataclass
@@ -216,7 +222,8 @@ class LossTarget:
     def weights(self, batch: LossBatch) -> tuple[float, np.ndarray]:
         """Return the objective's value and token weights [N, T]; raise ``Raised`` for the function's errors."""
         dtype = self.library.wide
-        values: dict[str, Any] = {"old_logp": batch.old_logp, "mask": batch.mask}
+        mask, second = self._masks(batch)
+        values: dict[str, Any] = {"old_logp": batch.old_logp, "mask": mask, "second_mask": second}
         values["ref_logp"] = batch.old_logp if batch.ref_logp is None else batch.ref_logp
         values["advantages"] = {
             "NT": np.repeat(batch.advantages[:, None], batch.mask.shape[1], axis=1),
@@ -225,6 +232,8 @@ class LossTarget:
         }[self.advantage_shape]
         native = {r: self.library.array(v, self._dtype(r, dtype)) for r, v in values.items()}
         text = {r: self.library.source(np.asarray(v), self._dtype(r, dtype)) for r, v in values.items()}
+        count = (mask & second).sum() if batch.token_count is None else batch.token_count
+        native["token_count"], text["token_count"] = float(count), repr(float(count))
         text["logp"] = self.library.source(batch.logp, dtype)
 
         def call(logp: Any, rest: Mapping[str, Any]) -> Any:
@@ -242,8 +251,18 @@ class LossTarget:
             raise Raised(error) from error
         return -self.sign * value, -self.sign * weights
 
+    def _masks(self, batch: LossBatch) -> tuple[np.ndarray, np.ndarray]:
+        """The mask and the second mask: holes in a row are the second one's to say, where the loss takes two."""
+        if batch.second_mask is not None:
+            return batch.mask, batch.second_mask
+        if not (self.takes("second_mask") and self.takes("mask")):
+            return batch.mask, batch.mask
+        begun = np.cumsum(batch.mask, axis=1) > 0
+        to_come = np.cumsum(batch.mask[:, ::-1], axis=1)[:, ::-1] > 0
+        return begun & to_come, batch.mask
+
     def _dtype(self, role: str, dtype: str) -> str:
-        return _mask_dtype(self.library, self.mask_as) if role == "mask" else dtype
+        return _mask_dtype(self.library, self.mask_as) if role in ("mask", "second_mask") else dtype
 
 
 def token_arrays(rewards: np.ndarray, lengths: np.ndarray, garbage: float = 0.0) -> dict[str, np.ndarray]:

@@ -17,13 +17,19 @@ HOLDS, FAILS, OUT = "holds", "fails", "does not apply"
 
 @dataclass(frozen=True)
 class LawResult:
-    """One law's verdict: ``example`` is the shrunk counterexample, ``reproduce`` a line for the shell."""
+    """One law's verdict.
+
+    ``universal``: every sane function obeys it. ``asked``: the user named it, or a setting asks for it.
+    ``excepted`` is the reason why the user lets it go. ``example`` is the shrunk counterexample, ``reproduce`` a
+    line for the shell.
+    """
 
     name: str
     status: str
     declared: bool | None = None
     universal: bool = False
     asked: bool = False
+    excepted: str = ""
     example: Mapping[str, Any] | None = None
     why: str = ""
     reproduce: str = ""
@@ -38,8 +44,29 @@ class LawResult:
             return True
         return self.status == (HOLDS if self.declared else FAILS)
 
+    @property
+    def decides(self) -> bool:
+        """Return True if the verdict on this law is part of the verdict on the function."""
+        wanted = self.universal or self.asked or self.declared is not None
+        return wanted and not self.excepted and (self.status != OUT or self.declared is not None)
+
+    @property
+    def failed(self) -> bool:
+        """Return True if the law decides, and not as it should."""
+        if not self.decides:
+            return False
+        return not self.as_declared or (self.declared is None and self.status == FAILS)
+
+    @property
+    def exception(self) -> str:
+        """What became of the user's exception: "excepted: reason", with a word where it is not needed; or ""."""
+        if not self.excepted:
+            return ""
+        needed = self.status == FAILS or not self.as_declared
+        return f"excepted: {self.excepted}" + ("" if needed else " (no longer needed)")
+
     def as_json(self) -> dict[str, Any]:
-        """Plain data: name, status, declared, example, why."""
+        """Plain data: name, status, declared, example, why, and the reason of an exception."""
         example = (
             None if self.example is None else {**_plain(dict(self.example)), "reproduce": self.reproduce}
         )
@@ -47,6 +74,8 @@ class LawResult:
             "name": self.name,
             "status": self.status,
             "declared": self.declared,
+            "decides": self.decides,
+            "excepted": self.excepted,
             "example": example,
             "why": self.why,
         }
@@ -56,7 +85,8 @@ class LawResult:
 class CheckReport:
     """All laws of one target.
 
-    ``ok``: every declared law is as declared; if none is declared, no universal law fails.
+    Universal laws decide, and those that are declared, asked for by name or by a setting. ``ok``: some law
+    decided, each declared one is as declared, and no other that decides fails. An excepted law does not decide.
     """
 
     target: str
@@ -66,21 +96,17 @@ class CheckReport:
     @property
     def failures(self) -> tuple[LawResult, ...]:
         """The results that make ``ok`` false."""
-        some = any(r.declared is not None for r in self.results)
+        return tuple(r for r in self.results if r.failed)
 
-        def decides(result: LawResult) -> bool:
-            return result.asked or (not some and result.universal)
-
-        return tuple(
-            r
-            for r in self.results
-            if not r.as_declared or (r.declared is None and decides(r) and r.status == FAILS)
-        )
+    @property
+    def decided(self) -> int:
+        """The number of laws that decided."""
+        return sum(r.decides for r in self.results)
 
     @property
     def ok(self) -> bool:
-        """Return True if there are no ``failures``."""
-        return not self.failures
+        """Return True if there are no ``failures``, and something was decided or excepted."""
+        return not self.failures and any(r.decides or r.excepted for r in self.results)
 
     def __getitem__(self, law: str) -> LawResult:
         return next(r for r in self.results if r.name == law)
@@ -92,6 +118,8 @@ class CheckReport:
             "findings": self.findings(),
             "target": self.target,
             "ok": self.ok,
+            "decided": self.decided,
+            "note": self.note,
             "laws": [r.as_json() for r in self.results],
         }
 
@@ -102,6 +130,7 @@ class CheckReport:
         return [
             f"{'Passes' if self.ok else 'Does not pass'}: {count}.",
             *(f"Not as declared: {r.name} {r.status}." for r in self.results if not r.as_declared),
+            *(f"{r.name}: {r.exception}." for r in self.results if r.excepted),
             *(f"fails {r.name}: {r.why or LAWS.get(r.name, '')}" for r in failing),
         ]
 
@@ -111,22 +140,26 @@ class CheckReport:
 
     def table(self) -> str:
         """A table of the laws, for people: verdict, finding and a shell line that reproduces it."""
-        width = max(len(r.name) for r in self.results)
-        failed = ", ".join(r.name for r in self.failures)
-        lines = [f"{self.target}: {f'FAILS {failed}' if failed else 'ok'}"]
-        if self.note:
-            lines.append(f"  note: {self.note}")
+        width = max((len(r.name) for r in self.results), default=0)
+        lines = [f"{self.target}: {self._headline()}"]
+        lines += [f"  note: {line}" for line in self.note.splitlines()]
         for r in self.results:
-            mark = "*" if r in self.failures else " "
+            mark = "*" if r.failed else " "
             declared = "" if r.declared is None else f" (declared {'true' if r.declared else 'false'})"
-            lines.append(f"{mark} {r.name:<{width}}  {r.status}{declared}{'  ' + r.why if r.why else ''}")
+            more = "".join(f"  {text}" for text in (r.exception, r.why) if text)
+            lines.append(f"{mark} {r.name:<{width}}  {r.status}{declared}{more}")
             if r.status == FAILS and r.reproduce:
                 lines.append(f"  {'':<{width}}  $ {r.reproduce}")
         if any(r.status == FAILS for r in self.results):
-            some = any(r.declared is not None for r in self.results)
-            mark = f"* decides: {'declared' if some else 'every sane estimator obeys it'}; " if failed else ""
-            lines.append(f"{mark}other laws that fail only tell estimators apart")
+            mark = "* decides; " if self.failures else ""
+            lines.append(f"{mark}laws that fail without the mark only tell functions apart, or are excepted")
         return "\n".join(lines)
+
+    def _headline(self) -> str:
+        count = f"{self.decided} law{'s' * (self.decided != 1)} decided"
+        if self.failures:
+            return f"FAILS {', '.join(r.name for r in self.failures)} ({count})"
+        return f"ok ({count})" if self.ok else "NOTHING DECIDED: no law that decides applies"
 
 
 def _plain(value: Any) -> Any:

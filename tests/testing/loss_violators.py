@@ -52,6 +52,10 @@ def sum_over_the_part(logp, old_logp, advantages, mask):
     return -_clean(_ppo(_clean(logp, mask), _clean(old_logp, mask), advantages), mask).sum()
 
 
+def sum_of_the_good(logp, old_logp, advantages, mask):
+    return sum_over_the_part(logp, old_logp, np.maximum(advantages, 0), mask)
+
+
 def sign_lost(logp, old_logp, advantages, mask):
     return -correct(logp, old_logp, advantages, mask)
 
@@ -126,14 +130,52 @@ def infinite_at_the_edge(logp, old_logp, advantages, mask):
         return correct(logp, old_logp, advantages, mask) + _sequence_mean(np.log(1.5 - gap), mask)
 
 
+def normalises_over_empty_rows(logp, old_logp, advantages, mask):
+    return normalises_again(logp, old_logp, advantages, mask)
+
+
+def one_branch_normalised(logp, old_logp, advantages, mask):
+    ratio = np.exp(_clean(logp, mask) - _clean(old_logp, mask))
+    again = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
+    return -_sequence_mean(np.minimum(ratio * advantages, np.clip(ratio, 0.8, 1.2) * again), mask)
+
+
+def mask_shifted(logp, old_logp, advantages, mask):
+    early = np.concatenate([mask[:, 1:], np.zeros_like(mask[:, :1])], axis=1)
+    return correct(logp, old_logp, advantages, early)
+
+
+def ratio_centred_over_the_batch(logp, old_logp, advantages, mask):
+    gap = _clean(logp, mask) - _clean(old_logp, mask)
+    gap = gap - gap.sum() / max(mask.sum(), 1)
+    return -_sequence_mean(np.exp(gap) * advantages, mask)
+
+
+def old_one_ignored(logp, old_logp, advantages, mask):
+    return -_sequence_mean(_clean(logp, mask) * advantages, mask)
+
+
+def min_of_ratios(logp, old_logp, advantages, mask):
+    ratio = np.exp(_clean(logp, mask) - _clean(old_logp, mask))
+    return -_sequence_mean(np.minimum(ratio, np.clip(ratio, 0.8, 1.2)) * advantages, mask)
+
+
+def kl_over_the_width(logp, old_logp, advantages, mask, ref_logp):
+    gap = _clean(ref_logp, mask) - _clean(logp, mask)
+    return correct(logp, old_logp, advantages, mask) + 0.1 * np.mean(np.exp(gap) - gap - 1)
+
+
+def own_count(logp, old_logp, advantages, mask, num_items_in_batch):
+    return sum_over_the_part(logp, old_logp, advantages, mask) / max(mask.sum(), 1)
+
+
 LOSSES = (
     (multiplies_by_the_mask, "masked_inert", {}),
     (ignores_the_mask, "masked_inert", {}),
     (mask_one_too_long, "masked_inert", {}),
     (divides_by_the_width, "padding_invariant", {}),
     (token_mean_of_the_part, "microbatch_invariant", {}),
-    (token_mean_of_the_part, "unbiased_up_to_constant", {}),
-    (correct, "unbiased_up_to_constant", {}),
+    (sum_of_the_good, "unbiased_up_to_constant", {}),
     (sum_over_the_part, "microbatch_invariant", {}),
     (sign_lost, "both_signs", {}),
     (only_the_good, "both_signs", {}),
@@ -151,4 +193,13 @@ LOSSES = (
     (divides_by_no_tokens, "empty_rows_finite", {}),
     (drifts, "pure", {}),
     (infinite_at_the_edge, "finite", {}),
+    (divides_by_no_tokens, "empty_batch_finite", {}),
+    (normalises_over_empty_rows, "empty_rows_silent", {}),
+    (one_branch_normalised, "advantages_as_given", {}),
+    (mask_shifted, "every_token_weighs", {}),
+    (ratio_centred_over_the_batch, "rows_isolated", {}),
+    (old_one_ignored, "arrays_matter", {}),
+    (min_of_ratios, "clip_form", {}),
+    (kl_over_the_width, "kl_term", {}),
+    (own_count, "token_count_divides", {}),
 )

@@ -174,9 +174,9 @@ def test_the_command_and_its_exit_codes(planted, tmp_path, capsys):
     assert run(Check(f"{planted}:bad", laws=laws, json=str(out))) == 1
     table = capsys.readouterr().out
     report = json.loads(out.read_text())
-    assert set(report) == {"kind", "target", "ok", "laws", "findings"}
+    assert set(report) == {"kind", "target", "ok", "decided", "note", "laws", "findings"}
     assert report["ok"] is False
-    assert {"name", "status", "declared", "example", "why"} == set(report["laws"][0])
+    assert set(report["laws"][0]) == {"name", "status", "declared", "decides", "excepted", "example", "why"}
     failed = next(law for law in report["laws"] if law["name"] == "zero_on_equal_rewards")
     assert failed["status"] == "fails"
     assert failed["example"]["reproduce"] in table

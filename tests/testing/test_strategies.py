@@ -122,7 +122,9 @@ def test_losses_shapes_and_masks():
     assert set(shape["lengths"]) == {1}
     drawn = [s for s in samples(gen.loss_shapes()) if len(s["lengths"]) == 2 * s["group"]]
     assert {s["group"] for s in drawn} == {2, 3}
-    assert {s["steps"] for s in drawn} == {4, 5}
+    assert {s["steps"] for s in drawn} == {4, 5, 12}
+    assert {s["layout"] for s in drawn} == {"right", "left", "holes"}
+    assert {n for s in drawn for n in s["lengths"]} >= {1, 2, 3, 4, 12}
     assert {s["group"] for s in samples(gen.loss_shapes(compact=True))} == {2}
     assert {s["steps"] for s in samples(gen.loss_shapes(compact=True))} == {4}
     assert {n for x in samples(gen.lengths(3)) for n in x} == {1, 2, 3, 4}

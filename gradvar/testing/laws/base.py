@@ -44,6 +44,8 @@ class Law:
     raises ``Broken``. ``applies(target)`` returns "" or the reason why the law does not apply. Every sane
     estimator obeys a ``universal`` law. An ``exact`` law is decided by enumeration and has one example. If
     ``asked(target)``, a setting of the target requests the law, which then counts as a universal one does.
+    ``excused(target)`` is the reason why a function of a recognised kind need not obey the law, or ""; it is not
+    asked where somebody declares the law.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Law:
     universal: bool = False
     exact: bool = False
     asked: Callable[[Any], bool] = lambda target: False
+    excused: Callable[[Any], str] = lambda target: ""
 
     @property
     def statement(self) -> str:

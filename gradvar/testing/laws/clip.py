@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradvar.testing.laws.base import expect, shown
-from gradvar.testing.laws.loss_batches import make_batch, same, slack
+from gradvar.testing.laws.loss_batches import make_batch, same, shifted_to, slack
 from gradvar.testing.targets import LossTarget
 
 # beyond every clip in use, and below the dual clip's bound of 3
@@ -79,11 +79,10 @@ def weights_beyond_clip(
         outward: The first row's ratio lies beyond the clip in the direction of its advantage, else against it.
     """
     batch = make_batch(shape, moved=False)
-    logp = batch.old_logp.copy()
-    logp[0] += np.log(ratio_beyond_clip(sign, outward))
     advantages = batch.advantages.copy()
     advantages[0] = sign
-    away = replace(batch, logp=logp, advantages=advantages)
+    moved = shifted_to(batch, 0, float(np.log(ratio_beyond_clip(sign, outward))))
+    away = replace(moved, advantages=advantages)
     advantages = advantages.copy()
     advantages[0] = 0.0
     still = target.weights(replace(away, advantages=advantages))[1]

@@ -9,6 +9,7 @@ others by their framework.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +17,22 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing import strategies as gen
+from gradvar.testing.laws import arrays, clip_forms, kl_term, parts, rollouts
 from gradvar.testing.laws.base import Law, Residue, expect, shown
 from gradvar.testing.laws.clip import on_policy_unclipped, recovers_beyond_clip, zero_beyond_clip
-from gradvar.testing.laws.loss_batches import make_batch, needs_roles, parallel, same, shapes, slack
-from gradvar.testing.targets import LossTarget
+from gradvar.testing.laws.loss_batches import (
+    make_batch,
+    needs_roles,
+    padded,
+    parallel,
+    same,
+    shapes,
+    shifted_to,
+    slack,
+)
+from gradvar.testing.laws.rollouts import advantage_parts
+from gradvar.testing.laws.traits import excused_by_normalising, normalises
+from gradvar.testing.targets import LossBatch, LossTarget
 
 
 def masked_inert(target: LossTarget, shape: dict[str, Any], garbage: float) -> None:
@@ -54,27 +67,6 @@ def masked_inert(target: LossTarget, shape: dict[str, Any], garbage: float) -> N
     )
 
 
-def microbatch_invariant(target: LossTarget, shape: dict[str, Any]) -> None:
-    """Cutting a batch into equal parts, for memory or devices, must not change the gradient.
-
-    Broken by dividing by the part's own number of tokens: short parts count more, so the gradient depends
-    on the number of devices. A token-mean breaks it unless it is told the whole batch's count. Report:
-    huggingface/trl#3021, PrimeIntellect-ai/prime-rl#583, allenai/open-instruct#1161.
-    """
-    batch = make_batch(shape)
-    rows = len(batch.advantages)
-    prompts = rows // batch.group
-    if prompts < 2 or prompts % 2:
-        return
-    half = rows // 2
-    batch_weights = target.weights(batch)[1]
-    parts = np.concatenate([target.weights(batch.rows(slice(s, s + half)))[1] for s in (0, half)]) / 2
-    expect(
-        same(target, batch_weights, parts),
-        f"weights {shown(batch_weights)} of the whole, {shown(parts)} as the mean over two halves",
-    )
-
-
 def order_invariant(target: LossTarget, shape: dict[str, Any], seed: int) -> None:
     """Reordering prompts, or rollouts within one, reorders the weights likewise.
 
@@ -94,41 +86,55 @@ def order_invariant(target: LossTarget, shape: dict[str, Any], seed: int) -> Non
 def both_signs(target: LossTarget, shape: dict[str, Any]) -> None:
     """On policy, rollouts of positive advantage are pushed up and those of negative one down.
 
-    Broken by a loss without its minus, which trains the policy to fail, or by an advantage that is cut at
-    zero, which never unlearns. Report: fla-org/flash-linear-attention#1073 (negated twice),
-    thu-ml/tianshou#433 (a dual clip that acts on positive advantages too).
+    Where the loss normalises the advantages itself, a rollout with more of it is never pushed down while one of
+    its group with less is pushed up. Broken by a loss without its minus, which trains the policy to fail, or by
+    an advantage that is cut at zero, which never unlearns. Report: fla-org/flash-linear-attention#1073 (negated
+    twice), thu-ml/tianshou#433 (a dual clip that acts on positive advantages too).
     """
     batch = make_batch(shape, moved=False)
-    still = target.weights(replace(batch, advantages=np.zeros_like(batch.advantages)))[1]
-    advantage_weights = np.where(batch.mask, target.weights(batch)[1] - still, 0.0)
-    push = advantage_weights.sum(-1) * np.sign(batch.advantages)
-    expect(
-        bool(np.all(push > slack(target))),
-        f"advantages {shown(batch.advantages)}: pushes {shown(advantage_weights.sum(-1))}",
-    )
+    if normalises(target):
+        # a loss may centre by group or over the batch: one group is both
+        batch = batch.rows(slice(0, batch.group))
+    pushes = advantage_parts(target, batch).sum(-1)
+    if normalises(target):
+        above, below = np.meshgrid(np.arange(len(pushes)), np.arange(len(pushes)))
+        a, small = batch.advantages, slack(target)
+        wrong = (a[above] > a[below]) & (pushes[above] < -small) & (pushes[below] > small)
+        holds = not wrong.any() and (np.ptp(a) == 0 or bool(np.any(np.abs(pushes) > small)))
+    else:
+        holds = bool(np.all(pushes * np.sign(batch.advantages) > slack(target)))
+    expect(holds, f"advantages {shown(batch.advantages)}: pushes {shown(pushes)}")
 
 
-def padding_invariant(target: LossTarget, shape: dict[str, Any], extra: int) -> None:
-    """How far a batch happens to be padded changes nothing.
+def padding_invariant(target: LossTarget, shape: dict[str, Any], columns: tuple[int, int]) -> None:
+    """How far a batch happens to be padded, and on which side, changes nothing.
 
     Broken by a mean over the padded length: one long rollout shrinks the update of all others, and the
-    learning rate depends on the batch. Report: verl-project/verl#3741 (a divisor that is the padded width).
+    learning rate depends on the batch. Report: verl-project/verl#3741 (a divisor that is the padded width),
+    allenai/open-instruct#535 (the KL term alone).
     """
     batch = make_batch(shape)
-    wide = ((0, 0), (0, extra))
-    padded = replace(
-        batch,
-        logp=np.pad(batch.logp, wide, constant_values=-1.0),
-        old_logp=np.pad(batch.old_logp, wide, constant_values=-1.0),
-        mask=np.pad(batch.mask, wide),
-        ref_logp=None if batch.ref_logp is None else np.pad(batch.ref_logp, wide, constant_values=-1.0),
-    )
-    before = target.weights(batch)[1]
-    after = target.weights(padded)[1][:, : before.shape[1]]
+    value, before = target.weights(batch)
+    other, after = _padded_weights(target, batch, columns)
+    if same(target, before, after) and same(target, value, other):
+        return
+    where = ""
+    if target.takes("ref_logp"):
+        quiet = replace(batch, advantages=np.zeros_like(batch.advantages))
+        through = not same(target, target.weights(quiet)[1], _padded_weights(target, quiet, columns)[1])
+        where = "; so does the KL term by itself" if through else ""
     expect(
-        same(target, before, after),
-        f"weights {shown(before)}, with {extra} more columns of padding {shown(after)}",
+        False,
+        f"value {value:.5g} and weights {shown(before)}, with {sum(columns)} more columns of padding "
+        f"{other:.5g} and {shown(after)}{where}",
     )
+
+
+def _padded_weights(
+    target: LossTarget, batch: LossBatch, columns: tuple[int, int]
+) -> tuple[float, np.ndarray]:
+    value, weights = target.weights(padded(batch, columns))
+    return value, weights[:, columns[0] : columns[0] + batch.mask.shape[1]]
 
 
 def kl_direction(target: LossTarget, shape: dict[str, Any], distance: float) -> None:
@@ -185,26 +191,6 @@ def aggregation(target: LossTarget, shape: dict[str, Any]) -> None:
     )
 
 
-def empty_rows_finite(target: LossTarget, shape: dict[str, Any]) -> None:
-    """A rollout with no token left counts for nothing; it does not divide by zero.
-
-    Overlong filtering and masked tool calls leave such rows. Broken, one of them makes the batch NaN. Report:
-    allenai/OLMo-core#452.
-    """
-    batch = make_batch(shape)
-    mask = batch.mask.copy()
-    mask[0] = False
-    value, weights = target.weights(replace(batch, mask=mask))
-    expect(
-        np.isfinite(value) and bool(np.all(np.isfinite(weights))),
-        f"one fully masked row: value {value:g}, weights {shown(weights)}",
-    )
-    expect(
-        bool(np.all(np.abs(weights[0]) <= slack(target))),
-        f"the fully masked row has weights {shown(weights[0])}",
-    )
-
-
 def pure(target: LossTarget, shape: dict[str, Any]) -> None:
     """The same batch gives the same value and the same weights, bit for bit.
 
@@ -217,14 +203,15 @@ def pure(target: LossTarget, shape: dict[str, Any]) -> None:
     expect(bool(same_bits), f"value {first[0]:.9g}, the second time {second[0]:.9g}")
 
 
-def finite(target: LossTarget, shape: dict[str, Any], log_ratio: float) -> None:
-    """Finite log-probabilities and advantages give a finite value and weights, at the clip's edges too.
+def finite(target: LossTarget, shape: dict[str, Any], log_ratio: float, everywhere: bool) -> None:
+    """Finite log-probabilities and advantages give a finite value and weights, far off policy too.
 
     Broken, one stale rollout makes every weight of the model NaN. Report: PrimeIntellect-ai/prime-rl#2972 and
     verl-project/verl#6538 (exponentials of large log-ratios).
     """
     batch = make_batch(shape)
-    value, weights = target.weights(replace(batch, logp=batch.old_logp + log_ratio))
+    row = slice(None) if everywhere else 0
+    value, weights = target.weights(shifted_to(batch, row, log_ratio))
     expect(
         np.isfinite(value) and bool(np.all(np.isfinite(weights))),
         f"log-ratio {log_ratio:.4g}: value {value:g}, weights {shown(weights)}",
@@ -234,21 +221,60 @@ def finite(target: LossTarget, shape: dict[str, Any], log_ratio: float) -> None:
 _SIGNS = st.sampled_from([1.0, -1.0])
 _GARBAGE = st.sampled_from([-3.0, float("nan"), float("inf"), float("-inf")])
 _DISTANCE = st.sampled_from([0.5, -0.5, 0.1, -0.1])
+_COLUMNS = st.sampled_from([(0, 1), (1, 0), (2, 3)])
+_EXTREME = st.one_of(gen.log_ratios(), st.sampled_from([0.0, 5.0, -5.0, 20.0, -20.0]))
+_OLD, _MASK, _REF = needs_roles("old_logp"), needs_roles("mask"), needs_roles("ref_logp")
+
+
+def _law(name: str, check: Callable[..., None], *condition: Any, **more: Any) -> Law:
+    """A law of losses: the values that it draws beside the batch, and its other settings."""
+    settings = {k: more.pop(k) for k in ("universal", "asked", "excused") if k in more}
+    return Law(name, check, lambda t: shapes(t, **more), *condition, **settings)
+
+
+def _drawn(**values: Any) -> Callable[[LossTarget], st.SearchStrategy[dict[str, Any]]]:
+    return lambda target: st.fixed_dictionaries({k: st.sampled_from(v) for k, v in values.items()})
+
 
 LAWS = (
-    Law("finite", finite, lambda t: shapes(t, log_ratio=gen.log_ratios()), universal=True),
-    Law("masked_inert", masked_inert, lambda t: shapes(t, garbage=_GARBAGE), needs_roles("mask"), universal=True),
-    Law("pure", pure, lambda t: shapes(t), universal=True),
-    Law("both_signs", both_signs, lambda t: shapes(t), universal=True),
-    Law("order_invariant", order_invariant, lambda t: shapes(t, seed=st.integers(0, 20)), universal=True),
-    Law("on_policy_unclipped", on_policy_unclipped, lambda t: shapes(t), needs_roles("old_logp")),
-    Law("microbatch_invariant", microbatch_invariant, lambda t: shapes(t)),
-    Law("zero_beyond_clip", zero_beyond_clip, lambda t: shapes(t, sign=_SIGNS), needs_roles("old_logp")),
-    Law("recovers_beyond_clip", recovers_beyond_clip, lambda t: shapes(t, sign=_SIGNS), needs_roles("old_logp")),
-    Law("padding_invariant", padding_invariant, lambda t: shapes(t, extra=st.just(1)), needs_roles("mask")),
-    Law("kl_direction", kl_direction, lambda t: shapes(t, distance=_DISTANCE), needs_roles("ref_logp")),
-    Law(
-        "aggregation", aggregation, lambda t: shapes(t), needs_roles("mask"), asked=lambda t: bool(t.aggregation)
+    _law("finite", finite, log_ratio=_EXTREME, everywhere=st.booleans(), universal=True),
+    _law("masked_inert", masked_inert, _MASK, garbage=_GARBAGE, universal=True),
+    _law("pure", pure, universal=True),
+    _law("both_signs", both_signs, universal=True),
+    _law("advantages_as_given", rollouts.advantages_as_given, universal=True),
+    _law("every_token_weighs", rollouts.every_token_weighs, _MASK, universal=True),
+    _law("order_invariant", order_invariant, seed=st.integers(0, 20), universal=True),
+    _law("rows_isolated", rollouts.rows_isolated, move=st.sampled_from([0.1, -0.1, 1.0]), universal=True),
+    Law("arrays_matter", arrays.arrays_matter, arrays.drawn, arrays.needs_arrays, universal=True),
+    Law("clip_form", clip_forms.clip_form, _drawn(tokens=(1, 2, 4)), _OLD, universal=True),
+    Law("kl_term", kl_term.kl_term, _drawn(layout=("right", "holes")), _REF, universal=True),
+    _law("padding_invariant", padding_invariant, _MASK, columns=_COLUMNS, universal=True),
+    _law("empty_rows_finite", rollouts.empty_rows_finite, _MASK, universal=True),
+    _law(
+        "empty_rows_silent",
+        rollouts.empty_rows_silent,
+        _MASK,
+        advantage=st.sampled_from([5.0, -3.0]),
+        universal=True,
     ),
-    Law("empty_rows_finite", empty_rows_finite, lambda t: shapes(t), needs_roles("mask")),
-)  # fmt: skip
+    _law(
+        "empty_batch_finite",
+        rollouts.empty_batch_finite,
+        _MASK,
+        universal=True,
+        excused=excused_by_normalising,
+    ),
+    _law(
+        "token_count_divides",
+        parts.token_count_divides,
+        needs_roles("token_count"),
+        factor=st.sampled_from([2.0, 3.0]),
+        universal=True,
+    ),
+    _law("on_policy_unclipped", on_policy_unclipped, _OLD),
+    _law("microbatch_invariant", parts.microbatch_invariant),
+    _law("zero_beyond_clip", zero_beyond_clip, _OLD, sign=_SIGNS),
+    _law("recovers_beyond_clip", recovers_beyond_clip, _OLD, sign=_SIGNS),
+    _law("kl_direction", kl_direction, _REF, distance=_DISTANCE),
+    _law("aggregation", aggregation, _MASK, asked=lambda t: bool(t.aggregation)),
+)

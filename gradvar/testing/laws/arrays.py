@@ -1,0 +1,87 @@
+"""An array that a function takes must matter: what is taken and ignored is taken by mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from gradvar.testing.arrays import unwrapped
+from gradvar.testing.laws.base import Residue, expect
+from gradvar.testing.laws.loss_batches import plain_batch, slack
+from gradvar.testing.roles import role_of
+from gradvar.testing.targets import LossBatch, LossTarget
+
+ROLES: Mapping[str, str] = {
+    "old_logp": "old log-probabilities",
+    "mask": "mask",
+    "ref_logp": "reference log-probabilities",
+    "second_mask": "second mask",
+    "advantages": "advantages",
+}
+COEFFICIENTS = ("beta", "kl_coef")
+
+
+def arrays_matter(target: LossTarget, role: str) -> None:
+    """What is taken changes the value or a weight: old log-probabilities, masks, the reference.
+
+    Broken by a ratio of the log-probabilities to their own detached copy, which is one on every reused batch, by a
+    second mask that nobody multiplies, by a KL term that is computed and not added. Report:
+    meta-pytorch/torchforge#571, xiaomi-research/time-r1#20, THUDM/slime#399.
+    """
+    batch = plain_batch(lengths=(3, 2, 4, 3))
+    value, weights = target.weights(batch)
+    other, moved = target.weights(_changed(batch, role))
+    name = next(n for n, r in target.signature.roles.items() if r == role)
+    small = slack(target) * max(1.0, float(np.abs(weights).max()))
+    ignored = abs(value - other) <= small and bool(np.all(np.abs(weights - moved) <= small))
+    if ignored and role == "ref_logp" and switched_off(target):
+        raise Residue(f"'{name}' has no influence: the coefficient is zero, or in a configuration")
+    expect(
+        not ignored, f"'{name}' is taken and ignored: other {ROLES[role]} change neither value nor weights"
+    )
+
+
+def _changed(batch: LossBatch, role: str) -> LossBatch:
+    """The batch with other values in this place, unlike in every row."""
+    rows = np.arange(len(batch.mask))[:, None]
+    if role == "mask":
+        mask = batch.mask.copy()
+        mask[0, 0] = False
+        return replace(batch, mask=mask)
+    if role == "second_mask":
+        second = batch.mask.copy()
+        second[0, 1] = False
+        return replace(batch, second_mask=second)
+    if role == "advantages":
+        return replace(batch, advantages=np.array([-1.0, 2.0, 0.25, 3.0]))
+    moved = getattr(batch, role) - 0.02 * (1 + rows)
+    return replace(batch, **{role: moved})
+
+
+def switched_off(target: Any) -> bool:
+    """Return True if a coefficient may be zero: by its default, as the user set it, or in a configuration."""
+    function = unwrapped(target.function)
+    code = getattr(function, "__code__", None)
+    if code is None or target.signature.takes("config"):
+        return True
+    arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    defaults = function.__defaults__ or ()
+    values = dict(zip(arguments[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=True))
+    values.update(function.__kwdefaults__ or {})
+    values.update(target.signature.fixed)
+    coefficients = [value for name, value in values.items() if role_of(name) in COEFFICIENTS]
+    return any(value == 0 for value in coefficients) or "self" in arguments
+
+
+def drawn(target: LossTarget) -> st.SearchStrategy[dict[str, Any]]:
+    """The arrays that the loss takes."""
+    return st.fixed_dictionaries({"role": st.sampled_from([r for r in ROLES if target.takes(r)])})
+
+
+def needs_arrays(target: LossTarget) -> str:
+    """For losses that take some array beside the log-probabilities."""
+    return "" if any(target.takes(r) for r in ROLES) else "it takes the log-probabilities alone"

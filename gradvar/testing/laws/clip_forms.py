@@ -1,0 +1,165 @@
+"""The clip of a policy loss, read off its weights at ratios from 1/20 to 20 for either sign of the advantage.
+
+The weight of a rollout at ratio r, relative to its weight at ratio one, is a curve for each sign. What is known:
+
+* none: r, at every ratio; or one, where the ratio is no part of the gradient;
+* PPO, GSPO, GMPO, DAPO: r, and zero beyond the clip in the direction of the advantage; dual: zero above a bound
+  of three or more for negative advantages as well;
+* CISPO, TIS, TOPR: r clipped, not zero;
+* a mask (IcePop, trust regions): zero beyond on both sides, and the rollout's value with it;
+* SAPO, VESPO: smooth, and never much above r.
+
+What none of them does is a fault: the clip on the wrong side of the advantage, a clip without its minimum, one that
+is never reached, a weight that grows where the ratio falls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradvar.testing.arrays import unwrapped
+from gradvar.testing.laws.base import Broken, Residue, expect, shown
+from gradvar.testing.laws.loss_batches import plain_batch, shifted_to
+from gradvar.testing.roles import role_of
+from gradvar.testing.targets import LossTarget
+
+RATIOS = (0.05, 0.4, 0.95, 1.05, 2.0, 5.0, 20.0)
+ZERO = 1e-5
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Weights at ``RATIOS`` relative to that at one, for one sign, and how the value moved from that at one."""
+
+    sign: float
+    weights: tuple[float, ...]
+    moves: tuple[float, ...]
+
+    def at(self, ratio: float) -> float:
+        """The weight at one of the ratios."""
+        return self.weights[RATIOS.index(ratio)]
+
+    def move(self, ratio: float) -> float:
+        """The change of the objective's value, in the direction of the advantage."""
+        return self.sign * self.moves[RATIOS.index(ratio)]
+
+    @property
+    def clips_outward(self) -> bool:
+        """Return True if a far move in the direction of the advantage ends the push."""
+        return abs(self.at(20.0 if self.sign > 0 else 0.05)) <= ZERO
+
+    @property
+    def clips_inward(self) -> bool:
+        """Return True if a move against the advantage, short of a dual clip's bound, ends the push."""
+        return abs(self.at(0.4 if self.sign > 0 else 2.0)) <= ZERO
+
+    @property
+    def is_ratio(self) -> bool:
+        """Return True if the weight is the ratio, unclipped."""
+        return bool(np.allclose(self.weights, RATIOS, rtol=1e-3))
+
+    @property
+    def is_constant(self) -> bool:
+        """Return True if the ratio is no part of the weight."""
+        return bool(np.allclose(self.weights, 1.0, rtol=1e-3))
+
+
+def clip_form(target: LossTarget, tokens: int) -> None:
+    """The clip is one that is known to work, or none: it ends a push that went far enough, and no other.
+
+    Broken by a minimum that is taken of the ratios, before the advantage is multiplied, or by a maximum in its
+    place: the clip then acts on the side where it should let go, and a rollout of negative advantage runs away.
+    Broken by a clamp without a minimum: what was pushed the wrong way never comes back. Broken by a clip whose
+    result is thrown away. Report: takuseno/ppo#3, yandexdataschool/Practical_RL#248, rllm-org/rllm#81,
+    callsys/GMPO#4.
+    """
+    better, worse = curve(target, 1.0, tokens), curve(target, -1.0, tokens)
+    for one in (better, worse):
+        _sane(one)
+    plain = [c for c in (better, worse) if c.is_ratio or c.is_constant]
+    name = clip_setting(target)
+    expect(
+        len(plain) < 2 or not name,
+        f"'{name}' is taken, and the clip is never reached: weights {shown(better.weights)} at ratios {shown(RATIOS)}",
+    )
+    raise Residue(f"read as {form_of(better, worse)}")
+
+
+def _sane(one: Curve) -> None:
+    text = f"advantage {one.sign:+g}: weights {shown(one.weights)} at ratios {shown(RATIOS)}, relative to that at one"
+    weights = np.asarray(one.weights)
+    expect(bool(np.all(np.isfinite(weights))), f"{text}: not finite")
+    expect(bool(np.all(weights >= -1e-3)), f"{text}: pushed against its advantage")
+    if one.clips_inward and not one.clips_outward:
+        raise Broken(
+            f"{text}: the clip is on the wrong side of the advantage (the minimum before the advantage is "
+            "multiplied, or a maximum for the minimum)"
+        )
+    if one.clips_inward and one.clips_outward and one.move(2.0) - one.move(0.4) > 1e-6:
+        raise Broken(f"{text}: a clip without a minimum; what was pushed the wrong way never comes back")
+    limit = 1.5 * np.maximum(RATIOS, 1.0)
+    expect(bool(np.all(weights <= limit)), f"{text}: it grows beyond the ratio (inverted, or counted twice)")
+
+
+def form_of(better: Curve, worse: Curve) -> str:
+    """The name of the known form that the curves have, or "a form without a name"."""
+    both = (better, worse)
+    if all(c.is_ratio for c in both):
+        return "the ratio without a clip"
+    if all(c.is_constant for c in both):
+        return "no ratio in the weights"
+    if all(c.clips_outward and c.clips_inward for c in both):
+        return "a mask beyond the clip, on both sides"
+    if all(c.clips_outward and not c.clips_inward for c in both):
+        dual = abs(worse.at(20.0)) <= ZERO
+        return "PPO's clip" + (", dual" if dual else "")
+    if not any(abs(w) <= ZERO for c in both for w in c.weights):
+        flat = all(np.isclose(c.at(20.0), c.at(5.0), rtol=1e-3) for c in both)
+        return "clipped weights (CISPO, TIS)" if flat else "smooth weights (SAPO, VESPO)"
+    return "a form without a name"
+
+
+def curve(target: LossTarget, sign: float, tokens: int) -> Curve:
+    """The weights of a rollout with an advantage of this sign, from on policy to far off it.
+
+    The other rollouts stay on policy, with advantages of mean zero, so that a loss that normalises them sees the
+    same ones.
+    """
+    batch = plain_batch(moved=False, lengths=(tokens,) * 4)
+    batch = replace(batch, advantages=sign * np.array([1.0, -1.0, 1.0, -1.0]))
+
+    def row(ratio: float) -> tuple[float, float]:
+        away = shifted_to(batch, 0, float(np.log(ratio)))
+        value, weights = target.weights(away)
+        still = target.weights(replace(away, advantages=np.zeros(4)))
+        return value - still[0], float((weights - still[1])[0].sum())
+
+    value, unit = row(1.0)
+    if abs(unit) <= ZERO:
+        raise Residue(f"not read: a rollout of advantage {sign:+g} has no weight on policy")
+    rows = [row(ratio) for ratio in RATIOS]
+    return Curve(sign, tuple(w / unit for _, w in rows), tuple((v - value) / abs(unit) for v, _ in rows))
+
+
+def clip_setting(target: LossTarget) -> str:
+    """The name of a parameter that holds a clip which should be reached at the ratios that are tried, or ""."""
+    code = unwrapped(target.function)
+    names = getattr(code, "__code__", None)
+    if names is None:
+        return ""
+    values: dict[str, Any] = {}
+    arguments = names.co_varnames[: names.co_argcount + names.co_kwonlyargcount]
+    defaults = code.__defaults__ or ()
+    values.update(
+        zip(arguments[names.co_argcount - len(defaults) : names.co_argcount], defaults, strict=True)
+    )
+    values.update(code.__kwdefaults__ or {})
+    values.update(target.signature.fixed)
+    for name, value in values.items():
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        if role_of(name) in ("clip", "clip_low", "clip_high") and plain and 0 < value < 1:
+            return name
+    return ""
