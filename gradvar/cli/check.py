@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -95,6 +96,7 @@ def examine(config: Check) -> Any:
     if importlib.util.find_spec("hypothesis") is None:
         raise ValueError("hypothesis is not installed; pip install 'gradvar[check]'")
     from gradvar.testing.kinds import check_kind, kind_of
+    from gradvar.testing.laws import ADVANTAGE, LOSS
     from gradvar.testing.runner import check_advantage, check_loss
     from gradvar.testing.signatures import inspect_signature
 
@@ -125,7 +127,8 @@ def examine(config: Check) -> Any:
             function,
             kind=further,
             claims=claims(config.claims),
-            laws=config.laws,
+            laws=split(config.laws),
+            except_=excepted(config, function, further.laws),
             examples=config.examples,
             random_seed=config.seed,
             library_name=None if config.library == "auto" else config.library,
@@ -136,7 +139,7 @@ def examine(config: Check) -> Any:
     common: dict[str, Any] = {
         "claims": claims(config.claims),
         "laws": split(config.laws),
-        "except_": excepted(config, function, kind),
+        "except_": excepted(config, function, LOSS if kind == "loss" else ADVANTAGE),
         "examples": config.examples,
         "random_seed": config.seed,
         "library_name": None if config.library == "auto" else config.library,
@@ -172,10 +175,9 @@ def split(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(part for text in texts for part in text.split(",") if part)
 
 
-def excepted(config: Check, function: Any, kind: str) -> dict[str, str]:
+def excepted(config: Check, function: Any, laws: Iterable[Any]) -> dict[str, str]:
     """Laws that do not decide and the reason why: the project's, the file's, the command line's on top."""
     from gradvar.testing import exceptions
-    from gradvar.testing.laws import ADVANTAGE, LOSS
 
     place, _, name = config.target.rpartition(":")
     folder = Path(place).resolve().parent if place.endswith(".py") else _folder(function)
@@ -183,7 +185,7 @@ def excepted(config: Check, function: Any, kind: str) -> dict[str, str]:
     if config.except_file is not None:
         shared |= exceptions.of_file(Path(config.except_file), name)
     # a line for every function of a project is no mistake where the function is of the other kind
-    known = {law.name for law in (LOSS if kind == "loss" else ADVANTAGE)}
+    known = {law.name for law in laws}
     shared = {law: reason for law, reason in shared.items() if law in known}
     return shared | exceptions.paired(config.excepting, config.because)
 

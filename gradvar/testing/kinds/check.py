@@ -31,6 +31,7 @@ def check_kind(
     kind: Kind | None = None,
     claims: Mapping[str, bool] | None = None,
     laws: Iterable[str] = (),
+    except_: Mapping[str, str] | None = None,
     examples: int = EXAMPLES,
     random_seed: int | None = None,
     **settings: Any,
@@ -41,7 +42,8 @@ def check_kind(
         function: The function, or its target.
         kind: Its kind; default: read from the roles of its parameters.
         claims: Maps laws to True where they should hold, False where they should fail.
-        laws: Check only these, and those in ``claims``.
+        laws: Check only these, which then decide, and those in ``claims``.
+        except_: Maps laws that do not decide to the reason why.
         examples: Examples per law.
         random_seed: Draws other examples; default: the same in every run.
         settings: Further settings of ``kind_target``: arguments, library_name, intended, origin.
@@ -56,7 +58,7 @@ def check_kind(
         if kind is None:
             raise ValueError("target: it is none of the kinds " + ", ".join(k.name for k in KINDS))
         target = kind_target(function, kind, **settings)
-    report = check(target, target.kind.laws, claims or {}, laws, examples, random_seed)  # type: ignore[arg-type]
+    report = check(target, target.kind.laws, claims or {}, laws, examples, random_seed, except_)  # type: ignore[arg-type]
     return CheckReport(report.target, report.results, _note(target))
 
 

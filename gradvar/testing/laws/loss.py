@@ -203,13 +203,14 @@ def pure(target: LossTarget, shape: dict[str, Any]) -> None:
     expect(bool(same_bits), f"value {first[0]:.9g}, the second time {second[0]:.9g}")
 
 
-def finite(target: LossTarget, shape: dict[str, Any], log_ratio: float, everywhere: bool) -> None:
+def finite(target: LossTarget, shape: dict[str, Any], far: tuple[float, bool]) -> None:
     """Finite log-probabilities and advantages give a finite value and weights, far off policy too.
 
     Broken, one stale rollout makes every weight of the model NaN. Report: PrimeIntellect-ai/prime-rl#2972 and
     verl-project/verl#6538 (exponentials of large log-ratios).
     """
     batch = make_batch(shape)
+    log_ratio, everywhere = far
     row = slice(None) if everywhere else 0
     value, weights = target.weights(shifted_to(batch, row, log_ratio))
     expect(
@@ -237,7 +238,7 @@ def _drawn(**values: Any) -> Callable[[LossTarget], st.SearchStrategy[dict[str, 
 
 
 LAWS = (
-    _law("finite", finite, log_ratio=_EXTREME, everywhere=st.booleans(), universal=True),
+    _law("finite", finite, far=st.tuples(_EXTREME, st.booleans()), universal=True),
     _law("masked_inert", masked_inert, _MASK, garbage=_GARBAGE, universal=True),
     _law("pure", pure, universal=True),
     _law("both_signs", both_signs, universal=True),

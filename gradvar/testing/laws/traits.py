@@ -117,10 +117,10 @@ def excused_by_normalising(target: LossTarget) -> str:
     return f"advantages are {kind} inside the loss" if kind else ""
 
 
-def remarks(target: AdvantageTarget | LossTarget) -> list[str]:
-    """How the function was recognised, a line each."""
+def remarks(target: Any) -> list[str]:
+    """How an advantage function or a loss was recognised, a line each; nothing for functions of other kinds."""
     if isinstance(target, LossTarget):
         kind = normalises(target)
         return [f"advantages are {kind} inside the loss: judged as such"] if kind else []
-    kind = batch_statistics(target)
+    kind = batch_statistics(target) if isinstance(target, AdvantageTarget) else ""
     return [f"recognised: advantages {kind}; judged as such"] if kind else []
