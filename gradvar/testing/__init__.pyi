@@ -3,6 +3,14 @@ from .pytest_laws import LawCase as LawCase
 from .pytest_laws import advantage_laws as advantage_laws
 from .pytest_laws import loss_laws as loss_laws
 
+# Which estimator a function is
+from .matching.match import Match as Match
+from .matching.match import MatchVerdict as MatchVerdict
+from .matching.match import matches as matches
+from .identification.function import identify as identify
+from .identification.report import Identification as Identification
+from . import oracle as oracle
+
 # Reports as data
 from .verdicts import CheckReport as CheckReport
 from .verdicts import LawResult as LawResult

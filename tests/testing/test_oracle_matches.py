@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradvar.testing.matches import matches, parsed
+from gradvar.testing.matching.match import matches, parsed
 from gradvar.testing.matching.shown import apart
 
 from . import sound

@@ -4,6 +4,8 @@ report = check_kind(function)            # the kind is read from the parameters'
 report = check_kind(function, intended="gae")
 """
 
+from gradvar.testing.kinds.base import Kind
 from gradvar.testing.kinds.check import KINDS, check_kind, form_names, kind_of
+from gradvar.testing.kinds.reading import kind_target
 
-__all__ = ["KINDS", "check_kind", "form_names", "kind_of"]
+__all__ = ["KINDS", "Kind", "check_kind", "form_names", "kind_of", "kind_target"]

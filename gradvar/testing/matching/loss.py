@@ -102,7 +102,9 @@ def examples(oracle: Oracle, target: LossTarget) -> st.SearchStrategy[dict[str, 
     """Loss batches as plain numbers; few shapes for a library that compiles each of them."""
     compact = target.library.name == "jax"
     free = "empty" in oracle.given or oracle.settings.get("aggregation") in BY_TOKENS
-    cell = st.tuples(st.sampled_from([True, True, False]), st.sampled_from(log_ratios(oracle)))
+    free = free and target.takes("mask")
+    kept = st.sampled_from([True, True, False]) if target.takes("mask") else st.just(True)
+    cell = st.tuples(kept, st.sampled_from(log_ratios(oracle)))
     advantage = st.sampled_from([1.0, -1.0, 0.5, -2.0, 0.0])
 
     def of_shape(sizes: tuple[int, int, int]) -> st.SearchStrategy[dict[str, Any]]:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from gradvar.testing.oracle.advantages import centred, spread
 from gradvar.testing.oracle.averages import coefficients, kl_tokens
+from gradvar.testing.oracle.batchwise import divisor_of, whitened
 from gradvar.testing.oracle.named import ADVANTAGES, FORMS, PAIRWISE, SURROGATES, Recipe, chosen, settings_of
 from gradvar.testing.oracle.rollouts import RolloutRows
 from gradvar.testing.oracle.surrogates import TokenPoint
@@ -79,14 +81,20 @@ class Oracle:
             return out
         rewards = batch.rewards if batch.rewards is not None else np.zeros(len(batch.mask))
         groups = batch.groups
+        if self.settings["rejected"] == "vote-zero":
+            rewards = np.where(batch.empty, 0.0, rewards)
+            batch = batch.rewarded(rewards)
         # a group with a NaN or an infinity gets zeros and counts as zeros
         unsound = groups.total((~np.isfinite(rewards)).astype(float)) > 0
         clean = batch.rewarded(np.where(unsound, 0.0, rewards)) if unsound.any() else batch
         out = self._call(ADVANTAGES[self.form.advantage], clean)
+        by_row = (-1, *(1,) * (out.ndim - 1))
+        if self.settings["guard"]:
+            std = np.sqrt(spread(clean, centred(clean), self.settings.get("ddof", 0)))
+            unsound |= std <= self.settings["guard"]
         if self.settings["single"] == "raw":
-            lone = (groups.size == 1).reshape(-1, *(1,) * (out.ndim - 1))
-            out = np.where(lone, rewards.reshape(-1, *(1,) * (out.ndim - 1)), out)
-        return np.where(unsound.reshape(-1, *(1,) * (out.ndim - 1)), 0.0, out)
+            out = np.where((groups.size == 1).reshape(by_row), rewards.reshape(by_row), out)
+        return np.where(unsound.reshape(by_row), 0.0, self.settings["scale"] * out)
 
     def loss(self, batch: LossBatch) -> tuple[float, np.ndarray]:
         """The objective's value and token weights [N, T] on a loss batch, whose advantages are taken as they are.
@@ -119,24 +127,19 @@ class Oracle:
                 rewards, groups = batch.array("rewards"), batch.groups
                 kept = kept & (groups.largest(rewards) > groups.smallest(rewards))[:, None]
         else:
-            a = np.asarray(batch.advantages, float)
+            a = self._given_advantages(batch)
         a = np.where(batch.mask, a[:, None] if a.ndim == 1 else a, 0.0)
         logp, old = batch.array("logp"), batch.array("logp" if batch.old_logp is None else "old_logp")
         surrogate = SURROGATES[self.form.surrogate]
         settings = {k: self.settings[k] for k in settings_of(surrogate)}
-        weight = coefficients(
-            self.settings["aggregation"],
-            kept,
-            batch.groups,
-            empty=self.settings["empty"],
-            length=self.settings["length"],
-            token_count=batch.token_count,
-        )
+        weight = self._coefficients("aggregation", batch, kept)
         # a sequence's ratio is that of all its tokens, also where a selection drops the rollout
         tokens = surrogate(TokenPoint(logp, old, a, batch.mask), **settings)
         value, weights = float(np.sum(np.where(kept, weight * tokens.values, 0.0))), tokens.pull(weight)
         if self.settings["kl"] and self.settings["beta"]:
             estimate, slope = kl_tokens(self.settings["kl"], logp, old, batch.array("ref_logp"))
+            if self.settings["kl_aggregation"]:
+                weight = self._coefficients("kl_aggregation", batch, kept)
             value -= self.settings["beta"] * float(np.sum(np.where(kept, weight * estimate, 0.0)))
             weights = weights - self.settings["beta"] * weight * slope
         return value, np.where(batch.mask, weights, 0.0)
@@ -152,6 +155,23 @@ class Oracle:
     def __str__(self) -> str:
         inside = ", ".join(f"{k}={v}" for k, v in self.given.items())
         return f"{self.name}({inside})" if inside else self.name
+
+    def _coefficients(self, setting: str, batch: RolloutRows, kept: np.ndarray) -> np.ndarray:
+        more = {"empty": self.settings["empty"], "length": self.settings["length"]}
+        kind = self.settings[setting]
+        return coefficients(kind, kept, batch.groups, token_count=batch.token_count, **more)
+
+    def _given_advantages(self, batch: RolloutRows) -> np.ndarray:
+        """The batch's advantages, standardised where the loss does so, times the scale; [N, T]."""
+        a = np.asarray(batch.advantages, float)
+        a = np.broadcast_to(a[:, None] if a.ndim == 1 else a, batch.mask.shape)
+        over, _, sample = self.settings["whiten"].partition("-")
+        if over != "none":
+            rows = over == "rows"
+            counted = np.ones((len(a), 1), bool) if rows else batch.mask
+            a = whitened(a[:, :1] if rows else a, counted, divisor_of(int(bool(sample)), 1e-8, "variance"))
+            a = np.broadcast_to(a, batch.mask.shape)
+        return self.settings["scale"] * a
 
     def _call(self, formula: Any, batch: RolloutRows) -> np.ndarray:
         return formula(batch, **{k: self.settings[k] for k in settings_of(formula)})

@@ -60,19 +60,25 @@ PAIRWISE: dict[str, Callable[..., pairwise.Weighted]] = {
 }
 SHARED: Mapping[str, Any] = {
     "single": "zero",  # a group of one: zero, or raw (its reward)
-    "rejected": "vote",  # rows with an empty mask: vote in their group's statistics, or skip
+    "rejected": "vote",  # rows with an empty mask: vote in their group's statistics, vote-zero (with zero), or skip
+    "guard": 0.0,  # groups with a standard deviation up to this get zero
+    "scale": 1.0,  # a factor of the advantages
+    "whiten": "none",  # given advantages, standardised over tokens or rows inside the loss; -sample: by n - 1
     "empty": "count",  # rows with an empty mask in a mean over rows: count or drop
     "aggregation": "",
     "kl": "",
+    "kl_aggregation": "",
     "length": None,
 }
 """Settings of every estimator on tokens, by their usual values; "" for the estimator's choice."""
 
 CHOICES: Mapping[str, tuple[Any, ...]] = {
     "single": ("zero", "raw"),
-    "rejected": ("vote", "skip"),
+    "rejected": ("vote", "vote-zero", "skip"),
     "empty": ("count", "drop"),
     "aggregation": AGGREGATIONS,
+    "kl_aggregation": ("", *AGGREGATIONS),
+    "whiten": ("none", "tokens", "tokens-sample", "rows", "rows-sample"),
     "eps_at": advantages.EPS_AT,
     "over": ("rollouts", "tokens"),
     "f_norm": ("none", "std"),
@@ -184,7 +190,7 @@ def chosen(name: str, settings: Mapping[str, Any]) -> tuple[Recipe, dict[str, An
             raise ValueError(f"{setting}: '{name}' has no such setting; {_nearest(setting, defaults)}")
         allowed = CHOICES.get(setting)
         if allowed and value not in allowed and not (setting == "eps_at" and value == ""):
-            raise ValueError(f"{setting}: {value!r}; give {' or '.join(map(str, allowed))}")
+            raise ValueError(f"{setting}: {value!r}; give {' or '.join(str(a) for a in allowed if a != '')}")
         if setting == "kl" and value and not known_kl(value):
             raise ValueError(
                 f"kl: {value!r}; give k1, k2, k3, abs or mse, weighted-k3, scaled-k3 or k1-through-k2"

@@ -1,0 +1,1 @@
+"""Which named estimator a function is, with which settings, and where it differs."""
