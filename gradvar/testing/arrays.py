@@ -35,15 +35,24 @@ class Library:
         """A native array. ``dtype`` is a NumPy name, or bfloat16 where the library has it."""
         if self.name == "torch":
             torch = sys.modules["torch"]
-            return torch.tensor(np.asarray(values).tolist(), dtype=getattr(torch, dtype)).reshape(
-                np.shape(values)
-            )
+            return torch.from_numpy(np.array(values)).to(getattr(torch, dtype))
         if self.name == "jax":
             jnp = sys.modules["jax"].numpy
             return jnp.asarray(np.asarray(values), dtype=dtype)
         if self.name == "list":
             return np.asarray(values, dtype=dtype).tolist()
         return np.array(values, dtype=dtype)
+
+    @property
+    def module(self) -> Any:
+        """The library's functions: torch, jax.numpy or numpy."""
+        return {"torch": sys.modules.get("torch"), "jax": getattr(sys.modules.get("jax"), "numpy", None)}.get(
+            self.name, np
+        )
+
+    def cast(self, value: Any, like: Any) -> Any:
+        """The array in the dtype of another."""
+        return value.to(like.dtype) if self.name == "torch" else value.astype(like.dtype)
 
     def numpy(self, value: Any) -> np.ndarray:
         """A float64 copy on the host. Raises ``TypeError`` on what is no array of numbers."""

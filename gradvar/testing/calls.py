@@ -30,6 +30,10 @@ class BadOutput(Exception):
     """The function under test did not return an array of the right shape."""
 
 
+class SquareOutput(BadOutput):
+    """The function returned a number for every pair of rollouts: two shapes were broadcast against each other."""
+
+
 def quietly(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call the function with its warnings and prints silenced; its error is raised as ``Raised``."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(_null_device()):

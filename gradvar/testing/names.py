@@ -32,6 +32,7 @@ ADVANTAGE_LAWS: Mapping[str, str] = MappingProxyType(
         "duplicate_prompts": "Two groups of the same prompt stay two groups.",
         "antisymmetric_pair": "At G = 2 the advantages are A and -A, and swap with the rewards.",
         "leave_one_out_factor": "A equals G/(G-1) times the reward less the group mean.",
+        "shapes": "Rollouts and tokens stay apart: no [B] is broadcast against [B, 1] or [B, T].",
         "pure": "Same input, same output; the caller's arrays are not written.",
         "no_amplification": "Rounding noise in the rewards never becomes an advantage of order one.",
         "half_precision": "Half-precision rewards give what the same rewards give in full precision.",

@@ -206,6 +206,10 @@ def check(
         if name not in known:
             hint = "it is a law of the other kind" if name in NAMES else f"one of {', '.join(sorted(known))}"
             raise ValueError(f"law: '{name}' is not a law for this target; {hint}")
+    if target.flaw:
+        line = command("shapes", target, {})
+        flaw = LawResult("shapes", FAILS, universal=True, asked=True, why=target.flaw, example={}, reproduce=line)
+        return CheckReport(target.origin or target.name, (flaw,), target.signature.note)
     for name, reason in excepted.items():
         if not str(reason).strip():
             raise ValueError(f"except: '{name}' has no reason; say why it does not hold")

@@ -24,8 +24,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradvar.testing.arrays import unwrapped
+from gradvar.testing.forms import annotations_of, container_of, names_in_code
 from gradvar.testing.roles import role_of
 
+# A function that takes one of these, and advantages, is a loss.
+LOSS_MARKS = frozenset(["logp", "ppo_kl", "log_ratio", "ratio", "logits"])
+LOSS_ROLES = (
+    *LOSS_MARKS, "old_logp", "ref_logp", "sampler_logp", "advantages", "mask", "second_mask", "labels", "lengths",
+    "token_count", "entropy", "positions", "sequence_ids", "sequence_ends",
+)  # fmt: skip
 KINDS = ("group", "grouped", "flat", "prompt-ids", "num-generations", "token-level", "loss")
 
 _TWO_AXES = re.compile(r"[\[(]\s*(Q|P|B|N|\w*prompts?|\w*batch\w*)\s*[,x]\s*\w+\s*[\])]|prompts? group", re.I)
@@ -41,7 +48,10 @@ class Signature:
     """The arguments that a function takes.
 
     ``kind`` is one of ``KINDS``; ``roles`` maps a parameter's name to its role; ``fixed`` holds values that
-    the user gave; ``note`` is a remark for the report.
+    the user gave; ``note`` is a remark for the report. ``containers`` maps a parameter to its form and its
+    annotation (``forms.CONTAINERS``); ``fields`` are the entries that the function has read in them, with their
+    roles. Values of ``ragged`` roles are lists of arrays; ``own_count`` is the attribute that holds the group size
+    of a method's object.
     """
 
     kind: str
@@ -49,10 +59,14 @@ class Signature:
     positional: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    containers: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
+    ragged: frozenset[str] = frozenset()
+    own_count: str = ""
 
     def takes(self, role: str) -> bool:
-        """Return True if some parameter has the role."""
-        return role in self.roles.values()
+        """Return True if some parameter has the role, or an entry of a container that the function has read."""
+        return role in self.roles.values() or role in self.fields.values()
 
     def arguments(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments for the values by role."""
@@ -74,20 +88,39 @@ def inspect_signature(
     if kind is not None and kind not in KINDS:
         raise SignatureError(f"signature: '{kind}' is unknown; give one of {', '.join(KINDS)}")
     parameters = _parameters(function, fixed)
+    annotations = annotations_of(function)
     roles = {p.name: role_of(p.name) for p in parameters}
-    required = [p for p in parameters if p.default is p.empty]
-    is_loss = kind == "loss" or (kind is None and "logp" in roles.values())
-    roles = _loss_roles(parameters, roles) if is_loss else _advantage_roles(parameters, roles, required, kind)
+    containers = {}
+    for p in parameters:
+        form = container_of(p.name, annotations.get(p.name, ""), roles[p.name])
+        if form and (p.default is p.empty or form in ("config", "record")):
+            containers[p.name] = (form, annotations.get(p.name, ""))
+    plain = [p for p in parameters if p.name not in containers]
+    roles = {p.name: roles[p.name] for p in plain}
+    inside = _roles_inside(function) if any(f != "config" for f, _ in containers.values()) else set()
+    required = [p for p in plain if p.default is p.empty]
+    played = set(roles.values()) | inside
+    marked = bool(played & LOSS_MARKS) or any(form == "model" for form, _ in containers.values())
+    is_loss = kind == "loss" or (
+        kind is None and marked and ("advantages" in played or "logp" in roles.values())
+    )
+    if is_loss:
+        roles = _loss_roles(plain, roles)
+    elif plain or not containers:
+        roles = _advantage_roles(plain, roles, required, kind)
     missing = [p.name for p in required if not roles.get(p.name)]
     if missing:
         raise SignatureError(
             f"target: cannot tell what '{missing[0]}' of {getattr(function, '__name__', 'the function')} is; "
             "wrap the function, say --signature, or give the value with --arguments"
         )
-    played = set(roles.values())
-    note = ""
+    played = {r for r in roles.values() if r} | (inside if not is_loss else set())
+    own_count = "" if is_loss or played & {"ids", "count"} else _own_count(function)
+    if own_count:
+        played.add("count")
+    note = f"its object's {own_count} is set to the group size" if own_count else ""
     if kind is None:
-        kind, note = ("loss", "") if is_loss else _advantage_kind(function, played)
+        kind, note = ("loss", "") if is_loss else (_advantage_kind(function, played), note)
     needed = {
         "flat": "ids",
         "prompt-ids": "prompts",
@@ -99,7 +132,29 @@ def inspect_signature(
             f"signature: '{kind}' needs an argument for {needed[kind]}, and the function has none"
         )
     positional = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
-    return Signature(kind, {n: r for n, r in roles.items() if r}, positional, fixed, note)
+    roles = {n: r for n, r in roles.items() if r}
+    ragged = frozenset(r for n, r in roles.items() if _is_list_of_arrays(annotations.get(n, "")))
+    return Signature(kind, roles, positional, fixed, note, containers, {}, ragged, own_count)
+
+
+def _is_list_of_arrays(annotation: Any) -> bool:
+    return bool(
+        re.search(r"(list|List|Sequence)\[\s*(\S*Tensor|\S*ndarray|\S*Array|list|List)", str(annotation))
+    )
+
+
+def _roles_inside(function: Callable[..., Any]) -> set[str]:
+    """The roles of the names that the function's code reads, those of one or two letters left out."""
+    return {role_of(name) for name in names_in_code(function)[0] if len(name) > 2} - {""}
+
+
+def _own_count(function: Callable[..., Any]) -> str:
+    """The attribute of a method's object that holds its group size, where its code reads it; else ""."""
+    owner = getattr(function, "__self__", None)
+    if owner is None:
+        return ""
+    names = sorted(n for n in names_in_code(function)[0] if len(n) > 2 and role_of(n) == "count")
+    return next((n for n in names if isinstance(getattr(owner, n, None), int)), "")
 
 
 def _parameters(function: Callable[..., Any], fixed: Mapping[str, Any]) -> list[inspect.Parameter]:
@@ -116,7 +171,11 @@ def _parameters(function: Callable[..., Any], fixed: Mapping[str, Any]) -> list[
         raise SignatureError(f"target: {name} is a method without its object; give module:instance.method")
     named = [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if every and not named:
-        raise SignatureError(f"target: {name} names no parameters; wrap it in a function that does")
+        # a function of keyword arguments alone reads them by name
+        names = sorted(n for n in names_in_code(function)[1] if role_of(n))
+        named = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
+        if not names or every[-1].kind is not every[-1].VAR_KEYWORD:
+            raise SignatureError(f"target: {name} names no parameters; wrap it in a function that does")
     return [p for p in named if p.name not in fixed]
 
 
@@ -126,13 +185,12 @@ def _advantage_roles(
     required: list[inspect.Parameter],
     kind: str | None,
 ) -> dict[str, str]:
-    roles = {
-        n: r for n, r in roles.items() if r in ("ids", "prompts", "count", "mask", "token_rewards", "lengths")
-    }
+    allowed = ("ids", "prompts", "count", "mask", "second_mask", "token_rewards", "lengths", "correct")
+    roles = {n: r for n, r in roles.items() if r in allowed or (r == "rewards" and kind is None)}
     if not parameters:
         raise SignatureError("target: it takes no arguments; give a function of rewards")
     head = (required or parameters)[0].name
-    if "token_rewards" not in roles.values():
+    if not {"token_rewards", "rewards"} & set(roles.values()):
         roles[head] = "token_rewards" if "mask" in roles.values() or kind == "token-level" else "rewards"
     second = required[1].name if len(required) > 1 else ""
     # the user's word decides what an oddly named second argument is
@@ -157,8 +215,8 @@ def _loss_roles(parameters: list[inspect.Parameter], roles: dict[str, str]) -> d
     roles = dict(roles)
     if "old_logp" not in roles.values():  # two policies only: the sampler is the old one
         roles = {name: "old_logp" if role == "sampler_logp" else role for name, role in roles.items()}
-    allowed = ("logp", "old_logp", "ref_logp", "advantages", "mask", "token_count", "second_mask")
-    if "logp" not in roles.values():  # positional fall-back: logp, old_logp, advantages, mask
+    allowed = LOSS_ROLES
+    if not LOSS_MARKS & set(roles.values()):  # positional fall-back: logp, old_logp, advantages, mask
         for p, role in zip(parameters, ("logp", "old_logp", "advantages", "mask"), strict=False):
             roles[p.name] = roles.get(p.name) or role
     seen: set[str] = set()
@@ -170,19 +228,20 @@ def _loss_roles(parameters: list[inspect.Parameter], roles: dict[str, str]) -> d
     return out
 
 
-def _advantage_kind(function: Callable[..., Any], played: set[str]) -> tuple[str, str]:
-    if "token_rewards" in played:
-        return "token-level", ""
-    if "ids" in played:
-        return "flat", ""
-    if "count" in played:
-        return "num-generations", ""
-    if "prompts" in played:
-        return "prompt-ids", ""
+def _advantage_kind(function: Callable[..., Any], played: set[str]) -> str:
+    kinds = {
+        "token_rewards": "token-level",
+        "ids": "flat",
+        "count": "num-generations",
+        "prompts": "prompt-ids",
+    }
+    for role, kind in kinds.items():
+        if role in played:
+            return kind
     axes = _axes_said(function)
     if axes:
-        return ("grouped" if axes == 2 else "group"), ""
-    return "", ""  # one argument, nothing said: the target tries it out
+        return "grouped" if axes == 2 else "group"
+    return ""  # one argument, nothing said: the target tries it out
 
 
 def _axes_said(function: Callable[..., Any]) -> int:

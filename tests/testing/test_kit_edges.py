@@ -288,7 +288,7 @@ def test_what_a_file_prints_spoils_no_json(file, capsys):
         ("def f(rewards): return rewards", {"min_group": 0}, "--min-group: 0"),
         ("def f(rewards): return rewards", {"arguments": "[1]"}, "not an object"),
         ("def f(rewards): return rewards", {"dtypes": ("float99",)}, "'float99' is unknown"),
-        ("def f(logp, advantages): return logp * advantages", {}, "return a scalar"),
+        ("def f(logp, advantages): return (logp * advantages).sum(0)", {}, "return a scalar"),
         ("def f(logp, advantages): return 0.0", {"laws": ("zero_sum",)}, "a law of the other kind"),
         ("def f(rewards): return rewards", {"json": "/no/such/folder/x.json", "laws": ("pure",)}, "--json"),
     ],
