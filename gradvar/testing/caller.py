@@ -203,9 +203,9 @@ def shaped(value: np.ndarray, shape: str) -> np.ndarray:
 
 def _with_count(method: Callable[..., Any], name: str, count: int) -> Callable[..., Any]:
     """The method of a copy of its object, whose group size is the batch's."""
-    twin = copy.copy(method.__self__)  # type: ignore[attr-defined]
+    twin = copy.copy(getattr(method, "__self__", None))
     setattr(twin, name, count)
-    return getattr(twin, method.__name__)  # type: ignore[no-any-return]
+    return getattr(twin, method.__name__)
 
 
 def named(result: Any) -> dict[str, Any]:

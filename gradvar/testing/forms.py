@@ -41,7 +41,7 @@ class UnknownEntry(ValueError):
     """A function reads an entry of a container that the kit does not know."""
 
 
-class Setting(float):
+class StandInNumber(float):
     """A number that an unknown setting is taken as; read as a section, it leads back to its configuration."""
 
     section: Any = None
@@ -68,7 +68,7 @@ class Bag(dict[str, Any]):
         object.__setattr__(self, "_parts", (label, source, touched, settings))
 
     def __missing__(self, name: str) -> Any:
-        label, source, touched, settings = self._parts  # type: ignore[attr-defined]
+        label, source, touched, settings = self._parts
         if not isinstance(name, str):
             raise KeyError(name)
         role = role_of(name)
@@ -92,7 +92,7 @@ class Bag(dict[str, Any]):
             return _CHOICES[name]
         if name.startswith(_OFF):
             return False
-        number = Setting(1.0)
+        number = StandInNumber(1.0)
         number.section = self
         return number
 
@@ -105,15 +105,15 @@ class Bag(dict[str, Any]):
         self[name] = value
 
     def __contains__(self, name: object) -> bool:
-        source = self._parts[1]  # type: ignore[attr-defined]
-        known = isinstance(name, str) and role_of(name) in source
-        if known:
-            self[name]  # its presence decides what the function does
-        return known or dict.__contains__(self, name)
+        source = self._parts[1]
+        if isinstance(name, str) and role_of(name) in source:
+            self[name]  # noted as read: its presence decides what the function does
+            return True
+        return dict.__contains__(self, name)
 
     def get(self, name: str, default: Any = None) -> Any:
         """As a dict's; a setting keeps the function's own default."""
-        source, settings = self._parts[1], self._parts[3]  # type: ignore[attr-defined]
+        source, settings = self._parts[1], self._parts[3]
         if dict.__contains__(self, name) or role_of(name) in source:
             return self[name]
         return self[name] if settings and default is None and name in _CHOICES else default

@@ -20,7 +20,6 @@ from gradvar.testing.calls import Raised
 from gradvar.testing.roles import ROLES
 from gradvar.testing.signatures import Signature
 
-
 _ROW_ARRAYS = (
     "logp", "old_logp", "advantages", "mask", "ref_logp", "sampler_logp", "second_mask", "entropy"
 )  # fmt: skip

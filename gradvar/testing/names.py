@@ -32,7 +32,6 @@ ADVANTAGE_LAWS: Mapping[str, str] = MappingProxyType(
         "duplicate_prompts": "Two groups of the same prompt stay two groups.",
         "antisymmetric_pair": "At G = 2 the advantages are A and -A, and swap with the rewards.",
         "leave_one_out_factor": "A equals G/(G-1) times the reward less the group mean.",
-        "shapes": "Rollouts and tokens stay apart: no [B] is broadcast against [B, 1] or [B, T].",
         "pure": "Same input, same output; the caller's arrays are not written.",
         "no_amplification": "Rounding noise in the rewards never becomes an advantage of order one.",
         "half_precision": "Half-precision rewards give what the same rewards give in full precision.",
@@ -64,6 +63,10 @@ LOSS_LAWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+TARGET_LAWS: Mapping[str, str] = MappingProxyType(
+    {"shapes": "Rollouts and tokens stay apart: no [B] is broadcast against [B, 1] or [B, T]."}
+)
+
 ORACLE_LAWS: Mapping[str, str] = MappingProxyType(
     {
         "matches_oracle": "It is the estimator that it is said to be: the same values, for a loss the same weights."
@@ -93,5 +96,5 @@ KIND_LAWS: Mapping[str, str] = MappingProxyType(
 )
 
 LAWS: Mapping[str, str] = MappingProxyType(
-    {**ADVANTAGE_LAWS, **LOSS_LAWS, **STATISTICAL_LAWS, **ORACLE_LAWS, **KIND_LAWS}
+    {**ADVANTAGE_LAWS, **LOSS_LAWS, **STATISTICAL_LAWS, **TARGET_LAWS, **ORACLE_LAWS, **KIND_LAWS}
 )

@@ -253,7 +253,7 @@ def loss_target(
     inspected = inspect_signature(function, "loss", arguments)
     name = settings.pop("name", None) or getattr(unwrapped(function), "__name__", "target")
     reasons: list[str] = []
-    coupled, fallback, square = None, None, None
+    coupled, fallback, square, reduced = None, None, None, False
     for lib in [library_name] if library_name else [n for n in candidates(function) if n != "list"]:
         forms = itertools.product(
             _container_forms(inspected), (False, True), _mask_forms(inspected), ("NT", "N", "N1")
@@ -269,12 +269,13 @@ def loss_target(
                 packed=packed,
                 **settings,
             )
-            if packed and (fallback or shape != "NT"):
+            if packed and (fallback or reduced or shape != "NT"):
                 continue
             try:
                 moved = _moved_rows(target)
             except (Raised, TypeError, ValueError) as error:
                 reasons.append(_reason(error, lib))
+                reduced = reduced or isinstance(error, TypeError)  # it takes rows, and returns no loss
                 square = square or (None if packed else _square(target, str(error)))
                 continue
             finally:

@@ -208,7 +208,9 @@ def check(
             raise ValueError(f"law: '{name}' is not a law for this target; {hint}")
     if target.flaw:
         line = command("shapes", target, {})
-        flaw = LawResult("shapes", FAILS, universal=True, asked=True, why=target.flaw, example={}, reproduce=line)
+        flaw = LawResult(
+            "shapes", FAILS, universal=True, asked=True, why=target.flaw, example={}, reproduce=line
+        )
         return CheckReport(target.origin or target.name, (flaw,), target.signature.note)
     for name, reason in excepted.items():
         if not str(reason).strip():

@@ -8,7 +8,7 @@ call as a line of Python, so that a failure can be reproduced without the kit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np

@@ -78,6 +78,7 @@ class KindTarget:
     factor: float = 1.0
     odd_scene: Scene | None = None
     compiled: dict[str, Any] = field(default_factory=dict)
+    flaw: str = ""
 
     @property
     def calls(self) -> list[str]:
@@ -96,7 +97,7 @@ class KindTarget:
 
     @property
     def name(self) -> str:
-        """The function's name."""
+        """The name of the function under test."""
         return self.caller.name
 
     @property

@@ -48,7 +48,7 @@ Plan = Mapping[str, Draw | Rows | Choice]
 
 
 def full(steps: int) -> list[list[float]]:
-    """Every token counts."""
+    """The only row of a mask under which every token counts."""
     return [[1.0] * steps]
 
 

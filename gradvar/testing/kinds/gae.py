@@ -109,7 +109,7 @@ def _form(
 
 
 def observe(target: KindTarget, scene: Scene) -> Answer:
-    """The function's arrays."""
+    """The arrays that the function returns, by name."""
     return target.outputs(scene)
 
 
