@@ -68,6 +68,11 @@ class Signature:
         """Return True if some parameter has the role, or an entry of a container that the function has read."""
         return role in self.roles.values() or role in self.fields.values()
 
+    def name_of(self, role: str) -> str:
+        """The function's own name for a role: of a parameter, or of an entry of a container; else the role."""
+        names = [n for n, r in (*self.roles.items(), *self.fields.items()) if r == role]
+        return names[0] if names else role
+
     def arguments(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments for the values by role."""
         by_name = {name: values[role] for name, role in self.roles.items() if role in values}

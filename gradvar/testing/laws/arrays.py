@@ -35,7 +35,7 @@ def arrays_matter(target: LossTarget, role: str) -> None:
     batch = plain_batch(lengths=(3, 2, 4, 3))
     value, weights = target.weights(batch)
     other, moved = target.weights(_changed(batch, role))
-    name = next(n for n, r in target.signature.roles.items() if r == role)
+    name = target.signature.name_of(role)
     small = slack(target) * max(1.0, float(np.abs(weights).max()))
     ignored = abs(value - other) <= small and bool(np.all(np.abs(weights - moved) <= small))
     if ignored and role == "ref_logp" and switched_off(target):
