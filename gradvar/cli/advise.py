@@ -71,17 +71,18 @@ def run(config: Advise) -> int:
             cost_per_update=config.cost_per_update,
             group_sizes=config.group_sizes,
         )
-        print("    G   cost of equal variance   informative groups")
-        for point in advice.curve:
+        if advice.best is not None:
+            print("    G   cost of equal variance   informative groups")
+        for point in advice.curve if advice.best is not None else ():
             mark = "*" if point.group_size == advice.best else " "
             share = f"{100 * point.informative:.0f} %" if point.informative == point.informative else "-"
-            print(
-                f"{mark}{point.group_size:>4}   {point.cost.value:6.2f} "
-                f"[{point.cost.low:.2f}, {point.cost.high:.2f}]    {share:>8}"
-            )
+            cost = point.cost
+            ends = f"[{cost.low:.2f}, {cost.high:.2f}]" if cost.known else "(no interval)"
+            print(f"{mark}{point.group_size:>4}   {cost.value:6.2f} {ends}    {share:>8}")
         print(advice)
         content: dict[str, Any] = advice.as_json()
-        if summary.binary and summary.on_policy and len(summary.p) >= 4 and config.estimators:
+        comparable = summary.binary and summary.on_policy and len(summary.p) >= 4 and advice.best is not None
+        if comparable and config.estimators:
             content["estimators"] = _compare(config, summary)
     else:
         from gradvar.measure.advise.group_size import advise

@@ -206,12 +206,14 @@ def _show(config: Record, bank: ScoreBank, estimators: list[Any]) -> None:
     print("\nestimator         G   tr Cov of one group [95 %]            signal to noise [95 %]")
     settings = bank.evaluate(estimators, sorted({2, config.rollouts // 3}))
     for (name, size), moments in settings.items():
+        estimates = [moments.estimate(figure) for figure in ("trace_cov", "snr")]
         cells = [
-            f"{getattr(moments, figure):.3g} [{low:.3g}, {high:.3g}]"
-            for figure in ("trace_cov", "snr")
-            for low, high in [moments.interval(figure)]
+            f"{x.value:.3g} [{x.low:.3g}, {x.high:.3g}]" if x.known else f"{x.value:.3g} (no interval)"
+            for x in estimates
         ]
         print(f"{name:<16} {size:>2}   {cells[0]:<33} {cells[1]}")
+        for note in dict.fromkeys(x.note for x in estimates if x.note):
+            print(f"{'':<21}({note})")
 
 
 def _advise(config: Record, bank: ScoreBank) -> int:

@@ -1,11 +1,11 @@
 """Moments: what an engine answers about an estimator's gradient."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gradvar.stats.intervals import interval
+from gradvar.stats.intervals import Interval, estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,9 @@ class Moments:
     - ``true_gradient`` [P]: grad J at the current parameters, None where it is not known exactly; ``true_signal``:
       ||grad J||^2.   ``bias_factor``: <E ghat, grad J> / ||grad J||^2.   ``cosine``: between E ghat and grad J.
     - ``se``: the standard error of every scalar figure by name, zero when exact, and its degrees of freedom ``dof``;
-      ``interval`` makes confidence intervals of them.
+      ``estimate`` and ``interval`` make confidence intervals of them.
+    - ``effective``: by figure, of how many equal blocks it might as well be made (``stats.effective``): below 30 an
+      interval may be too narrow, below 8 there is none. Empty when exact.
     - ``replicates``: how many gradients were drawn; 0 means enumerated.
 
     Estimated figures are unbiased where that is possible (mean, trace_cov, between, within, signal, true_signal), so a
@@ -46,6 +48,7 @@ class Moments:
     true_gradient: np.ndarray | None = None
     dof: float = np.inf
     replicates: int = 0
+    effective: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rollouts(self) -> int:
@@ -57,21 +60,35 @@ class Moments:
         """snr / rollouts: what one rollout buys; equal for all batch sizes when prompts are independent."""
         return self.snr / self.rollouts
 
-    def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
-        """A ``level`` confidence interval for a scalar figure, by name; of width zero when the figure is exact.
+    def estimate(self, figure: str, level: float = 0.95) -> Interval:
+        """A scalar figure by name, with its ``level`` confidence interval, or with the reason why there is none.
 
-        A cosine's ends at 1 and at -1.
+        The interval is of width zero when the figure is exact. A cosine's ends at 1 and at -1.
         """
         if figure == "snr_per_rollout":
-            low, high = self.interval("snr", level)
-            return low / self.rollouts, high / self.rollouts
+            whole, size = self.estimate("snr", level), self.rollouts
+            ends = {n: getattr(whole, n) / size for n in ("value", "low", "high", "se")}
+            return replace(whole, **ends)
         if figure not in self.se:
             raise ValueError(f"figure: '{figure}' has no standard error; choose one of {', '.join(self.se)}")
-        value, logarithmic = float(getattr(self, figure)), figure in LOGARITHMIC
-        bounds = interval(value, self.se[figure], self.dof, level, logarithmic=logarithmic)
-        if figure == "cosine":
-            bounds = np.clip(bounds[0], -1.0, 1.0), np.clip(bounds[1], -1.0, 1.0)
-        return float(bounds[0]), float(bounds[1])
+        value, effective = float(getattr(self, figure)), self.effective.get(figure, np.nan)
+        # Against an exact gradient that is known, and against the same gradients, a width of zero is the truth.
+        known = self.replicates == 0 or figure in ("true_signal", "bias_factor", "cosine")
+        if figure == "between" and np.isinf(effective):
+            known = True  # fixed prompts have no part between them
+        interval = estimate(
+            value, self.se[figure], self.dof, level,
+            effective=effective, logarithmic=figure in LOGARITHMIC, by_identity=known,
+        )  # fmt: skip
+        if figure != "cosine":
+            return interval
+        low, high = (float(np.clip(end, -1.0, 1.0)) for end in (interval.low, interval.high))
+        return replace(interval, low=low, high=high)
+
+    def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
+        """The ends of ``estimate``: NaN where there is no interval."""
+        estimated = self.estimate(figure, level)
+        return estimated.low, estimated.high
 
 
 LOGARITHMIC = ("trace_cov", "between", "within", "signal", "snr")

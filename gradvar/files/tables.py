@@ -22,7 +22,7 @@ def to_plain(value: Any) -> Any:
 
     >>> from gradvar.stats.intervals import Interval
     >>> to_plain(Interval(0.5, 0.4, 0.6))
-    {'value': 0.5, 'low': 0.4, 'high': 0.6, 'se': None, 'dof': None}
+    {'value': 0.5, 'low': 0.4, 'high': 0.6, 'se': None, 'dof': None, 'effective': None, 'reason': ''}
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}

@@ -24,7 +24,7 @@ from gradvar.core.protocols import Policy, Task
 from gradvar.measure import direct_stages as stages
 from gradvar.measure.baselines import BaselineSource, baseline_needs
 from gradvar.measure.direct_plan import REFERENCE, DirectPlan, PolicyOnTask, make_plan
-from gradvar.stats.figures import FIGURES, BlockSums, figures
+from gradvar.stats.figures import FIGURES, BlockSums, effective_blocks, figures
 
 BLOCKS = 256
 _MEMORY = 1 << 28  # bytes of gradients held at a time, and of block sums
@@ -288,17 +288,17 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
         truth, reference = None, sums.gradients[-1]
         aligned = np.asarray(gradients @ reference.T, np.float64)  # [block, block]
         squared = np.asarray(reference @ reference.T, np.float64)
-    values, errors = figures(
-        BlockSums(
-            count=count,
-            gram=np.asarray(gradients @ gradients.T, np.float64),
-            squares=np.asarray(sums.squares[index], np.float64),
-            pairs=None if plan.fixed is not None else np.asarray(sums.pairs[index], np.float64),
-            aligned=aligned,
-            truth=squared,
-            truth_known=truth is not None,
-        )
+    block_sums = BlockSums(
+        count=count,
+        gram=np.asarray(gradients @ gradients.T, np.float64),
+        squares=np.asarray(sums.squares[index], np.float64),
+        pairs=None if plan.fixed is not None else np.asarray(sums.pairs[index], np.float64),
+        aligned=aligned,
+        truth=squared,
+        truth_known=truth is not None,
     )
+    with np.errstate(divide="ignore", invalid="ignore"):  # a cosine without a signal is NaN
+        values, errors = figures(block_sums)
     block_means = np.asarray(gradients, np.float64) / count[:, None]
     return Moments(
         estimator=plan.estimators[index].name,
@@ -310,6 +310,7 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
         true_gradient=truth,
         dof=len(block_means) - 1,
         replicates=int(count.sum()),
+        effective={name: float(x) for name, x in effective_blocks(block_sums).items()},
         **{name: float(values[name]) for name in FIGURES},
     )
 

@@ -25,11 +25,12 @@ def cost(advice: Any, *, ax: Axes | None = None) -> Axes:
     errors = bars(low, value, high)
     known = "costs, with 95 % intervals" if errors is not None else "costs under the hypothesis"
     ax.errorbar(sizes, value, errors, capsize=2, label=known, **look(ax, 0))
-    is_best = sizes == number(content["best"])
-    ax.plot(
-        sizes[is_best], value[is_best], "o", mfc="none", mec=colour(ax, 1), mew=1.8, ms=12,
-        label=f"best of those asked for, G = {number(content['best']):g}",
-    )  # fmt: skip
+    if content["best"] is not None:
+        is_best = sizes == number(content["best"])
+        ax.plot(
+            sizes[is_best], value[is_best], "o", mfc="none", mec=colour(ax, 1), mew=1.8, ms=12,
+            label=f"best of those asked for, G = {number(content['best']):g}",
+        )  # fmt: skip
     if isinstance(content.get("optimum"), Mapping):
         _optimum(ax, content["optimum"])
     ax.set_ylabel("cost of equal variance\n(cost of the best group size = 1)")
@@ -39,12 +40,18 @@ def cost(advice: Any, *, ax: Axes | None = None) -> Axes:
 
 
 def _optimum(ax: Axes, optimum: Mapping[str, Any]) -> None:
-    """Draw the optimum and its interval; a missing upper end reaches to the edge of the axes."""
+    """Draw the optimum and its interval; a missing upper end reaches to the edge of the axes.
+
+    Without a lower end there is no interval, and beyond the axes there is no line.
+    """
     value, low, high = (number(optimum.get(k)) for k in ("value", "low", "high"))
     left, right = ax.get_xlim()
-    high = right if not high <= right else high
-    ax.axvspan(low, high, color=colour(ax, 2), alpha=0.22, lw=0)
-    ax.axvline(value, color=colour(ax, 2), lw=1.3, ls="--", label=f"optimum {value:.1f}, 95 % interval")
+    if np.isfinite(low):
+        high = right if not high <= right else high
+        ax.axvspan(max(low, left), high, color=colour(ax, 2), alpha=0.22, lw=0)
+    if left <= value <= right:
+        known = "95 % interval" if np.isfinite(low) else "no interval"
+        ax.axvline(value, color=colour(ax, 2), lw=1.3, ls="--", label=f"optimum {value:.1f}, {known}")
     ax.axhline(1.0, color=faint(ax), lw=0.8, zorder=0)
     ax.set_xlim(left, right)
 

@@ -111,11 +111,15 @@ def show(cell: Any) -> Any:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, Interval):
+        if cell.reason:
+            words = Markup('{} <span class="interval" title="{}">(no interval)</span>')
+            return words.format(number_text(cell.value), cell.reason)
         width = cell.high - cell.low
         if not width > 0 or width <= 1e-9 * abs(cell.value):  # exact, but for rounding
             return number_text(cell.value)
         value, low, high = interval_texts(cell.value, cell.low, cell.high)
-        return Markup('{} <span class="interval">[{}, {}]</span>').format(value, low, high)
+        mark = "*" if cell.note else ""
+        return Markup('{} <span class="interval">[{}, {}]{}</span>').format(value, low, high, mark)
     return number_text(cell) if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else cell
 
 

@@ -1,6 +1,6 @@
 """A measurement as a section of the report: its findings, a figure for each quantity, and the table of settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gradvar import catalogue, plot
@@ -9,7 +9,7 @@ from gradvar.report.page import Section, provenance_texts, stated_findings
 from gradvar.report.svg import drawn
 from gradvar.stats.intervals import Interval
 from gradvar.studies.findings import findings, listed
-from gradvar.studies.rows import panels, tidy
+from gradvar.studies.rows import number, panels, tidy
 
 Rows = Sequence[dict[str, Any]]
 FIGURES: Mapping[str, str] = {
@@ -54,7 +54,7 @@ def _measured(rows: Rows, place: str) -> list[Picture]:
         "between": (plot.split, "How the variance splits between prompts and within groups"),
     }
     measured = {r["figure"] for r in rows}
-    exact = not any(r["high"] > r["low"] for r in rows)
+    exact = all(r["high"] == r["low"] for r in rows)
     note = f"{place}; exact, so there are no intervals." if exact else f"{place}."
     if len({r["group_size"] for r in rows}) > 1:
         return [
@@ -82,6 +82,17 @@ def _prompt_weights(names: Sequence[str], size: int) -> list[Picture]:
     return [drawn(plot.prompt_weight, chosen[:_MOST_CURVES], size, caption=words)]
 
 
+def _estimate(row: Mapping[str, Any]) -> Interval:
+    """A row's figure with its interval, or with the reason why it has none."""
+    figure = Interval(row["value"], row["low"], row["high"], effective=number(row.get("effective")))
+    return figure if figure.known else figure.without(str(row.get("note") or "none was given"))
+
+
+def _is_narrow(cells: Iterable[Mapping[str, Interval]]) -> bool:
+    """Return True if some interval rests on few effective blocks."""
+    return any(cell.known and cell.note for row in cells for cell in row.values())
+
+
 def _settings_table(places: Mapping[str, Rows]) -> Table:
     """One row for each setting, its figures side by side."""
     figures = {name: words for name, words in FIGURES.items() if any(
@@ -98,9 +109,14 @@ def _settings_table(places: Mapping[str, Rows]) -> Table:
                 r.get("prompts"),
                 r.get("route"),
             )
-            settings.setdefault(setting, {})[r["figure"]] = Interval(r["value"], r["low"], r["high"])
+            settings.setdefault(setting, {})[r["figure"]] = _estimate(r)
     return Table(
-        "All settings; brackets are 95 % intervals, figures without one are exact",
+        "All settings; brackets are 95 % intervals, figures without one are exact"
+        + (
+            "; * few effective blocks carry it, so it may be too narrow"
+            if _is_narrow(settings.values())
+            else ""
+        ),
         ["measured on", "estimator", "clip", "G", "prompts", "by", *figures.values()],
         [[*setting, *map(cells.get, figures)] for setting, cells in settings.items()],
     )

@@ -28,7 +28,7 @@ def advice(content: Content) -> Section:
             point["group_size"],
             _interval(point.get("cost", point.get("relative_cost"))),
             _interval(point.get("variance")),
-            number(point.get("informative")),
+            _interval(point.get("informative")),
         ]
         for point in content["curve"]
     ]
@@ -57,7 +57,9 @@ def advice(content: Content) -> Section:
         tables.append(Table(caption, columns, schemes))
     words = f"Cost of equal variance by group size, from {prompts} prompts of {rollouts} rollouts."
     return Section(
-        title=f"Best group size: G = {content['best']}",
+        title="Best group size: not determined"
+        if content["best"] is None
+        else f"Best group size: G = {content['best']}",
         kind="Advice",
         findings=stated_findings(content),
         figures=[drawn(plot.cost, content, caption=words)],
@@ -234,12 +236,15 @@ def _plain_cell(value: Any) -> Any:
 
 
 def _interval(figure: Any) -> Interval:
-    """A figure from a file, with its interval if it has one; a missing upper end is infinite."""
+    """A figure from a file, with its interval if it has one; a missing upper end alone is infinite."""
     if not isinstance(figure, Mapping):
         return Interval(number(figure), math.nan, math.nan)
     high = number(figure.get("high"))
     low = number(figure.get("low"))
-    return Interval(number(figure.get("value")), low, math.inf if math.isnan(high) else high)
+    value, effective = number(figure.get("value")), number(figure.get("effective"))
+    if math.isnan(low):
+        return Interval(value, low, high, effective=effective, reason=str(figure.get("reason") or ""))
+    return Interval(value, low, math.inf if math.isnan(high) else high, effective=effective)
 
 
 def _badge(verdict: Any, named: bool = True) -> Markup:

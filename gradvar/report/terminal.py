@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from gradvar.core.moments import Moments
+from gradvar.stats.effective import ENOUGH
 from gradvar.studies.study import Measurement, Study
 
 COLUMNS = {
@@ -30,6 +32,8 @@ def _table(study: Study, policy: str, steps: int, results: list[Measurement]) ->
     table = Table(
         title=f"{policy} on {results[0].task} (mean reward {rate:.2f}), {age}",
         title_justify="left",
+        caption=_caution(results),
+        caption_justify="left",
         pad_edge=False,
     )
     table.add_column("estimator")
@@ -54,16 +58,35 @@ def _cells(result: Measurement, with_clip: bool, first: bool) -> list[str]:
     return [m.estimator if first else "", *clip, str(m.group_size), str(m.prompts), *shown, result.route]
 
 
-def _figure(moments: object, name: str) -> str:
+def _figure(moments: Moments, name: str) -> str:
     value = float(getattr(moments, name))
     if math.isnan(value):
         return "n/a"
-    low, high = moments.interval(name)  # type: ignore[attr-defined]
+    estimate = moments.estimate(name)
+    if not estimate.known:
+        return f"{value:.4g} ±?"
+    low, high = estimate.low, estimate.high
     # a cosine's interval ends at one, and the longer side says how well it is known
     half = max(value - low, high - value) if name == "cosine" else (high - low) / 2
-    if math.isnan(half) or half <= 1e-6 * abs(value):  # exact, or equal to the reference but for rounding
+    if half <= 1e-6 * abs(value):  # exact, or equal to the reference but for rounding
         return f"{value:.4g}"
+    mark = "*" if estimate.note else ""
     places = max(0, 1 - math.floor(math.log10(half)))
     if places > 6 or abs(value) >= 1e5:
-        return f"{value:.2e} ±{half:.0e}"
-    return f"{value:.{places}f} ±{half:.{places}f}"
+        return f"{value:.2e} ±{half:.0e}{mark}"
+    return f"{value:.{places}f} ±{half:.{places}f}{mark}"
+
+
+def _caution(results: list[Measurement]) -> str | None:
+    """What the marks of a table mean, where it has any."""
+    estimates = [r.moments.estimate(name) for r in results for name in COLUMNS]
+    estimates = [e for e in estimates if e.note and not math.isnan(e.value)]
+    lines = []
+    if any(e.known for e in estimates):
+        lines.append(
+            f"* fewer than {ENOUGH} effective blocks carry the figure: its interval may be too narrow"
+        )
+    reasons = dict.fromkeys(e.reason for e in estimates if not e.known)
+    if reasons:
+        lines.append(f"±? no interval: {'; '.join(list(reasons)[:3])}")
+    return "\n".join(lines) or None

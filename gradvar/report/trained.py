@@ -87,7 +87,10 @@ def _arms_table(rows: Sequence[Content]) -> Table:
         [
             [
                 *map(r.get, plain),
-                *(Interval(*(number(r.get(k + end)) for end in ("", "_low", "_high"))) for k in estimated),
+                *(
+                    Interval(number(r.get(k)), number(r.get(f"{k}_low")), number(r.get(f"{k}_high")))
+                    for k in estimated
+                ),
                 *map(r.get, costs),
             ]
             for r in rows

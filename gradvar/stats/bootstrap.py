@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from gradvar.stats.intervals import Interval
+from gradvar.stats.intervals import Interval, wilson
 
 RESAMPLES = 10_000
 SeedScores = Float[np.ndarray, " seed"]
@@ -46,7 +46,7 @@ def bootstrap(
     """The statistic with a percentile interval over runs; all arrays are resampled with the same indices.
 
     The interval is NaN for fewer than two runs, and where more than half a tail's share of the resamples has no
-    value: a ratio whose denominator may be zero has no interval.
+    value: a ratio whose denominator may be zero has no interval. It is NaN, too, where all runs give the same number.
     """
     runs = len(scores[0])
     if any(len(x) != runs for x in scores):
@@ -60,7 +60,11 @@ def bootstrap(
     if np.isnan(values).mean() > tail / 2:
         return Interval(value, np.nan, np.nan)
     low, high = np.nanquantile(values, [tail, 1 - tail])
-    return Interval(value, float(low), float(high))
+    interval = Interval(value, float(low), float(high))
+    is_itself = len(scores) > 1 and all(np.array_equal(x, scores[0]) for x in scores)
+    if low == high and not is_itself:  # an arm against itself is known by algebra, other runs are not
+        return interval.without("every run gives the same number")
+    return interval
 
 
 def profile(
@@ -100,5 +104,14 @@ def compare(
         final=bootstrap(ratio_of_means, final, reference_final),
         gain=bootstrap(ratio_of_means, final - start, reference_final - reference_start),
         difference=bootstrap(lambda x, y: (x - y).mean(-1), final, reference_final),
-        improvement=bootstrap(improvement, final, reference_final),
+        improvement=_chance(final, reference_final),
     )
+
+
+def _chance(final: SeedScores, reference: SeedScores) -> Interval:
+    """The probability of improvement; Wilson's interval over runs where every pair of runs goes the same way."""
+    chance = bootstrap(improvement, final, reference)
+    if chance.known or chance.value not in (0.0, 1.0):
+        return chance
+    low, high = wilson(np.array(chance.value), float(len(final)))
+    return Interval(chance.value, float(low), float(high))

@@ -6,7 +6,8 @@ A ratio R = sum_q y_q / sum_q x_q over clusters q has the linearised variance
 
 (Cochran, Sampling Techniques, 3rd ed., section 6.3). For a share, the interval is Wilson's with the sample size that
 gives this variance, n* = R(1-R)/var (Korn and Graubard 1998 for the idea); where nothing varies, n* is the number of
-clusters.
+clusters. Fewer than 8 effective clusters say too little about their variance: n* is then at most their number, each a
+single trial, which is the largest variance that a share can have.
 """
 
 from math import nan
@@ -14,6 +15,7 @@ from math import nan
 import numpy as np
 from jaxtyping import Float, Int
 
+from gradvar.stats.effective import FEWEST
 from gradvar.stats.intervals import Interval, wilson
 
 NO_SHARE = Interval(nan, nan, nan, nan, -1)
@@ -35,8 +37,8 @@ class Clusters:
 
     def ratio(
         self, y: Float[np.ndarray, " item"], x: Float[np.ndarray, " item"]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """(sum x, sum y / sum x, its variance, clusters with x > 0) of every part: [part] each."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(sum x, sum y / sum x, its variance, clusters with x > 0, effective ones) of every part: [part] each."""
         y_sums = np.bincount(self._place, y, len(self._part))  # [key]
         x_sums = np.bincount(self._place, x, len(self._part))
         total = np.bincount(self._part, x_sums, self.count)  # [part]
@@ -46,17 +48,24 @@ class Clusters:
             residuals = np.where(x_sums > 0, y_sums - value[self._part] * x_sums, 0.0)  # [key]
             squares = np.bincount(self._part, residuals**2, self.count)
             variance = clusters / (clusters - 1) * squares / total**2
-        return total, value, np.where(clusters > 1, variance, 0.0), clusters
+            effective = total**2 / np.bincount(self._part, x_sums**2, self.count)
+        return total, value, np.where(clusters > 1, variance, 0.0), clusters, effective
 
     def shares(self, y: Float[np.ndarray, " item"], x: Float[np.ndarray, " item"]) -> list[Interval]:
         """The share sum y / sum x, 0 <= y <= x, of every part, with one degree of freedom less than clusters."""
-        total, value, variance, clusters = self.ratio(y, x)
+        total, value, variance, clusters, effective = self.ratio(y, x)
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.where(variance > 0, value * (1 - value) / variance, clusters)
+        size = np.where(effective < FEWEST, np.fmin(size, effective), size)
         low, high = wilson(value, np.maximum(size, 1.0))
-        columns = (value, low, high, np.sqrt(variance), clusters - 1)
+        names = ("value", "low", "high", "se", "dof", "effective")
+        columns = dict(
+            zip(names, (value, low, high, np.sqrt(variance), clusters - 1, effective), strict=True)
+        )
         return [
-            Interval(*(float(column[part]) for column in columns)) if total[part] > 0 else NO_SHARE
+            Interval(reason="", **{n: float(x[part]) for n, x in columns.items()})
+            if total[part] > 0
+            else NO_SHARE
             for part in range(self.count)
         ]
 

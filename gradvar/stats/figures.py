@@ -3,7 +3,8 @@
 Replicates come in pairs that share their prompts and nothing else, and the pairs are grouped into B blocks. Blocks are
 independent, so products of different blocks' sums are unbiased for products of expectations: ||E g||^2 is estimated by
 a U-statistic, not by the square of a noisy mean. Within a pair, <g_a, g_b> is unbiased for E ||E[g | prompts]||^2,
-which splits the variance into its between-prompt and within-group parts. Standard errors are jackknifed over blocks.
+which splits the variance into its between-prompt and within-group parts. Standard errors are jackknifed over blocks,
+and ``effective_blocks`` says how many of them carry each figure.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from gradvar.stats.effective import effective_number, too_few
 from gradvar.stats.intervals import Interval, student_half_width
 
 FIGURES = ("trace_cov", "between", "within", "signal", "snr", "true_signal", "bias_factor", "cosine")
@@ -26,7 +28,8 @@ class BlockSums:
     ``count`` replicates per block; ``gram`` <S_i, S_j> of the blocks' gradient sums S; ``squares`` the sum of
     ||g||^2; ``pairs`` the sum of <g_a, g_b> over pairs, None where the prompts are fixed (no between-prompt part);
     ``aligned`` and ``truth``: with grad J known, <S_j, grad J> [B] and ||grad J||^2; otherwise <S_i, H_j> and
-    <H_i, H_j> [B, B] with H the sums of an unbiased reference estimator on the same replicates.
+    <H_i, H_j> [B, B] with H the sums of an unbiased reference estimator on the same replicates. ``pieces``: norms of
+    the independent parts that blocks are sums of, where those are many and known: blocks of many prompts each.
     """
 
     count: Float[np.ndarray, " block"]
@@ -36,6 +39,7 @@ class BlockSums:
     aligned: Float[np.ndarray, "..."]
     truth: Float[np.ndarray, "..."]
     truth_known: bool
+    pieces: Float[np.ndarray, "*experiment piece"] | None = None
 
 
 class Figures(NamedTuple):
@@ -65,6 +69,42 @@ def figures(sums: BlockSums) -> Figures:
     return Figures(values, errors)
 
 
+def effective_blocks(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experiment"]]:
+    """The effective number of blocks behind every figure of ``FIGURES`` (see ``stats.effective``).
+
+    A block contributes its squares to a variance, the norm of its sum to what is made of mean gradients, and its pairs'
+    products to the between-prompt part; a figure made of several has the least of theirs. A part that is exact by
+    construction (a known grad J) counts as infinitely many. Blocks that are sums of many ``pieces`` count by those.
+    """
+
+    def norms(gram: np.ndarray) -> np.ndarray:
+        diagonal = np.diagonal(gram, axis1=-2, axis2=-1)  # [..., block]
+        return effective_number(np.sqrt(np.maximum(diagonal, 0.0)))
+
+    if sums.pieces is None:
+        second, mean = effective_number(sums.squares), norms(sums.gram)
+    else:
+        second = effective_number(np.square(sums.pieces))
+        mean = effective_number(sums.pieces)
+    between = np.full_like(mean, np.inf)  # zero by construction where prompts are fixed
+    if sums.pairs is not None:
+        between = np.minimum(effective_number(sums.pairs), mean)
+    truth = np.full_like(mean, np.inf)
+    if not sums.truth_known:
+        truth = mean if sums.pieces is not None else np.broadcast_to(norms(sums.truth), mean.shape)
+    both, aligned = np.minimum(second, mean), np.minimum(mean, truth)
+    return {
+        "trace_cov": second,
+        "between": between,
+        "within": second,
+        "signal": mean,
+        "snr": both,
+        "true_signal": truth,
+        "bias_factor": aligned,
+        "cosine": aligned,
+    }
+
+
 def leave_one_out(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experiment block"]]:
     """Every figure with each block left out, by name: for comparisons of figures that share their blocks."""
     return _evaluate(sums, leave_out=True)
@@ -86,25 +126,60 @@ def jackknife_interval(
     parts: Float[np.ndarray, " block"],
     level: float = 0.95,
     back: Callable[[float], float] | None = None,
+    effective: float = np.nan,
 ) -> Interval:
-    """A figure with its interval by Student's t, from its leave-one-out values.
+    """A figure with its interval by Student's t, from its leave-one-out values, or with the reason why there is none.
+
+    An interval of no width says that two sides are the same numbers by algebra; the caller knows that there are some.
 
     Args:
         value: The figure.
         parts: Its leave-one-out values, on the scale where the interval is to be symmetric.
         level: Share of intervals that shall hold the true value.
         back: Leads from the parts' scale to the figure's: ``numpy.exp`` for logarithms of it.
+        effective: The effective number of blocks, where it is known.
 
     >>> x = jackknife_interval(2.0, np.array([1.0, 2.0, 3.0]))
     >>> round(x.low, 3), round(x.high, 3), x.dof
     (-2.968, 6.968, 2)
     """
     dof = len(parts) - 1
+    if not (np.isfinite(value) and np.isfinite(parts).all()):
+        return Interval(value, np.nan, np.nan, dof=dof, effective=effective).without(
+            "the figure itself is not known"
+        )
     error = float(jackknife_error(parts))
     half = float(student_half_width(error, dof, level))
     if back is None:
-        return Interval(value, value - half, value + half, error, dof)
-    return Interval(value, value * float(back(-half)), value * float(back(half)), error * abs(value), dof)
+        made = Interval(value, value - half, value + half, error, dof, effective)
+    else:
+        low, high = value * float(back(-half)), value * float(back(half))
+        made = Interval(value, low, high, error * abs(value), dof, effective)
+    reason = too_few(effective)
+    return made.without(reason) if reason else made
+
+
+def ratio_interval(
+    value: float, parts: Float[np.ndarray, " block"], level: float = 0.95, effective: float = np.nan
+) -> Interval:
+    """A quotient of two positive figures, such as variances, with its interval on the logarithmic scale.
+
+    Where it, or one of its leave-one-out values, is not positive, there is neither: estimates without bias may fall
+    below zero, and a quotient of variances may not.
+
+    Args:
+        value: The quotient.
+        parts: Its leave-one-out values.
+        level: Share of intervals that shall hold the true value.
+        effective: The effective number of blocks, where it is known.
+
+    >>> ratio_interval(-0.2, np.array([-0.1, 0.3])).words()
+    'no interval: one of the two cannot be distinguished from zero'
+    """
+    if value > 0 and np.isfinite(value) and (parts > 0).all() and np.isfinite(parts).all():
+        return jackknife_interval(value, np.log(parts), level, np.exp, effective)
+    nothing = Interval(float("nan"), np.nan, np.nan, dof=len(parts) - 1, effective=effective)
+    return nothing.without(too_few(effective) or "one of the two cannot be distinguished from zero")
 
 
 def _evaluate(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:
@@ -132,7 +207,7 @@ def _evaluate(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:
     else:
         aligned, truth = across(sums.aligned), across(sums.truth)
     trace_cov = second - signal
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a ratio without a denominator is NaN
         return {
             "trace_cov": trace_cov,
             "between": between,

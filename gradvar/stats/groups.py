@@ -72,6 +72,20 @@ def cost_of_equal_variance(group_size: int, per_prompt: float = 0.0, per_rollout
     return (per_prompt + per_rollout * group_size) / (group_size - 1)
 
 
+def redrawing_gain(snr: float, share: float) -> float:
+    """What drawing new prompts until all groups have different rewards gains: signal per rollout, as a multiple.
+
+    With a share u of informative groups, a group that is kept has mean E g / u and second moment E ||g||^2 / u, and
+    takes 1 / u groups to find; so the signal-to-noise ratio of a budget is multiplied with 1 / (1 - snr (1 - u) / u),
+    ``snr`` that of one group. It is 1 in the limit of small signal.
+
+    >>> redrawing_gain(0.0, 0.5), redrawing_gain(0.2, 0.5)
+    (1.0, 1.25)
+    """
+    loss = max(snr, 0.0) * (1 - share) / share
+    return 1 / (1 - loss) if loss < 1 else np.inf
+
+
 def prompt_weight(gaps: Float[np.ndarray, " group"], p: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
     """w_G(p): the factor that a group estimator puts on the gradient of a prompt with success rate p.
 

@@ -1,12 +1,14 @@
 """Confidence intervals: by Student's t, on a logarithmic scale, and for shares of independent trials."""
 
-from dataclasses import dataclass
-from math import inf, nan
+from dataclasses import dataclass, replace
+from math import inf, isfinite, nan
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtri, stdtrit
+
+from gradvar.stats.effective import too_few, warning
 
 Bounds = tuple[np.ndarray, np.ndarray]
 """The lower and the upper ends of intervals."""
@@ -14,7 +16,10 @@ Bounds = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its interval, standard error and degrees of freedom; the ends are NaN where there is none.
+    """A figure with its interval, standard error and degrees of freedom.
+
+    The ends are NaN where there is no interval, and ``reason`` then says why. ``effective``: of how many equal blocks
+    the figure might as well be made (``stats.effective``); NaN where that is not known, infinite for exact figures.
 
     >>> Interval(0.5, 0.4, 0.6).excludes(1)
     True
@@ -25,14 +30,50 @@ class Interval:
     high: float
     se: float = nan
     dof: float = inf
+    effective: float = nan
+    reason: str = ""
+
+    @property
+    def known(self) -> bool:
+        """True if there is an interval; an end may be infinite."""
+        return self.low <= self.high
+
+    @property
+    def note(self) -> str:
+        """Why there is no interval, or the warning that it needs; empty where there is nothing to say."""
+        return self.reason or warning(self.effective)
 
     def excludes(self, x: float) -> bool:
-        """Return True unless ``x`` lies in the interval; always true where an end is NaN."""
-        return not self.low <= x <= self.high
+        """Return True if ``x`` lies outside the interval; false where there is none, which excludes nothing.
+
+        >>> Interval(0.5, nan, nan).excludes(1)
+        False
+        """
+        return x < self.low or x > self.high
+
+    def without(self, reason: str) -> "Interval":
+        """The figure without its interval, and why."""
+        return replace(self, low=nan, high=nan, reason=reason)
 
     def percent(self) -> str:
         """A share and its 95 % interval in words."""
         return f"{100 * self.value:.1f} % (95 % interval {100 * self.low:.1f} to {100 * self.high:.1f})"
+
+    def words(self, form: str = ".2f") -> str:
+        """The interval in words, with the warning that it needs, or why there is none.
+
+        >>> Interval(0.5, 0.4, 0.6).words()
+        '95 % interval 0.40 to 0.60'
+        >>> Interval(0.5, 0.4, inf, effective=12.0).words()
+        '95 % interval 0.40 to no upper end; only 12 effective blocks carry it, so it may be too narrow'
+        >>> Interval(0.5, nan, nan, reason="no block has a gradient").words()
+        'no interval: no block has a gradient'
+        """
+        if not self.known:
+            return f"no interval: {self.reason or 'there is too little to make one of'}"
+        high = format(self.high, form) if isfinite(self.high) else "no upper end"
+        caution = warning(self.effective)
+        return f"95 % interval {self.low:{form}} to {high}" + (f"; {caution}" if caution else "")
 
 
 def check_level(level: float) -> float:
@@ -76,6 +117,49 @@ def interval(
     clear = value > 2 * se
     factor = np.exp(np.where(clear, half, 0.0) / np.where(clear, value, 1.0))
     return np.where(clear, value / factor, linear[0]), np.where(clear, value * factor, linear[1])
+
+
+def estimate(
+    value: float,
+    se: float,
+    dof: float,
+    level: float = 0.95,
+    *,
+    effective: float = nan,
+    logarithmic: bool = False,
+    by_identity: bool = False,
+) -> Interval:
+    """A sampled figure with its interval (see ``interval``), or with the reason why there is none.
+
+    There is none of a figure that a handful of blocks carries, and none where all blocks give the same number: sampling
+    then says nothing of how far off it may be, and an interval of no width would claim that it is exact.
+
+    Args:
+        value: The figure.
+        se: Its standard error.
+        dof: Degrees of freedom of the standard error.
+        level: Share of intervals that shall hold the true value.
+        effective: The effective number of blocks.
+        logarithmic: For variances, squared norms and their quotients.
+        by_identity: True if the figure may be the same number in every block by algebra, as the bias factor of the
+            reference against itself; its width may be zero.
+
+    >>> estimate(1.0, 0.5, inf, effective=3.0).words()
+    'no interval: 3.0 effective blocks, fewer than 8'
+    >>> estimate(1.0, 0.0, 15, effective=16.0).words()
+    'no interval: every block gives the same number'
+    """
+    low, high = interval(value, se, dof, level, logarithmic=logarithmic)
+    sampled = Interval(float(value), float(low), float(high), float(se), dof, float(effective))
+    if reason := too_few(effective):
+        return sampled.without(reason)
+    if not isfinite(value):
+        return sampled.without("the figure itself is not known")
+    if not isfinite(se):
+        return sampled.without("too few independent blocks for a standard error")
+    if se == 0 and not by_identity:
+        return sampled.without("every block gives the same number")
+    return sampled
 
 
 def wilson(

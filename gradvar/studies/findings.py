@@ -11,6 +11,11 @@ Row = Mapping[str, Any]
 Rows = Sequence[dict[str, Any]]
 _ROUNDING = 1e-6  # relative
 _STRAIGHT = 0.9995  # a cosine that is printed as one
+_CAUTIONED = {
+    "trace_cov": "tr Cov", "between": "the part between prompts", "snr_per_rollout": "SNR per rollout",
+    "bias_factor": "the bias factor", "cosine": "the cosine",
+}  # fmt: skip
+_MOST_PLACES = 4
 _LOSS = 0.01  # of the cosine; less is not worth a sentence
 
 
@@ -25,6 +30,7 @@ def findings(source: Any) -> list[str]:
             for sentence in _at_one_place(group, f"{place}: " if len(places) > 1 else "")
         ),
         *_staleness(rows),
+        *_cautions(rows),
     ]
 
 
@@ -60,8 +66,32 @@ def _most_signal(rows: Rows) -> str:
     if not rivals:
         return sentence
     rival = _largest(rivals)
-    overlap = "" if _differ(best, rival) else "; their 95 % intervals overlap"
-    return f"{sentence}; next is {_setting(rival)}, {_estimate(rival)}{overlap}"
+    order = "" if _differ(best, rival) else "; their 95 % intervals overlap"
+    if math.isnan(best["low"] + rival["low"]):
+        order = "; without intervals their order is not known"
+    return f"{sentence}; next is {_setting(rival)}, {_estimate(rival)}{order}"
+
+
+def _cautions(rows: Rows) -> Iterator[str]:
+    """Say which figures have no interval, and which intervals rest on few blocks."""
+    noted = [r for r in rows if r.get("note") and r["figure"] in _CAUTIONED and math.isfinite(r["value"])]
+    without = [r for r in noted if math.isnan(r["low"])]
+    for note in dict.fromkeys(r["note"] for r in without):
+        yield f"No interval for {_places([r for r in without if r['note'] == note])}: {note}."
+    narrow = [r for r in noted if not math.isnan(r["low"])]
+    if narrow:
+        least = min(number(r.get("effective")) for r in narrow)
+        yield (
+            f"Few effective blocks, {least:.0f} at the least, carry {_places(narrow)}: their intervals may be too "
+            "narrow."
+        )
+
+
+def _places(rows: Rows) -> str:
+    """Figures with their settings, the first few of them."""
+    places = list(dict.fromkeys(f"{_CAUTIONED[r['figure']]} of {_setting(r)}" for r in rows))
+    rest = len(places) - _MOST_PLACES
+    return listed([*places[:_MOST_PLACES], f"{rest} more"] if rest > 0 else places)
 
 
 def _staleness(rows: Rows) -> Iterator[str]:
@@ -144,7 +174,7 @@ def _is_straight(row: Row) -> bool:
 
 
 def _is_exact(row: Row) -> bool:
-    return not row["high"] - row["low"] > 1e-9 * abs(row["value"])
+    return row["high"] - row["low"] <= 1e-9 * abs(row["value"])  # false without an interval
 
 
 def _differ(first: Row, second: Row) -> bool:
@@ -162,7 +192,9 @@ def _setting(row: Row) -> str:
 
 
 def _estimate(row: Row) -> str:
-    if _is_exact(row) or math.isnan(row["low"]):
+    if math.isnan(row["low"]):
+        return f"{number_text(row['value'])} (no interval)"
+    if _is_exact(row):
         return number_text(row["value"])
     return "{} (95 % interval {} to {})".format(*interval_texts(row["value"], row["low"], row["high"]))
 

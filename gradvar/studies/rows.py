@@ -125,11 +125,12 @@ def _real(value: Any) -> bool:
 def _moment_rows(m: Moments) -> list[dict[str, Any]]:
     collected = []
     for figure in (*m.se, "snr_per_rollout"):
-        low, high = m.interval(figure)
+        estimate = m.estimate(figure)
         collected.append(
             {
                 "estimator": m.estimator, "group_size": m.group_size, "prompts": m.prompts, "rollouts": m.rollouts,
-                "figure": figure, "value": float(getattr(m, figure)), "low": low, "high": high,
+                "figure": figure, "value": float(getattr(m, figure)), "low": estimate.low, "high": estimate.high,
+                "effective": estimate.effective, "note": estimate.note,
             }
         )  # fmt: skip
     return collected

@@ -68,12 +68,15 @@ class Study:
     """Settings that an earlier run had measured and kept."""
 
     def rows(self) -> list[dict[str, Any]]:
-        """Tidy rows: one per setting and figure, with its standard error and 95 % interval."""
+        """Tidy rows: one per setting and figure, with its standard error and 95 % interval.
+
+        ``effective`` is the effective number of blocks, and ``note`` what has to be said of the interval.
+        """
         rows = []
         for result in self.results:
             m = result.moments
             for figure in PER_ROLLOUT:
-                low, high = m.interval(figure)
+                estimate = m.estimate(figure)
                 rows.append(
                     {
                         **result.row(),
@@ -82,8 +85,10 @@ class Study:
                         "figure": figure,
                         "value": float(getattr(m, figure)),
                         "se": _error(m, figure),
-                        "low": low,
-                        "high": high,
+                        "low": estimate.low,
+                        "high": estimate.high,
+                        "effective": estimate.effective,
+                        "note": estimate.note,
                     }
                 )
         return rows

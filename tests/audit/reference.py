@@ -20,7 +20,7 @@ def is_equal(rewards):
 
 
 def ratio(pairs):
-    """(value, variance) of sum y / sum x over clusters; ``pairs`` are (cluster, y, x)."""
+    """(value, variance, clusters, effective clusters) of sum y / sum x; ``pairs`` are (cluster, y, x)."""
     ys, xs = defaultdict(float), defaultdict(float)
     for cluster, y, x in pairs:
         ys[cluster] += y
@@ -28,7 +28,8 @@ def ratio(pairs):
     total, count = sum(xs.values()), len(xs)
     value = sum(ys.values()) / total
     squares = sum((ys[q] - value * xs[q]) ** 2 for q in xs)
-    return value, (count / (count - 1) * squares / total**2 if count > 1 else 0.0), count
+    effective = total**2 / sum(x**2 for x in xs.values())
+    return value, (count / (count - 1) * squares / total**2 if count > 1 else 0.0), count, effective
 
 
 def wilson(value, size):
@@ -39,8 +40,10 @@ def wilson(value, size):
 
 
 def share(pairs):
-    value, variance, count = ratio(pairs)
+    value, variance, count, effective = ratio(pairs)
     size = value * (1 - value) / variance if variance > 0 else count
+    if effective < 8:  # too few to know their variance: each is one trial at most
+        size = min(size, effective)
     return (value, *wilson(value, max(size, 1.0)))
 
 

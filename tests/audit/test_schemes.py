@@ -97,7 +97,7 @@ def test_group_sizes_are_those_of_advise():
     advised = {p.group_size: p for p in advise(rewards, group_sizes=tuple(found)).curve}
     for size, own in found.items():
         if size <= 8:
-            assert own.informative.value == pytest.approx(advised[size].informative, abs=1e-12)
+            assert own.informative.value == pytest.approx(advised[size].informative.value, abs=1e-12)
             np.testing.assert_allclose(unequal_share(rewards, size).mean(), own.informative.value)
         ratio = advised[size].relative_cost / advised[8].relative_cost
         assert own.relative_cost == pytest.approx(ratio)

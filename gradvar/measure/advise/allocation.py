@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradvar.measure.bank.summary import Summary
-from gradvar.stats.figures import jackknife_interval
+from gradvar.stats.effective import effective_number
+from gradvar.stats.figures import ratio_interval
 from gradvar.stats.intervals import Interval
 
 _GVM_PENALTY = 1e-3  # the default of the authors' code, with beta = 2
@@ -30,7 +31,7 @@ class Split:
     """Group sizes prompt by prompt. ``rule`` names the split, ``sizes`` [Q] are its group sizes.
 
     ``gain``: variance of the even split over that of this one (above 1 is a gain), cross-fitted: sizes from one half of
-    every prompt's rollouts, variances from the other.
+    every prompt's rollouts, variances from the other. NaN where the variances are not positive.
     """
 
     rule: str
@@ -53,8 +54,10 @@ def split_rollouts(summary: Summary, group_size: int, level: float) -> tuple[Spl
             even += within_variance(checked, np.full(prompts, float(group_size)))
             sizes = split_sizes(rule, _shrunk(learnt, reliability), total)
             uneven += within_variance(checked, sizes.astype(float))
-        parts = (even.sum() - even) / (uneven.sum() - uneven)  # without each prompt
-        gain = jackknife_interval(float(even.sum() / uneven.sum()), parts, level)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = (even.sum() - even) / (uneven.sum() - uneven)  # without each prompt
+            value = float(even.sum() / uneven.sum()) if min(even.sum(), uneven.sum()) > 0 else np.nan
+        gain = ratio_interval(value, parts, level, float(effective_number(even)))
         sizes = split_sizes(rule, _shrunk(prompt_numbers(vars(summary)), reliability), total)
         splits.append(Split(rule, sizes, gain))
     return tuple(splits)

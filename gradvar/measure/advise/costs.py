@@ -1,4 +1,4 @@
-"""``Costs``: of a prompt, a rollout and its update, in any one unit (seconds, say)."""
+"""``Costs``: of a prompt, a rollout and its update, in any one unit (seconds, say); what is compared at them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,3 +41,12 @@ def check_group_sizes(group_sizes: Sequence[int]) -> list[int]:
     if not sizes or sizes[0] < 2:
         raise ValueError(f"group_sizes: {tuple(group_sizes)}; give sizes of 2 or more")
     return sizes
+
+
+def level_of_pairs(level: float, count: int) -> float:
+    """The level of one interval at which those of all pairs of ``count`` things hold together (Bonferroni).
+
+    >>> level_of_pairs(0.95, 2), round(level_of_pairs(0.95, 5), 6)
+    (0.95, 0.995)
+    """
+    return 1 - (1 - level) / max(1, count * (count - 1) // 2)

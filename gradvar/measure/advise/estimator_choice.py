@@ -8,7 +8,8 @@ noise dominates that is proportional to the number of batches times
 so a scheme that weights prompts unevenly is credited with its variance and charged for the direction it loses.
 Everything comes from the numbers of each prompt (``Summary``), under the law's hypotheses: binary rewards, on policy,
 no clipping in force, token sums per rollout. All settings are evaluated on the same prompts, so comparisons between
-them are paired.
+them are paired. The best of them is chosen by the same numbers, so intervals hold for all pairs of settings at once, as
+in ``advise``.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import numpy as np
 from jaxtyping import Float
 
 from gradvar.core.checks import at_least
-from gradvar.measure.advise.costs import Costs
+from gradvar.measure.advise.costs import Costs, level_of_pairs
 from gradvar.measure.bank.summary import Summary, across, mean_over
 from gradvar.measure.exact.closed_forms import Advantage
-from gradvar.stats.figures import jackknife_interval
+from gradvar.stats.effective import effective_number, warning
+from gradvar.stats.figures import jackknife_interval, ratio_interval
 from gradvar.stats.intervals import Interval
 
 if TYPE_CHECKING:
@@ -66,7 +68,9 @@ class EstimatorRanking:
         lines = ["estimator                 best G   weight on prompts   cosine   cost of equal progress"]
         for name in dict.fromkeys(c.scheme for c in self.settings):
             c = self.of(name)
-            cost = "1" if c is self.best else f"{c.cost.value:.2f} [{c.cost.low:.2f}, {c.cost.high:.2f}]"
+            cost = f"{c.cost.value:.2f} [{c.cost.low:.2f}, {c.cost.high:.2f}]"
+            if c is self.best or not c.cost.known:
+                cost = "1" if c is self.best else f"{c.cost.value:.2f} ({c.cost.words()})"
             low, high = c.weights
             lines.append(
                 f"{name:<24} {c.group_size:>7}   {f'{low:.2f} to {high:.2f}':>17}   {c.cosine.value:6.3f}   {cost}"
@@ -75,11 +79,18 @@ class EstimatorRanking:
         rival = next((c for c in self.settings if c.scheme != self.best.scheme and c.cost.se > 1e-9), None)
         if rival is not None:
             clear = "excludes 1" if rival.cost.excludes(1) else "includes 1"
+            interval = rival.cost.words()
+            if rival.cost.known:
+                low, high = rival.cost.low, rival.cost.high
+                interval = (
+                    f"95 % interval {low:.2f} to {high:.2f} for all pairs of settings at once; it {clear}"
+                )
             lines.append(
                 f"Most progress for its cost: {self.best.scheme} at G={self.best.group_size}. {rival.scheme} "
-                f"at its best (G={rival.group_size}) needs {rival.cost.value:.2f}x as much "
-                f"(95 % interval {rival.cost.low:.2f} to {rival.cost.high:.2f}; it {clear})."
+                f"at its best (G={rival.group_size}) needs {rival.cost.value:.2f}x as much ({interval})."
             )
+        if caution := warning(self.best.cosine.effective):
+            lines.append(f"Of these intervals: {caution}.")
         return "\n".join(lines)
 
     def as_json(self) -> list[dict[str, Any]]:
@@ -130,22 +141,23 @@ def compare_estimators(
             cosine, useful = _progress(law.weight, law.spread, summary.gradients)
             weights = law.weight[mixed] / law.weight[mixed].mean()
             bounds = float(weights.min()), float(weights.max())
-            rows.append((name, size, bounds, cosine, useful / costs.group(size)))
+            carried = float(effective_number(law.weight**2 * np.diag(summary.gradients) + law.spread))
+            rows.append((name, size, bounds, cosine, (useful / costs.group(size), carried)))
     if not rows:
         raise ValueError(
             f"group_sizes: {tuple(group_sizes)} are below the least of every estimator; give larger ones"
         )
     # A setting that does not climb grad J at all comes last.
-    rows.sort(key=lambda row: -row[4][0] if np.isfinite(row[4][0]) else np.inf)
-    best = rows[0][4]
+    rows.sort(key=lambda row: -row[4][0][0] if np.isfinite(row[4][0][0]) else np.inf)
+    best, together = rows[0][4], level_of_pairs(level, len(rows))
     return EstimatorRanking(
         tuple(
             RankedEstimator(
                 name,
                 size,
                 weights,
-                jackknife_interval(cosine[0], cosine[1:], level),
-                _ratio(best, gain, level),
+                jackknife_interval(float(cosine[0]), cosine[1:], level, effective=gain[1]),
+                _ratio(best, gain, together),
             )
             for name, size, weights, cosine, gain in rows
         )
@@ -178,10 +190,10 @@ def _progress(
         return aligned / np.sqrt(signal * truth), np.maximum(aligned, 0) ** 2 / (truth * variance)
 
 
-def _ratio(best: np.ndarray, other: np.ndarray, level: float) -> Interval:
-    """Cost of one setting over another's, paired, with an interval on the log scale."""
+def _ratio(best: tuple[np.ndarray, float], other: tuple[np.ndarray, float], level: float) -> Interval:
+    """Cost of one setting over another's, paired, on the log scale; each comes with its effective prompts."""
     if other is best:
-        return Interval(1.0, 1.0, 1.0, 0.0, len(best) - 2)
+        return Interval(1.0, 1.0, 1.0, 0.0, len(best[0]) - 2, best[1])
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = best / other
-        return jackknife_interval(float(ratio[0]), np.log(ratio[1:]), level, np.exp)
+        ratio = best[0] / other[0]
+    return ratio_interval(float(ratio[0]), ratio[1:], level, min(best[1], other[1]))

@@ -1,8 +1,9 @@
 """``advise_from_rewards``: what logged rewards alone tell about group sizes.
 
 There are no scores, hence a hypothesis in their place, stated in ``stats.groups.cost_of_equal_variance``. Under it 4
-zeta1 = Delta = Var(r) v for every prompt; only the spread between prompts, about which rewards say nothing, is an
-argument against large groups.
+zeta1 = Delta = Var(r) v for every prompt, and the cost of equal variance within prompts, (c0 + c G) / (G - 1), falls
+with G whatever prompts cost: it always favours the largest group. Only the spread between prompts, about which rewards
+say nothing, is an argument against large groups. So no size is called best.
 """
 
 from collections.abc import Sequence
@@ -13,26 +14,27 @@ import numpy as np
 from jaxtyping import Float
 
 from gradvar.measure.advise.costs import Costs
+from gradvar.stats.clusters import NO_SHARE, Clusters
 from gradvar.stats.groups import cost_of_equal_variance, unequal_share
+from gradvar.stats.intervals import Interval
 
 
 @dataclass(frozen=True)
 class RewardPoint:
     """One group size.
 
-    ``informative``: share of groups with different rewards, with its standard error over prompts (NaN beyond the
-    rollouts logged); ``relative_cost`` of equal within-prompt variance against the best size.
+    ``informative``: share of groups with different rewards, with its interval over prompts (NaN beyond the rollouts
+    logged); ``relative_cost`` of equal within-prompt variance against the largest size.
     """
 
     group_size: int
-    informative: float
-    informative_se: float
+    informative: Interval
     relative_cost: float
 
 
 @dataclass(frozen=True)
 class RewardAdvice:
-    """Advice from rewards.
+    """Advice from rewards; ``best`` is None, since rewards do not determine it.
 
     ``hopeless`` and ``solved``: shares of prompts whose logged rewards were all lowest or all highest.
     """
@@ -42,17 +44,18 @@ class RewardAdvice:
     mean_reward: float
     hopeless: float
     solved: float
-    best: int
+    best: None
     curve: tuple[RewardPoint, ...]
     sentences: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = ["    G   informative groups   cost of equal within-prompt variance"]
+        lines = ["    G   informative groups [95 %]   cost of equal within-prompt variance"]
         for p in self.curve:
             share = "-"
-            if np.isfinite(p.informative):
-                share = f"{100 * p.informative:.1f} % ± {196 * p.informative_se:.1f}"
-            lines.append(f"{p.group_size:>5}   {share:>18}   {p.relative_cost:.2f}")
+            if p.informative.known:
+                ends = f"[{100 * p.informative.low:.1f}, {100 * p.informative.high:.1f}]"
+                share = f"{100 * p.informative.value:.1f} % {ends}"
+            lines.append(f"{p.group_size:>5}   {share:>25}   {p.relative_cost:.2f}")
         return "\n".join([*lines, *self.sentences])
 
     def as_json(self) -> dict[str, Any]:
@@ -71,12 +74,11 @@ def advise_from_rewards(
             f"rewards: shape {rewards.shape}; give finite numbers, a row per prompt, 2 rollouts at least"
         )
     cost = {g: cost_of_equal_variance(g, costs.per_prompt, costs.updated_rollout) for g in sizes}
-    best = min(sizes, key=cost.__getitem__)
-    curve = []
+    largest, curve, clusters = cost[max(sizes)], [], Clusters(np.arange(len(rewards)))
     for g in sizes:
-        share = unequal_share(rewards, g)  # [prompt]
-        error = float(share.std(ddof=1) / np.sqrt(len(share))) if len(share) > 1 else np.nan
-        curve.append(RewardPoint(g, float(share.mean()), error, cost[g] / cost[best]))
+        chance = unequal_share(rewards, g)  # [prompt]
+        share = clusters.share(chance) if np.isfinite(chance).all() else NO_SHARE
+        curve.append(RewardPoint(g, share, cost[g] / largest))
     is_lowest, is_highest = (rewards == rewards.min()).all(1), (rewards == rewards.max()).all(1)
     return RewardAdvice(
         prompts=len(rewards),
@@ -84,25 +86,31 @@ def advise_from_rewards(
         mean_reward=float(rewards.mean()),
         hopeless=float(is_lowest.mean()),
         solved=float((is_highest & ~is_lowest).mean()),
-        best=best,
+        best=None,
         curve=tuple(curve),
-        sentences=tuple(_sentences(curve, best)),
+        sentences=tuple(_sentences(curve)),
     )
 
 
-def _sentences(curve: Sequence[RewardPoint], best: int) -> list[str]:
-    smallest = curve[0]
+def _sentences(curve: Sequence[RewardPoint]) -> list[str]:
+    smallest, largest = curve[0], curve[-1]
+    logged = [p for p in curve if p.informative.known]
+    if logged and logged[-1].informative.value == 0:
+        return [
+            "Every prompt's rewards are all equal: no group has a signal, so nothing can be said about group sizes. "
+            f"Up to {100 * logged[-1].informative.high:.0f} % of groups of {logged[-1].group_size} may still have one "
+            "(95 %)."
+        ]
     sentences = [
-        "Rewards alone do not fix the best group size: the spread of gradients between prompts, which "
-        "stands against large groups, needs scores (record a bank). Below it, equal variance within prompts "
-        f"costs least at G={best} of those asked for, and "
-        f"{smallest.relative_cost:.2f} times as much at G={smallest.group_size}.",
+        "Rewards alone do not fix the best group size: within prompts a larger group always costs less for equal "
+        f"variance (G={smallest.group_size} costs {smallest.relative_cost:.2f} times as much as "
+        f"G={largest.group_size}), and the spread of gradients between prompts, which stands against large groups, "
+        "needs scores (record a bank)."
     ]
-    logged = [p for p in curve if np.isfinite(p.informative)]
-    if logged and logged[-1].informative > 0:
-        largest = logged[-1]
+    if logged:
+        share, size = logged[-1].informative, logged[-1].group_size
         sentences.append(
-            f"At G={largest.group_size}, {100 * largest.informative:.0f} % of groups have different rewards; "
-            f"drawing until a batch is full of such groups costs {1 / largest.informative:.2f} times the rollouts."
+            f"At G={size}, {100 * share.value:.0f} % of groups have different rewards; drawing until a batch "
+            f"is full of such groups costs {1 / share.value:.2f} times the rollouts."
         )
     return sentences

@@ -5,37 +5,44 @@ and a prompt costs c(G) = cost_per_prompt + G cost_per_rollout, so a budget buys
 minimises V(G) c(G). With cost_per_prompt = 0 that is G* = 1 + sqrt(Delta / sigma_b^2) (2603.01162, Theorem 7, with the
 between-prompt term written out). Everything is estimated from the same rollouts, so comparisons between group sizes are
 paired.
+
+The size that is called best is chosen by these same estimates, so intervals of single comparisons would be too sure of
+it. They are made for all pairs of sizes at once (Bonferroni: each at 1 - (1 - level) / number of pairs), and so hold
+for the pairs of whichever size was chosen. That is the simplest correction that is honest: cross-fitting would choose
+and compare on half of the prompts each, and answer for a choice that nobody makes; paired intervals are so narrow that
+the wider quantile costs little. The regret follows from them: how much more the chosen size may cost than another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from jaxtyping import Float
 
 from gradvar.measure.advise.allocation import Split, split_rollouts
-from gradvar.measure.advise.costs import GROUP_SIZES, Costs, check_group_sizes
+from gradvar.measure.advise.costs import GROUP_SIZES, Costs, check_group_sizes, level_of_pairs
 from gradvar.measure.advise.from_rewards import RewardAdvice, advise_from_rewards
+from gradvar.measure.advise.optimum import BEYOND, optimum
 from gradvar.measure.bank.summary import Budget, Summary
-from gradvar.stats.figures import jackknife_error, jackknife_interval
-from gradvar.stats.intervals import Interval, student_half_width
+from gradvar.stats.effective import effective_number, too_few, warning
+from gradvar.stats.figures import jackknife_interval, ratio_interval
+from gradvar.stats.groups import redrawing_gain
+from gradvar.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
-
-_GRID = np.exp(np.linspace(np.log(2.0), np.log(4096.0), 2000))
 
 
 @dataclass(frozen=True)
 class Point:
     """One group size.
 
-    ``cost``: of reaching the variance that the best group size reaches at cost 1, with its interval; ``per_rollout``,
-    ``per_token``, ``per_cost``: signal / (tr Cov times that many of them), what one of them buys; ``informative``: the
-    share of groups with different rewards.
+    ``cost``: of reaching the variance that the best group size reaches at cost 1, with its interval, which holds for
+    all pairs of sizes at once; ``per_rollout``, ``per_token``, ``per_cost``: signal / (tr Cov
+    times that many of them), what one of them buys; ``informative``: the share of groups with different rewards.
     """
 
     group_size: int
@@ -51,17 +58,20 @@ class Point:
 class Advice:
     """Advice from recorded scores.
 
-    ``best``: the best of the group sizes asked for; ``optimum``: G* over all, with its interval (its upper end is
-    infinite where no spread between prompts can be distinguished from zero). ``sentences``: the same in words.
+    ``best``: the best of the group sizes asked for, None where nothing can be said; ``optimum``: G* over all, with its
+    interval (its upper end is infinite where no spread between prompts can be distinguished from zero). ``regret``: the
+    most that the best may cost, as a multiple of another of these sizes, at the level asked for. ``sentences``: the
+    same in words.
     """
 
-    best: int
+    best: int | None
     optimum: Interval
     curve: tuple[Point, ...]
     splits: tuple[Split, ...]
     on_policy: bool
     prompts: int
     rollouts: int
+    regret: float
     sentences: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -127,112 +137,112 @@ def advise(
         return advise_from_rewards(np.asarray(source), costs, sizes)
     summary = source if isinstance(source, Summary) else source.summary()
     budgets = summary.budget()
-    total = budgets[0]
-    best = min(sizes, key=lambda g: float(total.variance(g)) * costs.group(g))
-    curve = tuple(_point(summary, budgets, costs, (g, best), level) for g in sizes)
-    optimum = _optimum(budgets, costs.per_prompt / costs.updated_rollout, level)
-    splits = split_rollouts(summary, best, level)
+    compared = _Compared(summary, budgets, costs, tuple(sizes), level)
+    best = compared.best()
+    curve = tuple(compared.point(g, best) for g in sizes)
+    fixed = costs.per_prompt / costs.updated_rollout
+    answer = optimum(budgets, fixed, level, compared.effective(best or sizes[0]))
+    splits = split_rollouts(summary, best, level) if best else ()
+    regret = max((1 / p.cost.low for p in curve if p.group_size != best), default=1.0) if best else np.nan
+    if any(not p.cost.known for p in curve):
+        regret = np.nan
     return Advice(
         best=best,
-        optimum=optimum,
+        optimum=answer,
         curve=curve,
         splits=splits,
         on_policy=summary.on_policy,
         prompts=len(summary.p),
         rollouts=summary.rewards.shape[1],
-        sentences=tuple(_sentences(summary, curve, (best, optimum), splits, costs)),
+        regret=max(1.0, regret),
+        sentences=tuple(_sentences(summary, budgets[0], curve, (best, answer, regret), splits, costs)),
     )
 
 
-def _point(
-    summary: Summary, budgets: tuple[Budget, Budget], costs: Costs, sizes: tuple[int, int], level: float
-) -> Point:
-    """The figures of ``sizes[0]``, compared with those of the best size, ``sizes[1]``."""
-    total, without = budgets  # over all prompts, and with each prompt left out
-    size, best = sizes
+@dataclass(frozen=True)
+class _Compared:
+    """The group sizes that are compared, and on what."""
 
-    def cost(budget: Budget, g: int) -> np.ndarray:
-        return budget.variance(g) * costs.group(g)
+    summary: Summary
+    budgets: tuple[Budget, Budget]  # over all prompts, and with each prompt left out
+    costs: Costs
+    sizes: tuple[int, ...]
+    level: float
 
-    value, parts = float(total.variance(size)), without.variance(size)
-    relative = Interval(1.0, 1.0, 1.0, 0.0, len(parts) - 1)
-    if size != best:
-        ratio = float(cost(total, size) / cost(total, best))
+    def best(self) -> int | None:
+        """The size of the least cost; None where a variance is not positive, so that there is nothing to compare."""
+        if min(float(self.budgets[0].variance(g)) for g in self.sizes) <= 0:
+            return None
+        return min(self.sizes, key=lambda g: float(self.budgets[0].variance(g)) * self.costs.group(g))
+
+    def effective(self, size: int) -> float:
+        """The effective number of prompts behind the variance at this size."""
+        return float(effective_number(self.summary.second_moments(size)))
+
+    def point(self, size: int, best: int | None) -> Point:
+        """The figures of a size, compared with those of the best one."""
+        total, without = self.budgets
+        value, parts = float(total.variance(size)), without.variance(size)
+        signal, tokens = float(total.signal), float(self.summary.length.mean())
+        is_recorded, positive = size <= self.summary.rewards.shape[1], value > 0
+        return Point(
+            group_size=size,
+            variance=jackknife_interval(value, parts, self.level, effective=self.effective(size)),
+            cost=self._cost(size, best),
+            per_rollout=signal / (value * size) if positive else np.nan,
+            per_token=signal / (value * size * tokens) if positive else np.nan,
+            per_cost=signal / (value * self.costs.group(size)) if positive else np.nan,
+            informative=float(self.summary.informative(size).mean()) if is_recorded else np.nan,
+        )
+
+    def _cost(self, size: int, best: int | None) -> Interval:
+        """The cost of a size over that of the best one, at the level that holds for all pairs at once."""
+        total, without = self.budgets
+        if best is None:
+            reason = too_few(self.effective(size)) or "a variance is not positive"
+            return Interval(np.nan, np.nan, np.nan, effective=self.effective(size), reason=reason)
+        if size == best:
+            return Interval(1.0, 1.0, 1.0, 0.0, len(self.summary.p) - 1, np.inf)
+        factor = self.costs.group(size) / self.costs.group(best)
+        ratio = factor * float(total.variance(size) / total.variance(best))
         with np.errstate(all="ignore"):
-            logs = np.log(cost(without, size) / cost(without, best))
-        relative = jackknife_interval(ratio, logs, level, np.exp)
-    signal, tokens = float(total.signal), float(summary.length.mean())
-    is_recorded = size <= summary.rewards.shape[1]
-    return Point(
-        group_size=size,
-        variance=jackknife_interval(value, parts, level),
-        cost=relative,
-        per_rollout=signal / (value * size),
-        per_token=signal / (value * size * tokens),
-        per_cost=signal / float(cost(total, size)),
-        informative=float(summary.informative(size).mean()) if is_recorded else np.nan,
-    )
-
-
-def _optimum(budgets: tuple[Budget, Budget], fixed: float, level: float) -> Interval:
-    """G* on a fine grid, for a prompt that costs ``fixed`` rollouts.
-
-    Its interval is from the jackknife of log(G* - 1), open above where it runs off the grid.
-    """
-
-    def best_size(budget: Budget) -> np.ndarray:
-        columns = Budget(*(np.asarray(x, float)[..., None] for x in vars(budget).values()))
-        return _GRID[(columns.variance(_GRID) * (fixed + _GRID)).argmin(-1)]  # of [..., grid]
-
-    total, without = budgets
-    value, parts = float(best_size(total)), best_size(without)
-    dof = len(parts) - 1
-    error = float(jackknife_error(np.log(parts - 1)))
-    half = float(student_half_width(error, dof, level))
-    low, high = 1 + (value - 1) * np.exp(-half), 1 + (value - 1) * np.exp(half)
-    # Where sigma_b^2 itself cannot be distinguished from zero there is no upper end.
-    between = jackknife_interval(float(total.between), np.asarray(without.between), level)
-    if between.low <= 0 or value >= _GRID[-1]:
-        high = np.inf
-    return Interval(value, max(2.0, float(low)), float(high), (value - 1) * error, dof)
+            parts = factor * without.variance(size) / without.variance(best)
+        effective = min(self.effective(size), self.effective(best))
+        return ratio_interval(ratio, parts, level_of_pairs(self.level, len(self.sizes)), effective)
 
 
 def _sentences(
     summary: Summary,
+    total: Budget,
     curve: Sequence[Point],
-    answer: tuple[int, Interval],
+    answer: tuple[int | None, Interval, float],
     splits: Sequence[Split],
     costs: Costs,
 ) -> list[str]:
-    best, optimum = answer
+    best, over_all, regret = answer
     by_size = {p.group_size: p for p in curve}
-    upper = "no upper end" if np.isinf(optimum.high) else f"{optimum.high:.1f}"
-    sentences = [
-        f"Best of the group sizes asked for: G={best}; the optimum over all is {optimum.value:.1f} "
-        f"(95 % interval {optimum.low:.1f} to {upper})."
-    ]
+    if best is None:
+        return [_nothing(summary, curve)]
+    sentences = [f"Best of the group sizes asked for: G={best}; {_optimum_words(over_all, summary)}."]
+    if caution := too_few(over_all.effective):
+        sentences.append(f"There are {caution}: which size is best cannot be told from these prompts.")
+    elif caution := warning(over_all.effective):
+        sentences.append(f"Of these intervals: {caution}.")
     for size in (min(by_size), max(by_size)):
-        if size != best:
-            cost = by_size[size].cost
+        cost = by_size[size].cost
+        if size != best and np.isfinite(cost.value):
             sentences.append(
                 f"With these prompts G={best} needs {cost.value:.2f}x less than G={size} for the same "
-                f"variance ({_in_words(cost)})."
+                f"variance ({_in_words(cost, len(curve))})."
             )
-    share = by_size[best].informative
-    if np.isfinite(share) and share > 0:
-        saved = (costs.per_rollout + share * costs.per_update) / costs.updated_rollout
+    if np.isfinite(regret):
         sentences.append(
-            f"{100 * share:.0f} % of groups of {best} have different rewards. Dropping the others changes no "
-            f"mean-centred gradient but its scale, and saves their update: cost times {saved:.2f}. Drawing "
-            f"new prompts until the batch is full costs {1 / share:.2f} times the rollouts per kept group and "
-            "buys no more signal per rollout."
+            f"At worst G={best} costs {regret:.2f} times as much as another of these sizes would."
+            if regret > 1
+            else f"No other of these sizes is as good as G={best}, at 95 % for all of them at once."
         )
-    for split in splits:
-        sentences.append(
-            f"Splitting the rollouts unevenly over the prompts ({split.rule}: {split.sizes.min()} to "
-            f"{split.sizes.max()} each) divides the within-prompt variance by {split.gain.value:.2f} "
-            f"({_in_words(split.gain)})."
-        )
+    sentences += _informative(by_size[best], total, costs)
+    sentences += [split_words(split) for split in splits]
     if not summary.on_policy:
         sentences.append(
             "The rollouts are off policy; the law assumes they are not, so check with bank.evaluate."
@@ -240,6 +250,68 @@ def _sentences(
     return sentences
 
 
-def _in_words(interval: Interval) -> str:
+def _nothing(summary: Summary, curve: Sequence[Point]) -> str:
+    """Why there is no advice."""
+    if (summary.rewards == summary.rewards[:, :1]).all():
+        return (
+            "Every prompt's rewards are all equal: no group has a gradient, so nothing can be said about group sizes. "
+            "Record prompts that the policy solves sometimes, or more rollouts of each."
+        )
+    sizes = ", ".join(str(p.group_size) for p in curve if not p.variance.value > 0)
+    return (
+        f"The variance at G={sizes} is estimated as zero or less, so group sizes cannot be compared: too few prompts "
+        "have different rewards. Record more."
+    )
+
+
+def _optimum_words(over_all: Interval, summary: Summary) -> str:
+    if over_all.reason:
+        return f"the optimum over all is not known, {over_all.reason}"
+    if np.isinf(over_all.high) and not over_all.value <= summary.rewards.shape[1]:
+        return f"of the optimum over all, {BEYOND}" + (
+            f"; at least {over_all.low:.1f}" if over_all.low > 2 else ""
+        )
+    upper = "no upper end" if np.isinf(over_all.high) else f"{over_all.high:.1f}"
+    below = "" if over_all.value >= 2 else ", below the smallest group"
+    return (
+        f"the optimum over all is {over_all.value:.1f} (95 % interval {over_all.low:.1f} to {upper}){below}"
+    )
+
+
+def _informative(best: Point, total: Budget, costs: Costs) -> list[str]:
+    share = best.informative
+    if not share > 0 or share == 1:
+        return []
+    saved = (costs.per_rollout + share * costs.per_update) / costs.updated_rollout
+    gain = redrawing_gain(float(total.signal) / best.variance.value, share)
+    buys = f"{gain:.3g}" if np.isfinite(gain) else "many"
+    return [
+        f"{100 * share:.0f} % of groups of {best.group_size} have different rewards. Dropping the others changes no "
+        f"mean-centred gradient but its scale, and saves their update: cost times {saved:.2f}. Drawing "
+        f"new prompts until the batch is full costs {1 / share:.2f} times the rollouts per kept group and "
+        f"buys {buys} times the signal per rollout: 1 / (1 - snr (1 - u) / u), with u this share and snr that of one "
+        "group, which is 1 where the signal is small."
+    ]
+
+
+def split_words(split: Split) -> str:
+    """A split's gain; one that raises the variance is said to raise it."""
+    start = (
+        f"Splitting the rollouts unevenly over the prompts ({split.rule}: {split.sizes.min()} to "
+        f"{split.sizes.max()} each)"
+    )
+    gain = split.gain
+    if not np.isfinite(gain.value):
+        return f"{start}: its effect cannot be told, {gain.reason}."
+    if gain.value < 1:
+        inverse = replace(gain, value=1 / gain.value, low=1 / gain.high, high=1 / gain.low)
+        return f"{start} multiplies the within-prompt variance by {inverse.value:.2f} ({_in_words(inverse)})."
+    return f"{start} divides the within-prompt variance by {gain.value:.2f} ({_in_words(gain)})."
+
+
+def _in_words(interval: Interval, sizes: int = 2) -> str:
+    if not interval.known:
+        return interval.words()
     verb = "excludes" if interval.excludes(1) else "includes"
-    return f"95 % interval {interval.low:.2f} to {interval.high:.2f}; it {verb} 1"
+    together = " for all pairs of sizes at once" if sizes > 2 else ""
+    return f"95 % interval {interval.low:.2f} to {interval.high:.2f}{together}; it {verb} 1"

@@ -64,7 +64,8 @@ def block_sums(recording: Recording, coefficients: Coefficients, partition: Part
         aligned = scores.products(totals, reference)
         truth = np.broadcast_to(scores.products(reference, reference), aligned.shape)
     squares = squares.reshape(estimators, deals, slices, per_slice).sum((1, 3))  # [estimator, slice]
-    return BlockSums(count, scores.products(totals, totals), squares, None, aligned, truth, is_known)
+    pieces = _prompt_norms(totals, scores.set_gram(1)[:dealt])
+    return BlockSums(count, scores.products(totals, totals), squares, None, aligned, truth, is_known, pieces)
 
 
 def mean_gradients(
@@ -209,6 +210,15 @@ def _totals(
             in_slice = (members >= k * per_slice) & (members < (k + 1) * per_slice)
             totals[:, k] += np.where(in_slice, coefficients[:, deal], 0.0)
     return totals
+
+
+def _prompt_norms(
+    totals: Float[np.ndarray, "estimator slice prompt row"], gram: Float[np.ndarray, "prompt row row"]
+) -> Float[np.ndarray, "estimator piece"]:
+    """The norm of each prompt's part of each slice: a slice of many prompts is a sum of many."""
+    along = np.einsum("ekqm,qmn->ekqn", totals, gram, optimize=True)
+    squares = (along * totals).sum(-1)  # [estimator, slice, prompt]
+    return np.sqrt(np.maximum(squares, 0.0)).reshape(len(totals), -1)
 
 
 def _by_set(

@@ -1,14 +1,14 @@
 """The answer of an evaluation: moments for every setting, and paired comparisons on the same rollouts."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gradvar.core.moments import LOGARITHMIC, Moments
-from gradvar.stats.figures import FIGURES, jackknife_error, jackknife_interval
-from gradvar.stats.intervals import Interval, interval
+from gradvar.stats.figures import FIGURES, jackknife_interval, ratio_interval
+from gradvar.stats.intervals import Interval
 
 Setting = tuple[str, int]
 """An estimator's label, and a group size."""
@@ -32,10 +32,9 @@ class Comparison:
 
     def __str__(self) -> str:
         r = self.ratio
-        return (
-            f"{self.figure}: {_named(self.first)} is {r.value:.3g} times {_named(self.second)} "
-            f"(95 % interval {r.low:.3g} to {r.high:.3g})"
-        )
+        if not np.isfinite(r.value):
+            return f"{self.figure}: {_named(self.first)} and {_named(self.second)} cannot be compared: {r.reason}"
+        return f"{self.figure}: {_named(self.first)} is {r.value:.3g} times {_named(self.second)} ({r.words('.3g')})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +77,11 @@ class Evaluation(Mapping[Setting, Moments]):
 
         It is on the log scale for variances and squared norms that are clear of zero, where it covers better.
         """
-        value, parts = self.figure(setting, figure), self._parts(setting, figure)
-        se, dof = float(jackknife_error(parts)), len(parts) - 1
-        low, high = interval(value, se, dof, level, logarithmic=figure in POSITIVE)
-        return Interval(value, float(low), float(high), se, dof)
+        if figure != "variance_per_rollout":
+            self._parts(setting, figure)  # the figure's name is checked
+            return self[setting].estimate(figure, level)
+        x, size = self[setting].estimate("trace_cov", level), self[setting].rollouts
+        return replace(x, value=x.value * size, low=x.low * size, high=x.high * size, se=x.se * size)
 
     def compare(
         self, first: Setting, second: Setting, figure: str = "variance_per_rollout", level: float = 0.95
@@ -98,12 +98,16 @@ class Evaluation(Mapping[Setting, Moments]):
         """
         a, b = self.figure(first, figure), self.figure(second, figure)
         parts_a, parts_b = self._parts(first, figure), self._parts(second, figure)
-        difference = jackknife_interval(a - b, parts_a - parts_b, level)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = _ratio(a / b, parts_a / parts_b, level)
+        effective = min(self._effective(first, figure), self._effective(second, figure))
+        if len(parts_a) != len(parts_b):
+            reason = f"their blocks differ, {len(parts_a)} and {len(parts_b)}; give the same slices to both"
+            nothing = Interval(np.nan, np.nan, np.nan, effective=effective, reason=reason)
+            return Comparison(figure, first, second, replace(nothing, value=a - b), nothing, np.nan)
+        difference = jackknife_interval(a - b, parts_a - parts_b, level, effective=effective)
+        ratio = _ratio((a, b), (parts_a, parts_b), figure in POSITIVE, level, effective)
         scale = np.std(parts_a) * np.std(parts_b)
         covariance = np.mean((parts_a - parts_a.mean()) * (parts_b - parts_b.mean()))
-        correlation = float(covariance / scale) if scale > 0 else 1.0
+        correlation = float(covariance / scale) if scale > 0 else np.nan
         return Comparison(figure, first, second, difference, ratio, correlation)
 
     def quotient(
@@ -118,21 +122,35 @@ class Evaluation(Mapping[Setting, Moments]):
             factor: The quotient is multiplied with it.
             level: Of the interval.
         """
-        value = factor * self.figure(setting, numerator) / self.figure(setting, denominator)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts = factor * self._parts(setting, numerator) / self._parts(setting, denominator)
-        return _ratio(value, parts, level)
+        values = factor * self.figure(setting, numerator), self.figure(setting, denominator)
+        parts = factor * self._parts(setting, numerator), self._parts(setting, denominator)
+        effective = min(self._effective(setting, name) for name in (numerator, denominator))
+        positive = numerator in POSITIVE and denominator in POSITIVE
+        return _ratio(values, parts, positive, level, effective)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Tidy rows: one per setting and figure, with standard error and 95 % interval."""
+        """Tidy rows: one per setting and figure, with standard error and 95 % interval.
+
+        ``effective`` is the effective number of blocks, and ``note`` what has to be said of the interval.
+        """
         rows = []
         for (name, group), moments in self.moments.items():
             keys = {"estimator": name, "group_size": group, "prompts": moments.prompts}
             for figure in (*FIGURES, "snr_per_rollout", "variance_per_rollout"):
                 x = self.estimate((name, group), figure)
-                values = {"value": x.value, "se": x.se, "low": x.low, "high": x.high}
-                rows.append({**keys, "figure": figure, **values})
+                values = {
+                    "value": x.value,
+                    "se": x.se,
+                    "low": x.low,
+                    "high": x.high,
+                    "effective": x.effective,
+                }
+                rows.append({**keys, "figure": figure, **values, "note": x.note})
         return rows
+
+    def _effective(self, setting: Setting, figure: str) -> float:
+        base = {"variance_per_rollout": "trace_cov", "snr_per_rollout": "snr"}.get(figure, figure)
+        return self[setting].effective.get(base, np.nan)
 
     def _parts(self, setting: Setting, figure: str) -> np.ndarray:
         parts, rollouts = self.parts[setting], self[setting].rollouts
@@ -147,11 +165,23 @@ class Evaluation(Mapping[Setting, Moments]):
         return parts[figure]
 
 
-def _ratio(value: float, parts: np.ndarray, level: float) -> Interval:
-    """A quotient's interval, on the log scale where that is defined: ratios are closer to normal there."""
-    if value > 0 and (parts > 0).all():
-        return jackknife_interval(value, np.log(parts), level, np.exp)
-    return jackknife_interval(value, parts, level)
+def _ratio(
+    values: tuple[float, float],
+    parts: tuple[np.ndarray, np.ndarray],
+    positive: bool,
+    level: float,
+    effective: float,
+) -> Interval:
+    """A quotient's interval, on the log scale where that is defined: ratios are closer to normal there.
+
+    A quotient of two ``positive`` figures is positive or not known.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, quotients = float(np.divide(*values)), np.divide(*parts)
+    both = min(values) > 0 and all((x > 0).all() for x in parts)
+    if both or positive:
+        return ratio_interval(value if both else np.nan, quotients, level, effective)
+    return jackknife_interval(value, quotients, level, effective=effective)
 
 
 def _named(setting: Setting) -> str:

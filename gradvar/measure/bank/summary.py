@@ -62,6 +62,11 @@ class Summary:
         parts = list(zip(signal - shared, single, pair, shared, strict=True))
         return Budget(*map(float, parts[0])), Budget(*np.array(parts[1:]).T)
 
+    def second_moments(self, group_size: int) -> Float[np.ndarray, " prompt"]:
+        """E ||ghat||^2 of leave-one-out in one group, for every prompt: what each contributes to a variance."""
+        pairs = group_size * (group_size - 1)
+        return self.signal + 4 * self.zeta1 / group_size + (2 * self.zeta2 - 4 * self.zeta1) / pairs
+
     def save(self, path: Path | str) -> Path:
         """Write the numbers to one safetensors file: all that advice needs, and no rollout."""
         arrays = {n: x for n, x in vars(self).items() if isinstance(x, np.ndarray)}

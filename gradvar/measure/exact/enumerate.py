@@ -29,6 +29,7 @@ Route = Literal["auto", "groups", "multisets"]
 
 LARGEST_ENUMERATION = 4_000_000
 _CHUNK = 512  # batches that are weighed at a time; every chunk is filled up, so that one program serves all
+_FACTORS = 512  # from 1/2 to 1 whose product is far from underflow
 _TRIALS = 64  # random batches on which symmetry and separability are decided
 
 
@@ -85,6 +86,8 @@ def exact(
 class _Listing:
     """What is enumerated: every one of ``picks`` (with its number of ``ways``) for every case of prompts in ``rows``.
 
+    The ways are ``ways`` times two to the ``exponents``: the orders of a group of 171 are beyond the largest float.
+
     ``prompts``: of a batch; ``fixed``: their row numbers, where they are not drawn. ``separate``: one prompt stands for
     the batch.
     """
@@ -92,6 +95,7 @@ class _Listing:
     rows: Int[np.ndarray, "case prompt"]
     picks: Int[np.ndarray, "pick prompt group"]
     ways: Float[np.ndarray, " pick"]
+    exponents: Int[np.ndarray, " pick"]
     prompts: int
     fixed: Int[np.ndarray, " prompt"] | None
     separate: bool
@@ -144,11 +148,11 @@ def _list_batches(
         rows = fixed.reshape(-1, per_batch)
     else:
         rows = np.array(list(itertools.product(range(num_listed), repeat=per_batch)))
-    picks, ways = (_multisets if symmetric else _groups)(num_completions, group_size)
+    picks, ways, exponents = (_multisets if symmetric else _groups)(num_completions, group_size)
     if per_batch > 1:  # all batches of so many groups, [pick ** prompt, prompt, group]
         index = np.indices((len(picks),) * per_batch).reshape(per_batch, -1).T
-        picks, ways = picks[index, 0], ways[index].prod(-1)
-    return _Listing(rows, picks, ways, size, fixed, separate)
+        picks, ways, exponents = picks[index, 0], ways[index].prod(-1), exponents[index].sum(-1)
+    return _Listing(rows, picks, ways, exponents, size, fixed, separate)
 
 
 def _moments(estimator: Estimator, tables: ExactTables, group_size: int, listing: _Listing) -> Moments:
@@ -203,7 +207,10 @@ def _enumerate(
         case, pick = np.divmod(number, len(picks))
         weights = _weigh((estimator,), tables.fields(rows[case], picks[pick]))[:, 0]
         by_completion = _by_completion(weights, picks[pick], scores.shape[1])
-        chances = probs[rows[case][:, :, None], picks[pick]].prod((1, 2)) * listing.ways[pick]
+        together, exponents = scaled_product(
+            probs[rows[case][:, :, None], picks[pick]].reshape(len(case), -1)
+        )
+        chances = np.ldexp(together * listing.ways[pick], exponents + listing.exponents[pick])
         for index in np.unique(case):
             of_case = case == index
             # [batch, prompt * completion * time] @ [prompt * completion * time, param]
@@ -278,18 +285,39 @@ def _weigh(
 
 
 @lru_cache(maxsize=64)
-def _groups(num_completions: int, group_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _groups(num_completions: int, group_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All ordered groups, [group, 1, member], each in one way."""
     picks = np.indices((num_completions,) * group_size, dtype=np.int32).reshape(group_size, -1).T
-    return picks[:, None], np.ones(len(picks))
+    return picks[:, None], np.ones(len(picks)), np.zeros(len(picks), int)
 
 
 @lru_cache(maxsize=64)
-def _multisets(num_completions: int, group_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """All unordered groups, [group, 1, member], each with its number of orders."""
+def _multisets(num_completions: int, group_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All unordered groups, [group, 1, member], each with its number of orders, scaled by a power of two."""
     picks = np.array(
         list(itertools.combinations_with_replacement(range(num_completions), group_size)), np.int32
     )
     counts = (picks[:, :, None] == np.arange(num_completions)).sum(1)
-    factorial = np.array([float(math.factorial(n)) for n in range(group_size + 1)])
-    return picks[:, None], factorial[group_size] / factorial[counts].prod(-1)
+    factorials = [math.factorial(n) for n in range(group_size + 1)]
+    exponents = np.array([n.bit_length() for n in factorials])
+    # Quotients of Python's whole numbers, each right to the last digit and from 1/2 to 1.
+    mantissas = np.array([n / (1 << int(e)) for n, e in zip(factorials, exponents, strict=True)])
+    ways = mantissas[group_size] / mantissas[counts].prod(-1)
+    return picks[:, None], ways, exponents[group_size] - exponents[counts].sum(-1)
+
+
+def scaled_product(
+    factors: Float[np.ndarray, "*n factor"],
+) -> tuple[Float[np.ndarray, "*n"], Int[np.ndarray, "*n"]]:
+    """Multiply many factors without underflow: the product is the first result times two to the second.
+
+    >>> mantissa, exponent = scaled_product(np.full(4000, 0.25))
+    >>> float(mantissa), int(exponent)
+    (0.5, -7999)
+    """
+    mantissas, exponents = np.frexp(factors)  # from 1/2 to 1
+    product, exponent = np.ones(factors.shape[:-1]), exponents.sum(-1)
+    for start in range(0, factors.shape[-1], _FACTORS):
+        product, more = np.frexp(product * mantissas[..., start : start + _FACTORS].prod(-1))
+        exponent = exponent + more
+    return product, exponent

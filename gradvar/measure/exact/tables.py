@@ -165,6 +165,8 @@ def _tabulate(
     # [prompt, completion]: chances under the sampler and under the current policy, and the sampler's ||s||^2
     probs, current_probs = jnp.exp(logp_old.sum(-1)), jnp.exp(logp.sum(-1))
     norms = (scores_at(old_params).sum(2) ** 2).sum(-1)
+    # grad J does not depend on a constant in the rewards, but rounding does: a million would leave few digits.
+    centred = rewards - (current_probs * rewards).sum(-1, keepdims=True)
     return ExactTables(
         probs=probs,
         rewards=rewards,
@@ -177,7 +179,7 @@ def _tabulate(
         baseline=(probs * norms * rewards).sum(-1) / (probs * norms).sum(-1),
         score_squares=norms,
         scores=scores,
-        gradients=jnp.einsum("qk,qk,qkp->qp", current_probs, rewards, scores.sum(2)),
+        gradients=jnp.einsum("qk,qk,qkp->qp", current_probs, centred, scores.sum(2)),
     )
 
 

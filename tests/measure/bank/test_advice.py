@@ -178,7 +178,7 @@ def test_informative_share_without_replacement():
     rewards = np.array([[1, 1, 0, 0.0], [1, 1, 1, 1], [0, 0, 0, 1]])
     np.testing.assert_allclose(unequal_share(rewards, 2), [4 / 6, 0, 3 / 6])
     found = advise(rewards, cost_per_prompt=1.0, group_sizes=[2, 4, 8])
-    assert np.isnan(found.curve[-1].informative)
+    assert np.isnan(found.curve[-1].informative.value)
     assert found.solved == pytest.approx(1 / 3)
 
 
