@@ -78,7 +78,8 @@ def run(config: Advise) -> int:
             share = f"{100 * point.informative:.0f} %" if point.informative == point.informative else "-"
             cost = point.cost
             ends = f"[{cost.low:.2f}, {cost.high:.2f}]" if cost.known else "(no interval)"
-            print(f"{mark}{point.group_size:>4}   {cost.value:6.2f} {ends}    {share:>8}")
+            ends = "best" if point.group_size == advice.best else ends
+            print(f"{mark}{point.group_size:>4}   {cost.value:6.2f} {ends:<14}  {share:>8}")
         print(advice)
         content: dict[str, Any] = advice.as_json()
         comparable = summary.binary and summary.on_policy and len(summary.p) >= 4 and advice.best is not None

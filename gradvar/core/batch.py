@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from gradvar.core.precision import say_if_equal
+
 PER_PROMPT = ("greedy_rewards", "baseline")
 """Fields of a batch that have one value for each prompt."""
 
@@ -60,6 +62,8 @@ class Batch(eqx.Module):
         allow_empty: bool = False,
     ) -> None:
         self.rewards = _floating(rewards)
+        if not isinstance(rewards, jax.Array):
+            say_if_equal(np.asarray(rewards), self.rewards.dtype)
         self.logp_old = _floating(logp_old)
         self.mask = jnp.ones(self.logp_old.shape, bool) if mask is None else jnp.asarray(mask).astype(bool)
         self.logp_ref = None if logp_ref is None else _floating(logp_ref)

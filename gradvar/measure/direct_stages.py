@@ -177,7 +177,8 @@ def weigh_tokens(
     def of_replicate(flat: dict[str, Array]) -> Float[Array, "slot rollout time"]:
         grouped = {name: x.reshape(size, group_size, *x.shape[1:]) for name, x in flat.items()}
         logp = grouped["logp"]  # [prompt, group, time]
-        batch = Batch.from_arrays(grouped | {"rewards": grouped["rewards"].astype(logp.dtype)})
+        precise = jnp.promote_types(logp.dtype, jnp.float32)  # 100 and 100.25 are one number in bfloat16
+        batch = Batch.from_arrays(grouped | {"rewards": grouped["rewards"].astype(precise)})
         weights = jnp.stack([token_weights(e, logp, batch) for e in estimators])
         weights = weights.reshape(len(estimators), size * group_size, -1)
         slots = jnp.zeros((layout.slots, *weights.shape[1:]), weights.dtype)

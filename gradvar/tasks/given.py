@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from gradvar.core.checks import finite
+from gradvar.core.precision import say_if_equal
 from gradvar.tasks.matching import check_rollouts
 
 
@@ -30,7 +31,10 @@ def _table(rewards: ArrayLike) -> tuple[tuple[float, ...], ...]:
 
 
 def _values(rewards: tuple[tuple[float, ...], ...]) -> Float[Array, "prompt answer"]:
-    return jnp.asarray(np.asarray(rewards), jnp.result_type(float))
+    table, dtype = np.asarray(rewards), jnp.result_type(float)
+    for row in table:  # groups are of one prompt
+        say_if_equal(row, dtype)
+    return jnp.asarray(table, dtype)
 
 
 class _Indexed:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import PER_PROMPT
 from gradvar.core.devices import SINGLE, Devices, from_first_process, padded
+from gradvar.core.precision import say_if_equal
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.bank.data import Rollouts
 from gradvar.measure.baselines import BaselineSource
@@ -87,7 +88,10 @@ class RolloutSampler:
         # What is the same object is scored once: the same pass need not be run and compiled again.
         logp = logprobs(subject.params)
         logp_old = logprobs(subject.sampler) if subject.off_policy else logp
-        arrays = self._rewards(devices, prompts, completions, logp.dtype, size)
+        dtype = jnp.promote_types(
+            logp.dtype, jnp.float32
+        )  # rewards of 100 and 100.25 are one number in bfloat16
+        arrays = self._rewards(devices, prompts, completions, dtype, size)
         arrays |= {
             "completions": completions,
             "logp": logp,
@@ -111,6 +115,7 @@ class RolloutSampler:
         real_prompts, real_tokens = jax.tree.map(lambda x: np.asarray(x)[:size], prompts), tokens[:size]
         shape = np.zeros(real_tokens.shape[:2])
         values = from_first_process(lambda: task.reward(real_prompts, real_tokens), shape)
+        say_if_equal(values, dtype)
         mask = policy.mask(jnp.asarray(tokens))
         return {"rewards": padded(values.astype(dtype), len(tokens)), "mask": mask}
 
