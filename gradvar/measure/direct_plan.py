@@ -119,7 +119,10 @@ def make_plan(
     fixed = None if isinstance(prompts, int | np.integer) else prompts
     size = int(prompts) if fixed is None else len(jax.tree.leaves(fixed)[0])
     at_least("prompts", size, 1)
-    missing = {n for e in named for n in e.needs} - {*BASELINE_FIELDS, "logp_ref", "logp_sampler"}
+    served = {*BASELINE_FIELDS, "logp_ref", "logp_sampler"}
+    if hasattr(subject.task, "reward_parts"):
+        served.add("reward_parts")
+    missing = {n for e in named for n in e.needs} - served
     if missing:
         raise ValueError(
             f"estimators: {sorted(missing)} is needed and no policy or task supplies it; leave them out"

@@ -23,6 +23,7 @@ from gradvar.core.estimator import Estimator, token_weights
 from gradvar.core.programs import jit_by_work, quick_jit
 from gradvar.core.protocols import Policy, Task
 from gradvar.measure.baselines import BaselineSource
+from gradvar.tasks.parts import parts_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def sample_rollouts(
         keys: Of the sampler, [pair, 2].
 
     Returns:
-        ``completions``, ``rewards`` and ``mask``, [pair, 2, N, ...].
+        ``completions``, ``rewards`` and ``mask``, and ``reward_parts`` of a task that has them, [pair, 2, N, ...].
     """
 
     def of_replicate(prompts: PyTree, key: PRNGKeyArray) -> dict[str, Array]:
@@ -101,6 +102,7 @@ def sample_rollouts(
             "completions": completions[:, 0],
             "rewards": task.reward(prompts, completions)[:, 0],
             "mask": policy.mask(completions)[:, 0],
+            **{name: parts[:, 0] for name, parts in parts_of(task, prompts, completions).items()},
         }
 
     return _over_replicates(of_replicate, vectorised, prompts, keys)

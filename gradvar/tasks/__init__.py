@@ -5,6 +5,8 @@ from gradvar.tasks.addition import PartialAddition as PartialAddition
 from gradvar.tasks.countdown import Countdown as Countdown
 from gradvar.tasks.given import Bandit as Bandit
 from gradvar.tasks.given import Lookup as Lookup
+from gradvar.tasks.parts import SeveralRewards as SeveralRewards
+from gradvar.tasks.parts import several_rewards as several_rewards
 from gradvar.tasks.questions import Questions as Questions
 from gradvar.tasks.sorting import PartialSorting as PartialSorting
 from gradvar.tasks.sorting import Sorting as Sorting

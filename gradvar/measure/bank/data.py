@@ -35,6 +35,7 @@ class Rollouts:
     values: Float[np.ndarray, "prompt rollout time"] | None = None
     greedy_rewards: Float[np.ndarray, " prompt"] | None = None
     baseline: Float[np.ndarray, " prompt"] | None = None
+    reward_parts: Float[np.ndarray, "prompt rollout part"] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

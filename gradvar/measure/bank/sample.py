@@ -17,6 +17,7 @@ from gradvar.core.protocols import Policy, Task
 from gradvar.measure.bank.data import Rollouts
 from gradvar.measure.baselines import BaselineSource
 from gradvar.measure.direct_plan import PolicyOnTask
+from gradvar.tasks.parts import parts_of
 from gradvar.tasks.verifier import Verifier
 
 
@@ -161,11 +162,12 @@ def _rewards_and_mask(
 ) -> dict[str, Array]:
     try:
         rewards = task.reward(prompts, completions).astype(dtype)
+        parts = {name: x.astype(dtype) for name, x in parts_of(task, prompts, completions).items()}
     except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
         raise ValueError(
             f"task: {type(task).__name__}.reward is not made of JAX operations; wrap it: gv.measure.Verifier(task)"
         ) from None
-    return {"rewards": rewards, "mask": policy.mask(completions)}
+    return {"rewards": rewards, "mask": policy.mask(completions), **parts}
 
 
 @eqx.filter_jit

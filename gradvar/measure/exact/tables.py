@@ -4,6 +4,8 @@ The tables do not depend on any estimator. Enumeration gathers from them; direct
 (critic, greedy rewards, best constant) and the true gradient from them.
 """
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from gradvar.core.precision import as_double, double_precision
 from gradvar.core.programs import quick_jit
 from gradvar.core.protocols import FinitePolicy, FiniteTask
+from gradvar.tasks.parts import parts_of
 
 
 class ExactTables(eqx.Module):
@@ -23,7 +26,7 @@ class ExactTables(eqx.Module):
     zero where masked) and ``true_gradient`` (grad J, the mean over prompts) belong to the current parameters.
     ``values`` are the sampling policy's exact state values; ``baseline`` is the constant E[r ||s||^2] / E[||s||^2] that
     minimises the variance of reinforce for each prompt, under the sampling policy; ``score_squares`` are its
-    ||s||^2.
+    ||s||^2. ``reward_parts``: the several rewards of a task that has them.
     """
 
     probs: Float[Array, "prompt completion"]
@@ -38,6 +41,7 @@ class ExactTables(eqx.Module):
     score_squares: Float[Array, "prompt completion"]
     scores: Float[Array, "prompt completion time param"]
     gradients: Float[Array, "prompt param"]
+    reward_parts: Float[Array, "prompt completion part"] | None = None
 
     @property
     def true_gradient(self) -> Float[Array, " param"]:
@@ -60,9 +64,10 @@ class ExactTables(eqx.Module):
         """``logp`` and the fields of ``Batch`` of many batches: completions ``picks`` (rows of the support) of prompts
         ``rows``."""
         index = rows[..., None], picks  # [batch, prompt, 1] and [batch, prompt, group]
-        arrays = {name: np.asarray(getattr(self, name)) for name in (*_PER_ROLLOUT, *_PER_PROMPT, "mask")}
+        by_rollout = [*_PER_ROLLOUT, *(["reward_parts"] if self.reward_parts is not None else [])]
+        arrays = {name: np.asarray(getattr(self, name)) for name in (*by_rollout, *_PER_PROMPT, "mask")}
         return {
-            **{name: arrays[name][index] for name in _PER_ROLLOUT},
+            **{name: arrays[name][index] for name in by_rollout},
             **{name: arrays[name][rows] for name in _PER_PROMPT},
             "mask": arrays["mask"][picks],
         }
@@ -132,11 +137,16 @@ def tabulate(
     prompts = task.all_prompts()
     num_prompts = jax.tree.leaves(prompts)[0].shape[0]
     support = policy.support()
-    rewards = task.reward(prompts, jnp.broadcast_to(support, (num_prompts, *support.shape)))
+    completions = jnp.broadcast_to(support, (num_prompts, *support.shape))
+    rewards = task.reward(prompts, completions)
     sampler = params if old_params is None else old_params
     greedy_rewards = task.reward(prompts, policy.greedy(sampler, prompts))[:, 0]
     reference = sampler if ref_params is None else ref_params
-    return _tabulate(policy, params, sampler, reference, prompts, rewards, greedy_rewards)
+    tables = _tabulate(policy, params, sampler, reference, prompts, rewards, greedy_rewards)
+    parts = parts_of(task, prompts, completions).get("reward_parts")
+    if parts is None:
+        return tables
+    return dataclasses.replace(tables, reward_parts=parts.astype(tables.rewards.dtype))
 
 
 @quick_jit
