@@ -34,6 +34,10 @@ class Check:
     """The reason of the --except before it."""
     except_file: str | None = None
     """A file with a line for each law that does not decide: LAW: reason, or function LAW: reason."""
+    is_: Annotated[str | None, tyro.conf.arg(name="is")] = None
+    """The estimator that it is meant to be, such as grpo: then it must equal gradvar's definition."""
+    setting: tuple[str, ...] = ()
+    """Settings of that estimator, NAME=VALUE as in the catalogue, such as ddof=1 eps=1e-4."""
     signature: Literal[
         "auto", "group", "grouped", "flat", "prompt-ids", "num-generations", "token-level", "loss"
     ] = "auto"
@@ -123,9 +127,12 @@ def examine(config: Check) -> Any:
     signature = None if config.signature == "auto" else config.signature
     further = kind_of(function, arguments) if signature is None else None
     if further is not None:
+        if config.setting:
+            raise ValueError("--setting: this kind of function has none; give --arguments for its parameters")
         return check_kind(
             function,
             kind=further,
+            intended=form_of_kind(config.is_, further, function, arguments),
             claims=claims(config.claims),
             laws=split(config.laws),
             except_=excepted(config, function, further.laws),
@@ -140,6 +147,7 @@ def examine(config: Check) -> Any:
         "claims": claims(config.claims),
         "laws": split(config.laws),
         "except_": excepted(config, function, LOSS if kind == "loss" else ADVANTAGE),
+        "is_": meant(config),
         "examples": config.examples,
         "random_seed": config.seed,
         "library_name": None if config.library == "auto" else config.library,
@@ -159,6 +167,29 @@ def examine(config: Check) -> Any:
         dtypes=config.dtypes,
         **common,
     )
+
+
+def meant(config: Check) -> Any:
+    """The estimator of --is with its settings, or None."""
+    if config.is_ is None:
+        if config.setting:
+            raise ValueError("--setting: it needs --is NAME, the estimator that has the settings")
+        return None
+    from gradvar.testing.matching.match import matches, parsed
+
+    return matches(config.is_, **parsed(config.setting))
+
+
+def form_of_kind(name: str | None, kind: Any, function: Any, arguments: dict[str, Any]) -> str:
+    """The known form of --is for a further kind of function, or ""."""
+    from gradvar.testing.kinds import form_names, kind_target
+
+    if name is None:
+        return ""
+    known = form_names(kind, kind_target(function, kind, arguments=arguments))
+    if name not in known:
+        raise ValueError(f"--is: a function for {kind.name} is no '{name}'; it may be {', '.join(known)}")
+    return name
 
 
 def claims(texts: tuple[str, ...]) -> dict[str, bool]:

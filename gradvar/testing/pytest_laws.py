@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradvar.testing.laws import ADVANTAGE, LOSS, Law
+from gradvar.testing.names import ORACLE_LAWS
 from gradvar.testing.recognise import advantage_target, loss_target
 from gradvar.testing.runner import EXAMPLES, Target, check_law
 from gradvar.testing.targets import AdvantageTarget, LossTarget
@@ -83,6 +84,7 @@ def advantage_laws(
     claims: Mapping[str, bool] | None = None,
     laws: Iterable[str] = (),
     except_: Mapping[str, str] | None = None,
+    is_: Any = None,
     examples: int = EXAMPLES,
     seed: int | None = None,
     **settings: Any,
@@ -94,6 +96,7 @@ def advantage_laws(
         claims: Maps laws to True where they should hold, False where they should fail.
         laws: Test only these, and those in ``claims``.
         except_: Maps laws that may fail to the reason why; they are expected failures.
+        is_: The estimator that it should be: ``matches("grpo", ddof=1)``.
         examples: Examples per law.
         seed: Draws other examples; default: the same in every run.
         settings: Further settings of ``advantage_target``: signature, library_name, arguments, domain,
@@ -104,7 +107,8 @@ def advantage_laws(
     """
     chosen = _Chosen(dict(claims or {}), frozenset(laws), dict(except_ or {}))
     options = {"examples": examples, "random_seed": seed}
-    return _parametrised(advantage_target, AdvantageTarget, ADVANTAGE, function, chosen, options, settings)
+    catalogue = ADVANTAGE if is_ is None else (is_.law(loss=False), *ADVANTAGE)
+    return _parametrised(advantage_target, AdvantageTarget, catalogue, function, chosen, options, settings)
 
 
 def loss_laws(
@@ -113,6 +117,7 @@ def loss_laws(
     claims: Mapping[str, bool] | None = None,
     laws: Iterable[str] = (),
     except_: Mapping[str, str] | None = None,
+    is_: Any = None,
     examples: int = EXAMPLES,
     seed: int | None = None,
     **settings: Any,
@@ -124,6 +129,7 @@ def loss_laws(
         claims: Maps laws to True where they should hold, False where they should fail.
         laws: Test only these, and those in ``claims``.
         except_: Maps laws that may fail to the reason why; they are expected failures.
+        is_: The estimator that it should be: ``matches("grpo", ddof=1)``.
         examples: Examples per law.
         seed: Draws other examples; default: the same in every run.
         settings: Further settings of ``loss_target``: library_name, arguments, sign, aggregation.
@@ -133,7 +139,8 @@ def loss_laws(
     """
     chosen = _Chosen(dict(claims or {}), frozenset(laws), dict(except_ or {}))
     options = {"examples": examples, "random_seed": seed}
-    return _parametrised(loss_target, LossTarget, LOSS, function, chosen, options, settings)
+    catalogue = LOSS if is_ is None else (is_.law(loss=True), *LOSS)
+    return _parametrised(loss_target, LossTarget, catalogue, function, chosen, options, settings)
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ class _Chosen:
     excepted: Mapping[str, str]
 
     def __contains__(self, law: Law) -> bool:
-        picked = law.name in self.laws if self.laws else law.universal
+        picked = law.name in ORACLE_LAWS or (law.name in self.laws if self.laws else law.universal)
         return picked or law.name in self.claims or (law.name in self.excepted and not self.laws)
 
 

@@ -61,10 +61,16 @@ def _adapting(target: AdvantageTarget | LossTarget) -> str:
     )
 
 
-def command(law: str, target: AdvantageTarget | LossTarget, changed: Mapping[str, Any]) -> str:
+def command(
+    law: str, target: AdvantageTarget | LossTarget, changed: Mapping[str, Any], asked: str = ""
+) -> str:
     """Return the ``gradvar check`` line that decides this law again with the same target, and exits with 1.
 
-    ``changed`` holds the settings of the run, None where they are the defaults.
+    Args:
+        law: The law.
+        target: The function under test.
+        changed: The settings of the run, None where they are the defaults.
+        asked: The options that ask for the law, where its name alone does not.
     """
     if not target.origin:
         return ""
@@ -95,4 +101,5 @@ def command(law: str, target: AdvantageTarget | LossTarget, changed: Mapping[str
     options = "".join(f" --{name} {value}" for name, value in options_by_name.items() if value is not None)
     if isinstance(target, LossTarget) and target.sign < 0:
         options += " --maximise"
-    return f"gradvar check {shlex.quote(target.origin)} --laws {law}{options}"
+    wanted = f"{asked} --laws {law}" if asked else f"--laws {law}"
+    return f"gradvar check {shlex.quote(target.origin)} {wanted}{options}"

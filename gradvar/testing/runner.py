@@ -18,6 +18,7 @@ from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law, Residue
 from gradvar.testing.laws.traits import remarks
 from gradvar.testing.names import LAWS as NAMES
+from gradvar.testing.names import ORACLE_LAWS
 from gradvar.testing.recognise import advantage_target, loss_target
 from gradvar.testing.reproduce import command, reproduction
 from gradvar.testing.targets import AdvantageTarget, LossTarget
@@ -75,7 +76,7 @@ def check_law(
     # what an expectation or a derivative is takes more than a print of the function
     if law.exact or isinstance(target, LossTarget):
         changed = {"seed": random_seed, "examples": None if examples == EXAMPLES else examples}
-        line = command(law.name, target, changed)
+        line = command(law.name, target, changed, law.options)
     else:
         line = reproduction(target, calls, twice=law.name == "pure")
     return LawResult(law.name, FAILS, example=seen.example, why=why, reproduce=line, **about)
@@ -128,6 +129,7 @@ def check_advantage(
     claims: Mapping[str, bool] | None = None,
     laws: Iterable[str] = (),
     except_: Mapping[str, str] | None = None,
+    is_: Any = None,
     examples: int = EXAMPLES,
     random_seed: int | None = None,
     **settings_: Any,
@@ -139,6 +141,7 @@ def check_advantage(
         claims: Maps laws to True where they should hold, False where they should fail.
         laws: Check only these, which then decide, and those in ``claims``.
         except_: Maps laws that do not decide to the reason why.
+        is_: The estimator that it should be: ``matches("grpo", ddof=1)``.
         examples: Examples per law.
         random_seed: Draws other examples; default: the same in every run.
         settings_: Further settings of ``advantage_target``: signature, library_name, arguments, domain,
@@ -148,7 +151,8 @@ def check_advantage(
         ValueError: A law is unknown, or the signature is not understood.
     """
     target = function if isinstance(function, AdvantageTarget) else advantage_target(function, **settings_)
-    return check(target, ADVANTAGE, claims or {}, laws, examples, random_seed, except_)
+    catalogue = ADVANTAGE if is_ is None else (is_.law(loss=False), *ADVANTAGE)
+    return check(target, catalogue, claims or {}, laws, examples, random_seed, except_)
 
 
 def check_loss(
@@ -157,6 +161,7 @@ def check_loss(
     claims: Mapping[str, bool] | None = None,
     laws: Iterable[str] = (),
     except_: Mapping[str, str] | None = None,
+    is_: Any = None,
     examples: int = EXAMPLES,
     random_seed: int | None = None,
     **settings_: Any,
@@ -168,6 +173,7 @@ def check_loss(
         claims: Maps laws to True where they should hold, False where they should fail.
         laws: Check only these, which then decide, and those in ``claims``.
         except_: Maps laws that do not decide to the reason why.
+        is_: The estimator that it should be: ``matches("grpo", ddof=1)``.
         examples: Examples per law.
         random_seed: Draws other examples; default: the same in every run.
         settings_: Further settings of ``loss_target``: library_name, arguments, sign, aggregation.
@@ -176,7 +182,8 @@ def check_loss(
         ValueError: A law is unknown, or the signature is not understood.
     """
     target = function if isinstance(function, LossTarget) else loss_target(function, **settings_)
-    return check(target, LOSS, claims or {}, laws, examples, random_seed, except_)
+    catalogue = LOSS if is_ is None else (is_.law(loss=True), *LOSS)
+    return check(target, catalogue, claims or {}, laws, examples, random_seed, except_)
 
 
 def check(
@@ -217,7 +224,7 @@ def check(
             raise ValueError(f"except: '{name}' has no reason; say why it does not hold")
     results = []
     for law in catalogue:
-        if not chosen or law.name in chosen or law.name in claims:
+        if not chosen or law.name in chosen or law.name in claims or law.name in ORACLE_LAWS:
             result = check_law(law, target, claims.get(law.name), examples=examples, random_seed=random_seed)
             asked = result.asked or law.name in chosen
             results.append(replace(result, asked=asked, excepted=excepted.get(law.name, "")))

@@ -1,8 +1,12 @@
 """``matches``: a function is the estimator that it is called by, or the smallest example says where it is not."""
 
+import shlex
+
 import numpy as np
 import pytest
 
+from gradvar.cli import main as cli
+from gradvar.testing import advantage_laws, loss_laws
 from gradvar.testing.matching.match import matches, parsed
 from gradvar.testing.matching.shown import apart
 
@@ -124,8 +128,86 @@ def test_an_estimator_without_a_function_of_rewards_is_refused():
 
 
 def test_a_loss_without_a_reference_is_no_penalised_one():
-    with pytest.raises(ValueError, match="takes no reference"):
-        matches("grpo", beta=0.1)(clipped_by_row)
+    verdict = matches("grpo", beta=0.1)(clipped_by_row)
+    assert not verdict
+    assert "takes no reference" in verdict.message
+
+
+@advantage_laws(sample, is_=matches("grpo", ddof=1, eps=1e-4), laws=["finite"])
+def test_a_match_is_a_law_of_advantages(law):
+    assert law.name in ("matches_oracle", "finite")
+    law()
+
+
+@loss_laws(clipped, is_=matches("dapo"), laws=["finite"])
+def test_a_match_is_a_law_of_losses(law):
+    law()
+
+
+@loss_laws(clipped, is_=matches("grpo"), laws=["finite"])
+def test_a_match_that_fails_is_a_test_that_fails(law):
+    if law.name == "matches_oracle":
+        with pytest.raises(AssertionError, match="grpo has"):
+            law()
+
+
+SOURCE = """
+import numpy as np
+
+def objective(logp, old_logp, advantages, mask):
+    ratio = np.exp(np.where(mask > 0, logp - old_logp, 0.0))
+    gain = np.minimum(ratio * advantages, np.clip(ratio, 0.8, 1.28) * advantages)
+    return (gain * mask).sum() / max(mask.sum(), 1)
+
+def gae(rewards, values, gamma=0.99, lam=0.95):  # [T]
+    out, carry, after = np.zeros(len(rewards)), 0.0, 0.0
+    for t in reversed(range(len(rewards))):
+        carry = rewards[t] + gamma * after - values[t] + gamma * lam * carry
+        after = values[t]
+        out[t] = carry
+    return out
+"""
+
+
+def test_the_command_line(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(SOURCE)
+    target = f"{file}:objective"
+    only = ["--laws", "matches_oracle"]
+    assert cli.run(["check", target, "--is", "dapo", *only]) == 0
+    assert cli.run(["check", target, "--is", "ppo", "--setting", "clip_high=0.28", *only]) == 0
+    capsys.readouterr()
+    assert cli.run(["check", target, "--is", "ppo", "--setting", "clip_high=0.3", *only]) == 1
+    shown = capsys.readouterr().out
+    assert "ppo(clip_high=0.3) has" in shown
+    # the line that shows it again does
+    line = next(text for text in shown.splitlines() if "$ gradvar check" in text)
+    assert "--is ppo --setting clip_high=0.3 --laws matches_oracle" in line
+    assert cli.run(shlex.split(line.split("$ gradvar ")[1])) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--is", "gropo"], "did you mean grpo"),
+        (["--is", "grpo", "--setting", "ddof"], "give NAME=VALUE"),
+        (["--is", "grpo", "--setting", "epsilon=1"], "did you mean eps"),
+        (["--setting", "ddof=1"], "it needs --is NAME"),
+    ],
+)
+def test_bad_usage_of_the_command_line(options, message, tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(SOURCE)
+    assert cli.run(["check", f"{file}:objective", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_further_kind_has_its_own_names(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(SOURCE)
+    assert cli.run(["check", f"{file}:gae", "--is", "gae"]) == 0
+    assert cli.run(["check", f"{file}:gae", "--is", "grpo"]) == 2
+    assert "it may be gae" in capsys.readouterr().err
 
 
 def test_numbers_are_shown_to_the_digit_that_differs():

@@ -44,6 +44,7 @@ class Law:
     raises ``Broken``. ``applies(target)`` returns "" or the reason why the law does not apply. Every sane
     estimator obeys a ``universal`` law. An ``exact`` law is decided by enumeration and has one example. If
     ``asked(target)``, a setting of the target requests the law, which then counts as a universal one does.
+    ``options`` are those of ``gradvar check`` that ask for it, where its name does not.
     ``excused(target)`` is the reason why a function of a recognised kind need not obey the law, or ""; it is not
     asked where somebody declares the law.
     """
@@ -56,6 +57,7 @@ class Law:
     exact: bool = False
     asked: Callable[[Any], bool] = lambda target: False
     excused: Callable[[Any], str] = lambda target: ""
+    options: str = ""
 
     @property
     def statement(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradvar.testing.laws.base import Law
@@ -62,9 +62,16 @@ class Match:
 
     oracle: Oracle
 
-    def law(self, target: Target) -> Law:
-        """The claim as a law for this kind of target."""
-        return loss_law(self.oracle) if isinstance(target, LossTarget) else advantage_law(self.oracle)
+    def law(self, *, loss: bool) -> Law:
+        """The claim as a law of losses or of advantages.
+
+        Raises ``ValueError`` where the estimator has no advantages that a function of rewards could have.
+        """
+        if not loss and self.oracle.refusal:
+            raise ValueError(self.oracle.refusal)
+        law = loss_law(self.oracle) if loss else advantage_law(self.oracle)
+        settings = " ".join(f"{k}={json.dumps(v)}" for k, v in self.oracle.given.items()).replace('"', "")
+        return replace(law, options=f"--is {self.oracle.name}{' --setting ' + settings if settings else ''}")
 
     def __call__(
         self, function: Callable[..., Any] | Target, *, examples: int = EXAMPLES, **settings: Any
@@ -80,10 +87,7 @@ class Match:
             ValueError: The signature is not understood, or the estimator has no advantages to compare with.
         """
         target = target_of(function, **settings)
-        law = self.law(target)
-        refusal = law.applies(target)
-        if refusal:
-            raise ValueError(refusal)
+        law = self.law(loss=isinstance(target, LossTarget))
         return MatchVerdict(check_law(law, target, True, examples=examples), self.oracle)
 
 
