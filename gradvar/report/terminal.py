@@ -7,6 +7,7 @@ from rich.table import Table
 
 from gradvar.core.moments import Moments
 from gradvar.stats.effective import ENOUGH
+from gradvar.studies.findings import drops_groups
 from gradvar.studies.study import Measurement, Study
 
 COLUMNS = {
@@ -89,4 +90,8 @@ def _caution(results: list[Measurement]) -> str | None:
     reasons = dict.fromkeys(e.reason for e in estimates if not e.known)
     if reasons:
         lines.append(f"±? no interval: {'; '.join(list(reasons)[:3])}")
+    names = dict.fromkeys(r.moments.estimator for r in results)
+    lines += [
+        f"{name}: groups of equal rewards dropped, no others drawn" for name in names if drops_groups(name)
+    ]
     return "\n".join(lines) or None

@@ -41,7 +41,7 @@ def too_few(effective: float) -> str:
     if math.isnan(effective) or effective >= FEWEST * (1 - 1e-9):
         return ""
     if effective == 0:
-        return "no block has a gradient"
+        return "no block contributes to it"
     return f"{effective:.1f} effective blocks, fewer than {FEWEST}"
 
 

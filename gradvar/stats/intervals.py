@@ -66,8 +66,8 @@ class Interval:
         '95 % interval 0.40 to 0.60'
         >>> Interval(0.5, 0.4, inf, effective=12.0).words()
         '95 % interval 0.40 to no upper end; only 12 effective blocks carry it, so it may be too narrow'
-        >>> Interval(0.5, nan, nan, reason="no block has a gradient").words()
-        'no interval: no block has a gradient'
+        >>> Interval(0.5, nan, nan, reason="no block contributes to it").words()
+        'no interval: no block contributes to it'
         """
         if not self.known:
             return f"no interval: {self.reason or 'there is too little to make one of'}"

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gradvar import catalogue
+from gradvar.pieces.select import mixed_groups
 from gradvar.stats.text import interval_texts, number_text
 from gradvar.studies.rows import number, panels, series, tidy
 
@@ -31,6 +33,11 @@ def findings(source: Any) -> list[str]:
         ),
         *_staleness(rows),
         *_cautions(rows),
+        *(
+            redrawing_note(name)
+            for name in dict.fromkeys(str(r["estimator"]) for r in rows)
+            if drops_groups(name)
+        ),
     ]
 
 
@@ -70,6 +77,22 @@ def _most_signal(rows: Rows) -> str:
     if math.isnan(best["low"] + rival["low"]):
         order = "; without intervals their order is not known"
     return f"{sentence}; next is {_setting(rival)}, {_estimate(rival)}{order}"
+
+
+def drops_groups(name: str) -> bool:
+    """Return True for an estimator of the catalogue that drops the groups of equal rewards."""
+    if name not in catalogue.names():
+        return False
+    return catalogue.get(name).parts.get("select") is mixed_groups
+
+
+def redrawing_note(name: str) -> str:
+    """Say which of two forms of such an estimator was measured, and what the other would do."""
+    return (
+        f"{name} without redrawing was measured: groups of equal rewards are dropped and no others drawn. {name} with "
+        "redrawing, until the batch is full, takes 1/u times the rollouts, u the share of groups with different "
+        "rewards; per rollout that multiplies the SNR of one prompt's group with 1 / (1 - SNR (1 - u) / u)."
+    )
 
 
 def _cautions(rows: Rows) -> Iterator[str]:

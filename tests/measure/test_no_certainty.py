@@ -75,7 +75,7 @@ def test_no_success_gives_no_interval_of_width_zero(dead):
         if figure != "true_signal":
             interval = found.estimate(figure)
             assert not interval.known, figure
-            assert interval.reason == "no block has a gradient"
+            assert interval.reason == "no block contributes to it"
             assert interval.effective == 0
     policy = Bandit(4, num_prompts=12)
     task = Rewards(np.zeros((12, 4)))
@@ -94,7 +94,7 @@ def test_comparisons_without_a_gradient_are_a_sentence(dead):
     """They were a ZeroDivisionError."""
     found = dead.evaluate([RLOO, GRPO], [2], independent="prompts")
     answer = found.compare(("rloo", 2), ("grpo", 2))
-    assert "cannot be compared: no block has a gradient" in str(answer)
+    assert "cannot be compared: no block contributes to it" in str(answer)
     assert not answer.ratio.excludes(1)
     assert not answer.difference.known
     assert math.isnan(found.quotient(("rloo", 2), "between", "signal").value)
@@ -290,3 +290,12 @@ def test_all_runs_better_is_no_certainty():
     assert 0.5 < found.low < 0.8
     same = compare_runs(start, low, start, low).final
     assert (same.low, same.high) == (1.0, 1.0)  # an arm against itself is one by algebra
+
+
+def test_both_forms_of_dynamic_sampling_are_told_apart():
+    """`dapo` in a table drops groups without drawing others, and did not say so."""
+    sentences = findings(tidy([moments(estimator="dapo"), moments()]))
+    assert any("dapo without redrawing was measured" in s and "dapo with redrawing" in s for s in sentences)
+    assert not any("rloo without redrawing" in s for s in sentences)
+    full = catalogue.get("dapo", dynamic_sampling=False)
+    assert full.parts["select"] is not catalogue.get("dapo").parts["select"]
