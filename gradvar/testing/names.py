@@ -34,6 +34,14 @@ ADVANTAGE_LAWS: Mapping[str, str] = MappingProxyType(
         "leave_one_out_factor": "A equals G/(G-1) times the reward less the group mean.",
         "pure": "Same input, same output; the caller's arrays are not written.",
         "no_amplification": "Rounding noise in the rewards never becomes an advantage of order one.",
+        "unequal_rewards_differ": "A rollout that is better than all others gets another advantage than they.",
+        "one_baseline": "The rewards of a group are all compared with something, or none of them is.",
+        "rejected_rows_silent": "A rollout without a token rescales no other, and makes nothing NaN.",
+        "few_tokens": "One token left in the batch gives finite advantages, and no error.",
+        "empty_mask_finite": "No token left in the batch gives finite advantages, or a clear refusal.",
+        "masked_tokens_zero": "Masked tokens get zero, or the advantage of their rollout.",
+        "length_free": "The lengths of the rollouts change no difference between their advantages.",
+        "hole_reward_counts": "A reward on an observation token counts as one on an action token.",
         "half_precision": "Half-precision rewards give what the same rewards give in full precision.",
     }
 )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gradvar.testing import strategies as gen
 from gradvar.testing.laws.base import Example
+from gradvar.testing.laws.traits import isolates
 from gradvar.testing.targets import AdvantageTarget
 
 Groups = tuple[tuple[float, ...], ...]
@@ -31,8 +32,8 @@ def batches(target: AdvantageTarget, **limits: int) -> st.SearchStrategy[Groups]
 
 
 def other_groups(target: AdvantageTarget, size: int) -> st.SearchStrategy[Groups]:
-    """No other group or a further one of that size, for the same call; none where a call takes one group."""
-    return _other_groups(target.domain, size if target.batched else 0)
+    """No other group or a further one of that size, for the same call; none where the groups are one to it."""
+    return _other_groups(target.domain, size if isolates(target) else 0)
 
 
 @cache
@@ -56,7 +57,9 @@ def several(target: AdvantageTarget) -> Examples:
 
 def shifted(target: AdvantageTarget) -> Examples:
     """Groups, and what is added to their rewards; nothing negative unless the domain is real."""
-    shifts = st.sampled_from([1.0, 0.5, 4.0, 100.0, *([] if target.domain != "real" else [-1.0, -0.125])])
+    shifts = st.sampled_from(
+        [1.0, 0.5, 4.0, 100.0, 4096.0, *([] if target.domain != "real" else [-1.0, -0.125])]
+    )
     return st.fixed_dictionaries({"groups": batches(target, max_prompts=2), "shift": shifts})
 
 
@@ -97,7 +100,7 @@ def doubled(target: AdvantageTarget) -> Examples:
 def pairs(target: AdvantageTarget) -> Examples:
     """Two rewards, and further pairs for the same call."""
     pair = st.tuples(gen.rewards(target.domain), gen.rewards(target.domain))
-    others = st.lists(pair, max_size=1 if target.batched else 0).map(tuple)
+    others = st.lists(pair, max_size=1 if isolates(target) else 0).map(tuple)
     return st.fixed_dictionaries({"pair": pair, "beside": others})
 
 

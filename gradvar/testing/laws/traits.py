@@ -105,6 +105,11 @@ def takes_groups(target: AdvantageTarget) -> bool:
     return True
 
 
+def isolates(target: AdvantageTarget) -> bool:
+    """Return True if one call takes several groups and each has its own statistics."""
+    return target.batched and takes_groups(target) and not batch_statistics(target)
+
+
 def excused_by_statistics(target: AdvantageTarget) -> str:
     """The reason why laws about one group by itself do not apply."""
     kind = batch_statistics(target)
