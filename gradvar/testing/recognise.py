@@ -282,7 +282,7 @@ def loss_target(
                 target.calls.clear()
             if moved == {1}:
                 return _noted(target)
-            if 1 in moved:
+            if 1 in moved or len(moved) == 1:  # another row than its own: a fault that the laws name
                 coupled = coupled or target
             fallback = fallback or target
     chosen = coupled or square or fallback

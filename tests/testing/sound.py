@@ -57,7 +57,7 @@ def grpo_tokens(token_rewards, response_mask, index):
     for i in np.unique(index):
         rows = index == i
         group = scores[rows]
-        good = np.isfinite(group)
+        good = np.isfinite(group) & (response_mask[rows] > 0).any(axis=-1)  # rejected rows have no vote
         centred = np.where(good, group - group[good].mean() if good.any() else 0.0, 0.0)
         out[rows] = centred / (centred[good].std() + 1e-6 if good.any() else 1.0)
     return out[:, None] * response_mask

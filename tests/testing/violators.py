@@ -305,7 +305,67 @@ def squared_and_left_out(rewards):
     return (rewards**2 - (rewards**2).mean(axis=1, keepdims=True)) * n / max(n - 1, 1)
 
 
+def best_beside_raw_scores(rewards):
+    """Rewards [Q, G]: the best gets its lead over the second, the others keep their scores."""
+    out = rewards.copy()
+    ordered = np.sort(rewards, axis=1)
+    rows = np.arange(len(rewards))
+    out[rows, rewards.argmax(axis=1)] = ordered[:, -1] - ordered[:, -2] if rewards.shape[1] > 1 else 0.0
+    return out
+
+
+def nothing(rewards):
+    return np.zeros_like(rewards)
+
+
+def ids_ignored(rewards, group_ids):
+    return rewards - rewards.mean()
+
+
+def whitened_after_the_mask(token_rewards, mask, index):
+    scores = np.where(mask > 0, token_rewards, 0.0).sum(axis=-1)
+    tokens = _by_index(scores, index)[:, None] * mask
+    mean = tokens.sum() / max(mask.sum(), 1)
+    return (tokens - mean) / (np.sqrt((((tokens - mean) ** 2) * mask).sum() / max(mask.sum(), 1)) + 1e-6)
+
+
+def rejected_in_the_std(token_rewards, mask, index):
+    scores = np.where(mask > 0, token_rewards, 0.0).sum(axis=-1)
+    out = np.zeros(len(scores))
+    for i in set(index.tolist()):
+        rows = index == i
+        out[rows] = (scores[rows] - scores[rows].mean()) / (scores[rows].std() + 1e-6)
+    return out[:, None] * mask
+
+
+def refuses_one_token(token_rewards, mask, index):
+    if mask.sum() == 1:
+        raise ValueError("at least two tokens are needed")
+    return multiplies_the_padding(np.where(mask > 0, token_rewards, 0.0), mask, index)
+
+
+def over_no_tokens(token_rewards, mask, index):
+    with np.errstate(all="ignore"):
+        return multiplies_the_padding(np.where(mask > 0, token_rewards, 0.0), mask, index) / (
+            mask.sum() / mask.sum()
+        )
+
+
+def mean_over_tokens(token_rewards, mask, index):
+    scores = np.where(mask > 0, token_rewards, 0.0).sum(axis=-1) / np.maximum(mask.sum(axis=-1), 1)
+    return _by_index(scores, index)[:, None] * mask
+
+
 ADVANTAGES = (
+    (best_beside_raw_scores, "one_baseline", {}),
+    (nothing, "unequal_rewards_differ", {}),
+    (ids_ignored, "arrays_matter", {}),
+    (whitened_after_the_mask, "masked_tokens_zero", {}),
+    (rejected_in_the_std, "rejected_rows_silent", {}),
+    (refuses_one_token, "few_tokens", {}),
+    (over_no_tokens, "empty_mask_finite", {}),
+    (mean_over_tokens, "length_free", {}),
+    (mean_over_tokens, "hole_reward_counts", {}),
     (no_epsilon, "finite", {}),
     (no_epsilon, "zero_on_equal_rewards", {}),
     (guard_on_exact_zero, "zero_on_equal_rewards", {}),
