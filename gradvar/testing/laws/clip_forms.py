@@ -31,7 +31,7 @@ ZERO = 1e-5
 
 
 @dataclass(frozen=True)
-class Curve:
+class ClipCurve:
     """Weights at ``RATIOS`` relative to that at one, for one sign, and how the value moved from that at one."""
 
     sign: float
@@ -88,7 +88,7 @@ def clip_form(target: LossTarget, tokens: int) -> None:
     raise Residue(f"read as {form_of(better, worse)}")
 
 
-def _sane(one: Curve) -> None:
+def _sane(one: ClipCurve) -> None:
     text = f"advantage {one.sign:+g}: weights {shown(one.weights)} at ratios {shown(RATIOS)}, relative to that at one"
     weights = np.asarray(one.weights)
     expect(bool(np.all(np.isfinite(weights))), f"{text}: not finite")
@@ -104,7 +104,7 @@ def _sane(one: Curve) -> None:
     expect(bool(np.all(weights <= limit)), f"{text}: it grows beyond the ratio (inverted, or counted twice)")
 
 
-def form_of(better: Curve, worse: Curve) -> str:
+def form_of(better: ClipCurve, worse: ClipCurve) -> str:
     """The name of the known form that the curves have, or "a form without a name"."""
     both = (better, worse)
     if all(c.is_ratio for c in both):
@@ -122,7 +122,7 @@ def form_of(better: Curve, worse: Curve) -> str:
     return "a form without a name"
 
 
-def curve(target: LossTarget, sign: float, tokens: int) -> Curve:
+def curve(target: LossTarget, sign: float, tokens: int) -> ClipCurve:
     """The weights of a rollout with an advantage of this sign, from on policy to far off it.
 
     The other rollouts stay on policy, with advantages of mean zero, so that a loss that normalises them sees the
@@ -141,7 +141,7 @@ def curve(target: LossTarget, sign: float, tokens: int) -> Curve:
     if abs(unit) <= ZERO:
         raise Residue(f"not read: a rollout of advantage {sign:+g} has no weight on policy")
     rows = [row(ratio) for ratio in RATIOS]
-    return Curve(sign, tuple(w / unit for _, w in rows), tuple((v - value) / abs(unit) for v, _ in rows))
+    return ClipCurve(sign, tuple(w / unit for _, w in rows), tuple((v - value) / abs(unit) for v, _ in rows))
 
 
 def clip_setting(target: LossTarget) -> str:

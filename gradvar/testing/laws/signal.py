@@ -63,7 +63,8 @@ def arrays_matter(target: AdvantageTarget, role: str) -> None:
         cuts = ((0, 3, 6), (0, 2, 4, 6)) if role == "count" else ((0, 2, 6), (0, 4, 6))
         before, after = (np.concatenate(target([rows[i:j] for i, j in pairwise(c)])) for c in cuts)
         text = f"groups cut at {list(cuts[1])} and not at {list(cuts[0])}"
-    name = next(n for n, r in target.signature.roles.items() if r == role)
+    named = {**target.signature.roles, **target.signature.fields}
+    name = next((n for n, r in named.items() if r == role), role)
     expect(
         not close(target, before, after),
         f"'{name}' is taken and ignored: {text} changes none of {shown(before)}",
