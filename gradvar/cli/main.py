@@ -21,6 +21,7 @@ COMMANDS = {
     "measure": "what estimators estimate and how noisy they are",
     "check": "which laws an advantage function or a loss obeys",
     "identify": "which named estimator a function is, and where it differs",
+    "peers": "what the estimators of installed trainers are",
     "prove": "proofs of what is claimed about estimators, or about your objective",
     "advise": "which group size buys the most signal at your costs",
     "record": "a score bank of a local model on your prompts",

@@ -11,7 +11,7 @@ from gradvar.testing import SignatureError, check_advantage, check_loss  # noqa:
 from gradvar.testing.adapters import ADAPTERS, adapted, adapter_named  # noqa: E402
 from tests.testing import trainer_forms as forms  # noqa: E402
 
-EXAMPLES = 15
+EXAMPLES = 8
 ADVANTAGES = [  # trainer, sound, with a fault, the law that sees it
     ("verl", forms.verl_advantage, forms.verl_advantage_of_the_batch, "group_isolated"),
     ("trl", forms.trl_advantage, forms.trl_advantage_of_the_batch, "group_isolated"),
