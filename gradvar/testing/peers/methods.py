@@ -18,6 +18,7 @@ from gradvar.testing.adapters.trl import TRL
 from gradvar.testing.peers.excerpt import excerpt
 from gradvar.testing.peers.peer import PeerFunction, entry, place_of
 
+NO_MASK = "it takes no mask: padding counts in its mean"
 LENGTH = 8  # the fixed length of Dr. GRPO's average
 
 
@@ -193,4 +194,4 @@ def rlax(module: Any) -> list[PeerFunction]:
         rows = advantages if advantages.ndim == 2 else advantages[:, None] * numpy.ones_like(logp)
         return function(numpy.exp(logp - old_logp).reshape(-1), rows.reshape(-1), 0.2)
 
-    return [PeerFunction("clipped_surrogate_pg_loss", "loss", loss, place_of(function))]
+    return [PeerFunction("clipped_surrogate_pg_loss", "loss", loss, place_of(function), note=NO_MASK)]
