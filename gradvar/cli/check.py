@@ -61,6 +61,12 @@ class Check:
     """For a loss: what it should be a mean over. Default: any that is known."""
     maximise: bool = False
     """For a loss: it is an objective to be maximised."""
+    output: str = ""
+    """The output that is the advantages or the loss, where the function returns several: its name or its place, 0,
+    1, ... Default: found by trial, and said in a note."""
+    shape: tuple[str, ...] = ()
+    """The real shape of an argument, as PARAMETER=B,1 or PARAMETER=1,B. Default: one axis for rollouts, two for
+    tokens."""
     arguments: str = "{}"
     """Further keyword arguments for the function, as JSON."""
     examples: int = 60
@@ -153,6 +159,8 @@ def examine(config: Check) -> Any:
         "library_name": None if config.library == "auto" else config.library,
         "arguments": arguments,
         "origin": origin,
+        "output": config.output,
+        "shapes": shapes(config.shape),
     }
     if kind == "loss":
         name = origin.rpartition(":")[2].lower()
@@ -199,6 +207,25 @@ def claims(texts: tuple[str, ...]) -> dict[str, bool]:
         if f"no:{name}" in names:
             raise ValueError(f"--claims: '{name}' and 'no:{name}'; give one of them")
     return {name.removeprefix("no:"): not name.startswith("no:") for name in names}
+
+
+def shapes(texts: tuple[str, ...]) -> dict[str, str]:
+    """Roles to shapes: rewards=B,1 gives {"rewards": "N1"}."""
+    from gradvar.testing.roles import ROLES, role_of
+
+    stated = {}
+    for text in texts:
+        name, _, axes = text.partition("=")
+        letters = [axis.strip().upper() for axis in axes.strip("[]()").split(",")]
+        role = role_of(name) or name
+        if role not in ROLES:
+            raise ValueError(
+                f"--shape: '{name}' is no array that the kit knows; name a parameter, as rewards=B,1"
+            )
+        if not set(letters) <= {"B", "N", "T", "1"}:
+            raise ValueError(f"--shape: '{text}' is not understood; give NAME=B,1 or NAME=1,B")
+        stated[role] = "".join(letters).replace("B", "N")
+    return stated
 
 
 def split(texts: tuple[str, ...]) -> tuple[str, ...]:

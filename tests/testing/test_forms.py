@@ -348,3 +348,32 @@ def test_a_loss_for_square_batches_alone_is_named():
     report = check_loss(loss)
     assert [r.name for r in report.failures] == ["shapes"]
     assert "as many rollouts as tokens" in report["shapes"].why
+
+
+def test_the_command_takes_a_shape_and_an_output(tmp_path, capsys):
+    from gradvar.cli import main as cli
+
+    file = tmp_path / "columns.py"
+    file.write_text(
+        "import numpy as np\n"
+        "def f(rewards, index):\n"
+        "    assert rewards.shape[1:] == (1,), 'a column is expected'\n"
+        "    index, out = np.asarray(index), np.zeros(len(rewards))\n"
+        "    for g in set(index.tolist()):\n"
+        "        r = rewards[index == g, 0]\n"
+        "        out[index == g] = r - r.mean() if np.isfinite(r).all() and np.ptp(r) > 0 else 0\n"
+        "    return rewards[:, 0], out\n"
+    )
+    assert cli.run(["check", f"{file}:f", "--examples", "8"]) == 2
+    assert "a column is expected" in capsys.readouterr().err
+    assert cli.run(["check", f"{file}:f", "--shape", "rewards=B,1", "--examples", "8"]) == 0
+    assert "'1' is read as the advantages" in capsys.readouterr().out
+    assert cli.run(["check", f"{file}:f", "--shape", "rewards=B,1", "--output", "0", "--examples", "8"]) == 1
+    for words, message in (
+        (["--shape", "colour=B,1"], "'colour' is no array that the kit knows"),
+        (["--shape", "rewards=X,1"], "'rewards=X,1' is not understood"),
+        (["--shape", "rewards=B,1", "--output", "9"], "no '9'"),
+    ):
+        capsys.readouterr()
+        assert cli.run(["check", f"{file}:f", *words]) == 2
+        assert message in capsys.readouterr().err

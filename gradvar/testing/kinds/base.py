@@ -81,6 +81,11 @@ class KindTarget:
     flaw: str = ""
 
     @property
+    def function(self) -> Callable[..., Any]:
+        """The function under test."""
+        return self.caller.function
+
+    @property
     def calls(self) -> list[str]:
         """The calls that were made, as lines of Python."""
         return self.caller.calls
