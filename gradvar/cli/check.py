@@ -189,7 +189,14 @@ def meant(config: Check) -> Any:
 
 
 def form_of_kind(name: str | None, kind: Any, function: Any, arguments: dict[str, Any]) -> str:
-    """The known form of --is for a further kind of function, or ""."""
+    """The known form of --is for a further kind of function, or "".
+
+    Args:
+        name: The name given with --is, or None.
+        kind: The function's kind.
+        function: The function.
+        arguments: Values of further parameters.
+    """
     from gradvar.testing.kinds import form_names, kind_target
 
     if name is None:

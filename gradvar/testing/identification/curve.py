@@ -20,7 +20,7 @@ ZERO = 1e-9
 CLOSE = 1e-3
 
 
-class Curve:
+class WeightCurve:
     """The relative weights of tokens of positive and of negative advantage, each at a log-ratio."""
 
     def __init__(self, probe: LossProbe, unit: Unit) -> None:
@@ -94,7 +94,7 @@ class Curve:
         return "; ".join(parts)
 
 
-def surrogates(curve: Curve) -> Iterator[tuple[str, dict[str, Any]]]:
+def surrogates(curve: WeightCurve) -> Iterator[tuple[str, dict[str, Any]]]:
     """Names and settings of the surrogates that a curve may be, the plainest first."""
     ones = np.ones_like
     both = (True, False)
@@ -108,7 +108,7 @@ def surrogates(curve: Curve) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from _gate(curve)
 
 
-def _clipped(curve: Curve) -> Iterator[tuple[str, dict[str, Any]]]:
+def _clipped(curve: WeightCurve) -> Iterator[tuple[str, dict[str, Any]]]:
     high, low, dual = curve.edge(True, True), curve.edge(False, False), curve.edge(False, True)
     if high is None or low is None:
         return
@@ -122,7 +122,7 @@ def _clipped(curve: Curve) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "gmpo", {"clip_low": nice(-low, slack), "clip_high": nice(high, slack)}
 
 
-def _bounded_weight(curve: Curve) -> Iterator[tuple[str, dict[str, Any]]]:
+def _bounded_weight(curve: WeightCurve) -> Iterator[tuple[str, dict[str, Any]]]:
     """CISPO: the weight is the ratio between two bounds; a bound that the ratio never reaches is left open."""
     lowest, highest = float(curve.plus.min()), float(curve.plus.max())
     low = 1.0 if lowest < 1e-8 else nice(1 - lowest)
@@ -135,7 +135,7 @@ def _bounded_weight(curve: Curve) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "cispo", {"clip_low": low, "clip_high": nice(highest - 1)}
 
 
-def _gate(curve: Curve) -> Iterator[tuple[str, dict[str, Any]]]:
+def _gate(curve: WeightCurve) -> Iterator[tuple[str, dict[str, Any]]]:
     """SAPO: with u = tau (r - 1), the weight over r is 1 / cosh^2(u/2)."""
     taus = []
     x = 0.4

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradvar.testing.calls import Raised
-from gradvar.testing.identification.curve import Curve, surrogates
+from gradvar.testing.identification.curve import WeightCurve, surrogates
 from gradvar.testing.identification.penalty import kl_term
 from gradvar.testing.identification.report import Candidate, Identification
 from gradvar.testing.identification.weights import LossProbe
@@ -43,7 +43,7 @@ def identify_loss(target: LossTarget) -> Identification:
         remarks = list(unit.remarks)
         settings = dict(unit.settings)
         term = kl_term(probe, unit) if target.takes("ref_logp") else {}
-        curve = Curve(probe, unit)
+        curve = WeightCurve(probe, unit)
         tried = []
         for form, more in surrogates(curve):
             name = _name(form, {**settings, **more})
