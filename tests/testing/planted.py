@@ -159,7 +159,7 @@ def with_kl(kl, beta, mean, kl_mean=None):
 def clip_name(mean, low, high, dual):
     if dual:
         return "ppo_dual_clip"
-    if mean == "token-mean":
+    if mean in ("token-mean", "token-sum"):
         return "ppo" if low == high else "dapo"
     return "dr_grpo" if mean in ("sequence-sum", "constant-length") else "grpo"
 

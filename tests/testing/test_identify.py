@@ -147,6 +147,27 @@ def test_what_a_loss_does_not_use_is_said():
     assert "shifted by one to the left" in identify(shifted).why
 
 
+def counted(logp, old_logp, advantages, mask, num_items_in_batch):
+    return -(np.exp((logp - old_logp) * mask) * advantages * mask).sum() / num_items_in_batch
+
+
+def uncounted(logp, old_logp, advantages, mask, num_items_in_batch):
+    return counted(logp, old_logp, advantages, mask, mask.sum())
+
+
+def by_token(logp, old_logp, advantages, mask):
+    return -np.exp((logp - old_logp) * mask) * advantages * mask
+
+
+def test_a_count_of_tokens_is_divided_by_or_ignored():
+    identified(counted, "importance", {"aggregation": "token-count"})
+    assert matches("importance", aggregation="token-count")(counted)
+    assert not matches("importance", aggregation="token-count")(uncounted)
+    outcome = identified(uncounted, "importance", {"aggregation": "token-mean"})
+    assert "the count of tokens (taken, and not divided by)" in outcome.differs
+    assert any("a loss for each token" in text for text in identified(by_token, "importance", {}).differs)
+
+
 def test_numbers_are_rounded_where_that_changes_nothing():
     assert nice(0.19999999) == 0.2
     assert nice(1.0000001e-6) == 1e-6

@@ -62,6 +62,8 @@ class Seen:
 def identify_advantages(target: AdvantageTarget) -> Identification:
     """Identify an advantage function; its errors on a probe are part of the finding."""
     label = target.origin or target.name
+    if target.flaw:
+        return Identification(label, "advantage", False, why=target.flaw)
     try:
         seen = [Seen(batch, advantages(target, batch)) for batch in probes(target)]
         joined = _joined(seen)

@@ -9,9 +9,9 @@ import numpy as np
 from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.identification.report import group_wise
 from gradvar.testing.matching.advantage import accepts
-from gradvar.testing.matching.probe import advantages, per_rollout
+from gradvar.testing.matching.probe import advantages
 from gradvar.testing.oracle import Oracle, RolloutRows
-from gradvar.testing.targets import RECTANGULAR, AdvantageTarget
+from gradvar.testing.targets import RECTANGULAR, AdvantageTarget, per_rollout
 
 GROUP = (1.0, 0.0, 0.25, 0.0)
 

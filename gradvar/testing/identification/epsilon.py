@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gradvar.testing.calls import BadOutput, Raised
-from gradvar.testing.matching.probe import advantages, per_rollout
+from gradvar.testing.matching.probe import advantages
 from gradvar.testing.oracle import Oracle, RolloutRows
-from gradvar.testing.targets import AdvantageTarget
+from gradvar.testing.targets import AdvantageTarget, per_rollout
 
 SPREADS = (1.0, 0.5, *(10.0**-k for k in range(1, 13)))
 LOOSE = 3e-3

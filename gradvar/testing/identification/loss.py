@@ -35,6 +35,8 @@ def identify_loss(target: LossTarget) -> Identification:
     ) -> Identification:
         return Identification(label, "loss", False, differs=differs, candidates=candidates, why=why)
 
+    if target.flaw:
+        return unknown(target.flaw)
     probe = LossProbe(target)
     try:
         unit = probe.unit()
@@ -73,7 +75,7 @@ def _name(form: str, settings: dict[str, Any]) -> str:
     if form == "ppo":
         if settings.get("dual"):
             return "ppo_dual_clip"
-        if mean == "token-mean":
+        if mean in ("token-mean", "token-sum", "token-count"):
             return "ppo" if settings["clip_low"] == settings["clip_high"] else "dapo"
         return "dr_grpo" if mean in ("sequence-sum", "constant-length") else "grpo"
     if form == "likelihood":
@@ -94,6 +96,10 @@ def edges(probe: LossProbe, oracle: Oracle) -> Iterator[str]:
         still, moved = probe.at(shift=0.0)[1], probe.at(shift=0.3)[1]
         if np.allclose(still, moved, rtol=1e-9, atol=1e-12):
             yield "old log-probabilities (taken and ignored)"
+    if target.per_token:
+        yield "the mean (it returns a loss for each token, which its caller averages)"
+    if target.takes("token_count") and oracle.settings["aggregation"] != "token-count":
+        yield "the count of tokens (taken, and not divided by)"
     if target.takes("ref_logp") and not oracle.settings["beta"]:
         yield "the reference (taken, without influence)"
     if not target.takes("mask"):

@@ -34,7 +34,9 @@ class Unit:
         """The coefficient of every token, [N, T], with the factor of the advantages."""
         rows = RolloutRows(batch.mask, ids=np.arange(len(batch.mask)) // batch.group)
         kind, length = self.settings["aggregation"], self.settings.get("length")
-        return self.settings.get("scale", 1.0) * coefficients(kind, batch.mask, rows.groups, length=length)
+        count = batch.token_count
+        share = coefficients(kind, batch.mask, rows.groups, length=length, token_count=count)
+        return self.settings.get("scale", 1.0) * share
 
     def advantages(self, batch: LossBatch) -> np.ndarray:
         """The advantages as the loss uses them, [N, T]."""
@@ -106,6 +108,8 @@ class LossProbe:
             settings["scale"] = -settings["scale"]
             remarks.append("its sign (an objective to be maximised: a minimiser unlearns)")
             self.target = replace(self.target, sign=-self.target.sign, compiled={})
+        if settings["aggregation"] == "token-mean" and self._counted(weights[0]):
+            settings["aggregation"] = "token-count"
         if settings["aggregation"] == "sequence-sum" and abs(settings["scale"] - 1) > 1e-6:
             settings |= {
                 "aggregation": "constant-length",
@@ -115,6 +119,14 @@ class LossProbe:
         if abs(settings["scale"] - 1) < 1e-5:
             del settings["scale"]
         return Unit(settings, tuple(remarks))
+
+    def _counted(self, weights: np.ndarray) -> bool:
+        """Return True if the loss divides by the count of tokens that it is given."""
+        if not self.target.takes("token_count"):
+            return False
+        batch = self.batch()
+        halved = self.policy(replace(batch, token_count=2.0 * float(batch.mask.sum())))
+        return bool(np.allclose(2 * halved, weights, rtol=1e-4, atol=1e-12))
 
     def _fitted(
         self, weights: list[np.ndarray], kind: str, whiten: str

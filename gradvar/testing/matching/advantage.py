@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from gradvar.testing import strategies as gen
 from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.laws.base import Broken, Law
-from gradvar.testing.matching.probe import advantages, per_rollout, resolution
+from gradvar.testing.matching.probe import advantages, resolution
 from gradvar.testing.matching.shown import apart, line, worst
 from gradvar.testing.oracle import Oracle, RolloutRows
-from gradvar.testing.targets import RECTANGULAR, AdvantageTarget
+from gradvar.testing.targets import RECTANGULAR, AdvantageTarget, per_rollout
 
 STEPS = 3
 SIZES = (2, 1, 3, 5, 6, 8)

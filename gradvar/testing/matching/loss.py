@@ -92,7 +92,9 @@ def build(shape: dict[str, Any]) -> LossBatch:
     old = -0.5 - 0.25 * (place % 5)
     logp = old + np.where(mask, moves, 0.0)
     ref = logp - shape["distance"] * np.where(place % 3 == 0, 1.0, -0.5)
-    return LossBatch(logp, old, np.array([a for a, _ in cells]), mask, shape["group"], ref)
+    return LossBatch(
+        logp, old, np.array([a for a, _ in cells]), mask, shape["group"], ref, token_count=shape["count"]
+    )
 
 
 def examples(oracle: Oracle, target: LossTarget) -> st.SearchStrategy[dict[str, Any]]:
@@ -112,6 +114,7 @@ def examples(oracle: Oracle, target: LossTarget) -> st.SearchStrategy[dict[str, 
                 "rows": st.lists(row, min_size=rows, max_size=rows).map(tuple),
                 "group": st.just(group),
                 "empty": st.sampled_from([None, 0, 1]) if free else st.none(),
+                "count": st.sampled_from([None, 40.0]) if target.takes("token_count") else st.none(),
                 "distance": st.sampled_from([0.1, 0.5, -1.0, 2.0]),
             }
         )

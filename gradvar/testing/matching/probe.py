@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gradvar.testing.caller import Caller, CallResult
+from gradvar.testing.caller import CallResult
 from gradvar.testing.calls import BadOutput
 from gradvar.testing.oracle import RolloutRows
-from gradvar.testing.targets import RECTANGULAR, AdvantageTarget, LossBatch, LossTarget
+from gradvar.testing.targets import RECTANGULAR, AdvantageTarget, LossBatch, LossTarget, candidate_outputs
 
 Target = AdvantageTarget | LossTarget
 NARROW = ("float32", "bfloat16", "float16")
@@ -28,35 +28,28 @@ def advantages(target: AdvantageTarget, batch: RolloutRows, dtype: str = "") -> 
 
 def called(target: AdvantageTarget, batch: RolloutRows, dtype: str = "") -> tuple[np.ndarray, str]:
     """Return the advantages and the dtype in which they came."""
-    caller = _caller(target)
     rewards, mask, groups = batch.array("rewards"), batch.mask, batch.groups
     dtype = dtype or target.library.wide
     if target.kind == "group":
         out, kind = np.zeros(len(rewards)), ""
         for rows in groups.rows():
-            result = caller(_values(target, batch.rows(rows)), dtype)
-            out[rows], kind = _shaped(result, (len(rows),), mask[rows])
+            result = target.caller(_values(batch.rows(rows)), dtype)
+            out[rows], kind = _shaped(target, result, (len(rows),), mask[rows])
         return out, kind
     if target.kind in RECTANGULAR and len(set(groups.sizes)) > 1:
         raise BadOutput("groups of unequal size")
-    values = _values(target, batch)
     if target.kind == "grouped":
         order = np.concatenate(groups.rows())
         shape = (groups.count, int(groups.sizes[0]))
         values = {"rewards": rewards[order].reshape(shape)}
-        out, kind = _shaped(caller(values, dtype), shape, mask[order])
+        out, kind = _shaped(target, target.caller(values, dtype), shape, mask[order])
         restored = np.empty(len(rewards))
         restored[order] = out.reshape(-1)
         return restored, kind
-    return _shaped(caller(values, dtype), rewards.shape, mask)
+    return _shaped(target, target.caller(_values(batch), dtype), rewards.shape, mask)
 
 
-def _caller(target: AdvantageTarget) -> Caller:
-    fields = (target.function, target.signature, target.library, target.name, target.origin)
-    return Caller(*fields, labels_as=target.ids_as, mask_as=target.mask_as, calls=target.calls)
-
-
-def _values(target: AdvantageTarget, batch: RolloutRows) -> dict[str, Any]:
+def _values(batch: RolloutRows) -> dict[str, Any]:
     """The batch by role: token rewards have the reward on the rollout's last token, or on its first place."""
     rewards, mask = batch.array("rewards"), batch.mask
     steps = np.arange(mask.shape[1])
@@ -69,27 +62,26 @@ def _values(target: AdvantageTarget, batch: RolloutRows) -> dict[str, Any]:
         "prompts": batch.groups.index,
         "count": int(batch.groups.sizes[0]),
         "mask": mask,
+        "second_mask": mask,
         "lengths": mask.sum(-1),
+        "correct": rewards > 0,
     }
 
 
-def _shaped(result: CallResult, shape: tuple[int, ...], mask: np.ndarray) -> tuple[np.ndarray, str]:
+def _shaped(
+    target: AdvantageTarget, result: CallResult, shape: tuple[int, ...], mask: np.ndarray
+) -> tuple[np.ndarray, str]:
     """The advantages among the outputs, in the rewards' shape or [N, T]; and their dtype."""
-    named = [n for n in ("advantages", "advantage", "adv") if n in result.outputs]
-    name = named[0] if named else next(iter(result.outputs))
-    out = result.outputs[name]
+    tokens = mask.shape if target.by_token else shape
+    name = target.output or next(iter(candidate_outputs(result, shape, tokens)), next(iter(result.outputs)))
+    out = result.outputs.get(name)
+    if out is None:
+        raise BadOutput(f"returned {', '.join(result.outputs)}, no '{name}'")
     if out.shape == (*shape, 1):
         out = out.reshape(shape)
-    if out.shape not in (shape, mask.shape):
+    if out.shape not in (shape, tokens):
         raise BadOutput(f"returned shape {out.shape} for rewards of shape {shape}")
     return out, result.dtypes[name]
-
-
-def per_rollout(out: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Advantages [N] of advantages [N] or [N, T]: the mean over a rollout's tokens, zero where it has none."""
-    if out.ndim == 1:
-        return out
-    return np.sum(np.where(mask, out, 0.0), -1) / np.maximum(mask.sum(-1), 1)
 
 
 def weights(target: LossTarget, batch: RolloutRows, group: int = 2) -> tuple[float, np.ndarray]:

@@ -112,6 +112,7 @@ class Oracle:
                 old_logp=batch.old_logp,
                 ref_logp=batch.ref_logp,
                 advantages=None if self.form.pairs else advantages,
+                token_count=batch.token_count,
             )
         )
 
