@@ -11,6 +11,7 @@ from gradvar.testing.caller import CallResult
 from gradvar.testing.calls import BadOutput
 from gradvar.testing.oracle import RolloutRows
 from gradvar.testing.targets import RECTANGULAR, AdvantageTarget, LossBatch, LossTarget, candidate_outputs
+from gradvar.testing.targets import per_rollout as per_rollout
 
 Target = AdvantageTarget | LossTarget
 NARROW = ("float32", "bfloat16", "float16")
