@@ -9,6 +9,7 @@ from .core.estimator import Paper as Paper
 from .core.estimator import token_weights as token_weights
 from .pieces import advantages as advantages
 from .pieces import aggregates as aggregates
+from .pieces import corrections as corrections
 from .pieces import penalties as penalties
 from .pieces import selections as selections
 from .pieces import surrogates as surrogates

@@ -23,9 +23,9 @@ PER_PROMPT = ("greedy_rewards", "baseline")
 class Batch(eqx.Module):
     """Rollouts of Q prompts, G each, T tokens long: all that an objective may look at besides ``logp``.
 
-    ``rewards`` [Q, G]; ``logp_old`` [Q, G, T], the log-probabilities (nats) under the policy that sampled, as the
-    trainer computes them; ``mask`` [Q, G, T], true where a token counts. Optional, for the estimators that need them:
-    ``logp_ref`` [Q, G, T] under the reference policy; ``logp_sampler`` [Q, G, T] under the inference engine;
+    ``rewards`` [Q, G]; ``logp_old`` [Q, G, T], the log-probabilities (nats) under the trainer's proximal policy, whose
+    ratios are clipped; ``mask`` [Q, G, T], true where a token counts. Optional, for the estimators that need them:
+    ``logp_ref`` [Q, G, T] under the reference policy; ``logp_sampler`` [Q, G, T] as the engine that drew reports them;
     ``values`` [Q, G, T], the critic's value of the state *before* each token; ``greedy_rewards`` [Q], the reward of
     the greedy rollout; ``baseline`` [Q], a given baseline; ``reward_parts`` [Q, G, K], several rewards per rollout;
     ``score_squares`` [Q, G], the squared norm of each whole rollout's score under the policy that sampled.

@@ -48,19 +48,25 @@ def no_penalty(logp: Float[Array, "prompt group time"]) -> Float[Array, "prompt 
     return jnp.zeros_like(logp)
 
 
+def no_correction(logp: Float[Array, "prompt group time"]) -> Float[Array, "prompt group time"]:
+    """The null correction: weight one for every token."""
+    return jnp.ones_like(logp)
+
+
 def compose(
     *,
     advantage: Piece,
     surrogate: Piece,
     aggregate: Piece,
     penalty: Piece = no_penalty,
+    correction: Piece = no_correction,
     select: Piece = everything,
     name: str = "composed",
     paper: Paper = _UNPUBLISHED,
     laws: Mapping[str, bool] = MappingProxyType({}),
     min_group: int = 2,
 ) -> Estimator:
-    """An estimator from its pieces: ``aggregate(surrogate(logp, A) - penalty)``, to be maximised.
+    """An estimator from its pieces: ``aggregate(correction * surrogate(logp, A) - penalty)``, to be maximised.
 
     Masked positions of ``logp``, ``logp_old``, ``logp_ref``, ``logp_sampler`` and ``values`` are set to zero before
     any piece sees them, so that whatever they hold (NaN included) reaches neither the value nor the gradient.
@@ -70,6 +76,8 @@ def compose(
         surrogate: ``(logp, logp_old, advantages, mask, ...)`` -> a value per token [Q, G, T].
         aggregate: ``(tokens, mask)`` -> scalar.
         penalty: ``(logp, logp_ref, ...)`` -> a value per token [Q, G, T], subtracted; none by default.
+        correction: ``(logp_old, logp_sampler, ...)`` -> a weight per token [Q, G, T] of the surrogate, through
+            which no gradient flows; none by default.
         select: ``(rewards, ...)`` -> [Q, G], false for rollouts that are dropped before the aggregation; none is by
             default.
         name: The name in tables.
@@ -81,10 +89,11 @@ def compose(
         TypeError: A piece asks for an array that nothing provides.
     """
     pieces = {
-        "advantage": advantage, "surrogate": surrogate, "penalty": penalty, "select": select, "aggregate": aggregate,
+        "advantage": advantage, "surrogate": surrogate, "correction": correction, "penalty": penalty, "select": select,
+        "aggregate": aggregate,
     }  # fmt: skip
     by_token = ("logp", "advantages")
-    provided = {"surrogate": by_token, "penalty": by_token, "aggregate": ("tokens",)}
+    provided = {"aggregate": ("tokens",)} | dict.fromkeys(("surrogate", "correction", "penalty"), by_token)
     needs: list[str] = []
     for role, piece in pieces.items():
         known = (*_ALWAYS, *_OPTIONAL, *provided.get(role, ()))
@@ -110,7 +119,10 @@ def compose(
         by_token = advantages[..., None] if advantages.ndim == 2 else advantages
         arrays["advantages"] = jnp.broadcast_to(by_token, batch.shape)
         arrays["mask"] = jnp.logical_and(batch.mask, run("select")[..., None])
-        arrays["tokens"] = run("surrogate") - run("penalty")
+        surrogate = run("surrogate")
+        if correction is not no_correction:
+            surrogate = jax.lax.stop_gradient(run("correction")) * surrogate
+        arrays["tokens"] = surrogate - run("penalty")
         return run("aggregate")
 
     return Estimator(
@@ -121,6 +133,25 @@ def compose(
         needs=tuple(needs),
         min_group=min_group,
         parts=MappingProxyType(pieces),
+    )
+
+
+def corrected(estimator: Estimator, correction: Piece, name: str = "corrected") -> Estimator:
+    """The estimator with a correction for the engine that drew; ``name`` is added to its own.
+
+    Raises:
+        ValueError: The estimator is not composed of pieces, or has a correction.
+    """
+    if not estimator.parts:
+        raise ValueError(f"estimator: {estimator.name} is one whole objective; give one that compose made")
+    if estimator.parts["correction"] is not no_correction:
+        raise ValueError(f"estimator: {estimator.name} has a correction; give one that has none")
+    pieces: dict[str, Any] = {**estimator.parts, "correction": correction}
+    return compose(
+        **pieces,
+        name=f"{estimator.name}+{name}",
+        paper=estimator.paper,
+        min_group=estimator.min_group,
     )
 
 

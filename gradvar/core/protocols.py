@@ -52,6 +52,54 @@ class FinitePolicy(Policy, Protocol):
 
 
 @runtime_checkable
+class Sampler(Protocol):
+    """The engine that draws rollouts: the third policy of a batch, made from the policy and the trainer's parameters.
+
+    ``params`` are everywhere those of the trainer's proximal policy; an engine that is stale leaves them out.
+    """
+
+    def sample(
+        self, policy: Policy, params: PyTree, key: PRNGKeyArray, prompts: Array, group: int
+    ) -> Int[Array, "prompt group time"]:
+        """Draw ``group`` independent completions for every prompt.
+
+        Args:
+            policy: The policy that the engine serves.
+            params: The trainer's parameters.
+            key: A key for random numbers.
+            prompts: Prompts, with leading axis Q.
+            group: The number of completions for each prompt.
+        """
+        ...
+
+    def logprobs(
+        self, policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
+    ) -> Float[Array, "prompt group time"]:
+        """Every token's log-probability (nats), as the engine reports it.
+
+        Args:
+            policy: The policy that the engine serves.
+            params: The trainer's parameters.
+            prompts: Prompts, with leading axis Q.
+            completions: Rollouts of each prompt.
+        """
+        ...
+
+    def log_chances(
+        self, policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
+    ) -> Float[Array, "prompt group time"]:
+        """Every token's log-probability (nats), as the engine draws it; -inf where it never does.
+
+        Args:
+            policy: The policy that the engine serves.
+            params: The trainer's parameters.
+            prompts: Prompts, with leading axis Q.
+            completions: Rollouts of each prompt.
+        """
+        ...
+
+
+@runtime_checkable
 class Task(Protocol):
     """Prompts and verifiable rewards."""
 

@@ -20,10 +20,11 @@ from gradvar.core.devices import SINGLE, DeviceChoice, Devices, choose_devices
 from gradvar.core.estimator import Estimator, Objective
 from gradvar.core.moments import Moments
 from gradvar.core.programs import compiled_for
-from gradvar.core.protocols import Policy, Task
+from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.measure import direct_stages as stages
 from gradvar.measure.baselines import BaselineSource, baseline_needs
 from gradvar.measure.direct_plan import REFERENCE, DirectPlan, PolicyOnTask, make_plan
+from gradvar.policies.sampler_weights import as_sampler
 from gradvar.stats.figures import FIGURES, BlockSums, effective_blocks, figures
 
 BLOCKS = 256
@@ -58,6 +59,7 @@ def direct(
     prompts: int | Array = ...,
     old_params: PyTree | None = ...,
     ref_params: PyTree | None = ...,
+    sampler: Sampler | PyTree | None = ...,
     baselines: BaselineSource | None = ...,
     work: Work = ...,
 ) -> Moments: ...
@@ -74,6 +76,7 @@ def direct(
     prompts: int | Array = ...,
     old_params: PyTree | None = ...,
     ref_params: PyTree | None = ...,
+    sampler: Sampler | PyTree | None = ...,
     baselines: BaselineSource | None = ...,
     work: Work = ...,
 ) -> list[Moments]: ...
@@ -89,6 +92,7 @@ def direct(
     prompts: int | Array = 1,
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
+    sampler: Sampler | PyTree | None = None,
     baselines: BaselineSource | None = None,
     work: Work = Work(),
 ) -> Moments | list[Moments]:
@@ -109,8 +113,10 @@ def direct(
             the variance into its between-prompt and within-group parts.
         prompts: how many prompts a batch has, drawn from the task for each pair; or the prompts themselves, for one
             fixed batch.
-        old_params: the parameters that sample; by default ``params``: on policy.
+        old_params: the trainer's proximal policy, of the ratios; by default ``params``: on policy.
         ref_params: the reference policy's parameters; by default ``old_params``.
+        sampler: what draws the rollouts: a ``Sampler``, such as ``gv.policies.top_p(0.95)``, or parameters; by default
+            ``old_params``.
         baselines: supplies critics and baselines; by default exact ones where policy and task can be listed, and those
             of a pilot sample elsewhere.
         work: chunks, devices and progress.
@@ -123,7 +129,7 @@ def direct(
             gradient is not finite.
     """
     measured = estimators if isinstance(estimators, Sequence) else [estimators]
-    subject = PolicyOnTask(policy, task, params, old_params, ref_params)
+    subject = PolicyOnTask(policy, task, params, old_params, ref_params, as_sampler(sampler))
     plan = make_plan(measured, subject, group_size, prompts, baselines, key)
     with compiled_for(plan.cost * replicates):
         sums = _accumulate(plan, key, replicates, work)
@@ -214,7 +220,7 @@ def _pull_back(
     first = plan.slots - 1 if estimators == (REFERENCE,) else 0
     vectorised = plan.vectorised
     sample = eqx.Partial(stages.sample_rollouts, policy, subject.task, vectorised)
-    rollouts = over(sample, (subject.sampler,), (prompts, keys))
+    rollouts = over(sample, (subject.engine, subject.old), (prompts, keys))
     completions = rollouts["completions"]
 
     def score(params: PyTree) -> Array:
@@ -222,9 +228,12 @@ def _pull_back(
 
     # The same parameters are scored once: on policy that saves two passes in three.
     logp = score(subject.params)
-    logp_old = score(subject.sampler) if subject.off_policy else logp
-    logp_ref = logp_old if subject.reference is subject.sampler else score(subject.reference)
+    logp_old = score(subject.old) if subject.old is not subject.params else logp
+    logp_ref = logp_old if subject.reference is subject.old else score(subject.reference)
     fields = rollouts | {"logp": logp, "logp_old": logp_old, "logp_ref": logp_ref}
+    if subject.engine is not None:
+        report = eqx.Partial(stages.report, policy, vectorised)
+        fields["logp_sampler"] = over(report, (subject.engine, subject.old), (prompts, completions))
     if needs := baseline_needs(estimators):
         supply = eqx.Partial(stages.supply_baselines, needs, vectorised)
         fields |= over(supply, (plan.baselines,), (prompts, completions))

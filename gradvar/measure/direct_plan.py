@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from gradvar.core.batch import Batch
 from gradvar.core.checks import at_least
 from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
-from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
+from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Sampler, Task
 from gradvar.measure.baselines import BASELINE_FIELDS, BaselineSource, baseline_needs, default_baselines
 from gradvar.measure.exact.tables import ExactTables, exact_tables
 from gradvar.pieces.advantage import leave_one_out
@@ -19,8 +19,8 @@ from gradvar.pieces.advantage import leave_one_out
 
 @dataclass(frozen=True)
 class PolicyOnTask:
-    """Policy, task and parameters: ``params`` are differentiated, ``old_params`` sample, ``ref_params`` are the
-    reference policy's.
+    """Policy, task and parameters: ``params`` are differentiated, ``old_params`` are the trainer's proximal policy,
+    ``ref_params`` the reference's; ``engine`` draws the rollouts, and None is ``old_params``.
     """
 
     policy: Policy
@@ -28,21 +28,22 @@ class PolicyOnTask:
     params: PyTree
     old_params: PyTree | None = None
     ref_params: PyTree | None = None
+    engine: Sampler | None = None
 
     @property
-    def sampler(self) -> PyTree:
-        """The parameters that sample."""
+    def old(self) -> PyTree:
+        """The parameters of the trainer's proximal policy."""
         return self.params if self.old_params is None else self.old_params
 
     @property
     def reference(self) -> PyTree:
         """The parameters of the reference policy."""
-        return self.sampler if self.ref_params is None else self.ref_params
+        return self.old if self.ref_params is None else self.ref_params
 
     @property
     def off_policy(self) -> bool:
-        """True if other parameters sample than are differentiated."""
-        return self.sampler is not self.params
+        """True if the policy that is differentiated is not the one that samples."""
+        return self.old is not self.params or self.engine is not None
 
 
 def _reference(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
@@ -130,7 +131,9 @@ def make_plan(
     policy, task = subject.policy, subject.task
     tables = None
     if fixed is None and isinstance(policy, FinitePolicy) and isinstance(task, FiniteTask):
-        tables = exact_tables(policy, subject.params, task, subject.old_params, subject.ref_params)
+        tables = exact_tables(
+            policy, subject.params, task, subject.old_params, subject.ref_params, subject.engine
+        )
     if tables is None and group_size < 2:
         raise ValueError(
             "group_size: 1; with grad J unknown the unbiased reference needs at least 2 rollouts"
@@ -139,6 +142,6 @@ def make_plan(
         pilot_key = jax.random.fold_in(key, 0x51DE)
         needs = baseline_needs(named)
         listed = None if tables is None or not needs else tables.in_working_precision()
-        baselines = default_baselines(policy, subject.sampler, task, pilot_key, needs=needs, tables=listed)
+        baselines = default_baselines(policy, subject.old, task, pilot_key, needs=needs, tables=listed)
     measured = named if tables is not None or subject.off_policy else (*named, REFERENCE)
     return DirectPlan(subject, named, measured, int(group_size), size, fixed, baselines, tables)

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, token_weights
 from gradvar.core.programs import jit_by_work, quick_jit
-from gradvar.core.protocols import Policy, Task
+from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.measure.baselines import BaselineSource
 from gradvar.tasks.parts import parts_of
 
@@ -80,7 +80,13 @@ def refresh_keys(keys: PRNGKeyArray) -> PRNGKeyArray:
 
 @jit_by_work
 def sample_rollouts(
-    policy: Policy, task: Task, vectorised: int, params: PyTree, prompts: PyTree, keys: PRNGKeyArray
+    policy: Policy,
+    task: Task,
+    vectorised: int,
+    engine: Sampler | None,
+    params: PyTree,
+    prompts: PyTree,
+    keys: PRNGKeyArray,
 ) -> dict[str, Array]:
     """Sample one completion for each repeated prompt.
 
@@ -88,7 +94,8 @@ def sample_rollouts(
         policy: What draws the completions.
         task: What rewards them.
         vectorised: Replicates that are computed at once; 1: one after another.
-        params: Of the sampling policy.
+        engine: What serves it; None for the policy itself.
+        params: Of the trainer's proximal policy.
         prompts: Repeated prompts, [pair, N, ...].
         keys: Of the sampler, [pair, 2].
 
@@ -97,7 +104,10 @@ def sample_rollouts(
     """
 
     def of_replicate(prompts: PyTree, key: PRNGKeyArray) -> dict[str, Array]:
-        completions = policy.sample(params, key, prompts, 1)  # [N, 1, time]
+        if engine is None:
+            completions = policy.sample(params, key, prompts, 1)  # [N, 1, time]
+        else:
+            completions = engine.sample(policy, params, key, prompts, 1)
         return {
             "completions": completions[:, 0],
             "rewards": task.reward(prompts, completions)[:, 0],
@@ -128,6 +138,32 @@ def score(
 
     def of_replicate(prompts: PyTree, completions: Array) -> Float[Array, "rollout time"]:
         return policy.logprobs(params, prompts, completions[:, None])[:, 0]
+
+    return _over_replicates(of_replicate, vectorised, prompts, completions)
+
+
+@jit_by_work
+def report(
+    policy: Policy,
+    vectorised: int,
+    engine: Sampler,
+    params: PyTree,
+    prompts: PyTree,
+    completions: Int[Array, "pair 2 rollout time"],
+) -> Float[Array, "pair 2 rollout time"]:
+    """Compute the log-probabilities of sampled rollouts that the engine reports.
+
+    Args:
+        policy: What the engine serves.
+        vectorised: Replicates that are computed at once; 1: one after another.
+        engine: What drew the rollouts.
+        params: Of the trainer's proximal policy.
+        prompts: Repeated prompts, [pair, N, ...].
+        completions: Of every pair of replicates, [pair, 2, N, time], N the rollouts of a replicate.
+    """
+
+    def of_replicate(prompts: PyTree, completions: Array) -> Float[Array, "rollout time"]:
+        return engine.logprobs(policy, params, prompts, completions[:, None])[:, 0]
 
     return _over_replicates(of_replicate, vectorised, prompts, completions)
 

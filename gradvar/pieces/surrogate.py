@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gradvar.core.compose import Piece
+from gradvar.pieces import correction
 from gradvar.pieces.piece import wrapping
 
 PerToken = Float[Array, "prompt group time"]
@@ -255,8 +256,8 @@ def truncated_importance(surrogate: Piece, *, cap: float = 2.0) -> Piece:
     """
 
     def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
-        weight = jnp.exp(arrays["logp_old"] - arrays["logp_sampler"])
-        return jax.lax.stop_gradient(jnp.minimum(weight, cap)) * inner()
+        weight = correction.token_truncation(arrays["logp_old"], arrays["logp_sampler"], cap=cap)
+        return jax.lax.stop_gradient(weight) * inner()
 
     return wrapping(surrogate, ("logp_old", "logp_sampler"), call, f"truncated_importance({cap})")
 
@@ -275,8 +276,7 @@ def masked_importance(surrogate: Piece, *, low: float = 0.5, high: float = 5.0) 
     """
 
     def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
-        weight = jnp.exp(arrays["logp_old"] - arrays["logp_sampler"])
-        bounded = jnp.where((weight >= low) & (weight <= high), weight, 0.0)
-        return jax.lax.stop_gradient(bounded) * inner()
+        weight = correction.token_band(arrays["logp_old"], arrays["logp_sampler"], low=low, high=high)
+        return jax.lax.stop_gradient(weight) * inner()
 
     return wrapping(surrogate, ("logp_old", "logp_sampler"), call, f"masked_importance({low}, {high})")

@@ -7,7 +7,16 @@ import inspect
 import jax.numpy as jnp
 import pytest
 
-MODULES = ("advantage", "advantage_adaptive", "aggregate", "penalty", "select", "surrogate")
+MODULES = (
+    "advantage",
+    "advantage_adaptive",
+    "aggregate",
+    "correction",
+    "correction_reject",
+    "penalty",
+    "select",
+    "surrogate",
+)
 
 
 def pieces(name):

@@ -67,7 +67,7 @@ def extend(
         truth, tables = exact_truth(subject, listed, recording.drawn)
         needs = tuple(n for n in BASELINE_FIELDS if n in joined.arrays())
         baselines = plan.settings.baselines or default_baselines(
-            subject.policy, subject.sampler, subject.task, key_draw, needs=needs, tables=tables
+            subject.policy, subject.old, subject.task, key_draw, needs=needs, tables=tables
         )
         count = rollouts or joined.shape[1]
         new = RolloutSampler(subject, key_draw, baselines, needs, count, devices)(listed, count)

@@ -158,7 +158,7 @@ def prepare(
     needs = baseline_needs(estimators)
     truth, tables = exact_truth(subject, listed, drawn)
     baselines = plan.settings.baselines or default_baselines(
-        subject.policy, subject.sampler, subject.task, key_baselines, needs=needs, tables=tables
+        subject.policy, subject.old, subject.task, key_baselines, needs=needs, tables=tables
     )
     devices = choose_devices(plan.settings.devices)
     sampler = RolloutSampler(subject, key_draw, baselines, needs, chunk, devices)

@@ -81,14 +81,14 @@ class RolloutSampler:
         """A chunk of rollouts, in small programs that are compiled once each."""
         subject = self.subject
         sample = eqx.Partial(_sample, subject.policy, self.chunk)
-        completions = devices.over(sample, (subject.sampler, key), (prompts, numbers))
+        completions = devices.over(sample, (subject.old, key), (prompts, numbers))
 
         def logprobs(params: PyTree) -> Float[Array, "prompt rollout time"]:
             return devices.over(eqx.Partial(_logprobs, subject.policy), (params,), (prompts, completions))
 
         # What is the same object is scored once: the same pass need not be run and compiled again.
         logp = logprobs(subject.params)
-        logp_old = logprobs(subject.sampler) if subject.off_policy else logp
+        logp_old = logprobs(subject.old) if subject.off_policy else logp
         dtype = jnp.promote_types(
             logp.dtype, jnp.float32
         )  # rewards of 100 and 100.25 are one number in bfloat16
@@ -97,7 +97,7 @@ class RolloutSampler:
             "completions": completions,
             "logp": logp,
             "logp_old": logp_old,
-            "logp_ref": logp_old if subject.reference is subject.sampler else logprobs(subject.reference),
+            "logp_ref": logp_old if subject.reference is subject.old else logprobs(subject.reference),
         }
         if self.baselines is not None and self.needs:
             fields = eqx.Partial(_baseline_fields, self.needs, logp.dtype)

@@ -21,7 +21,7 @@ from gradvar.core.checks import at_least, one_of
 from gradvar.core.estimator import Estimator, Objective, as_estimator, check_group_size
 from gradvar.core.moments import Moments
 from gradvar.core.precision import double_precision
-from gradvar.core.protocols import FinitePolicy, FiniteTask
+from gradvar.core.protocols import FinitePolicy, FiniteTask, Sampler
 from gradvar.measure.exact.tables import ExactTables, exact_tables
 from gradvar.measure.separability import Fields, batch_weights, close, is_separable
 
@@ -47,6 +47,7 @@ def exact(
     prompts: int | Int[Array, " prompt"] = 1,
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
+    sampler: Sampler | PyTree | None = None,
     route: Route = "auto",
     tables: ExactTables | None = None,
 ) -> Moments:
@@ -61,8 +62,10 @@ def exact(
         prompts: how many prompts a batch has, drawn independently and uniformly from ``task.all_prompts()``; or their
             row numbers, for one fixed batch (its between-prompt part is then zero, and grad J is the mean over these
             prompts).
-        old_params: the parameters that sample; by default ``params``: on policy.
+        old_params: the trainer's proximal policy, of the ratios; by default ``params``: on policy.
         ref_params: the reference policy's parameters; by default ``old_params``.
+        sampler: what draws the rollouts: a ``Sampler``, such as ``gv.policies.top_p(0.95)``, or parameters; by default
+            ``old_params``.
         route: ``auto`` takes multisets where the estimator is symmetric in the rollouts, and all ordered groups
             elsewhere.
         tables: what ``exact_tables`` made of policy, parameters and task, to share between calls; it takes their place.
@@ -74,9 +77,11 @@ def exact(
     estimator = as_estimator(estimator)
     size = check_group_size(estimator, group_size)
     if tables is None:
-        tables = exact_tables(policy, params, task, old_params, ref_params)  # type: ignore[arg-type]
-    elif not all(x is None for x in (old_params, ref_params)):
-        raise ValueError("tables: made for their parameters; give old_params and ref_params to exact_tables")
+        tables = exact_tables(policy, params, task, old_params, ref_params, sampler)  # type: ignore[arg-type]
+    elif not all(x is None for x in (old_params, ref_params, sampler)):
+        raise ValueError(
+            "tables: made for their parameters; give old_params, ref_params and sampler to exact_tables"
+        )
     with double_precision():
         listing = _list_batches(estimator, tables, size, prompts, route)
         return _moments(estimator, tables, size, listing)

@@ -15,17 +15,20 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gradvar.core.precision import as_double, double_precision
 from gradvar.core.programs import quick_jit
-from gradvar.core.protocols import FinitePolicy, FiniteTask
+from gradvar.core.protocols import FinitePolicy, FiniteTask, Sampler
+from gradvar.policies.sampler_weights import as_sampler
 from gradvar.tasks.parts import parts_of
 
 
 class ExactTables(eqx.Module):
     """Per prompt (Q, all prompts of the task, equally likely) and completion (K, the policy's support), T tokens.
 
-    ``probs`` are those of the sampling policy; ``logp``, ``scores`` (the derivative of every token's log-probability,
-    zero where masked) and ``true_gradient`` (grad J, the mean over prompts) belong to the current parameters.
-    ``values`` are the sampling policy's exact state values; ``baseline`` is the constant E[r ||s||^2] / E[||s||^2] that
-    minimises the variance of reinforce for each prompt, under the sampling policy; ``score_squares`` are its
+    ``probs`` are those of the sampler, ``logp_sampler`` is what it reports, ``logp_old`` belongs to the trainer's
+    proximal policy (what the sampler never draws has ``logp_old`` for both); ``logp``, ``scores`` (the derivative of
+    every token's log-probability, zero where masked) and ``true_gradient`` (grad J, the mean over prompts) belong to
+    the current parameters.
+    ``values`` are the sampler's exact state values; ``baseline`` is the constant E[r ||s||^2] / E[||s||^2] that
+    minimises the variance of reinforce for each prompt, under the sampler; ``score_squares`` are the old policy's
     ||s||^2. ``reward_parts``: the several rewards of a task that has them.
     """
 
@@ -35,6 +38,7 @@ class ExactTables(eqx.Module):
     logp: Float[Array, "prompt completion time"]
     logp_old: Float[Array, "prompt completion time"]
     logp_ref: Float[Array, "prompt completion time"]
+    logp_sampler: Float[Array, "prompt completion time"]
     values: Float[Array, "prompt completion time"]
     greedy_rewards: Float[Array, " prompt"]
     baseline: Float[Array, " prompt"]
@@ -73,7 +77,7 @@ class ExactTables(eqx.Module):
         }
 
 
-_PER_ROLLOUT = ("rewards", "logp", "logp_old", "logp_ref", "values", "score_squares")
+_PER_ROLLOUT = ("rewards", "logp", "logp_old", "logp_ref", "logp_sampler", "values", "score_squares")
 _PER_PROMPT = ("greedy_rewards", "baseline")
 
 
@@ -83,6 +87,7 @@ def exact_tables(
     task: FiniteTask,
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
+    sampler: Sampler | PyTree | None = None,
 ) -> ExactTables:
     """Make the tables that ``exact`` enumerates, in float64, to share between estimators and group sizes.
 
@@ -90,16 +95,17 @@ def exact_tables(
         policy: one that lists its completions, by ``support()``.
         params: the parameters that are differentiated.
         task: one that lists its prompts, by ``all_prompts()``.
-        old_params: the parameters that sample; by default ``params``.
+        old_params: those of the trainer's proximal policy; by default ``params``.
         ref_params: the reference policy's parameters; by default ``old_params``.
+        sampler: what draws the rollouts, a ``Sampler`` or parameters; by default ``old_params``.
 
     Raises:
         ValueError: where the completions or the prompts cannot be listed.
     """
     require_finite(policy, task)
     with double_precision():
-        old, ref = (None if x is None else as_double(x) for x in (old_params, ref_params))
-        return tabulate(policy, as_double(params), task, old, ref)
+        old, ref, drawing = (None if x is None else as_double(x) for x in (old_params, ref_params, sampler))
+        return tabulate(policy, as_double(params), task, old, ref, drawing)
 
 
 def require_finite(policy: object, task: object) -> None:
@@ -121,6 +127,7 @@ def tabulate(
     task: FiniteTask,
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
+    sampler: Sampler | PyTree | None = None,
 ) -> ExactTables:
     """Make the tables in the precision that JAX has now.
 
@@ -131,34 +138,50 @@ def tabulate(
         policy: A finite policy.
         params: Its parameters.
         task: A finite task.
-        old_params: Of the sampler; None for ``params``.
-        ref_params: Of the reference policy; None for the sampler's.
+        old_params: Of the trainer's proximal policy; None for ``params``.
+        ref_params: Of the reference policy; None for ``old_params``.
+        sampler: What draws the rollouts, a ``Sampler`` or parameters; None for ``old_params``.
     """
     prompts = task.all_prompts()
     num_prompts = jax.tree.leaves(prompts)[0].shape[0]
     support = policy.support()
     completions = jnp.broadcast_to(support, (num_prompts, *support.shape))
     rewards = task.reward(prompts, completions)
-    sampler = params if old_params is None else old_params
-    greedy_rewards = task.reward(prompts, policy.greedy(sampler, prompts))[:, 0]
-    reference = sampler if ref_params is None else ref_params
-    tables = _tabulate(policy, params, sampler, reference, prompts, rewards, greedy_rewards)
+    old = params if old_params is None else old_params
+    greedy_rewards = task.reward(prompts, policy.greedy(old, prompts))[:, 0]
+    reference = old if ref_params is None else ref_params
+    tables = _tabulate(
+        policy, (params, old, reference), as_sampler(sampler), prompts, rewards, greedy_rewards
+    )
+    _require_distribution(tables.probs, sampler)
     parts = parts_of(task, prompts, completions).get("reward_parts")
     if parts is None:
         return tables
     return dataclasses.replace(tables, reward_parts=parts.astype(tables.rewards.dtype))
 
 
+def _require_distribution(probs: Float[Array, "prompt completion"], sampler: object) -> None:
+    """Raise an error unless the chances of a sampler add up to 1 for every prompt."""
+    if sampler is None or isinstance(probs, jax.core.Tracer):
+        return
+    totals = np.asarray(probs, np.float64).sum(-1)
+    if not np.allclose(totals, 1.0, rtol=0, atol=1e-5):
+        raise ValueError(
+            f"sampler: its chances add up to {totals[np.argmax(np.abs(totals - 1))]:.6g} for a prompt; "
+            "give log_chances that are those of a distribution"
+        )
+
+
 @quick_jit
 def _tabulate(
     policy: FinitePolicy,
-    params: PyTree,
-    old_params: PyTree,
-    ref_params: PyTree,
+    trees: tuple[PyTree, PyTree, PyTree],
+    sampler: Sampler | None,
     prompts: Array,
     rewards: Float[Array, "prompt completion"],
     greedy_rewards: Float[Array, " prompt"],
 ) -> ExactTables:
+    params, old_params, ref_params = trees
     support = policy.support()
     completions = jnp.broadcast_to(support, (rewards.shape[0], *support.shape))
     mask = policy.mask(support)
@@ -174,6 +197,14 @@ def _tabulate(
     rewards, greedy_rewards = rewards.astype(logp.dtype), greedy_rewards.astype(logp.dtype)
     # [prompt, completion]: chances under the sampler and under the current policy, and the sampler's ||s||^2
     probs, current_probs = jnp.exp(logp_old.sum(-1)), jnp.exp(logp.sum(-1))
+    logp_sampler = logp_old
+    if sampler is not None:
+        of_engine = (policy, old_params, prompts, completions)
+        chances = jnp.where(mask, sampler.log_chances(*of_engine), 0.0)
+        probs = jnp.exp(chances.sum(-1))
+        # What the engine never draws has chance zero: any finite number serves there, and infinity would not.
+        drawn = (probs > 0)[..., None] & mask
+        logp_sampler = jnp.where(drawn, sampler.logprobs(*of_engine), logp_old)
     norms = (scores_at(old_params).sum(2) ** 2).sum(-1)
     # grad J does not depend on a constant in the rewards, but rounding does: a million would leave few digits.
     centred = rewards - (current_probs * rewards).sum(-1, keepdims=True)
@@ -184,6 +215,7 @@ def _tabulate(
         logp=logp,
         logp_old=logp_old,
         logp_ref=logprobs(ref_params),
+        logp_sampler=logp_sampler,
         values=state_values(support, mask, probs, rewards),
         greedy_rewards=greedy_rewards,
         baseline=(probs * norms * rewards).sum(-1) / (probs * norms).sum(-1),
@@ -211,4 +243,8 @@ def state_values(
     same = jnp.logical_or(support[:, None] == support[None], ~mask[:, None])
     before = jnp.concatenate([jnp.ones_like(same[..., :1]), jnp.cumprod(same, -1)[..., :-1].astype(bool)], -1)
     weight = probs[:, None, :, None] * before[None]  # [prompt, completion, completion, time]
-    return (weight * rewards[:, None, :, None]).sum(2) / weight.sum(2)
+    total = weight.sum(2)
+    # A prefix that never comes has no value: 0.
+    return jnp.where(
+        total > 0, (weight * rewards[:, None, :, None]).sum(2) / jnp.where(total > 0, total, 1.0), 0.0
+    )

@@ -1,0 +1,178 @@
+"""P16 to P26: the corrections between engine and trainer, each on the ratio in an estimator of plain other pieces."""
+
+from functools import partial
+
+import sympy as sp
+from _definitions import S1, G, Q, R, Scene, r, rho
+from _pieces import SAMPLER, piece, sampler, sampler_logs, sampler_ratio
+
+from gradvar import symbolic as sy
+from gradvar.pieces import advantage, surrogate
+from gradvar.pieces import correction as c
+
+whole, mean, passes = sp.symbols("W m z", real=True)
+PLAIN = rho * r / (Q * G)
+AROUND = "Around it stands the ratio without a clip."
+
+
+def ratios(scene: Scene, q, i):
+    """The ratio of trainer to engine of each token of a rollout."""
+    return [sampler_ratio(scene, q, i, t) for t in range(int(scene.lengths[q, i]))]
+
+
+def product(scene: Scene, q, i, t):
+    return sp.Mul(*ratios(scene, q, i))
+
+
+def of_batch(scene: Scene, q, i, t):
+    values = [v for prompt in (0, 1) for member in range(scene.size) for v in ratios(scene, prompt, member)]
+    return sp.Add(*values) / len(values)
+
+
+def geometric_passes(scene: Scene, q, i, t):
+    """1 if the geometric mean lies in [1/2, 2]: its n-th power against theirs."""
+    length = len(ratios(scene, q, i))
+    return sp.Integer(bool(R(1, 2) ** length <= product(scene, q, i, t) <= 2**length))
+
+
+def mean_k3_passes(scene: Scene, q, i, t):
+    values = [v - 1 - sp.log(v) for v in ratios(scene, q, i)]
+    return sp.Integer(bool((sp.Add(*values) / len(values)).evalf(30) <= 1))
+
+
+def token_k3_passes(scene: Scene, q, i, t):
+    v = sampler_ratio(scene, q, i, t)
+    return sp.Integer(bool((v - 1 - sp.log(v)).evalf(30) <= 1))
+
+
+def still_likely(scene: Scene, q, i, t):
+    """0 for a rollout below its group's mean with a mean of log pi_sampler - log pi above one half."""
+    row, times = scene.rewards[q], range(int(scene.lengths[q, i]))
+    below = len(row) * row[i] < sp.Add(*row)
+    gaps = [-sp.log(sampler_ratio(scene, q, i, s) * scene.rho[q, i, s]) for s in times]
+    return sp.Integer(not (below and (sp.Add(*gaps) / len(gaps)).evalf(30) > R(1, 2)))
+
+
+WHOLE = {whole: ("W", "the product of its rollout's ratios of trainer to engine", product)}
+
+
+def correction(identifier, name, weight, words, made, *, quantities, source=None, settings=None, **pieces):
+    """The claim that a correction multiplies the ratio's weight by ``weight``."""
+    return piece(
+        identifier,
+        f"corrections.{name}",
+        weight * pieces.pop("plain", PLAIN),
+        f"{words} {AROUND}",
+        source=source,
+        quantities=quantities,
+        fields=sampler_logs,
+        settings=settings or {},
+        surrogate=surrogate.importance_ratio,
+        correction=made,
+        **pieces,
+    )
+
+
+token_ratio = correction(
+    "P16",
+    "token_ratio",
+    sampler,
+    "The ratio of trainer to engine of the token.",
+    c.token_ratio,
+    quantities=SAMPLER,
+    source=sy.Source("2110.00641", place="equation (3)", relation="not read"),
+)
+token_truncation = correction(
+    "P17",
+    "token_truncation",
+    sp.Min(sampler, 2),
+    "The same, cut at 2.",
+    c.token_truncation,
+    quantities=SAMPLER,
+)
+token_band = correction(
+    "P18",
+    "token_band",
+    sp.Piecewise((sampler, sp.And(sampler >= R(1, 2), sampler <= 5)), (0, True)),
+    "The same between 1/2 and 5, and zero outside.",
+    c.token_band,
+    quantities=SAMPLER,
+    source=sy.Source("2510.18855", place="IcePop", relation="not read"),
+)
+sequence_ratio = correction(
+    "P19",
+    "sequence_ratio",
+    whole,
+    "The product over the rollout, on each token.",
+    c.sequence_ratio,
+    quantities=WHOLE,
+)
+sequence_truncation = correction(
+    "P20",
+    "sequence_truncation",
+    sp.Min(whole, 2),
+    "The product over the rollout, cut at 2.",
+    c.sequence_truncation,
+    quantities=WHOLE,
+)
+sequence_mask = correction(
+    "P21",
+    "sequence_mask",
+    sp.Piecewise((whole, whole <= 3), (0, True)),
+    "The product over the rollout, and zero where it is above 3.",
+    c.sequence_mask,
+    quantities=WHOLE,
+)
+geometric_mask = correction(
+    "P22",
+    "geometric_mask",
+    passes * sampler,
+    "The token's ratio, and zero where the rollout's geometric mean is outside 1/2 to 2.",
+    partial(c.geometric_mask, low=0.5, high=2.0),
+    quantities=SAMPLER
+    | {passes: ("z", "1 where that geometric mean lies between 1/2 and 2, else 0", geometric_passes)},
+    settings={"low": R(1, 2), "high": 2},
+)
+rejection = correction(
+    "P23",
+    "rejection",
+    passes,
+    r"One where the mean of $v - 1 - \log v$ over the rollout is at most 1, and zero elsewhere.",
+    partial(c.rejection, level="mean", high=1.0),
+    quantities={passes: ("z", "1 where that mean is at most 1, else 0", mean_k3_passes)},
+    settings={"high": 1},
+)
+off_policy_sequence_mask = correction(
+    "P24",
+    "off_policy_sequence_mask",
+    passes,
+    "Zero for a rollout below its group's mean that the current policy finds unlikely, one elsewhere; the reward less "
+    "the group's mean stands for the reward.",
+    c.off_policy_sequence_mask,
+    quantities={
+        passes: (
+            "z",
+            "0 where both hold, the second by more than 1/2 in the mean over its tokens, else 1",
+            still_likely,
+        )
+    },
+    source=sy.Source("2512.02556", place="off-policy sequence masking", relation="not read"),
+    plain=rho * (r - S1 / G) / (Q * G),
+    advantage=advantage.group_mean,
+)
+batch_normalised = correction(
+    "P25",
+    "batch_normalised",
+    sampler / mean,
+    "The token's ratio over its mean in the batch.",
+    c.batch_normalised(c.token_ratio),
+    quantities=SAMPLER | {mean: ("m", "the mean of all tokens' ratios of trainer to engine", of_batch)},
+)
+chained = correction(
+    "P26",
+    "chained",
+    passes * sp.Min(sampler, 2),
+    r"The product of the ratio cut at 2 and of the rule that $v - 1 - \log v$ is at most 1.",
+    c.chained(c.token_truncation, partial(c.rejection, high=1.0)),
+    quantities=SAMPLER | {passes: ("z", "1 where that is at most 1, else 0", token_k3_passes)},
+)
