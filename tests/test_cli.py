@@ -49,3 +49,26 @@ def test_an_unknown_command_is_one_line_with_the_nearest(capsys):
     assert cli.run(["mesure"]) == 2
     error = capsys.readouterr().err
     assert error == "gradvar: error: no command 'mesure'; give measure; see gradvar --help\n"
+
+
+@pytest.mark.parametrize("place", ["_parse", "command"])
+def test_an_interrupt_is_one_line_wherever_it_arrives(place, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, place, interrupt)
+    assert cli.run(["list"]) == 130
+    assert capsys.readouterr().err == "gradvar: interrupted\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device", "x" * 5000)])
+def test_what_the_system_refuses_is_one_line(error, capsys, monkeypatch):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(cli, "command", refuse)
+    assert cli.run(["list"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("gradvar: error: ")
+    assert said.count("\n") == 1
+    assert len(said) < 400

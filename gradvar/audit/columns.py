@@ -49,7 +49,11 @@ class ColumnLayout:
 
 
 def detect(
-    kinds: Mapping[str, str], path: Path, format_name: str = "auto", by_hand: Columns | None = None
+    kinds: Mapping[str, str],
+    path: Path,
+    format_name: str = "auto",
+    by_hand: Columns | None = None,
+    rare: frozenset[str] = frozenset(),
 ) -> ColumnLayout:
     """Find the layout of a file.
 
@@ -58,6 +62,7 @@ def detect(
         path: The file, whose name may have the step.
         format_name: A name of ``FORMATS``, or ``auto``.
         by_hand: Columns that are not to be looked for.
+        rare: Columns that few rows have; they are taken only where they are named, or as one of several rewards.
 
     Returns:
         The layout.
@@ -68,7 +73,8 @@ def detect(
     by_hand = by_hand or Columns()
     if format_name not in ("auto", *FORMATS):
         raise ValueError(f"format: '{format_name}'; give auto, {', '.join(FORMATS)}")
-    fitting = (f for f in FORMATS.values() if f.fits(kinds))
+    usual = {name: kind for name, kind in kinds.items() if name not in rare}
+    fitting = (f for f in FORMATS.values() if f.fits(usual))
     declared = next(fitting) if format_name == "auto" else FORMATS[format_name]
     columns: dict[str, str] = {}
     notes = []
@@ -76,14 +82,14 @@ def detect(
         name = str(getattr(by_hand, role))
         if name and name not in kinds:
             raise ValueError(_missing(path, kinds, f"'{name}'", f"--{role}"))
-        name = name or next((n for n in declared.names[role] if n in kinds), "")
+        name = name or next((n for n in declared.names[role] if n in usual), "")
         if name and role in ("advantage", "length", "logp") and kinds[name] != "number":
             notes.append(f"column '{name}' holds no numbers and is left out")
         elif name:
             columns[role] = name
     if "prompt" not in columns:
         raise ValueError(_missing(path, kinds, "prompt", "--prompt"))
-    rewards = by_hand.reward or _rewards(declared, kinds, set(columns.values()))
+    rewards = by_hand.reward or _rewards(declared, kinds, usual, set(columns.values()))
     for name in rewards or ("",):
         if name not in kinds:
             raise ValueError(_missing(path, kinds, f"'{name}'" if name else "reward", "--reward"))
@@ -93,9 +99,11 @@ def detect(
     return ColumnLayout(declared.name, columns, rewards, step, tuple(notes))
 
 
-def _rewards(declared: Format, kinds: Mapping[str, str], taken: set[str]) -> tuple[str, ...]:
+def _rewards(
+    declared: Format, kinds: Mapping[str, str], usual: Mapping[str, str], taken: set[str]
+) -> tuple[str, ...]:
     if not declared.every_number_is_a_reward:
-        return tuple(n for n in declared.names["reward"] if n in kinds)[:1]
+        return tuple(n for n in declared.names["reward"] if n in usual)[:1]
     # All columns of a CSV may hold numbers, so the text of the rollout is left out by its name.
     numbers = [n for n, kind in kinds.items() if kind == "number" and n not in taken | declared.columns]
     numbers = [n for n in numbers if not n.startswith("__")]

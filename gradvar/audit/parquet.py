@@ -17,6 +17,7 @@ class ParquetFile:
     """A Parquet file: the kinds of its columns, and its rows part by part; ``ValueError`` where it is none."""
 
     unit = "row"
+    rare: frozenset[str] = frozenset()
 
     def __init__(self, path: Path, database: Database) -> None:
         name = file_literal(path)

@@ -16,19 +16,21 @@ import duckdb
 from gradvar.audit import plain_text
 from gradvar.audit.cell_sums import CellSums
 from gradvar.audit.columns import ColumnLayout, Columns, detect
+from gradvar.audit.csv_records import CsvRecords
 from gradvar.audit.database import QUICK, Database, FilePart, Reject, readable
+from gradvar.audit.json_lines import JsonLines
 from gradvar.audit.malformed import Faults, UnreadableFile, one_line
 from gradvar.audit.parquet import ParquetFile
-from gradvar.audit.text_files import CsvRecords, JsonLines
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet", ".jsonl.gz", ".ndjson.gz", ".csv.gz")
 
 
 class FileReader(Protocol):
-    """One file: the kinds of its columns, and its rows, which are counted in ``unit``."""
+    """One file: the kinds of its columns, those that are ``rare``, and its rows, which are counted in ``unit``."""
 
     unit: str
     kinds: dict[str, str]
+    rare: frozenset[str]
 
     def parts(self, layout: ColumnLayout, weights: Sequence[float], reject: Reject) -> Iterator[FilePart]:
         """Make rows ready for the database, some at a time.
@@ -91,7 +93,7 @@ def read_file(
         ):
             try:
                 reader = _reader(stream, path, copy, database)
-                layout = detect(reader.kinds, path, settings.format, settings.columns)
+                layout = detect(reader.kinds, path, settings.format, settings.columns, reader.rare)
             except (ValueError, EOFError, zlib.error) as error:
                 raise UnreadableFile("", one_line(error)) from None
             reject = partial(faults.add, file, reader.unit)

@@ -35,8 +35,12 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run ``gradvar`` and exit."""
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    """Run ``gradvar`` and exit; an interrupt is one line and 130 wherever it arrives."""
+    try:
+        sys.exit(run(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # while arguments are read, or an error is printed
+        print("gradvar: interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -185,9 +185,12 @@ def remove_parts(folder: Path) -> None:
 def read_json(path: Path, argument: str, fix: str) -> dict[str, Any]:
     """The mapping that a JSON file holds; for anything else a ``ValueError`` that ends with ``fix``."""
     try:
-        if path.stat().st_size > LARGEST_TEXT:
-            raise ValueError(f"{path.stat().st_size:,} bytes")
-        content = json.loads(path.read_text())
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would never end to be read, nor would /dev/zero
+            raise ValueError("no plain file")
+        if status.st_size > LARGEST_TEXT:
+            raise ValueError(f"{status.st_size:,} bytes")
+        content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}, no mapping")
         json.dumps(content)  # gradvar writes nothing that is nested too deeply to be written again

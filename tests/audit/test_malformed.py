@@ -6,7 +6,7 @@ import json
 import duckdb
 import pytest
 
-from gradvar.audit import audit, database, parquet, text_files
+from gradvar.audit import audit, csv_records, database, json_lines, parquet
 from gradvar.audit import malformed as faults
 from tests.audit import dumps
 
@@ -52,7 +52,7 @@ def test_a_bad_line_is_named_and_the_others_count(tmp_path, bad, place):
 
 
 def test_bad_lines_deep_in_a_large_file_are_named_by_their_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "BLOCK", 1 << 14)
+    monkeypatch.setattr(json_lines, "BLOCK", 1 << 14)
     lines = [json.dumps({**GOOD, "prompt": f"p{i % 50}", "reward": i % 3}) for i in range(5000)]
     bad = {7: "{", 1234: '{"prompt": 1', 1235: "[]", 4999: '{"prompt": "a", "reward": NaN, "step": 1}'}
     for place, text in bad.items():
@@ -82,8 +82,8 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
 
 
 def test_a_line_that_is_too_long_is_named_and_passed_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "BLOCK", 1 << 10)
-    monkeypatch.setattr(text_files, "LONGEST", 1 << 12)
+    monkeypatch.setattr(json_lines, "BLOCK", 1 << 10)
+    monkeypatch.setattr(json_lines, "LONGEST", 1 << 12)
     lines = [json.dumps(GOOD), json.dumps({**GOOD, "x": "y" * 20_000}), json.dumps(GOOD), "oops"]
     found = audit([write(tmp_path / "a.jsonl", lines)])
     assert found.rows == 2
@@ -148,7 +148,7 @@ def test_a_file_that_breaks_off_says_from_where_on_and_the_others_are_read(tmp_p
 
 
 def test_rows_of_a_csv_are_numbered_around_those_skipped_over_many_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "BLOCK", 1 << 12)
+    monkeypatch.setattr(csv_records, "BLOCK", 1 << 12)
     lines = ["step,prompt,reward", *(f"1,p{i},{i % 2}" for i in range(4000))]
     wrong = {3: "1,a", 4: "1,a", 1500: "1,a,1,1", 3999: "1"}
     bad = {5: "1,a,no", 1501: "1,a,no", 4000: ",a,1"}
@@ -166,13 +166,13 @@ def test_rows_of_a_csv_are_numbered_around_those_skipped_over_many_blocks(tmp_pa
     assert found.rows == 4000 - 7
 
 
-def test_a_csv_whose_quote_never_closes_stops_where_it_opens(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "BLOCK", 1 << 12)
+def test_a_csv_whose_quote_never_closes_loses_that_line_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_records, "BLOCK", 1 << 12)
     lines = ["step,prompt,reward", *["1,a,1"] * 2000, '1,"a,1', *["1,a,1"] * 4000]
     found = audit([write(tmp_path / "a.csv", lines)])
-    assert 0 < found.rows <= 2000
-    (stop,) = found.faults.unread
-    assert stop.place == f"from row {found.rows + 1} on"
+    assert found.rows == 6000
+    assert not found.faults.unread
+    assert [str(f).split(", ", 1)[1] for f in found.faults.first] == ["row 2001: a quote never closes"]
 
 
 def test_a_file_that_the_system_does_not_let_read_is_one_line(tmp_path, monkeypatch):
@@ -190,8 +190,8 @@ def test_a_file_that_the_system_does_not_let_read_is_one_line(tmp_path, monkeypa
 
 
 def test_a_long_line_at_the_end_of_a_damaged_gz(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "BLOCK", 1 << 10)
-    monkeypatch.setattr(text_files, "LONGEST", 1 << 12)
+    monkeypatch.setattr(json_lines, "BLOCK", 1 << 10)
+    monkeypatch.setattr(json_lines, "LONGEST", 1 << 12)
     text = json.dumps(GOOD) + "\n" + json.dumps({**GOOD, "x": [i * i for i in range(20_000)]}) + "\n"
     whole = gzip.compress(text.encode())
     (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) - 1000])

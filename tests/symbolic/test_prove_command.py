@@ -95,7 +95,7 @@ def test_a_verdict_that_fails_gives_one(folder, capsys):
         ({"target": "gradvar.catalogue:get", "only": ("A1",)}, "only: A1"),
         ({"target": "gradvar.catalogue:get", "html": Path("book.html")}, "html: book.html"),
         ({"json": Path()}, "json: . is a folder"),
-        ({"html": Path(__file__) / "book.html"}, "is a file"),
+        ({"html": Path(__file__) / "book.html"}, "lies below a file"),
     ],
 )
 def test_bad_usage_gives_two_and_one_line(folder, change, message, capsys):

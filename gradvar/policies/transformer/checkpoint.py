@@ -69,10 +69,10 @@ def read_config(folder: Path, **settings: Any) -> TransformerConfig:
         "vocab": read.count("vocab_size"), "completion_length": length, "layers": layers, "width": width,
         "heads": heads, "kv_heads": read.count("num_key_value_heads", heads), "hidden": read.count("intermediate_size"),
         "head_dim": read.count("head_dim", 128 if family == "qwen3" else 0) or None,
-        "norm_eps": read.number("rms_norm_eps", _DEFAULT_EPS), "rope": _rope(content, family, context, path),
+        "norm_eps": read.number("rms_norm_eps", _DEFAULT_EPS, 0.1), "rope": _rope(content, family, context, path),
         "rotary": _rotary(content, layers, path) if family == "smollm3" else None,
         "qkv_bias": family == "qwen2", "qk_norm": family == "qwen3",
-        "tied": bool(content.get("tie_word_embeddings", family == "smollm3")), "max_length": context,
+        "tied": read.flag("tie_word_embeddings", family == "smollm3"), "max_length": context,
     }  # fmt: skip
     if settings.get("max_length", 0) > context:
         raise ValueError(
@@ -93,25 +93,46 @@ class _Reader:
         least = 0 if default == 0 else 1
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
             raise ValueError(
-                f"folder: {self.path} has {key} {value!r}; give a whole number from 1 to {largest}"
+                f"folder: {self.path} has {key} {_shown(value)}; give a whole number from 1 to {largest}"
             )
         return value
 
-    def number(self, key: str, default: float) -> float:
+    def number(self, key: str, default: float, largest: float = 1e30) -> float:
         value = self.content.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise ValueError(f"folder: {self.path} has {key} {value!r}; give a finite number above 0")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= largest:
+            raise ValueError(
+                f"folder: {self.path} has {key} {_shown(value)}; give a number above 0, {largest:g} at most"
+            )
         return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.content.get(key)
+        value = default if value is None else value
+        if not isinstance(value, bool):
+            raise ValueError(f"folder: {self.path} has {key} {_shown(value)}; give true or false")
+        return value
+
+
+def _shown(value: Any) -> str:
+    """A value of a configuration, cut where it is long; Python writes no whole number of many thousand digits."""
+    if isinstance(value, int) and abs(value) >= 10**100:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _refuse(content: Mapping[str, Any], family: str, path: Path) -> None:
     """What the families can ask for and this policy does not do."""
+    read = _Reader(content, path)
+    kinds = content.get("layer_types") or []
+    if not isinstance(kinds, list):
+        raise ValueError(f"folder: {path} has layer_types {_shown(kinds)}; give a list, or null")
     unsupported = {
         "hidden_act": content.get("hidden_act", "silu") not in ("silu", "swish"),
-        "attention_bias": family != "qwen2" and bool(content.get("attention_bias", False)),
-        "mlp_bias": bool(content.get("mlp_bias", False)),
-        "use_sliding_window": bool(content.get("use_sliding_window", False)),
-        "layer_types": any(kind != "full_attention" for kind in content.get("layer_types") or ()),
+        "attention_bias": family != "qwen2" and read.flag("attention_bias", False),
+        "mlp_bias": read.flag("mlp_bias", False),
+        "use_sliding_window": read.flag("use_sliding_window", False),
+        "layer_types": any(kind != "full_attention" for kind in kinds),
         "quantization_config": content.get("quantization_config") is not None,
         "partial_rotary_factor": content.get("partial_rotary_factor") not in (None, 1, 1.0),
     }
@@ -176,7 +197,7 @@ def _yarn(scaling: Mapping[str, Any], theta: float, context: int, path: Path) ->
     read = _Reader(scaling, path)
     trained = read.count("original_max_position_embeddings", context)
     factor = read.number("factor", context / trained)
-    gain = scaling.get("attention_factor")
+    gain = None if scaling.get("attention_factor") is None else read.number("attention_factor", 1.0)
     scales = scaling.get("mscale"), scaling.get("mscale_all_dim")
     if gain is None and all(scales):
         over, under = (
@@ -185,18 +206,24 @@ def _yarn(scaling: Mapping[str, Any], theta: float, context: int, path: Path) ->
         gain = over / under
     return Rope(
         theta, "yarn", factor, trained, read.number("beta_slow", 1.0), read.number("beta_fast", 32.0),
-        None if gain is None else float(gain), bool(scaling.get("truncate", True)),
+        gain, read.flag("truncate", True),
     )  # fmt: skip
 
 
 def read_stop(folder: Path) -> int | None:
-    """The first end-of-sequence token of generation_config.json or config.json; None where neither has one."""
+    """The first end-of-sequence token of generation_config.json or config.json; None where neither has one.
+
+    Raises ``ValueError`` where it is no token.
+    """
     for name in ("generation_config.json", "config.json"):
         path = folder / name
         stop = read_json(path, "folder", _AGAIN).get("eos_token_id") if path.is_file() else None
-        stop = stop[0] if isinstance(stop, list) and stop else stop
-        if isinstance(stop, int) and not isinstance(stop, bool):
-            return stop
+        stops = stop if isinstance(stop, list) else [] if stop is None else [stop]
+        for token in stops:
+            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < 1 << 31:
+                raise ValueError(f"folder: {path} has eos_token_id {_shown(token)}; give a token's number")
+        if stops:
+            return int(stops[0])
     return None
 
 
@@ -240,6 +267,10 @@ class _Tensors:
                     f"folder: {path} is no whole safetensors file ({line}); copy it again"
                 ) from None
             for name in opened.keys():  # noqa: SIM118, not a mapping
+                if name in self.files:
+                    raise ValueError(
+                        f"folder: {name} is in {self.files[name][0]} and in {path}; the two may differ, give it once"
+                    )
                 self.files[name] = (path, opened)
         self.folder = folder
         self.taken: set[str] = set()
