@@ -47,8 +47,8 @@ def bank_of(rewards, rollouts=16):
 
 @pytest.fixture(scope="module")
 def dead():
-    """Twelve prompts that are never solved."""
-    return bank_of(np.zeros((12, 4)))
+    """Sixteen prompts that are never solved."""
+    return bank_of(np.zeros((16, 4)))
 
 
 @pytest.fixture(scope="module")

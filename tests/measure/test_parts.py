@@ -32,6 +32,7 @@ def agrees(measured, truth):
     return len(z) > 4 and max(z.values()) < 4.5
 
 
+@pytest.mark.slow
 def test_three_engines_agree_on_decoupled_rewards(scene, tmp_path):
     policy, params, task = scene
     truth = exact(GDPO, policy, params, task, 2, prompts=2)
