@@ -41,6 +41,7 @@ ADVANTAGE_LAWS: Mapping[str, str] = MappingProxyType(
         "empty_mask_finite": "No token left in the batch gives finite advantages, or a clear refusal.",
         "masked_tokens_zero": "Masked tokens get zero, or the advantage of their rollout.",
         "length_free": "The lengths of the rollouts change no difference between their advantages.",
+        "hole_ends_nothing": "A reward after a hole in the mask counts: unequal rewards still differ.",
         "hole_reward_counts": "A reward on an observation token counts as one on an action token.",
         "half_precision": "Half-precision rewards give what the same rewards give in full precision.",
     }
@@ -65,6 +66,7 @@ LOSS_LAWS: Mapping[str, str] = MappingProxyType(
         "every_token_weighs": "On policy every token of the mask has a weight, the last one too.",
         "rows_isolated": "One rollout's log-probabilities leave the weights of the others alone.",
         "arrays_matter": "An array that is taken changes the value or a weight.",
+        "entropy_raises": "More entropy raises the objective: a bonus lowers the loss.",
         "clip_form": "The clip is a known form: it ends a push that went far enough, and no other.",
         "kl_term": "The KL term has the gradient of a known estimate, and is a mean over real tokens.",
         "token_count_divides": "The weights are divided by the token count that is handed over, and by no other.",

@@ -169,6 +169,29 @@ def own_count(logp, old_logp, advantages, mask, num_items_in_batch):
     return sum_over_the_part(logp, old_logp, advantages, mask) / max(mask.sum(), 1)
 
 
+def entropy_lowered(logp, old_logp, advantages, mask, entropy):
+    """The entropy term has the loss's sign."""
+    return correct(logp, old_logp, advantages, mask) + 0.01 * (entropy * mask).sum() / max(mask.sum(), 1)
+
+
+def entropy_bonus(logp, old_logp, advantages, mask, entropy):
+    """Its sound twin."""
+    return correct(logp, old_logp, advantages, mask) - 0.01 * (entropy * mask).sum() / max(mask.sum(), 1)
+
+
+def sampler_ignored(logp, old_logp, rollout_log_probs, advantages, mask):
+    """The correction between sampler and trainer is not multiplied."""
+    return correct(logp, old_logp, advantages, mask)
+
+
+def sampler_truncated(logp, old_logp, rollout_log_probs, advantages, mask):
+    """Its sound twin: the truncated weight multiplies each token's term."""
+    weight = np.minimum(np.exp(np.where(mask > 0, old_logp - rollout_log_probs, 0.0)), 2.0)
+    ratio = np.exp(np.where(mask > 0, logp - old_logp, 0.0))
+    gain = np.minimum(ratio * advantages, np.clip(ratio, 0.8, 1.2) * advantages)
+    return -(weight * gain * mask).sum() / max(mask.sum(), 1)
+
+
 LOSSES = (
     (multiplies_by_the_mask, "masked_inert", {}),
     (ignores_the_mask, "masked_inert", {}),
@@ -199,6 +222,8 @@ LOSSES = (
     (mask_shifted, "every_token_weighs", {}),
     (ratio_centred_over_the_batch, "rows_isolated", {}),
     (old_one_ignored, "arrays_matter", {}),
+    (entropy_lowered, "entropy_raises", {}),
+    (sampler_ignored, "arrays_matter", {}),
     (min_of_ratios, "clip_form", {}),
     (kl_over_the_width, "kl_term", {}),
     (own_count, "token_count_divides", {}),

@@ -7,6 +7,7 @@ from gradvar.testing.laws import Broken
 from gradvar.testing.laws.advantage import group_isolated, scale_equivariant
 
 from . import sound, violators
+from .loss_violators import entropy_bonus, sampler_truncated
 from .sound import LOSSES, NUMPY, jax_dr_grpo_loss, jax_grpo, torch_sound
 
 UNIVERSAL = [
@@ -32,7 +33,7 @@ def test_numpy_estimators_pass(function):
     _passes(check_advantage, function, laws=UNIVERSAL, examples=20)
 
 
-@pytest.mark.parametrize("function", LOSSES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [*LOSSES, entropy_bonus, sampler_truncated], ids=lambda f: f.__name__)
 def test_numpy_losses_pass(function):
     _passes(check_loss, function, examples=15)
 

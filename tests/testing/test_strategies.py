@@ -156,7 +156,7 @@ def test_every_domain_has_examples_of_every_universal_law(domain):
     )
     out = {r.name for r in report.results if r.universal and r.status == "does not apply"}
     about_tokens = {"masked_inert", "rejected_rows_silent", "few_tokens", "empty_mask_finite"}
-    about_tokens |= {"masked_tokens_zero", "length_free", "arrays_matter"}
+    about_tokens |= {"masked_tokens_zero", "length_free", "arrays_matter", "hole_ends_nothing"}
     assert out - {"one_baseline"} == about_tokens
     assert ("one_baseline" in out) == (domain == "binary")
 

@@ -278,6 +278,11 @@ def sums_the_padding(token_rewards, mask, index):
     return _by_index(scores, index)[:, None] * mask
 
 
+def ends_at_a_hole(token_rewards, mask, index):
+    scores = np.where(np.cumprod(mask, axis=1) > 0, token_rewards, 0.0).sum(axis=-1)
+    return _by_index(scores, index)[:, None] * mask
+
+
 def multiplies_the_padding(token_rewards, mask, index):
     scores = (token_rewards * mask).sum(axis=-1)
     return _by_index(scores, index)[:, None] * mask
@@ -420,6 +425,7 @@ ADVANTAGES = (
     (softmax_without_a_shift, "finite", {}),
     (sums_the_padding, "masked_inert", {}),
     (multiplies_the_padding, "masked_inert", {}),
+    (ends_at_a_hole, "hole_ends_nothing", {}),
     (standardised, "unbiased", {}),
     (standardised, "unbiased_up_to_constant", {}),
     (mean_centred, "unbiased", {}),

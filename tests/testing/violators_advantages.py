@@ -42,6 +42,8 @@ def on_tokens(estimator, fault=""):
         if fault == "one token refused" and mask.sum() == 1:
             raise ValueError("at least two tokens are needed")
         real = np.roll(mask, 1, axis=1) & ~mask if fault == "reward on the pad" else mask
+        if fault == "ends at a hole":
+            real = np.cumprod(mask, axis=1) > 0
         scores = np.where(real, token_level_rewards, 0.0).sum(-1)
         if fault == "padding counts":
             scores = token_level_rewards.sum(-1)
@@ -72,6 +74,7 @@ FAULTS = {
     "best gets the mean": ((flat, on_tokens), "unequal_rewards_differ", ESTIMATORS),
     "reward on the pad": ((on_tokens,), "unequal_rewards_differ", ESTIMATORS),
     "padding counts": ((on_tokens,), "masked_inert", ESTIMATORS),
+    "ends at a hole": ((on_tokens,), "hole_ends_nothing", ESTIMATORS),
     "mean over tokens": ((on_tokens,), "length_free", ("centred", "leave one out", "standardised")),
     "rejected rows vote": ((on_tokens,), "rejected_rows_silent", ("standardised", "sample std")),
     "shifted after the mask": ((on_tokens,), "masked_tokens_zero", ESTIMATORS),

@@ -19,7 +19,9 @@ ROLES: Mapping[str, str] = {
     "old_logp": "old log-probabilities",
     "mask": "mask",
     "ref_logp": "reference log-probabilities",
+    "sampler_logp": "log-probabilities of the sampler",
     "second_mask": "second mask",
+    "entropy": "entropies",
     "advantages": "advantages",
 }
 COEFFICIENTS = ("beta", "kl_coef")
@@ -38,10 +40,26 @@ def arrays_matter(target: LossTarget, role: str) -> None:
     name = target.signature.name_of(role)
     small = slack(target) * max(1.0, float(np.abs(weights).max()))
     ignored = abs(value - other) <= small and bool(np.all(np.abs(weights - moved) <= small))
-    if ignored and role == "ref_logp" and switched_off(target):
+    if ignored and role in ("ref_logp", "entropy") and switched_off(target):
         raise Residue(f"'{name}' has no influence: the coefficient is zero, or in a configuration")
     expect(
         not ignored, f"'{name}' is taken and ignored: other {ROLES[role]} change neither value nor weights"
+    )
+
+
+def entropy_raises(target: LossTarget) -> None:
+    """An entropy bonus is a bonus: with more entropy, the loss is lower.
+
+    Broken by a sign, the policy is paid for giving up its variety. Report: LuEE-C/PPO-Keras#4,
+    DLR-RM/stable-baselines3#127.
+    """
+    batch = plain_batch(lengths=(3, 2, 4, 3))
+    entropy = batch.values()["entropy"]
+    value = target.weights(replace(batch, entropy=entropy))[0]
+    other = target.weights(replace(batch, entropy=entropy + 0.5))[0]
+    expect(
+        other >= value - slack(target),
+        f"entropies of {entropy[0, 0]:g} give the objective {value:.6g}, of {entropy[0, 0] + 0.5:g} {other:.6g}",
     )
 
 
@@ -58,8 +76,8 @@ def _changed(batch: LossBatch, role: str) -> LossBatch:
         return replace(batch, second_mask=second)
     if role == "advantages":
         return replace(batch, advantages=np.array([-1.0, 2.0, 0.25, 3.0]))
-    moved = getattr(batch, role) - 0.02 * (1 + rows)
-    return replace(batch, **{role: moved})
+    present = batch.values()[role]
+    return replace(batch, **{role: present - 0.02 * (1 + rows)})
 
 
 def switched_off(target: Any) -> bool:

@@ -107,6 +107,7 @@ def needs_roles(*roles: str) -> Callable[[LossTarget], str]:
         "old_logp": "old log-probabilities",
         "ref_logp": "reference log-probabilities",
         "token_count": "a token count",
+        "entropy": "entropies",
     }
 
     def applies(target: LossTarget) -> str:

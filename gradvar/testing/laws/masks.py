@@ -15,6 +15,7 @@ from gradvar.testing.arrays import unwrapped
 from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.laws.base import Example, Law, Residue, close, expect, shown, tolerance
 from gradvar.testing.laws.loss_batches import token_mask
+from gradvar.testing.laws.signal import best_of_all
 from gradvar.testing.laws.traits import excused_by_statistics, once
 from gradvar.testing.roles import role_of
 from gradvar.testing.targets import AdvantageTarget
@@ -141,6 +142,22 @@ def hole_reward_counts(target: AdvantageTarget, group: tuple[float, ...]) -> Non
     )
 
 
+def hole_ends_nothing(target: AdvantageTarget, group: tuple[float, ...]) -> None:
+    """What comes after an observation token is read as what comes before it: the reward at the end counts.
+
+    Broken by a mask that is multiplied up along the response, or by lengths that are counted to the first zero: in
+    every rollout that called a tool the reward is lost. Report: AgentR1/Agent-R1#65.
+    """
+    mask = np.ones((len(group), 5), bool)
+    mask[:, 2] = False
+    a = target.run([group], mask=mask)[0][0]
+    expect(
+        bool(np.ptp(a) > 1e-6) or not np.all(np.isfinite(a)),
+        f"{shown(group)} at the end of responses with a hole in their mask -> {shown(a)}: the best gets what the "
+        "others get",
+    )
+
+
 def standardises(target: AdvantageTarget) -> bool:
     """Return True if twice the rewards give the same advantages, by a division by their spread."""
     return once(target, "standardises", _standardises)
@@ -223,5 +240,6 @@ LAWS = (
         universal=True,
     ),
     Law("length_free", length_free, rows, needs_outcomes, universal=True, excused=excused_by_statistics),
+    Law("hole_ends_nothing", hole_ends_nothing, best_of_all, needs_mask, universal=True),
     Law("hole_reward_counts", hole_reward_counts, group_only, needs_token_rewards),
 )
