@@ -25,11 +25,13 @@ def around(**pieces):
 
 def piece(identifier, name, formula, words, *, source=None, quantities=None, fields=lambda _: {}, **pieces):
     """The claim that a piece in an estimator of plain other pieces has these weights."""
-    settings = pieces.pop("settings", {})
+    settings, tolerance = pieces.pop("settings", {}), pieces.pop("tolerance", 0.0)
     made = pieces.pop("made", None) or (lambda _: around(**pieces))
     return define(
         identifier,
-        Definition(name, formula, quantities or {}, fields, settings=settings, composed=made),
+        Definition(
+            name, formula, quantities or {}, fields, settings=settings, composed=made, tolerance=tolerance
+        ),
         f"The piece `{name}` as shipped",
         source or sy.Source(OURS, relation="ours"),
         f"{words} {SUM}",

@@ -15,6 +15,9 @@ from jaxtyping import Array, Bool, Float
 from gradvar.core.compose import Piece
 from gradvar.pieces import correction
 from gradvar.pieces.piece import wrapping
+from gradvar.pieces.surrogate_trust import dppo_tv as dppo_tv
+from gradvar.pieces.surrogate_trust import topr as topr
+from gradvar.pieces.surrogate_trust import vespo as vespo
 
 PerToken = Float[Array, "prompt group time"]
 Mask = Bool[Array, "prompt group time"]

@@ -16,6 +16,7 @@ MODULES = (
     "penalty",
     "select",
     "surrogate",
+    "surrogate_trust",
 )
 
 

@@ -123,3 +123,29 @@ def test_importance_wrappers():
     ):
         found = weights(wrapped, ratio, 1.5, logp_sampler=sampler)
         np.testing.assert_allclose(found, 1.5 * ratio * wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("advantage", [1.5, -0.5])
+def test_trust_in_probabilities_and_rollouts(advantage):
+    """Engine and current policy apart on both sides; the old policy does not matter to any of the three."""
+    engine = np.array([0.1, 0.4, 0.5, 0.7, 0.02])
+    new = np.array([0.35, 0.1, 0.9, 0.2, 0.3])
+    old = np.exp(np.linspace(-3.0, -1.0, 5))
+    logs = {"logp_sampler": jnp.log(jnp.asarray(engine))[None, None]}
+
+    def found(piece):
+        return weights(piece, new / old, advantage, **logs)
+
+    ratio, change = new / engine, new - engine
+    beyond = change > 0.28 if advantage > 0 else change < -0.2
+    np.testing.assert_allclose(
+        found(partial(surrogate.dppo_tv, high=0.28)),
+        np.where(beyond, 0.0, advantage * np.minimum(ratio, 10)),
+        rtol=1e-12,
+    )
+    k, rate = (2, 3) if advantage > 0 else (3, 2)
+    whole = np.prod(ratio)
+    wanted = advantage * np.exp(rate) * whole**k * np.exp(-rate * whole)
+    np.testing.assert_allclose(found(surrogate.vespo), np.full(5, wanted), rtol=1e-10)
+    wanted = np.ones(5) if advantage > 0 else np.minimum(ratio, 1)
+    np.testing.assert_allclose(found(surrogate.topr), advantage * wanted, rtol=1e-12)
