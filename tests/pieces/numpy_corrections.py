@@ -12,8 +12,8 @@ def by_rollout(rule):
 
 
 def normalised(w, batch):
-    everything = [min(x, 1.3) for row in w for x in row]
-    return [[min(x, 1.3) / np.mean(everything) for x in row] for row in w]
+    everything = [min(x, 1.1) for row in w for x in row]
+    return [[min(x, 1.1) / np.mean(everything) for x in row] for row in w]
 
 
 def normalised_by_rollout(w, batch):
