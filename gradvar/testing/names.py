@@ -97,6 +97,8 @@ KIND_LAWS: Mapping[str, str] = MappingProxyType(
         "takes_effect": "Every array that is taken has an effect.",
         "repeatable": "The same call gives the same answer and leaves the caller's arrays as they are.",
         "masked_cells_inert": "What stands where the mask is zero reaches no token that counts.",
+        "rows_without_tokens": "A row without a token, or a batch without one, gives no NaN.",
+        "finite_answers": "Finite arrays give finite answers.",
         "gae_done_stops": "The end of an episode stops value and sum at its own step.",
         "gae_truncation": "A truncated episode keeps the value of what would have come, a terminated one does not.",
         "gae_bootstrap": "The value after the last step counts, unless the episode is over.",

@@ -81,6 +81,7 @@ ROLES: dict[str, Role] = {
     "ref_logp": Role("NT", "float", ""),
     "sampler_logp": Role("NT", "float", ""),
     "logits": Role("NTV", "float", "logits"),
+    "ref_logits": Role("NTV", "float", "ref_logits reference_logits teacher_logits"),
     "labels": Role("NT", "int", "labels actions tokens token_ids input_ids response_ids"),
     "positions": Role("NT", "int", "position_ids positions"),
     "sequence_ids": Role("NT", "int", "seq_ids sequence_ids doc_ids document_ids seq_idx sample_ids"),

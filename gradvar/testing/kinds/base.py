@@ -28,12 +28,13 @@ PLAIN_SCENES = 5
 class KnownForm:
     """A known form: its answer to a scene, by the names of the outputs. NaN marks a cell that is free.
 
-    ``name`` is the word for ``--is``, ``note`` its settings in words.
+    ``name`` is the word for ``--is``, ``note`` its settings in words; a form with a ``fault`` is a known mistake.
     """
 
     name: str
     answer: Callable[[Scene], Answer]
     note: str = ""
+    fault: str = ""
 
     @property
     def title(self) -> str:
@@ -48,7 +49,8 @@ class Kind:
     ``fits(roles)`` says that a function with these roles is one; ``plan(target)`` draws its plain scenes at
     ``sizes``; ``observe(target, scene)`` is the function's answer; ``forms(target)`` are the known ones, the usual
     first. ``scaled`` kinds are known up to a positive factor. ``matters`` are the roles that must have an effect.
-    ``layouts`` are the arrangements of the arrays to try.
+    ``layouts`` are the arrangements of the arrays to try. ``readings(roles)`` are the ways to read the parameters:
+    name to role, "" where nothing is known. ``confirmed(target)`` decides where roles do not.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Kind:
     matters: tuple[str, ...] = ()
     scaled: bool = False
     gradients: bool = False
+    readings: Callable[[Mapping[str, str]], Sequence[Mapping[str, str]]] = lambda roles: [roles]
+    confirmed: Callable[[Any], bool] = lambda target: True
 
 
 @dataclass
@@ -113,7 +117,7 @@ class KindTarget:
     @property
     def sizes(self) -> tuple[Mapping[str, int], ...]:
         """The sizes of scenes that its layout has; few where shapes are compiled."""
-        sizes = self.kind.sizes[-1:] if self.library.name == "jax" else self.kind.sizes
+        sizes = self.kind.sizes[-2:] if self.library.name == "jax" else self.kind.sizes
         return tuple({**s, "N": 1} for s in sizes) if self.caller.layout == "T" else sizes
 
     def takes(self, *roles: str) -> bool:
@@ -128,6 +132,12 @@ class KindTarget:
         """What the function returns, by name, in the standard layout [N, T]."""
         result, _ = self.caller.raw(scene, self.library.wide)
         return unpacked(result, self.caller, scene)
+
+    def value(self, scene: Scene) -> np.ndarray:
+        """The function's first output, or the one under the name loss."""
+        result, _ = self.caller.raw(scene, self.library.wide)
+        outputs = unpacked(first(result), self.caller, scene)
+        return next(iter(outputs.values()))
 
     def gradient(self, scene: Scene, role: str) -> np.ndarray:
         """The derivative of the function's first output, summed, with respect to the array of this role."""
@@ -240,10 +250,10 @@ def find_form(target: KindTarget) -> None:
                 bool(difference(o, form, s, factor, target.tolerance))
                 for o, s in zip(observed, scenes, strict=True)
             ]
-            if factor > 0 and not any(gaps):
+            if factor > 0 and not any(gaps) and not form.fault:
                 target.form, target.factor = form, factor
                 return
-            miss = sum(gaps) + _distance(observed, form, scenes, factor) + (factor <= 0)
+            miss = sum(gaps) + _distance(observed, form, scenes, factor) + 0.1 * (factor <= 0)
             if best is None or miss < best[0]:
                 odd = scenes[gaps.index(True)] if any(gaps) else scenes[0]
                 best = (miss, layout, form, factor, odd)

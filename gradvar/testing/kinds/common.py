@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.kinds.base import Answer, KindTarget, told
-from gradvar.testing.kinds.draws import Choice, Draw, Rows, Scene, sample, strategy
+from gradvar.testing.kinds.draws import Choice, Draw, Rows, Scene, right, sample, strategy
 from gradvar.testing.laws.base import Law, expect
 from gradvar.testing.roles import ROLES
 
@@ -29,10 +29,13 @@ def known_form(target: KindTarget, scene: Scene) -> None:
     if nearest is None:
         return
     word = f"it is not {target.intended}" if target.intended else "no known form"
-    if target.factor <= 0:
-        word += f": nearest is {nearest.title}, and the sign is reversed" if target.factor < 0 else ""
-    gap = target.difference(nearest, scene, target.factor if target.factor > 0 else 1.0)
-    expect(not gap, f"{word}: {gap}; {told(scene)}")
+    gap = target.difference(nearest, scene, target.factor)
+    if target.factor < 0 and not gap:
+        expect(False, f"{word}: it is {nearest.title} with the sign reversed; {told(scene)}")
+    if nearest.fault and not gap:
+        expect(False, f"{word}: {nearest.fault}; {told(scene)}")
+    where = target.difference(nearest, scene, target.factor if target.factor > 0 else 1.0)
+    expect(not where, f"{word}: nearest is {nearest.title}; {where}; {told(scene)}")
 
 
 def known_examples(target: KindTarget) -> st.SearchStrategy[dict[str, Any]]:
@@ -141,7 +144,7 @@ def masked_inert(target: KindTarget, scene: Scene, garbage: float) -> None:
         where = mask if value.shape == mask.shape else np.ones(value.shape, bool)
         scale = max(1.0, float(np.max(np.abs(value[where & np.isfinite(value)]), initial=0.0)))
         gap = where & ~np.isclose(value, other, rtol=0, atol=target.tolerance * scale, equal_nan=True)
-        if value.shape == mask.shape and key.startswith("gradient"):
+        if value.shape == mask.shape and key.startswith("gradient") and np.ndim(clean["value"]) < 2:
             gap |= ~mask & (np.abs(value) > target.tolerance * scale)
         if gap.any():
             place = tuple(int(i) for i in np.argwhere(gap)[0])
@@ -189,3 +192,47 @@ EVERY = (KNOWN_FORM, TAKES_EFFECT, REPEATABLE)
 def masked_law(masks: Callable[[int], Any]) -> Law:
     """The law that masked cells are inert, on masks with these rows."""
     return Law("masked_cells_inert", masked_inert, masked_examples(masks), needs("mask"), universal=True)
+
+
+def empty_rows_finite(target: KindTarget, scene: Scene) -> None:
+    """A row without a token, or a whole batch without one, gives no NaN.
+
+    One rejected rollout, divided by its zero tokens, makes the step NaN for all. Report: NousResearch/atropos#236,
+    fla-org/flash-linear-attention#189.
+    """
+    finite_answers(target, scene)
+
+
+def finite_answers(target: KindTarget, scene: Scene) -> None:
+    """Finite arrays give finite answers, also where two policies have drifted apart.
+
+    An exponential or a logarithm that leaves the floats makes the loss NaN, and the weights with the next step. Report:
+    OpenRLHF/OpenRLHF#1295 (an exponential without a clamp).
+    """
+    mask = np.asarray(scene["mask"]) > 0 if "mask" in scene else None
+    for key, value in target.observe(scene).items():
+        where = mask if mask is not None and mask.shape == value.shape else np.ones(value.shape, bool)
+        bad = where & ~np.isfinite(value)
+        if mask is not None and value.shape == mask.shape[:1]:
+            bad &= mask.any(-1)
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            expect(False, f"{key}{list(place) if place else ''} is {value[place]:g}; {told(scene)}")
+
+
+def finite_law(changes: Callable[[KindTarget], dict[str, Any]]) -> Law:
+    """The law that answers are finite, on scenes with these entries of the plan changed."""
+
+    def examples(target: KindTarget) -> st.SearchStrategy[dict[str, Any]]:
+        entries = {r: d for r, d in changes(target).items() if target.takes(r)}
+        return st.fixed_dictionaries({"scene": strategy(target.plan(**entries), target.sizes)})
+
+    return Law("finite_answers", finite_answers, examples, universal=True)
+
+
+def _empty_examples(target: KindTarget) -> st.SearchStrategy[dict[str, Any]]:
+    rows = Rows(lambda steps: [[0.0] * steps, *right(steps)])
+    return st.fixed_dictionaries({"scene": strategy(target.plan(mask=rows), target.sizes)})
+
+
+EMPTY_ROWS = Law("rows_without_tokens", empty_rows_finite, _empty_examples, needs("mask"), universal=True)

@@ -94,15 +94,15 @@ def kind_target(
         SignatureError: A parameter is not understood, or no way of calling the function works.
     """
     fixed = dict(arguments or {})
-    signature = signature_of(function, kind, fixed, roles if roles is not None else roles_of(function, fixed))
+    named_roles = roles if roles is not None else roles_of(function, fixed)
+    readings = [signature_of(function, kind, fixed, r) for r in kind.readings(named_roles)]
     name = getattr(unwrapped(function), "__name__", "target")
     reasons: list[str] = []
     fallback: KindTarget | None = None
     libraries = [library_name] if library_name else candidates(function)
-    flags = (
-        ("float", "bool") if {"mask", "dones", "truncated"} & set(signature.roles.values()) else ("float",)
-    )
-    for lib, mask_as in itertools.product(libraries, flags):
+    masked = any({"mask", "dones", "truncated"} & set(r.roles.values()) for r in readings)
+    flags = ("float", "bool") if masked else ("float",)
+    for lib, signature, mask_as in itertools.product(libraries, readings, flags):
         caller = KindCaller(function, signature, library(lib), name, origin, mask_as=mask_as)
         target = KindTarget(kind, caller, intended)
         try:
