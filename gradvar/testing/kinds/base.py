@@ -50,7 +50,8 @@ class Kind:
     ``sizes``; ``observe(target, scene)`` is the function's answer; ``forms(target)`` are the known ones, the usual
     first. ``scaled`` kinds are known up to a positive factor. ``matters`` are the roles that must have an effect.
     ``layouts`` are the arrangements of the arrays to try. ``readings(roles)`` are the ways to read the parameters:
-    name to role, "" where nothing is known. ``confirmed(target)`` decides where roles do not.
+    name to role, "" where nothing is known. ``confirmed(roles, target)`` decides where roles do
+    not; ``target()`` is the function read as this kind.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Kind:
     scaled: bool = False
     gradients: bool = False
     readings: Callable[[Mapping[str, str]], Sequence[Mapping[str, str]]] = lambda roles: [roles]
-    confirmed: Callable[[Any], bool] = lambda target: True
+    confirmed: Callable[[frozenset[str], Callable[[], Any]], bool] = lambda roles, target: True
 
 
 @dataclass
@@ -136,8 +137,8 @@ class KindTarget:
     def value(self, scene: Scene) -> np.ndarray:
         """The function's first output, or the one under the name loss."""
         result, _ = self.caller.raw(scene, self.library.wide)
-        outputs = unpacked(first(result), self.caller, scene)
-        return next(iter(outputs.values()))
+        outputs = unpacked(result, self.caller, scene)
+        return outputs["loss"] if "loss" in outputs else next(iter(outputs.values()))
 
     def gradient(self, scene: Scene, role: str) -> np.ndarray:
         """The derivative of the function's first output, summed, with respect to the array of this role."""

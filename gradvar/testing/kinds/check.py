@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from gradvar.testing.kinds.base import Kind, KindTarget
@@ -19,7 +20,10 @@ KINDS: tuple[Kind, ...] = (GAE, VALUE_LOSS, KL)
 def kind_of(function: Callable[..., Any], fixed: Mapping[str, Any] | None = None) -> Kind | None:
     """The kind of the function by the roles of its parameters; None where it is none of these."""
     roles = frozenset(r for r in roles_of(function, fixed).values() if r)
-    return next((kind for kind in KINDS if kind.fits(roles)), None)
+    for kind in KINDS:
+        if kind.fits(roles) and kind.confirmed(roles, partial(kind_target, function, kind, arguments=fixed)):
+            return kind
+    return None
 
 
 def form_names(kind: Kind, target: KindTarget) -> list[str]:

@@ -10,6 +10,7 @@ from gradvar.testing.kinds.averages import averages_of, observed
 from gradvar.testing.kinds.base import Answer, Kind, KindTarget, KnownForm
 from gradvar.testing.kinds.common import EMPTY_ROWS, EVERY, finite_law, masked_law
 from gradvar.testing.kinds.draws import Draw, Plan, Rows, Scene, Unit, holes, right
+from gradvar.testing.signatures import SignatureError
 
 POLICY = (-1.0, -0.5, -2.0, -0.75, -1.5)
 REFERENCE = (-1.3, -0.4, -1.9, -0.9, -0.65)
@@ -145,6 +146,16 @@ def _fits(roles: frozenset[str]) -> bool:
     } & roles
 
 
+def _confirmed(roles: frozenset[str], target: Callable[[], KindTarget]) -> bool:
+    """With beta and a mask it may be a loss of pairs, chosen rows first: only a known estimate is one."""
+    if not {"beta", "mask"} <= roles:
+        return True
+    try:
+        return target().form is not None
+    except SignatureError:
+        return False
+
+
 KL = Kind(
     "kl",
     "an estimate of the KL: logp, ref_logp (or logits), mask -> for each token, or averaged",
@@ -166,4 +177,5 @@ KL = Kind(
     matters=("logp", "old_logp", "ref_logp", "log_ratio", "logits", "ref_logits"),
     scaled=True,
     gradients=True,
+    confirmed=_confirmed,
 )  # fmt: skip
