@@ -204,7 +204,15 @@ def shaped(value: np.ndarray, shape: str) -> np.ndarray:
 def _with_count(method: Callable[..., Any], name: str, count: int) -> Callable[..., Any]:
     """The method of a copy of its object, whose group size is the batch's."""
     twin = copy.copy(getattr(method, "__self__", None))
-    setattr(twin, name, count)
+    section, _, last = name.rpartition(".")
+    place: Any = twin
+    if section:  # a setting inside the object's configuration: copied too, so that the object keeps its own
+        place = copy.copy(getattr(twin, section))
+        setattr(twin, section, place)
+    if isinstance(place, dict):
+        place[last] = count
+    else:
+        object.__setattr__(place, last, count)  # a frozen configuration too
     return getattr(twin, method.__name__)
 
 

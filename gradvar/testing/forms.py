@@ -8,6 +8,7 @@ back as its output.
 from __future__ import annotations
 
 import dataclasses
+import dis
 import re
 import types
 import typing
@@ -151,6 +152,20 @@ def names_in_code(function: Callable[..., Any], depth: int = 3) -> tuple[set[str
         texts |= {c for c in code.co_consts if isinstance(c, str) and c.isidentifier()}
         names |= set(code.co_names)
     return names | texts, texts
+
+
+def entries_in_code(function: Callable[..., Any]) -> set[str]:
+    """The names that a function's own code reads as an attribute or holds as text, its docstring left out."""
+    code = getattr(unwrapped(function), "__code__", None)
+    stack, names = [code] if code else [], set()
+    while stack:
+        part = stack.pop()
+        names |= {
+            str(i.argval) for i in dis.get_instructions(part) if i.opname in ("LOAD_ATTR", "LOAD_METHOD")
+        }
+        names |= {c for c in part.co_consts if isinstance(c, str) and c.isidentifier()}
+        stack += [c for c in part.co_consts if isinstance(c, types.CodeType)]
+    return names
 
 
 def _codes(function: Any, depth: int) -> Iterator[types.CodeType]:

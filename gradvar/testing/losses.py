@@ -29,6 +29,8 @@ _ROW_ARRAYS = (
 class LossBatch:
     """The rows of a loss: arrays [N, T] in float64 and ``advantages`` [N], in runs of ``group`` rows.
 
+    Where the loss takes an advantage for each token (``advantage_shape`` "NT"), they may be [N, T].
+
     ``mask`` says which tokens the policy wrote. ``second_mask`` says it where the loss takes that apart from
     padding; default: the mask, whose holes are then no part of the first one. ``token_count`` is the number of
     tokens of the batch that this one is a part of, default: its own. ``sampler_logp`` are the log-probabilities
@@ -52,7 +54,7 @@ class LossBatch:
         return replace(self, **{name: a[index] for name, a in chosen.items() if a is not None})
 
     def values(self) -> dict[str, Any]:
-        """The values by role; ``advantages`` stay [N]."""
+        """The values by role; ``advantages`` stay as they are."""
         rows, steps = self.mask.shape
         old = self.old_logp
         second = self.mask if self.second_mask is None else self.second_mask
@@ -73,6 +75,7 @@ class LossBatch:
             "sequence_ids": np.repeat(np.arange(rows)[:, None], steps, axis=1),
             "sequence_ends": np.arange(rows + 1) * steps,
             "ids": np.arange(rows) // self.group,
+            "row_count": rows,
         }
 
 
@@ -133,7 +136,13 @@ class LossTarget:
         logp = values.pop("logp")
         if self.signature.takes("logits"):
             logp = self._below_zero(logp, values)
-        if self.advantage_shape == "NT":
+        if batch.advantages.ndim == 2 and self.advantage_shape != "NT":
+            raise ValueError(
+                "advantages: one for each token, and the loss takes one for each rollout; give [N]"
+            )
+        if batch.advantages.ndim == 2:
+            pass
+        elif self.advantage_shape == "NT":
             values["advantages"] = np.repeat(batch.advantages[:, None], batch.mask.shape[1], axis=1)
         elif self.advantage_shape == "N1":
             values["advantages"] = batch.advantages[:, None]
@@ -169,9 +178,13 @@ class LossTarget:
         return logp - shift
 
     def _native(self, values: Mapping[str, Any], dtype: str) -> tuple[dict[str, Any], dict[str, str]]:
-        native, text = {}, {}
+        native: dict[str, Any] = {}
+        text: dict[str, str] = {}
         for role, value in values.items():
             kind = ROLES[role].dtype
+            if kind == "int" and np.ndim(value) == 0:
+                native[role], text[role] = int(value), repr(int(value))
+                continue
             if kind == "number":
                 native[role], text[role] = float(value), repr(float(value))
                 continue

@@ -155,7 +155,10 @@ def _nothing_worked(name: str, reasons: Sequence[str]) -> str:
     why = reasons[0] if reasons else "no library"
     if why.startswith("target: cannot tell"):
         return why
-    return f"target: no way of calling {name} worked ({why}); mend it, or say --signature or --arguments"
+    how, _, happened = why.partition(": ")
+    if not happened:
+        return f"target: no way of calling {name} worked ({why}); mend it, or say --signature or --arguments"
+    return f"target: {name} {happened} on a plain batch ({how}); mend it, or say --signature or --arguments"
 
 
 def _restricted(lib: Library, dtypes: Sequence[str]) -> Library:

@@ -36,7 +36,7 @@ ROLES: dict[str, Role] = {
         "N",
         "label",
         "group_ids group_id ids id index indices uid uids groups group group_index group_indices group_idx "
-        "segment_ids segments group_labels group_uids",
+        "segment_ids segments group_labels group_uids prompt_group_ids prompt_group_id",
     ),
     "prompts": Role(
         "N",
@@ -50,6 +50,7 @@ ROLES: dict[str, Role] = {
         "rollouts_per_prompt num_return_sequences n_rollouts samples_per_problem group_num num_repeat k n g "
         "n_per_prompt num_rollouts_per_prompt rollout_n",
     ),
+    "row_count": Role("", "int", "batch_size bsz num_sequences num_rows"),
     "mask": Role(
         "NT",
         "mask",
@@ -115,6 +116,7 @@ ROLES: dict[str, Role] = {
 
 _BY_NAME = {name: role for role, entry in ROLES.items() for name in entry.names.split()}
 _LOG_PROBABILITY = re.compile(r"log.*(p(?!y)|prob)|_lps?$|^lps?$")
+_LAYOUT = re.compile(r"^(batch|flat|all)_|_(list|tensor|tensors|array|batch|np)$")
 _PAIR = {
     "chosen": "chosen",
     "winner": "chosen",
@@ -130,6 +132,9 @@ def role_of(name: str) -> str:
     low = name.lower().strip("_")
     if low in _BY_NAME:
         return _BY_NAME[low]
+    bare = _LAYOUT.sub("", low)  # batch_uids, reward_list; a letter alone says too little
+    if len(bare) > 2 and bare in _BY_NAME:
+        return _BY_NAME[bare]
     if _LOG_PROBABILITY.search(low):
         words = re.split(r"[_\d]+", low)
         reference = any(word.startswith("ref") for word in words)

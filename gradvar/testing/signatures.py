@@ -24,14 +24,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradvar.testing.arrays import unwrapped
-from gradvar.testing.forms import annotations_of, container_of, names_in_code
+from gradvar.testing.forms import annotations_of, container_of, entries_in_code, names_in_code
 from gradvar.testing.roles import role_of
 
 # A function that takes one of these, and advantages, is a loss.
 LOSS_MARKS = frozenset(["logp", "ppo_kl", "log_ratio", "ratio", "logits"])
 LOSS_ROLES = (
     *LOSS_MARKS, "old_logp", "ref_logp", "sampler_logp", "advantages", "mask", "second_mask", "labels", "lengths",
-    "token_count", "entropy", "positions", "sequence_ids", "sequence_ends",
+    "token_count", "entropy", "positions", "sequence_ids", "sequence_ends", "row_count",
 )  # fmt: skip
 KINDS = ("group", "grouped", "flat", "prompt-ids", "num-generations", "token-level", "loss")
 
@@ -100,6 +100,9 @@ def inspect_signature(
         form = container_of(p.name, annotations.get(p.name, ""), roles[p.name])
         if form and (p.default is p.empty or form in ("config", "record")):
             containers[p.name] = (form, annotations.get(p.name, ""))
+    loose = _unnamed_batch(function, parameters, roles, set(containers))
+    if loose:
+        containers[loose] = ("batch", annotations.get(loose, ""))
     plain = [p for p in parameters if p.name not in containers]
     roles = {p.name: roles[p.name] for p in plain}
     inside = _roles_inside(function) if any(f != "config" for f, _ in containers.values()) else set()
@@ -153,13 +156,45 @@ def _roles_inside(function: Callable[..., Any]) -> set[str]:
     return {role_of(name) for name in names_in_code(function)[0] if len(name) > 2} - {""}
 
 
+def _unnamed_batch(
+    function: Callable[..., Any],
+    parameters: list[inspect.Parameter],
+    roles: Mapping[str, str],
+    containers: set[str],
+) -> str:
+    """The parameter that must hold the arrays, whatever its name; "" where the parameters are the arrays.
+
+    Args:
+        function: The function.
+        parameters: Its parameters.
+        roles: Their roles.
+        containers: Parameters whose form is already known.
+    """
+    unknown = [p.name for p in parameters if p.default is p.empty and not roles[p.name]]
+    heads = {"rewards", "token_rewards", "advantages"}
+    if not unknown or containers or heads & set(roles.values()):
+        return ""
+    read = {role_of(name) for name in entries_in_code(function) if len(name) > 2}
+    return unknown[0] if read & heads else ""
+
+
 def _own_count(function: Callable[..., Any]) -> str:
-    """The attribute of a method's object that holds its group size, where its code reads it; else ""."""
+    """The attribute of a method's object that holds its group size, where its code reads it; else "".
+
+    It may stand in a configuration of the object: "args.num_generations".
+    """
     owner = getattr(function, "__self__", None)
     if owner is None:
         return ""
-    names = sorted(n for n in names_in_code(function)[0] if len(n) > 2 and role_of(n) == "count")
-    return next((n for n in names if isinstance(getattr(owner, n, None), int)), "")
+    read = names_in_code(function)[0]
+    names = sorted(n for n in read if len(n) > 2 and role_of(n) == "count")
+    places = [("", owner), *((f"{n}.", getattr(owner, n, None)) for n in sorted(read))]
+    for prefix, place in places:
+        for n in names:
+            value = place.get(n) if isinstance(place, dict) else getattr(place, n, None)
+            if isinstance(value, int):
+                return prefix + n
+    return ""
 
 
 def _parameters(function: Callable[..., Any], fixed: Mapping[str, Any]) -> list[inspect.Parameter]:
@@ -190,7 +225,8 @@ def _advantage_roles(
     required: list[inspect.Parameter],
     kind: str | None,
 ) -> dict[str, str]:
-    allowed = ("ids", "prompts", "count", "mask", "second_mask", "token_rewards", "lengths", "correct")
+    allowed = {"ids", "prompts", "count", "mask", "second_mask", "token_rewards", "lengths", "correct"}
+    allowed |= {"row_count", "trajectories", "last_step"}
     roles = {n: r for n, r in roles.items() if r in allowed or (r == "rewards" and kind is None)}
     if not parameters:
         raise SignatureError("target: it takes no arguments; give a function of rewards")

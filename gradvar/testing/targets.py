@@ -193,6 +193,9 @@ def row_values(
         "ids": ids,
         "prompts": ids if prompts is None else np.asarray(prompts)[ids],
         "count": sizes[0],
+        "row_count": len(flat),
+        "trajectories": np.arange(len(flat)),  # a trajectory of one step each
+        "last_step": np.ones(len(flat), bool),
         "mask": mask,
         "second_mask": mask,
         "lengths": mask.sum(-1),
