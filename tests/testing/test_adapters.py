@@ -48,6 +48,7 @@ def advantages(rewards, num_generations):
     return jnp.where(sound, groups - groups.mean(1, keepdims=True), 0.0).reshape(-1)
 
 
+@pytest.mark.slow
 def test_tunix():
     adapter = adapter_named("tunix")
     with jax.enable_x64(True):

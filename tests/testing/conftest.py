@@ -1,0 +1,27 @@
+"""The quick suite runs a sample of the kit's long tables; the slow suite runs the rest."""
+
+import pytest
+
+# Of the parametrised tests of a file, every n-th is quick.
+SAMPLED = {
+    "test_adapters.py": 2,
+    "test_forms.py": 4,
+    "test_forms_names.py": 3,
+    "test_identify.py": 12,
+    "test_oracle.py": 6,
+    "test_oracle_matches.py": 5,
+    "test_violators_table.py": 4,
+    "test_gae.py": 6,
+    "test_critic.py": 6,
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    counts = dict.fromkeys(SAMPLED, 0)
+    for item in items:
+        name = item.path.name
+        if name in SAMPLED and hasattr(item, "callspec") and "testing" in item.path.parts:
+            if counts[name] % SAMPLED[name]:
+                item.add_marker(pytest.mark.slow)
+            counts[name] += 1
