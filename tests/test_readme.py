@@ -122,10 +122,21 @@ def test_the_number_of_claims_is_right():
 
 
 def test_the_check_command_finds_what_is_shown(monkeypatch, capsys):
-    (command,) = [c for c in COMMANDS if c.startswith("gradvar check")]
+    alone, compared = [c for c in COMMANDS if c.startswith("gradvar check")]
     monkeypatch.chdir(ROOT)
-    assert cli.run(shlex.split(command)[1:]) == 1
+    assert cli.run(shlex.split(alone)[1:]) == 1
     assert_shown("check", capsys.readouterr().out)
+    assert cli.run(shlex.split(compared)[1:]) == 1
+    assert "* matches_oracle" in capsys.readouterr().out
+
+
+def test_the_identify_command_says_what_is_written(monkeypatch, capsys):
+    (command,) = [c for c in COMMANDS if c.startswith("gradvar identify")]
+    monkeypatch.chdir(ROOT)
+    cli.run(shlex.split(command)[1:])
+    sentence = capsys.readouterr().out
+    for words in ("GRPO, population std, no epsilon", "groups of one (NaN)", "[nan, nan]"):
+        assert words in sentence
 
 
 @pytest.mark.slow

@@ -76,8 +76,9 @@ def test_the_declarations_are_whole():
         assert set(laws) <= set(LAWS), name
         assert "masked_inert" in laws, name
         everyone |= set(laws)
-    assert everyone | {"kl_direction"} == set(LAWS) - ELSEWHERE
-    assert checked == set(LAWS) - ELSEWHERE
+    # laws of functions as trainers write them (masks, counts, further kinds) are the kit's own, and declared by none
+    assert everyone - ELSEWHERE <= checked
+    assert checked <= everyone | {"kl_direction"}
 
 
 @pytest.mark.parametrize("law", lawbook.ADVANTAGE_CHECKS)
