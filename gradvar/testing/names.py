@@ -104,6 +104,11 @@ KIND_LAWS: Mapping[str, str] = MappingProxyType(
         "gae_bootstrap": "The value after the last step counts, unless the episode is over.",
         "gae_padding": "Padding after the last token is no step.",
         "gae_holes": "Observation tokens are no steps: they cost no gamma lambda, and their values do not leak.",
+        "shaping_capped": "Beyond the longest response the reward depends on the length no more.",
+        "shaping_monotone": "Up to the longest response the reward moves in one direction on each side.",
+        "shaping_correct": "At the same length a correct response never gets less than a wrong one.",
+        "shaping_rows": "A response gets in the batch what it gets alone.",
+        "shaping_finite": "An empty response and an endless one have finite rewards.",
     }
 )
 

@@ -60,6 +60,8 @@ ROLES: dict[str, Role] = {
     "second_mask": Role("NT", "mask", "tool_mask env_mask observation_mask assistant_mask policy_mask"),
     "lengths": Role("N", "int", "lengths lens response_lengths completion_lengths seq_lens response_length"),
     "max_length": Role("", "int", "max_len max_length max_response_length max_tokens max_completion_length", 8),
+    "buffer": Role("", "int", "buffer buffer_len buffer_length overlong_buffer overlong_buffer_len cache_len", 4),
+    "length_penalty": Role("", "number", "penalty_factor overlong_penalty overlong_penalty_factor", 1.0),
     "correct": Role("N", "bool", "correct is_correct correctness success successes acc"),
     "last_step": Role("N", "bool", "is_last_step last_step is_last"),
     "trajectories": Role("N", "label", "trajectory_ids traj_ids traj_uid trajectory_id episode_ids traj_index"),
