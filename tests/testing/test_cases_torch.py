@@ -1,4 +1,4 @@
-"""Faults modelled on reports, in the signatures of trainers: each file has a ``faulty`` function and its ``fixed`` twin.
+"""Faults modelled on reports, in the signatures of trainers: each file has ``faulty`` and its twin ``fixed``.
 
 ``gradvar check`` must fail the first by a law that names the fault, and pass the second, with the flags of the table.
 """
