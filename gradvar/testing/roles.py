@@ -107,7 +107,9 @@ ROLES: dict[str, Role] = {
     "clip_low": Role("", "number", "eps_low clip_low epsilon_low clip_ratio_low cliprange_low eps_clip_low", 0.2),
     "clip_high": Role("", "number", "eps_high clip_high epsilon_high clip_ratio_high cliprange_high", 0.28),
     "value_clip": Role("", "number", "cliprange_value value_clip clip_value value_clip_range vf_clip", 0.2),
-    "cap": Role("", "number", "cap tis_cap imp_ratio_cap tis_imp_ratio_cap truncation threshold max_ratio c", 2.0),
+    "cap": Role("", "number", "cap tis_cap imp_ratio_cap tis_imp_ratio_cap truncation threshold max_ratio c tis_clip "
+        "rollout_is_threshold importance_sampling_cap vllm_importance_sampling_cap is_cap ratio_cap upper_bound", 2.0),
+    "cap_low": Role("", "number", "cap_low tis_clip_low rollout_is_threshold_lower ratio_low lower_bound", 0.5),
     "token_count": Role(
         "",
         "number",

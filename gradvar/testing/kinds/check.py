@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from gradvar.testing.kinds.base import Kind, KindTarget
+from gradvar.testing.kinds.correction import CORRECTION
 from gradvar.testing.kinds.gae import GAE
 from gradvar.testing.kinds.kl import KL
 from gradvar.testing.kinds.reading import kind_target, roles_of
@@ -15,7 +16,7 @@ from gradvar.testing.kinds.value_loss import VALUE_LOSS
 from gradvar.testing.runner import EXAMPLES, check
 from gradvar.testing.verdicts import CheckReport
 
-KINDS: tuple[Kind, ...] = (GAE, VALUE_LOSS, KL, SHAPING)
+KINDS: tuple[Kind, ...] = (GAE, VALUE_LOSS, KL, SHAPING, CORRECTION)
 
 
 def kind_of(function: Callable[..., Any], fixed: Mapping[str, Any] | None = None) -> Kind | None:
