@@ -115,6 +115,10 @@ KIND_LAWS: Mapping[str, str] = MappingProxyType(
         "shaping_correct": "At the same length a correct response never gets less than a wrong one.",
         "shaping_rows": "A response gets in the batch what it gets alone.",
         "shaping_finite": "An empty response and an endless one have finite rewards.",
+        "pair_direction": "A likelier chosen response lowers the loss, a likelier rejected one raises it.",
+        "pair_reference": "The reference's log-probabilities enter with the sign opposite to the policy's.",
+        "pair_extreme": "Pairs that are told apart completely have a finite loss and a finite gradient.",
+        "pair_tokens": "A response's log-probability is over the tokens that count, by sum or mean as the loss has it.",
     }
 )
 

@@ -28,13 +28,15 @@ PLAIN_SCENES = 5
 class KnownForm:
     """A known form: its answer to a scene, by the names of the outputs. NaN marks a cell that is free.
 
-    ``name`` is the word for ``--is``, ``note`` its settings in words; a form with a ``fault`` is a known mistake.
+    ``name`` is the word for ``--is``, ``note`` its settings in words; a form with a ``fault`` is a known mistake, and
+    one that is ``asked`` counts only where ``--is`` names it.
     """
 
     name: str
     answer: Callable[[Scene], Answer]
     note: str = ""
     fault: str = ""
+    asked: bool = False
 
     @property
     def title(self) -> str:
@@ -244,7 +246,11 @@ def find_form(target: KindTarget) -> None:
         except (Raised, BadOutput, TypeError, ValueError, IndexError, KeyError, RuntimeError) as error:
             failure = failure or error
             continue
-        forms = [f for f in target.kind.forms(target) if target.intended in ("", f.name)]
+        forms = [
+            f
+            for f in target.kind.forms(target)
+            if target.intended == f.name or not (target.intended or f.asked)
+        ]
         for form in forms:
             factor = _factor(observed, form, scenes) if target.kind.scaled else 1.0
             gaps = [

@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from gradvar.testing.backends import one_thread
 from gradvar.testing.kinds.base import Kind, KindTarget
 from gradvar.testing.kinds.correction import CORRECTION
 from gradvar.testing.kinds.gae import GAE
 from gradvar.testing.kinds.kl import KL
+from gradvar.testing.kinds.pairs import PAIRS
 from gradvar.testing.kinds.reading import kind_target, roles_of
 from gradvar.testing.kinds.shaping import SHAPING
 from gradvar.testing.kinds.value_loss import VALUE_LOSS
 from gradvar.testing.runner import EXAMPLES, check
 from gradvar.testing.verdicts import CheckReport
 
-KINDS: tuple[Kind, ...] = (GAE, VALUE_LOSS, KL, SHAPING, CORRECTION)
+KINDS: tuple[Kind, ...] = (GAE, VALUE_LOSS, KL, SHAPING, CORRECTION, PAIRS)
 
 
 def kind_of(function: Callable[..., Any], fixed: Mapping[str, Any] | None = None) -> Kind | None:
@@ -59,14 +61,15 @@ def check_kind(
     Raises:
         ValueError: The kind is not recognised, or a parameter is not understood.
     """
-    if isinstance(function, KindTarget):
-        target = function
-    else:
-        kind = kind or kind_of(function, settings.get("arguments"))
-        if kind is None:
-            raise ValueError("target: it is none of the kinds " + ", ".join(k.name for k in KINDS))
-        target = kind_target(function, kind, **settings)
-    report = check(target, target.kind.laws, claims or {}, laws, examples, random_seed, except_)  # type: ignore[arg-type]
+    with one_thread():
+        if isinstance(function, KindTarget):
+            target = function
+        else:
+            kind = kind or kind_of(function, settings.get("arguments"))
+            if kind is None:
+                raise ValueError("target: it is none of the kinds " + ", ".join(k.name for k in KINDS))
+            target = kind_target(function, kind, **settings)
+        report = check(target, target.kind.laws, claims or {}, laws, examples, random_seed, except_)  # type: ignore[arg-type]
     return CheckReport(report.target, report.results, _note(target))
 
 
