@@ -5,14 +5,17 @@ import pytest
 # Of the parametrised tests of a file, every n-th is quick.
 SAMPLED = {
     "test_adapters.py": 2,
-    "test_forms.py": 4,
+    "test_forms.py": 6,
     "test_forms_names.py": 3,
-    "test_identify.py": 12,
+    "test_identify.py": 16,
     "test_oracle.py": 6,
     "test_oracle_matches.py": 5,
-    "test_violators_table.py": 4,
+    "test_violators_table.py": 8,
     "test_gae.py": 6,
     "test_critic.py": 6,
+    "test_correction.py": 4,
+    "test_pairs.py": 6,
+    "test_shaping.py": 4,
 }
 
 

@@ -1,18 +1,14 @@
 """The table of planted faults: each is caught by the law that names it, and each twin passes all universal laws."""
 
-import os
-
 import pytest
 
 from gradvar.testing import check_advantage, check_loss
 
 from . import violators_advantages, violators_losses
+from .seeds import SEEDS
 
 LOSSES, ADVANTAGES = list(violators_losses.cases()), list(violators_advantages.cases())
 QUICK = 7  # every seventh is checked in the quick suite, and all in the slow one
-# A twin is tried with the fixed examples and this many of twenty seeds, each twin with others; the twenty take half
-# an hour: GRADVAR_SEEDS=20 python -m pytest -m slow tests/testing/test_violators_table.py -k sound
-SEEDS = int(os.environ.get("GRADVAR_SEEDS", "1"))
 
 
 def _params(cases):

@@ -4,6 +4,7 @@ import pytest
 
 from gradvar.testing.kinds import check_kind, form_names, kind_of, kind_target
 
+from ..seeds import SEEDS
 from .correction_functions import SOUND, VIOLATORS, icepop, sequence_masked, token_truncated
 
 QUICK = {law: place for place, (_, _, law) in reversed(list(enumerate(VIOLATORS)))}
@@ -37,7 +38,7 @@ def test_the_sound_twin_passes(make):
 @pytest.mark.slow
 @pytest.mark.parametrize("make", SOUND, ids=lambda m: m.__name__)
 def test_no_seed_raises_a_false_alarm(make):
-    for seed in range(20):
+    for seed in range(SEEDS):
         report = check_kind(make(""), examples=20, random_seed=seed)
         assert report.ok, report.table()
 

@@ -4,6 +4,7 @@ import pytest
 
 from gradvar.testing.kinds import check_kind
 
+from ..seeds import SEEDS
 from .critic_functions import SOUND, VIOLATORS
 
 
@@ -26,6 +27,6 @@ def test_the_sound_twin_passes(case):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", SOUND, ids=_id)
 def test_no_seed_raises_a_false_alarm(case):
-    for seed in range(20):
+    for seed in range(SEEDS):
         report = check_kind(case[0](**case[1]), random_seed=seed)
         assert report.ok, report.table()

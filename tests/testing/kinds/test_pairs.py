@@ -4,6 +4,7 @@ import pytest
 
 from gradvar.testing.kinds import check_kind, kind_of, kind_target
 
+from ..seeds import SEEDS
 from .pair_functions import SOUND, VIOLATORS, ratios, sequences, tokens
 
 WORDS = {
@@ -63,6 +64,6 @@ def test_the_other_reading_of_apo_down_counts_where_it_is_asked_for():
 @pytest.mark.parametrize("case", SOUND, ids=_id)
 def test_no_seed_raises_a_false_alarm(case):
     make, name = case
-    for seed in range(20):
+    for seed in range(SEEDS):
         report = check_kind(make(name), random_seed=seed)
         assert report.ok, report.table()

@@ -4,6 +4,7 @@ import pytest
 
 from gradvar.testing.kinds import check_kind, kind_of
 
+from ..seeds import SEEDS
 from .shaping_functions import SOUND, VIOLATORS, ramp
 
 
@@ -32,6 +33,6 @@ def test_a_ramp_of_another_height_is_no_soft_overlong_punishment():
 @pytest.mark.slow
 @pytest.mark.parametrize("make", SOUND, ids=lambda m: m.__name__)
 def test_no_seed_raises_a_false_alarm(make):
-    for seed in range(20):
+    for seed in range(SEEDS):
         report = check_kind(make(""), random_seed=seed, examples=10)
         assert report.ok, report.table()
