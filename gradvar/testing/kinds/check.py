@@ -11,6 +11,7 @@ from gradvar.testing.kinds.base import Kind, KindTarget
 from gradvar.testing.kinds.correction import CORRECTION
 from gradvar.testing.kinds.gae import GAE
 from gradvar.testing.kinds.kl import KL
+from gradvar.testing.kinds.kl_reward import KL_REWARD
 from gradvar.testing.kinds.pairs import PAIRS
 from gradvar.testing.kinds.reading import kind_target, roles_of
 from gradvar.testing.kinds.shaping import SHAPING
@@ -18,7 +19,7 @@ from gradvar.testing.kinds.value_loss import VALUE_LOSS
 from gradvar.testing.runner import EXAMPLES, check
 from gradvar.testing.verdicts import CheckReport
 
-KINDS: tuple[Kind, ...] = (GAE, VALUE_LOSS, KL, SHAPING, CORRECTION, PAIRS)
+KINDS: tuple[Kind, ...] = (GAE, VALUE_LOSS, KL, SHAPING, KL_REWARD, CORRECTION, PAIRS)
 
 
 def kind_of(function: Callable[..., Any], fixed: Mapping[str, Any] | None = None) -> Kind | None:

@@ -1,0 +1,31 @@
+"""Rewards with a KL penalty: every slip is named by its law, and the sound twins pass."""
+
+import pytest
+
+from gradvar.testing.kinds import check_kind, kind_of
+
+from .kl_reward_functions import SOUND, VIOLATORS
+
+
+@pytest.mark.parametrize(
+    ("make", "slip", "law"), VIOLATORS, ids=[f"{m.__name__}-{s}".replace(" ", "-") for m, s, _ in VIOLATORS]
+)
+def test_a_slip_is_named_by_its_law(make, slip, law):
+    report = check_kind(make(slip), laws=[law], examples=10)
+    assert not report.ok
+    assert law in {r.name for r in report.failures}
+
+
+@pytest.mark.parametrize("make", SOUND, ids=lambda m: m.__name__)
+def test_the_sound_twin_passes(make):
+    assert kind_of(make("")).name == "kl_reward"
+    report = check_kind(make(""), examples=8)
+    assert report.ok, report.table()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", SOUND, ids=lambda m: m.__name__)
+def test_no_seed_raises_a_false_alarm(make):
+    for seed in range(20):
+        report = check_kind(make(""), random_seed=seed, examples=10)
+        assert report.ok, report.table()
