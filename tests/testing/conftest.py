@@ -16,6 +16,7 @@ SAMPLED = {
     "test_correction.py": 4,
     "test_pairs.py": 6,
     "test_shaping.py": 4,
+    "test_kl_reward.py": 6,
 }
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from gradvar.testing.kinds import check_kind, kind_of
 
+from ..seeds import SEEDS
 from .kl_reward_functions import SOUND, VIOLATORS
 
 
@@ -26,6 +27,6 @@ def test_the_sound_twin_passes(make):
 @pytest.mark.slow
 @pytest.mark.parametrize("make", SOUND, ids=lambda m: m.__name__)
 def test_no_seed_raises_a_false_alarm(make):
-    for seed in range(20):
+    for seed in range(SEEDS):
         report = check_kind(make(""), random_seed=seed, examples=10)
         assert report.ok, report.table()
