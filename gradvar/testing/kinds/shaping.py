@@ -192,7 +192,7 @@ def shaping_effect(target: KindTarget, role: str) -> None:
     """The length, the grade and the limits each change some reward.
 
     A shaping that does not look at its limits runs with those of another model's context. Report:
-    knoveleng/open-rs#4 (a longest length of 1000 where responses have 4096 tokens).
+    huggingface/open-r1#312 (the longest length ends nothing).
     """
     scene = sample(target.plan(), target.sizes, 0)
     lengths = list(range(0, 2 * int(scene["max_length"]), 3))
