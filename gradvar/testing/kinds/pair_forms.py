@@ -89,18 +89,21 @@ def _apo_zero(c: np.ndarray, r: np.ndarray, beta: float, e: float) -> Triple:
     return 1 - sigmoid(x) + sigmoid(y), -beta * _slope(x), beta * _slope(y)
 
 
-def _apo_down(c: np.ndarray, r: np.ndarray, beta: float, e: float) -> Triple:
-    x, y = beta * c, beta * r
-    return sigmoid(x) + 1 - sigmoid(y), beta * _slope(x), -beta * _slope(y)
+def _apo_down(constant: float) -> Formula:
+    """s(x) - s(x - y) (arXiv 2408.06266, (8), as its LaTeX is quoted in huggingface/trl#6441), plus a constant."""
 
-
-def _apo_margin(constant: float) -> Formula:
     def formula(c: np.ndarray, r: np.ndarray, beta: float, e: float) -> Triple:
         x, m = beta * c, beta * (c - r)
         loss = sigmoid(x) + constant - sigmoid(m)
         return loss, beta * (_slope(x) - _slope(m)), beta * _slope(m)
 
     return formula
+
+
+def _apo_down_separate(c: np.ndarray, r: np.ndarray, beta: float, e: float) -> Triple:
+    """The reading of huggingface/trl#6593, which was closed: it pushes the rejected response up."""
+    x, y = beta * c, beta * r
+    return sigmoid(x) + 1 - sigmoid(y), beta * _slope(x), -beta * _slope(y)
 
 
 def _kto(c: np.ndarray, r: np.ndarray, beta: float, e: float) -> Triple:
@@ -142,9 +145,9 @@ PAIR_FORMS = (
     PairForm("bco_pair", _bco(False), note="against 0"),
     PairForm("sppo_hard", _sppo),
     PairForm("apo_zero", _apo_zero),
-    PairForm("apo_down", _apo_down),
-    PairForm("apo_down_margin", _apo_margin(1.0), asked=True),
-    PairForm("apo_down_margin", _apo_margin(0.0), asked=True),
+    PairForm("apo_down", _apo_down(1.0)),
+    PairForm("apo_down", _apo_down(0.0), note="less 1"),
+    PairForm("apo_down_separate", _apo_down_separate, asked=True),
     PairForm("kto_pair", _kto),
 )
 

@@ -41,7 +41,7 @@ SLIPS = {
     "sum": "on sums of log-probabilities, not on means per token",
 }
 SLIPPING = 5  # the first forms are those whose slips are looked for
-DOWNWARD = ("apo_down", "apo_down_margin")
+DOWNWARD = ("apo_down", "apo_down_separate")
 
 
 def plan(target: KindTarget) -> Plan:
@@ -191,7 +191,7 @@ def pair_direction(target: KindTarget, scene: Scene) -> None:
     """Where policy and reference agree, a likelier chosen response lowers the loss, a likelier rejected one raises it.
 
     With a sign or the two halves of the batch exchanged, the model learns to write what people rejected, at a loss that
-    falls as it should. Only losses meant for pairs of bad responses push the chosen one down. Report:
+    falls as it should. Losses meant for chosen responses that are no better than the model's do not raise them. Report:
     huggingface/trl#6593 (which response apo_down moves, and where).
     """
     roles = leading(target)
@@ -227,7 +227,7 @@ def _agreeing(target: KindTarget) -> st.SearchStrategy[dict[str, Any]]:
 def _downward(target: KindTarget) -> str:
     form = target.form or target.nearest
     if target.intended in DOWNWARD or (form is not None and form.name in DOWNWARD):
-        return "it is meant to push both responses down"
+        return f"{form.name if form else target.intended} does not want the chosen response likelier"
     return ""
 
 

@@ -22,7 +22,7 @@ LOSSES = {
     "nca_pair": lambda c, r, b: -_ls(b * c) - 0.5 * (_ls(-b * c) + _ls(-b * r)),
     "sppo_hard": lambda c, r, b: (c - 0.5 / b) ** 2 + (r + 0.5 / b) ** 2,
     "apo_zero": lambda c, r, b: 1 - _s(b * c) + _s(b * r),
-    "apo_down": lambda c, r, b: 1 + _s(b * c) - _s(b * r),
+    "apo_down": lambda c, r, b: 1 + _s(b * c) - _s(b * (c - r)),
     "bco_pair": lambda c, r, b: -_ls(b * c) - _ls(-b * r),
 }
 SPOILT = {
@@ -32,7 +32,7 @@ SPOILT = {
     "beta outside": lambda c, r, b: -b * _ls(c - r),
     "ipo without its half": lambda c, r, b: (c - r - 1 / b) ** 2,
     "hinge at zero": lambda c, r, b: np.maximum(0.0, -b * (c - r)),
-    "margin in apo_down": lambda c, r, b: 1 + _s(b * c) - _s(b * (c - r)),
+    "apo_down of two": lambda c, r, b: 1 + _s(b * c) - _s(b * r),
 }
 
 
@@ -120,7 +120,7 @@ VIOLATORS = (
     *(
         (m, slip, "known_form")
         for m in (ratios, sequences, tokens)
-        for slip in ("beta squared", "beta outside", "ipo without its half", "margin in apo_down")
+        for slip in ("beta squared", "beta outside", "ipo without its half", "apo_down of two")
     ),
     *(
         (sequences, slip, "pair_reference")

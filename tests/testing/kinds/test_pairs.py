@@ -12,7 +12,7 @@ WORDS = {
     "reference added": (sequences, "", "the reference enters with the policy's sign"),
     "ipo on sums": (tokens, "", "on sums of log-probabilities, not on means per token"),
     "dpo": (tokens, "ipo", "it is not ipo: it is dpo"),
-    "margin in apo_down": (ratios, "apo_down", "it is not apo_down: it is apo_down_margin"),
+    "apo_down": (ratios, "apo_down_separate", "it is not apo_down_separate: it is apo_down"),
 }
 QUICK = 5
 FAST = {"reference added", "ipo on sums", "robust without its scale", "margin reversed", "simpo"}
@@ -56,8 +56,9 @@ def test_a_usual_mistake_is_called_by_its_name(slip):
 
 
 def test_the_other_reading_of_apo_down_counts_where_it_is_asked_for():
-    assert not check_kind(ratios("margin in apo_down"), examples=QUICK).ok
-    assert check_kind(ratios("margin in apo_down"), intended="apo_down_margin", examples=QUICK).ok
+    assert not check_kind(ratios("apo_down of two"), examples=QUICK).ok
+    assert not check_kind(ratios("apo_down of two"), intended="apo_down", examples=QUICK).ok
+    assert check_kind(ratios("apo_down of two"), intended="apo_down_separate", examples=QUICK).ok
 
 
 @pytest.mark.slow
