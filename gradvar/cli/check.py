@@ -1,7 +1,6 @@
 """``gradvar check TARGET``: which laws somebody's advantage function or loss obeys."""
 
 import importlib.util
-import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from gradvar.cli.results import keyword_arguments, show
 from gradvar.files.target import absolute_target, load_target
 
 
@@ -81,23 +81,10 @@ def run(config: Check) -> int:
     """Check, print the table or the JSON, and return the exit code."""
     try:
         report = examine(config)
+        show(report.table(), report.to_json(), config.json)
     except (ValueError, ImportError) as error:
         print(f"gradvar check: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    text = report.to_json()
-    if config.json == "-":
-        print(text)
-    else:
-        print(report.table())
-        if config.json is not None:
-            try:
-                Path(config.json).write_text(text + "\n", encoding="utf-8")
-            except OSError as error:
-                print(
-                    f"gradvar check: --json: {config.json}: {error.strerror}; give another path",
-                    file=sys.stderr,
-                )
-                return 2
     return 0 if report.ok else 1
 
 
@@ -116,14 +103,7 @@ def examine(config: Check) -> Any:
         raise ValueError(f"--min-group: {config.min_group}; give 1 or more")
     if not config.epsilon >= 0:
         raise ValueError(f"--epsilon: {config.epsilon}; give 0 or more")
-    try:
-        arguments = json.loads(config.arguments)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"--arguments: {config.arguments!r} is not JSON ({error.msg}); give an object"
-        ) from error
-    if not isinstance(arguments, dict):
-        raise ValueError(f"--arguments: {config.arguments!r} is not an object; give names and values")
+    arguments = keyword_arguments(config.arguments)
     function, origin = load_target(config.target), absolute_target(config.target)
     if config.adapter:
         from gradvar.testing.adapters import adapted, adapter_named

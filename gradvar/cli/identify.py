@@ -1,14 +1,13 @@
 """``gradvar identify TARGET``: which named estimator somebody's function is, and where it differs."""
 
 import importlib.util
-import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from gradvar.cli.results import keyword_arguments, show
 from gradvar.files.target import absolute_target, load_target
 
 
@@ -35,20 +34,9 @@ def run(config: Identify) -> int:
     """Identify, print the sentence or the JSON, and return the exit code."""
     try:
         identification = examine(config)
-        text = identification.to_json()
-        if config.json == "-":
-            print(text)
-            return 0 if identification.ok else 1
-        print(identification)
-        if config.json is not None:
-            Path(config.json).write_text(text + "\n", encoding="utf-8")
+        show(str(identification), identification.to_json(), config.json)
     except (ValueError, ImportError) as error:
         print(f"gradvar identify: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"gradvar identify: --json: {config.json}: {error.strerror}; give another path", file=sys.stderr
-        )
         return 2
     return 0 if identification.ok else 1
 
@@ -59,18 +47,10 @@ def examine(config: Identify) -> Any:
         raise ValueError("hypothesis is not installed; pip install 'gradvar[check]'")
     from gradvar.testing.identification.function import identify
 
-    try:
-        arguments = json.loads(config.arguments)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"--arguments: {config.arguments!r} is not JSON ({error.msg}); give an object"
-        ) from error
-    if not isinstance(arguments, dict):
-        raise ValueError(f"--arguments: {config.arguments!r} is not an object; give names and values")
     settings: dict[str, Any] = {
         "signature": None if config.signature == "auto" else config.signature,
         "library_name": None if config.library == "auto" else config.library,
-        "arguments": arguments,
+        "arguments": keyword_arguments(config.arguments),
         "origin": absolute_target(config.target),
     }
     return identify(load_target(config.target), **{k: v for k, v in settings.items() if v is not None})

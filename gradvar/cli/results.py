@@ -1,5 +1,6 @@
 """Results of a command: programs that are kept compiled between runs, and files whose errors are one line."""
 
+import json as json_text
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,3 +57,39 @@ def save(
             write_json(json, results.as_json())
             files.append(json)
     return files
+
+
+def show(table: str, json: str, path: str | None) -> None:
+    """Print a finding, and write its JSON where that is asked for.
+
+    Args:
+        table: The finding, for people.
+        json: The same as JSON.
+        path: The file for the JSON; - for standard output, then the table is not printed; None for none.
+
+    Raises:
+        ValueError: In one line, if the file cannot be written.
+    """
+    from gradvar.files.atomic import write_file
+
+    print(json if path == "-" else table)
+    if path in (None, "-"):
+        return
+    file = Path(str(path))
+    if not file.parent.is_dir():
+        raise ValueError(f"--json: {path}: {file.parent} is no folder; give another path")
+    try:
+        write_file(file, f"{json}\n".encode())
+    except OSError as error:
+        raise ValueError(f"--json: {path}: {error.strerror}; give another path") from error
+
+
+def keyword_arguments(text: str) -> dict[str, Any]:
+    """The values of --arguments. Raises ``ValueError`` where the text is no JSON object."""
+    try:
+        values = json_text.loads(text)
+    except json_text.JSONDecodeError as error:
+        raise ValueError(f"--arguments: {text!r} is not JSON ({error.msg}); give an object") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"--arguments: {text!r} is not an object; give names and values")
+    return values

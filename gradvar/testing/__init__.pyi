@@ -24,7 +24,7 @@ from . import strategies as strategies
 from .names import LAWS as LAWS
 from .signatures import SignatureError as SignatureError
 from .targets import AdvantageTarget as AdvantageTarget
-from .targets import LossBatch as LossBatch
-from .targets import LossTarget as LossTarget
+from .losses import LossBatch as LossBatch
+from .losses import LossTarget as LossTarget
 from .recognise import advantage_target as advantage_target
 from .recognise import loss_target as loss_target

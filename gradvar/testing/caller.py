@@ -120,12 +120,16 @@ class Caller:
         return outputs or named(result)
 
     def native(self, values: Mapping[str, Any], dtype: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """The values as the function's own arrays, and as Python text."""
+        """The values that the function takes as its own arrays, and as Python text."""
+        every = bool(self.signature.containers)
+        chosen = {r: v for r, v in values.items() if every or self.signature.takes(r) or self._counts(r)}
+        return self.converted(chosen, dtype)
+
+    def converted(self, values: Mapping[str, Any], dtype: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """All values as arrays of the function's library, and as Python text."""
         native: dict[str, Any] = {}
         text: dict[str, str] = {}
         for role, value in values.items():
-            if not (self.signature.containers or self.signature.takes(role) or self._counts(role)):
-                continue
             kind = ROLES[role].dtype
             if role in self.shapes:
                 value = shaped(np.asarray(value), self.shapes[role])
@@ -136,8 +140,9 @@ class Caller:
             if kind == "label":
                 native[role], text[role] = self._labels(np.asarray(value))
                 continue
-            if kind in ("int", "bool"):
-                name = {"int": "int32" if self.library.name == "jax" else "int64", "bool": "bool"}[kind]
+            if kind in ("int", "bool", "ends"):
+                whole = "int32" if self.library.name == "jax" else "int64"
+                name = {"int": whole, "bool": "bool", "ends": "int32"}[kind]
             else:
                 # a mask in the rewards' dtype: a wider one would promote what comes back
                 name = self.mask_as if kind == "mask" and self.mask_as != "float" else dtype

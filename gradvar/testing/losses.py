@@ -15,9 +15,8 @@ import numpy as np
 
 from gradvar.testing.arrays import Library
 from gradvar.testing.backends import value_and_weights
-from gradvar.testing.caller import Caller, shaped
+from gradvar.testing.caller import Caller
 from gradvar.testing.calls import Raised
-from gradvar.testing.roles import ROLES
 from gradvar.testing.signatures import Signature
 
 _ROW_ARRAYS = (
@@ -149,7 +148,7 @@ class LossTarget:
         if self.packed:
             values = {role: np.ravel(v) if np.ndim(v) == 2 else v for role, v in values.items()}
         caller = self.caller
-        native, text = self._native(values, dtype)
+        native, text = caller.converted(values, dtype)
         text["logp"] = self.library.source(logp, dtype)
         self.calls.append(caller.line(text))
 
@@ -176,24 +175,6 @@ class LossTarget:
         for role in ("old_logp", "ref_logp", "sampler_logp"):
             values[role] = values[role] - shift
         return logp - shift
-
-    def _native(self, values: Mapping[str, Any], dtype: str) -> tuple[dict[str, Any], dict[str, str]]:
-        native: dict[str, Any] = {}
-        text: dict[str, str] = {}
-        for role, value in values.items():
-            kind = ROLES[role].dtype
-            if kind == "int" and np.ndim(value) == 0:
-                native[role], text[role] = int(value), repr(int(value))
-                continue
-            if kind == "number":
-                native[role], text[role] = float(value), repr(float(value))
-                continue
-            name = {"mask": "bool" if self.mask_as == "bool" else dtype, "float": dtype}.get(kind, "")
-            name = name or ("int32" if self.library.name == "jax" or kind == "ends" else "int64")
-            array = shaped(np.asarray(value), self.shapes.get(role, ""))
-            native[role] = self.library.array(array, name)
-            text[role] = self.library.source(array, name)
-        return native, text
 
     def _views(self, logp: Any, rest: Mapping[str, Any]) -> dict[str, Any]:
         """The roles that are made of the log-probabilities, so that derivatives pass through them."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradvar.testing.laws import ADVANTAGE, LOSS, Law
+from gradvar.testing.losses import LossTarget
 from gradvar.testing.names import ORACLE_LAWS
 from gradvar.testing.recognise import advantage_target, loss_target
 from gradvar.testing.runner import EXAMPLES, Target, check_law
-from gradvar.testing.targets import AdvantageTarget, LossTarget
+from gradvar.testing.targets import AdvantageTarget
 from gradvar.testing.verdicts import FAILS, OUT, LawResult
 
 

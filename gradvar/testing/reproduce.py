@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradvar.testing.arrays import candidates, library
+from gradvar.testing.losses import LossTarget
 from gradvar.testing.signatures import SignatureError, inspect_signature
-from gradvar.testing.targets import AdvantageTarget, LossTarget
+from gradvar.testing.targets import AdvantageTarget
 
 
 def reproduction(

@@ -17,11 +17,12 @@ from hypothesis.errors import Flaky, Unsatisfiable
 from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law, Residue
 from gradvar.testing.laws.traits import remarks
+from gradvar.testing.losses import LossTarget
 from gradvar.testing.names import LAWS as NAMES
 from gradvar.testing.names import ORACLE_LAWS
 from gradvar.testing.recognise import advantage_target, loss_target
 from gradvar.testing.reproduce import command, reproduction
-from gradvar.testing.targets import AdvantageTarget, LossTarget
+from gradvar.testing.targets import AdvantageTarget
 from gradvar.testing.verdicts import FAILS, HOLDS, OUT, CheckReport, LawResult
 
 EXAMPLES = 60

@@ -16,8 +16,6 @@ import numpy as np
 from gradvar.testing.arrays import Library
 from gradvar.testing.caller import Caller, CallResult, last_tokens
 from gradvar.testing.calls import BadOutput, SquareOutput
-from gradvar.testing.losses import LossBatch as LossBatch
-from gradvar.testing.losses import LossTarget as LossTarget
 from gradvar.testing.signatures import Signature
 
 Groups = Sequence[Sequence[float]]

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import typing
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,6 +38,18 @@ def test_the_code_runs_and_prints_what_is_shown(page, capsys, monkeypatch, tmp_p
             assert shown in capsys.readouterr().out
 
 
+def options(configuration):
+    """The options of a command: its fields' names, and the names that stand in their annotations."""
+    hints = typing.get_type_hints(configuration, include_extras=True)
+    named = {
+        part.name
+        for hint in hints.values()
+        for part in getattr(hint, "__metadata__", ())
+        if isinstance(getattr(part, "name", None), str)
+    }
+    return named | {name.replace("_", "-") for name in hints}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_are_commands_and_links_lead_somewhere(page):
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
@@ -45,7 +58,7 @@ def test_commands_are_commands_and_links_lead_somewhere(page):
     for line in [*(x for x in lines if x.startswith("gradvar")), *said]:
         words = shlex.split(line)
         assert words[1] in known, line
-        fields = {name.replace("_", "-") for name in cli.configuration(words[1]).__dataclass_fields__}
+        fields = options(cli.configuration(words[1]))
         assert all(w[2:].split("=")[0] in fields for w in words if w.startswith("--")), line
     for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         assert link.startswith("https://") or (page.parent / link).exists(), link

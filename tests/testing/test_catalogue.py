@@ -8,6 +8,7 @@ from gradvar import catalogue
 from gradvar.testing.laws import ADVANTAGE, LOSS
 from gradvar.testing.laws.base import Law
 from gradvar.testing.laws.loss_batches import parallel
+from gradvar.testing.losses import LossBatch
 from gradvar.testing.names import (
     ADVANTAGE_LAWS,
     KIND_LAWS,
@@ -18,7 +19,6 @@ from gradvar.testing.names import (
     TARGET_LAWS,
 )
 from gradvar.testing.runner import check_law
-from gradvar.testing.targets import LossBatch
 
 from .catalogue_targets import advantage_case, expected, loss_case, worlds
 

@@ -11,12 +11,12 @@ from gradvar import catalogue
 from gradvar.core.batch import Batch
 from gradvar.pieces import aggregate, penalty, surrogate
 from gradvar.testing import oracle
+from gradvar.testing.losses import LossBatch
 from gradvar.testing.oracle import Grouping, RolloutRows
 from gradvar.testing.oracle.averages import coefficients, kl_tokens
 from gradvar.testing.oracle.batchwise import pass_at_k_by_sets
 from gradvar.testing.oracle.named import SURROGATES
 from gradvar.testing.oracle.surrogates import TokenPoint
-from gradvar.testing.targets import LossBatch
 
 NAMES = catalogue.names()
 PROMPTS, GROUP, TIME = 3, 4, 5

@@ -158,3 +158,20 @@ def test_a_wrong_project_is_one_line(tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool")
     with pytest.raises(ValueError, match="mend the file"):
         exceptions.of_project(tmp_path, "f")
+
+
+def test_json_is_written_through_a_link_and_into_no_folder_that_is_missing(tmp_path, capsys):
+    from gradvar.cli import main as cli
+
+    source = tmp_path / "trainer.py"
+    source.write_text("def f(rewards): return rewards - rewards.mean(axis=1, keepdims=True)\n")
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    link.symlink_to(real)
+    for command, more in (("check", ("--laws", "pure")), ("identify", ())):
+        cli.run([command, f"{source}:f", *more, "--json", str(link)])
+        assert link.is_symlink()
+        assert json.loads(real.read_text())["kind"]
+        real.write_text("")
+        capsys.readouterr()
+        assert cli.run([command, f"{source}:f", *more, "--json", str(tmp_path / "gone" / "x.json")]) == 2
+        assert "is no folder; give another path" in capsys.readouterr().err

@@ -13,8 +13,9 @@ from gradvar.testing.identification.advantage import identify_advantages
 from gradvar.testing.identification.loss import identify_loss
 from gradvar.testing.identification.report import Identification
 from gradvar.testing.kinds import Kind, check_kind, kind_of, kind_target
+from gradvar.testing.losses import LossTarget
 from gradvar.testing.matching.match import Target, target_of
-from gradvar.testing.targets import AdvantageTarget, LossTarget
+from gradvar.testing.targets import AdvantageTarget
 
 
 def identify(function: Callable[..., Any] | Target, **settings: Any) -> Identification:

@@ -16,11 +16,11 @@ from gradvar.testing.identification.curve import WeightCurve, surrogates
 from gradvar.testing.identification.penalty import kl_term
 from gradvar.testing.identification.report import Candidate, Identification
 from gradvar.testing.identification.weights import LossProbe
+from gradvar.testing.losses import LossTarget
 from gradvar.testing.matching.loss import loss_law
 from gradvar.testing.matching.probe import resolution
 from gradvar.testing.oracle import Oracle, named
 from gradvar.testing.runner import check_law
-from gradvar.testing.targets import LossTarget
 from gradvar.testing.verdicts import FAILS
 
 EXAMPLES = 40

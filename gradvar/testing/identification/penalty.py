@@ -9,8 +9,8 @@ import numpy as np
 
 from gradvar.testing.identification.epsilon import nice
 from gradvar.testing.identification.weights import AGGREGATED, LossProbe, Unit
+from gradvar.testing.losses import LossBatch
 from gradvar.testing.oracle.averages import KL_FORMS, kl_tokens
-from gradvar.testing.targets import LossBatch
 
 PREFIXES = ("", "weighted-", "scaled-")
 

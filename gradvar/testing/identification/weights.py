@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gradvar.testing.identification.epsilon import nice
+from gradvar.testing.losses import LossBatch, LossTarget
 from gradvar.testing.oracle import Oracle, RolloutRows, named
 from gradvar.testing.oracle.averages import coefficients
 from gradvar.testing.oracle.batchwise import divisor_of, whitened
-from gradvar.testing.targets import LossBatch, LossTarget
 
 AGGREGATED = ("token-mean", "sequence-mean", "sequence-sum", "token-sum", "prompt-mean", "constant-length")
 MASKS = (

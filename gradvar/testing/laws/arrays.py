@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gradvar.testing.arrays import unwrapped
 from gradvar.testing.laws.base import Residue, expect
 from gradvar.testing.laws.loss_batches import plain_batch, slack
+from gradvar.testing.losses import LossBatch, LossTarget
 from gradvar.testing.roles import role_of
-from gradvar.testing.targets import LossBatch, LossTarget
 
 ROLES: Mapping[str, str] = {
     "old_logp": "old log-probabilities",

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradvar.testing.laws.base import expect, shown
 from gradvar.testing.laws.loss_batches import make_batch, same, shifted_to, slack
-from gradvar.testing.targets import LossTarget
+from gradvar.testing.losses import LossTarget
 
 # beyond every clip in use, and below the dual clip's bound of 3
 FAR_ABOVE, FAR_BELOW = float(np.log(2.0)), float(np.log(0.4))

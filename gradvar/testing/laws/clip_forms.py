@@ -23,8 +23,8 @@ import numpy as np
 from gradvar.testing.arrays import unwrapped
 from gradvar.testing.laws.base import Broken, Residue, expect, shown
 from gradvar.testing.laws.loss_batches import plain_batch, shifted_to
+from gradvar.testing.losses import LossTarget
 from gradvar.testing.roles import role_of
-from gradvar.testing.targets import LossTarget
 
 RATIOS = (0.05, 0.4, 0.95, 1.05, 2.0, 5.0, 20.0)
 ZERO = 1e-5

@@ -22,7 +22,8 @@ from gradvar.testing.laws.base import Law, expect, shown
 from gradvar.testing.laws.loss_batches import parallel, plain_batch
 from gradvar.testing.laws.rollouts import advantage_parts
 from gradvar.testing.laws.traits import excused_by_normalising, once
-from gradvar.testing.targets import AdvantageTarget, LossBatch, LossTarget
+from gradvar.testing.losses import LossBatch, LossTarget
+from gradvar.testing.targets import AdvantageTarget
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradvar.testing.laws.base import Residue, expect, shown
 from gradvar.testing.laws.loss_batches import padded, parallel, plain_batch, slack
-from gradvar.testing.targets import LossBatch, LossTarget
+from gradvar.testing.losses import LossBatch, LossTarget
 
 # log-probability less the reference's, on a sampled token
 DISTANCES = np.array([-2.0, -1.0, -0.5, -0.1, 0.1, 0.5, 1.0, 2.0])

@@ -32,7 +32,7 @@ from gradvar.testing.laws.loss_batches import (
 )
 from gradvar.testing.laws.rollouts import advantage_parts
 from gradvar.testing.laws.traits import excused_by_normalising, normalises
-from gradvar.testing.targets import LossBatch, LossTarget
+from gradvar.testing.losses import LossBatch, LossTarget
 
 
 def masked_inert(target: LossTarget, shape: dict[str, Any], garbage: float) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gradvar.testing import strategies as gen
 from gradvar.testing.laws.base import Example
-from gradvar.testing.targets import LossBatch, LossTarget
+from gradvar.testing.losses import LossBatch, LossTarget
 
 LAYOUTS = ("right", "left", "holes")
 

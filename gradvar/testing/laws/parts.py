@@ -9,7 +9,7 @@ import numpy as np
 
 from gradvar.testing.laws.base import expect, shown
 from gradvar.testing.laws.loss_batches import make_batch, same
-from gradvar.testing.targets import LossTarget
+from gradvar.testing.losses import LossTarget
 
 
 def microbatch_invariant(target: LossTarget, shape: dict[str, Any]) -> None:

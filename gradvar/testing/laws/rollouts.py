@@ -10,7 +10,7 @@ import numpy as np
 from gradvar.testing.laws.base import expect, shown
 from gradvar.testing.laws.loss_batches import make_batch, same, shifted_to, slack
 from gradvar.testing.laws.traits import normalises
-from gradvar.testing.targets import LossBatch, LossTarget
+from gradvar.testing.losses import LossBatch, LossTarget
 
 
 def advantage_parts(target: LossTarget, batch: LossBatch) -> np.ndarray:

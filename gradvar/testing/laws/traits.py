@@ -13,7 +13,8 @@ import numpy as np
 
 from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.laws.loss_batches import plain_batch, same
-from gradvar.testing.targets import AdvantageTarget, LossTarget
+from gradvar.testing.losses import LossTarget
+from gradvar.testing.targets import AdvantageTarget
 
 Value = TypeVar("Value")
 WHITENED = "whitened over the batch"

@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.laws.base import Broken, Law
+from gradvar.testing.losses import LossBatch, LossTarget
 from gradvar.testing.matching.probe import resolution
 from gradvar.testing.matching.shown import apart, line, worst
 from gradvar.testing.oracle import Oracle
-from gradvar.testing.targets import LossBatch, LossTarget
 
 FREE_VALUE = ("likelihood", "weight")
 """Surrogates that are defined by their gradient; trainers write their value in several ways."""

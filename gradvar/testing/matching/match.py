@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gradvar.testing.laws.base import Law
+from gradvar.testing.losses import LossTarget
 from gradvar.testing.matching.advantage import advantage_law
 from gradvar.testing.matching.loss import loss_law
 from gradvar.testing.oracle import Oracle, named
 from gradvar.testing.recognise import advantage_target, loss_target
 from gradvar.testing.runner import EXAMPLES, check_law
 from gradvar.testing.signatures import inspect_signature
-from gradvar.testing.targets import AdvantageTarget, LossTarget
+from gradvar.testing.targets import AdvantageTarget
 from gradvar.testing.verdicts import HOLDS, LawResult
 
 Target = AdvantageTarget | LossTarget

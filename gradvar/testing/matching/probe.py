@@ -9,8 +9,9 @@ import numpy as np
 
 from gradvar.testing.caller import CallResult
 from gradvar.testing.calls import BadOutput
+from gradvar.testing.losses import LossBatch, LossTarget
 from gradvar.testing.oracle import RolloutRows
-from gradvar.testing.targets import RECTANGULAR, AdvantageTarget, LossBatch, LossTarget, candidate_outputs
+from gradvar.testing.targets import RECTANGULAR, AdvantageTarget, candidate_outputs
 from gradvar.testing.targets import per_rollout as per_rollout
 
 Target = AdvantageTarget | LossTarget

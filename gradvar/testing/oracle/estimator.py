@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from gradvar.testing.losses import LossBatch
 from gradvar.testing.oracle.advantages import centred, spread
 from gradvar.testing.oracle.averages import coefficients, kl_tokens
 from gradvar.testing.oracle.batchwise import divisor_of, whitened
 from gradvar.testing.oracle.named import ADVANTAGES, FORMS, PAIRWISE, SURROGATES, Recipe, chosen, settings_of
 from gradvar.testing.oracle.rollouts import RolloutRows
 from gradvar.testing.oracle.surrogates import TokenPoint
-from gradvar.testing.targets import LossBatch
 
 NEEDS = {
     "given": "baseline", "tracked": "baseline", "greedy": "greedy_rewards", "gae": "values",

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradvar.testing.laws.base import shown
+from gradvar.testing.losses import LossBatch, LossTarget
 from gradvar.testing.matching.probe import advantages, per_rollout, resolution
 from gradvar.testing.oracle import Oracle, RolloutRows
-from gradvar.testing.targets import AdvantageTarget, LossBatch, LossTarget
+from gradvar.testing.targets import AdvantageTarget
 
 REWARDS = np.array([1.0, 0.25, 0.0, 0.5, 0.0, 0.0, 1.0, 0.0])
 MOVES = np.array([[0.05, 0.3, -0.4], [-0.3, 0.5, 0.05], [2.0, 0.05, 0.0], [-0.9, 0.0, 0.0]])

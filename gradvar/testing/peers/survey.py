@@ -9,13 +9,14 @@ from typing import Any
 from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.identification.function import identify
 from gradvar.testing.identification.report import Identification
+from gradvar.testing.losses import LossTarget
 from gradvar.testing.peers.confirm import Confirmation, confirm
 from gradvar.testing.peers.loading import Loaded
 from gradvar.testing.peers.peer import PeerFunction
 from gradvar.testing.peers.reading import READING
 from gradvar.testing.recognise import advantage_target, loss_target
 from gradvar.testing.runner import check_advantage, check_loss
-from gradvar.testing.targets import AdvantageTarget, LossTarget
+from gradvar.testing.targets import AdvantageTarget
 
 EXAMPLES = 20
 DTYPES = ("float64", "float32")
