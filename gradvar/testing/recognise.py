@@ -115,8 +115,9 @@ def _choose_output(target: AdvantageTarget) -> None:
                 break
     target.calls.clear()
     target.output = chosen
-    said = f"of its outputs {', '.join(names)}, '{chosen}' is read as the advantages (--output chooses)"
-    target.signature = replace(target.signature, note="; ".join(filter(None, [target.signature.note, said])))
+    target.remark = (
+        f"of its outputs {', '.join(names)}, '{chosen}' is read as the advantages (--output chooses)"
+    )
 
 
 def _outputs(target: AdvantageTarget, groups: Groups) -> list[str]:

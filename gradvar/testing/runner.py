@@ -234,4 +234,5 @@ def check(
 
 def notes(target: Target) -> str:
     """Remarks on how the function was read, a line each."""
-    return "\n".join(filter(None, (target.signature.note, *remarks(target))))
+    outputs = target.remark if isinstance(target, AdvantageTarget) else ""
+    return "\n".join(filter(None, (target.signature.note, outputs, *remarks(target))))

@@ -27,7 +27,8 @@ class AdvantageTarget:
     """An advantage function.
 
     ``domain`` says which rewards it is meant for: real, nonnegative or binary. ``output`` names the output that is
-    the advantages, ``shapes`` the real shapes of arguments by role; ``flaw`` says why no law can be tried on it.
+    the advantages, ``shapes`` the real shapes of arguments by role; ``flaw`` says why no law can be tried on it,
+    ``remark`` which of several outputs is read.
     """
 
     function: Callable[..., Any]
@@ -44,6 +45,7 @@ class AdvantageTarget:
     shapes: Mapping[str, str] = field(default_factory=dict)
     output: str = ""
     flaw: str = ""
+    remark: str = ""
 
     @property
     def kind(self) -> str:

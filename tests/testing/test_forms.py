@@ -174,8 +174,9 @@ def test_a_method_is_called_with_the_group_size_of_the_batch():
 
 
 def test_the_note_says_which_output_was_read_and_output_chooses():
-    note = advantage_target(pair_reversed(centred)).signature.note
-    assert "of its outputs 0, 1, '1' is read as the advantages" in note
+    target = advantage_target(pair_reversed(centred))
+    assert "of its outputs 0, 1, '1' is read as the advantages" in target.remark
+    assert target.remark in check_advantage(target, laws=["pure"], examples=3).note
     chosen = advantage_target(pair_reversed(centred), output="0")
     np.testing.assert_allclose(chosen([[0.0, 1.0], [2.0, 5.0]])[1], [2, 5])
     with pytest.raises(SignatureError, match="no 'adv'"):

@@ -115,7 +115,10 @@ def _clipped(curve: WeightCurve) -> Iterator[tuple[str, dict[str, Any]]]:
     # central differences see a kink one step to either side of it
     slack = 2e-6 if curve.probe.target.library.name == "numpy" else 1e-8
     bounds = {"clip_low": nice(1 - np.exp(low), slack), "clip_high": nice(np.exp(high) - 1, slack)}
-    more = {"dual": nice(np.exp(dual), 5 * slack)} if dual is not None else {}
+    more = {}
+    if dual is not None:
+        # a bound on the log-ratio, such as 10, is round before the exponential and not after it
+        more["dual"] = float(np.exp(nice(dual, slack))) if dual > 5 else nice(np.exp(dual), 5 * slack)
     yield "ppo", {**bounds, **more}
     yield "gspo", {**bounds, **more}
     if not more:
