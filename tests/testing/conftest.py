@@ -5,18 +5,18 @@ import pytest
 # Of the parametrised tests of a file, every n-th is quick.
 SAMPLED = {
     "test_adapters.py": 2,
-    "test_forms.py": 6,
-    "test_forms_names.py": 3,
-    "test_identify.py": 16,
-    "test_oracle.py": 6,
-    "test_oracle_matches.py": 5,
-    "test_violators_table.py": 8,
-    "test_gae.py": 6,
-    "test_critic.py": 6,
-    "test_correction.py": 4,
-    "test_pairs.py": 6,
-    "test_shaping.py": 4,
-    "test_kl_reward.py": 6,
+    "test_forms.py": 12,
+    "test_forms_names.py": 8,
+    "test_identify.py": 30,
+    "test_oracle.py": 10,
+    "test_oracle_matches.py": 10,
+    "test_violators_table.py": 12,
+    "test_gae.py": 20,
+    "test_critic.py": 16,
+    "test_correction.py": 8,
+    "test_pairs.py": 12,
+    "test_shaping.py": 8,
+    "test_kl_reward.py": 12,
 }
 
 

@@ -34,7 +34,11 @@ def test_numpy_estimators_pass(function):
     _passes(check_advantage, function, laws=UNIVERSAL, examples=20)
 
 
-@pytest.mark.parametrize("function", [*LOSSES, entropy_bonus, sampler_truncated], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "function",
+    [*LOSSES, *(pytest.param(f, marks=pytest.mark.slow) for f in (entropy_bonus, sampler_truncated))],
+    ids=lambda f: f.__name__,
+)
 def test_numpy_losses_pass(function):
     _passes(check_loss, function, examples=15)
 
