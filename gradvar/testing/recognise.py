@@ -273,7 +273,7 @@ def loss_target(
                 packed=packed,
                 **settings,
             )
-            if packed and (fallback or reduced or shape != "NT"):
+            if packed and (fallback or reduced or square or shape != "NT"):
                 continue
             try:
                 moved = _moved_rows(target)
@@ -289,7 +289,9 @@ def loss_target(
             if 1 in moved or len(moved) == 1:  # another row than its own: a fault that the laws name
                 coupled = coupled or target
             fallback = fallback or target
-    chosen = coupled or square or fallback
+    # what takes [N, T] or [N] for any numbers of rollouts and tokens has no flaw in its shapes
+    plain = fallback if fallback and fallback.advantage_shape != "N1" else None
+    chosen = coupled or plain or square or fallback
     if chosen:
         return _noted(chosen)
     raise SignatureError(_nothing_worked(name, reasons))

@@ -192,6 +192,17 @@ def sampler_truncated(logp, old_logp, rollout_log_probs, advantages, mask):
     return -(weight * gain * mask).sum() / max(mask.sum(), 1)
 
 
+def fading(logp, old_logp, advantages, mask):
+    """Smooth weights of a rollout's product of ratios that die away on both sides (arXiv 2602.10693): no clip.
+
+    A NumPy loss has no stop-gradient: its value is the integral of w^2 e^(-3 w) over log w, in closed form.
+    """
+    w = np.exp(np.where(mask > 0, logp - old_logp, 0.0).sum(-1))
+    integral = (1 - (1 + 3 * w) * np.exp(-3 * w)) / 9
+    some = mask.any(-1)
+    return -(integral * advantages[:, 0] * some).sum() / max(some.sum(), 1)
+
+
 LOSSES = (
     (multiplies_by_the_mask, "masked_inert", {}),
     (ignores_the_mask, "masked_inert", {}),

@@ -78,6 +78,8 @@ def clip_form(target: LossTarget, tokens: int) -> None:
     """
     better, worse = curve(target, 1.0, tokens), curve(target, -1.0, tokens)
     for one in (better, worse):
+        if one.clips_inward and fades(target, one.sign, tokens):
+            raise Residue(f"read as smooth weights that fade, advantage {one.sign:+g}")
         _sane(one)
     plain = [c for c in (better, worse) if c.is_ratio or c.is_constant]
     name = clip_setting(target)
@@ -123,25 +125,40 @@ def form_of(better: ClipCurve, worse: ClipCurve) -> str:
 
 
 def curve(target: LossTarget, sign: float, tokens: int) -> ClipCurve:
-    """The weights of a rollout with an advantage of this sign, from on policy to far off it.
+    """The weights of a rollout with an advantage of this sign, from on policy to far off it."""
+    value, unit = push(target, sign, tokens, 1.0)
+    if abs(unit) <= ZERO:
+        raise Residue(f"not read: a rollout of advantage {sign:+g} has no weight on policy")
+    rows = [push(target, sign, tokens, ratio) for ratio in RATIOS]
+    return ClipCurve(sign, tuple(w / unit for _, w in rows), tuple((v - value) / abs(unit) for v, _ in rows))
+
+
+def fades(target: LossTarget, sign: float, tokens: int) -> bool:
+    """Return True if the push against the advantage dies away by degrees, where a clip ends it at once (VESPO)."""
+    unit = push(target, sign, tokens, 1.0)[1]
+    ratios = np.geomspace(1.0, 0.4 if sign > 0 else 2.0, 9)[1:]
+    weights = [push(target, sign, tokens, float(ratio))[1] / unit for ratio in ratios]
+    return any(10 * ZERO < w < 0.3 for w in weights)
+
+
+def push(target: LossTarget, sign: float, tokens: int, ratio: float) -> tuple[float, float]:
+    """What a rollout's advantage adds to the value and to its weights, at a ratio of all its tokens.
 
     The other rollouts stay on policy, with advantages of mean zero, so that a loss that normalises them sees the
     same ones.
+
+    Args:
+        target: The loss.
+        sign: The sign of the rollout's advantage.
+        tokens: Tokens of each rollout.
+        ratio: The ratio of each of its tokens.
     """
     batch = plain_batch(moved=False, lengths=(tokens,) * 4)
     batch = replace(batch, advantages=sign * np.array([1.0, -1.0, 1.0, -1.0]))
-
-    def row(ratio: float) -> tuple[float, float]:
-        away = shifted_to(batch, 0, float(np.log(ratio)))
-        value, weights = target.weights(away)
-        still = target.weights(replace(away, advantages=np.zeros(4)))
-        return value - still[0], float((weights - still[1])[0].sum())
-
-    value, unit = row(1.0)
-    if abs(unit) <= ZERO:
-        raise Residue(f"not read: a rollout of advantage {sign:+g} has no weight on policy")
-    rows = [row(ratio) for ratio in RATIOS]
-    return ClipCurve(sign, tuple(w / unit for _, w in rows), tuple((v - value) / abs(unit) for v, _ in rows))
+    away = shifted_to(batch, 0, float(np.log(ratio)))
+    value, weights = target.weights(away)
+    still = target.weights(replace(away, advantages=np.zeros(4)))
+    return value - still[0], float((weights - still[1])[0].sum())
 
 
 def clip_setting(target: LossTarget) -> str:
