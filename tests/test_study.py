@@ -261,8 +261,7 @@ def test_token_weights_refuse_another_shape():
 
 
 def test_help_answers_at_once_and_without_jax():
-    """Half a second is the aim; the assertion is about what is loaded, the time only catches a gross fault."""
-    started = time.perf_counter()
+    """What takes the time is importing JAX (seconds), so it's the import that is asserted, not the time."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "gradvar", "measure", "--help"],
         capture_output=True,
@@ -272,7 +271,6 @@ def test_help_answers_at_once_and_without_jax():
     assert done.returncode == 0
     assert "--group-sizes" in done.stdout
     assert " jax" not in done.stderr
-    assert time.perf_counter() - started < 30
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def markdown(loaded: Sequence[Loaded], rows: Sequence[PeerRow], missing: Sequenc
         f"Made by `gradvar peers` on {day} with {', '.join(versions)}.",
         "Every line was found by calling the installed function on random rollouts and comparing it with this",
         "project's definitions; nothing is taken from names or documentation. Settings are the trainer's defaults",
-        'unless given. "Laws that fail" are the kit\'s universal ones. A failure may be meant (kl-cov\'s penalty pulls',
+        "unless given. \"Laws that fail\" are the kit's universal ones. A failure may be meant (kl-cov's penalty pulls",
         "against the advantage), and whether it can bite depends on what its trainer guarantees about the input: most",
         "never pass a NaN or a group of one. What stands in brackets after a line was read in the source.",
         "The numbers behind each line are in `benchmarks/results/rosetta.csv`;",
