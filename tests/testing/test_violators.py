@@ -1,5 +1,4 @@
-"""Every law rejects its planted violators with default settings, in under ten seconds, and reproducibly."""
-
+"""Every law rejects its planted violators with default settings, and reproducibly."""
 
 import numpy as np
 import pytest
