@@ -11,6 +11,15 @@ import pytest
 _QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 if jax.__version_info__ < (0, 12):
     os.environ.setdefault("XLA_FLAGS", _QUICK_TO_COMPILE)
+# What one process compiles, the others read: both workers, the commands that tests start, and the next run.
+_COMPILED = Path(__file__).parent.parent / ".cache" / "compiled"
+for option, setting in {
+    "jax_compilation_cache_dir": str(_COMPILED),
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}.items():
+    os.environ.setdefault(option.upper(), str(setting))
+    jax.config.update(option, type(setting)(os.environ[option.upper()]))
 jax.config.update("jax_enable_x64", True)
 
 _MAPS = Path("/proc/self/maps")

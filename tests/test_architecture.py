@@ -6,6 +6,7 @@ A rule is a function from sources to the places that break it. Places that broke
 
 import ast
 import doctest
+import functools
 import importlib
 import json
 import shutil
@@ -35,6 +36,12 @@ SOURCES = {str(path.relative_to(PACKAGE)): path.read_text() for path in sorted(P
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+@functools.cache
+def tree(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+@functools.cache
 def definitions(source: str, *kinds: type) -> list[tuple[str, ast.AST]]:
     """(qualified name, node) of public functions, methods and classes that are no part of a function.
 
@@ -49,7 +56,7 @@ def definitions(source: str, *kinds: type) -> list[tuple[str, ast.AST]]:
                 if isinstance(node, ast.ClassDef):
                     yield from inside(node.body, f"{prefix}{node.name}.")
 
-    return [pair for pair in inside(ast.parse(source).body, "") if isinstance(pair[1], kinds)]
+    return [pair for pair in inside(tree(source).body, "") if isinstance(pair[1], kinds)]
 
 
 def parameters(node: ast.FunctionDef) -> int:
@@ -83,14 +90,14 @@ def private_imports(sources):
     places = []
     for file, text in sources.items():
         modules = set()
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree(text)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gradvar":
                 names = [*node.module.split("."), *(alias.name for alias in node.names)]
                 modules |= {alias.asname or alias.name for alias in node.names}
                 places += [f"{file}: {name}" for name in names if name.startswith("_") and name[1] != "_"]
         places += [
             f"{file}: {node.value.id}.{node.attr}"
-            for node in ast.walk(ast.parse(text))
+            for node in ast.walk(tree(text))
             if isinstance(node, ast.Attribute)
             and isinstance(node.value, ast.Name)
             and node.value.id in modules
@@ -123,7 +130,7 @@ def foreign_text(sources):
     return [
         f"{file}: {mark}"
         for file, text in sources.items()
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree(text))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.count("\n") > 5
         for mark in FOREIGN_TEXT
         if mark in node.value.lower()
@@ -136,7 +143,7 @@ def renamed_exports(sources):
         f"{file}: {alias.name} as {alias.asname}"
         for file, text in sources.items()
         if file.endswith("__init__.py")
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree(text))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
         if alias.asname and alias.asname != alias.name and not alias.asname.startswith("_")
@@ -177,7 +184,7 @@ def vague_share(sources):
     names = [
         node.id
         for text in sources.values()
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree(text))
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     ]
     return 100 * sum(name in VAGUE_WORDS.split() for name in names) / len(names)

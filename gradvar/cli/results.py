@@ -19,11 +19,13 @@ class Results(Protocol):
 
 
 def keep_compiled_programs() -> None:
-    """Let JAX keep what it compiles in the cache folder, for the next run."""
+    """Let JAX keep what it compiles in the cache folder, for the next run; a folder that the user chose stays."""
     import jax
 
     from gradvar.files.cache import cache_folder
 
+    if jax.config.jax_compilation_cache_dir:
+        return
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
