@@ -41,6 +41,7 @@ def run(code):
 
 
 @pytest.mark.parametrize("code", [c for c in PYTHON if c != BANK], ids=lambda c: c.splitlines()[-1][:40])
+@pytest.mark.slow
 def test_the_python_runs(code, capsys):
     run(code)
     assert capsys.readouterr().out.strip()
@@ -106,6 +107,7 @@ def test_the_train_command_runs(tmp_path, monkeypatch, capsys):
     }
 
 
+@pytest.mark.slow
 def test_the_prove_command_runs(capsys):
     (command,) = [c for c in COMMANDS if c.startswith("gradvar prove")]
     assert cli.run(shlex.split(command)[1:]) == 0
@@ -160,6 +162,7 @@ def test_the_audit_command_says_what_is_shown(monkeypatch, capsys):
     assert_shown("audit", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_the_report_and_cite_commands_run(tmp_path, monkeypatch, capsys):
     report, cite = (
         next(c for c in COMMANDS if c.startswith(f"gradvar {name}")) for name in ("report", "cite")

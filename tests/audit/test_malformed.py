@@ -199,6 +199,7 @@ def test_a_long_line_at_the_end_of_a_damaged_gz(tmp_path, monkeypatch):
     assert (found.rows, found.faults.count, len(found.faults.unread)) == (1, 1, 1)
 
 
+@pytest.mark.slow
 def test_long_prompts_of_a_parquet_are_read_in_little_memory_and_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(database, "MEMORY", "100MB")
     monkeypatch.setattr(parquet, "PART", 1 << 11)

@@ -34,6 +34,7 @@ def test_advantage_laws(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_loss_laws(name):
     _check_loss_laws(catalogue.get(name))
 

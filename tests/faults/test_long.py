@@ -30,6 +30,7 @@ def shards(folder):
     return sorted(p.name for p in folder.glob("shard-*"))
 
 
+@pytest.mark.slow
 def test_shards_together_are_the_bank_that_was_not_cut(whole):
     folder, bank = whole
     assert same(bank, unsharded())

@@ -106,6 +106,7 @@ KEYS = ("format", "drawn", "tolerance", "info", "shape", "sha256")
 
 @MANY
 @given(key=st.sampled_from(KEYS), value=JSON, whole=st.booleans())
+@pytest.mark.slow
 def test_a_manifest_of_any_values_is_no_crash(saved, room, key, value, whole):
     folder = copied(saved, room)
     sign(folder)

@@ -243,6 +243,7 @@ def test_an_interval_of_what_is_mostly_noise_is_wide_and_quiet():
     np.testing.assert_allclose(low[1] * high[1], 16.0)
 
 
+@pytest.mark.slow
 def test_a_rehearsal_compiles_what_measuring_runs():
     policy = Tabular(2, 2, num_prompts=2)
     task = Lookup([[1.0, 0.0, 0.0, 1.0]] * 2, policy.support())

@@ -83,6 +83,7 @@ def test_the_proximal_policy_as_its_own_engine_changes_nothing():
         *(pytest.param(e, marks=pytest.mark.slow) for e in (top_p(0.7, renormalised=False), fp8_weights())),
     ],
 )
+@pytest.mark.slow
 def test_monte_carlo_agrees_with_enumeration(engine):
     """Within 4.5 standard errors at a budget that was fixed beforehand."""
     policy, params, task = scenes.tabular(1, binary=True)

@@ -95,6 +95,7 @@ def tree(theta):
     return jnp.stack([rows[0, first], rows[1 + first, second]], axis=1)
 
 
+@pytest.mark.slow
 def test_kl_in_the_reward_pulls_with_the_gradient_of_the_sequence_kl():
     rng = np.random.default_rng(5)
     theta, ref = jnp.asarray(rng.normal(size=(4, 3))), tree(jnp.asarray(rng.normal(size=(4, 3))))

@@ -31,6 +31,7 @@ def is_right(prompt, line):
 
 
 @pytest.mark.parametrize("numbers", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_every_countdown_prompt_has_a_solution(numbers):
     task = Countdown(numbers)
     assert isinstance(task, Task)
@@ -92,6 +93,7 @@ def test_verification_asks_and_judges():
     assert abs(kinds["n."] - 500) < 90
 
 
+@pytest.mark.slow
 def test_own_answers_become_questions():
     task = Verification(2)
     asked = jnp.asarray([[task.tokens.index(c) for c in "____47+85="]], jnp.int32)

@@ -90,6 +90,7 @@ def test_exact_match_counts_the_text_up_to_the_first_stop_token():
     assert rewards_of(task, "47+85=", ["32", "3."]) == [0, 0]
 
 
+@pytest.mark.slow
 def test_graded_reward_is_the_fraction_of_positions_that_are_right():
     task = PartialAddition(2)
     cases = {"32.": 1, "33.": 2 / 3, "3..": 1 / 3 + 1 / 3, "323": 2 / 3, "...": 1 / 3, "99.": 1 / 3, "999": 0}
@@ -116,6 +117,7 @@ def reference_match(completion, solution):
     return float(wanted == got), right / len(wanted)
 
 
+@pytest.mark.slow
 def test_matching_agrees_with_strings_on_random_rows():
     rng = np.random.default_rng(0)
     solution = rng.integers(7, 10, (300, 1, 4))
@@ -133,7 +135,15 @@ def test_matching_agrees_with_strings_on_random_rows():
 
 
 @pytest.mark.parametrize(
-    "task", [ModularAddition(2), PartialAddition(1), Sorting(), PartialSorting(3, 5)], ids=lambda t: t.name
+    "task",
+    [
+        ModularAddition(2),
+        *(
+            pytest.param(t, marks=pytest.mark.slow)
+            for t in (PartialAddition(1), Sorting(), PartialSorting(3, 5))
+        ),
+    ],
+    ids=lambda t: t.name,
 )
 def test_the_solution_earns_the_full_reward_and_the_reward_runs_on_the_device(task):
     prompts = task.prompts(jax.random.key(0), 50)

@@ -27,7 +27,6 @@ LOSS_BY_NAME = {law.name: law for law in LOSS if law.name in LOSS_LAWS}
 NAMES = catalogue.names()
 QUICK = ("rloo", "grpo")
 QUICK_LAWS = (
-    "zero_on_equal_rewards",
     "unbiased",
     "unbiased_up_to_constant",
     "singleton_zero",

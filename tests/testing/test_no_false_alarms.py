@@ -89,6 +89,7 @@ def test_what_a_finding_says_is_what_was_seen():
         scale_equivariant(advantage_target(violators.squared), ((0.0, 2.0),), 4.0)
 
 
+@pytest.mark.slow
 def test_a_jax_estimator_and_a_jax_loss_pass():
     _passes(check_advantage, jax_grpo, laws=["nan_contained", "order_preserving"], examples=20)
     _passes(check_loss, jax_dr_grpo_loss, laws=["masked_inert", "kl_direction"], examples=15)

@@ -40,6 +40,7 @@ def test_prompts_do_not_depend_on_how_many_are_drawn_at_a_time():
     np.testing.assert_array_equal(np.stack(one), again)
 
 
+@pytest.mark.slow
 def test_a_task_with_too_few_prompts_is_refused():
     with pytest.raises(ValueError, match="too few prompts"):
         Training(ModularAddition(digits=1, modulus=2)).examination(jax.random.key(0), 500)

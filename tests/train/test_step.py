@@ -303,6 +303,7 @@ def test_equal_groups_are_replaced_and_counted(scene):
     np.testing.assert_array_equal(scene.policy.mask(often.completions), often.mask)
 
 
+@pytest.mark.slow
 def test_schedules_and_phases(scene):
     def stepper(**settings):
         return TrainingStep(
@@ -325,6 +326,7 @@ def test_schedules_and_phases(scene):
         assert got == expected
 
 
+@pytest.mark.slow
 def test_what_cannot_be_met_is_said(scene):
     with pytest.raises(ValueError, match="needs reward_parts"):
         TrainingStep(scene.policy, scene.task, scene.plan(Arm("a", "gdpo")))

@@ -56,6 +56,7 @@ def fresh_rewards(params):
     return np.asarray(prompts), np.asarray(TASK.reward(prompts, completions))
 
 
+@pytest.mark.slow
 def test_success_rate_is_near_the_target_and_true(warm):
     assert warm.reached
     assert not warm.cached
@@ -69,6 +70,7 @@ def test_success_rate_is_near_the_target_and_true(warm):
     assert abs(untrained - warm.success_rate) > 4 * error
 
 
+@pytest.mark.slow
 def test_prompts_are_of_unequal_difficulty(warm):
     assert warm.prompt_rates.shape == (128,)
     assert warm.success_rate == pytest.approx(warm.prompt_rates.mean())
@@ -82,6 +84,7 @@ def test_prompts_are_of_unequal_difficulty(warm):
     assert rewards[lengths == 1].mean() > rewards[lengths == 3].mean()
 
 
+@pytest.mark.slow
 def test_every_check_is_heard(warm, heard):
     steps = [step for step, _, _ in heard]
     assert steps[:2] == [0, 25]
@@ -96,6 +99,7 @@ def assert_same(left, right):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_the_second_time_it_comes_from_disk(warm, folder):
     told = []
     again = warm_start(POLICY, TASK, jax.random.key(0), 0.5, folder=folder, monitor=Notes(told), **QUICK)
@@ -108,6 +112,7 @@ def test_the_second_time_it_comes_from_disk(warm, folder):
             np.testing.assert_array_equal(getattr(again, field.name), getattr(warm, field.name))
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_made_anew(warm, folder):
     (path,) = (folder / "warm").glob("*.safetensors")
     good = path.read_bytes()

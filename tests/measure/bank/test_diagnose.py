@@ -19,6 +19,7 @@ from gradvar.measure.bank.record import record
 from gradvar.measure.exact.enumerate import exact
 
 
+@pytest.mark.slow
 def test_noise_scale_splits_as_enumerated(bank, tables):
     grpo = catalogue.get("grpo")
     found, truth = noise_scale(bank, grpo, 2), exact(grpo, tables=tables, group_size=2)

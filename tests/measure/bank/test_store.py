@@ -110,6 +110,7 @@ def test_refuses_to_mix(scene, small):
         small.extend(scene.policy, scene.params, scene.task, jax.random.key(2), rollouts=4, prompts=1)
 
 
+@pytest.mark.slow
 def test_a_saved_bank_is_replaced_and_a_recording_is_not(scene, small, tmp_path):
     fresh = small.extend(
         scene.policy,
