@@ -170,7 +170,7 @@ class Database:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        with self._lock:
+        with self._lock, _interrupts():
             return self.connection.execute(sql).fetchall()
 
     def add_up(self, part: FilePart, progress: Callable[[float], object]) -> dict[str, np.ndarray]:
@@ -187,7 +187,8 @@ class Database:
         return columns
 
     def _columns(self, sql: str) -> dict[str, np.ndarray]:
-        columns: dict[str, np.ndarray] = self.connection.execute(sql).fetchnumpy()
+        with _interrupts():
+            columns: dict[str, np.ndarray] = self.connection.execute(sql).fetchnumpy()
         return columns
 
     def _watched(self, sql: str, progress: Callable[[float], object]) -> dict[str, np.ndarray]:
@@ -211,6 +212,20 @@ class Database:
             self.connection.execute(f"PREPARE {name} AS {sql}").fetchall()
             self._plans[sql] = name
         return self._plans[sql]
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Turn what the database makes of an interrupt, an error of the query, into the interrupt that it was."""
+    try:
+        yield
+    except (duckdb.Error, RuntimeError) as error:
+        text = str(error)
+        if "KeyboardInterrupt" in text or (
+            text == "Query interrupted" and not isinstance(error, duckdb.Error)
+        ):
+            raise KeyboardInterrupt from None
+        raise
 
 
 @functools.cache

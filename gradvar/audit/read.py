@@ -168,7 +168,12 @@ def expand(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
     paths: list[Path] = []
     for path in map(Path, files):
         if path.is_dir():
-            dumps = sorted(p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES) and p.is_file())
+            try:
+                dumps = sorted(p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES) and p.is_file())
+            except OSError as error:
+                raise ValueError(
+                    f"files: the folder {path} cannot be listed ({error.strerror}); give its files"
+                ) from None
             if not dumps:
                 raise ValueError(f"files: no {', '.join(SUFFIXES[:4])} in the folder {path}")
             paths += dumps

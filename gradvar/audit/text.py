@@ -9,6 +9,7 @@ import numpy as np
 from gradvar.audit.estimators import RATES
 from gradvar.audit.result import NOTHING_SUSPICIOUS, AuditFigures
 from gradvar.audit.statistics import Step
+from gradvar.files.harmless import harmless_cell, one_line
 from gradvar.stats.intervals import Interval
 
 SHOWN_STEPS = 12
@@ -26,7 +27,8 @@ def text(audit: AuditFigures) -> str:
         _findings(audit),
         _advice(audit),
     ]
-    return "\n\n".join("\n".join(lines) for lines in map(list, parts) if lines)
+    # Names of columns and files are others' text.
+    return "\n\n".join("\n".join(map(one_line, lines)) for lines in map(list, parts) if lines)
 
 
 def _read(audit: AuditFigures) -> Iterator[str]:
@@ -144,7 +146,10 @@ def _advice(audit: AuditFigures) -> Iterator[str]:
 
 
 def write_prompts(audit: AuditFigures, path: Path) -> None:
-    """Every prompt as a CSV: prompt (or # and its hash), rollouts, successes, rate with Jeffreys' interval, class."""
+    """Every prompt as a CSV: prompt (or # and its hash), rollouts, successes, rate with Jeffreys' interval, class.
+
+    A prompt that a spreadsheet would compute has an apostrophe before it.
+    """
     table = audit.table
     rows = zip(
         table.prompt.tolist(),
@@ -159,6 +164,5 @@ def write_prompts(audit: AuditFigures, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(("prompt", "rollouts", "successes", "rate", "low", "high", "class"))
         for prompt, n, won, low, high, kind in rows:
-            writer.writerow(
-                (audit.labels[prompt], n, won, f"{won / n:.6g}", f"{low:.6g}", f"{high:.6g}", kind)
-            )
+            label = harmless_cell(audit.labels[prompt])
+            writer.writerow((label, n, won, f"{won / n:.6g}", f"{low:.6g}", f"{high:.6g}", kind))

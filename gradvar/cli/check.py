@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gradvar.cli.results import keyword_arguments, show
+from gradvar.files.harmless import LONGEST, one_line
 from gradvar.files.target import absolute_target, load_target
 
 
@@ -83,7 +84,7 @@ def run(config: Check) -> int:
         report = examine(config)
         show(report.table(), report.to_json(), config.json)
     except (ValueError, ImportError) as error:
-        print(f"gradvar check: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"gradvar check: {one_line(' '.join(str(error).split()), LONGEST)}", file=sys.stderr)
         return 2
     return 0 if report.ok else 1
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gradvar.cli.results import keyword_arguments, show
+from gradvar.files.harmless import LONGEST, one_line
 from gradvar.files.target import absolute_target, load_target
 
 
@@ -36,7 +37,7 @@ def run(config: Identify) -> int:
         identification = examine(config)
         show(str(identification), identification.to_json(), config.json)
     except (ValueError, ImportError) as error:
-        print(f"gradvar identify: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"gradvar identify: {one_line(' '.join(str(error).split()), LONGEST)}", file=sys.stderr)
         return 2
     return 0 if identification.ok else 1
 

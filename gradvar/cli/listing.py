@@ -1,10 +1,8 @@
 """``gradvar list``: the catalogue as a table."""
 
-import sys
-
-from rich.console import Console
 from rich.table import Table
 
+from gradvar.cli.streams import console
 from gradvar.files.paths import check_file
 from gradvar.report.citations import estimators
 from gradvar.studies.config import ListConfig
@@ -21,7 +19,7 @@ def run(config: ListConfig) -> int:
     for row in rows:
         settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
         table.add_row(row["name"], row["summary"], row["arxiv"], settings, ", ".join(row["needs"]))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    console(width=140).print(table)
     if config.json is not None:
         from gradvar.files.tables import write_json  # it loads NumPy
 

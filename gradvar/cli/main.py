@@ -9,13 +9,17 @@ import importlib
 import io
 import os
 import re
+import signal
 import sys
+import threading
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 from gradvar import __version__
+from gradvar.cli.streams import harmless_streams
+from gradvar.files.harmless import LONGEST, one_line
 
 COMMANDS = {
     "measure": "what estimators estimate and how noisy they are",
@@ -36,11 +40,32 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``gradvar`` and exit; an interrupt is one line and 130 wherever it arrives."""
+    code = run(sys.argv[1:] if argv is None else argv)
+    if code == 130:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing more is to be said while the process ends
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Raise ``KeyboardInterrupt`` at the first interrupt, and note it; later ones do nothing."""
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    is_ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # as of a job in the background
+    if not is_main or is_ignored:
+        yield interrupts
+        return
+    previous = signal.signal(signal.SIGINT, interrupt)
     try:
-        sys.exit(run(sys.argv[1:] if argv is None else argv))
-    except KeyboardInterrupt:  # while arguments are read, or an error is printed
-        print("gradvar: interrupted", file=sys.stderr)
-        sys.exit(130)
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -48,6 +73,21 @@ def run(argv: Sequence[str]) -> int:
 
     Raises ``SystemExit`` where a command's help is asked for, or its arguments cannot be read.
     """
+    with _interrupts() as interrupts:
+        try:
+            code = _run(argv)
+        except BaseException as error:
+            # A library may make an error of its own of an interrupt, and a function of the user's may swallow it.
+            if not interrupts and not isinstance(error, KeyboardInterrupt):
+                raise
+            interrupts.append(0)
+        if not interrupts:
+            return code
+        print("gradvar: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(argv: Sequence[str]) -> int:
     name, *arguments = argv or ["--help"]
     if name in ("-h", "--help"):
         print(_help())
@@ -57,33 +97,33 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if name not in COMMANDS:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1) or COMMANDS
-        print(
-            f"gradvar: error: no command '{name}'; give {', '.join(nearest)}; see gradvar --help",
-            file=sys.stderr,
-        )
+        _say(f"no command '{one_line(name, 40)}'; give {', '.join(nearest)}; see gradvar --help")
         return 2
     try:
-        code: int = command(name).run(_parse(name, arguments))
+        module, settings = command(name), _parse(name, arguments)
+        with harmless_streams():
+            code: int = module.run(settings)
         sys.stdout.flush()  # here, where the error of a closed pipe is caught
         return code
     except ValueError as error:
-        print(f"gradvar: error: {error}", file=sys.stderr)
+        _say(str(error))
         return 2
     except MemoryError:
-        print("gradvar: error: the memory is full; give less at once", file=sys.stderr)
+        _say("the memory is full; give less at once")
         return 2
     except BrokenPipeError:  # the reader has stopped, as `head` does; nothing more is to be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:  # a disk that is full, a name that is too long, a file that may not be read
-        place = " ".join(str(error.filename or "").split())
-        place = place if len(place) <= 200 else f"{place[:80]}...{place[-80:]}"
+        place = one_line(str(error.filename or ""), 160)
         reason = error.strerror or type(error).__name__
-        print(f"gradvar: error: {place}{': ' * bool(place)}{reason}; give another path", file=sys.stderr)
+        _say(f"{place}{': ' * bool(place)}{reason}; give another path")
         return 2
-    except KeyboardInterrupt:
-        print("gradvar: interrupted", file=sys.stderr)
-        return 130
+
+
+def _say(error: str) -> None:
+    """Print an error in one line, which holds nothing that a terminal obeys; what others wrote in it may be long."""
+    print(f"gradvar: error: {one_line(error, LONGEST)}", file=sys.stderr)
 
 
 def command(name: str) -> ModuleType:
@@ -121,11 +161,11 @@ def _parse(name: str, arguments: Sequence[str]) -> Any:
             return tyro.cli(configuration(name), prog=f"gradvar {name}", args=list(arguments))
     except SystemExit as stop:
         if stop.code:
-            print(f"gradvar: error: {_one_line(printed.getvalue())}", file=sys.stderr)
+            _say(_complaint(printed.getvalue()))
         raise
 
 
-def _one_line(box: str) -> str:
+def _complaint(box: str) -> str:
     """Return the parser's complaint out of its box: title, rule, text, rule, where help is."""
     stripped = [line.strip(" │╭╮╰╯") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
     lines = [line for line in stripped if line]

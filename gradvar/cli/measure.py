@@ -6,6 +6,7 @@ import time
 
 from gradvar.cli.progress import Bars
 from gradvar.cli.results import keep_compiled_programs, save
+from gradvar.cli.streams import console
 from gradvar.studies.config import MeasureConfig
 
 
@@ -18,7 +19,6 @@ def run(config: MeasureConfig) -> int:
     started = time.perf_counter()
     keep_compiled_programs()
     import jax
-    from rich.console import Console
 
     from gradvar.report.terminal import tables
     from gradvar.studies.study import join, study_parts, variants
@@ -26,15 +26,15 @@ def run(config: MeasureConfig) -> int:
     gc.freeze()  # what was imported stays: the collector need not look at it again while programs are traced
     variants(config)
     measured = config.out / "measured"
-    console, parts = Console(width=None if sys.stdout.isatty() else 120), []
+    screen, parts = console(width=120), []
     try:
         with Bars(config.quiet) as bars, jax.enable_x64(config.precision == "float64"):
             for part in study_parts(config, bars, measured):
                 parts.append(part)
                 with bars.hidden():  # each table as soon as it is there
                     for table in tables(part):
-                        console.print(table)
-                        console.print()
+                        screen.print(table)
+                        screen.print()
     except KeyboardInterrupt:
         if settings := len(list(measured.glob("*.safetensors"))):
             print(
@@ -43,19 +43,21 @@ def run(config: MeasureConfig) -> int:
             )
         raise
     results = join(config, parts)
-    console.print(
+    screen.print(
         "± is half a 95 % interval; 'exact' is by enumeration. Cosine and bias factor are against grad J."
     )
     if results.reused:
-        console.print(
-            f"{results.reused} of {len(results.results)} settings had been measured before, in {measured}."
+        screen.print(
+            f"{results.reused} of {len(results.results)} settings had been measured before, in {measured}.",
+            markup=False,
         )
     if not config.quiet and sys.stderr.isatty():
         print("gradvar: drawing figures", file=sys.stderr)
     from gradvar.plot.panels import save_figures  # a second of imports, after the tables
 
     files = save(results, config.out, config.json, save_figures)
-    console.print(
-        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}"
+    screen.print(
+        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}",
+        markup=False,
     )
     return 0

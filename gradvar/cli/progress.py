@@ -29,8 +29,9 @@ class Bars:
     def __enter__(self) -> Bars:
         if self._silent:
             return self
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from gradvar.cli.streams import console
 
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -38,7 +39,7 @@ class Bars:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
+            console=console(errors=True),
             transient=self._transient,
         )
         self._progress.start()

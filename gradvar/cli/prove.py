@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from gradvar.files.harmless import LONGEST, one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -51,7 +53,7 @@ def run(config: Prove) -> int:
             return _objective(config)
         return _claims(config)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"gradvar: error: {_first_line(error)}", file=sys.stderr)
+        print(f"gradvar: error: {one_line(_first_line(error), LONGEST)}", file=sys.stderr)
         return 2
 
 
@@ -69,10 +71,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from gradvar.cli.streams import console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
+    return console(width=_WIDTH)
 
 
 def _claims(config: Prove) -> int:
@@ -164,13 +165,13 @@ def _is(identifier: str, wanted: str) -> bool:
 
 
 def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[ClaimReport]:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from gradvar.cli.streams import console
     from gradvar.symbolic.claims.run import verify_all
 
     columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+    with Progress(*columns, console=console(errors=True), disable=quiet, transient=True) as progress:
         task = progress.add_task("", total=len(claims))
 
         def done(claim: Claim) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from gradvar.cli.progress import Bars
 from gradvar.cli.results import keep_compiled_programs, save
+from gradvar.cli.streams import console
 from gradvar.train.plan import TrainConfig
 
 if TYPE_CHECKING:
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 
 def run(config: TrainConfig) -> int:
     """Run the experiment that ``config`` describes: a table to the terminal, files to its folder."""
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    screen = console(width=150)
     if config.list:
-        console.print(_arms())
+        screen.print(_arms())
         return 0
     if config.reference not in config.arms:  # an unknown name is the more helpful error
         from gradvar.train.arms import get
@@ -39,11 +38,12 @@ def run(config: TrainConfig) -> int:
     use_all_cores()
     with Bars(config.quiet) as bars, jax.enable_x64(config.precision == "float64"):
         results = experiment(config, bars)
-    console.print(table(results))
-    console.print(_footnote(results))
+    screen.print(table(results))
+    screen.print(_footnote(results))
     files = save(results, config.out, config.json)
-    console.print(
-        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}"
+    screen.print(
+        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}",
+        markup=False,
     )
     return 0
 

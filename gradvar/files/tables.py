@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradvar.files.atomic import write_file
+from gradvar.files.harmless import harmless_cell
 
 Row = Mapping[str, Any]
 
@@ -43,13 +44,16 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows that share their keys; missing values are empty."""
+    """Write rows that share their keys; missing values are empty, and text is no formula to a spreadsheet."""
+
+    def cell(value: Any) -> Any:
+        return "" if _missing(value) else harmless_cell(value) if isinstance(value, str) else value
 
     def fill(target: Path) -> None:
-        with target.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows({k: "" if _missing(v) else v for k, v in row.items()} for row in rows)
+        with target.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(map(cell, rows[0]))
+            writer.writerows([cell(row[name]) for name in rows[0]] for row in rows)
 
     write_file(path, fill)
 

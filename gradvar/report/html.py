@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from gradvar.files.harmless import harmless
 from gradvar.stats.intervals import Interval
 from gradvar.stats.text import interval_texts, number_text
 
@@ -65,8 +66,8 @@ class Picture:
 
 
 def render(template: str, **context: Any) -> str:
-    """Render a template of ``templates/`` to HTML."""
-    return _environment().get_template(template).render(context)
+    """Render a template of ``templates/`` to HTML in which no text hides or turns round another."""
+    return harmless(_environment().get_template(template).render(context))
 
 
 def macro(template: str, name: str) -> Callable[..., Markup]:

@@ -44,12 +44,12 @@ def page(title: str, sections: Sequence[Section], unread: Sequence[str], date: s
         date: When it was made, in words.
 
     Returns:
-        The page, with characters that cannot be written replaced by question marks.
+        The page; characters that cannot be shown are written as escapes.
     """
     names = [name for section in sections for name in section.estimators]
     sources = [source for section in sections for source in section.sources]
     script = resources.files("gradvar.report").joinpath("templates/table.js").read_text(encoding="utf-8")
-    text = render(
+    return render(
         "page.html.j2",
         title=title,
         sections=sections,
@@ -59,7 +59,6 @@ def page(title: str, sections: Sequence[Section], unread: Sequence[str], date: s
         policy=_policy(script),
         script=Markup(script),
     )
-    return printable(text)
 
 
 def printable(text: str) -> str:

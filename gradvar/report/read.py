@@ -33,6 +33,13 @@ def read(place: Path) -> tuple[list[Section], list[str]]:
     """
     if not place.exists():
         raise ValueError(f"folder: {place} does not exist; give a folder of results, or a JSON file")
+    if place.is_dir():
+        try:
+            next(place.iterdir(), None)  # glob finds nothing where it may not look
+        except OSError as error:
+            raise ValueError(
+                f"folder: {place} cannot be listed ({error.strerror}); give one of its files"
+            ) from None
     files = [place] if place.is_file() else [*sorted(place.glob("*.json")), *sorted(place.glob("*/*.json"))]
     results, lines, digests = [], [], set[str]()
     for file in files:
