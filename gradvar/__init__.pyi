@@ -27,6 +27,9 @@ from .measure.bank.bank import ScoreBank as ScoreBank
 from .measure.bank.recorder import RecordSettings as RecordSettings
 from .stats.intervals import Interval as Interval
 from .studies.config import MeasureConfig as MeasureConfig
+from .studies.mismatch import Mismatch as Mismatch
+from .studies.mismatch import mismatch as mismatch
+from .studies.mismatch_config import MismatchConfig as MismatchConfig
 from .studies.study import Study as Study
 from .studies.study import study as study
 

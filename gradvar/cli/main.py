@@ -23,6 +23,7 @@ from gradvar.files.harmless import LONGEST, one_line
 
 COMMANDS = {
     "measure": "what estimators estimate and how noisy they are",
+    "mismatch": "what corrections for the sampling engine cost",
     "check": "which laws an advantage function or a loss obeys",
     "identify": "which named estimator a function is, and where it differs",
     "peers": "what the estimators of installed trainers are",

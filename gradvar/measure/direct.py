@@ -286,28 +286,59 @@ def _by_device(devices: Devices, sums: stages.Sums) -> list[stages.Sums]:
     return [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), split) for i in range(devices.size)]
 
 
-def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
-    """The figures of one estimator."""
+def block_sums(
+    estimators: Sequence[Estimator | Objective],
+    subject: PolicyOnTask,
+    group_size: int,
+    *,
+    key: PRNGKeyArray,
+    replicates: int,
+    prompts: int | Array = 1,
+) -> list[BlockSums]:
+    """What figures are made of, for every estimator on the same rollouts: for comparisons that are paired by blocks.
+
+    Args:
+        estimators: what is measured.
+        subject: policy, task, parameters and engine.
+        group_size: rollouts of one prompt.
+        key: of everything random.
+        replicates: how many batches.
+        prompts: as in ``direct``.
+    """
+    plan = make_plan(estimators, subject, group_size, prompts, None, key)
+    with compiled_for(plan.cost * replicates):
+        sums = _accumulate(plan, key, replicates, Work())
+    return [_block_sums(plan, index, sums) for index in range(len(plan.estimators))]
+
+
+def _block_sums(plan: DirectPlan, index: int, sums: stages.Sums) -> BlockSums:
+    """The sums of one estimator, against grad J or against the reference."""
     gradients = sums.gradients[index]  # [block, param]
-    count = np.asarray(sums.count, np.float64)
     if plan.tables is not None:
         truth = np.asarray(plan.tables.gradients).mean(0)  # [param]
         aligned, squared = np.asarray(gradients, np.float64) @ truth, truth @ truth
     else:
-        truth, reference = None, sums.gradients[-1]
+        reference = sums.gradients[-1]
         aligned = np.asarray(gradients @ reference.T, np.float64)  # [block, block]
         squared = np.asarray(reference @ reference.T, np.float64)
-    block_sums = BlockSums(
-        count=count,
+    return BlockSums(
+        count=np.asarray(sums.count, np.float64),
         gram=np.asarray(gradients @ gradients.T, np.float64),
         squares=np.asarray(sums.squares[index], np.float64),
         pairs=None if plan.fixed is not None else np.asarray(sums.pairs[index], np.float64),
         aligned=aligned,
         truth=squared,
-        truth_known=truth is not None,
+        truth_known=plan.tables is not None,
     )
+
+
+def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
+    """The figures of one estimator."""
+    blocks, gradients = _block_sums(plan, index, sums), sums.gradients[index]
+    truth = None if plan.tables is None else np.asarray(plan.tables.gradients).mean(0)
+    count = blocks.count
     with np.errstate(divide="ignore", invalid="ignore"):  # a cosine without a signal is NaN
-        values, errors = figures(block_sums)
+        values, errors = figures(blocks)
     block_means = np.asarray(gradients, np.float64) / count[:, None]
     return Moments(
         estimator=plan.estimators[index].name,
@@ -319,7 +350,7 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
         true_gradient=truth,
         dof=len(block_means) - 1,
         replicates=int(count.sum()),
-        effective={name: float(x) for name, x in effective_blocks(block_sums).items()},
+        effective={name: float(x) for name, x in effective_blocks(blocks).items()},
         **{name: float(values[name]) for name in FIGURES},
     )
 

@@ -8,6 +8,7 @@ again from a file.
 
 from gradvar.plot.advice import cost as cost
 from gradvar.plot.clipping import clip as clip
+from gradvar.plot.mismatch import mismatch as mismatch
 from gradvar.plot.moments import bias as bias
 from gradvar.plot.moments import compare as compare
 from gradvar.plot.moments import figure as figure

@@ -36,7 +36,14 @@ class TokenSampler(abc.ABC):
         """
 
     def sample(
-        self, policy: Policy, params: PyTree, key: PRNGKeyArray, prompts: Array, group: int
+        self,
+        policy: Policy,
+        params: PyTree,
+        key: PRNGKeyArray,
+        prompts: Array,
+        group: int,
+        *,
+        first_prompt: int | Int[Array, ""] = 0,
     ) -> Int[Array, "prompt group time"]:
         """Draw from the list of completions, by the chances of each.
 
@@ -46,10 +53,11 @@ class TokenSampler(abc.ABC):
             key: A key for random numbers.
             prompts: Prompts, with leading axis Q.
             group: The number of completions for each prompt.
+            first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
         """
         drawn, _, listing = self._listed(policy, params, prompts)
         chances = jnp.where(listing.mask, drawn, 0.0).sum(-1)  # [prompt, completion]
-        keys = rollout_keys(key, chances.shape[0], group)
+        keys = rollout_keys(key, chances.shape[0], group, first_prompt)
         pick = jax.vmap(jax.vmap(draw, in_axes=(0, None, None)), in_axes=(0, 0, None))(keys, chances, 0)
         return jnp.asarray(listing.support)[pick]
 

@@ -25,7 +25,14 @@ class ServedWeights(eqx.Module):
     weights: Callable[[PyTree], PyTree]
 
     def sample(
-        self, policy: Policy, params: PyTree, key: PRNGKeyArray, prompts: Array, group: int
+        self,
+        policy: Policy,
+        params: PyTree,
+        key: PRNGKeyArray,
+        prompts: Array,
+        group: int,
+        *,
+        first_prompt: int | Int[Array, ""] = 0,
     ) -> Int[Array, "prompt group time"]:
         """Draw from the policy at the served weights.
 
@@ -35,8 +42,12 @@ class ServedWeights(eqx.Module):
             key: A key for random numbers.
             prompts: Prompts, with leading axis Q.
             group: The number of completions for each prompt.
+            first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
         """
-        return policy.sample(self.weights(params), key, prompts, group)
+        sample: Any = policy.sample
+        number = {} if isinstance(first_prompt, int) and first_prompt == 0 else {"first_prompt": first_prompt}
+        completions: Array = sample(self.weights(params), key, prompts, group, **number)
+        return completions
 
     def logprobs(
         self, policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]

@@ -8,6 +8,7 @@ from rich.table import Table
 from gradvar.core.moments import Moments
 from gradvar.stats.effective import ENOUGH
 from gradvar.studies.findings import drops_groups
+from gradvar.studies.rows import panel
 from gradvar.studies.study import Measurement, Study
 
 COLUMNS = {
@@ -28,7 +29,7 @@ def tables(study: Study) -> Iterator[Table]:
 
 
 def _table(study: Study, policy: str, steps: int, results: list[Measurement]) -> Table:
-    age = "on policy" if steps == 0 else f"{steps} optimiser steps stale"
+    age = panel({"sampler": study.config.sampler, "staleness": steps})
     rate = study.success[f"{policy}, {results[0].task}"]
     table = Table(
         title=f"{policy} on {results[0].task} (mean reward {rate:.2f}), {age}",

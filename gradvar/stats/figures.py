@@ -105,6 +105,11 @@ def effective_blocks(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experimen
     }
 
 
+def point_estimates(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experiment"]]:
+    """Every figure from all blocks, by name, without a correction of the ratios."""
+    return {name: values[..., 0] for name, values in _evaluate(sums, leave_out=False).items()}
+
+
 def leave_one_out(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experiment block"]]:
     """Every figure with each block left out, by name: for comparisons of figures that share their blocks."""
     return _evaluate(sums, leave_out=True)

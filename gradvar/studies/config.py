@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from gradvar.files.paths import check_file, check_writable
+from gradvar.studies.spelling import SamplerWord, read_correction, read_sampler
 
 PolicyName = Literal["bandit", "tabular", "transformer"]
 TaskName = Literal["auto", "binary", "graded", "addition", "sorting", "partial"]
@@ -34,6 +35,13 @@ class MeasureConfig:
     """Rollouts of one prompt."""
     staleness: tuple[int, ...] = (0, 4)
     """Optimiser steps between the policy that samples and the one that is differentiated; 0 is on policy."""
+    sampler: str = "none"
+    """The engine that draws: none (the policy itself), stale:STEPS, temperature:T, top_k:K, top_p:P, min_p:P,
+    noise:SIZE, bfloat16, fp8, fp8_channel, int8 or int8_channel; :raw behind a change of tokens reports the unchanged
+    log-probabilities."""
+    corrections: tuple[str, ...] = ("none",)
+    """A row of each estimator for each: none, ratio, tis:CAP, mis:CAP, icepop:LOW:HIGH, seq_ratio, seq_tis:CAP,
+    seq_mask:CAP, geo_mask:LOW:HIGH, opsm:NATS, k1_mean:LOW:HIGH, k3_token:MOST and so on; + joins two."""
     clip: tuple[float, ...] = ()
     """Clip ranges to sweep, below and above 1, for the estimators that clip; none given: each estimator's own."""
     budget: Budget = "rollouts"
@@ -59,10 +67,10 @@ class MeasureConfig:
 
     def check(self) -> None:
         """Raise ``ValueError`` with one clear line on settings that cannot be met, before any work starts."""
-        for name in ("policies", "estimators", "group_sizes", "staleness"):
+        for name in ("policies", "estimators", "group_sizes", "staleness", "corrections"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: nothing given; name at least one")
-        for name in ("policies", "estimators", "group_sizes", "staleness", "clip"):
+        for name in ("policies", "estimators", "group_sizes", "staleness", "clip", "corrections"):
             values = getattr(self, name)
             if len(set(values)) != len(values):
                 raise ValueError(f"{name}: {_listed(values)} names something twice; give each once")
@@ -71,6 +79,9 @@ class MeasureConfig:
                 raise ValueError(
                     f"task: '{self.task}' is not for the {policy} policy; choose {_listed(TASKS[policy])}"
                 )
+        read_sampler(self.sampler)
+        for correction in self.corrections:
+            read_correction(correction)
         for size in self.group_sizes:
             if size < 2:
                 raise ValueError(f"group_sizes: {size}; a group needs at least 2 rollouts")
@@ -101,6 +112,11 @@ class MeasureConfig:
         check_writable(self.out)
         if self.json is not None:
             check_file(self.json, "json")
+
+    @property
+    def engine(self) -> SamplerWord:
+        """The sampler, read."""
+        return read_sampler(self.sampler)
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, for provenance."""

@@ -81,6 +81,7 @@ def _most_signal(rows: Rows) -> str:
 
 def drops_groups(name: str) -> bool:
     """Return True for an estimator of the catalogue that drops the groups of equal rewards."""
+    name = name.partition("+")[0]  # without its correction
     if name not in catalogue.names():
         return False
     return catalogue.get(name).parts.get("select") is mixed_groups

@@ -14,11 +14,12 @@ from jaxtyping import PyTree
 
 from gradvar import catalogue
 from gradvar.core.progress import Monitor
-from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Task
+from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Sampler, Task
 from gradvar.files.fingerprint import digest
 from gradvar.measure.exact.tables import ExactTables, exact_tables
 from gradvar.policies import Bandit, Tabular, Transformer
 from gradvar.studies.config import MeasureConfig, PolicyName
+from gradvar.studies.spelling import SamplerWord, sampler_piece
 from gradvar.tasks import Bandit as RewardTable
 from gradvar.tasks import Lookup, ModularAddition, PartialAddition, Sorting
 from gradvar.train.drift import drift
@@ -48,7 +49,9 @@ class Start:
 class Problem:
     """A policy on a task; its parameters, which may take a while to learn, are there once they are asked for.
 
-    ``start``: of the policy that samples the rollouts. ``stale``: of each later policy, by its optimiser steps.
+    ``start``: where it begins. ``stale``: of each later policy, by its optimiser steps from there. ``engine``: what
+    draws the rollouts; the trainer's proximal policy is ``engine.steps`` optimiser steps from the start, and other
+    steps are counted from it.
     """
 
     name: PolicyName
@@ -57,6 +60,7 @@ class Problem:
     task: Task
     start: Future[Start]
     stale: Future[dict[int, PyTree]]
+    engine: SamplerWord
     _computed: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -66,18 +70,25 @@ class Problem:
 
     @property
     def success(self) -> float:
-        """The mean reward of the sampling policy."""
+        """The mean reward of the policy at the start."""
         return self.start.result().success
 
+    @property
+    def sampler(self) -> Sampler | None:
+        """The engine that draws; None for the trainer's proximal policy itself."""
+        sampler: Sampler | None = sampler_piece(self.engine, lambda: self.start.result().params)
+        return sampler
+
     def params(self, steps: int) -> PyTree:
-        """The parameters after so many optimiser steps; those of 0 sample the rollouts."""
-        return self.stale.result()[steps] if steps else self.start.result().params
+        """The parameters after so many optimiser steps; those of 0 are the trainer's proximal policy."""
+        total = steps + self.engine.steps
+        return self.stale.result()[total] if total else self.start.result().params
 
     def tables(self, steps: int) -> ExactTables:
         """Everything about a finite policy after ``steps``, listed once."""
         if ("tables", steps) not in self._computed:
             now, old = self.params(steps), self.params(0)
-            tables = exact_tables(self.policy, now, self.task, old)  # type: ignore[arg-type]
+            tables = exact_tables(self.policy, now, self.task, old, sampler=self.sampler)  # type: ignore[arg-type]
             self._computed["tables", steps] = tables
         return self._computed["tables", steps]
 
@@ -146,7 +157,7 @@ def _problem(
         policy, task, params = finite_problem(name, task_name, config.seed)
         start = submit(_listed, policy, task, params)
     stale = submit(_stale, name, policy, task, start, config, monitor)
-    return Problem(name, task_name, policy, task, start, stale)
+    return Problem(name, task_name, policy, task, start, stale, config.engine)
 
 
 def _listed(policy: FinitePolicy, task: FiniteTask, params: PyTree) -> Start:
@@ -171,7 +182,7 @@ def _stale(
     config: MeasureConfig,
     monitor: Monitor,
 ) -> dict[int, PyTree]:
-    """The parameters at every staleness of ``config``, by their optimiser steps.
+    """The parameters at every staleness of ``config``, by their optimiser steps from the start.
 
     Args:
         name: Of the policy.
@@ -182,7 +193,7 @@ def _stale(
         monitor: Receives a step for every staleness.
     """
     params = {0: start.result().params}
-    steps = sorted(set(config.staleness) - {0})
+    steps = sorted({config.engine.steps, *(config.engine.steps + s for s in config.staleness)} - {0})
     if steps:
         monitor.stage(f"{name}: {steps[-1]} optimiser steps", len(steps))
     key, mover = jax.random.key(config.seed), catalogue.get("rloo")

@@ -110,6 +110,9 @@ def panel(row: Row) -> str:
     steps = row.get("staleness")
     age = "" if steps is None else "on policy" if steps == 0 else f"{steps} optimiser steps stale"
     place = " on ".join(str(row[k]) for k in ("policy", "task") if row.get(k) is not None)
+    engine = row.get("sampler")
+    if engine not in (None, "none"):
+        age = f"drawn by {engine}" + (f", {age}" if steps else "")
     return ", ".join(part for part in (place, age) if part) or "as measured"
 
 

@@ -21,7 +21,7 @@ from gradvar.studies.problems import Problem
 
 @dataclass(frozen=True)
 class Setting:
-    """A batch's shape and how it is measured; its rollouts come from parameters ``staleness`` optimiser steps old."""
+    """A batch's shape and how it is measured; the trainer's proximal policy is ``staleness`` optimiser steps old."""
 
     problem: Problem
     staleness: int
@@ -40,6 +40,7 @@ class Setting:
             "steps": self.staleness,
             "params": problem.digest(self.staleness),
             "old": problem.digest(0),
+            **({} if problem.sampler is None else {"sampler": describe(problem.sampler)}),
             "group_size": self.group_size,
             "prompts": self.prompts,
             "estimators": [describe(e) for e in estimators],
@@ -144,6 +145,7 @@ def _sampled(
         replicates=setting.replicates,
         prompts=setting.prompts,
         old_params=None if steps == 0 else problem.params(0),
+        sampler=problem.sampler,
         work=Work(on_progress=report),
     )
     for number, moments in enumerate(sampled):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradvar import catalogue
+from gradvar.core.compose import corrected
 from gradvar.core.estimator import Estimator
 from gradvar.core.moments import Moments
 from gradvar.core.progress import Monitor, Silent
@@ -29,9 +30,10 @@ from gradvar.studies.config import MeasureConfig
 from gradvar.studies.findings import findings
 from gradvar.studies.problems import Problem, problems
 from gradvar.studies.settings import Setting, measure_all
+from gradvar.studies.spelling import correction_piece, read_correction
 from gradvar.tasks import Bandit as RewardTable
 
-SETTING = ("policy", "task", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")
+SETTING = ("policy", "task", "sampler", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")
 PER_ROLLOUT = (*FIGURES, "snr_per_rollout")
 SUPPLIED = (*BASELINE_FIELDS, "logp_ref", "logp_sampler")
 
@@ -46,12 +48,14 @@ class Measurement:
     clip: float | None
     route: str
     moments: Moments
+    sampler: str = "none"
 
     def row(self) -> dict[str, Any]:
         """Return the columns that name the setting."""
         m = self.moments
         return {
-            "policy": self.policy, "task": self.task, "staleness": self.staleness, "clip": self.clip,
+            "policy": self.policy, "task": self.task, "sampler": self.sampler, "staleness": self.staleness,
+            "clip": self.clip,
             "estimator": m.estimator, "group_size": m.group_size, "prompts": m.prompts, "rollouts": m.rollouts,
         }  # fmt: skip
 
@@ -162,7 +166,13 @@ def study_parts(
                     reused = cache.reused
                     results = tuple(
                         Measurement(
-                            problem.name, problem.task_name, steps, estimators[number][0], route, moments
+                            problem.name,
+                            problem.task_name,
+                            steps,
+                            estimators[number][0],
+                            route,
+                            moments,
+                            config.sampler,
                         )
                         for results_of_setting in itertools.islice(measured, len(config.group_sizes))
                         for number, route, moments in results_of_setting
@@ -185,7 +195,7 @@ def _setting(problem: Problem, steps: int, group_size: int, config: MeasureConfi
 
 
 def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:
-    """Every estimator at every clip range (None: its own); those that do not clip appear once."""
+    """Every estimator at every clip range (None: its own) with every correction; those that do not clip appear once."""
     chosen: list[tuple[float | None, Estimator]] = []
     for name in config.estimators:
         unmet = [need for need in catalogue.get(name).needs if need not in SUPPLIED]
@@ -198,6 +208,12 @@ def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:
             chosen.append((None, catalogue.get(name)))
             continue
         chosen.extend((c, catalogue.get(name, clip_low=c, clip_high=c)) for c in config.clip)
+    pieces = {text: correction_piece(read_correction(text)) for text in config.corrections}
+    chosen = [
+        (clip, estimator if piece is None else corrected(estimator, piece, text))
+        for clip, estimator in chosen
+        for text, piece in pieces.items()
+    ]
     for size in config.group_sizes:
         for _, estimator in chosen:
             if size < estimator.min_group:

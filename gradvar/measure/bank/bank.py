@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import PRNGKeyArray, PyTree
 
 from gradvar.core.estimator import Estimator, Objective
-from gradvar.core.protocols import Policy, Task
+from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.measure.bank.comparison import Evaluation
 from gradvar.measure.bank.data import Recording, Rollouts
 from gradvar.measure.bank.disk import load, save
@@ -19,6 +19,7 @@ from gradvar.measure.bank.extend import extend
 from gradvar.measure.bank.recorder import RecordPlan, RecordSettings
 from gradvar.measure.bank.summary import Summary, summarise
 from gradvar.measure.direct_plan import PolicyOnTask
+from gradvar.policies.sampler_weights import as_sampler
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,6 +106,7 @@ class ScoreBank:
         estimators: Sequence[Estimator | Objective] = (),
         old_params: PyTree | None = None,
         ref_params: PyTree | None = None,
+        sampler: Sampler | PyTree | None = None,
         settings: RecordSettings | None = None,
     ) -> ScoreBank:
         """The bank with more prompts, with more rollouts of each prompt, or with a basis for more estimators.
@@ -122,9 +124,10 @@ class ScoreBank:
             estimators: *All* that new rollouts must serve.
             old_params: Those that it was recorded with.
             ref_params: Those that it was recorded with.
+            sampler: The one that it was recorded with.
             settings: Baselines and devices.
         """
-        subject = PolicyOnTask(policy, task, params, old_params, ref_params)
+        subject = PolicyOnTask(policy, task, params, old_params, ref_params, as_sampler(sampler))
         plan = RecordPlan(estimators, settings=settings or RecordSettings())
         return ScoreBank(extend(self.recording, subject, key, plan, prompts=prompts, rollouts=rollouts))
 

@@ -23,7 +23,10 @@ _PER_PROMPT = ("prompts", *PER_PROMPT)
 
 @dataclass(frozen=True, eq=False)
 class Rollouts:
-    """Q prompts, N independent rollouts of each, T tokens; arrays of NumPy, as ``Batch`` names them."""
+    """Q prompts, N independent rollouts of each, T tokens; arrays of NumPy, as ``Batch`` names them.
+
+    ``logp_sampler``: what an engine reports; None where the policy of ``logp_old`` drew.
+    """
 
     prompts: Any
     completions: Int[np.ndarray, "prompt rollout time"]
@@ -36,6 +39,7 @@ class Rollouts:
     greedy_rewards: Float[np.ndarray, " prompt"] | None = None
     baseline: Float[np.ndarray, " prompt"] | None = None
     reward_parts: Float[np.ndarray, "prompt rollout part"] | None = None
+    logp_sampler: Float[np.ndarray, "prompt rollout time"] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,8 +53,10 @@ class Rollouts:
 
     @property
     def on_policy(self) -> bool:
-        """True if the rollouts were drawn from the parameters that are differentiated."""
-        return bool(np.array_equal(self.logp[self.mask], self.logp_old[self.mask]))
+        """True if the rollouts were drawn from the parameters that are differentiated, by no engine."""
+        return self.logp_sampler is None and bool(
+            np.array_equal(self.logp[self.mask], self.logp_old[self.mask])
+        )
 
     def arrays(self) -> dict[str, Any]:
         """The arrays that were recorded, by name."""
@@ -60,7 +66,9 @@ class Rollouts:
     def objective_arrays(self) -> dict[str, Array]:
         """The arrays that objectives see, on the device; masked log-probabilities are zero."""
         arrays = {n: x for n, x in self.arrays().items() if n not in ("prompts", "completions")}
-        for name in ("logp", "logp_old", "logp_ref"):
+        for name in ("logp", "logp_old", "logp_ref", "logp_sampler"):
+            if name not in arrays:
+                continue
             arrays[name] = np.where(self.mask, arrays[name], 0.0).astype(self.logp.dtype)
         return {name: jnp.asarray(x) for name, x in arrays.items()}
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from gradvar.core.devices import choose_devices
 from gradvar.core.estimator import Estimator, as_estimator
+from gradvar.files.fingerprint import describe
 from gradvar.gradients.sketch import PerToken, map_from
 from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
@@ -58,6 +59,8 @@ def extend(
         raise ValueError(
             "old_params: the bank was recorded differently (on or off policy); give what it was recorded with"
         )
+    if recording.info.get("sampler") != (None if subject.engine is None else describe(subject.engine)):
+        raise ValueError("sampler: the bank was drawn by another; give what it was recorded with")
     estimators, truth = tuple(as_estimator(e) for e in plan.estimators), recording.scores.true_gradient
     joined, size = recording.rollouts, recording.rollouts.shape[0]
     devices = choose_devices(plan.settings.devices)

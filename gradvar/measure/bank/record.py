@@ -15,7 +15,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from gradvar.core.checks import at_least
 from gradvar.core.devices import from_first_process
 from gradvar.core.estimator import Estimator, Objective
-from gradvar.core.protocols import Policy, Task
+from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.files.atomic import Lock, claim, remove_parts, writing
 from gradvar.files.fingerprint import describe, digest, fingerprint
 from gradvar.gradients.sketch import Gram, ScoreMap, Sketch, Whole, describe_map
@@ -24,6 +24,7 @@ from gradvar.measure.bank.disk import ShardLayout, load
 from gradvar.measure.bank.recorder import Recorder, RecordPlan, RecordSettings, prepare
 from gradvar.measure.bank.score import CHUNK
 from gradvar.measure.direct_plan import PolicyOnTask
+from gradvar.policies.sampler_weights import as_sampler
 
 _SHARD = 1 << 26  # bytes of whole scores in a shard
 
@@ -39,12 +40,13 @@ def record(
     estimators: Sequence[Estimator | Objective] = (),
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
+    sampler: Sampler | PyTree | None = None,
     scores: ScoreMap | Literal["auto"] = "auto",
     folder: str | Path | None = None,
     memory: float = 4e9,
     settings: RecordSettings | None = None,
 ) -> ScoreBank:
-    """Sample ``rollouts`` completions of each prompt from ``old_params`` and keep their scores at ``params``.
+    """Sample ``rollouts`` completions of each prompt and keep their scores at ``params``.
 
     With a ``folder``, shards of prompts are kept there as they are finished. The same call goes on where an earlier one
     ended, however it ended: shards that are whole are kept, one that is damaged is recorded again (a warning names it),
@@ -62,8 +64,10 @@ def record(
         rollouts: Completions of each prompt, 4 or more.
         estimators: Whose token weights the bank must serve. Every bank serves sequence weights (REINFORCE, RLOO, GRPO
             on policy).
-        old_params: The parameters that sample, by default ``params`` (on policy).
+        old_params: The trainer's proximal policy, of the ratios; by default ``params`` (on policy).
         ref_params: Of the reference policy, by default ``old_params``.
+        sampler: What draws: a ``Sampler``, such as ``gv.policies.top_p(0.95)``, or parameters; by default
+            ``old_params``. Its log-probabilities are kept as ``logp_sampler``.
         scores: What is kept of a row's P numbers: ``Whole()``, ``Gram()``, ``Sketch(kind, width)``, or
             ``PerToken(width)``, which serves any objective without a basis. "auto": whole where that is small, else
             Gram where it fits the memory, else a hashed sketch; with a folder whole where that fits, else hashed.
@@ -76,7 +80,7 @@ def record(
         ValueError: The memory is too small, the model or the task gives a number that is not finite, another process
             writes to the folder, it holds a run of other settings, or the disk is full; what was finished is kept.
     """
-    subject = PolicyOnTask(policy, task, params, old_params, ref_params)
+    subject = PolicyOnTask(policy, task, params, old_params, ref_params, as_sampler(sampler))
     plan = RecordPlan(estimators, scores, memory, settings or RecordSettings())
     if folder is not None:
         return ScoreBank(_record_shards(Path(folder), subject, key, prompts, rollouts, plan))
@@ -188,6 +192,7 @@ def run_facts(recorder: Recorder, key: PRNGKeyArray, shard: int) -> dict[str, An
         "key": np.asarray(jax.random.key_data(key)).ravel().tolist(),
         "params": digest(subject.params),
         "old": digest(subject.old if subject.off_policy else None),
+        **({} if subject.engine is None else {"sampler": describe(subject.engine)}),
         "ref": digest(None if subject.reference is subject.old else subject.reference),
         "policy": describe(subject.policy),
         "task": describe(subject.task),

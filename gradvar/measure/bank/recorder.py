@@ -17,6 +17,7 @@ from gradvar.core.devices import DeviceChoice, choose_devices
 from gradvar.core.estimator import Estimator, Objective, as_estimator
 from gradvar.core.progress import Monitor, Silent
 from gradvar.core.protocols import FinitePolicy, FiniteTask
+from gradvar.files.fingerprint import describe
 from gradvar.gradients.sketch import PerToken, ScoreMap, describe_map
 from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
@@ -111,6 +112,7 @@ class Recorder:
             "rows": rows.count,
             "basis": int(rows.basis.shape[2]),
             "on_policy": self.subject.old_params is None,
+            "sampler": None if self.subject.engine is None else describe(self.subject.engine),
             "estimators": [e.name for e in self.estimators],
             "cuts": list(self.plan.settings.cuts),
             "policy": repr(self.subject.policy),
@@ -179,7 +181,7 @@ def exact_truth(
     policy, task = subject.policy, subject.task
     if not (isinstance(policy, FinitePolicy) and isinstance(task, FiniteTask)):
         return None, None
-    tables = tabulate(policy, subject.params, task, subject.old_params, subject.ref_params)
+    tables = tabulate(policy, subject.params, task, subject.old_params, subject.ref_params, subject.engine)
     if drawn:
         return np.asarray(tables.true_gradient, np.float64), tables
     listed = task.all_prompts()

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from gradvar.core.batch import PER_PROMPT
 from gradvar.core.devices import SINGLE, Devices, from_first_process, padded
 from gradvar.core.precision import say_if_equal
-from gradvar.core.protocols import Policy, Task
+from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.measure.bank.data import Rollouts
 from gradvar.measure.baselines import BaselineSource
 from gradvar.measure.direct_plan import PolicyOnTask
@@ -45,11 +46,13 @@ class RolloutSampler:
             ValueError: The model or the task gives a number that is not finite, or the policy cannot number prompts.
         """
         size, policy = len(jax.tree.leaves(prompts)[0]), self.subject.policy
-        is_numbered = "first_prompt" in inspect.signature(policy.sample).parameters
+        drawing = [policy, *([] if self.subject.engine is None else [self.subject.engine])]
+        is_numbered = all("first_prompt" in inspect.signature(x.sample).parameters for x in drawing)
         if first and not is_numbered:
+            names = " or ".join(type(x).__name__ for x in drawing)
             raise ValueError(
-                f"policy: {type(policy).__name__}.sample takes no first_prompt, so the prompts from {first} on "
-                "cannot be drawn apart from the others; add it (see policies.sampler.rollout_keys)"
+                f"policy: {names}.sample takes no first_prompt, so the prompts from {first} on cannot be drawn apart "
+                "from the others; add it (see policies.sampler.rollout_keys)"
             )
         devices = self.devices.at_most(size) if is_numbered else SINGLE
         rows = padded(prompts, devices.size)
@@ -81,7 +84,7 @@ class RolloutSampler:
         """A chunk of rollouts, in small programs that are compiled once each."""
         subject = self.subject
         sample = eqx.Partial(_sample, subject.policy, self.chunk)
-        completions = devices.over(sample, (subject.old, key), (prompts, numbers))
+        completions = devices.over(sample, (subject.engine, subject.old, key), (prompts, numbers))
 
         def logprobs(params: PyTree) -> Float[Array, "prompt rollout time"]:
             return devices.over(eqx.Partial(_logprobs, subject.policy), (params,), (prompts, completions))
@@ -99,6 +102,10 @@ class RolloutSampler:
             "logp_old": logp_old,
             "logp_ref": logp_old if subject.reference is subject.old else logprobs(subject.reference),
         }
+        if subject.engine is not None:
+            report = eqx.Partial(_reported, subject.policy)
+            of_engine = devices.over(report, (subject.engine, subject.old), (prompts, completions))
+            arrays["logp_sampler"] = of_engine.astype(logp.dtype)
         if self.baselines is not None and self.needs:
             fields = eqx.Partial(_baseline_fields, self.needs, logp.dtype)
             arrays |= devices.over(fields, (self.baselines,), (prompts, completions))
@@ -122,9 +129,9 @@ class RolloutSampler:
 
 
 def _require_finite(rollouts: Rollouts, first: int) -> None:
-    for name in ("rewards", "logp", "logp_old"):
+    for name in ("rewards", "logp", "logp_old", "logp_sampler"):
         array = getattr(rollouts, name)
-        bad = np.argwhere(~np.isfinite(array))
+        bad = np.argwhere(~np.isfinite(array)) if array is not None else ()
         if len(bad):
             prompt, rollout = bad[0, :2]
             source = "the task" if name == "rewards" else "the model"
@@ -138,15 +145,25 @@ def _require_finite(rollouts: Rollouts, first: int) -> None:
 def _sample(
     policy: Policy,
     group: int,
+    engine: Sampler | None,
     params: PyTree,
     key: PRNGKeyArray,
     prompts: PyTree,
     numbers: Int[Array, " prompt"] | None,
 ) -> Int[Array, "prompt rollout time"]:
+    sample: Any = policy.sample if engine is None else partial(engine.sample, policy)
     if numbers is None:
-        return policy.sample(params, key, prompts, group)
-    sample: Any = policy.sample  # of a policy that numbers its prompts
-    return sample(params, key, prompts, group, first_prompt=numbers[0])
+        completions: Array = sample(params, key, prompts, group)
+        return completions
+    numbered: Array = sample(params, key, prompts, group, first_prompt=numbers[0])
+    return numbered
+
+
+@eqx.filter_jit
+def _reported(
+    policy: Policy, engine: Sampler, params: PyTree, prompts: PyTree, completions: Array
+) -> Float[Array, "prompt rollout time"]:
+    return jnp.where(policy.mask(completions), engine.logprobs(policy, params, prompts, completions), 0.0)
 
 
 @eqx.filter_jit

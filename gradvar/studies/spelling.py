@@ -1,0 +1,193 @@
+"""Samplers and corrections as they are spelt on the command line: ``top_p:0.95``, ``tis:2+k3_mean:0.01``.
+
+A word is a name with its numbers behind colons; what is left out takes the default. Reading loads no JAX.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+SAMPLERS: Mapping[str, tuple[str, ...]] = {
+    "none": (), "stale": ("steps",), "temperature": ("value",), "top_k": ("number",), "top_p": ("mass",),
+    "min_p": ("share",), "noise": ("size",), "bfloat16": (), "fp8": (), "fp8_channel": (), "int8": (),
+    "int8_channel": (),
+}  # fmt: skip
+"""Every sampler with its numbers, which have no defaults; ``:raw`` behind them reports unchanged log-probabilities."""
+
+CORRECTIONS: Mapping[str, tuple[float, ...]] = {
+    "none": (), "ratio": (), "tis": (2.0,), "mis": (0.0, 2.0), "icepop": (0.5, 5.0), "seq_ratio": (),
+    "seq_tis": (2.0,), "seq_mask": (3.0,), "geo_mask": (0.999, 1.002), "opsm": (0.5,), "normalised": (),
+    **{f"k1_{level}": (0.5, 2.0) for level in ("token", "sum", "mean")},
+    **{f"{kind}_{level}": (2.0,) for kind in ("k2", "k3") for level in ("token", "sum", "mean", "max")},
+}  # fmt: skip
+"""Every correction with the defaults of its numbers: a cap or threshold, or the ends of a band (one: the upper end)."""
+
+_WITH_RAW = ("temperature", "top_k", "top_p", "min_p", "noise")
+_WHOLE = ("stale", "top_k")
+
+
+@dataclass(frozen=True)
+class SamplerWord:
+    """A sampler that was read: its name, its number, and whether it reports the changed log-probabilities."""
+
+    name: str
+    value: float | None = None
+    renormalised: bool = True
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps between the engine and the trainer's proximal policy."""
+        return int(self.value or 0) if self.name == "stale" else 0
+
+
+@dataclass(frozen=True)
+class CorrectionWord:
+    """A correction that was read; ``low`` and ``high`` are the numbers of a band."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+def read_sampler(text: str, argument: str = "sampler") -> SamplerWord:
+    """Read a sampler.
+
+    >>> read_sampler("top_p:0.95"), read_sampler("stale:4").steps
+    (SamplerWord(name='top_p', value=0.95, renormalised=True), 4)
+    >>> read_sampler("top-q:0.9")
+    Traceback (most recent call last):
+    ValueError: sampler: no 'top-q'; did you mean top_p or top_k?
+    """
+    name, *rest = text.split(":")
+    _require_name(argument, name, SAMPLERS)
+    raw = bool(rest) and rest[-1] == "raw"
+    if raw and name not in _WITH_RAW:
+        raise ValueError(f"{argument}: '{text}'; only {', '.join(_WITH_RAW)} take :raw, leave it out")
+    values = _numbers(argument, text, rest[: len(rest) - raw])
+    wanted = SAMPLERS[name]
+    if len(values) != len(wanted):
+        form = ":".join((name, *(part.upper() for part in wanted)))
+        raise ValueError(f"{argument}: '{text}'; give {form}")
+    if name in _WHOLE and not (values[0].is_integer() and values[0] >= 1):
+        raise ValueError(f"{argument}: '{text}'; give a whole number from 1 up")
+    least = 0.0 if name in ("noise", "min_p") else math.ulp(0.0)
+    most = 1.0 if name in ("top_p", "min_p") else math.inf
+    if values and not least <= values[0] <= most:
+        limits = "above zero" if least else "that is not negative"
+        raise ValueError(
+            f"{argument}: '{text}'; give a number {limits}{' and at most 1' if most == 1 else ''}"
+        )
+    return SamplerWord(name, values[0] if values else None, not raw)
+
+
+def read_correction(text: str) -> tuple[CorrectionWord, ...]:
+    """Read a correction, or several of which the product is taken.
+
+    >>> read_correction("tis")
+    (CorrectionWord(name='tis', values=(2.0,)),)
+    >>> [word.values for word in read_correction("mis:4+k1_mean:0.9:1.1")]
+    [(0.0, 4.0), (0.9, 1.1)]
+    >>> read_correction("tsi:2")
+    Traceback (most recent call last):
+    ValueError: corrections: no 'tsi'; did you mean tis?
+    """
+    words = []
+    for part in text.split("+"):
+        name, *rest = part.split(":")
+        _require_name("corrections", name, CORRECTIONS)
+        values, defaults = _numbers("corrections", part, rest), CORRECTIONS[name]
+        if len(values) > len(defaults):
+            raise ValueError(f"corrections: '{part}'; {name} takes {len(defaults)} numbers at most")
+        if any(value < 0 for value in values):
+            raise ValueError(f"corrections: '{part}'; give numbers that are not negative")
+        values = (*defaults[: len(defaults) - len(values)], *values)
+        if len(values) == 2 and not values[0] < values[1]:
+            raise ValueError(f"corrections: '{part}'; give the lower end of the band first")
+        words.append(CorrectionWord(name, values))
+    names = [word.name for word in words]
+    if len(words) > 1 and "none" in names:
+        raise ValueError(f"corrections: '{text}'; none stands alone")
+    if names[0] == "normalised":
+        raise ValueError(
+            f"corrections: '{text}'; normalised comes behind what it divides, as tis:2+normalised"
+        )
+    return tuple(words)
+
+
+def sampler_piece(word: SamplerWord, stale_params: Callable[[], Any]) -> Any:
+    """The sampler of a word, None for ``none``; ``stale_params`` gives the parameters that a stale engine serves."""
+    from gradvar import policies
+
+    made: dict[str, Callable[[], Any]] = {
+        "none": lambda: None,
+        "stale": lambda: policies.stale(stale_params()),
+        "bfloat16": policies.bfloat16_weights,
+        "fp8": policies.fp8_weights,
+        "fp8_channel": partial(policies.fp8_weights, per_channel=True),
+        "int8": policies.int8_weights,
+        "int8_channel": partial(policies.int8_weights, per_channel=True),
+    }
+    if word.name in made:
+        return made[word.name]()
+    number: Any = int(word.value or 0) if word.name == "top_k" else word.value
+    return getattr(policies, word.name)(number, renormalised=word.renormalised)
+
+
+def correction_piece(words: tuple[CorrectionWord, ...]) -> Any:
+    """The correction of words that were read; None for ``none``."""
+    from gradvar.pieces import corrections
+
+    piece: Any = None
+    for word in words:
+        if word.name == "none":
+            return None
+        if word.name == "normalised":
+            piece = corrections.batch_normalised(piece)
+            continue
+        made = _single(word)
+        piece = made if piece is None else corrections.chained(piece, made)
+    return piece
+
+
+def _single(word: CorrectionWord) -> Any:
+    from gradvar.pieces import corrections as c
+
+    if word.name[0] == "k":
+        kind, _, level = word.name.partition("_")
+        settings: dict[str, Any] = {"divergence": kind, "level": level, "high": word.values[-1]}
+        if kind == "k1":
+            settings["low"] = word.values[0]
+        return partial(c.rejection, **settings)
+    forms: dict[str, tuple[Any, tuple[str, ...]]] = {
+        "ratio": (c.token_ratio, ()),
+        "tis": (c.token_truncation, ("cap",)),
+        "mis": (c.token_band, ("low", "high")),
+        "icepop": (c.token_band, ("low", "high")),
+        "seq_ratio": (c.sequence_ratio, ()),
+        "seq_tis": (c.sequence_truncation, ("cap",)),
+        "seq_mask": (c.sequence_mask, ("cap",)),
+        "geo_mask": (c.geometric_mask, ("low", "high")),
+        "opsm": (c.off_policy_sequence_mask, ("threshold",)),
+    }
+    piece, names = forms[word.name]
+    return partial(piece, **dict(zip(names, word.values, strict=True))) if names else piece
+
+
+def _numbers(argument: str, text: str, parts: list[str]) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in parts)
+    except ValueError:
+        raise ValueError(f"{argument}: '{text}' has a number that cannot be read; give NAME:NUMBER") from None
+    if any(math.isnan(value) for value in values):
+        raise ValueError(f"{argument}: '{text}'; give numbers")
+    return values
+
+
+def _require_name(argument: str, name: str, known: Mapping[str, Any]) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    advice = f"did you mean {' or '.join(near)}?" if near else f"give {', '.join(known)}"
+    raise ValueError(f"{argument}: no '{name}'; {advice}")
