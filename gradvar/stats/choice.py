@@ -18,7 +18,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Choice:
+class LeastCost:
     """The index of the least estimate, whether it is the least, and the rival that comes nearest to it.
 
     ``alike``: those whose numbers are the same, itself among them. ``gap``: the rival's cost less the least one's, at
@@ -37,7 +37,7 @@ def least(
     parts: Float[np.ndarray, "thing block"] | None,
     effective: Sequence[float] = (),
     level: float = 0.95,
-) -> Choice:
+) -> LeastCost:
     """The choice among costs that were measured on the same blocks.
 
     Args:
@@ -51,7 +51,7 @@ def least(
     """
     costs = np.asarray(values, np.float64)
     if not np.isfinite(costs).any():
-        return Choice(0, False, (0,))
+        return LeastCost(0, False, (0,))
     best = int(np.nanargmin(costs))
     gaps, alike = {}, [best]
     for index in range(len(costs)):
@@ -72,6 +72,6 @@ def least(
         else:
             gaps[index] = gap
     if not gaps:
-        return Choice(best, True, tuple(sorted(alike)))
+        return LeastCost(best, True, tuple(sorted(alike)))
     rival = min(gaps, key=lambda i: gaps[i].low if gaps[i].known else -np.inf)
-    return Choice(best, bool(gaps[rival].low > 0), tuple(sorted(alike)), rival, gaps[rival])
+    return LeastCost(best, bool(gaps[rival].low > 0), tuple(sorted(alike)), rival, gaps[rival])

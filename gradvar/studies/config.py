@@ -115,7 +115,7 @@ class MeasureConfig:
 
     @property
     def engine(self) -> SamplerWord:
-        """The sampler, read."""
+        """The engine that ``sampler`` names, with its number."""
         return read_sampler(self.sampler)
 
     def as_dict(self) -> dict[str, object]:

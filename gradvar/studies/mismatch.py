@@ -19,7 +19,7 @@ from gradvar.files.tables import write_csv, write_json
 from gradvar.measure.direct import block_sums
 from gradvar.measure.direct_plan import PolicyOnTask
 from gradvar.measure.exact.enumerate import TooLarge, exact
-from gradvar.stats.choice import Choice, least
+from gradvar.stats.choice import LeastCost, least
 from gradvar.stats.direction import direction_losses, effective_share, sampled_losses
 from gradvar.stats.figures import jackknife_interval
 from gradvar.stats.intervals import Interval
@@ -46,7 +46,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Size:
+class Distance:
     """How far an engine is from the trainer: KL(engine || trainer) in nats per token, and what weights would leave.
 
     ``effective``: effective sample size of the sequence weights W as a share of the rollouts, 1 / (1 + chi-square);
@@ -65,8 +65,8 @@ class Mismatch:
     config: MismatchConfig
     route: str
     costs: tuple[Cost, ...]
-    sizes: dict[str, Size]
-    choices: dict[str, Choice]
+    sizes: dict[str, Distance]
+    choices: dict[str, LeastCost]
 
     def at(self, sampler: str) -> list[Cost]:
         """Every correction's cost with this engine."""
@@ -152,7 +152,7 @@ def mismatch(
     costs: list[Cost] = []
     sizes, choices, route = {}, {}, "exact"
     with contextlib.closing(problems(measured, monitor)) as prepared:
-        (problem,) = prepared
+        problem = next(prepared)
         monitor.stage(f"{problem.name}: measuring", len(config.samplers))
         for text in config.samplers:
             served = dataclasses.replace(problem, engine=read_sampler(text), _computed={})
@@ -178,7 +178,7 @@ def _finite(problem: Problem) -> bool:
 
 def _enumerated(
     problem: Problem, estimators: list[Estimator], config: MismatchConfig
-) -> tuple[list[dict[str, Interval]], Choice] | None:
+) -> tuple[list[dict[str, Interval]], LeastCost] | None:
     """Every correction's losses and the choice, by enumeration; None where there are too many batches."""
     tables, losses = problem.tables(config.staleness), []
     for estimator in estimators:
@@ -194,7 +194,7 @@ def _enumerated(
 
 def _sampled(
     problem: Problem, estimators: list[Estimator], config: MismatchConfig
-) -> tuple[list[dict[str, Interval]], Choice]:
+) -> tuple[list[dict[str, Interval]], LeastCost]:
     """The same from rollouts that all corrections share."""
     steps = config.staleness
     subject = PolicyOnTask(
@@ -214,7 +214,7 @@ def _sampled(
     return intervals, least([x.values["loss"] for x in losses], totals, [x.effective for x in losses])
 
 
-def _size(problem: Problem, config: MismatchConfig) -> Size:
+def _size(problem: Problem, config: MismatchConfig) -> Distance:
     """How far the engine is from the trainer's proximal policy."""
     if _finite(problem):
         tables = problem.tables(config.staleness)
@@ -225,14 +225,16 @@ def _size(problem: Problem, config: MismatchConfig) -> Size:
         divergence = -(probs * log_weights).sum() / (probs * lengths).sum()
         kept = (probs * np.exp(log_weights)).sum(-1).mean()
         second = (probs * np.exp(2 * log_weights)).sum(-1).mean()
-        return Size(Interval(divergence, divergence, divergence, 0.0), float(kept**2 / second), float(kept))
+        return Distance(
+            Interval(divergence, divergence, divergence, 0.0), float(kept**2 / second), float(kept)
+        )
     return _sampled_size(problem, config)
 
 
-def _sampled_size(problem: Problem, config: MismatchConfig) -> Size:
+def _sampled_size(problem: Problem, config: MismatchConfig) -> Distance:
     engine, policy, old = problem.sampler, problem.policy, problem.params(0)
     if engine is None:
-        return Size(Interval(0.0, 0.0, 0.0, 0.0), 1.0, 1.0)
+        return Distance(Interval(0.0, 0.0, 0.0, 0.0), 1.0, 1.0)
     prompt_key, key = jax.random.split(jax.random.key(config.seed))
     prompts = problem.task.prompts(prompt_key, _PILOT[0])
     completions = engine.sample(policy, old, key, prompts, _PILOT[1])
@@ -247,7 +249,7 @@ def _sampled_size(problem: Problem, config: MismatchConfig) -> Size:
     parts = (totals.sum() - totals) / (lengths.sum() - lengths)
     weights: Float[np.ndarray, " rollout"] = (trained - drawn).ravel()
     divergence = jackknife_interval(float(totals.sum() / lengths.sum()), parts)
-    return Size(divergence, effective_share(weights), float(np.exp(weights).mean()))
+    return Distance(divergence, effective_share(weights), float(np.exp(weights).mean()))
 
 
 def _words(x: Interval) -> str:

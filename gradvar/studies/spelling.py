@@ -91,7 +91,7 @@ def read_correction(text: str) -> tuple[CorrectionWord, ...]:
     [(0.0, 4.0), (0.9, 1.1)]
     >>> read_correction("tsi:2")
     Traceback (most recent call last):
-    ValueError: corrections: no 'tsi'; did you mean tis?
+    ValueError: corrections: no 'tsi'; did you mean tis or ratio?
     """
     words = []
     for part in text.split("+"):

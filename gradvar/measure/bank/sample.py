@@ -46,7 +46,7 @@ class RolloutSampler:
             ValueError: The model or the task gives a number that is not finite, or the policy cannot number prompts.
         """
         size, policy = len(jax.tree.leaves(prompts)[0]), self.subject.policy
-        drawing = [policy, *([] if self.subject.engine is None else [self.subject.engine])]
+        drawing: list[Any] = [policy, *([] if self.subject.engine is None else [self.subject.engine])]
         is_numbered = all("first_prompt" in inspect.signature(x.sample).parameters for x in drawing)
         if first and not is_numbered:
             names = " or ".join(type(x).__name__ for x in drawing)
@@ -131,7 +131,9 @@ class RolloutSampler:
 def _require_finite(rollouts: Rollouts, first: int) -> None:
     for name in ("rewards", "logp", "logp_old", "logp_sampler"):
         array = getattr(rollouts, name)
-        bad = np.argwhere(~np.isfinite(array)) if array is not None else ()
+        if array is None:
+            continue
+        bad = np.argwhere(~np.isfinite(array))
         if len(bad):
             prompt, rollout = bad[0, :2]
             source = "the task" if name == "rewards" else "the model"

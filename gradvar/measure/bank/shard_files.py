@@ -21,9 +21,10 @@ FILES = ("rollouts", "rows", "scores")
 _AGAIN = "record the bank again"
 _AXES: dict[str, tuple[str, str]] = {  # kind of number and axes of every array
     "completions": ("iu", "QNT"), "rewards": ("f", "QN"), "mask": ("b", "QNT"), "logp": ("f", "QNT"),
-    "logp_old": ("f", "QNT"), "logp_ref": ("f", "QNT"), "values": ("f", "QNT"), "greedy_rewards": ("f", "Q"),
-    "baseline": ("f", "Q"), "reward_parts": ("f", "QNC"), "logp_sampler": ("f", "QNT"),
-    "basis": ("f", "QNBT"), "vectors": ("f", "QMK"), "gram": ("f", "QMM"), "cross": ("f", "QMQM"), "truth": ("f", "QM"), "true_gradient": ("f", "P"),
+    "logp_old": ("f", "QNT"), "logp_ref": ("f", "QNT"), "logp_sampler": ("f", "QNT"), "values": ("f", "QNT"),
+    "greedy_rewards": ("f", "Q"), "baseline": ("f", "Q"), "reward_parts": ("f", "QNC"), "basis": ("f", "QNBT"),
+    "vectors": ("f", "QMK"), "gram": ("f", "QMM"), "cross": ("f", "QMQM"), "truth": ("f", "QM"),
+    "true_gradient": ("f", "P"),
 }  # fmt: skip
 _OPTIONAL = ("values", "greedy_rewards", "baseline", "reward_parts", "logp_sampler")
 _SCORES = ("vectors", "gram", "cross", "truth", "true_gradient")

@@ -56,19 +56,18 @@ def test_figures_agree_with_enumeration(scene, bank):
 
 
 @pytest.mark.slow
-def test_shards_are_drawn_as_the_whole_is_and_come_back(scene, bank, tmp_path):
+def test_shards_are_drawn_as_the_whole_is_and_come_back(scene, tmp_path):
     from gradvar.measure.bank.recorder import RecordSettings
 
     policy, params, task, old, estimators = scene
-    sharded = record(
-        policy, params, task, jax.random.key(0), 256, 12, estimators=estimators, old_params=old, sampler=ENGINE,
-        folder=tmp_path / "shards", settings=RecordSettings(shard=100, chunk=12),
-    )  # fmt: skip
+    asked = {"estimators": estimators, "old_params": old, "sampler": ENGINE}
+    whole = record(policy, params, task, jax.random.key(0), 20, 8, **asked)
+    folder, settings = tmp_path / "shards", RecordSettings(shard=12)
+    record(policy, params, task, jax.random.key(0), 20, 8, folder=folder, settings=settings, **asked)
+    opened = ScoreBank.open(folder)
     for name in ("logp_sampler", "completions", "logp_old"):
-        kept, again = (getattr(x.rollouts, name) for x in (bank, ScoreBank.open(tmp_path / "shards")))
+        kept, again = (getattr(x.rollouts, name) for x in (whole, opened))
         np.testing.assert_allclose(kept, again, rtol=1e-5)
-    assert sharded.info["sampler"] == bank.info["sampler"]
-    more = bank.extend(
-        policy, params, task, jax.random.key(1), rollouts=4, old_params=old, sampler=ENGINE, estimators=estimators
-    )  # fmt: skip
-    assert more.rollouts.logp_sampler.shape[1] == 16
+    assert opened.info["sampler"] == whole.info["sampler"]
+    more = whole.extend(policy, params, task, jax.random.key(1), rollouts=4, **asked)
+    assert more.rollouts.logp_sampler.shape[1] == 12
