@@ -41,7 +41,7 @@ class HarmlessStream:
 def harmless_streams() -> Iterator[None]:
     """Make what is printed meanwhile harmless, on both streams."""
     output, errors = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = HarmlessStream(output), HarmlessStream(errors)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = HarmlessStream(output), HarmlessStream(errors)
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ basis another. Neither knows how many parameters the policy has.
 """
 
 from collections.abc import Mapping
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gradvar.core.batch import PER_PROMPT
-from gradvar.core.estimator import Estimator, token_weights
+from gradvar.core.estimator import Estimator, Objective, token_weights
+from gradvar.core.program_cache import Programs
 from gradvar.measure.bank.data import Recording, batch_of
 from gradvar.measure.bank.partition import Partition
 
@@ -52,7 +52,6 @@ def row_coefficients(
     return np.stack([np.asarray(x) for x in coefficients], 1), residual
 
 
-@partial(jax.jit, static_argnames=("estimators", "group_size", "prompts"))
 def deal_weights(
     estimators: tuple[Estimator, ...],
     arrays: dict[str, Array],
@@ -69,6 +68,20 @@ def deal_weights(
         group_size: Rollouts of each prompt in a batch.
         prompts: Prompts in a batch.
     """
+    objectives = tuple(estimator.objective for estimator in estimators)
+    program = _PROGRAMS.get(objectives=objectives, group_size=group_size, prompts=prompts)
+    weights: Array = program(arrays, order)
+    return weights
+
+
+def _deal_weights(
+    arrays: dict[str, Array],
+    order: Int[Array, "prompt place"],
+    *,
+    objectives: tuple[Objective, ...],
+    group_size: int,
+    prompts: int,
+) -> Float[Array, "estimator prompt place time"]:
     sets, batches = order.shape[0] // prompts, order.shape[1] // group_size
     prompt_index = jnp.arange(order.shape[0])[:, None]
 
@@ -81,11 +94,14 @@ def deal_weights(
         return jnp.swapaxes(x, 1, 2).reshape(-1, prompts, group_size, *x.shape[4:])
 
     def weigh(batch: dict[str, Array]) -> list[Float[Array, "prompt group time"]]:
-        return [token_weights(e, *batch_of(batch)) for e in estimators]
+        return [token_weights(objective, *batch_of(batch)) for objective in objectives]
 
     weights = jnp.stack(jax.vmap(weigh)({name: deal(name, x) for name, x in arrays.items()}))
-    weights = weights.reshape(len(estimators), sets, batches, prompts, group_size, -1)
-    return jnp.swapaxes(weights, 2, 3).reshape(len(estimators), sets * prompts, batches * group_size, -1)
+    weights = weights.reshape(len(objectives), sets, batches, prompts, group_size, -1)
+    return jnp.swapaxes(weights, 2, 3).reshape(len(objectives), sets * prompts, batches * group_size, -1)
+
+
+_PROGRAMS = Programs(_deal_weights)
 
 
 @jax.jit

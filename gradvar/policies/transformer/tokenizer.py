@@ -1,56 +1,61 @@
 """The tokenizer of a local Hugging Face folder: text to left-padded tokens and back, and its chat template.
 
 ``tokenizer.json`` by the tokenizers library; a chat template is a Jinja program and runs in Jinja's sandbox, which
-gives it strings and lists and nothing of Python's.
+gives it strings and lists and nothing of Python's. Both work in a process with limits on time and memory.
 """
 
+import importlib.util
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from gradvar.files.atomic import read_json
+from gradvar.files.atomic import LARGEST_TEXT, read_json
+from gradvar.policies.transformer.text_process import LIMITS, Limits, Refused, shared
 
 PAD = -1
 """Fills prompts on the left; no token of any vocabulary, so that it cannot be taken for one."""
+
+LARGEST_TEMPLATE = 1 << 20
+"""Bytes of a chat template at most."""
 
 Message = Mapping[str, str]
 
 
 class Tokenizer:
-    """Text to tokens and back. ``stop``: the token that ends an answer, or None where the folder names none."""
+    """Text to tokens and back.
 
-    def __init__(self, folder: Path) -> None:
-        """Raises ``ValueError`` where ``folder`` has no readable ``tokenizer.json``."""
-        try:
-            import tokenizers
-        except ImportError:
+    ``size``: how many tokens there are, added ones included. ``stop``: the token that ends an answer, or None where the
+    folder names none.
+    """
+
+    def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
+        """Raises ``ValueError`` where ``folder`` has no readable ``tokenizer.json``, or one beyond the limits."""
+        if importlib.util.find_spec("tokenizers") is None:
             raise ValueError(
                 "tokenizer: the tokenizers library is not installed; run pip install 'gradvar[pretrained]'"
-            ) from None
-        self.folder = folder
-        path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise ValueError(f"tokenizer: no file {path}; save the fast tokenizer beside the model")
+            )
+        self.folder, self._path = folder, folder / "tokenizer.json"
+        if not self._path.exists():
+            raise ValueError(f"tokenizer: no file {self._path}; save the fast tokenizer beside the model")
+        _check_file(self._path, LARGEST_TEXT)
+        self._process = shared(limits)
         try:
-            self._inner = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises a bare Exception
-            raise ValueError(f"tokenizer: {path} cannot be read ({str(error).splitlines()[0]})") from None
-        self._inner.no_padding()
-        self._inner.no_truncation()
+            self.size = int(self._process.ask(self._path, "size"))
+        except Refused as reason:
+            raise ValueError(
+                f"tokenizer: {self._path} cannot be read ({reason}); save the fast tokenizer again"
+            ) from None
         settings = folder / "tokenizer_config.json"
-        self.settings = read_json(settings, "tokenizer", "copy it again") if settings.is_file() else {}
+        self.settings = read_json(settings, "tokenizer", "copy it again") if settings.exists() else {}
         self.stop = self._special("eos_token")
-
-    @property
-    def size(self) -> int:
-        """How many tokens there are, added ones included."""
-        return int(self._inner.get_vocab_size(with_added_tokens=True))
 
     def encode(self, texts: Sequence[str], *, special: bool = True) -> Int[np.ndarray, "prompt past"]:
         """Tokens, filled with ``PAD`` on the left. ``special=False`` adds no beginning token, as for chat texts."""
-        rows = [x.ids for x in self._inner.encode_batch(list(texts), add_special_tokens=special)]
+        rows = self._ask("encode", list(texts), special, self._process.limits.tokens)
         empty = next((i for i, row in enumerate(rows) if not row), None)
         if empty is not None or not rows:
             raise ValueError(f"prompts: prompt {empty or 0} has no token; give some text")
@@ -64,7 +69,7 @@ class Tokenizer:
         ids = [int(t) for t in tokens if t != PAD]
         if self.stop is not None and self.stop in ids:
             ids = ids[: ids.index(self.stop)]
-        return str(self._inner.decode(ids, skip_special_tokens=not special))
+        return str(self._ask("decode", ids, special, self._process.limits.characters))
 
     def chat(self, messages: str | Sequence[Message]) -> str:
         """The text of a conversation with the answer still to come, by the folder's chat template.
@@ -73,35 +78,20 @@ class Tokenizer:
         Raises ``ValueError`` without a template, or where the template does not take the messages.
         """
         template = self._template()
-        try:
-            from jinja2 import TemplateError
-            from jinja2.sandbox import ImmutableSandboxedEnvironment
-        except ImportError:
-            raise ValueError(
-                "tokenizer: Jinja is not installed; run pip install 'gradvar[pretrained]'"
-            ) from None
+        if importlib.util.find_spec("jinja2") is None:
+            raise ValueError("tokenizer: Jinja is not installed; run pip install 'gradvar[pretrained]'")
         conversation = (
             [{"role": "user", "content": messages}]
             if isinstance(messages, str)
             else [dict(m) for m in messages]
         )
-
-        def refuse(reason: str) -> None:
-            raise ValueError(reason)
-
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals = {"raise_exception": refuse, "range": environment.globals["range"]}
         names = {key: self._text(key) for key in ("bos_token", "eos_token", "pad_token", "unk_token")}
+        context = {"messages": conversation, "add_generation_prompt": True, **names}
         try:
-            return str(
-                environment.from_string(template).render(
-                    messages=conversation, add_generation_prompt=True, **names
-                )
-            )
-        except (TemplateError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            line = (str(error).splitlines() or [type(error).__name__])[0]
+            return str(self._process.ask(None, "chat", template, context, self._process.limits.characters))
+        except Refused as reason:
             raise ValueError(
-                f"tokenizer: the chat template in {self.folder} does not take this ({line})"
+                f"tokenizer: the chat template in {self.folder} does not take this ({reason}); give plain prompts"
             ) from None
 
     @property
@@ -111,8 +101,13 @@ class Tokenizer:
 
     def _find_template(self) -> str | None:
         path = self.folder / "chat_template.jinja"
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
+        if path.exists():
+            _check_file(path, LARGEST_TEMPLATE)
+            try:
+                return path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "no text in UTF-8"
+                raise ValueError(f"tokenizer: {path} cannot be read ({reason}); copy it again") from None
         template = self.settings.get("chat_template")
         if isinstance(template, list):  # several by name
             named = {x.get("name"): x.get("template") for x in template if isinstance(x, dict)}
@@ -132,4 +127,23 @@ class Tokenizer:
 
     def _special(self, key: str) -> int | None:
         text = self._text(key)
-        return self._inner.token_to_id(text) if text else None
+        return self._ask("token", text) if text else None
+
+    def _ask(self, do: str, *arguments: Any) -> Any:
+        try:
+            return self._process.ask(self._path, do, *arguments)
+        except Refused as reason:
+            raise ValueError(
+                f"tokenizer: {self._path} fails ({reason}); save the fast tokenizer again"
+            ) from None
+
+
+def _check_file(path: Path, largest: int) -> None:
+    """Raise ``ValueError`` for what is no plain file (a pipe would never end), or is too large."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"tokenizer: {path} is no plain file; copy the file itself")
+    if status.st_size > largest:
+        raise ValueError(
+            f"tokenizer: {path} has {status.st_size:,} bytes, and {largest:,} at most are read; copy it again"
+        )

@@ -1,0 +1,60 @@
+"""What is compiled for one objective is let go when others come: mappings of memory stay bounded."""
+
+import warnings
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradvar.core.program_cache import Programs
+from gradvar.measure.bank import coefficients
+from tests.faults.scenes import unsharded
+
+MAPS = Path("/proc/self/maps")
+
+
+def mappings():
+    return MAPS.read_bytes().count(b"\n")
+
+
+def objective(factor):
+    return lambda logp, batch: factor * (logp * batch.rewards[..., None]).sum()
+
+
+def test_the_programs_used_last_are_kept():
+    traced = []
+
+    def apply(x, *, function, factor):
+        traced.append(function)
+        return factor * function(x)
+
+    programs = Programs(apply, most=2)
+    functions = [lambda x, i=i: x + i for i in range(3)]
+    for i in (0, 1, 0, 2, 0):
+        assert programs.get(function=functions[i], factor=2)(jnp.float32(1)) == 2 * (1 + i)
+    assert len(programs) == 2
+    assert traced == functions  # each was compiled once: the first was always among the last two
+    programs.get(function=functions[1], factor=2)(jnp.float32(1))
+    programs.get(function=functions[0], factor=3)(jnp.float32(1))
+    assert traced[3:] == [functions[1], functions[0]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists its mappings")
+def test_many_new_objectives_take_no_more_mappings_than_some(monkeypatch):
+    bank = unsharded()
+    monkeypatch.setattr(coefficients, "_PROGRAMS", Programs(coefficients._deal_weights, most=4))
+
+    def evaluate(factor):
+        with warnings.catch_warnings(action="ignore"):  # too few rollouts for errors
+            return bank.evaluate([objective(factor)], [2])
+
+    means = [next(iter(dict(evaluate(float(i)).items()).values())).mean for i in range(1, 6)]
+    for i, mean in enumerate(means, 1):  # no objective is taken for another
+        np.testing.assert_allclose(mean, i * means[0], rtol=1e-9)
+    before = mappings()
+    for i in range(10):
+        evaluate(float(i))
+    assert mappings() - before < 20  # each new program takes ten and more
+    assert len(coefficients._PROGRAMS) == 4
