@@ -5,7 +5,6 @@ get("grpo", clip_high=0.3)   the estimator with these settings; the same call gi
 describe("grpo")             citation, equation, settings and what it needs, as data
 """
 
-import difflib
 import functools
 import inspect
 import json
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gradvar.core.estimator import Estimator, Paper
+from gradvar.core.naming import resolve_name
 from gradvar.estimators.bnpo import bnpo
 from gradvar.estimators.cispo import cispo
 from gradvar.estimators.dapo import dapo
@@ -109,11 +109,12 @@ def names() -> tuple[str, ...]:
 def get(name: str, **settings: Any) -> Estimator:
     """The named estimator; settings that are not given keep the factory's defaults.
 
-    Cached: equal calls return the same instance, so that jitted code that takes it as a static argument is
-    compiled once. Raises ``ValueError`` for an unknown name, an unknown setting or a setting's bad value.
+    "GRPO", "Dr. GRPO" and "dr-grpo" are read as the names that they stand for. Cached: equal calls return the same
+    instance, so that jitted code that takes it as a static argument is compiled once. Raises ``ValueError`` for an
+    unknown name, an unknown setting or a setting's bad value.
     """
-    factory = _factory(name)
-    defaults = _settings(factory)
+    name = _known(name)
+    defaults = _settings(ENTRIES[name])
     for setting in settings:
         if setting not in defaults:
             accepted = ", ".join(defaults) if defaults else "none"
@@ -124,8 +125,8 @@ def get(name: str, **settings: Any) -> Estimator:
 
 def describe(name: str) -> Description:
     """One entry as data: name, one line, citation with equation, settings with defaults, and needs."""
-    factory = _factory(name)
-    estimator = get(name)
+    name = _known(name)
+    factory, estimator = ENTRIES[name], get(name)
     return Description(
         name=name,
         summary=(inspect.getdoc(factory) or "").split("\n")[0],
@@ -160,14 +161,14 @@ def rows() -> list[dict[str, Any]]:
 
 @functools.cache
 def _build(name: str, settings: tuple[tuple[str, Any], ...]) -> Estimator:
-    return _factory(name)(**dict(settings))
+    return ENTRIES[name](**dict(settings))
 
 
-def _factory(name: str) -> Factory:
-    if name in ENTRIES:
-        return ENTRIES[name]
-    near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4) or names()
-    raise ValueError(f"estimator: no '{name}' in the catalogue; nearest: {', '.join(near)}")
+def _known(name: str) -> str:
+    try:
+        return resolve_name(name, names())
+    except ValueError as error:
+        raise ValueError(f"estimator: {str(error).replace(';', ' in the catalogue;', 1)}") from None
 
 
 def _settings(factory: Factory) -> dict[str, Any]:

@@ -72,3 +72,41 @@ def test_what_the_system_refuses_is_one_line(error, capsys, monkeypatch):
     assert said.startswith("gradvar: error: ")
     assert said.count("\n") == 1
     assert len(said) < 400
+
+
+def test_names_and_lists_are_read_as_people_write_them(capsys):
+    settings = cli.configuration("measure")
+    written = ["--group-sizes", "2,16", "--estimators", "RLOO,Dr.GRPO", "--out", "a,b", "--clip", "0.1,0.3"]
+    read = [
+        "--group-sizes",
+        "2",
+        "16",
+        "--estimators",
+        "RLOO",
+        "Dr.GRPO",
+        "--out",
+        "a,b",
+        "--clip",
+        "0.1",
+        "0.3",
+    ]
+    assert cli._separated(written, settings) == read
+    assert cli._separated(["--because", "short,clear"], cli.configuration("check")) == [
+        "--because",
+        "short,clear",
+    ]
+    assert cli.run(["cite", "Dr. GRPO", "REINFORCE++"]) == 0
+    printed = capsys.readouterr().out
+    assert "2503.20783" in printed
+    assert "2501.03262" in printed
+
+
+def test_an_unknown_option_or_name_says_the_nearest(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["measure", "--gruop-sizes", "2"])
+    assert "did you mean --group-sizes?; see gradvar measure --help" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.run(["measure", "--zzz"])
+    assert "did you mean" not in capsys.readouterr().err
+    assert cli.run(["cite", "grppo"]) == 2
+    assert "names: no 'grppo'; nearest: grpo" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from gradvar.core.naming import resolve_name
 from gradvar.files.paths import check_file
 
 
@@ -29,13 +30,12 @@ def run(config: Cite) -> int:
 
     if config.json is not None:
         check_file(config.json, "json")
-    claims = [n for n in config.names if n not in estimators() and re.fullmatch(r"[A-Za-z]\d+[a-h]?", n)]
-    for name in config.names:
-        if name not in estimators() and name not in claims:
-            from gradvar import catalogue
-
-            catalogue.get(name)  # raises, and names the nearest
-    entries = bibliography(config.names, _sources(claims))
+    claims = [n for n in config.names if re.fullmatch(r"[A-Za-z]\d+[a-h]?", n)]
+    try:
+        named = [resolve_name(n, estimators()) for n in config.names if n not in claims]
+    except ValueError as error:
+        raise ValueError(f"names: {error}") from None
+    entries = bibliography(named, _sources(claims))
     print(entries)
     if config.json is not None:
         from gradvar.files.tables import write_json  # it loads NumPy

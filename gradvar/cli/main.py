@@ -4,6 +4,7 @@ Only the module of the given command is imported. Exit codes: 0 all holds, 1 a l
 """
 
 import contextlib
+import dataclasses
 import difflib
 import importlib
 import io
@@ -156,14 +157,40 @@ def _help() -> str:
 def _parse(name: str, arguments: Sequence[str]) -> Any:
     import tyro
 
+    settings = configuration(name)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(configuration(name), prog=f"gradvar {name}", args=list(arguments))
+            return tyro.cli(settings, prog=f"gradvar {name}", args=_separated(arguments, settings))
     except SystemExit as stop:
         if stop.code:
-            _say(_complaint(printed.getvalue()))
+            _say(_with_nearest_option(_complaint(printed.getvalue()), settings))
         raise
+
+
+LISTS_OF_NAMES = ("arms", "estimators", "policies")
+
+
+def _separated(arguments: Sequence[str], settings: type) -> list[str]:
+    """Split lists of numbers and names that are written with commas: ``--group-sizes 2,16`` is ``2 16``."""
+    hints = typing.get_type_hints(settings)
+    numbers = {name for name, hint in hints.items() if hint in (tuple[int, ...], tuple[float, ...])}
+    separated: list[str] = []
+    listing = False
+    for argument in arguments:
+        if argument.startswith("--"):
+            option = argument[2:].replace("-", "_")
+            listing = option in numbers or (option in LISTS_OF_NAMES and option in hints)
+        separated += [part for part in argument.split(",") if part] if listing else [argument]
+    return separated
+
+
+def _with_nearest_option(line: str, settings: type) -> str:
+    """Add the option that an unknown one may stand for to the parser's complaint."""
+    unknown = re.match(r"Unrecognized options: --([\w-]+)", line)
+    options = [field.name.replace("_", "-") for field in dataclasses.fields(settings)]
+    near = difflib.get_close_matches(unknown.group(1).replace("_", "-"), options, n=1) if unknown else []
+    return line.replace("; see", f"; did you mean --{near[0]}?; see", 1) if near else line
 
 
 def _complaint(box: str) -> str:

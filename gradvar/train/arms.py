@@ -4,7 +4,6 @@ Every loss is a catalogued objective, the same function, or a sum of such; where
 is put together here and says so. Groups are 16 unless the arm is about another number.
 """
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +15,7 @@ from gradvar import catalogue
 from gradvar.core.batch import Batch
 from gradvar.core.compose import batch_arrays, compose
 from gradvar.core.estimator import Estimator, Paper
+from gradvar.core.naming import resolve_name
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
 from gradvar.train.plan import Arm, Phase
 
@@ -223,8 +223,7 @@ def names() -> tuple[str, ...]:
 
 def get(name: str) -> Arm:
     """Return the named arm. Raises ``ValueError`` for an unknown name, with the nearest ones."""
-    for arm in ARMS:
-        if arm.name == name:
-            return arm
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4) or names()
-    raise ValueError(f"arms: no '{name}'; nearest: {', '.join(near)}")
+    try:
+        return ARMS[names().index(resolve_name(name, names()))]
+    except ValueError as error:
+        raise ValueError(f"arms: {error}") from None

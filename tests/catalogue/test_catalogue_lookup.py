@@ -64,11 +64,23 @@ def test_instances_are_static_arguments():
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("gpro", "grpo"), ("rlo", "rloo"), ("GRPO-pair", "grpo_pair"), ("pass@k", "pass_at_k")]
+    ("name", "near"),
+    [("gpro", "grpo"), ("rlo", "rloo"), ("GRPO-pears", "grpo_pair"), ("pass@k", "pass_at_k")],
 )
 def test_an_unknown_name_gets_the_nearest_ones(name, near):
     with pytest.raises(ValueError, match=f"estimator: no '{name}' in the catalogue; nearest: .*{near}"):
         catalogue.get(name)
+
+
+@pytest.mark.parametrize("written", ["GRPO-pair", "Grpo_Pair", "grpo pair", "GRPOPair"])
+def test_a_name_is_read_without_regard_to_case_and_hyphens(written):
+    assert catalogue.get(written) is catalogue.get("grpo_pair")
+
+
+def test_no_two_names_are_read_alike():
+    assert len({catalogue.get(name.replace("_", "").upper()).name for name in catalogue.names()}) == len(
+        catalogue.names()
+    )
 
 
 def test_a_name_like_none_gets_all_of_them():

@@ -182,6 +182,8 @@ def settings_of(part: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def chosen(name: str, settings: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
     """The form of that name and all of its settings. Raises ``ValueError`` on an unknown name, setting or value."""
     if name not in FORMS:
+        name = name.lower().replace("-", "_")
+    if name not in FORMS:
         raise ValueError(f"estimator: no '{name}'; {_nearest(name, FORMS)}")
     form = FORMS[name]
     defaults = form.defaults()
