@@ -38,6 +38,8 @@ COMMANDS = {
     "cite": "BibTeX of estimators, of claims' sources, and of gradvar",
 }
 """Each command with one line about it, in the order of the help."""
+LISTS_OF_NAMES = ("arms", "estimators", "policies")
+"""Options whose values may be written with commas; lists of numbers may as well."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -166,9 +168,6 @@ def _parse(name: str, arguments: Sequence[str]) -> Any:
         if stop.code:
             _say(_with_nearest_option(_complaint(printed.getvalue()), settings))
         raise
-
-
-LISTS_OF_NAMES = ("arms", "estimators", "policies")
 
 
 def _separated(arguments: Sequence[str], settings: type) -> list[str]:
