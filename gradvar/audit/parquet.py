@@ -8,7 +8,7 @@ import duckdb
 from gradvar.audit.columns import ColumnLayout
 from gradvar.audit.database import Database, FilePart, Reject, file_literal, identifier
 from gradvar.audit.malformed import one_line
-from gradvar.audit.query import Query
+from gradvar.audit.query import LONGEST_KEY, Query
 
 PART = 1 << 17  # rows at once at least, but for the last
 
@@ -76,7 +76,12 @@ class ParquetFile:
         if kind in ("DOUBLE", "FLOAT"):
             return f"number_key(CAST({column} AS DOUBLE))"
         if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
-            return f"canonical_json(CAST(to_json({column}) AS VARCHAR))"
+            text = f"canonical_json(CAST(to_json({column}) AS VARCHAR))"
+            is_list = kind.endswith("]") or kind.startswith("MAP")
+            # Every element takes two bytes of text at least; the text of a list that is too long is never made.
+            counted = f"map_keys({column})" if kind.startswith("MAP") else column
+            too_long = f"WHEN len({counted}) > {LONGEST_KEY // 2} THEN repeat(' ', {LONGEST_KEY + 1})"
+            return f"CASE {too_long} ELSE {text} END" if is_list else text
         return f"CAST({column} AS VARCHAR)"
 
 

@@ -7,6 +7,9 @@ from gradvar.audit.database import literal
 from gradvar.audit.malformed import NO_OBJECT
 
 LARGEST = 1e100  # the squares of larger rewards overflow
+LONGEST_KEY = (
+    1 << 22
+)  # bytes of a prompt or the name of a group; a small file may hold one that is far longer
 
 
 class Query:
@@ -73,6 +76,10 @@ def _faults(layout: ColumnLayout, count: int) -> Iterator[str]:
         yield fault("step.missing", f"'{name}' is missing")
         is_whole = "coalesce(abs(step.value) < 9007199254740992 AND step.value = trunc(step.value), false)"
         yield fault(f"NOT {is_whole}", f"'{name}' is no whole number", "step.shown")
-    yield fault("prompt IS NULL", f"'{layout.columns['prompt']}' is missing")
-    if "group" in layout.columns:
-        yield fault("grp IS NULL", f"'{layout.columns['group']}' is missing")
+    for role, column in (("prompt", "prompt"), ("group", "grp")):
+        if role in layout.columns:
+            name = layout.columns[role]
+            yield fault(f"{column} IS NULL", f"'{name}' is missing")
+            yield fault(
+                f"strlen({column}) > {LONGEST_KEY}", f"'{name}' is longer than {LONGEST_KEY >> 20} MB"
+            )

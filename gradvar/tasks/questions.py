@@ -20,6 +20,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gradvar.tasks.matching import check_rollouts
 
+LARGEST = 1 << 30
+"""Bytes of a file of prompts at most."""
 Reward = Callable[[str, str], float]
 
 
@@ -163,6 +165,10 @@ def read_questions(path: Path) -> tuple[list[str], list[str] | None]:
     """
     texts: list[str] = []
     answers: list[str] = []
+    if path.exists() and not path.is_file():  # a pipe may never end to be read
+        raise ValueError(f"prompts: {path} is no plain file; give a JSONL file")
+    if path.exists() and path.stat().st_size > LARGEST:
+        raise ValueError(f"prompts: {path} has more than {LARGEST >> 20} MB; give fewer prompts at once")
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
