@@ -52,7 +52,7 @@ def advantage_target(
     flawed: AdvantageTarget | None = None
     for reading, lib in itertools.product(readings, names):
         for kind in _kinds(reading.kind, signature):
-            for ids_as, mask_as in itertools.product(_id_forms(function, reading, lib), _mask_forms(reading)):
+            for ids_as, mask_as in itertools.product(id_forms(function, reading, lib), _mask_forms(reading)):
                 target = AdvantageTarget(
                     function,
                     replace(reading, kind=kind, fields={}),
@@ -204,7 +204,8 @@ def _tried(target: AdvantageTarget) -> AdvantageTarget:
     return target
 
 
-def _id_forms(function: Callable[..., Any], inspected: Signature, lib: str) -> list[str]:
+def id_forms(function: Callable[..., Any], inspected: Signature, lib: str) -> list[str]:
+    """The forms in which the labels of groups may be taken, the likeliest first: "" (native), numpy, object."""
     if not (inspected.takes("ids") or inspected.takes("prompts")):
         return [""]
     annotations = getattr(unwrapped(function), "__annotations__", {})

@@ -29,9 +29,12 @@ ROLES: dict[str, Role] = {
     "rewards": Role("N", "float", "rewards reward scores score rm_scores outcome_rewards r sequence_rewards"),
     "token_rewards": Role("NT", "float", "token_level_rewards token_rewards token_level_scores token_scores"),
     "reward_matrix": Role(
-        "NK", "float", "rewards_per_func reward_matrix rewards_per_function reward_components multi_rewards"
+        "NK",
+        "float",
+        "rewards_per_func reward_matrix rewards_per_function reward_components multi_rewards "
+        "per_func_rewards rewards_per_funcs reward_per_func component_rewards rewards_by_func scores_per_func",
     ),
-    "reward_weights": Role("K", "float", "reward_weights rewards_weights weights func_weights"),
+    "reward_weights": Role("K", "float", "reward_weights rewards_weights weights func_weights component_weights"),
     "ids": Role(
         "N",
         "label",
@@ -63,6 +66,11 @@ ROLES: dict[str, Role] = {
     "buffer": Role("", "int", "buffer buffer_len buffer_length overlong_buffer overlong_buffer_len cache_len", 4),
     "length_penalty": Role("", "number", "penalty_factor overlong_penalty overlong_penalty_factor", 1.0),
     "correct": Role("N", "bool", "correct is_correct correctness success successes acc"),
+    "steps": Role(
+        "N",
+        "label",
+        "step_ids step_id step_index step_indices step_idx step_uids steps turn_ids turn_index turn_idx turns",
+    ),
     "last_step": Role("N", "bool", "is_last_step last_step is_last"),
     "trajectories": Role("N", "label", "trajectory_ids traj_ids traj_uid trajectory_id episode_ids traj_index"),
     "advantages": Role("NT", "float", "advantages advantage adv advs a"),

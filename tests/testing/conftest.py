@@ -17,6 +17,9 @@ SAMPLED = {
     "test_pairs.py": 12,
     "test_shaping.py": 8,
     "test_kl_reward.py": 12,
+    "test_matrix.py": 16,
+    "test_filters.py": 16,
+    "test_steps.py": 12,
 }
 
 

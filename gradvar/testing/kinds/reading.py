@@ -11,6 +11,7 @@ from gradvar.testing.arrays import candidates, library, unwrapped
 from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.kinds.base import Kind, KindTarget, find_form
 from gradvar.testing.kinds.calling import KindCaller
+from gradvar.testing.recognise import id_forms
 from gradvar.testing.roles import role_of
 from gradvar.testing.signatures import Signature, SignatureError
 
@@ -102,8 +103,11 @@ def kind_target(
     libraries = [library_name] if library_name else candidates(function)
     masked = any({"mask", "dones", "truncated"} & set(r.roles.values()) for r in readings)
     flags = ("float", "bool") if masked else ("float",)
-    for lib, signature, mask_as in itertools.product(libraries, readings, flags):
-        caller = KindCaller(function, signature, library(lib), name, origin, mask_as=mask_as)
+    ways = itertools.product(libraries, readings, flags)
+    for lib, signature, mask_as, labels_as in (
+        (*way, labels) for way in ways for labels in id_forms(function, way[1], way[0])
+    ):
+        caller = KindCaller(function, signature, library(lib), name, origin, labels_as, mask_as)
         target = KindTarget(kind, caller, intended)
         try:
             find_form(target)

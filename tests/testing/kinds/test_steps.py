@@ -1,0 +1,32 @@
+"""Trajectories in steps: every slip is named by its law, and the sound twins pass."""
+
+import pytest
+
+from gradvar.testing.kinds import check_kind, kind_of
+
+from ..seeds import SEEDS
+from .step_functions import SOUND, VIOLATORS
+
+
+@pytest.mark.parametrize(
+    ("make", "slip", "law"), VIOLATORS, ids=[f"{m.__name__}-{s}".replace(" ", "-") for m, s, _ in VIOLATORS]
+)
+def test_a_slip_is_named_by_its_law(make, slip, law):
+    report = check_kind(make(slip), laws=[law], examples=20)
+    assert law in {r.name for r in report.failures}, report.table()
+
+
+@pytest.mark.parametrize("make", SOUND, ids=lambda m: m.__name__)
+def test_the_sound_twin_passes(make):
+    assert kind_of(make("")).name == "stepwise"
+    report = check_kind(make(""), examples=10)
+    assert report.ok, report.table()
+    assert "centred" in report.note
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", SOUND, ids=lambda m: m.__name__)
+def test_no_seed_raises_a_false_alarm(make):
+    for seed in range(SEEDS):
+        report = check_kind(make(""), random_seed=seed, examples=30)
+        assert report.ok, report.table()
