@@ -69,6 +69,7 @@ LOSS_LAWS: Mapping[str, str] = MappingProxyType(
         "entropy_raises": "More entropy raises the objective: a bonus lowers the loss.",
         "clip_form": "The clip is a known form: it ends a push that went far enough, and no other.",
         "kl_term": "The KL term has the gradient of a known estimate, and is a mean over real tokens.",
+        "half_precision_weights": "In half precision value and weights are those in full, up to its rounding.",
         "token_count_divides": "The weights are divided by the token count that is handed over, and by no other.",
     }
 )

@@ -119,8 +119,10 @@ class KindTarget:
 
     @property
     def sizes(self) -> tuple[Mapping[str, int], ...]:
-        """The sizes of scenes that its layout has; few where shapes are compiled."""
+        """The sizes of scenes that its layout has; few where shapes are compiled, small with logits."""
         sizes = self.kind.sizes[-2:] if self.library.name == "jax" else self.kind.sizes
+        if self.takes("logits"):  # a difference for each of [N, T, V] cells, where there is no autodiff
+            sizes = sizes[:2]
         return tuple({**s, "N": 1} for s in sizes) if self.caller.layout == "T" else sizes
 
     def takes(self, *roles: str) -> bool:

@@ -94,9 +94,19 @@ def _of_size(plan: Plan, size: Mapping[str, int]) -> st.SearchStrategy[Scene]:
         else:
             shape = tuple(size[a] for a in entry.axes)
             count = int(np.prod(shape))
+            if "V" in entry.axes:  # one draw for all: a draw for each cell takes longer than the call
+                parts[role] = st.integers(0, 255).map(partial(_by_number, shape, entry.palette))
+                continue
             cells = st.lists(st.sampled_from(list(entry.palette)), min_size=count, max_size=count)
             parts[role] = cells.map(partial(_reshaped, shape))
     return st.fixed_dictionaries(parts)
+
+
+def _by_number(shape: tuple[int, ...], palette: Sequence[Any], number: int) -> np.ndarray:
+    """An array of this number, from the palette; the first one is constant."""
+    if number == 0:
+        return np.full(shape, palette[0])
+    return np.array(palette)[np.random.default_rng(number).integers(len(palette), size=shape)]
 
 
 def _reshaped(shape: tuple[int, ...], cells: list[Any]) -> np.ndarray:

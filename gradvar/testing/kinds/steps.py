@@ -191,7 +191,7 @@ def step_one_vote(target: KindTarget, scene: Scene) -> None:
     With a vote for each step, long trajectories are the baseline. Report: agentscope-ai/Trinity-RFT#451 (the last step
     of each run enters the group), rllm-org/rllm#924.
     """
-    ends = np.flatnonzero(scene["last_step"])
+    ends = np.flatnonzero(scene["last_step"]).tolist()
     together, alone = _of_rows(target, scene)[ends], _of_rows(target, _taken(scene, ends))
     expect(
         _near(target, alone, together),
