@@ -22,11 +22,21 @@ def jax_masks_too_late(logp, old_logp, advantages, mask):
     return -jnp.mean(tokens.sum(-1))
 
 
+def jax_digits_lost(logp, old_logp, advantages, mask):
+    """Log-probabilities moved by a constant that cancels, and takes their digits along in half precision."""
+    ratio = jnp.exp(jnp.where(mask > 0, (logp + 64) - (old_logp + 64), 0.0))
+    tokens = jnp.minimum(ratio * advantages, jnp.clip(ratio, 0.8, 1.2) * advantages) * mask
+    return -tokens.sum() / jnp.maximum(mask.sum(), 1)
+
+
 JAX_ADVANTAGES = (
     (jax_guard_on_exact_zero, "zero_on_equal_rewards", {}),
     (jax_std_of_the_batch, "group_isolated", {}),
 )
-JAX_LOSSES = ((jax_masks_too_late, "masked_inert", {}),)
+JAX_LOSSES = (
+    (jax_masks_too_late, "masked_inert", {}),
+    (jax_digits_lost, "half_precision_weights", {"examples": 4}),
+)
 
 
 def torch_violators():

@@ -56,7 +56,7 @@ def test_at_least_forty_violators_are_planted():
 
 
 @pytest.mark.parametrize(
-    ("laws", "cases"), [(ADVANTAGE, ADVANTAGES), (LOSS, LOSSES)], ids=["advantage", "loss"]
+    ("laws", "cases"), [(ADVANTAGE, ADVANTAGES), (LOSS, (*LOSSES, *JAX_LOSSES))], ids=["advantage", "loss"]
 )
 def test_every_law_has_a_violator(laws, cases):
     assert {law.name for law in laws} == {law for _, law, _ in cases}
