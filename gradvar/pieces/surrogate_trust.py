@@ -1,7 +1,7 @@
 """Surrogates that say in probabilities, or by whole rollouts, how far a policy may go from the one that drew.
 
-Each is sg[weight] A logp: the gradient is the definition, and the value means nothing. ``logp_sampler`` is the
-engine's.
+All but ``kl_cov`` are sg[weight] A logp: the gradient is the definition, and the value means nothing. ``logp_sampler``
+is the engine's.
 """
 
 import jax
@@ -42,6 +42,82 @@ def dppo_tv(
     beyond = jnp.where(advantages >= 0, change > high, change < -low)
     weight = jnp.where(beyond, 0.0, jnp.minimum(jnp.exp(logp - logp_sampler), cap))
     return jax.lax.stop_gradient(weight) * advantages * logp
+
+
+def dppo_kl(
+    logp: PerToken,
+    logp_sampler: PerToken,
+    advantages: PerToken,
+    *,
+    threshold: float = 0.05,
+    cap: float = 10.0,
+) -> PerToken:
+    """DPPO with the two-point divergence, arXiv 2602.04879: a mask on KL(mu || pi) of taking this token or another.
+
+    D = mu log(mu / pi) + (1 - mu) log((1 - mu) / (1 - pi)). The weight is min(pi / mu, cap), zero where D > threshold
+    and the token has already moved along its advantage: pi > mu where A > 0, pi < mu where A < 0.
+
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_sampler: The same, as the engine reports them.
+        advantages: A, of every token.
+        threshold: Largest divergence that is not masked, in nats.
+        cap: Largest weight.
+
+    >>> logp, logp_sampler = jnp.log(jnp.array([[[0.5, 0.02]]])), jnp.log(jnp.array([[[0.25, 0.01]]]))
+    >>> jax.grad(lambda x: dppo_kl(x, logp_sampler, jnp.ones((1, 1, 2))).sum())(logp).round(6).tolist()
+    [[[0.0, 2.0]]]
+    """
+    engine, other, log_ratio = jnp.exp(logp_sampler), -jnp.expm1(logp_sampler), logp - logp_sampler
+    # a token of chance 1 has no other: its second term is zero for the engine, and infinite for the policy alone
+    gap = jnp.log(jnp.where(other > 0, other, 1.0)) - jnp.log(-jnp.expm1(logp))
+    divergence = -engine * log_ratio + jnp.where(other > 0, other * gap, 0.0)
+    moved = jnp.where(advantages >= 0, log_ratio > 0, log_ratio < 0)
+    weight = jnp.where((divergence > threshold) & moved, 0.0, jnp.minimum(jnp.exp(log_ratio), cap))
+    return jax.lax.stop_gradient(weight) * advantages * logp
+
+
+def kl_cov(
+    logp: PerToken,
+    logp_old: PerToken,
+    advantages: PerToken,
+    mask: Mask,
+    *,
+    share: float = 0.0002,
+    coefficient: float = 1.0,
+) -> PerToken:
+    """KL-Cov, arXiv 2505.22617: r A, less c |log r| on the tokens of the largest (A - mean A)(logp - mean logp).
+
+    The share of the batch's tokens, one at the least, is taken from what is computed at once: it depends on the
+    micro-batch. Where pi = pi_old the penalty has no gradient: |log r| has its least value there, and its derivative is
+    taken as zero, as in PyTorch.
+
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_old: The same for the trainer's proximal policy.
+        advantages: A, of every token.
+        mask: True for the tokens that count.
+        share: Of the tokens, that are penalised.
+        coefficient: c.
+
+    >>> logp, ones = jnp.log(jnp.array([[[0.5, 0.9]]])), jnp.ones((1, 1, 2))
+    >>> old, advantages = logp - jnp.log(2.0), jnp.array([[[-1.0, 1.0]]])
+    >>> jax.grad(lambda x: kl_cov(x, old, advantages, ones > 0).sum())(logp).round(6).tolist()
+    [[[-2.0, 1.0]]]
+    >>> jax.grad(lambda x: kl_cov(x, logp, advantages, ones > 0).sum())(logp).round(6).tolist()
+    [[[-1.0, 1.0]]]
+    """
+    log_ratio, fixed = logp - logp_old, jax.lax.stop_gradient(logp)
+    count = jnp.maximum(jnp.sum(mask), 1)
+
+    def centred(values: PerToken) -> PerToken:
+        return values - jnp.sum(jnp.where(mask, values, 0.0)) / count
+
+    covariance = jnp.where(mask, centred(advantages) * centred(fixed), -jnp.inf)
+    rank = jnp.argsort(jnp.argsort(-covariance.ravel())).reshape(mask.shape)  # 0 for the largest
+    chosen = mask & (rank < jnp.maximum(1, jnp.floor(count * share)))
+    penalty = jnp.where(chosen, coefficient * jnp.abs(log_ratio), 0.0)
+    return advantages * jnp.exp(log_ratio) - penalty
 
 
 def vespo(

@@ -143,9 +143,39 @@ def test_trust_in_probabilities_and_rollouts(advantage):
         np.where(beyond, 0.0, advantage * np.minimum(ratio, 10)),
         rtol=1e-12,
     )
+    divergence = engine * np.log(engine / new) + (1 - engine) * np.log((1 - engine) / (1 - new))
+    beyond = (divergence > 0.4) & ((ratio - 1) * advantage > 0)
+    assert 0 < beyond.sum() < ((ratio - 1) * advantage > 0).sum()  # some moved along and stay
+    np.testing.assert_allclose(
+        found(partial(surrogate.dppo_kl, threshold=0.4)),
+        np.where(beyond, 0.0, advantage * np.minimum(ratio, 10)),
+        rtol=1e-12,
+    )
     k, rate = (2, 3) if advantage > 0 else (3, 2)
     whole = np.prod(ratio)
     wanted = advantage * np.exp(rate) * whole**k * np.exp(-rate * whole)
     np.testing.assert_allclose(found(surrogate.vespo), np.full(5, wanted), rtol=1e-10)
     wanted = np.ones(5) if advantage > 0 else np.minimum(ratio, 1)
     np.testing.assert_allclose(found(surrogate.topr), advantage * wanted, rtol=1e-12)
+
+
+def test_kl_cov_against_loops():
+    """The largest share of the covariances is penalised, whatever lies behind the mask."""
+    rng = np.random.default_rng(0)
+    new, old, advantages = (rng.normal(size=(2, 3, 4)) for _ in range(3))
+    mask = np.arange(4) < np.array([[4, 3, 1], [2, 4, 4]])[..., None]
+    places = [tuple(place) for place in np.argwhere(mask)]
+    mean_a, mean_l = (np.mean([x[p] for p in places]) for x in (advantages, new))
+    order = sorted(places, key=lambda p: -(advantages[p] - mean_a) * (new[p] - mean_l))
+    wanted = advantages * np.exp(new - old)
+    for p in order[: int(0.3 * len(places))]:
+        wanted[p] -= 0.7 * np.sign(new[p] - old[p])
+
+    def total(logp):
+        values = surrogate.kl_cov(
+            logp, jnp.asarray(old), jnp.asarray(advantages), jnp.asarray(mask), share=0.3, coefficient=0.7
+        )
+        return jnp.where(mask, values, 0.0).sum()
+
+    found = np.asarray(jax.grad(total)(jnp.asarray(new)))
+    np.testing.assert_allclose(found[mask], wanted[mask], rtol=1e-10)
