@@ -18,21 +18,19 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy.stats import t as student
 
 from benchmarks.bank.scene import provenance
 from gradvar import catalogue
 from gradvar.gradients.sketch import Whole
 from gradvar.measure.bank.block_sums import block_sums
 from gradvar.measure.bank.coefficients import row_coefficients
-from gradvar.measure.bank.comparison import POSITIVE
 from gradvar.measure.bank.partition import draw_partition
 from gradvar.measure.bank.record import record
 from gradvar.measure.exact.enumerate import exact
 from gradvar.measure.exact.tables import exact_tables
 from gradvar.policies import Bandit, Tabular
-from gradvar.stats.figures import BlockSums, figures, jackknife_error, leave_one_out
-from gradvar.stats.intervals import interval
+from gradvar.stats.figures import SCALES, BlockSums, figures, jackknife_error, leave_one_out
+from gradvar.stats.tails import Pivot
 from gradvar.tasks import Bandit as RewardTable
 from gradvar.tasks import Lookup
 
@@ -163,19 +161,19 @@ def main() -> None:
 def _covers(figure: str, value: np.ndarray, parts: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """1 where the library's interval holds the exact value, 0 where not, NaN where the two are the same number by
     construction."""
-    se = jackknife_error(parts)
-    low, high = interval(value, se, parts.shape[-1] - 1, logarithmic=figure in POSITIVE)
-    return np.where(se > 1e-9, (low <= exact) & (exact <= high), np.nan)
+    pivot = Pivot.from_parts(value, parts, SCALES.get(figure, "linear"))
+    low, high = pivot.bounds(value)
+    return np.where(jackknife_error(parts) > 1e-9, (low <= exact) & (exact <= high), np.nan)
 
 
 def _covers_ratio(
     parts: tuple[np.ndarray, np.ndarray], values: tuple[np.ndarray, np.ndarray], exact: np.ndarray
 ) -> np.ndarray:
     """The same for the paired ratio of two settings' figures, made as ``Evaluation.compare`` makes it."""
-    quantile = student.ppf(0.975, parts[0].shape[-1] - 1)
-    half = quantile * jackknife_error(np.log(parts[0] / parts[1]))
-    found = np.abs(np.log(values[0] / values[1] / exact)) <= half
-    return np.where(half > 1e-9, found, np.nan)
+    logs = np.log(values[0] / values[1])
+    pivot = Pivot.from_parts(logs, np.log(parts[0] / parts[1]))
+    low, high = pivot.bounds(logs)
+    return np.where(pivot.error > 1e-9, (low <= np.log(exact)) & (np.log(exact) <= high), np.nan)
 
 
 if __name__ == "__main__":

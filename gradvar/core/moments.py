@@ -1,11 +1,12 @@
 """Moments: what an engine answers about an estimator's gradient."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gradvar.stats.intervals import Interval, estimate
+from gradvar.stats.tails import Pivot
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,9 @@ class Moments:
     - ``se``: the standard error of every scalar figure by name, zero when exact, and its degrees of freedom ``dof``;
       ``estimate`` and ``interval`` make confidence intervals of them.
     - ``effective``: by figure, of how many equal blocks it might as well be made (``stats.effective``): below 30 an
-      interval may be too narrow, below 8 there is none. Empty when exact.
+      interval may be too narrow, below 6 there is none. Empty when exact.
+    - ``pivots``: by figure, what its interval is made of (``stats.tails.Pivot.numbers``); where it is missing, ``se``
+      and ``dof`` by Student's t.
     - ``replicates``: how many gradients were drawn; 0 means enumerated.
 
     Estimated figures are unbiased where that is possible (mean, trace_cov, between, within, signal, true_signal), so a
@@ -49,6 +52,7 @@ class Moments:
     dof: float = np.inf
     replicates: int = 0
     effective: Mapping[str, float] = field(default_factory=dict)
+    pivots: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def rollouts(self) -> int:
@@ -76,9 +80,12 @@ class Moments:
         known = self.replicates == 0 or figure in ("true_signal", "bias_factor", "cosine")
         if figure == "between" and np.isinf(effective):
             known = True  # fixed prompts have no part between them
+        bounds = None
+        if figure in self.pivots and self.se[figure] > 0:
+            bounds = Pivot.of(self.pivots[figure]).bounds(np.asarray(value), level)
         interval = estimate(
             value, self.se[figure], self.dof, level,
-            effective=effective, logarithmic=figure in LOGARITHMIC, by_identity=known,
+            effective=effective, logarithmic=figure in LOGARITHMIC, by_identity=known, bounds=bounds,
         )  # fmt: skip
         if figure != "cosine":
             return interval

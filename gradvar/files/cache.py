@@ -136,7 +136,7 @@ def _text(identity: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: float(x) for name, x in value.items()}
+        return {name: [*map(float, x)] if isinstance(x, list) else float(x) for name, x in value.items()}
     return value if isinstance(value, str | int) else float(value)
 
 

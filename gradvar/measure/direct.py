@@ -25,7 +25,7 @@ from gradvar.measure import direct_stages as stages
 from gradvar.measure.baselines import BaselineSource, baseline_needs
 from gradvar.measure.direct_plan import REFERENCE, DirectPlan, PolicyOnTask, make_plan
 from gradvar.policies.sampler_weights import as_sampler
-from gradvar.stats.figures import FIGURES, BlockSums, effective_blocks, figures
+from gradvar.stats.figures import FIGURES, BlockSums, effective_blocks, figures, leave_one_out, pivots
 
 BLOCKS = 256
 _MEMORY = 1 << 28  # bytes of gradients held at a time, and of block sums
@@ -339,6 +339,7 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
     count = blocks.count
     with np.errstate(divide="ignore", invalid="ignore"):  # a cosine without a signal is NaN
         values, errors = figures(blocks)
+        shapes = pivots(values, leave_one_out(blocks))
     block_means = np.asarray(gradients, np.float64) / count[:, None]
     return Moments(
         estimator=plan.estimators[index].name,
@@ -351,6 +352,7 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
         dof=len(block_means) - 1,
         replicates=int(count.sum()),
         effective={name: float(x) for name, x in effective_blocks(blocks).items()},
+        pivots={name: shapes[name].numbers() for name in FIGURES},
         **{name: float(values[name]) for name in FIGURES},
     )
 

@@ -15,11 +15,11 @@ from math import nan
 import numpy as np
 from jaxtyping import Float, Int
 
-from gradvar.stats.effective import FEWEST
 from gradvar.stats.intervals import Interval, wilson
 
 NO_SHARE = Interval(nan, nan, nan, nan, -1)
 """The share of nothing."""
+_FEW = 8  # effective clusters
 
 
 class Clusters:
@@ -56,7 +56,7 @@ class Clusters:
         total, value, variance, clusters, effective = self.ratio(y, x)
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.where(variance > 0, value * (1 - value) / variance, clusters)
-        size = np.where(effective < FEWEST, np.fmin(size, effective), size)
+        size = np.where(effective < _FEW, np.fmin(size, effective), size)
         low, high = wilson(value, np.maximum(size, 1.0))
         names = ("value", "low", "high", "se", "dof", "effective")
         columns = dict(

@@ -15,10 +15,13 @@ import numpy as np
 from jaxtyping import Float
 
 from gradvar.stats.effective import effective_number, too_few
-from gradvar.stats.intervals import Interval, student_half_width
+from gradvar.stats.intervals import Interval
+from gradvar.stats.tails import Pivot, Scale
 
 FIGURES = ("trace_cov", "between", "within", "signal", "snr", "true_signal", "bias_factor", "cosine")
 RATIOS = ("snr", "bias_factor", "cosine")
+SCALES: dict[str, Scale] = {"trace_cov": "log", "within": "log", "snr": "quotient"}
+"""Where a figure's interval is made, by measured coverage (``benchmarks/CALIBRATION.md``); elsewhere it is linear."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,14 @@ def leave_one_out(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experiment b
     return _evaluate(sums, leave_out=True)
 
 
+def pivots(
+    values: dict[str, Float[np.ndarray, "*experiment"]],
+    parts: dict[str, Float[np.ndarray, "*experiment block"]],
+) -> dict[str, Pivot]:
+    """What the figures' intervals are made of (``stats.tails``), from ``figures`` and ``leave_one_out``."""
+    return {name: Pivot.from_parts(values[name], x, SCALES.get(name, "linear")) for name, x in parts.items()}
+
+
 def jackknife_error(parts: Float[np.ndarray, "*experiment block"]) -> Float[np.ndarray, "*experiment"]:
     """The standard error of a figure from its leave-one-out values [..., B].
 
@@ -133,7 +144,7 @@ def jackknife_interval(
     back: Callable[[float], float] | None = None,
     effective: float = np.nan,
 ) -> Interval:
-    """A figure with its interval by Student's t, from its leave-one-out values, or with the reason why there is none.
+    """A figure with its interval (``stats.tails``), from its leave-one-out values, or the reason why there is none.
 
     An interval of no width says that two sides are the same numbers by algebra; the caller knows that there are some.
 
@@ -153,12 +164,12 @@ def jackknife_interval(
         return Interval(value, np.nan, np.nan, dof=dof, effective=effective).without(
             "the figure itself is not known"
         )
-    error = float(jackknife_error(parts))
-    half = float(student_half_width(error, dof, level))
+    pivot = Pivot.from_parts(np.asarray(value), parts)
+    error, (low, high) = float(pivot.error), map(float, pivot.bounds(np.zeros(()), level))
     if back is None:
-        made = Interval(value, value - half, value + half, error, dof, effective)
+        made = Interval(value, value + low, value + high, error, dof, effective)
     else:
-        low, high = value * float(back(-half)), value * float(back(half))
+        low, high = value * float(back(low)), value * float(back(high))
         made = Interval(value, low, high, error * abs(value), dof, effective)
     reason = too_few(effective)
     return made.without(reason) if reason else made

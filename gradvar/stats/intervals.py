@@ -128,6 +128,7 @@ def estimate(
     effective: float = nan,
     logarithmic: bool = False,
     by_identity: bool = False,
+    bounds: Bounds | None = None,
 ) -> Interval:
     """A sampled figure with its interval (see ``interval``), or with the reason why there is none.
 
@@ -143,13 +144,14 @@ def estimate(
         logarithmic: For variances, squared norms and their quotients.
         by_identity: True if the figure may be the same number in every block by algebra, as the bias factor of the
             reference against itself; its width may be zero.
+        bounds: The ends, where they are not those of Student's t (``stats.tails``).
 
     >>> estimate(1.0, 0.5, inf, effective=3.0).words()
-    'no interval: 3.0 effective blocks, fewer than 8'
+    'no interval: 3.0 effective blocks, fewer than 6'
     >>> estimate(1.0, 0.0, 15, effective=16.0).words()
     'no interval: every block gives the same number'
     """
-    low, high = interval(value, se, dof, level, logarithmic=logarithmic)
+    low, high = bounds or interval(value, se, dof, level, logarithmic=logarithmic)
     sampled = Interval(float(value), float(low), float(high), float(se), dof, float(effective))
     if reason := too_few(effective):
         return sampled.without(reason)

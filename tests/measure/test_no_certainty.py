@@ -130,7 +130,7 @@ def test_advice_on_equal_rewards_is_a_sentence(dead, tmp_path, capsys):
 def test_three_solved_prompts_of_sixteen_are_too_few(rare):
     found = rare.evaluate([RLOO, GRPO], [2], independent="prompts")
     assert found["rloo", 2].effective["trace_cov"] < 4
-    assert "effective blocks, fewer than 8" in found["rloo", 2].estimate("trace_cov").words()
+    assert "effective blocks, fewer than 6" in found["rloo", 2].estimate("trace_cov").words()
     assert not found.compare(("rloo", 2), ("grpo", 2)).ratio.known
     advice = advise(rare)
     assert "which size is best cannot be told" in str(advice)
@@ -276,7 +276,7 @@ def test_tables_and_findings_say_it():
     assert any("Few effective blocks, 12" in s and "rloo at G = 2" in s for s in sentences)
     assert any("No interval for tr Cov of grpo at G = 2" in s and "3.0 effective" in s for s in sentences)
     assert not any("unbiased" in s for s in sentences)
-    assert {r["note"] for r in tidy(none)} == {"3.0 effective blocks, fewer than 8"}
+    assert {r["note"] for r in tidy(none)} == {"3.0 effective blocks, fewer than 6"}
     assert not any("effective" in s for s in findings(tidy(moments())))
 
 

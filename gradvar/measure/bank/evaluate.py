@@ -18,7 +18,7 @@ from gradvar.measure.bank.comparison import Evaluation, Setting
 from gradvar.measure.bank.data import Recording, Rollouts
 from gradvar.measure.bank.partition import Partition, draw_partition
 from gradvar.measure.separability import is_separable
-from gradvar.stats.figures import FIGURES, effective_blocks, figures, leave_one_out
+from gradvar.stats.figures import FIGURES, effective_blocks, figures, leave_one_out, pivots
 
 Independent = Literal["auto", "prompts", "rollouts"]
 """What the error bars are about: a sample of prompts, or the rollouts of given prompts."""
@@ -127,6 +127,7 @@ def _measure(
     with np.errstate(divide="ignore", invalid="ignore"):  # a cosine without a signal is NaN
         values, errors = figures(sums)
         parts = leave_one_out(sums)
+        shapes = pivots(values, parts)
     effective = effective_blocks(sums)
     sketch = sketch_errors(recording, coefficients, partition)
     mean, mean_se = mean_gradients(recording, coefficients, partition)
@@ -148,6 +149,7 @@ def _measure(
             dof=sums.count.shape[-1] - 1,
             replicates=partition.replicates,
             effective={n: float(effective[n][index]) for n in FIGURES},
+            pivots={n: shapes[n][index].scaled(factor.get(n, 1.0)).numbers() for n in FIGURES},
             **{n: float(values[n][index]) * factor.get(n, 1.0) for n in FIGURES},
         )
 

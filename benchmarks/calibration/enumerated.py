@@ -1,7 +1,7 @@
 """Do the stated 95 % intervals cover? Repeats small Monte Carlo experiments against exact enumeration.
 
-    python benchmarks/calibration.py                 # about ten minutes on 2 cores
-    python benchmarks/calibration.py --experiments 240 --replicates 128 --out /tmp/quick.json
+    python -m benchmarks.calibration.enumerated                 # about ten minutes on 2 cores
+    python -m benchmarks.calibration.enumerated --experiments 240 --replicates 128 --out /tmp/quick.json
 
 Every row is one setting (policy, staleness, group size, estimator); every cell the share of experiments whose interval
 for that figure contains the exact value. Writes benchmarks/results/calibration.json, and exits with 1 where a coverage
@@ -25,15 +25,13 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 from gradvar import catalogue  # noqa: E402
-from gradvar.core.moments import LOGARITHMIC  # noqa: E402
 from gradvar.files.tables import write_json  # noqa: E402
 from gradvar.measure.direct import BLOCKS, samples  # noqa: E402
 from gradvar.measure.direct_plan import PolicyOnTask  # noqa: E402
 from gradvar.measure.exact.enumerate import exact  # noqa: E402
 from gradvar.measure.exact.tables import exact_tables  # noqa: E402
 from gradvar.policies import Bandit, Tabular  # noqa: E402
-from gradvar.stats.figures import BlockSums, figures  # noqa: E402
-from gradvar.stats.intervals import interval  # noqa: E402
+from gradvar.stats.figures import BlockSums, figures, leave_one_out, pivots  # noqa: E402
 from gradvar.tasks import Bandit as Rewards  # noqa: E402
 from gradvar.tasks import Lookup  # noqa: E402
 
@@ -72,22 +70,20 @@ def coverage(gradients: np.ndarray, exact_moments, experiments: int, level: floa
 
     sums = blocks(pairs.sum(2))
     truth = exact_moments.true_gradient
-    values, errors = figures(
-        BlockSums(
-            count=np.diff(np.append(starts, number)) * 2.0,
-            gram=sums @ sums.swapaxes(1, 2),
-            squares=blocks((pairs**2).sum((2, 3))),
-            pairs=blocks((pairs[:, :, 0] * pairs[:, :, 1]).sum(-1)),
-            aligned=sums @ truth,
-            truth=np.asarray(truth @ truth),
-            truth_known=True,
-        )
+    block_sums = BlockSums(
+        count=np.diff(np.append(starts, number)) * 2.0,
+        gram=sums @ sums.swapaxes(1, 2),
+        squares=blocks((pairs**2).sum((2, 3))),
+        pairs=blocks((pairs[:, :, 0] * pairs[:, :, 1]).sum(-1)),
+        aligned=sums @ truth,
+        truth=np.asarray(truth @ truth),
+        truth_known=True,
     )
+    values = figures(block_sums).values
+    shapes = pivots(values, leave_one_out(block_sums))
     covered = {}
     for name in COVERED:
-        low, high = interval(
-            values[name], errors[name], sums.shape[1] - 1, level, logarithmic=name in LOGARITHMIC
-        )
+        low, high = shapes[name].bounds(values[name], level)
         exact_value = getattr(exact_moments, name)
         covered[name] = float(((low <= exact_value) & (exact_value <= high)).mean())
     return covered
@@ -102,7 +98,8 @@ def main() -> None:
     parser.add_argument("--group-sizes", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--prompts", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "calibration.json")
+    results = Path(__file__).resolve().parent.parent / "results"
+    parser.add_argument("--out", type=Path, default=results / "calibration.json")
     arguments = parser.parse_args()
     if arguments.experiments < PARTS or arguments.experiments % PARTS:
         parser.error(f"--experiments: {arguments.experiments}; give a multiple of {PARTS}")

@@ -1,0 +1,123 @@
+"""The document and the figure of a calibration, from its rows."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.calibration.cells import Cell
+
+FIGURES = {
+    "trace_cov": "tr Cov", "within": "within", "between": "between", "signal": "signal", "snr": "SNR",
+    "bias_factor": "bias factor", "ratio": "paired ratio of tr Cov",
+}  # fmt: skip
+BAND, LEAST = (0.93, 0.97), 0.9
+RARELY = 0.05  # share of repeats with an interval under which a coverage says nothing
+TEMPLATE = Path(__file__).with_name("document.md")
+_WORST = 5
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows that were written; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def in_words(row: dict[str, str]) -> str:
+    """A cell in words: its size, and what differs from the base."""
+    base = Cell(row["engine"])
+    amount = f"bank, {row['prompts']} prompts x {row['rollouts']}"
+    if row["engine"] == "direct":
+        amount = f"direct, {row['replicates']} replicates"
+    words = [amount, f"p {row['success']}" if row["rewards"] not in ("normal", "t3") else ""]
+    words.append("" if row["rewards"] == base.rewards else f"rewards {row['rewards']}")
+    words.append(f"{row['estimator']} G={row['group_size']}")
+    words.append("lengths 1 to 3,000" if row["long"] == "True" else "")
+    ratios = {"0.0": "", "0.3": "mildly stale", "1.5": "violently stale"}[row["staleness"]]
+    words.append(f"{ratios} and clipped" if row["clipped"] == "True" else ratios)
+    words.append("" if row["snr"] == str(base.snr) else f"SNR {row['snr']}")
+    words.append("grad J unknown" if row["known"] == "False" else "")
+    return ", ".join(word for word in words if word)
+
+
+def well(covered: np.ndarray, number: np.ndarray) -> tuple[float, float]:
+    """Shares of cells between 93 and 97 %, and of at least 90 %, two binomial standard errors allowed for."""
+    low, high, floor = (2 * np.sqrt(edge * (1 - edge) / number) for edge in (*BAND, LEAST))
+    inside = (covered >= BAND[0] - low) & (covered <= BAND[1] + high)
+    return float(inside.mean()), float((covered >= LEAST - floor).mean())
+
+
+def write(path: Path, document: Path, fewest: int) -> None:
+    """Write the document and its figure.
+
+    Args:
+        path: Of the rows.
+        document: Where the document goes.
+        fewest: Effective blocks below which there is no interval.
+    """
+    measured = rows(path)
+    repeats = int(measured[0]["repeats"])
+    heads = ("figure", "cells", "93 to 97 %, before", "after", "at least 90 %, before", "after")
+    summary = [_line(*heads, "lowest, before", "after", "given"), "|---" * 9 + "|"]
+    worst = [_line("figure", "cell", "before", "after", "given"), "|---" * 5 + "|"]
+    panels = {}
+    for name, label in FIGURES.items():
+        chosen = [row for row in measured if row["figure"] == name and float(row["given"]) >= RARELY]
+        before, after, given = (np.array([float(r[k]) for r in chosen]) for k in ("before", "after", "given"))
+        panels[label] = before, after
+        shares = zip(well(before, np.full(len(before), repeats)), well(after, given * repeats), strict=True)
+        columns = [f"{100 * x:.0f} %" for pair in (*shares, (before.min(), after.min())) for x in pair]
+        often = np.mean([float(row["given"]) for row in measured if row["figure"] == name])
+        summary.append(_line(label, str(len(chosen)), *columns, f"{100 * often:.0f} %"))
+        for row in sorted(chosen, key=lambda r: float(r["after"]))[:_WORST]:
+            percent = (f"{100 * float(row[k]):.1f} %" for k in ("before", "after", "given"))
+            worst.append(_line(label, in_words(row), *percent))
+    by_cell: dict[str, dict[str, dict[str, str]]] = {}
+    for row in measured:
+        by_cell.setdefault(in_words(row), {})[row["figure"]] = row
+    table = [_line("cell", *FIGURES.values()), "|---" * (len(FIGURES) + 1) + "|"]
+    table += [_line(cell, *(_entry(x.get(name)) for name in FIGURES)) for cell, x in by_cell.items()]
+    text = TEMPLATE.read_text().format(
+        cells=len(by_cell), repeats=f"{repeats:,}", error=f"{100 * np.sqrt(0.05 * 0.95 / repeats):.1f}", fewest=fewest,
+        figures="\n".join(summary), worst="\n".join(worst), table="\n".join(table),
+    )  # fmt: skip
+    document.write_text(text)
+    _draw(panels, path.with_suffix(".svg"))
+
+
+def _line(*columns: str) -> str:
+    return "| " + " | ".join(columns) + " |"
+
+
+def _entry(row: dict[str, str] | None) -> str:
+    if row is None:
+        return ""
+    before, after, given = (100 * float(row[k]) for k in ("before", "after", "given"))
+    return f"{before:.1f} → " + ("none" if given < 100 * RARELY else f"{after:.1f} ({given:.0f})")
+
+
+def _draw(panels: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    """Each figure's cells in the order of their coverage, before and after."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "calibration"
+    mpl.rcParams["svg.fonttype"] = "none"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(panels), figsize=(13, 3), sharey=True, layout="constrained")
+    for axis, (label, (before, after)) in zip(axes, panels.items(), strict=True):
+        axis.axhspan(100 * BAND[0], 100 * BAND[1], color="0.88", lw=0)
+        share = np.linspace(0, 100, len(before))
+        axis.plot(share, 100 * np.sort(before), color="#b2182b", label="before")
+        axis.plot(share, 100 * np.sort(after), color="#2166ac", label="after")
+        axis.set(ylim=(40, 100.5), xlabel="cells, %")
+        axis.set_title(label, fontsize=9)
+    axes[0].set_ylabel("covered, %")
+    axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

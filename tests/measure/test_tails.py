@@ -1,0 +1,111 @@
+"""Intervals that know their tails: what they are made of, and how often they cover in cells that broke Student's t."""
+
+import jax
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from benchmarks.calibration.cells import Cell, grid
+from benchmarks.calibration.measure import coverage
+from benchmarks.calibration.twin import draw, scale, truth
+from gradvar import catalogue
+from gradvar.files.cache import MomentsCache
+from gradvar.measure.direct import direct
+from gradvar.policies import Bandit
+from gradvar.stats.figures import figures
+from gradvar.stats.tails import Pivot, skewed_quantile
+from gradvar.tasks import Bandit as Rewards
+
+
+def without_each(x):
+    """The mean with each block left out."""
+    return (x.sum(-1, keepdims=True) - x) / (x.shape[-1] - 1)
+
+
+def test_contributions_like_normal_ones_give_students_interval():
+    """Symmetric, of the normal's kurtosis: a is zero, and the degrees of freedom are B - 1."""
+    x = student.ppf((np.arange(400) + 0.5) / 400, 1e6)
+    low, high = Pivot.from_parts(np.array(x.mean()), without_each(x)).bounds(np.array(0.0))
+    half = student.ppf(0.975, 399) * x.std(ddof=1) / 20
+    assert (-low, high) == (pytest.approx(half, rel=1e-3), pytest.approx(half, rel=1e-3))
+
+
+@pytest.mark.parametrize("t", [-3.0, 0.5, 3.0])
+def test_the_quantile_undoes_the_cubic(t):
+    """It is the inverse of G -> a + G + 2 a G^2 + 4/3 a^2 G^3, multiplied out by hand."""
+    a = 0.08
+    g = float(skewed_quantile(np.array(t), np.array(a)))
+    assert a + g + 2 * a * g**2 + 4 / 3 * a**2 * g**3 == pytest.approx(t)
+
+
+def test_a_tail_to_the_right_moves_both_ends_to_the_right():
+    x = np.random.default_rng(0).exponential(size=40)
+    low, high = Pivot.from_parts(np.array(x.mean()), without_each(x)).bounds(np.array(x.mean()))
+    mirrored = Pivot.from_parts(np.array(-x.mean()), without_each(-x)).bounds(np.array(-x.mean()))
+    assert high - x.mean() > 1.2 * (x.mean() - low)
+    assert (-mirrored[0], -mirrored[1]) == (pytest.approx(high), pytest.approx(low))
+
+
+@pytest.mark.parametrize("scale_name", ["linear", "log", "quotient"])
+def test_units_do_not_matter(scale_name):
+    x = np.random.default_rng(1).exponential(size=60)
+    pivot = Pivot.from_parts(np.array(x.mean()), without_each(x), scale_name)
+    ends = np.array(pivot.bounds(np.array(x.mean())))
+    scaled = Pivot.from_parts(np.array(5 * x.mean()), without_each(5 * x), scale_name)
+    np.testing.assert_allclose(scaled.bounds(np.array(5 * x.mean())), 5 * ends)
+    np.testing.assert_allclose(pivot.scaled(5.0).bounds(np.array(5 * x.mean())), 5 * ends)
+    np.testing.assert_allclose(Pivot.of(pivot.numbers()).bounds(np.array(x.mean())), ends)
+    assert scale_name == "linear" or ends.min() > 0
+
+
+@pytest.mark.slow
+def test_an_engine_hands_them_on(tmp_path):
+    """Not Student's interval; it survives the cache."""
+    policy, task = Bandit(4, num_prompts=3), Rewards(np.eye(4)[:3])
+    moments = direct(
+        catalogue.get("rloo"),
+        policy,
+        policy.init(jax.random.key(0)),
+        task,
+        2,
+        key=jax.random.key(1),
+        replicates=64,
+    )
+    found = moments.estimate("trace_cov")
+    low, high = Pivot.of(moments.pivots["trace_cov"]).bounds(np.array(moments.trace_cov))
+    assert (found.low, found.high) == (float(low), float(high))
+    assert found.high / found.value != pytest.approx(found.value / found.low, rel=1e-3)
+    with MomentsCache(tmp_path) as cache:
+        cache.put({"a": 1}, moments)
+        assert cache.get({"a": 1}).interval("trace_cov") == moments.interval("trace_cov")
+
+
+@pytest.mark.parametrize(
+    "cell", [grid()[0], Cell("direct", rewards="graded", group_size=8, estimator="grpo", replicates=256)]
+)
+def test_the_twins_estimate_what_they_say(cell):
+    """Unbiased figures agree with the exact ones within four standard errors, over 300 repeats."""
+    scales, rng = scale(cell), np.random.default_rng(3)
+    values = figures(draw(rng, cell, scales, 300)[0]).values
+    for name in ("trace_cov", "within", "between", "signal"):
+        error = values[name].std() / np.sqrt(300)
+        assert abs(values[name].mean() - truth(cell, scales)[name]) < 4 * error, name
+
+
+BAD = {
+    "80 % of prompts dead": Cell("bank", success="80 % dead"),
+    "violent staleness": Cell("direct", staleness=1.5),
+    "few prompts, long and short": Cell("bank", prompts=16, long=True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", BAD.values(), ids=BAD)
+def test_coverage_in_bad_cells(cell):
+    """At least 85 % of the intervals of trace_cov hold it, less three standard errors, where Student's t held less."""
+    found = coverage(cell, 400, seed=2)["trace_cov"]
+    assert found["given"] > 0.05
+    spread = 3 * np.sqrt(0.85 * 0.15 / (400 * found["given"]))
+    assert found["after"] >= 0.85 - spread
+    assert found["after"] <= 1.0
+    assert found["before"] < 0.95
