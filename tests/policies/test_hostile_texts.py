@@ -7,12 +7,12 @@ import socket
 import pytest
 
 from gradvar.policies.transformer import text_process, tokenizer
-from gradvar.policies.transformer.text_process import Limits
+from gradvar.policies.transformer.text_process import TextLimits
 from gradvar.policies.transformer.tokenizer import Tokenizer
 
 from .test_tokenizer import write
 
-LIMITS = Limits(seconds=0.1, memory=300 << 20, characters=1 << 16, tokens=1 << 12)
+LIMITS = TextLimits(seconds=0.1, memory=300 << 20, characters=1 << 16, tokens=1 << 12)
 TEMPLATES = {
     "a loop": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "a loop that writes": "{% for a in range(99999) %}aaaaaaaaaa{% endfor %}",
@@ -51,7 +51,7 @@ def test_one_process_answers_many_prompts(tmp_path):
     opened = write(
         tmp_path, chat_template="{{ messages | tojson }}{% for i in [1, 2] %}{% break %}{% endfor %}"
     )
-    process = text_process.shared(Limits())
+    process = text_process.shared(TextLimits())
     opened.chat("<a & é>")
     first = process._process.pid
     for i in range(50):

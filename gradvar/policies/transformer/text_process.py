@@ -24,7 +24,7 @@ _WORKER = Path(__file__).with_name("text_worker.py")
 
 
 @dataclass(frozen=True)
-class Limits:
+class TextLimits:
     """What a request may take: ``seconds`` of computing, ``memory`` in bytes, ``characters`` and ``tokens`` a text."""
 
     seconds: float = 20.0
@@ -33,7 +33,7 @@ class Limits:
     tokens: int = 1 << 20
 
 
-LIMITS = Limits()
+LIMITS = TextLimits()
 """What the tokenizers and templates of real models take a small part of."""
 
 
@@ -44,7 +44,7 @@ class Refused(Exception):
 class TextProcess:
     """Requests to ``text_worker``, one at a time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: TextLimits) -> None:
         self.limits = limits
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
@@ -113,7 +113,7 @@ class TextProcess:
 
 
 @functools.cache
-def shared(limits: Limits) -> TextProcess:
+def shared(limits: TextLimits) -> TextProcess:
     """The one process with these limits."""
     return TextProcess(limits)
 
@@ -145,5 +145,5 @@ def _close(process: subprocess.Popen[str]) -> int:
     return process.wait()
 
 
-def _too_large(limits: Limits) -> str:
+def _too_large(limits: TextLimits) -> str:
     return f"it takes more than the {limits.memory >> 20:,} MB of memory that it may take"

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gradvar.files.atomic import LARGEST_TEXT, read_json
-from gradvar.policies.transformer.text_process import LIMITS, Limits, Refused, shared
+from gradvar.policies.transformer.text_process import LIMITS, Refused, TextLimits, shared
 
 PAD = -1
 """Fills prompts on the left; no token of any vocabulary, so that it cannot be taken for one."""
@@ -32,7 +32,7 @@ class Tokenizer:
     folder names none.
     """
 
-    def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
+    def __init__(self, folder: Path, limits: TextLimits = LIMITS) -> None:
         """Raises ``ValueError`` where ``folder`` has no readable ``tokenizer.json``, or one beyond the limits."""
         if importlib.util.find_spec("tokenizers") is None:
             raise ValueError(
