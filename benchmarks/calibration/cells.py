@@ -118,11 +118,11 @@ def _random(rng: np.random.Generator) -> Cell:
     rollouts = int(rng.choice([n for n in ROLLOUTS if n >= 2 * group]))
     staleness = float(rng.choice(STALENESS, p=(0.5, 0.3, 0.2)))
     engine = str(rng.choice(("bank", "direct")))
-    amounts = {"prompts": int(rng.choice(PROMPTS)), "rollouts": rollouts}
+    prompts, replicates = int(rng.choice(PROMPTS)), Cell.replicates
     if engine == "direct":
-        amounts = {"replicates": int(rng.choice(REPLICATES[:3]))}
+        prompts, rollouts, replicates = Cell.prompts, Cell.rollouts, int(rng.choice(REPLICATES[:3]))
     cell = Cell(
-        engine, str(rng.choice(SUCCESS)), str(rng.choice(REWARDS)), **amounts, group_size=group,
+        engine, str(rng.choice(SUCCESS)), str(rng.choice(REWARDS)), prompts, rollouts, replicates, group_size=group,
         estimator=str(rng.choice(("rloo", "grpo"))), long=bool(rng.random() < 0.3), staleness=staleness,
         clipped=bool(staleness and rng.random() < 0.6), snr=float(rng.choice(SNR)),
     )  # fmt: skip
