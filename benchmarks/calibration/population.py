@@ -114,7 +114,8 @@ def ratio_moments(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     s = cell.staleness
     if not s:
         return np.ones(2), np.ones(2)
-    first, second = [], []
+    first: list[float] = []
+    second: list[float] = []
     for bound, above in ((1 - CLIP, True), (1 + CLIP, False)):
         for power, into in ((1, first), (2, second)):
             share = 1.0

@@ -108,7 +108,7 @@ def _grad_j(cell: Cell) -> np.ndarray:
 def _bank(rng: np.random.Generator, cell: Cell, prompts: _Prompts) -> BlockSums:
     batches = cell.rollouts // cell.group_size
     deals = max(1, ceil(_BANK_REPLICATES / (cell.prompts * batches)))
-    total, squares, shared = 0.0, 0.0, 0.0
+    total, squares, shared = np.zeros(1), np.zeros(1), np.zeros(1)
     for _ in range(deals):
         # rollouts of a prompt are alike, so one shuffle serves all prompts
         order = rng.permutation(cell.rollouts)[: batches * cell.group_size].reshape(batches, cell.group_size)
