@@ -14,6 +14,7 @@ coverage (``benchmarks/CALIBRATION.md``):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -99,7 +100,7 @@ class Pivot:
         return [float(x) for x in (self.error, self.asymmetry, self.dof, self.logarithmic)]
 
     @classmethod
-    def of(cls, numbers: list[float] | tuple[float, ...]) -> Pivot:
+    def of(cls, numbers: Sequence[float]) -> Pivot:
         """Make one of its ``numbers``."""
         error, asymmetry, dof, logarithmic = (np.asarray(x, np.float64) for x in numbers)
         return cls(error, asymmetry, dof, logarithmic > 0)
