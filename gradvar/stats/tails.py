@@ -73,7 +73,7 @@ class Pivot:
             clear &= (parts > 0).all(-1)
             logs = _moments(np.log(np.where(clear[..., None], parts, 1.0)))
             chosen = [np.where(clear, x, y) for x, y in zip(logs, (error, asymmetry, dof), strict=True)]
-            return cls(*chosen, clear)
+            return cls(chosen[0], chosen[1], chosen[2], clear)
 
     def bounds(self, value: Float[np.ndarray, "*n"], level: float = 0.95) -> Bounds:
         """The lower and the upper ends around a figure."""
