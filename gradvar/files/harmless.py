@@ -27,7 +27,7 @@ def one_line(text: str, longest: int | None = None) -> str:
     r"""The same in one line: a line feed becomes ``\n``, and the middle of what is longer than ``longest`` is left out.
 
     >>> print(one_line("a\nb"), one_line("abcdefgh", 6))
-    a\nb a...h
+    a\nb ab...h
     """
     line = harmless(text).replace("\n", r"\n")
     if longest is None or len(line) <= longest:
