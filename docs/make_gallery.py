@@ -39,6 +39,7 @@ params = policy.init(jax.random.key(0))
 task = gv.tasks.Bandit(jax.random.bernoulli(jax.random.key(2), 0.4, (12, 8)).astype(float))
 bank = gv.measure.record(policy, params, task, jax.random.key(1), prompts=100, rollouts=16)
 advice = gv.measure.advise(bank, cost_per_prompt=1.0)
+mismatch = gv.mismatch(policy="tabular", prompts=8)
 results = pathlib.Path("benchmarks/results")
 runs = json.loads((results / "train_noise.json").read_text())
 settled = json.loads((results / "train_paper_tuned.json").read_text())
@@ -111,6 +112,11 @@ title = ax.set_title("Do two rollouts do the work of sixteen?")""",
     Entry(
         "clip", "What a clip leaves", 'ax = gv.plot.clip(["grpo", "dapo", "sapo"])',
         "A token's weight against its probability ratio. Exact, from the code that ships.",
+    ),
+    Entry(
+        "mismatch", "What corrections for the sampler cost", "ax = gv.plot.mismatch(mismatch)",
+        "The engine that draws is not the policy that is differentiated: what each correction costs in\n"
+        "the direction of the gradient, by enumeration.",
     ),
     Entry(
         "cost", "Which group size to take", "ax = gv.plot.cost(advice)",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -229,9 +230,16 @@ def test_an_interrupt_is_one_line_and_writes_nothing(tmp_path, capsys, monkeypat
 def test_a_failed_write_leaves_nothing_half_written(study, tmp_path, monkeypatch):
     from gradvar.files import tables as files
 
-    monkeypatch.setattr(
-        files.csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
-    )
+    class FullDisk:
+        """Takes the head of the table and none of its rows."""
+
+        def __init__(self, file):
+            self.writerow = csv.writer(file).writerow
+
+        def writerows(self, rows):
+            raise OSError("disk full")
+
+    monkeypatch.setattr(files, "csv", SimpleNamespace(writer=FullDisk))
     with pytest.raises(OSError, match="disk full"):
         study.save(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -100,12 +100,12 @@ def kl_cov(
         share: Of the tokens, that are penalised.
         coefficient: c.
 
-    >>> logp, ones = jnp.log(jnp.array([[[0.5, 0.9]]])), jnp.ones((1, 1, 2))
-    >>> old, advantages = logp - jnp.log(2.0), jnp.array([[[-1.0, 1.0]]])
+    >>> logp, ones = jnp.log(jnp.array([[[0.5, 0.9, 0.9]]])), jnp.ones((1, 1, 3))
+    >>> old, advantages = logp - jnp.log(2.0), jnp.array([[[-1.0, 1.0, 1.0]]])
     >>> jax.grad(lambda x: kl_cov(x, old, advantages, ones > 0).sum())(logp).round(6).tolist()
-    [[[-2.0, 1.0]]]
+    [[[-3.0, 2.0, 2.0]]]
     >>> jax.grad(lambda x: kl_cov(x, logp, advantages, ones > 0).sum())(logp).round(6).tolist()
-    [[[-1.0, 1.0]]]
+    [[[-1.0, 1.0, 1.0]]]
     """
     log_ratio, fixed = logp - logp_old, jax.lax.stop_gradient(logp)
     count = jnp.maximum(jnp.sum(mask), 1)
@@ -116,7 +116,9 @@ def kl_cov(
     covariance = jnp.where(mask, centred(advantages) * centred(fixed), -jnp.inf)
     rank = jnp.argsort(jnp.argsort(-covariance.ravel())).reshape(mask.shape)  # 0 for the largest
     chosen = mask & (rank < jnp.maximum(1, jnp.floor(count * share)))
-    penalty = jnp.where(chosen, coefficient * jnp.abs(log_ratio), 0.0)
+    # |log r|, but flat at zero, where the derivative of JAX's own abs is one
+    distance = log_ratio * jnp.sign(jax.lax.stop_gradient(log_ratio))
+    penalty = jnp.where(chosen, coefficient * distance, 0.0)
     return advantages * jnp.exp(log_ratio) - penalty
 
 

@@ -124,6 +124,10 @@ def test_every_jitted_function_of_the_engines_lowers(single):
         gv.measure.direct(
             [remax], policy, params, task, 4, key=jax.random.key(2), replicates=16, old_params=others
         )
+        # what an engine reports of its own rollouts, in a bank and in replicates
+        engine = {"sampler": gv.policies.bfloat16_weights()}
+        gv.measure.record(finite, logits, table, jax.random.key(1), 4, 4, scores=gv.Whole(), **engine)
+        gv.measure.direct(grpo, policy, params, task, 4, key=jax.random.key(2), replicates=16, **engine)
         gv.measure.exact(grpo, finite, logits, table, group_size=2)
         gv.measure.score_trace(
             policy, params, prompts, policy.sample(params, jax.random.key(2), prompts, 1)[:, 0]

@@ -179,3 +179,6 @@ def test_kl_cov_against_loops():
 
     found = np.asarray(jax.grad(total)(jnp.asarray(new)))
     np.testing.assert_allclose(found[mask], wanted[mask], rtol=1e-10)
+    # on the first step there is no penalty: |log r| is flat at zero
+    flat = np.asarray(jax.grad(total)(jnp.asarray(old)))
+    np.testing.assert_allclose(flat[mask], advantages[mask], rtol=1e-10)

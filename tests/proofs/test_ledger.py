@@ -46,6 +46,11 @@ def test_every_estimator_is_defined_by_a_claim():
     assert set(defined) == set(catalogue.names())
 
 
+# They compare logarithms of 1 - pi, and rank the tokens of a batch: neither can be traced. Held against loops instead,
+# in tests/pieces/test_surrogates.py.
+NOT_TRACED = ["surrogates.dppo_kl", "surrogates.kl_cov"]
+
+
 def test_every_piece_is_defined_by_a_claim_or_stands_in_a_defined_estimator():
     # reinforce_pp standardises over tokens where it has a penalty: D40
     estimators = [catalogue.get(name) for name in catalogue.names()] + [
@@ -56,7 +61,7 @@ def test_every_piece_is_defined_by_a_claim_or_stands_in_a_defined_estimator():
     missing = [
         public for public, inner in public_pieces().items() if inner not in used and public not in settings
     ]
-    assert not missing
+    assert missing == NOT_TRACED
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.id)

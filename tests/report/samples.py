@@ -2,11 +2,34 @@
 
 import numpy as np
 
+from gradvar.stats.choice import LeastCost
+from gradvar.stats.intervals import Interval
 from gradvar.studies.findings import findings as findings_of_rows
+from gradvar.studies.mismatch import Cost, Distance, Mismatch
+from gradvar.studies.mismatch_config import MismatchConfig
 from gradvar.symbolic.claims.findings import findings as findings_of_claims
 from gradvar.train.findings import findings as findings_of_arms
 
 HOSTILE = '<script>alert("x")</script> & $\\frac$ _"\'</svg>'
+
+
+def mismatch():
+    """Two engines and two corrections; every interval is lopsided."""
+    config = MismatchConfig(samplers=("none", "noise:1"), corrections=("none", "tis:2"))
+    near = lambda value: Interval(value, 0.9 * value, 1.3 * value)  # noqa: E731
+    costs = tuple(
+        Cost(
+            sampler,
+            correction,
+            near(0.3 * (1 + i) + 0.1 * k),
+            near(0.1 * (1 + i)),
+            near(0.2 * (1 + i) + 0.1 * k),
+        )
+        for i, sampler in enumerate(config.samplers)
+        for k, correction in enumerate(config.corrections)
+    )
+    sizes = {"none": Distance(Interval(0.0, 0.0, 0.0), 1.0, 1.0), "noise:1": Distance(near(0.1), 0.8, 1.0)}
+    return Mismatch(config, "direct", costs, sizes, dict.fromkeys(config.samplers, LeastCost(0, False, (0,))))
 
 
 def rows(

@@ -19,6 +19,7 @@ from gradvar.studies.rows import tidy
 from . import samples
 
 ROWS, RUNS, ADVICE, AUDIT = samples.rows(), samples.experiment(), samples.advice(), samples.audit()
+MISMATCH = samples.mismatch()
 PLOTS = {
     "variance": lambda **k: gv.plot.variance(ROWS, staleness=0, **k),
     "snr": lambda **k: gv.plot.snr(ROWS, staleness=4, **k),
@@ -27,6 +28,7 @@ PLOTS = {
     "staleness": lambda **k: gv.plot.staleness(ROWS, group_size=4, **k),
     "compare": lambda **k: gv.plot.compare(ROWS, "bias_factor", staleness=0, **k),
     "split": lambda **k: gv.plot.split(ROWS, staleness=0, **k),
+    "mismatch": lambda **k: gv.plot.mismatch(MISMATCH, **k),
     "cost": lambda **k: gv.plot.cost(ADVICE, **k),
     "equal_groups": lambda **k: gv.plot.equal_groups(AUDIT, **k),
     "informative": lambda **k: gv.plot.informative(AUDIT, **k),

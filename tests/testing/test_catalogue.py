@@ -175,6 +175,7 @@ def test_no_law_is_left_out():
         "unequal_rewards_differ", "one_baseline", "rejected_rows_silent", "few_tokens",
         "empty_mask_finite", "masked_tokens_zero", "length_free", "hole_reward_counts", "hole_ends_nothing",
         "clip_form", "kl_term", "token_count_divides",
+        "half_precision_weights",
         "half_precision", "recovers_beyond_clip", "aggregation", "empty_rows_finite",  # may be planted only
     }  # fmt: skip
     used = {law for name in NAMES for law in catalogue.get(name).laws}
