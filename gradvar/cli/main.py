@@ -44,7 +44,11 @@ LISTS_OF_NAMES = ("arms", "estimators", "policies")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``gradvar`` and exit; an interrupt is one line and 130 wherever it arrives."""
-    code = run(sys.argv[1:] if argv is None else argv)
+    try:
+        code = run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # before ``run`` listens for one, or after
+        print("gradvar: interrupted", file=sys.stderr)
+        code = 130
     if code == 130:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing more is to be said while the process ends
     sys.exit(code)

@@ -101,7 +101,11 @@ def test_inside_a_model_folder(tmp_path, capsys, monkeypatch):
 @pytest.mark.slow
 def test_at_any_time_of_an_audit(tmp_path):
     path = rows(tmp_path / "a.jsonl", 100_000, prompt=lambda i: [i // 8, "x"])
-    script = "from gradvar.cli.main import main; print('ready', flush=True); main()"
+    # ready once ``main`` has begun: before it, an interrupt is the interpreter's
+    script = (
+        "import gradvar.cli.main as m; run = m.run; "
+        "m.run = lambda argv: print('ready', flush=True) or run(argv); m.main()"
+    )
     for wait in (0.0, 0.05, 0.1, 0.2, 0.4, 0.6):
         command = [sys.executable, "-c", script, "audit", str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
