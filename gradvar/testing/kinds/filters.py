@@ -91,7 +91,7 @@ def _verdicts(target: KindTarget, scene: Scene, dtype: str) -> np.ndarray:
             target.library.numpy(value) if np.ndim(value) or hasattr(value, "dtype") else [float(value)]
         )
         if kind == "index":
-            array = _chosen(array, rewards.size, len(rows))
+            array = _chosen(array, rewards.size, len(rows), _of_rows(target, dtype))
         keep = array if array.size == rewards.size else array[place] if array.size == len(rows) else None
         if keep is None:
             raise BadOutput(
@@ -123,9 +123,30 @@ def _kind_of(target: KindTarget, value: Any) -> str:
     return "index" if isinstance(value, int) else ""
 
 
-def _chosen(indices: np.ndarray, rows: int, groups: int) -> np.ndarray:
-    """The verdicts of a list of indices: of rows if one of them can be no group's."""
-    wide = bool(len(indices) > groups or np.any(indices >= groups))
+def _of_rows(target: KindTarget, dtype: str) -> bool:
+    """True if the indices are those of rows: where all groups are kept, there are more of them than groups.
+
+    One answer cannot tell: rows 0 and 1 of the first group might be the groups 0 and 1.
+    """
+    for group in (
+        [1.0, 0.0, 0.0],
+        [1.0, 1.0, 1.0],
+    ):  # all have a signal; none, for one that is the wrong way round
+        groups = [group] * (1 if target.caller.layout == "group" else 3)
+        scene = scene_of(target, groups)
+        if target.caller.layout == "group":
+            scene |= {role: np.asarray(scene[role])[0] for role in ("rewards", "correct") if role in scene}
+        result, _ = target.caller.raw(scene, dtype)
+        if any(
+            np.size(value) > len(groups) for value in result.values() if _kind_of(target, value) == "index"
+        ):
+            return True
+    return False
+
+
+def _chosen(indices: np.ndarray, rows: int, groups: int, of_rows: bool) -> np.ndarray:
+    """The verdicts of a list of indices, of rows or of groups."""
+    wide = of_rows or bool(len(indices) > groups or np.any(indices >= groups))
     out = np.zeros(rows if wide else groups)
     if np.any((indices < 0) | (indices >= rows)) or len(set(indices.tolist())) < len(indices):
         raise BadOutput(f"returned the indices {shown(indices)} for {rows} rollouts in {groups} groups")
