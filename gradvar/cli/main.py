@@ -5,7 +5,6 @@ Only the module of the given command is imported. Exit codes: 0 all holds, 1 a l
 
 import contextlib
 import dataclasses
-import difflib
 import importlib
 import io
 import os
@@ -20,6 +19,7 @@ from typing import Any
 
 from gradvar import __version__
 from gradvar.cli.streams import harmless_streams
+from gradvar.core.naming import nearest
 from gradvar.files.harmless import LONGEST, one_line
 
 COMMANDS = {
@@ -104,8 +104,8 @@ def _run(argv: Sequence[str]) -> int:
         print(f"gradvar {__version__}")
         return 0
     if name not in COMMANDS:
-        nearest = difflib.get_close_matches(name, COMMANDS, n=1) or COMMANDS
-        _say(f"no command '{one_line(name, 40)}'; give {', '.join(nearest)}; see gradvar --help")
+        near = nearest(name, COMMANDS, most=1, likeness=0.6) or COMMANDS
+        _say(f"no command '{one_line(name, 40)}'; give {', '.join(near)}; see gradvar --help")
         return 2
     try:
         module, settings = command(name), _parse(name, arguments)
@@ -192,7 +192,7 @@ def _with_nearest_option(line: str, settings: type) -> str:
     """Add the option that an unknown one may stand for to the parser's complaint."""
     unknown = re.match(r"Unrecognized options: --([\w-]+)", line)
     options = [field.name.replace("_", "-") for field in dataclasses.fields(settings)]
-    near = difflib.get_close_matches(unknown.group(1).replace("_", "-"), options, n=1) if unknown else []
+    near = nearest(unknown[1].replace("_", "-"), options, most=1, likeness=0.6) if unknown else []
     return line.replace("; see", f"; did you mean --{near[0]}?; see", 1) if near else line
 
 

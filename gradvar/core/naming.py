@@ -22,8 +22,19 @@ def resolve_name(name: str, names: Iterable[str]) -> str:
     spelled = {_letters(candidate): candidate for candidate in known}
     if _letters(name) in spelled:
         return spelled[_letters(name)]
-    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.4) or known
-    raise ValueError(f"no '{name}'; nearest: {', '.join(near)}")
+    raise ValueError(f"no '{name}'; nearest: {', '.join(nearest(name, known) or known)}")
+
+
+def nearest(name: str, names: Iterable[str], most: int = 3, likeness: float = 0.4) -> list[str]:
+    """Return the ``names`` that are written most like this one, the likest first, if any are like it at all.
+
+    Args:
+        name: What was typed.
+        names: What it might stand for.
+        most: How many are returned at most.
+        likeness: From 0, anything, to 1, the same letters.
+    """
+    return difflib.get_close_matches(str(name).lower(), list(names), n=most, cutoff=likeness)
 
 
 def _letters(name: str) -> str:

@@ -3,12 +3,13 @@
 A word is a name with its numbers behind colons; what is left out takes the default. Reading loads no JAX.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from gradvar.core.naming import nearest
 
 SAMPLERS: Mapping[str, tuple[str, ...]] = {
     "none": (), "stale": ("steps",), "temperature": ("value",), "top_k": ("number",), "top_p": ("mass",),
@@ -188,6 +189,6 @@ def _numbers(argument: str, text: str, parts: list[str]) -> tuple[float, ...]:
 def _require_name(argument: str, name: str, known: Mapping[str, Any]) -> None:
     if name in known:
         return
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    near = nearest(name, known, most=2, likeness=0.5)
     advice = f"did you mean {' or '.join(near)}?" if near else f"give {', '.join(known)}"
     raise ValueError(f"{argument}: no '{name}'; {advice}")

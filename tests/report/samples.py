@@ -16,7 +16,10 @@ HOSTILE = '<script>alert("x")</script> & $\\frac$ _"\'</svg>'
 def mismatch():
     """Two engines and two corrections; every interval is lopsided."""
     config = MismatchConfig(samplers=("none", "noise:1"), corrections=("none", "tis:2"))
-    near = lambda value: Interval(value, 0.9 * value, 1.3 * value)  # noqa: E731
+
+    def near(value):
+        return Interval(value, 0.9 * value, 1.3 * value)
+
     costs = tuple(
         Cost(
             sampler,
