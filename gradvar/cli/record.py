@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,7 +33,7 @@ class Record:
     model: Annotated[Path, tyro.conf.Positional]
     """Folder of the model: config.json, *.safetensors, tokenizer.json. Llama, Qwen2, Qwen3 or SmolLM."""
     prompts: Annotated[Path, tyro.conf.Positional]
-    """JSONL file; every line an object with "prompt" and, for exact matching, "answer"."""
+    """JSONL file; every line an object with "prompt" or "question" and, for exact matching, "answer" (after ####)."""
     reward: str | None = None
     """Instead of answers: module:function or path/to/file.py:function, as reward(prompt, completion) -> float."""
     extract: str | None = None
@@ -125,7 +126,7 @@ def run(config: Record) -> int:
         scores = Whole()
     elif config.map != "auto":
         scores = Sketch(config.map)
-    with Bars(config.quiet) as bars:
+    with _kept(config), Bars(config.quiet) as bars:
         bank = record(
             policy,
             params,
@@ -142,6 +143,19 @@ def run(config: Record) -> int:
     print(f"{bank}\n")
     _show(config, bank, estimators)
     return _advise(config, bank)
+
+
+@contextmanager
+def _kept(config: Record) -> Iterator[None]:
+    """Say after an interrupt where what is done is, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(
+            f"stopped: finished shards are kept in {config.out}; the same command goes on from there",
+            file=sys.stderr,
+        )
+        raise
 
 
 def _questions(config: Record, opened: Pretrained, texts: list[str], answers: list[str] | None) -> Questions:

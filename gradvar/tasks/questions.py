@@ -22,6 +22,8 @@ from gradvar.tasks.matching import check_rollouts
 
 LARGEST = 1 << 30
 """Bytes of a file of prompts at most."""
+_PROMPTS = ("prompt", "question", "problem")
+_MARK = "####"
 Reward = Callable[[str, str], float]
 
 
@@ -161,6 +163,9 @@ def _digest(texts: Sequence[str]) -> str:
 def read_questions(path: Path) -> tuple[list[str], list[str] | None]:
     """Prompts, and answers where every line has one, from a JSONL file of objects with "prompt" and "answer".
 
+    Files of questions as they are published are read too: "question" or "problem" is the prompt, and of an answer
+    with "####" (GSM8K, arXiv 2110.14168) what stands after the last one is the answer, without commas in numbers.
+
     Raises ``ValueError`` naming the line that is not such an object.
     """
     texts: list[str] = []
@@ -198,11 +203,20 @@ def _question(line: str, where: str) -> tuple[str, str | None]:
         entry = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{where} no valid JSON ({str(error).splitlines()[0]})") from None
-    if not isinstance(entry, dict) or not isinstance(entry.get("prompt"), str) or not entry["prompt"]:
-        raise ValueError(f'{where} no object with a text "prompt"; give {{"prompt": "...", "answer": "..."}}')
+    names = [n for n in _PROMPTS if isinstance(entry, dict) and isinstance(entry.get(n), str) and entry[n]]
+    if not names:
+        raise ValueError(
+            f'{where} no object with a text "prompt" (or "question"); give {{"prompt": "...", "answer": "..."}}'
+        )
     answer = entry.get("answer")
     if isinstance(answer, int | float) and not isinstance(answer, bool):
         answer = json.dumps(answer)
     if answer is not None and not isinstance(answer, str):
         raise ValueError(f"{where} the answer is {answer!r}; give text")
-    return entry["prompt"], answer
+    return entry[names[0]], _last_line(answer) if answer and _MARK in answer else answer
+
+
+def _last_line(solution: str) -> str:
+    """What stands after the last mark of a worked solution; 1,000 is 1000."""
+    answer = solution.rpartition(_MARK)[2].strip()
+    return answer.replace(",", "") if re.fullmatch(r"[-+$]?[\d,]+(\.\d+)?", answer) else answer

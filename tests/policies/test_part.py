@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from gradvar import catalogue
 from gradvar.measure import record
+from gradvar.measure.bank.recorder import RecordSettings
 from gradvar.policies import Transformer, TransformerConfig
 from gradvar.policies.transformer.adapters import last_layers, lora
 from gradvar.tasks import Sorting
@@ -92,7 +93,7 @@ def test_adapters_start_as_the_policy_and_have_the_scores_of_the_chain_rule():
 
 
 @pytest.mark.slow
-def test_banks_of_parts_add_up():
+def test_banks_of_parts_add_up(tmp_path):
     """tr Cov is a sum over parameters: that of the last layer is at most that of all, and is said to be its own."""
     rloo, key = catalogue.get("rloo"), jax.random.key(4)
     policy, part = last_layers(POLICY, PARAMS, 1)
@@ -107,6 +108,21 @@ def test_banks_of_parts_add_up():
     assert 0.1 < chosen.mean() < 0.5
     vectors = whole.recording.scores.vectors[..., chosen]
     np.testing.assert_allclose(small.recording.scores.vectors, vectors, atol=1e-10)
+    sharded = record(  # two shards: the second one begins at prompt 2
+        policy, part, TASK, key, 3, 8, estimators=[rloo], folder=tmp_path / "bank", settings=RecordSettings(shard=2),
+    )  # fmt: skip
+    np.testing.assert_array_equal(sharded.rollouts.completions, small.rollouts.completions)
+    wanted, found = (x.evaluate([rloo], [2])["rloo", 2].estimate("trace_cov") for x in (small, sharded))
+    np.testing.assert_allclose(found.value, wanted.value, rtol=1e-9)
+
+
+def test_a_chunk_of_prompts_draws_what_all_of_them_draw():
+    policy, part = last_layers(POLICY, PARAMS, 1)
+    rest = policy.sample(part, jax.random.key(2), PROMPTS, 3, first_prompt=0)
+    np.testing.assert_array_equal(rest, DONE)
+    np.testing.assert_array_equal(
+        policy.sample(part, jax.random.key(2), PROMPTS[1:], 3, first_prompt=1), DONE[1:]
+    )
 
 
 @pytest.mark.parametrize(("make", "message"), [

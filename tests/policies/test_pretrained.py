@@ -43,6 +43,19 @@ def test_log_probabilities_are_those_of_the_numpy_transformer(tmp_path, family):
     assert np.abs(ours_of(policy, violated, TOKENS) - expected).max() > 1e-4
 
 
+def test_tied_weights_under_the_name_of_the_head(tmp_path):
+    """Some writers keep the shared matrix as ``lm_head.weight`` alone."""
+    _, tensors = folders.write(tmp_path, "smollm")
+    file = tmp_path / "model.safetensors"
+    renamed = {n.replace("model.embed_tokens", "lm_head"): x for n, x in load_file(file).items()}
+    save_file(renamed, file)
+    _, params, _ = Transformer.from_pretrained(tmp_path, dtype="float64", completion_length=5)
+    np.testing.assert_array_equal(params["embed"], tensors["model.embed_tokens.weight"])
+    save_file({n: x for n, x in renamed.items() if n != "lm_head.weight"}, file)
+    with pytest.raises(ValueError, match=r"embed_tokens"):
+        Transformer.from_pretrained(tmp_path, dtype="float64", completion_length=5)
+
+
 @pytest.mark.parametrize("rope", [
     Rope(10_000.0), Rope(500.0, "linear", 3.0), Rope(1e6, "llama3", 8.0, 256, 1.0, 4.0),
     Rope(1e4, "yarn", 4.0, 128), Rope(1e6, "yarn", 2.0, 4096, 1.0, 32.0),

@@ -98,6 +98,11 @@ def test_files_of_questions(tmp_path):
     assert read_questions(path) == (["a", "c"], ["b", "3"])
     path.write_text('{"prompt": "a"}\n')
     assert read_questions(path) == (["a"], None)
+    path.write_text(
+        json.dumps({"question": "q?", "answer": "6 * 200 = <<6*200=1200>>1200\n#### 1,200"})
+        + '\n{"problem": "p", "answer": "#### x, y"}\n'
+    )
+    assert read_questions(path) == (["q?", "p"], ["1200", "x, y"])
     for text, message in {
         "": "no line",
         "[1]": "line 1: no object",

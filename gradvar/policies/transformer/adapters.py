@@ -8,7 +8,6 @@ it is.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -63,7 +62,9 @@ class PartialTransformer(eqx.Module):
         key: PRNGKeyArray,
         prompts: Int[Array, "prompt past"],
         group: int,
-        **numbers: Any,
+        *,
+        first_prompt: int | Int[Array, ""] = 0,
+        first_rollout: int | Int[Array, ""] = 0,
     ) -> Int[Array, "prompt group time"]:
         """Draw independent completions of every prompt.
 
@@ -72,9 +73,11 @@ class PartialTransformer(eqx.Module):
             key: Of the draws.
             prompts: Prompts, [prompt, past].
             group: Completions of each prompt.
-            **numbers: ``first_prompt`` and ``first_rollout``, as in ``Transformer.sample``.
+            first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
+            first_rollout: Number of the first rollout, where these are a chunk.
         """
-        return self.transformer.sample(self.merge(params), key, prompts, group, **numbers)
+        first = {"first_prompt": first_prompt, "first_rollout": first_rollout}
+        return self.transformer.sample(self.merge(params), key, prompts, group, **first)
 
     def greedy(self, params: Params, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt 1 time"]:
         """The completion that takes the most likely token at every step."""

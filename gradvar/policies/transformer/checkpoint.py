@@ -29,6 +29,7 @@ _DEFAULT_THETA = {"smollm3": 2_000_000.0}
 _DEFAULT_EPS = 1e-6
 
 _PLAIN = {"embed": "model.embed_tokens.weight", "norm": "model.norm.weight"}
+_HEAD = "lm_head.weight"
 _LAYER = {
     "attention_norm": "input_layernorm.weight",
     "mlp_norm": "post_attention_layernorm.weight",
@@ -236,14 +237,17 @@ def read_weights(folder: Path, config: TransformerConfig) -> Params:
     with ExitStack() as stack:
         tensors = _Tensors(folder, config.dtype, stack)
         wanted = shapes(config)
-        params: Params = {name: tensors.take(theirs, wanted[name]) for name, theirs in _PLAIN.items()}
+        plain = dict(_PLAIN)
+        if config.tied and plain["embed"] not in tensors.files and _HEAD in tensors.files:
+            plain["embed"] = _HEAD  # one matrix under either name
+        params: Params = {name: tensors.take(theirs, wanted[name]) for name, theirs in plain.items()}
         if not config.tied:
-            params["head"] = tensors.take("lm_head.weight", wanted["head"][::-1]).T
+            params["head"] = tensors.take(_HEAD, wanted["head"][::-1]).T
         params["layers"] = {}
         for name, (_, *shape) in wanted["layers"].items():
             rows = (f"model.layers.{i}.{_LAYER[name]}" for i in range(config.layers))
             params["layers"][name] = jnp.stack([tensors.take(row, tuple(shape[::-1])).T for row in rows])
-        left = tensors.left(("lm_head.weight",) if config.tied else ())
+        left = tensors.left((_HEAD,) if config.tied else ())
     if left:
         raise ValueError(
             f"folder: {folder} holds {len(left)} tensors that config.json does not speak of, such as {left[0]}; "
