@@ -13,23 +13,29 @@ OBJECTIVE = rf"The objective is $\frac{{1}}{{Q G}} \sum_i \frac{{1}}{{|o_i|}} \s
 standardised = (r - mean) / (sp.sqrt(variance) + EPS)
 
 
-def rewards_of(scene: Scene) -> list[sp.Expr]:
-    """All rewards of the batch."""
-    return list(scene.rewards.reshape(-1))
+# What is one number for a batch or a group is computed once for it, not once for each of its tokens.
+@cache
+def batch_sums(scene: Scene) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
+    """The sums of all rewards of the batch, of their squares, and of the squares of rewards less their groups' means."""
+    rewards = list(scene.rewards.reshape(-1))
+    deviations = [x for q in (0, 1) for x in centred(scene, q)]
+    return sp.Add(*rewards), sp.Add(*[x * x for x in rewards]), sp.Add(*[x * x for x in deviations])
 
 
+@cache
 def centred(scene: Scene, q: int) -> list[sp.Expr]:
     """A group's rewards less their mean."""
     row = scene.rewards[q]
-    return [x - sp.Add(*row) / len(row) for x in row]
+    middle = sp.Add(*row) / len(row)
+    return [x - middle for x in row]
 
 
 BATCH = {
-    batch_sum: ("B_1", "the sum of the batch's rewards", lambda scene, q, i, t: sp.Add(*rewards_of(scene))),
+    batch_sum: ("B_1", "the sum of the batch's rewards", lambda scene, q, i, t: batch_sums(scene)[0]),
     batch_square: (
         "B_2",
         "the sum of their squares",
-        lambda scene, q, i, t: sp.Add(*[x * x for x in rewards_of(scene)]),
+        lambda scene, q, i, t: batch_sums(scene)[1],
     ),
 }
 batch_mean = batch_sum / (Q * G)
@@ -37,7 +43,7 @@ WITHIN = {
     within: (
         "W",
         "the batch's sum of squares of rewards less their groups' means",
-        lambda scene, q, i, t: sp.Add(*[x * x for p in (0, 1) for x in centred(scene, p)]),
+        lambda scene, q, i, t: batch_sums(scene)[2],
     )
 }
 

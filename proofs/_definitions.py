@@ -97,18 +97,22 @@ class Scene:
         old = np.full(new.shape, sp.Integer(0), object)
         return new, sy.symbolic_batch(self.rewards, old, self.mask, **fields)
 
+    @cached_property
+    def sums(self) -> list[tuple[sp.Expr, sp.Expr]]:
+        """Of each prompt's rewards and of their squares."""
+        return [(sp.Add(*row), sp.Add(*[x * x for x in row])) for row in self.rewards]
+
     def basic(self, q: int, i: int, t: int) -> dict[sp.Symbol, Any]:
         """The quantities that most formulas are in, of one token."""
-        row = self.rewards[q]
         return {
             Q: sp.Integer(2),
             G: sp.Integer(self.size),
             n: sp.Integer(int(self.lengths[q, i])),
             N: sp.Integer(int(self.lengths.sum())),
-            r: row[i],
+            r: self.rewards[q, i],
             rho: self.rho[q, i, t],
-            S1: sp.Add(*row),
-            S2: sp.Add(*[x * x for x in row]),
+            S1: self.sums[q][0],
+            S2: self.sums[q][1],
         }
 
 

@@ -1,5 +1,7 @@
 """D1 to D10: estimators that weigh the log-probability of a whole rollout by its advantage, as they are shipped."""
 
+from functools import cache
+
 import numpy as np
 import sympy as sp
 from _definitions import S1, Definition, G, N, Q, R, Scene, define, mean, r
@@ -53,6 +55,7 @@ rloo = define(
 )
 
 
+@cache
 def length_weights(scene: Scene, q: int) -> tuple[sp.Expr, sp.Expr]:
     """The sum of the lengths of a prompt, and of lengths times rewards."""
     lengths = [sp.Integer(int(length)) for length in scene.lengths[q]]

@@ -13,7 +13,6 @@ from _clipped import (
     SEQUENCES,
     advantage_of,
     per_rollout,
-    rewards_of,
     scale,
     spread_of,
 )
@@ -34,15 +33,20 @@ def kalman(scene: Scene, q: int, i: int) -> float:
 
 
 @cache
-def shrunk(scene: Scene, q: int, i: int) -> sp.Expr:
-    """The reward less a mean shrunk towards the batch's, before its scale."""
-    rewards = rewards_of(scene)
+def shrunk_means(scene: Scene) -> list[sp.Expr]:
+    """The mean of each group, shrunk towards the batch's."""
+    rewards = list(scene.rewards.reshape(-1))
     overall = sp.Add(*rewards) / len(rewards)
     means = [sp.Add(*row) / scene.size for row in scene.rewards]
     noise = sp.Add(*[(x - overall) ** 2 for x in rewards]) / len(rewards) / scene.size
     between = sp.Add(*[(m - overall) ** 2 for m in means]) / 2
     share = noise / (noise + between) if noise + between else sp.Integer(0)
-    return scene.rewards[q][i] - (1 - share) * means[q] - share * overall
+    return [(1 - share) * middle + share * overall for middle in means]
+
+
+def shrunk(scene: Scene, q: int, i: int) -> sp.Expr:
+    """The reward less the shrunk mean, before its scale."""
+    return scene.rewards[q][i] - shrunk_means(scene)[q]
 
 
 ebpo = define(
@@ -72,10 +76,15 @@ def tracked(scene: Scene, q: int, i: int) -> sp.Expr:
 
 
 @cache
+def tracked_mean(scene: Scene) -> sp.Expr:
+    """The mean of the same over the batch."""
+    values = [tracked(scene, p, j) for p in (0, 1) for j in range(scene.size)]
+    return sp.Add(*values) / len(values)
+
+
 def tracked_centred(scene: Scene, q: int, i: int) -> sp.Expr:
     """The same less its mean over the batch."""
-    values = [tracked(scene, p, j) for p in (0, 1) for j in range(scene.size)]
-    return tracked(scene, q, i) - sp.Add(*values) / len(values)
+    return tracked(scene, q, i) - tracked_mean(scene)
 
 
 spo = define(

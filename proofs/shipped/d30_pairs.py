@@ -86,13 +86,15 @@ def margin(scene: Scene, q: int, i: int) -> sp.Expr:
 def over_pairs(slope: object) -> object:
     """The sum over partners of the pair's slope by the winner's margin, with the sign of the preference."""
 
+    slope_at = cache(slope)  # type: ignore[arg-type]  # few gaps differ: rewards and ratios have few values
+
     def of(scene: Scene, q: int, i: int, t: int) -> sp.Expr:
         row, total = scene.rewards[q], sp.Integer(0)
         for j in range(len(row)):
             preference = int(bool(row[i] > row[j])) - int(bool(row[i] < row[j]))
             if preference:
                 gap = preference * (margin(scene, q, i) - margin(scene, q, j))
-                total += preference * slope(gap)  # type: ignore[operator]
+                total += preference * slope_at(gap)
         return total
 
     return of

@@ -12,10 +12,22 @@ from gradvar.symbolic.read.elementwise import Unreadable
 
 
 def map_elements(step: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
-    """Apply ``step`` to corresponding elements; scalars broadcast to the common shape."""
+    """Apply ``step`` to corresponding elements; scalars broadcast to the common shape.
+
+    It is applied once to operands that are the same objects: a batch has few rewards and few ratios, and what is
+    computed of them has as few results. By identity, because ``True`` and 1 are equal and mean different things.
+    """
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
     columns = [np.broadcast_to(a, shape).ravel().tolist() for a in arrays]
-    return np.fromiter(map(step, *columns), object, count=math.prod(shape)).reshape(shape)
+    results: dict[tuple[int, ...], Any] = {}
+
+    def result(*operands: Any) -> Any:
+        key = tuple(map(id, operands))  # they live as long as the columns
+        if key not in results:
+            results[key] = step(*operands)
+        return results[key]
+
+    return np.fromiter(map(result, *columns), object, count=math.prod(shape)).reshape(shape)
 
 
 def cumulative(x: np.ndarray, axis: int, reverse: bool, combine: Callable[[list[Any]], Any]) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Exact numbers: what a float was meant to be, and the sign of an exact number."""
 
+import math
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ class Inconsistent(RuntimeError):
     """An error of the machinery: a prover's verdict and an exact evaluation at a point contradict each other."""
 
 
+@lru_cache(maxsize=32768, typed=True)  # the constants of a program at every group size are the same few
 def rational(value: float | np.floating[Any]) -> sp.Expr:
     """Return the exact number that a float stands for; infinities and NaN as SymPy's.
 
@@ -51,9 +54,11 @@ def rational(value: float | np.floating[Any]) -> sp.Expr:
             decimal = simple
         else:
             square = (decimal * decimal).limit_denominator(1000)
-            root = sp.sqrt(sp.Rational(square.numerator, square.denominator))
-            if kind(float(root)) == abs(kind(value)):
-                return root if value > 0 else -root
+            # A look in floats first: SymPy factors what is under every root that it makes.
+            if math.isclose(math.sqrt(square), abs(float(value)), rel_tol=4 * float(np.finfo(kind).eps)):
+                root = sp.sqrt(sp.Rational(square.numerator, square.denominator))
+                if kind(float(root)) == abs(kind(value)):
+                    return root if value > 0 else -root
     return sp.Rational(decimal.numerator, decimal.denominator)
 
 
@@ -70,6 +75,14 @@ def exact(value: Any) -> sp.Expr:
     if isinstance(value, (float, np.floating)):
         return rational(value)
     raise TypeError(f"value: {value!r} of type {type(value).__name__}; give a number or a SymPy expression")
+
+
+@lru_cache(maxsize=4096)  # an equality asks twice: once to refute it, once to prove it
+def _vanishes(number: sp.Expr) -> bool:
+    """Return True if algebra proves that a number, defined and without symbols, is zero."""
+    if sp.expand(sp.numer(sp.together(number))) == 0:  # most are fractions of exponentials and roots
+        return True
+    return bool(sp.simplify(number) == 0)
 
 
 def exact_sign(number: sp.Expr) -> int:
@@ -89,6 +102,6 @@ def exact_sign(number: sp.Expr) -> int:
         sign = ExactValues({}, bits).sign(number)
         if not isinstance(sign, Lack):
             return sign
-    if sign is not UNDEFINED and sp.simplify(number) == 0:
+    if sign is not UNDEFINED and _vanishes(number):
         return 0
     raise Undecided(f"the sign of {number} (about {number.evalf(20)})")

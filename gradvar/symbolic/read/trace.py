@@ -166,7 +166,10 @@ def symbolic_batch(rewards: Any, logp_old: Any, mask: Any = None, **optional: An
     arrays = {name: _as_objects(value) for name, value in fields.items() if value is not None}
     mask = np.ones(arrays["logp_old"].shape, bool) if mask is None else np.asarray(mask, bool)
     with jax.enable_x64(True):
-        blank = Batch(**{k: np.zeros(v.shape) for k, v in arrays.items()}, mask=mask, allow_empty=True)
+        shapes = {name: jax.ShapeDtypeStruct(array.shape, np.float64) for name, array in arrays.items()}
+        shapes["mask"] = jax.ShapeDtypeStruct(mask.shape, bool)
+        # Only the checks of shapes are wanted: abstract arrays compile nothing, where each new shape of zeros would.
+        blank = jax.eval_shape(lambda fields: Batch(**fields, allow_empty=True), shapes)
     leaves, treedef = jax.tree_util.tree_flatten_with_path(blank)
     filled = [mask if path[0].name == "mask" else arrays[path[0].name] for path, _ in leaves]
     return jax.tree_util.tree_unflatten(treedef, filled)
