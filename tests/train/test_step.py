@@ -20,8 +20,25 @@ from gradvar.train.state import Limits, streams
 from gradvar.train.step import METRICS, TrainingStep
 
 PROMPTS, SEED = 4, 3
-NAMES = tuple(name for name in arms.names() if name != "dpa")  # which has a task and a test of its own
-ALIKE = ("grpo-4", "grpo-8", "grpo-16-s", "grpo-16-n", "baseline")  # other advantages, the same program
+# Other settings of an arm whose step is compiled here: that they are is tested below. A program takes seconds.
+SIZES = {"": ("grpo", 4, 8), "-sample-std": ("grpo_sample_std", 2, 8, 16), "-no-std": (None, 2, 4, 16)}
+OTHER_SIZES = {f"grpo-{size}{end}" for end, (_, *sizes) in SIZES.items() for size in sizes}
+# "dpa" has a task and a test of its own.
+NAMES = tuple(name for name in arms.names() if name != "dpa" and name not in OTHER_SIZES)
+# One arm for each way in which a step is put together; the others differ from one of them in the objective alone.
+STRUCTURES = (
+    *(
+        "grpo-2",
+        "grpo-16-kl",
+        "grpo-2-resampled",
+        "reinforce-baseline",
+        "ppo",
+        "dpo-online",
+        "dpo-offline",
+        "g2d",
+    ),
+    *("sps", "reinforce-contrast", "baseline-optimal", "gspo"),
+)
 
 
 def limits(steps=2, learning_rate=1.0):
@@ -140,6 +157,19 @@ def test_the_first_gradient_is_the_catalogued_objectives(exact_scene, name):
     np.testing.assert_allclose(taken, expected, atol=1e-9 * max(size, 1))
 
 
+@pytest.mark.parametrize("end", SIZES)
+def test_other_group_sizes_are_the_same_arm(end):
+    """What is not compiled above: the objective and every setting but the group are those of an arm that is."""
+    estimator, *sizes = SIZES[end]
+    compiled_arm = arms.get(f"grpo-{8 if end == '-no-std' else 4 if end else 16}{end}")
+    assert compiled_arm.name in NAMES
+    assert compiled_arm.estimator == (estimator or arms.GRPO_WITHOUT_STD)
+    for size in sizes:
+        arm = arms.get(f"grpo-{size}{end}")
+        same = {"name": arm.name, "summary": arm.summary, "group": size}
+        assert arm == dataclasses.replace(compiled_arm, **same)
+
+
 def dpo_weights(rewards, mask, values):
     """Ledger, A3: beta sigmoid(0) (s_w - s_l) where rewards differ, the mean over prompts."""
     sign = np.sign(rewards - rewards[:, ::-1])
@@ -216,8 +246,8 @@ def test_another_objective_does_not_pass(exact_scene):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(ALIKE)])
-def test_every_arm_takes_two_steps(scene, name):
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_every_kind_of_arm_takes_two_steps(scene, name):
     arm = dataclasses.replace(arms.get(name), store=8)
     stepper = TrainingStep(scene.policy, scene.task, scene.plan(arm, steps=2))
     step = jax.jit(stepper.step)
