@@ -12,15 +12,13 @@ from gradvar.cli import main as cli
 HELPERS = {"__init__", "main", "progress", "results", "streams"}  # files of the room that are no command
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"), [(["cite", "grpo"], 141), (["list"], 1)]
-)  # Rich has a code of its own
-def test_a_closed_pipe_is_no_crash(arguments, code):
+@pytest.mark.parametrize("arguments", [["cite", "grpo"], ["list"]])
+def test_a_closed_pipe_is_no_crash(arguments):
     command = [sys.executable, "-c", "from gradvar.cli.main import main; main()", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         said = process.stderr.read()
-    assert process.returncode == code
+    assert process.returncode == 141
     assert not said
 
 

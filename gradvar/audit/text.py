@@ -11,24 +11,40 @@ from gradvar.audit.result import NOTHING_SUSPICIOUS, AuditFigures
 from gradvar.audit.statistics import Step
 from gradvar.files.harmless import harmless_cell, one_line
 from gradvar.stats.intervals import Interval
+from gradvar.stats.sheet import Column, Sheet, wrapped
+from gradvar.stats.text import short_text
 
 SHOWN_STEPS = 12
 
 
-def text(audit: AuditFigures) -> str:
-    """Return the whole report, as it is printed."""
+def text(audit: AuditFigures, width: int | None = None, *, wide: bool = False) -> str:
+    """Return the whole report, findings before tables.
+
+    Args:
+        audit: What was found.
+        width: Of a line; None for no limit.
+        wide: Tables as wide as they are, whatever ``width``.
+    """
     parts = [
         _read(audit),
+        _findings(audit),
+        _advice(audit),
         _steps(audit),
         _histogram(audit),
         _sizes(audit),
         _estimators(audit),
         _written(audit),
-        _findings(audit),
-        _advice(audit),
     ]
-    # Names of columns and files are others' text.
-    return "\n\n".join("\n".join(map(one_line, lines)) for lines in map(list, parts) if lines)
+    blocks = []
+    for part in parts:
+        lines = [
+            # names of columns and files are others' text
+            line.render(width, wide=wide) if isinstance(line, Sheet) else wrapped(one_line(line), width)
+            for line in part
+        ]
+        if lines:
+            blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def _read(audit: AuditFigures) -> Iterator[str]:
@@ -49,15 +65,17 @@ def _read(audit: AuditFigures) -> Iterator[str]:
         yield from (f"  {fault}" for fault in sorted(audit.faults.first, key=lambda f: (f.file, f.number)))
 
 
-def _steps(audit: AuditFigures) -> Iterator[str]:
-    yield "   step  groups      equal groups [95 %]    solved  no success   success rate [95 %]   mean reward"
+def _steps(audit: AuditFigures) -> Iterator[Sheet | str]:
     shown = audit.steps
     if len(shown) > SHOWN_STEPS:
         places = np.unique(np.linspace(0, len(shown) - 1, SHOWN_STEPS).astype(int))
         shown = tuple(shown[i] for i in places)
-    if len(audit.steps) > 1:
-        yield from map(_step, shown)
-    yield _step(audit.overall)
+    rows = [*map(_step, shown if len(audit.steps) > 1 else ()), _step(audit.overall)]
+    columns = (
+        Column("step"), Column("groups", rank=3), Column("equal groups [95 %]"), Column("solved", rank=2),
+        Column("no success", rank=1), Column("success rate [95 %]"), Column("mean reward", rank=4),
+    )  # fmt: skip
+    yield Sheet(columns, tuple(rows))
     cut = (
         f"{len(shown)} of {len(audit.steps):,} steps shown, --json has all. "
         if len(shown) < len(audit.steps)
@@ -66,11 +84,15 @@ def _steps(audit: AuditFigures) -> Iterator[str]:
     yield f"({cut}95 % intervals, clustered by prompt: rollouts and groups of one prompt are not independent.)"
 
 
-def _step(step: Step) -> str:
-    name = "all" if step.step is None else str(step.step)
+def _step(step: Step) -> tuple[str, ...]:
     return (
-        f"{name:>7} {step.groups:>7,} {_percent(step.equal):>25} {100 * step.solved.value:>8.1f} "
-        f"{100 * step.hopeless.value:>11.1f} {_percent(step.success):>21} {step.mean_reward:>13.4g}"
+        "all" if step.step is None else str(step.step),
+        f"{step.groups:,}",
+        _percent(step.equal),
+        f"{100 * step.solved.value:.1f}",
+        f"{100 * step.hopeless.value:.1f}",
+        _percent(step.success),
+        short_text(step.mean_reward),
     )
 
 
@@ -78,38 +100,53 @@ def _percent(share: Interval) -> str:
     return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
-def _histogram(audit: AuditFigures) -> Iterator[str]:
-    yield f"success rate        groups   share of groups       {audit.estimator}'s pull (rloo has 1)"
-    for b in audit.bins:
-        pull = f"{b.pull:.2f}" if np.isfinite(b.pull) else "-"
-        bar = "#" * round(20 * b.share.value)
-        yield f"{b.name:<17} {b.groups:>8,}   {_percent(b.share):<20}  {pull:>5}  {bar}".rstrip()
+def _histogram(audit: AuditFigures) -> Iterator[Sheet]:
+    rows = [
+        (
+            b.name,
+            f"{b.groups:,}",
+            _percent(b.share),
+            f"{b.pull:.2f}" if np.isfinite(b.pull) else "-",
+            "#" * round(20 * b.share.value),
+        )
+        for b in audit.bins
+    ]
+    pull = one_line(f"{audit.estimator}'s pull (rloo has 1)")
+    columns = (
+        Column("success rate", words=True), Column("groups"), Column("share of groups [95 %]"),
+        Column(pull, rank=1), Column("", words=True, rank=2),
+    )  # fmt: skip
+    yield Sheet(columns, tuple(rows))
 
 
-def _sizes(audit: AuditFigures) -> Iterator[str]:
+def _sizes(audit: AuditFigures) -> Iterator[Sheet]:
     if len(audit.sizes) < 2:
         return
-    yield "    G   groups with different rewards [95 %]   rollouts for equal variance within prompts (rloo)"
+    rows = []
     for s in audit.sizes:
         share = _percent(s.informative) if np.isfinite(s.informative.value) else "- (more than recorded)"
-        mark = "*" if s.group_size == audit.overall.group_size else " "
-        yield f"{mark}{s.group_size:>4}   {share:>36}   {s.relative_cost:.2f}"
+        mark = "*" if s.group_size == audit.overall.group_size else ""
+        rows.append((f"{mark}{s.group_size}", share, f"{s.relative_cost:.2f}"))
+    names = (
+        "G", "groups with different rewards [95 %]", "rollouts for equal variance within prompts (rloo)",
+    )  # fmt: skip
+    yield Sheet(tuple(map(Column, names)), tuple(rows))
 
 
-def _estimators(audit: AuditFigures) -> Iterator[str]:
+def _estimators(audit: AuditFigures) -> Iterator[Sheet | str]:
     size, rates = audit.overall.group_size, (0.05, 0.5, 0.95)
     if size < 2:
         return
-    heads = (
-        "  ".join(f"p={r:g}".rjust(7) for r in rates) if audit.rule.binary else "(rewards have no two levels)"
-    )
-    yield f"estimator         w_G(p) at G={size}: {heads}   largest |A|   agreement with {audit.estimator}"
+    rows = []
     for e in audit.estimators:
-        weights = e.weights
-        cells = (
-            "  ".join(f"{weights[RATES.index(r)]:7.2f}" for r in rates) if weights else "-".rjust(len(heads))
-        )
-        yield f"{e.name:<17} {'':>{len(f'w_G(p) at G={size}:')}} {cells}   {e.largest:>11.3g}   {e.agreement:.3f}"
+        cells = [f"{e.weights[RATES.index(r)]:.2f}" for r in rates] if e.weights else ["-"] * len(rates)
+        rows.append((e.name, *cells, f"{e.largest:.3g}", f"{e.agreement:.3f}"))
+    columns = (
+        Column("estimator", words=True), *(Column(f"p={r:g}") for r in rates), Column("largest |A|", rank=1),
+        Column(one_line(f"agreement with {audit.estimator}"), rank=2),
+    )  # fmt: skip
+    rule = "" if audit.rule.binary else " (rewards have no two levels)"
+    yield Sheet(columns, tuple(rows), f"w_G(p), the weight on a prompt, at G={size}{rule}")
     a = audit.advantages
     middle, high = a.quantiles[0], a.quantiles[2]
     yield f"{a.estimator}: |A| is {middle:.3g} at the median, {high:.3g} at 99 %, {a.largest:.3g} at most"
@@ -121,16 +158,19 @@ def _estimators(audit: AuditFigures) -> Iterator[str]:
             )
 
 
-def _written(audit: AuditFigures) -> Iterator[str]:
+def _written(audit: AuditFigures) -> Iterator[Sheet | str]:
     wrote = audit.written
     if wrote is None or not wrote.fits:
         return
     if wrote.formula:
         explained = f"{100 * wrote.fits[0].explained:.2f} % of rollouts"
         yield f"The advantages in the dump are those of '{wrote.formula}' ({explained})."
-    yield "formula                      explains   rms error   factor   correlation"
-    for f in wrote.fits[:4]:
-        yield f"{f.formula:<27} {100 * f.explained:>8.1f} % {f.error:>10.2g} {f.factor:>9.3f} {f.correlation:>13.4f}"
+    rows = [
+        (f.formula, f"{100 * f.explained:.1f} %", f"{f.error:.2g}", f"{f.factor:.3f}", f"{f.correlation:.4f}")
+        for f in wrote.fits[:4]
+    ]
+    names = ("explains", "rms error", "factor", "correlation")
+    yield Sheet((Column("formula", words=True), *map(Column, names)), tuple(rows))
 
 
 def _findings(audit: AuditFigures) -> Iterator[str]:

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradvar.cli.streams import Screen
+
 if TYPE_CHECKING:
     import numpy as np
 
+    from gradvar.measure.advise.from_rewards import RewardAdvice
+    from gradvar.measure.advise.group_size import Advice
     from gradvar.measure.bank.summary import Summary
 
 
@@ -47,6 +51,7 @@ def run(config: Advise) -> int:
     from gradvar.files.paths import check_file
     from gradvar.files.tables import write_json
 
+    screen = Screen()
     if config.json is not None:
         check_file(config.json, "json")
     if sum(x is not None for x in (config.bank, config.summary, config.rewards)) != 1:
@@ -71,20 +76,11 @@ def run(config: Advise) -> int:
             cost_per_update=config.cost_per_update,
             group_sizes=config.group_sizes,
         )
-        if advice.best is not None:
-            print("    G   cost of equal variance   informative groups")
-        for point in advice.curve if advice.best is not None else ():
-            mark = "*" if point.group_size == advice.best else " "
-            share = f"{100 * point.informative:.0f} %" if point.informative == point.informative else "-"
-            cost = point.cost
-            ends = f"[{cost.low:.2f}, {cost.high:.2f}]" if cost.known else "(no interval)"
-            ends = "best" if point.group_size == advice.best else ends
-            print(f"{mark}{point.group_size:>4}   {cost.value:6.2f} {ends:<14}  {share:>8}")
-        print(advice)
+        _say(screen, advice)
         content: dict[str, Any] = advice.as_json()
         comparable = summary.binary and summary.on_policy and len(summary.p) >= 4 and advice.best is not None
         if comparable and config.estimators:
-            content["estimators"] = _compare(config, summary)
+            content["estimators"] = _compare(config, summary, screen)
     else:
         from gradvar.measure.advise.group_size import advise
 
@@ -96,14 +92,23 @@ def run(config: Advise) -> int:
             cost_per_update=config.cost_per_update,
             group_sizes=config.group_sizes,
         )
-        print(logged)
+        _say(screen, logged)
         content = logged.as_json()
     if config.json is not None:
         write_json(config.json, content)
     return 0
 
 
-def _compare(config: Advise, summary: Summary) -> list[dict[str, Any]]:
+def _say(screen: Screen, advice: Advice | RewardAdvice) -> None:
+    """Print the findings, then the table."""
+    for sentence in advice.sentences:
+        screen.say(sentence)
+    if advice.curve:
+        print()
+        screen.show(advice.sheet(), "--json FILE has them")
+
+
+def _compare(config: Advise, summary: Summary, screen: Screen) -> list[dict[str, Any]]:
     """Print which estimator buys the most, by the four-number law; the same as plain values."""
     from functools import lru_cache, partial
 
@@ -145,7 +150,11 @@ def _compare(config: Advise, summary: Summary) -> list[dict[str, Any]]:
         summary, schemes, config.group_sizes, config.cost_per_prompt, config.cost_per_rollout,
         cost_per_update=config.cost_per_update, least=least,
     )  # fmt: skip
-    print(f"\n{ranking}")
+    print()
+    for sentence in ranking.findings():
+        screen.say(sentence)
+    print()
+    screen.show(ranking.sheet(), "--json FILE has them")
     return ranking.as_json()
 
 

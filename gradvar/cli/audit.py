@@ -50,6 +50,8 @@ class AuditConfig:
     """Write every figure to this file too."""
     strict: bool = True
     """Exit with 1 when something is suspicious."""
+    wide: bool = False
+    """Tables with all their columns, however wide the terminal is."""
     quiet: bool = False
     """No report and no progress bar; the files and the exit code remain."""
 
@@ -57,11 +59,14 @@ class AuditConfig:
 def run(config: AuditConfig) -> int:
     """Audit, print the report, write the files; the exit code."""
     from gradvar.audit import Columns, audit, write_prompts
+    from gradvar.audit.text import text
     from gradvar.cli.progress import Bars
+    from gradvar.cli.streams import Screen
     from gradvar.files.atomic import write_file
     from gradvar.files.paths import check_file
     from gradvar.files.tables import write_json
 
+    screen = Screen()
     for name, path in (("json", config.json), ("prompts", config.prompts)):
         if path is not None:
             check_file(path, name)
@@ -79,7 +84,7 @@ def run(config: AuditConfig) -> int:
             progress=_Reading(bars, config.files),
         )
     if not config.quiet:
-        print(result)
+        print(text(result, screen.lines, wide=config.wide))
     if config.json is not None:
         write_json(config.json, result.as_json())
     if config.prompts is not None:

@@ -1,10 +1,9 @@
 """``gradvar list``: the catalogue as a table."""
 
-from rich.table import Table
-
-from gradvar.cli.streams import console
+from gradvar.cli.streams import Screen
 from gradvar.files.paths import check_file
 from gradvar.report.citations import estimators
+from gradvar.stats.sheet import Column, Sheet
 from gradvar.studies.config import ListConfig
 
 
@@ -13,13 +12,13 @@ def run(config: ListConfig) -> int:
     if config.json is not None:
         check_file(config.json, "json")
     rows = list(estimators().values())
-    table = Table(title=f"{len(rows)} estimators", title_justify="left", pad_edge=False)
-    for column in ("name", "what it is", "arXiv", "settings", "needs"):
-        table.add_column(column, overflow="fold")
+    cells = []
     for row in rows:
         settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
-        table.add_row(row["name"], row["summary"], row["arxiv"], settings, ", ".join(row["needs"]))
-    console(width=140).print(table)
+        cells.append((row["name"], row["summary"], row["arxiv"], settings, ", ".join(row["needs"])))
+    ranks = {"name": 0, "what it is": 0, "arXiv": 0, "settings": 1, "needs": 2}
+    columns = [Column(name, words=True, rank=rank) for name, rank in ranks.items()]
+    Screen(wide=config.wide).show(Sheet(tuple(columns), tuple(cells), f"{len(rows)} estimators"))
     if config.json is not None:
         from gradvar.files.tables import write_json  # it loads NumPy
 

@@ -6,7 +6,7 @@ import time
 
 from gradvar.cli.progress import Bars
 from gradvar.cli.results import keep_compiled_programs, save
-from gradvar.cli.streams import console
+from gradvar.cli.streams import Screen
 from gradvar.studies.config import MeasureConfig
 
 
@@ -26,15 +26,15 @@ def run(config: MeasureConfig) -> int:
     gc.freeze()  # what was imported stays: the collector need not look at it again while programs are traced
     variants(config)
     measured = config.out / "measured"
-    screen, parts = console(width=120), []
+    screen, parts = Screen(wide=config.wide), []
     try:
         with Bars(config.quiet) as bars, jax.enable_x64(config.precision == "float64"):
             for part in study_parts(config, bars, measured):
                 parts.append(part)
                 with bars.hidden():  # each table as soon as it is there
                     for table in tables(part):
-                        screen.print(table)
-                        screen.print()
+                        screen.show(table)
+                        print(flush=True)
     except KeyboardInterrupt:
         if settings := len(list(measured.glob("*.safetensors"))):
             print(
@@ -43,21 +43,25 @@ def run(config: MeasureConfig) -> int:
             )
         raise
     results = join(config, parts)
-    screen.print(
-        "± is half a 95 % interval; 'exact' is by enumeration. Cosine and bias factor are against grad J."
+    screen.say(
+        "± is half a 95 % interval. Cosine and bias factor are against grad J."
+        + (
+            ""
+            if config.raw
+            else " Relative tr Cov is tr Cov / ‖E g‖², "
+            "which does not depend on an estimator's scale; --raw shows tr Cov itself."
+        )
     )
     if results.reused:
-        screen.print(
-            f"{results.reused} of {len(results.results)} settings had been measured before, in {measured}.",
-            markup=False,
+        screen.say(
+            f"{results.reused} of {len(results.results)} settings had been measured before, in {measured}."
         )
     if not config.quiet and sys.stderr.isatty():
         print("gradvar: drawing figures", file=sys.stderr)
     from gradvar.plot.panels import save_figures  # a second of imports, after the tables
 
     files = save(results, config.out, config.json, save_figures)
-    screen.print(
-        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}",
-        markup=False,
+    screen.say(
+        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}"
     )
     return 0

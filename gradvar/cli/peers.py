@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from gradvar.cli.streams import Screen
+
 if TYPE_CHECKING:
     from gradvar.testing.peers import Loaded, PeerRow
 
@@ -76,7 +78,7 @@ def run(config: Peers) -> int:
             settings = f" ({row.settings})" if row.settings else ""
             ends = f"; differs: {'; '.join(row.differs)}" if row.differs else ""
             laws = f"; fails {', '.join(row.laws)}" if row.laws else ""
-            print(f"  {row.kind} {row.name}{settings}: {row.identity or row.note}{ends}{laws}")
+            Screen().say(f"  {row.kind} {row.name}{settings}: {row.identity or row.note}{ends}{laws}", "  ")
     for line in missing:
         print(f"gradvar peers: {line}", file=sys.stderr)
     if not loaded:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from gradvar.cli.streams import Screen
+
 
 class Results(Protocol):
     """What a command has computed: files of its own in a folder, and everything as plain values."""
@@ -74,7 +76,10 @@ def show(table: str, json: str, path: str | None) -> None:
     """
     from gradvar.files.atomic import write_file
 
-    print(json if path == "-" else table)
+    if path == "-":
+        print(json)
+    else:
+        Screen().say(table, "    ")
     if path in (None, "-"):
         return
     file = Path(str(path))

@@ -7,6 +7,7 @@ Everything that is printed goes through ``harmless_streams``, but for the colour
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,6 +16,8 @@ from gradvar.files.harmless import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from gradvar.stats.sheet import Sheet
 
 
 class HarmlessStream:
@@ -46,6 +49,35 @@ def harmless_streams() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = output, errors
+
+
+WIDTH = 120
+"""Of tables where no terminal shows them, and the environment's ``COLUMNS`` says nothing."""
+
+
+class Screen:
+    """The standard output: tables that fit it, and sentences that are broken between words.
+
+    ``wide``: tables are as wide as they are.
+    """
+
+    def __init__(self, *, wide: bool = False) -> None:
+        import shutil
+
+        known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+        self.width = max(20, shutil.get_terminal_size().columns if known else WIDTH)
+        self.lines = self.width if known else None  # of sentences: in a file one is one line
+        self._wide = wide
+
+    def show(self, sheet: Sheet, more: str = "--wide shows them") -> None:
+        """Print a table; ``more`` says how to see what it has no room for."""
+        print(sheet.render(self.width, wide=self._wide, more=more))
+
+    def say(self, text: str, indent: str = "") -> None:
+        """Print text; ``indent`` begins the lines that continue one."""
+        from gradvar.stats.sheet import wrapped
+
+        print(wrapped(text, self.lines, indent))
 
 
 def console(*, errors: bool = False, width: int | None = None) -> Console:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from rich.table import Table
 
 from gradvar.cli.progress import Bars
 from gradvar.cli.results import keep_compiled_programs, save
-from gradvar.cli.streams import console
+from gradvar.cli.streams import Screen
+from gradvar.stats.sheet import Column, Sheet
+from gradvar.stats.text import short_text
 from gradvar.train.plan import TrainConfig
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 def run(config: TrainConfig) -> int:
     """Run the experiment that ``config`` describes: a table to the terminal, files to its folder."""
-    screen = console(width=150)
+    screen = Screen(wide=config.wide)
     if config.list:
-        screen.print(_arms())
+        screen.show(_arms())
         return 0
     if config.reference not in config.arms:  # an unknown name is the more helpful error
         from gradvar.train.arms import get
@@ -38,52 +39,60 @@ def run(config: TrainConfig) -> int:
     use_all_cores()
     with Bars(config.quiet) as bars, jax.enable_x64(config.precision == "float64"):
         results = experiment(config, bars)
-    screen.print(table(results))
-    screen.print(_footnote(results))
+    screen.show(table(results.rows(), title(results)))
+    screen.say(_footnote(results))
     files = save(results, config.out, config.json)
-    screen.print(
-        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}",
-        markup=False,
+    screen.say(
+        f"{time.perf_counter() - started:.0f} s. Written to {config.out}: {', '.join(p.name for p in files)}"
     )
     return 0
 
 
-def table(experiment: Experiment) -> Table:
-    """Return the table of an experiment: retention, rollouts and wall time, a row per arm."""
+def title(experiment: Experiment) -> str:
+    """Return what was trained, at which budget."""
     config = experiment.config
-    shown = Table(
-        title=f"{config.task}, {config.seeds} paired seeds, equal {config.equal.replace('_', ' ')}, "
-        f"learning rate {config.rate}; warm start {experiment.start.success_rate:.2f}",
-        title_justify="left",
-        pad_edge=False,
+    return (
+        f"{config.task}, {config.seeds} paired seeds, equal {config.equal.replace('_', ' ')}, "
+        f"learning rate {config.rate}; warm start {experiment.start.success_rate:.2f}"
     )
-    shown.add_column("arm")
-    for name in (
-        "rate", "held out before", "after", "retained", "of the gain", "better than reference", "rollouts", "tokens",
-        "s",
-    ):  # fmt: skip
-        shown.add_column(name, justify="right")
-    measured = bool(config.noise)
-    if measured:
-        shown.add_column("signal to noise", justify="right")
-    for row in experiment.rows():
-        shown.add_row(
+
+
+COLUMNS = (
+    Column("arm", words=True),
+    Column("rate", rank=2),
+    Column("held out before", rank=1),
+    Column("after"),
+    Column("retained"),
+    Column("of the gain"),
+    Column("better than reference", rank=3),
+    Column("rollouts", rank=5),
+    Column("tokens", rank=4),
+    Column("s", rank=6),
+)
+
+
+def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> Sheet:
+    """Return the table of an experiment's rows: retention, rollouts and wall time, a row per arm."""
+    measured = any("start_snr" in row for row in rows)
+    columns = (*COLUMNS, Column("signal to noise", rank=1)) if measured else COLUMNS
+    cells = []
+    for row in rows:
+        snr = [f"{short_text(row['start_snr'])} to {short_text(row['final_snr'])}"] if measured else []
+        cells.append((
             row["arm"],
             f"{row['learning_rate']:.2g}",
             f"{row['start_reward']:.3f}",
             f"{row['final_reward']:.3f}",
-            _estimate(row, "retained_final"),
-            _estimate(row, "retained_gain"),
-            _estimate(row, "improvement"),
+            *(_estimate(row, name) for name in ("retained_final", "retained_gain", "improvement")),
             f"{row['rollouts']:,.0f}",
             f"{row['tokens']:,.0f}",
             f"{row['seconds']:.1f}",
-            *([f"{row['start_snr']:.3g} to {row['final_snr']:.3g}"] if measured else []),
-        )
-    return shown
+            *snr,
+        ))  # fmt: skip
+    return Sheet(columns, tuple(cells), title)
 
 
-def _estimate(row: dict[str, Any], name: str) -> str:
+def _estimate(row: Mapping[str, Any], name: str) -> str:
     value, low, high = (row[name + end] for end in ("", "_low", "_high"))
     if math.isnan(value):
         return "n/a"
@@ -106,15 +115,19 @@ def _footnote(experiment: Experiment) -> str:
     return "\n".join(lines)
 
 
-def _arms() -> Table:
+def _arms() -> Sheet:
     from gradvar.train.arms import ARMS
 
-    shown = Table(title=f"{len(ARMS)} arms", title_justify="left", pad_edge=False)
-    for name in ("arm", "what it is", "group", "inner steps", "objective"):
-        shown.add_column(name, overflow="fold")
+    rows = []
     for arm in ARMS:
-        objectives = ", ".join(
-            dict.fromkeys(str(getattr(p.estimator, "name", p.estimator)) for p in arm.all_phases())
-        )
-        shown.add_row(arm.name, arm.summary, str(arm.group), f"{arm.epochs} x {arm.minibatches}", objectives)
-    return shown
+        objectives = dict.fromkeys(str(getattr(p.estimator, "name", p.estimator)) for p in arm.all_phases())
+        steps = f"{arm.epochs} x {arm.minibatches}"
+        rows.append((arm.name, arm.summary, str(arm.group), steps, ", ".join(objectives)))
+    columns = (
+        Column("arm", words=True),
+        Column("what it is", words=True),
+        Column("group"),
+        Column("inner steps", rank=1),
+        Column("objective", words=True, rank=2),
+    )
+    return Sheet(columns, tuple(rows), f"{len(ARMS)} arms")

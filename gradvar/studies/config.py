@@ -62,6 +62,10 @@ class MeasureConfig:
     """Folder for the table (CSV and Parquet), the JSON with provenance, and the figures."""
     json: Path | None = None
     """Also write the JSON to this file."""
+    raw: bool = False
+    """Show tr Cov and its part between prompts as they are; they grow with the square of an estimator's scale."""
+    wide: bool = False
+    """Tables with all their columns, however wide the terminal is."""
     quiet: bool = False
     """No progress bars."""
 
@@ -129,6 +133,8 @@ class ListConfig:
 
     json: Path | None = None
     """Write the list to this file too."""
+    wide: bool = False
+    """A table as wide as it is, however wide the terminal is."""
 
 
 def _listed(values: tuple[object, ...]) -> str:

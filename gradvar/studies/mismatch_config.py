@@ -39,6 +39,8 @@ class MismatchConfig:
     """Folder for the table (CSV), the JSON with provenance, and the figure."""
     json: Path | None = None
     """Also write the JSON to this file."""
+    wide: bool = False
+    """A table with all its columns, however wide the terminal is."""
     quiet: bool = False
     """No progress bars."""
 

@@ -159,6 +159,8 @@ class TrainConfig:
     """Also write the results to this file."""
     list: bool = False
     """List the arms and stop."""
+    wide: bool = False
+    """A table with all its columns, however wide the terminal is."""
     quiet: bool = False
     """No progress bar."""
 

@@ -28,6 +28,7 @@ from gradvar.measure.exact.closed_forms import Advantage
 from gradvar.stats.effective import effective_number, warning
 from gradvar.stats.figures import jackknife_interval, ratio_interval
 from gradvar.stats.intervals import Interval
+from gradvar.stats.sheet import Column, Sheet
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
@@ -65,33 +66,47 @@ class EstimatorRanking:
         return next(c for c in self.settings if c.scheme == scheme)
 
     def __str__(self) -> str:
-        lines = ["estimator                 best G   weight on prompts   cosine   cost of equal progress"]
+        return "\n".join([*self.findings(), "", self.sheet().render()])
+
+    def sheet(self) -> Sheet:
+        """Return the table: each scheme at its best group size, the cheapest first."""
+        rows = []
         for name in dict.fromkeys(c.scheme for c in self.settings):
             c = self.of(name)
-            cost = f"{c.cost.value:.2f} [{c.cost.low:.2f}, {c.cost.high:.2f}]"
-            if c is self.best or not c.cost.known:
-                cost = "1" if c is self.best else f"{c.cost.value:.2f} ({c.cost.words()})"
+            cost = "1" if c is self.best else f"{c.cost.value:.2f} [{c.cost.low:.2f}, {c.cost.high:.2f}]"
+            if c is not self.best and not c.cost.known:
+                cost = f"{c.cost.value:.2f} ±?"
             low, high = c.weights
-            lines.append(
-                f"{name:<24} {c.group_size:>7}   {f'{low:.2f} to {high:.2f}':>17}   {c.cosine.value:6.3f}   {cost}"
-            )
+            rows.append((name, f"{c.group_size}", f"{low:.2f} to {high:.2f}", f"{c.cosine.value:.3f}", cost))
+        reasons = dict.fromkeys(c.cost.reason for c in self.settings if not c.cost.known)
+        names = ("best G", "weight on prompts", "cosine", "cost of equal progress")
+        columns = (Column("estimator", words=True), *map(Column, names))
+        return Sheet(
+            columns, tuple(rows), notes=tuple(f"±? no interval: {reason}" for reason in reasons if reason)
+        )
+
+    def findings(self) -> list[str]:
+        """Return which setting buys the most progress for its cost, or that this cannot be told, in sentences."""
         # A scheme that differs by a constant factor only, as the group mean from leave-one-out, is no rival.
-        rival = next((c for c in self.settings if c.scheme != self.best.scheme and c.cost.se > 1e-9), None)
-        if rival is not None:
-            clear = "excludes 1" if rival.cost.excludes(1) else "includes 1"
-            interval = rival.cost.words()
-            if rival.cost.known:
-                low, high = rival.cost.low, rival.cost.high
-                interval = (
-                    f"95 % interval {low:.2f} to {high:.2f} for all pairs of settings at once; it {clear}"
-                )
-            lines.append(
-                f"Most progress for its cost: {self.best.scheme} at G={self.best.group_size}. {rival.scheme} "
-                f"at its best (G={rival.group_size}) needs {rival.cost.value:.2f}x as much ({interval})."
-            )
+        rivals = [c for c in self.settings if c.scheme != self.best.scheme and not c.cost.se <= 1e-9]
+        if not rivals:
+            return []
+        rival, best = rivals[0], f"{self.best.scheme} at G={self.best.group_size}"
+        interval = rival.cost.words()
+        if rival.cost.known:
+            low, high = rival.cost.low, rival.cost.high
+            interval = f"95 % interval {low:.2f} to {high:.2f} for all pairs of settings at once"
+        needs = f"{rival.scheme} at its best (G={rival.group_size}) needs {rival.cost.value:.2f}x as much ({interval})"
+        if all(c.cost.known and c.cost.low > 1 for c in rivals):
+            sentences = [f"Most progress for its cost: {best}. {needs}."]
+        else:
+            sentences = [
+                f"Which estimator makes the most progress for its cost cannot be told; {best} has the lowest estimate, "
+                f"and {needs}."
+            ]
         if caution := warning(self.best.cosine.effective):
-            lines.append(f"Of these intervals: {caution}.")
-        return "\n".join(lines)
+            sentences.append(f"Of these intervals: {caution}.")
+        return sentences
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the settings and their figures as plain values, in the order of the ranking."""

@@ -17,6 +17,7 @@ from gradvar.measure.advise.costs import Costs
 from gradvar.stats.clusters import NO_SHARE, Clusters
 from gradvar.stats.groups import cost_of_equal_variance, unequal_share
 from gradvar.stats.intervals import Interval
+from gradvar.stats.sheet import Column, Sheet
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,19 @@ class RewardAdvice:
     sentences: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = ["    G   informative groups [95 %]   cost of equal within-prompt variance"]
+        return "\n".join([*self.sentences, "", self.sheet().render()])
+
+    def sheet(self) -> Sheet:
+        """Return the curve as a table: the share of informative groups, and the cost within prompts."""
+        rows = []
         for p in self.curve:
             share = "-"
             if p.informative.known:
                 ends = f"[{100 * p.informative.low:.1f}, {100 * p.informative.high:.1f}]"
                 share = f"{100 * p.informative.value:.1f} % {ends}"
-            lines.append(f"{p.group_size:>5}   {share:>25}   {p.relative_cost:.2f}")
-        return "\n".join([*lines, *self.sentences])
+            rows.append((f"{p.group_size}", share, f"{p.relative_cost:.2f}"))
+        names = ("G", "informative groups [95 %]", "cost of equal within-prompt variance")
+        return Sheet(tuple(map(Column, names)), tuple(rows))
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings and figures as plain values, for a file."""

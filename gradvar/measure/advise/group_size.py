@@ -31,6 +31,7 @@ from gradvar.stats.effective import effective_number, too_few, warning
 from gradvar.stats.figures import jackknife_interval, ratio_interval
 from gradvar.stats.groups import redrawing_gain
 from gradvar.stats.intervals import Interval
+from gradvar.stats.sheet import Column, Sheet
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
@@ -76,6 +77,23 @@ class Advice:
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
+
+    def sheet(self) -> Sheet:
+        """Return the curve as a table: what every group size costs for equal variance."""
+        rows = []
+        for point in self.curve if self.best is not None else ():
+            cost, informative = point.cost, point.informative
+            share = f"{100 * informative:.0f} %" if informative == informative else "-"
+            ends = (
+                f"{cost.value:.2f} [{cost.low:.2f}, {cost.high:.2f}]"
+                if cost.known
+                else f"{cost.value:.2f} ±?"
+            )
+            smallest = point.group_size == self.best
+            rows.append((f"{'*' * smallest}{point.group_size}", "1" if smallest else ends, share))
+        names = ("G", "cost of equal variance", "informative groups")
+        note = ("* the smallest estimate",) * bool(rows)
+        return Sheet(tuple(map(Column, names)), tuple(rows), notes=note)
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings and figures as plain values, for a file."""
@@ -223,7 +241,7 @@ def _sentences(
     by_size = {p.group_size: p for p in curve}
     if best is None:
         return [_nothing(summary, curve)]
-    sentences = [f"Best of the group sizes asked for: G={best}; {_optimum_words(over_all, summary)}."]
+    sentences = [f"{_choice(curve, best)}; {_optimum_words(over_all, summary)}."]
     if caution := too_few(over_all.effective):
         sentences.append(f"There are {caution}: which size is best cannot be told from these prompts.")
     elif caution := warning(over_all.effective):
@@ -248,6 +266,18 @@ def _sentences(
             "The rollouts are off policy; the law assumes they are not, so check with bank.evaluate."
         )
     return sentences
+
+
+def _choice(curve: Sequence[Point], best: int) -> str:
+    """The best size where it is the best of those asked for at 95 % for all pairs at once, or those it may be."""
+    alike = [p.group_size for p in curve if p.group_size != best and not p.cost.low > 1]
+    if not alike:
+        return f"Best of the group sizes asked for: G={best}"
+    others = ", ".join(f"G={size}" for size in alike)
+    return (
+        f"Of the group sizes asked for G={best} has the lowest estimate; whether it is the best cannot be told "
+        f"({others} may cost no more)"
+    )
 
 
 def _nothing(summary: Summary, curve: Sequence[Point]) -> str:
