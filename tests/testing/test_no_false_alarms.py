@@ -85,7 +85,7 @@ def test_what_a_finding_says_is_what_was_seen():
     target = advantage_target(violators.mean_over_the_batch)
     with pytest.raises(Broken, match=r"\[0, 1\] -> .* beside \[2, 2\], but .* beside \[0, 0\]"):
         group_isolated(target, ((0.0, 1.0), (2.0, 2.0)), (0.0, 0.0))
-    with pytest.raises(Broken, match=r"\[0, 2\] -> \[-2, 2\], times 4 -> \[-32, 32\]"):
+    with pytest.raises(Broken, match=r"\[0, 2\] -> \[-2, 2\], times 4 -> \[-32, 32\], expected \[-8, 8\]"):
         scale_equivariant(advantage_target(violators.squared), ((0.0, 2.0),), 4.0)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from gradvar.cli import main as cli
 from gradvar.testing import advantage_laws, loss_laws
+from gradvar.testing.digits import apart
 from gradvar.testing.matching.match import matches, parsed
-from gradvar.testing.matching.shown import apart
 
 from . import sound
 

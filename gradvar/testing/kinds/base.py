@@ -15,6 +15,7 @@ import numpy as np
 from gradvar.testing.arrays import Library
 from gradvar.testing.backends import first, value_and_weights
 from gradvar.testing.calls import BadOutput, Raised, quietly
+from gradvar.testing.digits import apart
 from gradvar.testing.kinds.calling import KindCaller, unpacked
 from gradvar.testing.kinds.draws import Plan, Scene, sample
 from gradvar.testing.laws.base import Law, expect
@@ -206,25 +207,16 @@ def difference(observed: Answer, form: KnownForm, scene: Scene, factor: float, t
         if off.any():
             place = tuple(int(i) for i in np.argwhere(off)[0])
             spot = f"{key}[{', '.join(map(str, place))}]" if place else key
-            a, b = _apart(float(value[place]), float(wanted[place]))
+            a, b = apart(value[place], wanted[place])
             return f"{spot} is {a}, {form.title} gives {b}"
     return ""
-
-
-def _apart(value: float, other: float) -> tuple[str, str]:
-    """Two numbers with as many digits as it takes to tell them apart."""
-    for digits in (4, 6, 9):
-        texts = f"{value:.{digits}g}", f"{other:.{digits}g}"
-        if texts[0] != texts[1]:
-            return texts
-    return f"{value:.17g}", f"{other:.17g}"
 
 
 def told(scene: Scene) -> str:
     """The scene in one line, arrays as lists, at most 300 characters."""
     parts = []
     for role, value in scene.items():
-        text = np.array2string(np.asarray(value), separator=", ", precision=4).replace("\n", "")
+        text = np.array2string(np.asarray(value), separator=", ", precision=9).replace("\n", "")
         parts.append(f"{role} {' '.join(text.split())}")
     text = "; ".join(parts)
     return text if len(text) <= 300 else text[:297] + "..."

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gradvar.testing.kinds.base import Answer, KindTarget, told
 from gradvar.testing.kinds.draws import Choice, Draw, Rows, Scene, right, sample, strategy
-from gradvar.testing.laws.base import Law, expect
+from gradvar.testing.laws.base import Law, expect, expect_pair
 from gradvar.testing.roles import ROLES
 
 GARBAGE = (20.0, -7.0)
@@ -148,11 +148,9 @@ def masked_inert(target: KindTarget, scene: Scene, garbage: float) -> None:
             gap |= ~mask & (np.abs(value) > target.tolerance * scale)
         if gap.any():
             place = tuple(int(i) for i in np.argwhere(gap)[0])
-            expect(
-                False,
-                f"{garbage:g} added where the mask is 0 moves {key}{list(place) if place else ''} from "
-                f"{value[place]:.6g} to {other[place]:.6g}; {told(scene)}",
-            )
+            spot = f"{key}{list(place) if place else ''}"
+            text = f"{garbage:g} added where the mask is 0 moves {spot} from {{}} to {{}}; {told(scene)}"
+            expect_pair(False, value[place], other[place], text)
 
 
 def masked_examples(masks: Callable[[int], Any]) -> Callable[[KindTarget], st.SearchStrategy[dict[str, Any]]]:

@@ -13,7 +13,7 @@ from gradvar.testing.calls import BadOutput
 from gradvar.testing.kinds.base import Answer, Kind, KindTarget, KnownForm, told
 from gradvar.testing.kinds.common import EVERY, masked_law, needs
 from gradvar.testing.kinds.draws import Draw, Plan, Rows, Scene, holes, right, strategy
-from gradvar.testing.laws.base import Law, expect
+from gradvar.testing.laws.base import Law, expect, expect_pair
 
 TRAINER = (-1.0, -0.5, -2.0, -0.125, -3.0, -0.75)
 SAMPLER = (-1.2, -0.4, -2.6, -0.3, -1.9, -0.875)
@@ -143,10 +143,12 @@ def correction_direction(target: KindTarget, scene: Scene) -> None:
         wrong = mask & (change < -1e-5) & (after != 0) & (before != 0)
         if wrong.any():
             n, t = (int(i) for i in np.argwhere(wrong)[0])
-            expect(
+            expect_pair(
                 False,
+                before[n, t],
+                after[n, t],
                 f"adding {STEP} to {target.signature.name_of(role)} {sign} the weight of token [{n}, {t}] from "
-                f"{before[n, t]:.6g} to {after[n, t]:.6g}: the ratio is reversed; {told(scene)}",
+                f"{{}} to {{}}: the ratio is reversed; {told(scene)}",
             )
 
 
@@ -161,9 +163,8 @@ def correction_agrees(target: KindTarget, scene: Scene) -> None:
     off = mask & ~np.isclose(weights, 1.0, rtol=0, atol=target.tolerance)
     if off.any():
         n, t = (int(i) for i in np.argwhere(off)[0])
-        expect(
-            False, f"trainer and sampler agree, and token [{n}, {t}] weighs {weights[n, t]:.6g}; {told(same)}"
-        )
+        text = f"trainer and sampler agree, and token [{n}, {t}] weighs {{}}, not {{}}; {told(same)}"
+        expect_pair(False, weights[n, t], 1.0, text)
 
 
 def correction_cap(target: KindTarget, scene: Scene, gap: float) -> None:
@@ -175,11 +176,12 @@ def correction_cap(target: KindTarget, scene: Scene, gap: float) -> None:
     far = {**scene, _trainer(target): np.asarray(scene["sampler_logp"], float) + gap}
     weights, mask = target.observe(far)["weights"], _mask(far)
     top = float(far["cap"]) if gap > 0 else 1.0
-    words = f"cap {top:g}" if gap > 0 else "a weight of one: the trainer finds all tokens less likely"
+    words = "the cap" if gap > 0 else "a weight of one: the trainer finds all tokens less likely"
     off = mask & ~(weights <= top * (1 + target.tolerance))
     if off.any():
         n, t = (int(i) for i in np.argwhere(off)[0])
-        expect(False, f"token [{n}, {t}] weighs {weights[n, t]:.6g}, above {words}; {told(far)}")
+        text = f"token [{n}, {t}] weighs {{}}, above {{}}, {words}; {told(far)}"
+        expect_pair(False, weights[n, t], top, text)
 
 
 def correction_masked(target: KindTarget, scene: Scene) -> None:
@@ -195,10 +197,12 @@ def correction_masked(target: KindTarget, scene: Scene) -> None:
     moved = mask & ~np.isclose(weights, before, rtol=0, atol=target.tolerance)
     if moved.any():
         n, t = (int(i) for i in np.argwhere(moved)[0])
-        expect(
+        expect_pair(
             False,
+            before[n, t],
+            weights[n, t],
             f"300 added to {target.signature.name_of(role)} where the mask is 0 moves the weight of token [{n}, {t}] "
-            f"from {before[n, t]:.6g} to {weights[n, t]:.6g}; {told(scene)}",
+            f"from {{}} to {{}}; {told(scene)}",
         )
     if not _limits(target):
         return

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from gradvar.testing.arrays import unwrapped
 from gradvar.testing.calls import BadOutput, Raised
+from gradvar.testing.digits import shown
 from gradvar.testing.kinds.base import Answer, Kind, KindTarget, KnownForm
 from gradvar.testing.kinds.common import KNOWN_FORM, REPEATABLE, TAKES_EFFECT
 from gradvar.testing.kinds.draws import Choice, Draw, Plan, Rows, Scene
 from gradvar.testing.kinds.grouped import groupings, members, takes_groups
-from gradvar.testing.laws.base import Law, expect, shown
+from gradvar.testing.laws.base import Law, expect
 
 ROLES = frozenset({"rewards", "correct", "ids", "prompts", "count", "row_count", "cap", "cap_low"})
 VALUES = (1.0, 0.0, 0.1, 0.5, 0.2, 0.3, 0.7, -1.0, 1.1)

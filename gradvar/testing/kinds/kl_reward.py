@@ -23,7 +23,7 @@ from gradvar.testing.kinds.draws import (
     right,
     strategy,
 )
-from gradvar.testing.laws.base import Law, expect
+from gradvar.testing.laws.base import Law, expect, expect_pair
 
 COEFFICIENTS = (0.1, 0.5, 0.02)
 USUAL = (0.1, 0.05, 0.01, 0.001, 0.2, 1.0)
@@ -122,10 +122,11 @@ def kl_penalty_lowers(target: KindTarget, scene: Scene, row: int) -> None:
     before, after = _real(target, scene), _real(target, {**scene, "kl": more})
     change = after - before
     place = tuple(int(i) for i in np.argwhere(change == change.max())[0])
-    expect(
+    expect_pair(
         change.max() <= target.tolerance,
-        f"0.5 more KL on a token of rollout {row} raises rewards{list(place)} from {before[place]:.6g} to "
-        f"{after[place]:.6g}; {told(scene)}",
+        before[place],
+        after[place],
+        f"0.5 more KL on a token of rollout {row} raises rewards{list(place)} from {{}} to {{}}; {told(scene)}",
     )
     expect(
         change[row].min() < -target.tolerance,
@@ -150,10 +151,11 @@ def kl_coef_scales(target: KindTarget, scene: Scene, factor: float) -> None:
     one, more = _real(target, scene) - free, _real(target, {**scene, role: factor * scene[role]}) - free
     gap = np.abs(more - factor * one)
     place = tuple(int(i) for i in np.argwhere(gap == gap.max())[0])
-    expect(
+    expect_pair(
         gap.max() <= slack * factor,
-        f"{factor:g} times the coefficient moves rewards{list(place)} by {more[place]:.6g}, once by "
-        f"{one[place]:.6g}; {told(scene)}",
+        more[place],
+        factor * one[place],
+        f"{factor:g} times the coefficient moves rewards{list(place)} by {{}}, not by {{}}; {told(scene)}",
     )
 
 
@@ -169,11 +171,8 @@ def kl_reward_masked(target: KindTarget, scene: Scene) -> None:
     off = ~np.isclose(clean, after, rtol=0, atol=target.tolerance, equal_nan=True)
     if off.any():
         place = tuple(int(i) for i in np.argwhere(off)[0])
-        expect(
-            False,
-            f"3 more KL on the tokens whose mask is 0 moves rewards{list(place)} from {clean[place]:.6g} to "
-            f"{after[place]:.6g}; {told(scene)}",
-        )
+        spot = f"3 more KL on the tokens whose mask is 0 moves rewards{list(place)}"
+        expect_pair(False, clean[place], after[place], f"{spot} from {{}} to {{}}; {told(scene)}")
 
 
 def _scenes(target: KindTarget, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:

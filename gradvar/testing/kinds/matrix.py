@@ -9,12 +9,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.calls import BadOutput
+from gradvar.testing.digits import exact, shown
 from gradvar.testing.kinds.base import Answer, Kind, KindTarget
 from gradvar.testing.kinds.common import EVERY
 from gradvar.testing.kinds.draws import REWARDS, Choice, Draw, Plan, Rows, Scene, sample, samples
 from gradvar.testing.kinds.grouped import groupings, members, takes_groups
 from gradvar.testing.kinds.matrix_forms import reward_forms, weights_of
-from gradvar.testing.laws.base import Law, expect, shown
+from gradvar.testing.laws.base import Law, expect, expect_pair
 
 ROLES = frozenset({"reward_matrix", "reward_weights", "ids", "prompts", "count", "row_count"})
 WEIGHTS = ((1.0, 0.5, 2.0), (0.25, 1.0, 0.75), (1.0, 1.0, 1.0))
@@ -65,7 +66,7 @@ def _slack(target: KindTarget, *values: np.ndarray) -> float:
 
 
 def _cells(matrix: np.ndarray) -> str:
-    return "[" + ", ".join(shown(row) for row in matrix) + "]"
+    return "[" + ", ".join(exact(row) for row in matrix) + "]"
 
 
 def matrix_missing_finite(target: KindTarget, scene: Scene, row: int, column: int, prompt: bool) -> None:
@@ -117,9 +118,11 @@ def matrix_missing_silent(target: KindTarget, scene: Scene, row: int) -> None:
     matrix[row] = np.nan
     rest = [n for n in next(m for m in members(scene) if row in m) if n != row]
     low, high = (_value(target, scene, reward_matrix=_lifted(matrix, rest, c)) for c in (0.0, 5.0))
-    expect(
+    expect_pair(
         bool(np.all(np.abs(low - high)[rest] <= _slack(target, low[rest], high[rest]))),
-        f"rewards {_cells(matrix)}: {shown(low[rest])} for the siblings of row {row}, {shown(high[rest])} where all of "
+        low[rest],
+        high[rest],
+        f"rewards {_cells(matrix)}: {{}} for the siblings of row {row}, {{}} where all of "
         "them have five more: the missing row votes as a reward of zero",
     )
 
@@ -147,9 +150,11 @@ def matrix_weight_zero(target: KindTarget, scene: Scene, row: int, column: int) 
     other = np.array(matrix)
     other[row, column] += 3.0
     one, two = (_value(target, scene, reward_matrix=m, reward_weights=weights) for m in (matrix, other))
-    expect(
+    expect_pair(
         bool(np.all(np.abs(one - two) <= _slack(target, one, two))),
-        f"weights {shown(weights)}: {shown(one)} becomes {shown(two)} where function {column} gives row {row} more",
+        one,
+        two,
+        f"weights {shown(weights)}: {{}} becomes {{}} where function {column} gives row {row} more",
     )
 
 
@@ -162,9 +167,11 @@ def matrix_weights_paired(target: KindTarget, scene: Scene) -> None:
     matrix, weights = np.asarray(scene["reward_matrix"], float), weights_of(scene)
     one = _value(target, scene)
     two = _value(target, scene, reward_matrix=matrix[:, ::-1].copy(), reward_weights=weights[::-1].copy())
-    expect(
+    expect_pair(
         bool(np.all(np.abs(one - two) <= _slack(target, one, two))),
-        f"rewards {_cells(matrix)}, weights {shown(weights)}: {shown(one)}; both reversed: {shown(two)}",
+        one,
+        two,
+        f"rewards {_cells(matrix)}, weights {shown(weights)}: {{}}; both reversed: {{}}",
     )
 
 
@@ -186,7 +193,7 @@ def matrix_better(target: KindTarget, scene: Scene, row: int, column: int) -> No
     rows = next(m for m in members(scene) if row in m)
     expect(
         bool(all(value[row] > value[n] + 1e-3 for n in rows if n != row)),
-        f"rewards {_cells(matrix)}, weights {shown(weights_of(scene))}: {shown(value)}; row {row} is the best",
+        f"rewards {_cells(matrix)}, weights {shown(weights_of(scene))}: {exact(value)}; row {row} is the best",
     )
 
 
@@ -222,9 +229,11 @@ def matrix_shift(target: KindTarget, scene: Scene, row: int, column: int) -> Non
     more = np.array(matrix)
     more[rows, column] += 2.0
     one, two = (_value(target, scene, reward_matrix=m) for m in (matrix, more))
-    expect(
+    expect_pair(
         bool(np.all(np.abs(one - two) <= _slack(target, one, two))),
-        f"rewards {_cells(matrix)}: {shown(one)}; two more of function {column} on the rows {rows}: {shown(two)}",
+        one,
+        two,
+        f"rewards {_cells(matrix)}: {{}}; two more of function {column} on the rows {rows}: {{}}",
     )
 
 
@@ -241,9 +250,11 @@ def matrix_rows_apart(target: KindTarget, scene: Scene, row: int) -> None:
     more[row] += np.array([2.0, -1.0, 0.5])[: matrix.shape[1]]
     one, two = (_value(target, scene, reward_matrix=m)[rest] for m in (matrix, more))
     scale = float(one @ two / (one @ one)) if takes_groups(target) and np.any(one) else 1.0
-    expect(
+    expect_pair(
         scale > 0 and bool(np.all(np.abs(scale * one - two) <= _slack(target, one, two))),
-        f"rewards {_cells(matrix)}: {shown(one)} for the rows {rest.tolist()}, {shown(two)} where row {row} has others",
+        one,
+        two,
+        f"rewards {_cells(matrix)}: {{}} for the rows {rest.tolist()}, {{}} where row {row} has others",
     )
 
 
@@ -255,9 +266,11 @@ def matrix_order(target: KindTarget, scene: Scene, order: Sequence[int]) -> None
     order = [n for n in order if n < len(scene["reward_matrix"])]
     per_row = {r: np.asarray(v)[order] for r, v in scene.items() if r in ("reward_matrix", "ids", "prompts")}
     one, two = _value(target, scene)[order], _value(target, scene, **per_row)
-    expect(
+    expect_pair(
         bool(np.all(np.abs(one - two) <= _slack(target, one, two))),
-        f"rewards {_cells(scene['reward_matrix'])}: {shown(one)} in the order {list(order)}, {shown(two)} if called so",
+        one,
+        two,
+        f"rewards {_cells(scene['reward_matrix'])}: {{}} in the order {list(order)}, {{}} if called so",
     )
 
 

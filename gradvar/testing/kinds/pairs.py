@@ -20,7 +20,7 @@ from gradvar.testing.kinds.base import Answer, Kind, KindTarget, KnownForm, told
 from gradvar.testing.kinds.common import EVERY, aspect, masked_law, needs, plain_examples
 from gradvar.testing.kinds.draws import Draw, Plan, Rows, Scene, Unit, full, holes, left, right, strategy
 from gradvar.testing.kinds.pair_forms import PAIR_FORMS, PairForm, simpo
-from gradvar.testing.laws.base import Law, expect
+from gradvar.testing.laws.base import Law, expect, expect_pair
 
 POLICY = (-1.1, -0.5, -2.3, -0.17, -3.4, -0.83)
 REFERENCE = (-0.9, -1.4, -2.1, -0.31, -2.6, -0.45)
@@ -249,9 +249,11 @@ def pair_reference(target: KindTarget, scene: Scene, role: str, step: float) -> 
         moved[name] = np.asarray(scene[name], float) + step
     before, after = (float(target.observe(s)["value"]) for s in (scene, moved))
     limit = target.tolerance * max(1.0, abs(before))
-    expect(
+    expect_pair(
         abs(before - after) <= limit,
-        f"{step:g} more for {role.replace('_', ' ')} and the policy's moves the loss from {before:.6g} to {after:.6g}: "
+        before,
+        after,
+        f"{step:g} more for {role.replace('_', ' ')} and the policy's moves the loss from {{}} to {{}}: "
         f"the reference must enter with the opposite sign; {told(scene)}",
     )
 

@@ -10,10 +10,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.calls import BadOutput
+from gradvar.testing.digits import apart, exact, shown
 from gradvar.testing.kinds.base import Answer, Kind, KindTarget, KnownForm
 from gradvar.testing.kinds.common import REPEATABLE, known_form, plain_examples
 from gradvar.testing.kinds.draws import Choice, Draw, Plan, Rows, Scene, sample
-from gradvar.testing.laws.base import Law, expect, shown
+from gradvar.testing.laws.base import Law, expect, expect_pair
 
 LENGTHS = (10, 50, 0, 99, 100, 30, 150, 1)
 LONGEST = (100, 64)
@@ -104,11 +105,8 @@ def shaping_capped(target: KindTarget, scene: Scene) -> None:
         off = np.flatnonzero(~(np.abs(values - values[0]) <= _slack(target, values)))
         if len(off):
             place = int(off[0])
-            expect(
-                False,
-                f"{words} of length {beyond[place]} gets {values[place]:.6g}, of length {beyond[0]} "
-                f"{values[0]:.6g}; both are beyond the longest, {longest}",
-            )
+            text = f"{words} of length {beyond[place]} gets {{}}, of length {beyond[0]} {{}}"
+            expect_pair(False, values[place], values[0], f"{text}; both are beyond the longest, {longest}")
 
 
 def shaping_monotone(target: KindTarget, scene: Scene) -> None:
@@ -125,15 +123,16 @@ def shaping_monotone(target: KindTarget, scene: Scene) -> None:
         falls, rises = bool((inside <= slack).all()), bool((inside >= -slack).all())
         if not (falls or rises):
             up, down = (int(np.argmax(inside)), int(np.argmin(inside)))
+            steps = [", ".join(apart(*values[[n, n + 1]])) for n in (up, down)]
             expect(
                 False,
-                f"{words} gets {shown(values[[up, up + 1]])} at the lengths {up}, {up + 1} and "
-                f"{shown(values[[down, down + 1]])} at {down}, {down + 1}: up and down before the longest, {longest}",
+                f"{words} gets [{steps[0]}] at the lengths {up}, {up + 1} and [{steps[1]}] at {down}, {down + 1}: up "
+                f"and down before the longest, {longest}",
             )
         jump = values[longest:] - values[longest - 1]
         expect(
             not falls or bool((jump <= slack).all()),
-            f"{words} gets {shown(values[longest - 1 :])} at the lengths {longest - 1} to {longest + 1}: it falls up "
+            f"{words} gets {exact(values[longest - 1 :])} at the lengths {longest - 1} to {longest + 1}: it falls up "
             f"to the longest, {longest}, and is paid for going there",
         )
 
@@ -151,10 +150,8 @@ def shaping_correct(target: KindTarget, scene: Scene) -> None:
     off = np.flatnonzero(above < below - _slack(target, np.concatenate([above, below])))
     if len(off):
         place = int(off[0])
-        expect(
-            False,
-            f"at length {lengths[place]} {good} gets {above[place]:.6g}, {bad} {below[place]:.6g}",
-        )
+        text = f"at length {lengths[place]} {good} gets {{}}, {bad} {{}}"
+        expect_pair(False, above[place], below[place], text)
 
 
 def shaping_rows(target: KindTarget, scene: Scene) -> None:
@@ -167,11 +164,10 @@ def shaping_rows(target: KindTarget, scene: Scene) -> None:
     for row, value in enumerate(together):
         one = {r: np.asarray(v)[row : row + 1] if np.ndim(v) else v for r, v in scene.items()}
         alone = float(target.observe(one)["rewards"][0])
-        expect(
-            abs(alone - value) <= _slack(target, together),
-            f"response {row} of the lengths {shown(scene['lengths'])} gets {value:.6g} in the batch and "
-            f"{alone:.6g} alone",
+        text = (
+            f"response {row} of the lengths {shown(scene['lengths'])} gets {{}} in the batch and {{}} alone"
         )
+        expect_pair(abs(alone - value) <= _slack(target, together), value, alone, text)
 
 
 def shaping_finite(target: KindTarget, scene: Scene) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.calls import BadOutput
+from gradvar.testing.digits import shown
 from gradvar.testing.kinds.base import Answer, Kind, KindTarget, KnownForm, told
 from gradvar.testing.kinds.common import EVERY, masked_law, needs
 from gradvar.testing.kinds.draws import Choice, Plan, Rows, Scene, right, samples
-from gradvar.testing.laws.base import Law, expect, shown
+from gradvar.testing.laws.base import Law, expect, expect_pair
 
 ROLES = frozenset(
     {"rewards", "token_rewards", "mask", "ids", "prompts", "trajectories", "steps", "last_step", "row_count"}
@@ -193,10 +194,8 @@ def step_one_vote(target: KindTarget, scene: Scene) -> None:
     """
     ends = np.flatnonzero(scene["last_step"]).tolist()
     together, alone = _of_rows(target, scene)[ends], _of_rows(target, _taken(scene, ends))
-    expect(
-        _near(target, alone, together),
-        f"{shown(together)} at the ends of the trajectories, {shown(alone)} where each has one step; {told(scene)}",
-    )
+    text = f"{{}} at the ends of the trajectories, {{}} where each has one step; {told(scene)}"
+    expect_pair(_near(target, alone, together), together, alone, text)
 
 
 def step_equal(target: KindTarget, scene: Scene) -> None:
@@ -237,10 +236,8 @@ def step_order(target: KindTarget, scene: Scene, order: Sequence[int]) -> None:
         places = _trajectories(scene)
         rows = [int(n) for p in order if p <= places[-1] for n in np.flatnonzero(places == p)]
     before, after = _of_rows(target, scene)[rows], _of_rows(target, _taken(scene, rows))
-    expect(
-        _near(target, before, after),
-        f"{shown(before)} in the order {rows}, {shown(after)} if called so; {told(scene)}",
-    )
+    text = f"{{}} in the order {rows}, {{}} if called so; {told(scene)}"
+    expect_pair(_near(target, before, after), before, after, text)
 
 
 def step_apart(target: KindTarget, scene: Scene) -> None:
@@ -255,10 +252,8 @@ def step_apart(target: KindTarget, scene: Scene) -> None:
     more[rows[0]] += 3.0
     one, two = (_of_rows(target, _changed(scene, r))[rest] for r in (rewards, more))
     scale = float(one @ two / (one @ one)) if np.any(one) else 1.0
-    expect(
-        scale > 0 and _near(target, scale * one, two),
-        f"{shown(one)} for the rows {rest}, {shown(two)} where row {rows[0]} has three more; {told(scene)}",
-    )
+    text = f"{{}} for the rows {rest}, {{}} where row {rows[0]} has three more; {told(scene)}"
+    expect_pair(scale > 0 and _near(target, scale * one, two), one, two, text)
 
 
 def _examples(**more: st.SearchStrategy[Any]) -> Callable[[KindTarget], st.SearchStrategy[dict[str, Any]]]:

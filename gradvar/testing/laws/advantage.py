@@ -10,8 +10,9 @@ from functools import partial
 
 import numpy as np
 
+from gradvar.testing.digits import exact, shown
 from gradvar.testing.laws import examples
-from gradvar.testing.laws.base import Law, close, expect, shown, tolerance
+from gradvar.testing.laws.base import Law, close, expect, expect_pair, tolerance
 from gradvar.testing.laws.examples import Groups
 from gradvar.testing.laws.signal import needs_groups
 from gradvar.testing.laws.traits import excused_by_statistics
@@ -29,7 +30,7 @@ def zero_sum(target: AdvantageTarget, groups: Groups) -> None:
         off = abs(float(a.sum()))
         expect(
             off <= tolerance(target) * max(1.0, np.abs(a).max()) * len(a),
-            f"{shown(rewards)} -> {shown(a)}: the sum is {a.sum():.4g}",
+            f"{exact(rewards)} -> {shown(a)}: the sum is {a.sum():.4g}",
         )
 
 
@@ -43,7 +44,7 @@ def shift_invariant(target: AdvantageTarget, groups: Groups, shift: float) -> No
     moved = tuple(tuple(r + shift for r in g) for g in groups)
     before, after = target(groups), target(moved)
     for g, a, b in zip(groups, before, after, strict=True):
-        expect(close(target, a, b), f"{shown(g)} -> {shown(a)}, with {shift:g} added -> {shown(b)}")
+        expect_pair(close(target, a, b), a, b, f"{exact(g)} -> {{}}, with {shift:g} added -> {{}}")
 
 
 def scale_equivariant(target: AdvantageTarget, groups: Groups, scale: float) -> None:
@@ -55,7 +56,8 @@ def scale_equivariant(target: AdvantageTarget, groups: Groups, scale: float) -> 
     """
     before, after = target(groups), target(_scaled(groups, scale))
     for g, a, b in zip(groups, before, after, strict=True):
-        expect(close(target, scale * a, b), f"{shown(g)} -> {shown(a)}, times {scale:g} -> {shown(b)}")
+        text = f"{exact(g)} -> {shown(a)}, times {scale:g} -> {{}}, expected {{}}"
+        expect_pair(close(target, scale * a, b), b, scale * a, text)
 
 
 def scale_invariant(target: AdvantageTarget, groups: Groups, scale: float) -> None:
@@ -70,9 +72,11 @@ def scale_invariant(target: AdvantageTarget, groups: Groups, scale: float) -> No
         spread = np.std(g) * min(scale, 1.0)
         if spread > 0:
             slack = 3 * target.epsilon / (spread + target.epsilon) + 10 * tolerance(target)
-            expect(
+            expect_pair(
                 bool(np.all(np.abs(a - b) <= slack * max(1e-3, np.abs(a).max()))),
-                f"{shown(g)} -> {shown(a)}, times {scale:g} -> {shown(b)} "
+                a,
+                b,
+                f"{exact(g)} -> {{}}, times {scale:g} -> {{}} "
                 f"(epsilon {target.epsilon:g} would allow {slack:.2g})",
             )
 
@@ -88,10 +92,11 @@ def permutation_equivariant(target: AdvantageTarget, groups: Groups, order: tupl
     places = [i for i in order if i < size]
     shuffled = (tuple(groups[0][i] for i in places), *groups[1:])
     before, after = target(groups)[0], target(shuffled)[0]
-    expect(
+    expect_pair(
         close(target, before[places], after),
-        f"{shown(groups[0])} -> {shown(before)}, reordered {shown(shuffled[0])} -> {shown(after)}, "
-        f"expected {shown(before[places])}",
+        after,
+        before[places],
+        f"{exact(groups[0])} -> {shown(before)}, reordered {exact(shuffled[0])} -> {{}}, expected {{}}",
     )
 
 
@@ -105,9 +110,11 @@ def order_preserving(target: AdvantageTarget, groups: Groups) -> None:
     for g, a in zip(groups, target(groups), strict=True):
         slack = tolerance(target) * max(1.0, float(np.nanmax(np.abs(a), initial=0.0)))
         for i, j in np.argwhere(np.subtract.outer(np.asarray(g), np.asarray(g)) > 0):
-            expect(
+            expect_pair(
                 bool(a[i] >= a[j] - slack),
-                f"{shown(g)} -> {shown(a)}: reward {g[i]:g} gets less than reward {g[j]:g}",
+                a[i],
+                a[j],
+                f"{exact(g)} -> {shown(a)}: reward {g[i]:.9g} gets less than reward {g[j]:.9g}, {{}} and {{}}",
             )
 
 
@@ -123,7 +130,7 @@ def sign_against_mean(target: AdvantageTarget, groups: Groups) -> None:
         slack = tolerance(target) * max(1.0, float(np.nanmax(np.abs(a), initial=0.0)))
         away = (np.asarray(g) - np.mean(g)) * np.asarray(a)
         wrong = (away < 0) & (np.abs(a) > slack) | ~np.isfinite(a)
-        expect(not wrong.any(), f"{shown(g)} (mean {np.mean(g):.4g}) -> {shown(a)}: sign against the mean")
+        expect(not wrong.any(), f"{exact(g)} (mean {np.mean(g):.9g}) -> {shown(a)}: sign against the mean")
 
 
 def bounded(target: AdvantageTarget, groups: Groups) -> None:
@@ -136,9 +143,11 @@ def bounded(target: AdvantageTarget, groups: Groups) -> None:
     """
     for g, a in zip(groups, target(groups), strict=True):
         limit = np.sqrt(len(g) - 1)
-        expect(
+        expect_pair(
             bool(np.all(np.abs(a) <= limit * (1 + 1e-3) + 1e-6)),
-            f"{shown(g)} -> {shown(a)}: above sqrt(G-1) = {limit:.4g}",
+            float(np.abs(a).max()),
+            limit,
+            f"{exact(g)} -> {shown(a)}: {{}} is above sqrt(G-1) = {{}}",
         )
 
 
@@ -152,9 +161,11 @@ def group_isolated(target: AdvantageTarget, groups: Groups, other: tuple[float, 
     changed = (*groups[:-1], other)
     before, after = target(groups), target(changed)
     for g, a, b in zip(groups[:-1], before[:-1], after[:-1], strict=True):
-        expect(
+        expect_pair(
             close(target, a, b),
-            f"{shown(g)} -> {shown(a)} beside {shown(groups[-1])}, but {shown(b)} beside {shown(other)}",
+            a,
+            b,
+            f"{exact(g)} -> {{}} beside {exact(groups[-1])}, but {{}} beside {exact(other)}",
         )
 
 
@@ -169,15 +180,15 @@ def layout_independent(target: AdvantageTarget, groups: Groups, seed: int) -> No
     before = target(groups)
     after = target([groups[i] for i in order])
     for place, i in enumerate(order):
-        expect(
-            close(target, before[i], after[place]),
-            f"{shown(groups[i])} -> {shown(before[i])}, with the prompts reordered -> {shown(after[place])}",
-        )
+        a, b = before[i], after[place]
+        text = f"{exact(groups[i])} -> {{}}, with the prompts reordered -> {{}}"
+        expect_pair(close(target, a, b), a, b, text)
     if target.kind in ("flat", "token-level"):
         rows = shuffle.permutation(sum(len(g) for g in groups))
         mixed = target(groups, order=rows)
         for g, a, b in zip(groups, before, mixed, strict=True):
-            expect(close(target, a, b), f"{shown(g)} -> {shown(a)}, with the rows interleaved -> {shown(b)}")
+            text = f"{exact(g)} -> {{}}, with the rows interleaved -> {{}}"
+            expect_pair(close(target, a, b), a, b, text)
 
 
 def ragged_groups(target: AdvantageTarget, groups: Groups) -> None:
@@ -189,9 +200,8 @@ def ragged_groups(target: AdvantageTarget, groups: Groups) -> None:
     together = target(groups)
     for g, a in zip(groups, together, strict=True):
         alone = target([g])[0]
-        expect(
-            close(target, a, alone), f"{shown(g)} -> {shown(alone)} alone, but {shown(a)} in {shown(groups)}"
-        )
+        text = f"{exact(g)} -> {{}} alone, but {{}} in {exact(groups)}"
+        expect_pair(close(target, a, alone), alone, a, text)
 
 
 def duplicate_prompts(target: AdvantageTarget, groups: Groups, prompts: tuple[int, ...]) -> None:
@@ -206,9 +216,8 @@ def duplicate_prompts(target: AdvantageTarget, groups: Groups, prompts: tuple[in
     alone = [target([g])[0] for g in twice]
     together = target.run(twice, prompts=np.array([*prompts[: len(groups)], prompts[0]]))[0]
     for g, a, b in zip(twice, alone, together, strict=True):
-        expect(
-            close(target, a, b), f"{shown(g)} -> {shown(a)} alone, but {shown(b)} where a prompt comes twice"
-        )
+        text = f"{exact(g)} -> {{}} alone, but {{}} where a prompt comes twice"
+        expect_pair(close(target, a, b), a, b, text)
 
 
 def antisymmetric_pair(target: AdvantageTarget, pair: tuple[float, float], beside: Groups) -> None:
@@ -220,7 +229,7 @@ def antisymmetric_pair(target: AdvantageTarget, pair: tuple[float, float], besid
     a, b = target([pair, *beside])[0], target([pair[::-1], *beside])[0]
     expect(
         close(target, a[0], -a[1]) and close(target, b, a[::-1]),
-        f"{shown(pair)} -> {shown(a)}, swapped -> {shown(b)}",
+        f"{exact(pair)} -> {shown(a, 9)}, swapped -> {shown(b, 9)}",
     )
 
 
@@ -232,7 +241,7 @@ def leave_one_out_factor(target: AdvantageTarget, groups: Groups) -> None:
     """
     for g, a in zip(groups, target(groups), strict=True):
         wanted = len(g) / (len(g) - 1) * (np.asarray(g) - np.mean(g))
-        expect(close(target, a, wanted), f"{shown(g)} -> {shown(a)}, expected {shown(wanted)}")
+        expect_pair(close(target, a, wanted), a, wanted, f"{exact(g)} -> {{}}, expected {{}}")
 
 
 def _scaled(groups: Groups, scale: float) -> Groups:

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.arrays import unwrapped
-from gradvar.testing.laws.base import Residue, expect
+from gradvar.testing.laws.base import Residue, expect, expect_pair
 from gradvar.testing.laws.loss_batches import plain_batch, slack
 from gradvar.testing.losses import LossBatch, LossTarget
 from gradvar.testing.roles import role_of
@@ -57,10 +57,8 @@ def entropy_raises(target: LossTarget) -> None:
     entropy = batch.values()["entropy"]
     value = target.weights(replace(batch, entropy=entropy))[0]
     other = target.weights(replace(batch, entropy=entropy + 0.5))[0]
-    expect(
-        other >= value - slack(target),
-        f"entropies of {entropy[0, 0]:g} give the objective {value:.6g}, of {entropy[0, 0] + 0.5:g} {other:.6g}",
-    )
+    text = f"entropies of {entropy[0, 0]:g} give the objective {{}}, of {entropy[0, 0] + 0.5:g} {{}}"
+    expect_pair(other >= value - slack(target), value, other, text)
 
 
 def _changed(batch: LossBatch, role: str) -> LossBatch:

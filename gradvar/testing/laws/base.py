@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis.strategies import SearchStrategy
 
+from gradvar.testing.digits import apart, sides
 from gradvar.testing.names import LAWS
 from gradvar.testing.targets import AdvantageTarget
 
@@ -90,14 +91,21 @@ def close(target: AdvantageTarget, values: np.ndarray, other: np.ndarray, slack:
     return bool(np.allclose(values, other, rtol=0.0, atol=slack * tolerance(target) * scale, equal_nan=True))
 
 
-def shown(values: Any, digits: int = 4) -> str:
-    """An array or a list of arrays in one line."""
-    if isinstance(values, list | tuple) and values and np.ndim(values[0]) > 0:
-        return "[" + ", ".join(shown(v, digits) for v in values) + "]"
-    return "[" + ", ".join(f"{float(v) + 0.0:.{digits}g}" for v in np.ravel(values)) + "]"
-
-
 def expect(condition: bool, message: str) -> None:
     """Raise ``Broken`` with the message unless the condition holds."""
     if not condition:
         raise Broken(message)
+
+
+def expect_pair(condition: bool, values: Any, others: Any, message: str) -> None:
+    """Raise ``Broken`` unless the condition holds, with both answers to the digit in which they differ.
+
+    Args:
+        condition: What should hold of the two.
+        values: A number or an array.
+        others: Another one of the same shape.
+        message: The message, with ``{}`` twice: where the first goes, and the second.
+    """
+    if not condition:
+        one, two = (apart if np.ndim(values) == 0 else sides)(values, others)
+        raise Broken(message.replace("{}", one, 1).replace("{}", two, 1))

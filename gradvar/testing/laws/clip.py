@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gradvar.testing.laws.base import expect, shown
+from gradvar.testing.digits import exact, shown
+from gradvar.testing.laws.base import expect, expect_pair
 from gradvar.testing.laws.loss_batches import make_batch, same, shifted_to, slack
 from gradvar.testing.losses import LossTarget
 
@@ -28,10 +29,8 @@ def on_policy_unclipped(target: LossTarget, shape: dict[str, Any]) -> None:
     expect(bool(np.any(np.abs(unit_weights) > slack(target))), "with advantages of one no token has a weight")
     advantage_weights = target.weights(batch)[1] - still
     wanted = batch.advantages[:, None] * unit_weights
-    expect(
-        same(target, advantage_weights, wanted),
-        f"advantages {shown(batch.advantages)}: weights {shown(advantage_weights)}, unclipped {shown(wanted)}",
-    )
+    text = f"advantages {exact(batch.advantages)}: weights {{}}, unclipped {{}}"
+    expect_pair(same(target, advantage_weights, wanted), advantage_weights, wanted, text)
 
 
 def zero_beyond_clip(target: LossTarget, shape: dict[str, Any], sign: float) -> None:

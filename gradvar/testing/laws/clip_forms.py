@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from gradvar.testing.arrays import unwrapped
-from gradvar.testing.laws.base import Broken, Residue, expect, shown
+from gradvar.testing.digits import shown
+from gradvar.testing.laws.base import Broken, Residue, expect
 from gradvar.testing.laws.loss_batches import plain_batch, shifted_to
 from gradvar.testing.losses import LossTarget
 from gradvar.testing.roles import role_of

@@ -18,7 +18,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.calls import BadOutput, Raised
-from gradvar.testing.laws.base import Law, expect, shown
+from gradvar.testing.digits import shown
+from gradvar.testing.laws.base import Law, expect, expect_pair
 from gradvar.testing.laws.loss_batches import parallel, plain_batch
 from gradvar.testing.laws.rollouts import advantage_parts
 from gradvar.testing.laws.traits import excused_by_normalising, once
@@ -96,10 +97,8 @@ def unbiased(target: AdvantageTarget) -> None:
     """
     for world in worlds(target, binary=False):
         expected, wanted = expected_gradient(target, world), world.gradient
-        expect(
-            bool(np.allclose(expected, wanted, atol=_slack(target))),
-            f"{world}: E[g] = {shown(expected)}, grad J = {shown(wanted)}",
-        )
+        equal = bool(np.allclose(expected, wanted, atol=_slack(target)))
+        expect_pair(equal, expected, wanted, f"{world}: E[g] = {{}}, grad J = {{}}")
 
 
 def unbiased_up_to_constant(target: AdvantageTarget) -> None:
@@ -118,10 +117,8 @@ def unbiased_up_to_constant(target: AdvantageTarget) -> None:
             bool(np.allclose(expected, factor * wanted, atol=_slack(target))),
             f"{world}: E[g] = {shown(expected)} is not along grad J = {shown(wanted)}: direction-biased",
         )
-        expect(
-            abs(factor - known) <= 10 * _slack(target),
-            f"{first}: E[g] = {known:.4g} grad J, but {factor:.4g} grad J for {world}",
-        )
+        text = f"{first}: E[g] = {{}} grad J, but {{}} grad J for {world}"
+        expect_pair(abs(factor - known) <= 10 * _slack(target), known, factor, text)
         expect(factor > _slack(target), f"{world}: E[g] = {factor:.4g} grad J, not a positive multiple of it")
 
 
@@ -160,10 +157,9 @@ def loss_unbiased_up_to_constant(target: LossTarget) -> None:
             ),
             f"{world}, lengths {world.lengths}: E[g] = {shown(expected)} is not along grad J = {shown(wanted)}",
         )
-        expect(
-            abs(factors[-1] - factors[0]) <= 1e-3 * abs(factors[0]),
-            f"{world}: E[g] = {factors[-1]:.4g} grad J, {factors[0]:.4g} for other rewards",
-        )
+        equal = abs(factors[-1] - factors[0]) <= 1e-3 * abs(factors[0])
+        text = f"{world}: E[g] = {{}} grad J, {{}} for other rewards"
+        expect_pair(equal, factors[-1], factors[0], text)
 
 
 def expected_loss_gradient(target: LossTarget, world: World) -> np.ndarray:

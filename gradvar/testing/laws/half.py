@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.calls import Raised
-from gradvar.testing.laws.base import Example, Law, Residue, expect, shown
+from gradvar.testing.digits import shown
+from gradvar.testing.laws.base import Example, Law, Residue, expect_pair
 from gradvar.testing.laws.loss_batches import plain_batch
 from gradvar.testing.losses import LossBatch, LossTarget
 from gradvar.testing.strategies import rounded
@@ -47,17 +48,15 @@ def half_precision_weights(target: LossTarget, dtype: str, move: float, layout: 
     off = ~(np.abs(weights - half_weights) <= reach)
     if off.any():
         place = tuple(int(n) for n in np.argwhere(off)[0])
-        one, two = half_weights[place], weights[place]
-        expect(False, f"{text}: the weight of token {list(place)} is {_apart(one, two)}")
+        where = f"{text}: the weight of token {list(place)} is {{}}, in full precision {{}}"
+        expect_pair(False, half_weights[place], weights[place], where)
     size_of_terms = max(abs(value), float(np.sum(np.abs(weights))))
-    expect(
+    expect_pair(
         bool(abs(value - half_value) <= SLACK * unit * size_of_terms),
-        f"{text}: the value is {_apart(half_value, value)}; weights {shown(weights[0])}",
+        half_value,
+        value,
+        f"{text}: the value is {{}}, in full precision {{}}; weights {shown(weights[0])}",
     )
-
-
-def _apart(half: float, full: float) -> str:
-    return f"{half:.6g}, in full precision {full:.6g}"
 
 
 def _batch(move: float, layout: str, size: int) -> LossBatch:

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradvar.testing.laws.base import Residue, expect, shown
+from gradvar.testing.digits import shown
+from gradvar.testing.laws.base import Residue, expect, expect_pair
 from gradvar.testing.laws.loss_batches import padded, parallel, plain_batch, slack
 from gradvar.testing.losses import LossBatch, LossTarget
 
@@ -74,10 +75,11 @@ def _normalised(target: LossTarget, batch: LossBatch, quiet: LossBatch) -> None:
     again = target.weights(wide)[1][:, : term.shape[1]]
     again = np.where(batch.mask, again, 0.0)
     small = 10 * slack(target) * max(1.0, float(np.abs(term).max()))
-    expect(
+    expect_pair(
         bool(np.allclose(term, again, rtol=1e-4, atol=small)),
-        f"KL weights {shown(term[batch.mask])}, with two more columns of padding {shown(again[batch.mask])}: the "
-        "KL term is a mean over the padded matrix",
+        term[batch.mask],
+        again[batch.mask],
+        "KL weights {}, with two more columns of padding {}: the KL term is a mean over the padded matrix",
     )
     counts = batch.mask.sum(-1, keepdims=True)
     known = [batch.mask.astype(float), batch.mask / counts, batch.mask * counts]

@@ -17,8 +17,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing import strategies as gen
+from gradvar.testing.digits import apart, exact, shown
 from gradvar.testing.laws import arrays, clip_forms, kl_term, parts, rollouts
-from gradvar.testing.laws.base import Law, Residue, expect, shown
+from gradvar.testing.laws.base import Law, Residue, expect, expect_pair
 from gradvar.testing.laws.clip import on_policy_unclipped, recovers_beyond_clip, zero_beyond_clip
 from gradvar.testing.laws.loss_batches import (
     make_batch,
@@ -57,13 +58,13 @@ def masked_inert(target: LossTarget, shape: dict[str, Any], garbage: float) -> N
         bool(np.all(np.abs(weights[hole]) <= slack(target))),
         f"masked tokens have weights {shown(weights[hole])}",
     )
-    expect(
-        same(target, value, other),
-        f"{garbage:g} on masked tokens turns the value {value:.5g} into {other:.5g}",
-    )
-    expect(
+    cause = f"{garbage:g} on masked tokens turns the"
+    expect_pair(same(target, value, other), value, other, f"{cause} value {{}} into {{}}")
+    expect_pair(
         same(target, np.where(hole, 0, weights), np.where(hole, np.nan_to_num(moved, nan=1.0), moved)),
-        f"{garbage:g} on masked tokens turns the weights {shown(weights)} into {shown(moved)}",
+        weights,
+        moved,
+        f"{cause} weights {{}} into {{}}",
     )
 
 
@@ -78,9 +79,7 @@ def order_invariant(target: LossTarget, shape: dict[str, Any], seed: int) -> Non
     blocks = np.arange(len(batch.advantages)).reshape(-1, batch.group)
     order = np.concatenate([shuffle.permutation(b) for b in blocks[shuffle.permutation(len(blocks))]])
     before, after = target.weights(batch)[1], target.weights(batch.rows(order))[1]
-    expect(
-        same(target, before[order], after), f"weights {shown(before[order])} expected, {shown(after)} found"
-    )
+    expect_pair(same(target, before[order], after), before[order], after, "weights {} expected, {} found")
 
 
 def both_signs(target: LossTarget, shape: dict[str, Any]) -> None:
@@ -103,7 +102,7 @@ def both_signs(target: LossTarget, shape: dict[str, Any]) -> None:
         holds = not wrong.any() and (np.ptp(a) == 0 or bool(np.any(np.abs(pushes) > small)))
     else:
         holds = bool(np.all(pushes * np.sign(batch.advantages) > slack(target)))
-    expect(holds, f"advantages {shown(batch.advantages)}: pushes {shown(pushes)}")
+    expect(holds, f"advantages {exact(batch.advantages)}: pushes {shown(pushes)}")
 
 
 def padding_invariant(target: LossTarget, shape: dict[str, Any], columns: tuple[int, int]) -> None:
@@ -123,11 +122,9 @@ def padding_invariant(target: LossTarget, shape: dict[str, Any], columns: tuple[
         quiet = replace(batch, advantages=np.zeros_like(batch.advantages))
         through = not same(target, target.weights(quiet)[1], _padded_weights(target, quiet, columns)[1])
         where = "; so does the KL term by itself" if through else ""
-    expect(
-        False,
-        f"value {value:.5g} and weights {shown(before)}, with {sum(columns)} more columns of padding "
-        f"{other:.5g} and {shown(after)}{where}",
-    )
+    first, second = apart(value, other)
+    text = f"value {first} and weights {{}}, with {sum(columns)} more columns of padding {second} and {{}}{where}"
+    expect_pair(False, before, after, text)
 
 
 def _padded_weights(
@@ -200,7 +197,9 @@ def pure(target: LossTarget, shape: dict[str, Any]) -> None:
     batch = make_batch(shape)
     first, second = target.weights(batch), target.weights(batch)
     same_bits = first[0] == second[0] and np.array_equal(first[1], second[1], equal_nan=True)
-    expect(bool(same_bits), f"value {first[0]:.9g}, the second time {second[0]:.9g}")
+    one, two = apart(first[0], second[0])
+    text = f"value {one}, the second time {two}; weights {{}} and {{}}"
+    expect_pair(bool(same_bits), first[1], second[1], text)
 
 
 def finite(target: LossTarget, shape: dict[str, Any], far: tuple[float, bool]) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from gradvar.testing import strategies as gen
 from gradvar.testing.arrays import unwrapped
 from gradvar.testing.calls import BadOutput, Raised
-from gradvar.testing.laws.base import Example, Law, Residue, close, expect, shown, tolerance
+from gradvar.testing.digits import exact, shown, sides
+from gradvar.testing.laws.base import Example, Law, Residue, close, expect, expect_pair, tolerance
 from gradvar.testing.laws.loss_batches import token_mask
 from gradvar.testing.laws.signal import best_of_all
 from gradvar.testing.laws.traits import excused_by_statistics, once
@@ -42,14 +43,12 @@ def rejected_rows_silent(
     more = np.vstack([mask, np.zeros((1, STEPS), bool)])
     alone = target.run([group], mask=mask)[0][0]
     beside, _ = target.tokens([(*group, low)], mask=more)
-    expect(bool(np.all(np.isfinite(beside))), f"{shown(group)} and a row without a token -> {shown(beside)}")
+    expect(bool(np.all(np.isfinite(beside))), f"{exact(group)} and a row without a token -> {shown(beside)}")
     together = target.run([(*group, low)], mask=more)[0][0][:-1]
     if close(target, alone, together):
         return
-    text = (
-        f"{shown(group)} -> {shown(alone)}, beside a rejected rollout (empty mask, reward {low:g}) -> "
-        f"{shown(together)}"
-    )
+    one, two = sides(alone, together)
+    text = f"{exact(group)} -> {one}, beside a rejected rollout (empty mask, reward {low:g}) -> {two}"
     rescaled = not close(target, alone - alone[0], together - together[0])
     expect(not (rescaled and standardises(target)), f"{text}: it votes in the scale")
     raise Residue(f"{text}: it votes in the baseline")
@@ -106,7 +105,7 @@ def masked_tokens_zero(
         free = np.abs(row[~real][:, None] - row[real][None, :]).min(axis=1) <= small
         expect(
             bool(np.all(free | (np.abs(row[~real]) <= small))),
-            f"{shown(group)}, mask {shown(real)} -> {shown(row)}: masked tokens are neither zero nor the "
+            f"{exact(group)}, mask {shown(real)} -> {shown(row)}: masked tokens are neither zero nor the "
             "rollout's own",
         )
 
@@ -122,7 +121,8 @@ def length_free(target: AdvantageTarget, group: tuple[float, ...], lengths: tupl
     long = target.run([group], mask=token_mask(lengths, STEPS))[0][0]
     if close(target, short, long):
         return
-    text = f"{shown(group)} -> {shown(short)} at one token each, {shown(long)} at {shown(lengths)} tokens"
+    one, two = sides(short, long)
+    text = f"{exact(group)} -> {one} at one token each, {two} at {shown(lengths)} tokens"
     expect(close(target, short - short[0], long - long[0]), text)
     raise Residue(f"{text}: the baseline depends on the lengths")
 
@@ -137,9 +137,8 @@ def hole_reward_counts(target: AdvantageTarget, group: tuple[float, ...]) -> Non
     mask[:, 1] = False
     last = target.run([group], mask=mask)[0][0]
     hole = target.run([group], mask=mask, places=np.ones(len(group), int))[0][0]
-    expect(
-        close(target, last, hole), f"{shown(group)} -> {shown(last)}, on observation tokens -> {shown(hole)}"
-    )
+    text = f"{exact(group)} -> {{}}, on observation tokens -> {{}}"
+    expect_pair(close(target, last, hole), last, hole, text)
 
 
 def hole_ends_nothing(target: AdvantageTarget, group: tuple[float, ...]) -> None:
@@ -153,7 +152,7 @@ def hole_ends_nothing(target: AdvantageTarget, group: tuple[float, ...]) -> None
     a = target.run([group], mask=mask)[0][0]
     expect(
         bool(np.ptp(a) > 1e-6) or not np.all(np.isfinite(a)),
-        f"{shown(group)} at the end of responses with a hole in their mask -> {shown(a)}: the best gets what the "
+        f"{exact(group)} at the end of responses with a hole in their mask -> {shown(a)}: the best gets what the "
         "others get",
     )
 

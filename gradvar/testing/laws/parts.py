@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gradvar.testing.laws.base import expect, shown
+from gradvar.testing.digits import shown
+from gradvar.testing.laws.base import expect_pair
 from gradvar.testing.laws.loss_batches import make_batch, same
 from gradvar.testing.losses import LossTarget
 
@@ -31,10 +32,8 @@ def microbatch_invariant(target: LossTarget, shape: dict[str, Any]) -> None:
     found = np.concatenate([target.weights(part)[1] for part in parts])
     if target.takes("token_count") and same(target, whole, found):
         return
-    expect(
-        same(target, whole, found / 2),
-        f"weights {shown(whole)} of the whole, {shown(found / 2)} as the mean over two halves",
-    )
+    text = "weights {} of the whole, {} as the mean over two halves"
+    expect_pair(same(target, whole, found / 2), whole, found / 2, text)
 
 
 def token_count_divides(target: LossTarget, shape: dict[str, Any], factor: float) -> None:
@@ -48,15 +47,17 @@ def token_count_divides(target: LossTarget, shape: dict[str, Any], factor: float
     count = float(batch.mask.sum())
     whole = target.weights(replace(batch, token_count=count))[1]
     more = target.weights(replace(batch, token_count=factor * count))[1]
-    expect(
+    expect_pair(
         same(target, whole, factor * more),
-        f"{factor:g} times the token count turns weights {shown(whole)} into {shown(more)}, "
-        f"expected {shown(whole / factor)}",
+        more,
+        whole / factor,
+        f"{factor:g} times the token count turns weights {shown(whole)} into {{}}, expected {{}}",
     )
     rows = [replace(batch.rows(slice(s, s + 1)), group=1, token_count=count) for s in range(len(batch.mask))]
     summed = np.concatenate([target.weights(part)[1] for part in rows])
-    expect(
+    expect_pair(
         same(target, whole, summed),
-        f"weights {shown(whole)} of the whole, {shown(summed)} rank by rank with the count of the whole: each "
-        "divides by its own tokens",
+        whole,
+        summed,
+        "weights {} of the whole, {} rank by rank with the count of the whole: each divides by its own tokens",
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gradvar.testing.calls import Raised
+from gradvar.testing.digits import exact, shown
 from gradvar.testing.laws import examples
-from gradvar.testing.laws.base import NOTICEABLE, ORDER_ONE, Law, Residue, close, expect, shown
+from gradvar.testing.laws.base import NOTICEABLE, ORDER_ONE, Law, Residue, close, expect, expect_pair
 from gradvar.testing.laws.examples import Groups
 from gradvar.testing.laws.traits import excused_by_statistics
 from gradvar.testing.strategies import rounded
@@ -42,7 +43,7 @@ def finite(target: AdvantageTarget, groups: Groups, dtype: str) -> None:
     makes the loss, then every weight of the model, NaN. Report: ruc-datalab/DeepAnalyze#116.
     """
     for g, a in zip(groups, target(groups, dtype), strict=True):
-        expect(bool(np.all(np.isfinite(a))), f"{dtype} {shown(g)} -> {shown(a)}")
+        expect(bool(np.all(np.isfinite(a))), f"{dtype} {exact(g)} -> {shown(a)}")
 
 
 def singleton_zero(target: AdvantageTarget, reward: float, beside: Groups) -> None:
@@ -58,7 +59,7 @@ def singleton_zero(target: AdvantageTarget, reward: float, beside: Groups) -> No
     except Raised as error:
         expect(error.clear, f"a group of one {error}; expected zero or a ValueError that says why")
         return
-    expect(bool(np.abs(a).max() <= 1e-3), f"a group of one, {shown((reward,))} -> {shown(a)}, expected 0")
+    expect(bool(np.abs(a).max() <= 1e-3), f"a group of one, {exact((reward,))} -> {shown(a)}, expected 0")
 
 
 def dtype_preserved(target: AdvantageTarget, group: tuple[float, ...], dtype: str) -> None:
@@ -87,9 +88,8 @@ def integer_rewards(target: AdvantageTarget, groups: Groups) -> None:
         raise Residue(f"integers are refused: {error}") from error
     for g, a, b in zip(groups, wanted, from_integers, strict=True):
         # integers may be computed in the library's default float, single precision in PyTorch and JAX
-        expect(
-            close(target, a, b, slack=1e3), f"{shown(g)} as floats -> {shown(a)}, as integers -> {shown(b)}"
-        )
+        text = f"{exact(g)} as floats -> {{}}, as integers -> {{}}"
+        expect_pair(close(target, a, b, slack=1e3), a, b, text)
 
 
 def half_precision(target: AdvantageTarget, group: tuple[float, ...], dtype: str) -> None:
@@ -98,15 +98,17 @@ def half_precision(target: AdvantageTarget, group: tuple[float, ...], dtype: str
     Broken by statistics in bfloat16 (eight bits) or an epsilon that is zero in float16: a constant group
     gives NaN, a nearly constant one the wrong baseline. Report: OpenRLHF/OpenRLHF#1334.
     """
-    exact = tuple(rounded(r, dtype) for r in group)
-    size = max(target.min_group - len(exact), 0)
-    exact = exact + exact[:1] * size
-    wanted, in_half = target([exact])[0], target([exact], dtype)[0]
+    rewards = tuple(rounded(r, dtype) for r in group)
+    size = max(target.min_group - len(rewards), 0)
+    rewards = rewards + rewards[:1] * size
+    wanted, in_half = target([rewards])[0], target([rewards], dtype)[0]
     unit = 2.0**-8 if dtype == "bfloat16" else 2.0**-11
     slack = 16 * unit * max(1.0, np.abs(wanted).max())
-    expect(
+    expect_pair(
         bool(np.all(np.abs(wanted - in_half) <= slack)),
-        f"{dtype} {shown(exact, 6)} -> {shown(in_half)}, in {target.library.wide} {shown(wanted)}",
+        in_half,
+        wanted,
+        f"{dtype} {exact(rewards)} -> {{}}, in {target.library.wide} {{}}",
     )
 
 
@@ -126,30 +128,30 @@ def nan_contained(
     try:
         advantages = target((dirty, *beside))
     except Raised as error:
-        expect(error.clear, f"{shown(dirty)} {error}; expected a ValueError that says why")
+        expect(error.clear, f"{exact(dirty)} {error}; expected a ValueError that says why")
         return
     siblings = np.delete(advantages[0], place)
     if beside:
         clean = target((group, *beside))[1:]
         for g, a, b in zip(beside, clean, advantages[1:], strict=True):
-            expect(
-                close(target, a, b),
-                f"{bad:g} in {shown(dirty)} turns {shown(g)} from {shown(a)} to {shown(b)}",
-            )
+            text = f"{bad:g} in {exact(dirty)} turns {exact(g)} from {{}} to {{}}"
+            expect_pair(close(target, a, b), a, b, text)
     if np.all(advantages[0] == 0):
         return
     bad_advantage = advantages[0][place]
     expect(
         bool(bad_advantage == 0 or not np.isfinite(bad_advantage)),
-        f"{shown(dirty)} -> {shown(advantages[0])}: the bad row is trained on",
+        f"{exact(dirty)} -> {shown(advantages[0])}: the bad row is trained on",
     )
     try:
         without = target([rest])[0] if len(rest) >= target.min_group else np.zeros(len(rest))
     except Raised:
         without = np.zeros(len(rest))
-    expect(
+    expect_pair(
         close(target, siblings, without),
-        f"{shown(dirty)} -> {shown(advantages[0])}: its siblings should get {shown(without)} or zeros",
+        siblings,
+        without,
+        f"{exact(dirty)} -> {shown(advantages[0])}: its siblings get {{}}, they should get {{}} or zeros",
     )
     if bad_advantage != 0:
         raise Residue(f"the bad row itself gets {bad_advantage:g}; mask it before the loss")
@@ -163,14 +165,12 @@ def pure(target: AdvantageTarget, groups: Groups) -> None:
     axon-rl/gem#113 (advantages that were normalised a second time).
     """
     first, _, clean = target.run(groups)
-    expect(clean, f"{shown(groups)}: the caller's rewards were overwritten")
+    expect(clean, f"{exact(groups)}: the caller's rewards were overwritten")
     target(tuple(tuple(reversed(g)) for g in groups))
     second = target(groups)
     for g, a, b in zip(groups, first, second, strict=True):
-        expect(
-            bool(np.array_equal(a, b, equal_nan=True)),
-            f"{shown(g)} -> {shown(a)}, the second time -> {shown(b)}",
-        )
+        same = bool(np.array_equal(a, b, equal_nan=True))
+        expect_pair(same, a, b, f"{exact(g)} -> {{}}, the second time -> {{}}")
 
 
 def no_amplification(target: AdvantageTarget, group: tuple[float, ...], dtype: str, near: bool) -> None:
@@ -190,7 +190,7 @@ def no_amplification(target: AdvantageTarget, group: tuple[float, ...], dtype: s
         )
     reach = max(*group, 0.0) - min(*group, 0.0)
     limit = max(reach, len(group)) * 1.01
-    expect(bool(worst <= limit), f"{dtype} {shown(group)} -> {shown(a)}: above both the reward range and G")
+    expect(bool(worst <= limit), f"{dtype} {exact(group)} -> {shown(a)}: above both the reward range and G")
 
 
 def masked_inert(target: AdvantageTarget, group: tuple[float, ...], garbage: float) -> None:
@@ -204,10 +204,8 @@ def masked_inert(target: AdvantageTarget, group: tuple[float, ...], garbage: flo
     lengths = 1 + np.arange(len(group)) % 3
     clean = target.run([group], lengths=lengths)[0][0]
     dirty = target.run([group], lengths=lengths, garbage=garbage)[0][0]
-    expect(
-        close(target, clean, dirty),
-        f"{shown(group)} -> {shown(clean)}, with {garbage:g} on the padding -> {shown(dirty)}",
-    )
+    text = f"{exact(group)} -> {{}}, with {garbage:g} on the padding -> {{}}"
+    expect_pair(close(target, clean, dirty), clean, dirty, text)
 
 
 def in_full(values: tuple[float, ...], dtype: str) -> str:

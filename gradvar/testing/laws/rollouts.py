@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gradvar.testing.laws.base import expect, shown
+from gradvar.testing.digits import apart, exact, shown
+from gradvar.testing.laws.base import expect, expect_pair
 from gradvar.testing.laws.loss_batches import make_batch, same, shifted_to, slack
 from gradvar.testing.laws.traits import normalises
 from gradvar.testing.losses import LossBatch, LossTarget
@@ -36,10 +37,12 @@ def advantages_as_given(target: LossTarget, shape: dict[str, Any]) -> None:
             continue
         unit = sign * advantage_parts(target, replace(batch, advantages=np.full(len(rows), sign)))[rows]
         wanted = batch.advantages[rows, None] * unit
-        expect(
+        expect_pair(
             same(target, pushes[rows], wanted),
-            f"advantages {shown(batch.advantages)}: weights {shown(pushes[rows])} where the advantage is "
-            f"{'positive' if sign > 0 else 'negative'}; those at one say {shown(wanted)}",
+            pushes[rows],
+            wanted,
+            f"advantages {exact(batch.advantages)}: weights {{}} where the advantage is "
+            f"{'positive' if sign > 0 else 'negative'}; those at one say {{}}",
         )
 
 
@@ -76,11 +79,8 @@ def rows_isolated(target: LossTarget, shape: dict[str, Any], move: float) -> Non
     moved = shifted_to(batch, 0, move)
     # only the first row has moved: shifted_to keeps the others as they were
     before, after = target.weights(batch)[1], target.weights(moved)[1]
-    expect(
-        same(target, before[1:], after[1:]),
-        f"the first rollout at a log-ratio of {move:+g} turns the others' weights {shown(before[1:])} "
-        f"into {shown(after[1:])}",
-    )
+    text = f"the first rollout at a log-ratio of {move:+g} turns the others' weights {{}} into {{}}"
+    expect_pair(same(target, before[1:], after[1:]), before[1:], after[1:], text)
 
 
 def emptied(batch: LossBatch, row: int = 0) -> LossBatch:
@@ -119,10 +119,13 @@ def empty_rows_silent(target: LossTarget, shape: dict[str, Any], advantage: floa
     advantages, logp = batch.advantages.copy(), batch.logp.copy()
     advantages[0], logp[0] = advantage, -3.0
     before, after = target.weights(batch), target.weights(replace(batch, advantages=advantages, logp=logp))
-    expect(
+    first, second = apart(before[0], after[0])
+    expect_pair(
         same(target, before[1], after[1]) and same(target, before[0], after[0]),
-        f"an advantage of {advantage:g} on a fully masked row turns the weights {shown(before[1][1:])} into "
-        f"{shown(after[1][1:])}, the value {before[0]:.9g} into {after[0]:.9g}",
+        before[1][1:],
+        after[1][1:],
+        f"an advantage of {advantage:g} on a fully masked row turns the weights {{}} into {{}}, "
+        f"the value {first} into {second}",
     )
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing import strategies as gen
+from gradvar.testing.digits import exact, shown
 from gradvar.testing.laws import examples
-from gradvar.testing.laws.base import Example, Law, close, expect, shown
+from gradvar.testing.laws.base import Example, Law, close, expect
 from gradvar.testing.laws.traits import takes_groups
 from gradvar.testing.targets import AdvantageTarget
 
@@ -24,7 +25,7 @@ def unequal_rewards_differ(target: AdvantageTarget, group: tuple[float, ...]) ->
     a = target([group])[0]
     expect(
         bool(np.ptp(a) > 1e-6) or not np.all(np.isfinite(a)),
-        f"{shown(group)} -> {shown(a)}: the best gets what the others get",
+        f"{exact(group)} -> {shown(a)}: the best gets what the others get",
     )
 
 
@@ -41,7 +42,7 @@ def one_baseline(target: AdvantageTarget, group: tuple[float, ...], shift: float
     compared = (np.abs(after - before) <= small) & (np.abs(before) > small)
     expect(
         not (raw.any() and compared.any()),
-        f"{shown(group)} -> {shown(before)}, with {shift:g} added -> {shown(after)}: some keep their raw reward, "
+        f"{exact(group)} -> {shown(before)}, with {shift:g} added -> {shown(after)}: some keep their raw reward, "
         "some are compared",
     )
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from gradvar.testing import strategies as gen
 from gradvar.testing.calls import BadOutput, Raised
+from gradvar.testing.digits import apart
 from gradvar.testing.laws.base import Broken, Law
 from gradvar.testing.matching.probe import advantages, resolution
-from gradvar.testing.matching.shown import apart, line, worst
+from gradvar.testing.matching.shown import line, worst
 from gradvar.testing.oracle import Oracle, RolloutRows
 from gradvar.testing.targets import RECTANGULAR, AdvantageTarget, per_rollout
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from gradvar.testing.digits import apart
 from gradvar.testing.laws.base import Broken, Law
 from gradvar.testing.losses import LossBatch, LossTarget
 from gradvar.testing.matching.probe import resolution
-from gradvar.testing.matching.shown import apart, line, worst
+from gradvar.testing.matching.shown import line, worst
 from gradvar.testing.oracle import Oracle
 
 FREE_VALUE = ("likelihood", "weight")

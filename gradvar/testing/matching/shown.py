@@ -1,22 +1,10 @@
-"""Numbers side by side, to the digit in which they differ."""
+"""Arrays in one line, and the place where two of them differ most."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-
-
-def apart(value: float, other: float) -> tuple[str, str]:
-    """Two numbers, printed to one digit beyond the first that differs, and to six at least."""
-    value, other = value + 0.0, other + 0.0  # no minus before a zero
-    if not (np.isfinite(value) and np.isfinite(other)):
-        return f"{value:.4g}", f"{other:.4g}"
-    for digits in range(6, 18):
-        if f"{value:.{digits}g}" != f"{other:.{digits}g}":
-            digits = digits if digits == 6 else digits + 1
-            return f"{value:.{digits}g}", f"{other:.{digits}g}"
-    return repr(float(value)), repr(float(other))
 
 
 def line(values: Any, digits: int = 6) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradvar.testing.laws.base import shown
+from gradvar.testing.digits import shown, sides
 from gradvar.testing.losses import LossBatch, LossTarget
 from gradvar.testing.matching.probe import advantages, per_rollout, resolution
 from gradvar.testing.oracle import Oracle, RolloutRows
@@ -42,7 +42,8 @@ def confirm(target: AdvantageTarget | LossTarget, oracle: Oracle | None) -> Conf
     slack = 1e-6 if resolution(target) < 1e-6 else 3e-4
     scale = float(np.abs(wanted).max(initial=1e-9))
     equal = bool(np.allclose(seen, wanted, rtol=slack, atol=slack * scale))
-    return Confirmation(given, shown(seen), shown(wanted), equal)
+    answers = (shown(seen), shown(wanted)) if equal else sides(seen, wanted)
+    return Confirmation(given, *answers, equal)
 
 
 def _advantage(target: AdvantageTarget, oracle: Oracle | None) -> tuple[np.ndarray, np.ndarray | None, str]:
