@@ -26,8 +26,9 @@ jax.config.update("jax_enable_x64", True)
 
 from gradvar import catalogue  # noqa: E402
 from gradvar.files.tables import write_json  # noqa: E402
-from gradvar.measure.direct import BLOCKS, samples  # noqa: E402
+from gradvar.measure.direct import samples  # noqa: E402
 from gradvar.measure.direct_plan import PolicyOnTask  # noqa: E402
+from gradvar.measure.direct_sums import BLOCKS  # noqa: E402
 from gradvar.measure.exact.enumerate import exact  # noqa: E402
 from gradvar.measure.exact.tables import exact_tables  # noqa: E402
 from gradvar.policies import Bandit, Tabular  # noqa: E402

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.calibration import population
 from benchmarks.calibration.cells import Cell
-from gradvar.measure.direct import BLOCKS
+from gradvar.measure.direct_sums import BLOCKS
 from gradvar.stats.figures import BlockSums
 
 PARAMS = population.PARAMS
@@ -65,11 +65,11 @@ def draw(rng: np.random.Generator, cell: Cell, scales: Scale, repeats: int) -> l
     if cell.engine == "direct":
         return [_direct(rng, cell, scales, repeats)]
     shape = (repeats, cell.prompts)
-    prompts = _Prompts(rng, cell, scales, shape, cell.rollouts)
+    prompts = Prompts(rng, cell, scales, shape, cell.rollouts)
     return [_bank(rng, cell, prompts), _bank(rng, rival(cell), prompts)]
 
 
-class _Prompts:
+class Prompts:
     """Rewards [..., prompt, rollout] and scores [..., prompt, rollout, param] of prompts of the population."""
 
     def __init__(
@@ -105,7 +105,7 @@ def _grad_j(cell: Cell) -> np.ndarray:
     return gradient
 
 
-def _bank(rng: np.random.Generator, cell: Cell, prompts: _Prompts) -> BlockSums:
+def _bank(rng: np.random.Generator, cell: Cell, prompts: Prompts) -> BlockSums:
     batches = cell.rollouts // cell.group_size
     deals = max(1, ceil(_BANK_REPLICATES / (cell.prompts * batches)))
     total, squares, shared = np.zeros(1), np.zeros(1), np.zeros(1)
@@ -121,12 +121,12 @@ def _bank(rng: np.random.Generator, cell: Cell, prompts: _Prompts) -> BlockSums:
     if not cell.known:
         every = replace(cell, estimator="rloo", staleness=0.0)
         reference = prompts.gradients(every, np.arange(cell.rollouts)[None])[:, :, 0] * count[0]
-    return _sums(cell, count, total, squares, shared * count / 2, reference)
+    return block_sums(cell, count, total, squares, shared * count / 2, reference)
 
 
 def _direct(rng: np.random.Generator, cell: Cell, scales: Scale, repeats: int) -> BlockSums:
     number, size = cell.replicates // 2, cell.group_size
-    prompts = _Prompts(rng, cell, scales, (repeats, number), 2 * size)
+    prompts = Prompts(rng, cell, scales, (repeats, number), 2 * size)
     order = np.arange(2 * size).reshape(2, size)
     g = prompts.gradients(cell, order)  # [repeat, pair, 2, param]
     blocks = min(BLOCKS, number)
@@ -141,12 +141,12 @@ def _direct(rng: np.random.Generator, cell: Cell, scales: Scale, repeats: int) -
         reference = into_blocks(prompts.gradients(every, order).sum(2))
     count = np.diff(np.append(starts, number)) * 2.0
     products = (g[:, :, 0] * g[:, :, 1]).sum(-1)
-    return _sums(
+    return block_sums(
         cell, count, into_blocks(g.sum(2)), into_blocks((g**2).sum((2, 3))), into_blocks(products), reference
     )
 
 
-def _sums(
+def block_sums(
     cell: Cell,
     count: np.ndarray,
     total: np.ndarray,

@@ -28,7 +28,7 @@ def run(config: MeasureConfig) -> int:
     measured = config.out / "measured"
     screen, parts = Screen(wide=config.wide), []
     try:
-        with Bars(config.quiet) as bars, jax.enable_x64(config.precision == "float64"):
+        with Bars(config.quiet) as bars, jax.enable_x64(config.dtype == "float64"):
             for part in study_parts(config, bars, measured):
                 parts.append(part)
                 with bars.hidden():  # each table as soon as it is there

@@ -3,6 +3,7 @@
 None of them knows which estimator it measures: they receive an objective.
 """
 
+from gradvar.core.until import Until as Until
 from gradvar.gradients.score_trace import ScoreTrace as ScoreTrace
 from gradvar.gradients.score_trace import score_trace as score_trace
 from gradvar.gradients.sketch import Gram as Gram
@@ -16,8 +17,8 @@ from gradvar.measure.bank.bank import ScoreBank as ScoreBank
 from gradvar.measure.bank.record import record as record
 from gradvar.measure.bank.recorder import RecordSettings as RecordSettings
 from gradvar.measure.bank.summary import Summary as Summary
-from gradvar.measure.direct import Work as Work
 from gradvar.measure.direct import direct as direct
+from gradvar.measure.direct_sums import Work as Work
 from gradvar.measure.exact.closed_forms import FourNumbers as FourNumbers
 from gradvar.measure.exact.closed_forms import UStatisticNumbers as UStatisticNumbers
 from gradvar.measure.exact.closed_forms import four_number_law as four_number_law

@@ -5,45 +5,32 @@ rule that is autodiff of each objective. The compiled stages are in ``direct_sta
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import overload
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from gradvar.core.devices import SINGLE, DeviceChoice, Devices, choose_devices
+from gradvar.core.devices import SINGLE
 from gradvar.core.estimator import Estimator, Objective
 from gradvar.core.moments import Moments
 from gradvar.core.programs import compiled_for
 from gradvar.core.protocols import Policy, Sampler, Task
+from gradvar.core.until import FIRST, Until
 from gradvar.measure import direct_stages as stages
-from gradvar.measure.baselines import BaselineSource, baseline_needs
-from gradvar.measure.direct_plan import REFERENCE, DirectPlan, PolicyOnTask, make_plan
+from gradvar.measure.baselines import BaselineSource
+from gradvar.measure.direct_plan import DirectPlan, PolicyOnTask, make_plan
+from gradvar.measure.direct_rounds import accumulate_until
+from gradvar.measure.direct_sums import Work, accumulate, num_pairs, pair_gradients
 from gradvar.policies.sampler_weights import as_sampler
 from gradvar.stats.figures import FIGURES, BlockSums, effective_blocks, figures, leave_one_out, pivots
 
-BLOCKS = 256
-_MEMORY = 1 << 28  # bytes of gradients held at a time, and of block sums
-
-
-@dataclass(frozen=True)
-class Work:
-    """How a measurement is carried out; its figures depend on none of this beyond rounding.
-
-    ``chunk``: pairs of replicates handled at a time (default: by memory). ``devices``: which share the chunks, "all"
-    (of all processes, where ``jax.distributed`` runs), a number, or a list. Each makes whole chunks, and the chunks'
-    sums are added in their order, so figures do not depend on ``devices`` at all. ``on_progress`` is called with the
-    replicates done, and how many there are.
-    """
-
-    chunk: int | None = None
-    devices: DeviceChoice = "all"
-    on_progress: Callable[[int, int], None] | None = None
+_REPLICATES = 1024
+_WORK = Work()
+_ROUNDS = 16  # of the first size, for the compiler's effort: how many there will be is not known
 
 
 @overload
@@ -55,7 +42,8 @@ def direct(
     group_size: int,
     *,
     key: PRNGKeyArray,
-    replicates: int = ...,
+    replicates: int | None = ...,
+    until: Until | Mapping[str, float] | None = ...,
     prompts: int | Array = ...,
     old_params: PyTree | None = ...,
     ref_params: PyTree | None = ...,
@@ -72,7 +60,8 @@ def direct(
     group_size: int,
     *,
     key: PRNGKeyArray,
-    replicates: int = ...,
+    replicates: int | None = ...,
+    until: Until | Mapping[str, float] | None = ...,
     prompts: int | Array = ...,
     old_params: PyTree | None = ...,
     ref_params: PyTree | None = ...,
@@ -88,13 +77,14 @@ def direct(
     group_size: int,
     *,
     key: PRNGKeyArray,
-    replicates: int = 1024,
+    replicates: int | None = None,
+    until: Until | Mapping[str, float] | None = None,
     prompts: int | Array = 1,
     old_params: PyTree | None = None,
     ref_params: PyTree | None = None,
     sampler: Sampler | PyTree | None = None,
     baselines: BaselineSource | None = None,
-    work: Work = Work(),
+    work: Work = _WORK,
 ) -> Moments | list[Moments]:
     """Estimate the moments of estimators' gradients from independent batches, with standard errors.
 
@@ -109,8 +99,11 @@ def direct(
         task: where prompts and rewards come from.
         group_size: rollouts of one prompt.
         key: of everything random.
-        replicates: how many batches; an even number, because they come in pairs that share their prompts, which splits
-            the variance into its between-prompt and within-group parts.
+        replicates: how many batches, 1,024 by default; an even number, because they come in pairs that share their
+            prompts, which splits the variance into its between-prompt and within-group parts.
+        until: in place of ``replicates``: how narrow intervals shall be, as shares of their figures, such as
+            ``{"trace_cov": 0.05}``; or an ``Until``, which also says at how many replicates to stop. With several
+            estimators it holds for each of them. ``Moments.replicates`` says how many it took.
         prompts: how many prompts a batch has, drawn from the task for each pair; or the prompts themselves, for one
             fixed batch.
         old_params: the trainer's proximal policy, of the ratios; by default ``params``: on policy.
@@ -125,15 +118,18 @@ def direct(
         The moments of one estimator, or a list in the order of several.
 
     Raises:
-        ValueError: on a group size below an estimator's least, on replicates that are odd or below 16, and where a
-            gradient is not finite.
+        ValueError: on a group size below an estimator's least, on replicates that are odd or below 16, on both
+            ``replicates`` and ``until``, and where a gradient is not finite.
     """
+    asked = _until(replicates, until)
     measured = estimators if isinstance(estimators, Sequence) else [estimators]
     subject = PolicyOnTask(policy, task, params, old_params, ref_params, as_sampler(sampler))
     plan = make_plan(measured, subject, group_size, prompts, baselines, key)
-    with compiled_for(plan.cost * replicates):
-        sums = _accumulate(plan, key, replicates, work)
-    moments = [_moments(plan, index, sums) for index in range(len(plan.estimators))]
+    sums, _ = _sums(plan, key, asked, work)
+    moments = _all_moments(plan, sums)
+    if isinstance(asked, Until) and asked.warn:
+        for line in filter(None, map(asked.shortfall, moments)):
+            warnings.warn(f"until: {line}", stacklevel=2)
     return moments if measured is estimators else moments[0]
 
 
@@ -143,7 +139,8 @@ def rehearse(
     task: Task,
     group_size: int,
     *,
-    replicates: int,
+    replicates: int | None = None,
+    until: Until | Mapping[str, float] | None = None,
     prompts: int | Array = 1,
 ) -> None:
     """Compile most of the programs of ``direct``, on policy, while there are no parameters yet.
@@ -156,14 +153,14 @@ def rehearse(
         task: where prompts and rewards come from.
         group_size: rollouts of one prompt; another one has two small programs of its own.
         replicates: how many batches there will be.
+        until: as in ``direct``.
         prompts: as in ``direct``.
     """
     key = jax.random.key(0)
     shapes = jax.eval_shape(policy.init, key)
     params = jax.tree.map(lambda x: jnp.asarray(np.zeros(x.shape, x.dtype)), shapes)
     plan = make_plan(estimators, PolicyOnTask(policy, task, params), group_size, prompts, None, key)
-    with compiled_for(plan.cost * replicates):
-        _accumulate(dataclasses.replace(plan, rehearsal=True), key, replicates, Work())
+    _sums(dataclasses.replace(plan, rehearsal=True), key, _until(replicates, until), _WORK)
 
 
 def samples(
@@ -186,104 +183,9 @@ def samples(
         prompts: as in ``direct``.
     """
     plan = make_plan(estimators, subject, group_size, prompts, None, key)
-    gradients = _gradients(plan, SINGLE, key, jnp.arange(_num_pairs(replicates)))
+    gradients = pair_gradients(plan, SINGLE, key, jnp.arange(num_pairs(replicates)))
     # [pair, 2, estimator, param], the reference left out
     return np.asarray(gradients[:, :, : len(plan.estimators)]).reshape(replicates, len(plan.estimators), -1)
-
-
-def _gradients(
-    plan: DirectPlan, devices: Devices, key: PRNGKeyArray, pairs: Int[Array, " pair"]
-) -> Float[Array, "pair 2 estimator param"]:
-    """The gradients of every measured estimator for the pairs of these numbers."""
-    subject = plan.subject
-    draw = eqx.Partial(stages.sample_prompts, subject.task, plan.size, plan.group_size)
-    prompts, keys = devices.over(draw, (plan.fixed, key), (pairs,))
-    gradients = _pull_back(plan, devices, subject, plan.measured, prompts, keys)
-    if plan.tables is not None or not subject.off_policy:
-        return gradients
-    fresh_keys = devices.over(stages.refresh_keys, (), (keys,))
-    on_policy = PolicyOnTask(subject.policy, subject.task, subject.params)
-    # Each fills the slots of its estimators and leaves zeros in the others.
-    return gradients + _pull_back(plan, devices, on_policy, (REFERENCE,), prompts, fresh_keys)
-
-
-def _pull_back(
-    plan: DirectPlan,
-    devices: Devices,
-    subject: PolicyOnTask,
-    estimators: tuple[Estimator, ...],
-    prompts: PyTree,
-    keys: PRNGKeyArray,
-) -> Float[Array, "pair 2 estimator param"]:
-    """Sample rollouts of these prompts, score and weigh their tokens, and pull the weights back to parameters."""
-    policy, over = subject.policy, devices.over
-    first = plan.slots - 1 if estimators == (REFERENCE,) else 0
-    vectorised = plan.vectorised
-    sample = eqx.Partial(stages.sample_rollouts, policy, subject.task, vectorised)
-    rollouts = over(sample, (subject.engine, subject.old), (prompts, keys))
-    completions = rollouts["completions"]
-
-    def score(params: PyTree) -> Array:
-        return over(eqx.Partial(stages.score, policy, vectorised), (params,), (prompts, completions))
-
-    # The same parameters are scored once: on policy that saves two passes in three.
-    logp = score(subject.params)
-    logp_old = score(subject.old) if subject.old is not subject.params else logp
-    logp_ref = logp_old if subject.reference is subject.old else score(subject.reference)
-    fields = rollouts | {"logp": logp, "logp_old": logp_old, "logp_ref": logp_ref}
-    if subject.engine is not None:
-        report = eqx.Partial(stages.report, policy, vectorised)
-        fields["logp_sampler"] = over(report, (subject.engine, subject.old), (prompts, completions))
-    if needs := baseline_needs(estimators):
-        supply = eqx.Partial(stages.supply_baselines, needs, vectorised)
-        fields |= over(supply, (plan.baselines,), (prompts, completions))
-    layout = stages.Layout(plan.size, plan.group_size, plan.slots, first)
-    weigh = eqx.Partial(stages.weigh_tokens, estimators, layout)
-    weights = over(weigh, (), ({n: x for n, x in fields.items() if n != "completions"},))
-    pull_back = eqx.Partial(stages.pull_back, policy, vectorised)
-    used = jnp.array([first, first if plan.rehearsal else first + len(estimators)])
-    return over(pull_back, (subject.params, used), (prompts, completions, weights))
-
-
-def _accumulate(plan: DirectPlan, key: PRNGKeyArray, replicates: int, work: Work) -> stages.Sums:
-    """Block sums over all replicates, a chunk of pairs at a time."""
-    number = _num_pairs(replicates)
-    gradient_bytes = ravel_pytree(plan.subject.params)[0].nbytes * (len(plan.estimators) + 1)
-    blocks = int(min(BLOCKS, number, max(8, _MEMORY // gradient_bytes)))
-    chunk = work.chunk
-    if chunk is None:
-        largest = int(max(1, min(number, _MEMORY // (4 * gradient_bytes))))
-        chunk = -(-number // -(-number // largest))  # chunks of one size, with as little to fill up as can be
-    devices = choose_devices(work.devices).at_most(-(-number // chunk))
-    step = chunk * devices.size
-    sums: stages.Sums | None = None
-    for start in range(0, number, step):
-        # The last chunk is filled up with pairs of no weight: one shape, one program.
-        pairs = jnp.arange(start, start + step)
-        gradients = _gradients(plan, devices, key, pairs)
-        partial_sums = devices.over(eqx.Partial(stages.sum_blocks, blocks), (number,), (gradients, pairs))
-        for part in _by_device(devices, partial_sums):
-            sums = part if sums is None else jax.tree.map(jnp.add, sums, part)
-        if plan.rehearsal:
-            break
-        if work.on_progress is not None:
-            work.on_progress(min(start + step, number) * 2, replicates)
-    assert sums is not None
-    for estimator, squares in zip(plan.measured, np.asarray(sums.squares), strict=False):
-        if not np.isfinite(squares).all():
-            raise ValueError(
-                f"params: a gradient of {estimator.name} is not finite; fix the model, the task or the estimator"
-            )
-    return sums
-
-
-def _by_device(devices: Devices, sums: stages.Sums) -> list[stages.Sums]:
-    """Every device's sums, in the order of their chunks."""
-    gathered = devices.gather(sums)
-    if devices.size == 1:
-        return [gathered]
-    split = jax.tree.map(lambda x: x.reshape(devices.size, -1, *x.shape[1:]), gathered)
-    return [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), split) for i in range(devices.size)]
 
 
 def block_sums(
@@ -306,9 +208,33 @@ def block_sums(
         prompts: as in ``direct``.
     """
     plan = make_plan(estimators, subject, group_size, prompts, None, key)
-    with compiled_for(plan.cost * replicates):
-        sums = _accumulate(plan, key, replicates, Work())
+    sums, _ = _sums(plan, key, replicates, _WORK)
     return [_block_sums(plan, index, sums) for index in range(len(plan.estimators))]
+
+
+def _until(replicates: int | None, until: Until | Mapping[str, float] | None) -> int | Until:
+    """How many replicates, or until when; one of the two may be given."""
+    if until is None:
+        return _REPLICATES if replicates is None else replicates
+    if replicates is not None:
+        raise ValueError(
+            f"until: {until!r} and replicates: {replicates}; give one of them, and a limit as Until(..., most=...)"
+        )
+    return Until.of(until)
+
+
+def _sums(plan: DirectPlan, key: PRNGKeyArray, asked: int | Until, work: Work) -> tuple[stages.Sums, int]:
+    """Block sums of what was asked for, and in how many rounds they were made."""
+    expected = asked if isinstance(asked, int) else FIRST * _ROUNDS
+    with compiled_for(plan.cost * expected):
+        if isinstance(asked, Until):
+            return accumulate_until(plan, key, asked, work, lambda sums: _all_moments(plan, sums))
+        return accumulate(plan, key, asked, work), 1
+
+
+def _all_moments(plan: DirectPlan, sums: stages.Sums) -> list[Moments]:
+    """The figures of every estimator."""
+    return [_moments(plan, index, sums) for index in range(len(plan.estimators))]
 
 
 def _block_sums(plan: DirectPlan, index: int, sums: stages.Sums) -> BlockSums:
@@ -355,9 +281,3 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
         pivots={name: shapes[name].numbers() for name in FIGURES},
         **{name: float(values[name]) for name in FIGURES},
     )
-
-
-def _num_pairs(replicates: int) -> int:
-    if replicates < 16 or replicates % 2:
-        raise ValueError(f"replicates: {replicates}; give an even number of at least 16")
-    return replicates // 2

@@ -72,6 +72,8 @@ def _table(study: Study, policy: str, steps: int, results: list[Measurement]) ->
     columns += [Column("G"), Column("prompts", rank=3)]
     columns += [Column(heading, rank=rank) for heading, _, rank in shown.values()]
     columns += [Column("by", rank=2)] * mixed
+    asked = study.config.asked is not None
+    columns += [Column("batches", rank=1)] * asked
     rows = []
     for result in sorted(results, key=_order(results)):
         m = result.moments
@@ -79,10 +81,12 @@ def _table(study: Study, policy: str, steps: int, results: list[Measurement]) ->
         cells += [str(m.group_size), str(m.prompts)]
         for name, (_, estimate, _) in shown.items():
             cells.append(estimate_text(estimate(m), 1.0 if name == "cosine" else math.inf))
-        rows.append((*cells, *([result.route] * mixed)))
+        cells += [result.route] * mixed + [str(m.replicates or "all")] * asked
+        rows.append(tuple(cells))
     where = "" if mixed else f", {ROUTES.get(routes[0], routes[0])}"
     title = f"{policy} on {results[0].task} (mean reward {rate:.2f}), {age}{where}"
-    return Sheet(tuple(columns), tuple(rows), title, tuple(_cautions(results, list(shown))))
+    notes = (*_cautions(results, list(shown)), *_shortfalls(study, results))
+    return Sheet(tuple(columns), tuple(rows), title, notes)
 
 
 def _order(results: list[Measurement]) -> Callable[[Measurement], tuple[int, int]]:
@@ -90,6 +94,12 @@ def _order(results: list[Measurement]) -> Callable[[Measurement], tuple[int, int
     names = list(dict.fromkeys(r.moments.estimator for r in results))
     clips = list(dict.fromkeys(r.clip for r in results))
     return lambda r: (names.index(r.moments.estimator), clips.index(r.clip))
+
+
+def _shortfalls(study: Study, results: list[Measurement]) -> list[str]:
+    """What was not as narrow as was asked for."""
+    asked = study.config.asked
+    return [] if asked is None else [line for r in results if (line := asked.shortfall(r.moments))]
 
 
 def _cautions(results: list[Measurement], shown: list[str]) -> Iterator[str]:

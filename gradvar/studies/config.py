@@ -4,16 +4,20 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gradvar.files.paths import check_file, check_writable
 from gradvar.studies.spelling import SamplerWord, read_correction, read_sampler
+
+if TYPE_CHECKING:
+    from gradvar.core.until import Until
 
 PolicyName = Literal["bandit", "tabular", "transformer"]
 TaskName = Literal["auto", "binary", "graded", "addition", "sorting", "partial"]
 Budget = Literal["rollouts", "prompts"]
 Precision = Literal["float32", "float64"]
 
+_REPLICATES = 96
 TASKS: dict[str, tuple[str, ...]] = {
     "bandit": ("binary", "graded"),
     "tabular": ("binary", "graded"),
@@ -50,14 +54,20 @@ class MeasureConfig:
     """Rollouts per batch, when budget is rollouts."""
     prompts: int = 8
     """Prompts per batch, when budget is prompts."""
-    replicates: int = 96
-    """Monte Carlo batches per setting, where enumeration is out of reach."""
+    replicates: int | None = None
+    """Monte Carlo batches per setting, where enumeration is out of reach; 96 unless a precision is asked for."""
+    until: tuple[str, ...] = ()
+    """In place of replicates: batches are added until half of a figure's 95 % interval is at most this share of it, in
+    every setting, FIGURE:SHARE, such as trace_cov:0.05 snr:0.1."""
+    most: int = 1 << 16
+    """Batches per setting at which to stop anyway."""
     success: float = 0.4
     """Success rate to which the transformer is warm-started."""
     seed: int = 0
     """Seed of everything random."""
-    precision: Precision = "float32"
-    """Of the transformer; enumeration is always in float64."""
+    precision: Precision | float = "float32"
+    """Of the transformer's numbers; enumeration is always in float64. A share, such as 0.05, is of the intervals: short
+    for --until trace_cov:0.05."""
     out: Path = Path("gradvar-results")
     """Folder for the table (CSV and Parquet), the JSON with provenance, and the figures."""
     json: Path | None = None
@@ -107,7 +117,12 @@ class MeasureConfig:
             raise ValueError(
                 f"rollouts: {self.rollouts}, prompts: {self.prompts}; give at least 2 rollouts and 1 prompt"
             )
-        if self.replicates < 16 or self.replicates % 2:
+        if self.asked is not None and self.replicates is not None:
+            raise ValueError(
+                f"replicates: {self.replicates}, and a precision of {_listed(self._words)}; give one of them, and a "
+                "limit with most"
+            )
+        if self.batches < 16 or self.batches % 2:
             raise ValueError(f"replicates: {self.replicates}; give an even number of at least 16")
         if not (math.isfinite(self.success) and 0 < self.success < 1):
             raise ValueError(f"success: {self.success}; give a rate between 0 and 1, such as 0.4")
@@ -116,6 +131,29 @@ class MeasureConfig:
         check_writable(self.out)
         if self.json is not None:
             check_file(self.json, "json")
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        if isinstance(self.precision, str):
+            return self.until
+        return (*self.until, f"trace_cov:{self.precision:g}")
+
+    @property
+    def asked(self) -> "Until | None":
+        """How narrow intervals shall be; None where a number of replicates is given."""
+        from gradvar.core.until import Until  # SciPy, which --help needs not
+
+        return Until.read(self._words, self.most) if self._words else None
+
+    @property
+    def batches(self) -> int:
+        """The number of replicates, where no precision is asked for."""
+        return _REPLICATES if self.replicates is None else self.replicates
+
+    @property
+    def dtype(self) -> Precision:
+        """Of the transformer's numbers."""
+        return self.precision if isinstance(self.precision, str) else "float32"
 
     @property
     def engine(self) -> SamplerWord:

@@ -150,7 +150,7 @@ def _problem(
         task_name = "addition" if config.task == "auto" else config.task
         task: Task = SEQUENCE_TASKS[task_name]()
         # a transformer of about 60,000 parameters
-        policy: Policy = Transformer.for_task(task, dtype=config.precision, width=48, hidden=144)
+        policy: Policy = Transformer.for_task(task, dtype=config.dtype, width=48, hidden=144)
         start = submit(_taught, policy, task, task_name, config, monitor)
     else:
         task_name = "binary" if config.task == "auto" else config.task

@@ -12,9 +12,11 @@ from gradvar.core.estimator import Estimator
 from gradvar.core.moments import Moments
 from gradvar.core.progress import Monitor
 from gradvar.core.protocols import FinitePolicy
+from gradvar.core.until import Until
 from gradvar.files.cache import NullCache, versions
 from gradvar.files.fingerprint import describe
-from gradvar.measure.direct import Work, direct, rehearse
+from gradvar.measure.direct import direct, rehearse
+from gradvar.measure.direct_sums import Work
 from gradvar.measure.exact.enumerate import TooLarge, exact
 from gradvar.studies.problems import Problem
 
@@ -27,8 +29,13 @@ class Setting:
     staleness: int
     group_size: int
     prompts: int
-    replicates: int
+    replicates: int | Until
     seed: int
+
+    @property
+    def amount(self) -> dict[str, Any]:
+        """How many replicates, or until when, as ``direct`` takes it."""
+        return {"until" if isinstance(self.replicates, Until) else "replicates": self.replicates}
 
     def identity(self, route: str, estimators: Sequence[Estimator]) -> dict[str, Any]:
         """All that the setting's figures depend on, as plain values."""
@@ -69,8 +76,8 @@ def measure_all(
             yield list(measure(setting, estimators, cache, monitor))
         return
     if not problem.start.done():
-        shape = {"replicates": settings[0].replicates, "prompts": settings[0].prompts}
-        rehearse(estimators, problem.policy, problem.task, size, **shape)
+        first = settings[0]
+        rehearse(estimators, problem.policy, problem.task, size, **first.amount, prompts=first.prompts)
     # one process: several draw the same batches together, one setting after another
     run = imap_threads if jax.process_count() == 1 else map
     yield from run(lambda setting: list(measure(setting, estimators, cache, monitor)), settings)
@@ -125,7 +132,8 @@ def _sampled(
 ) -> list[Moments]:
     """By Monte Carlo, all on the same rollouts."""
     identity = setting.identity("direct", estimators)
-    identity |= {"replicates": setting.replicates, "seed": setting.seed}
+    until = setting.replicates.as_dict() if isinstance(setting.replicates, Until) else None
+    identity |= {"seed": setting.seed} | ({"until": until} if until else {"replicates": setting.replicates})
     cached = [cache.get(identity | {"which": number}) for number in range(len(estimators))]
     if all(moments is not None for moments in cached):
         return [moments for moments in cached if moments is not None]
@@ -142,7 +150,7 @@ def _sampled(
         problem.task,
         setting.group_size,
         key=jax.random.fold_in(jax.random.key(setting.seed), 1000 * steps + setting.group_size),
-        replicates=setting.replicates,
+        **setting.amount,
         prompts=setting.prompts,
         old_params=None if steps == 0 else problem.params(0),
         sampler=problem.sampler,

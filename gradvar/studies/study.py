@@ -29,6 +29,7 @@ from gradvar.stats.figures import FIGURES
 from gradvar.studies.config import MeasureConfig
 from gradvar.studies.findings import findings
 from gradvar.studies.problems import Problem, problems
+from gradvar.studies.rows import panel
 from gradvar.studies.settings import Setting, measure_all
 from gradvar.studies.spelling import correction_piece, read_correction
 from gradvar.tasks import Bandit as RewardTable
@@ -97,6 +98,17 @@ class Study:
                 )
         return rows
 
+    def shortfalls(self) -> list[str]:
+        """Return a sentence for each setting that did not reach the precision that was asked for."""
+        asked = self.config.asked
+        if asked is None:
+            return []
+        lines = [(result, asked.shortfall(result.moments)) for result in self.results]
+        return [
+            f"{panel({'policy': r.policy, 'sampler': r.sampler, 'staleness': r.staleness})}, {line}."
+            for r, line in lines if line
+        ]  # fmt: skip
+
     def select(self, **where: Any) -> list[Measurement]:
         """The results whose columns have these values."""
         return [r for r in self.results if all(r.row()[k] == v for k, v in where.items())]
@@ -115,7 +127,7 @@ class Study:
         rows = self.rows()
         return {
             "kind": "measurement",
-            "findings": findings(rows),
+            "findings": [*self.shortfalls(), *findings(rows)],
             "provenance": provenance(self.config.as_dict()),
             "success": self.success,
             "rows": rows,
@@ -191,7 +203,7 @@ def join(config: MeasureConfig, parts: Sequence[Study]) -> Study:
 def _setting(problem: Problem, steps: int, group_size: int, config: MeasureConfig) -> Setting:
     """One group size on one problem, ``steps`` optimiser steps stale."""
     prompts = config.rollouts // group_size if config.budget == "rollouts" else config.prompts
-    return Setting(problem, steps, group_size, prompts, config.replicates, config.seed)
+    return Setting(problem, steps, group_size, prompts, config.asked or config.batches, config.seed)
 
 
 def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:
