@@ -31,6 +31,7 @@ from gradvar.stats.effective import effective_number, too_few, warning
 from gradvar.stats.figures import jackknife_interval, ratio_interval
 from gradvar.stats.groups import redrawing_gain
 from gradvar.stats.intervals import Interval
+from gradvar.stats.power import prompts_for_ratio, prompts_words
 from gradvar.stats.sheet import Column, Sheet
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def advise(
         prompts=len(summary.p),
         rollouts=summary.rewards.shape[1],
         regret=max(1.0, regret),
-        sentences=tuple(_sentences(summary, budgets[0], curve, (best, answer, regret), splits, costs)),
+        sentences=tuple(_sentences(summary, budgets[0], curve, (best, answer, regret), splits, costs, level)),
     )
 
 
@@ -236,6 +237,7 @@ def _sentences(
     answer: tuple[int | None, Interval, float],
     splits: Sequence[Split],
     costs: Costs,
+    level: float,
 ) -> list[str]:
     best, over_all, regret = answer
     by_size = {p.group_size: p for p in curve}
@@ -249,9 +251,11 @@ def _sentences(
     for size in (min(by_size), max(by_size)):
         cost = by_size[size].cost
         if size != best and np.isfinite(cost.value):
+            enough = prompts_for_ratio(cost, len(summary.p), level_of_pairs(level, len(curve)))
+            needed = prompts_words(enough)
             sentences.append(
                 f"With these prompts G={best} needs {cost.value:.2f}x less than G={size} for the same "
-                f"variance ({_in_words(cost, len(curve))})."
+                f"variance ({_in_words(cost, len(curve))}){'; ' * bool(needed)}{needed}."
             )
     if np.isfinite(regret):
         sentences.append(

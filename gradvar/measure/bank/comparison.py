@@ -9,6 +9,7 @@ import numpy as np
 from gradvar.core.moments import LOGARITHMIC, Moments
 from gradvar.stats.figures import FIGURES, jackknife_interval, ratio_interval
 from gradvar.stats.intervals import Interval
+from gradvar.stats.power import prompts_for_ratio, prompts_words
 
 Setting = tuple[str, int]
 """An estimator's label, and a group size."""
@@ -21,6 +22,8 @@ class Comparison:
     """Two settings on the same rollouts: ``difference`` a - b and ``ratio`` a / b of one figure.
 
     Their covariance is accounted for. ``correlation`` is that of the two estimates: it is what pairing gains.
+    ``enough``: where the interval of the ratio includes 1, about so many prompts would exclude it with power 0.8, if
+    the two differ as estimated (``stats.power``); NaN where that is not the question, or prompts were not drawn.
     """
 
     figure: str
@@ -29,12 +32,17 @@ class Comparison:
     difference: Interval
     ratio: Interval
     correlation: float
+    enough: float = np.nan
 
     def __str__(self) -> str:
         r = self.ratio
         if not np.isfinite(r.value):
             return f"{self.figure}: {_named(self.first)} and {_named(self.second)} cannot be compared: {r.reason}"
-        return f"{self.figure}: {_named(self.first)} is {r.value:.3g} times {_named(self.second)} ({r.words('.3g')})"
+        needed = prompts_words(self.enough)
+        return (
+            f"{self.figure}: {_named(self.first)} is {r.value:.3g} times {_named(self.second)} ({r.words('.3g')})"
+            + (f"; {needed}" if needed else "")
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +52,7 @@ class Evaluation(Mapping[Setting, Moments]):
     ``parts``: for each setting and figure the values with every block left out. ``independent``: what the blocks are,
     "prompts" (a sample of the task's) or "rollouts" (these prompts are all there is). ``residual``: the largest
     relative error with which the basis reproduced any rollout's weights. ``sketch_error``: relative standard error that
-    the linear map adds to ||ghat||^2, 0 when it is exact.
+    the linear map adds to ||ghat||^2, 0 when it is exact. ``prompts``: how many were recorded.
     """
 
     moments: Mapping[Setting, Moments]
@@ -52,6 +60,7 @@ class Evaluation(Mapping[Setting, Moments]):
     independent: str
     residual: Mapping[Setting, float]
     sketch_error: Mapping[Setting, float]
+    prompts: int = 0
 
     def __getitem__(self, setting: Setting) -> Moments:
         if setting not in self.moments:
@@ -108,7 +117,10 @@ class Evaluation(Mapping[Setting, Moments]):
         scale = np.std(parts_a) * np.std(parts_b)
         covariance = np.mean((parts_a - parts_a.mean()) * (parts_b - parts_b.mean()))
         correlation = float(covariance / scale) if scale > 0 else np.nan
-        return Comparison(figure, first, second, difference, ratio, correlation)
+        enough = np.nan
+        if self.independent == "prompts" and figure in POSITIVE:
+            enough = prompts_for_ratio(ratio, self.prompts, level)
+        return Comparison(figure, first, second, difference, ratio, correlation, enough)
 
     def quotient(
         self, setting: Setting, numerator: str, denominator: str, factor: float = 1.0, level: float = 0.95

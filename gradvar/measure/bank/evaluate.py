@@ -100,6 +100,7 @@ def evaluate(
         independent,
         results.residual,
         results.sketch_error,
+        size,
     )
 
 
