@@ -23,6 +23,7 @@ from gradvar.core.naming import nearest
 from gradvar.files.harmless import LONGEST, one_line
 
 COMMANDS = {
+    "demo": "two rollouts against sixteen, exactly, in seconds",
     "measure": "what estimators estimate and how noisy they are",
     "mismatch": "what corrections for the sampling engine cost",
     "check": "which laws an advantage function or a loss obeys",

@@ -1,5 +1,6 @@
 """``gradvar measure``: run the study, show it, save it."""
 
+import dataclasses
 import gc
 import sys
 import time
@@ -21,6 +22,7 @@ def run(config: MeasureConfig) -> int:
     import jax
 
     from gradvar.report.terminal import tables
+    from gradvar.studies.findings import at_one_place
     from gradvar.studies.study import join, study_parts, variants
 
     gc.freeze()  # what was imported stays: the collector need not look at it again while programs are traced
@@ -32,9 +34,12 @@ def run(config: MeasureConfig) -> int:
             for part in study_parts(config, bars, measured):
                 parts.append(part)
                 with bars.hidden():  # each table as soon as it is there
-                    for table in tables(part):
-                        screen.show(table)
-                        print(flush=True)
+                    (table,) = tables(part)
+                    screen.say(table.title)
+                    for sentence in at_one_place(part.rows(), shares=part.shares()):
+                        screen.say(f"- {sentence}", "  ")
+                    screen.show(dataclasses.replace(table, title=""))
+                    print(flush=True)
     except KeyboardInterrupt:
         if settings := len(list(measured.glob("*.safetensors"))):
             print(

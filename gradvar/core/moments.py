@@ -28,6 +28,8 @@ class Moments:
       interval may be too narrow, below 6 there is none. Empty when exact.
     - ``pivots``: by figure, what its interval is made of (``stats.tails.Pivot.numbers``); where it is missing, ``se``
       and ``dof`` by Student's t.
+    - ``without``: ``snr`` with each block of replicates left out, for comparisons that are paired by blocks; empty when
+      exact, and where blocks are not shared.
     - ``replicates``: how many gradients were drawn; 0 means enumerated.
 
     Estimated figures are unbiased where that is possible (mean, trace_cov, between, within, signal, true_signal), so a
@@ -53,6 +55,7 @@ class Moments:
     replicates: int = 0
     effective: Mapping[str, float] = field(default_factory=dict)
     pivots: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    without: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def rollouts(self) -> int:

@@ -265,7 +265,8 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
     count = blocks.count
     with np.errstate(divide="ignore", invalid="ignore"):  # a cosine without a signal is NaN
         values, errors = figures(blocks)
-        shapes = pivots(values, leave_one_out(blocks))
+        parts = leave_one_out(blocks)
+        shapes = pivots(values, parts)
     block_means = np.asarray(gradients, np.float64) / count[:, None]
     return Moments(
         estimator=plan.estimators[index].name,
@@ -279,5 +280,6 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
         replicates=int(count.sum()),
         effective={name: float(x) for name, x in effective_blocks(blocks).items()},
         pivots={name: shapes[name].numbers() for name in FIGURES},
+        without={"snr": [float(x) for x in parts["snr"]]},
         **{name: float(values[name]) for name in FIGURES},
     )

@@ -57,15 +57,24 @@ def advice(content: Content) -> Section:
         tables.append(Table(caption, columns, schemes))
     words = f"Cost of equal variance by group size, from {prompts} prompts of {rollouts} rollouts."
     return Section(
-        title="Best group size: not determined"
-        if content["best"] is None
-        else f"Best group size: G = {content['best']}",
+        title=_best_size(content),
         kind="Advice",
         findings=stated_findings(content),
         figures=[drawn(plot.cost, content, caption=words)],
         tables=tables,
         estimators=list(dict.fromkeys(str(rival["scheme"]) for rival in rivals)),
     )
+
+
+def _best_size(content: Content) -> str:
+    """The best size where the intervals of all pairs of sizes say that it is the best of them."""
+    best = content["best"]
+    if best is None:
+        return "Best group size: not determined"
+    lows = [number((p.get("cost") or {}).get("low")) for p in content["curve"] if p["group_size"] != best]
+    if all(low > 1 for low in lows):
+        return f"Best group size: G = {best}"
+    return f"Group size of the lowest cost estimated: G = {best}; whether it is the best cannot be told"
 
 
 def proof(content: Content) -> Section:

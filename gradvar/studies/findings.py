@@ -7,6 +7,7 @@ from typing import Any
 from gradvar import catalogue
 from gradvar.pieces.select import mixed_groups
 from gradvar.stats.text import interval_texts, number_text
+from gradvar.studies.choices import Shares, largest
 from gradvar.studies.rows import number, panels, series, tidy
 
 Row = Mapping[str, Any]
@@ -21,15 +22,20 @@ _MOST_PLACES = 4
 _LOSS = 0.01  # of the cosine; less is not worth a sentence
 
 
-def findings(source: Any) -> list[str]:
-    """Return the sentences on a study, an evaluation of a score bank, or their rows."""
+def findings(source: Any, shares: Shares | None = None) -> list[str]:
+    """Return the sentences on a study, an evaluation of a score bank, or their rows.
+
+    Args:
+        source: Whatever ``tidy`` takes.
+        shares: Leave-one-out values of the SNR per rollout, for paired comparisons (``choices.largest``).
+    """
     rows = tidy(source)
     places = panels(rows)
     return [
         *(
             sentence
             for place, group in places.items()
-            for sentence in _at_one_place(group, f"{place}: " if len(places) > 1 else "")
+            for sentence in at_one_place(group, f"{place}: " if len(places) > 1 else "", shares)
         ),
         *_staleness(rows),
         *_cautions(rows),
@@ -41,42 +47,78 @@ def findings(source: Any) -> list[str]:
     ]
 
 
-def _at_one_place(rows: Rows, place: str) -> Iterator[str]:
-    """On one policy, task and staleness: what buys the most signal, and who is biased."""
+def at_one_place(rows: Rows, place: str = "", shares: Shares | None = None) -> Iterator[str]:
+    """On one policy, task and staleness: what buys the most signal, and who is biased.
+
+    Args:
+        rows: Rows of every figure.
+        place: What the sentences begin with.
+        shares: Leave-one-out values of the SNR per rollout.
+    """
     signal = [r for r in of_figure(rows, "snr_per_rollout") if math.isfinite(r["value"])]
     if signal:
-        yield _capital(f"{place}{_most_signal(signal)}.")
+        yield _capital(f"{place}{_most_signal(signal, shares)}.")
         if len({r["group_size"] for r in signal}) > 1:
-            best = {name: _largest(group) for name, group in series(signal).items()}
-            sizes = _by_value({name: f"G = {row['group_size']}" for name, row in best.items()})
-            yield _capital(f"{place}group size with the highest SNR per rollout: {sizes}.")
+            best = {name: _best_size(group, shares) for name, group in series(signal).items()}
+            yield _capital(f"{place}group size with the highest SNR per rollout: {_by_value(best)}.")
     scale = of_figure(rows, "bias_factor")
     if scale:
         yield _capital(f"{place}bias factor along ∇J: {_by_value(_ranges(scale))}.")
     cosines = of_figure(rows, "cosine")
     bent = [r for r in cosines if math.isfinite(r["value"]) and not _is_straight(r)]
     if bent:
-        worst = min(bent, key=lambda r: r["value"])
         straight = [name for name, group in series(cosines).items() if all(map(_is_straight, group))]
         rest = f"; along it: {listed(straight)}" if straight else ""
-        yield _capital(
-            f"{place}furthest from the direction of ∇J: {_setting(worst)}, cosine {_estimate(worst)}{rest}."
+        turned = [{**r, "value": -r["value"], "low": -r["high"], "high": -r["low"]} for r in bent]
+        choice = largest(turned)
+        worst = bent[choice.best]
+        names = listed([_setting(bent[i]) for i in choice.alike])
+        if choice.certain:
+            sentence = f"{place}furthest from the direction of ∇J: {names}, cosine {_estimate(worst)}{rest}."
+        else:
+            sentence = (
+                f"{place}which setting is furthest from the direction of ∇J cannot be told: the lowest estimate is "
+                f"that of {names}, cosine {_estimate(worst)}{rest}."
+            )
+        yield _capital(sentence)
+
+
+def _most_signal(rows: Rows, shares: Shares | None) -> str:
+    """The setting with the highest SNR and its rival, or that it cannot be told which has it."""
+    choice = largest(rows, shares)
+    best = rows[choice.best]
+    alike = listed([_setting(rows[i]) for i in choice.alike])
+    if choice.rival is None or choice.gap is None:
+        return f"signal per rollout: {alike}, SNR {_estimate(best)}"
+    rival, gap = rows[choice.rival], choice.gap
+    if not choice.certain:
+        less = ""
+        if gap.known:
+            less = ": its estimate less by {} (95 % interval {} to {})".format(
+                *interval_texts(gap.value, gap.low, gap.high)
+            )
+        return (
+            f"which setting buys the most signal per rollout cannot be told: the largest estimate is that of {alike}, "
+            f"SNR {_estimate(best)}, and {_setting(rival)} may have as much{less}"
         )
+    more = ""
+    if gap.known and gap.high > gap.low:
+        value, low, high = interval_texts(gap.value, gap.low, gap.high)
+        more = f", less by {value} (95 % interval {low} to {high}, corrected for choosing among {len(rows)})"
+    return (
+        f"most signal per rollout from {alike}, SNR {_estimate(best)}; next is {_setting(rival)}, "
+        f"{_estimate(rival)}{more}"
+    )
 
 
-def _most_signal(rows: Rows) -> str:
-    """The setting with the highest SNR, and the best setting of another estimator."""
-    best = _largest(rows)
-    (winner,) = series([best])
-    sentence = f"most signal per rollout from {_setting(best)}, SNR {_estimate(best)}"
-    rivals = [_largest(group) for name, group in series(rows).items() if name != winner]
-    if not rivals:
-        return sentence
-    rival = _largest(rivals)
-    order = "" if _differ(best, rival) else "; their 95 % intervals overlap"
-    if math.isnan(best["low"] + rival["low"]):
-        order = "; without intervals their order is not known"
-    return f"{sentence}; next is {_setting(rival)}, {_estimate(rival)}{order}"
+def _best_size(rows: Rows, shares: Shares | None) -> str:
+    """The group size with the highest SNR of one estimator, or that it cannot be told."""
+    if len(rows) == 1:
+        return f"G = {rows[0]['group_size']} alone was measured"
+    choice = largest(rows, shares)
+    if not choice.certain:
+        return "cannot be told"
+    return "G = " + listed([rows[i]["group_size"] for i in choice.alike])
 
 
 def drops_groups(name: str) -> bool:
@@ -130,11 +172,17 @@ def _staleness(rows: Rows) -> Iterator[str]:
         pairs = [(fresh, stale) for fresh, stale in pairs if math.isfinite(fresh["value"] - stale["value"])]
         if not pairs:
             continue
-        fresh, stale = max(pairs, key=lambda pair: pair[0]["value"] - pair[1]["value"])
-        if fresh["value"] - stale["value"] > _LOSS and _differ(fresh, stale):
+        lost = [
+            (fresh, stale)
+            for fresh, stale in pairs
+            if fresh["value"] - stale["value"] > _LOSS and _differ(fresh, stale)
+        ]
+        if lost:
+            fresh, stale = max(lost, key=lambda pair: pair[0]["value"] - pair[1]["value"])
             yield (
-                f"{_capital(place)}: {steps[-1]} optimiser steps of staleness cost {_setting(fresh)} the most "
-                f"direction: its cosine with ∇J goes from {_estimate(fresh)} to {_estimate(stale)}."
+                f"{_capital(place)}: {steps[-1]} optimiser steps of staleness cost {len(lost)} of {len(pairs)} "
+                f"settings direction, {_setting(fresh)} among them: its cosine with ∇J goes from {_estimate(fresh)} to "
+                f"{_estimate(stale)}."
             )
 
 
@@ -155,10 +203,6 @@ def listed(values: Sequence[Any]) -> str:
 
 def _identity(row: Row) -> tuple[Any, ...]:
     return tuple(row.get(k) for k in ("policy", "task", "clip", "estimator", "group_size"))
-
-
-def _largest(rows: Rows) -> dict[str, Any]:
-    return max(rows, key=lambda r: r["value"])
 
 
 def _ranges(rows: Rows) -> dict[str, str]:

@@ -26,6 +26,7 @@ from gradvar.measure.exact.enumerate import exact
 from gradvar.measure.exact.tables import exact_tables
 from gradvar.policies import Bandit
 from gradvar.stats.figures import FIGURES
+from gradvar.studies.choices import identity
 from gradvar.studies.config import MeasureConfig
 from gradvar.studies.findings import findings
 from gradvar.studies.problems import Problem, problems
@@ -109,6 +110,18 @@ class Study:
             for r, line in lines if line
         ]  # fmt: skip
 
+    def shares(self) -> dict[tuple[Any, ...], np.ndarray]:
+        """The SNR per rollout with each block left out, of every setting that was sampled, by ``choices.identity``."""
+        return {
+            identity(result.row()): np.asarray(result.moments.without["snr"]) / result.moments.rollouts
+            for result in self.results
+            if result.moments.without
+        }
+
+    def findings(self) -> list[str]:
+        """What was found, in sentences; best is said only where an interval that counts the choice says so."""
+        return findings(self.rows(), self.shares())
+
     def select(self, **where: Any) -> list[Measurement]:
         """The results whose columns have these values."""
         return [r for r in self.results if all(r.row()[k] == v for k, v in where.items())]
@@ -127,7 +140,7 @@ class Study:
         rows = self.rows()
         return {
             "kind": "measurement",
-            "findings": [*self.shortfalls(), *findings(rows)],
+            "findings": [*self.shortfalls(), *findings(rows, self.shares())],
             "provenance": provenance(self.config.as_dict()),
             "success": self.success,
             "rows": rows,

@@ -1,0 +1,76 @@
+"""Which setting is best: at an error that counts the choice, paired where rollouts are shared."""
+
+import numpy as np
+import pytest
+
+from gradvar.studies.choices import identity, largest
+from gradvar.studies.findings import findings
+
+
+def settings(draws, spread=0.3):
+    """Rows and leave-one-out values of means of ``draws`` [setting, block]; their sizes are 2, 2, 4, 4."""
+    blocks = draws.shape[1]
+    rows, shares = [], {}
+    for index, row in enumerate(draws):
+        error = row.std(ddof=1) / np.sqrt(blocks)
+        rows.append({
+            "estimator": f"e{index}", "group_size": 2 + 2 * (index // 2), "figure": "snr_per_rollout",
+            "value": row.mean(), "low": row.mean() - 2.13 * error, "high": row.mean() + 2.13 * error,
+            "effective": float(blocks),
+        })  # fmt: skip
+        shares[identity(rows[-1])] = (row.sum() - row) / (blocks - 1)
+    return rows, shares
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_of_equals_one_is_called_the_best_in_less_than_one_run_of_twenty(paired):
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(400):
+        draws = 1 + 0.3 * rng.standard_normal((4, 16))
+        draws[1] = (
+            0.9 * (draws[0] - 1) + 0.4 * (draws[1] - 1) + 1
+        )  # settings of one size share their rollouts
+        rows, shares = settings(draws)
+        wrong += largest(rows, shares if paired else None).certain
+    assert wrong <= 0.05 * 400 + 2 * np.sqrt(400 * 0.05 * 0.95)
+
+
+def test_pairs_tell_apart_what_intervals_cannot():
+    rng = np.random.default_rng(1)
+    common = rng.standard_normal(16)
+    draws = 2 + np.stack([common, common + 0.5 + 0.05 * rng.standard_normal(16)])
+    rows, shares = settings(draws)
+    assert rows[0]["high"] > rows[1]["low"]
+    choice = largest(rows, shares)
+    assert (choice.best, choice.certain) == (1, True)
+    assert choice.gap.low <= 0.5 <= choice.gap.high
+    assert not largest(rows).certain
+    assert "cannot be told" in findings(rows)[0]
+    assert findings(rows, shares)[0].startswith("Most signal per rollout from e1 at G = 2")
+
+
+def test_independent_settings_are_compared_by_both_errors():
+    """Of one setting of each size the error of the difference is the root of the sum of squares."""
+    rng = np.random.default_rng(2)
+    draws = 1 + 0.3 * rng.standard_normal((4, 16))
+    rows, shares = settings(draws)
+    pair = [rows[0], rows[2]]
+    gap = largest(pair, shares).gap
+    expected = np.sqrt((draws[[0, 2]].var(1, ddof=1) / 16).sum())
+    assert gap.se == pytest.approx(expected, rel=0.05)
+
+
+def test_a_figure_without_an_interval_wins_nothing():
+    row = {
+        "estimator": "a",
+        "group_size": 2,
+        "figure": "snr_per_rollout",
+        "value": 9.0,
+        "low": np.nan,
+        "high": np.nan,
+    }
+    known = {**row, "estimator": "b", "value": 1.0, "low": 0.9, "high": 1.1}
+    assert not largest([row, known]).certain
+    assert not largest([known, {**row, "value": 0.1}]).certain
+    assert largest([known, {**known, "estimator": "c", "value": 0.1, "low": 0.05, "high": 0.2}]).certain
