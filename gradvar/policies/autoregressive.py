@@ -1,6 +1,7 @@
 """What policies over sequences of tokens share: checks at the edge, the keys of rollouts, the mask of a stop token."""
 
 import abc
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -11,6 +12,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.checks import whole
 from gradvar.policies.sampler import check_completions, check_tokens, rollout_keys, stop_mask
+
+Changed = Callable[[Array], Array]
+"""From log-probabilities of the next token [*state, token] to those that an engine draws from."""
 
 
 class Form(NamedTuple):
@@ -44,6 +48,15 @@ class Autoregressive(abc.ABC):
         self, params: PyTree, prompts: Array, group: int, keys: Array | None
     ) -> tuple[Array, Array]:
         """Tokens and their log-probabilities [Q, G, T]; the most likely ones where there are no keys [Q, G]."""
+
+    @abc.abstractmethod
+    def served(self, changed: Changed) -> "Autoregressive":
+        """This policy as an engine serves it that draws from ``changed`` log-probabilities of the next token.
+
+        Args:
+            changed: From log-probabilities [*state, token] to those to draw from, -inf where never; hashes, and equal
+                ones share what was compiled.
+        """
 
     @partial(jax.jit, static_argnums=(0, 4))
     def _sample(

@@ -4,7 +4,8 @@ An engine draws from the changed distribution. What it reports is a setting of i
 log-probabilities of the distribution that it draws from, and without it those of the model before any change, which is
 what an engine does that computes them from the raw logits. A correction by the ratio is right for the first only.
 
-They serve policies whose completions can be listed: the distribution after every prefix is read from the list.
+They serve policies over tokens (transformers, models given by their logits) by changing the logits of every step, and
+policies whose completions can be listed: there the distribution after every prefix is read from the list.
 """
 
 import abc
@@ -55,6 +56,8 @@ class TokenSampler(abc.ABC):
             group: The number of completions for each prompt.
             first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
         """
+        if (served := self._served(policy)) is not None:
+            return served.sample(params, key, prompts, group, first_prompt=first_prompt)
         drawn, _, listing = self._listed(policy, params, prompts)
         chances = jnp.where(listing.mask, drawn, 0.0).sum(-1)  # [prompt, completion]
         keys = rollout_keys(key, chances.shape[0], group, first_prompt)
@@ -72,6 +75,8 @@ class TokenSampler(abc.ABC):
             prompts: Prompts, with leading axis Q.
             completions: Rollouts of each prompt.
         """
+        if (served := self._served(policy)) is not None:
+            return (served if self.renormalised else policy).logprobs(params, prompts, completions)
         _, reported, listing = self._listed(policy, params, prompts)
         return _look_up(reported, listing, completions)
 
@@ -86,15 +91,25 @@ class TokenSampler(abc.ABC):
             prompts: Prompts, with leading axis Q.
             completions: Rollouts of each prompt.
         """
+        if (served := self._served(policy)) is not None:
+            return served.logprobs(params, prompts, completions)
         drawn, _, listing = self._listed(policy, params, prompts)
         return _look_up(drawn, listing, completions)
+
+    def _served(self, policy: Any) -> Any:
+        """The policy with changed logits, where it has logits token by token; None where completions are listed."""
+        return policy.served(self) if hasattr(policy, "served") else None
+
+    def __call__(self, logp: LogProbs) -> LogProbs:
+        """The log-probabilities to draw from; equal samplers are equal functions, and share what is compiled."""
+        return self.changed(logp, jnp.zeros(()))
 
     def _listed(self, policy: Policy, params: PyTree, prompts: Array) -> tuple[Array, Array, "_Listing"]:
         """Of every listed completion: log-probabilities drawn from and reported, [prompt, completion, time]."""
         if not isinstance(policy, FinitePolicy):
             raise ValueError(
                 f"sampler: {type(self).__name__} needs completions that can be listed and {type(policy).__name__} "
-                "has no support(); give a Bandit or Tabular policy, or a sampler of weights"
+                "has no support(); give a Bandit or Tabular policy, or another sampler"
             )
         listing = _listing(policy)
         num_prompts = jax.tree.leaves(prompts)[0].shape[0]
@@ -174,6 +189,9 @@ class Noise(TokenSampler):
     size: float
     seed: int = 0
     renormalised: bool = True
+
+    def _served(self, policy: Any) -> Any:
+        return None  # noise is kept for every prefix, and so prefixes must be listed
 
     def changed(self, logp: LogProbs, noise: LogProbs) -> LogProbs:
         """Add the noise, in nats."""

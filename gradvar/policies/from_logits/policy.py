@@ -5,14 +5,16 @@ every causal model, and slower than a cache of keys and values by about the numb
 """
 
 from collections.abc import Callable
+from copy import copy
 from functools import partial
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.checks import finite, positive, whole
-from gradvar.policies.autoregressive import Autoregressive, Form
+from gradvar.policies.autoregressive import Autoregressive, Changed, Form
 from gradvar.policies.from_logits.probe import check_model
 from gradvar.policies.sampler import check_stop, draw, list_completions
 
@@ -39,6 +41,7 @@ class LogitsPolicy(Autoregressive):
     """
 
     causal: bool
+    changed: Changed | None = None
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class LogitsPolicy(Autoregressive):
         return Form(self.vocab, self.completion_length, self.stop, self.pad, self.max_length)
 
     def _settings(self) -> tuple:
-        return type(self), self.model, self.fresh, self._form, self.temperature
+        return type(self), self.model, self.fresh, self._form, self.temperature, self.changed
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LogitsPolicy) and self._settings() == other._settings()
@@ -99,7 +102,14 @@ class LogitsPolicy(Autoregressive):
     def logits(self, params: PyTree, tokens: Int[Array, "row token"]) -> Float[Array, "row token vocab"]:
         """The model's logits over the temperature, in at least float32."""
         raw = self.model(params, tokens)
-        return raw.astype(jnp.promote_types(raw.dtype, jnp.float32)) / self.temperature
+        logits = raw.astype(jnp.promote_types(raw.dtype, jnp.float32)) / self.temperature
+        return logits if self.changed is None else self.changed(jax.nn.log_softmax(logits, axis=-1))
+
+    def served(self, changed: Changed) -> Self:
+        """The same model, drawing from ``changed`` log-probabilities."""
+        served = copy(self)
+        served.changed = changed
+        return served
 
     def _turns(self, function: Callable[[tuple], Array], rows: tuple[Array, ...], length: int) -> Array:
         """``function`` of rows, all at once or, where their logits would be many, some at a time."""

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gradvar.core.checks import between, whole
+from gradvar.policies.autoregressive import Changed
 from gradvar.policies.transformer.network import Params
 from gradvar.policies.transformer.policy import Transformer
 
@@ -38,6 +39,10 @@ class PartialTransformer(eqx.Module):
         first = next(iter(params))
         rest = layers | params if first not in layers else (layers, params) if len(layers[first]) else params
         return self.frozen | {"layers": rest}
+
+    def served(self, changed: Changed) -> "PartialTransformer":
+        """The same, drawing from ``changed`` log-probabilities of the next token."""
+        return PartialTransformer(self.transformer.served(changed), self.frozen, self.description)
 
     @property
     def causal(self) -> bool:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from gradvar.policies.autoregressive import Autoregressive, Form
+from gradvar.policies.autoregressive import Autoregressive, Changed, Form
 from gradvar.policies.sampler import draw
 from gradvar.policies.transformer import network
 from gradvar.policies.transformer.checkpoint import read_config, read_stop, read_weights
@@ -114,7 +114,15 @@ class Transformer(Autoregressive):
     def logits(self, params: Params, tokens: Int[Array, "row token"]) -> Float[Array, "row token vocab"]:
         """The logits after every token of ``tokens``, left padding as for prompts: the plain causal pass."""
         hidden, _, _ = network.prefill(self.config, params, tokens)
-        return network.logits(self.config, params, hidden[:, 0])
+        return self._next(params, hidden[:, 0])
+
+    def served(self, changed: Changed) -> ServedTransformer:
+        """The same network, drawing from ``changed`` log-probabilities."""
+        return ServedTransformer(self.config, changed)
+
+    def _next(self, params: Params, hidden: Float[Array, "*state width"]) -> Float[Array, "*state vocab"]:
+        """The logits of the next token."""
+        return network.logits(self.config, params, hidden)
 
     @partial(jax.jit, static_argnums=0)
     def _logprobs(self, params: Params, prompts: Array, completions: Array) -> Array:
@@ -132,7 +140,7 @@ class Transformer(Autoregressive):
             rest, _ = network.forward(c, params, fed, positions, causal, memory)
             last = jnp.broadcast_to(first[:, :, -1:], (q, g, 1, c.width))
             hidden = jnp.concatenate([last, rest], axis=2)
-        logp = jax.nn.log_softmax(network.logits(c, params, hidden), axis=-1)
+        logp = jax.nn.log_softmax(self._next(params, hidden), axis=-1)  # [prompt, group, time, token]
         chosen = jnp.take_along_axis(logp, completions[..., None], axis=-1)[..., 0]
         return jnp.where(self.mask(completions), chosen, 0.0)
 
@@ -141,7 +149,7 @@ class Transformer(Autoregressive):
     ) -> tuple[Array, Array]:
         c, shape = self.config, (prompts.shape[0], group)
         hidden, memory, lengths = network.prefill(c, params, prompts)
-        first = network.logits(c, params, hidden[:, :, -1])
+        first = self._next(params, hidden[:, :, -1])
         store = jnp.zeros((c.layers, *shape, c.completion_length, c.kv_heads, c.head_width), c.dtype)
         positions = jnp.broadcast_to(lengths[:, None, None], (*shape, 1))
 
@@ -160,7 +168,7 @@ class Transformer(Autoregressive):
             hidden, cache = network.forward(
                 c, params, tokens[..., None], positions + time, seen, memory, cache, time
             )
-            return network.logits(c, params, hidden[:, :, 0]), cache
+            return self._next(params, hidden[:, :, 0]), cache
 
         def step(state: tuple) -> tuple:
             time, logits, cache, done, completions, logprobs = state
@@ -187,3 +195,13 @@ class Transformer(Autoregressive):
         )
         *_, completions, logprobs = jax.lax.while_loop(going, step, start)
         return completions, logprobs
+
+
+@dataclass(frozen=True)
+class ServedTransformer(Transformer):
+    """A transformer behind an engine that changes the distribution of the next token."""
+
+    changed: Changed
+
+    def _next(self, params: Params, hidden: Float[Array, "*state width"]) -> Float[Array, "*state vocab"]:
+        return self.changed(jax.nn.log_softmax(super()._next(params, hidden), axis=-1))

@@ -1,0 +1,131 @@
+"""Engines that change the next token's distribution, on policies of tokens: against loops and the listed policy."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradvar.policies import (
+    Transformer,
+    TransformerConfig,
+    last_layers,
+    min_p,
+    noise,
+    temperature,
+    top_k,
+    top_p,
+)
+from gradvar.policies.from_logits.policy import FiniteLogitsPolicy
+
+VOCAB, LENGTH, STOP = 4, 3, 2
+PROMPTS = jnp.array([[1, 3], [0, 3]], jnp.int32)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A transformer, parameters with logits of unequal size, and every completion of a prompt."""
+    shape = {"layers": 1, "width": 8, "heads": 2, "kv_heads": 1, "hidden": 8, "dtype": "float64"}
+    policy = Transformer(TransformerConfig(vocab=VOCAB, completion_length=LENGTH, stop=STOP, **shape))
+    params = policy.init(jax.random.key(0), 2.0)
+    every = np.array([c for c in itertools.product(range(VOCAB), repeat=LENGTH) if is_padded(c)], np.int32)
+    return policy, params, np.broadcast_to(every, (2, *every.shape))
+
+
+def is_padded(completion):
+    """After a stop token there are stop tokens only."""
+    return STOP not in completion or set(completion[completion.index(STOP) :]) == {STOP}
+
+
+def changed_row(name, logits, number):
+    """The chances that an engine draws from, in NumPy, from one row of logits."""
+    chances = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    order = np.argsort(-chances)
+    if name == "temperature":
+        chances = chances ** (1 / number)
+    elif name == "top_k":
+        chances[order[number:]] = 0
+    elif name == "min_p":
+        chances[chances < number * chances.max()] = 0
+    else:  # top_p: from the likeliest on, until the mass is reached
+        reached = np.cumsum(chances[order]) - chances[order] < number
+        chances[order[~reached]] = 0
+    return chances / chances.sum()
+
+
+ENGINES = {
+    "temperature": (temperature, 0.6),
+    "top_k": (top_k, 2),
+    "top_p": (top_p, 0.7),
+    "min_p": (min_p, 0.3),
+}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_chances_are_those_of_loops(small, name):
+    policy, params, every = small
+    make, number = ENGINES[name]
+    engine = make(number)
+    got = np.asarray(engine.log_chances(policy, params, PROMPTS, jnp.asarray(every)))
+    for q, completions in enumerate(every):
+        for completion, logp in zip(completions, got[q], strict=True):
+            tokens = np.concatenate([PROMPTS[q], completion])
+            logits = np.asarray(policy.logits(params, tokens[None]))[0, 1:-1]  # [time, token]
+            for time in range(LENGTH):
+                if time and completion[time - 1] == STOP:
+                    assert logp[time] == 0
+                    continue
+                chance = changed_row(name, logits[time].copy(), number)[completion[time]]
+                assert np.exp(logp[time]) == pytest.approx(chance, abs=1e-12)
+                if chance == 0:
+                    break  # what comes after a token that is never drawn is no matter
+    assert np.exp(got.sum(-1)).sum(-1) == pytest.approx([1.0, 1.0])
+    raw = make(number, renormalised=False).logprobs(policy, params, PROMPTS, jnp.asarray(every))
+    np.testing.assert_array_equal(raw, policy.logprobs(params, PROMPTS, jnp.asarray(every)))
+
+
+def test_samples_have_these_chances_and_nothing_else_is_drawn(small):
+    policy, params, every = small
+    engine, number = top_p(0.7), 4096
+    drawn = np.asarray(engine.sample(policy, params, jax.random.key(1), PROMPTS, number))
+    chances = np.exp(np.asarray(engine.log_chances(policy, params, PROMPTS, jnp.asarray(every))).sum(-1))
+    counts = (drawn[:, :, None] == every[:, None]).all(-1).sum(1)  # [prompt, completion]
+    assert (counts.sum(1) == number).all()
+    assert (counts[chances == 0] == 0).all()
+    assert (chances == 0).any()
+    errors = (counts / number - chances) / np.sqrt(np.maximum(chances * (1 - chances), 1e-9) / number)
+    assert np.abs(errors).max() < 4.5
+    part = engine.sample(policy, params, jax.random.key(1), PROMPTS[1:], number, first_prompt=1)
+    np.testing.assert_array_equal(part[0], drawn[1])
+
+
+def test_a_model_by_its_logits_agrees_with_the_same_completions_listed():
+    table = np.asarray(jax.random.normal(jax.random.key(3), (4, 4)) * 2, np.float64)
+    policy = FiniteLogitsPolicy(
+        lambda params, tokens: params[tokens], table, vocab=4, completion_length=2, stop=1
+    )
+    every = jnp.broadcast_to(policy.support(), (2, *policy.support().shape))
+    engine = top_p(0.6)
+    drawn, _, listing = engine._listed(policy, table, PROMPTS)
+    finite = np.isfinite(np.asarray(drawn)) & listing.mask
+    got = np.asarray(engine.log_chances(policy, table, PROMPTS, every))
+    np.testing.assert_allclose(got[finite], np.asarray(drawn)[finite], atol=1e-12)
+    assert (np.asarray(drawn == -np.inf) == (got == -np.inf))[:, :, 0].all()
+    assert policy.served(engine) != policy
+    assert policy.served(engine) == policy.served(top_p(0.6)) != policy.served(top_p(0.5))
+
+
+def test_a_part_of_a_transformer_is_served_too(small):
+    policy, params, every = small
+    part, trained = last_layers(policy, params, 1)
+    one = top_k(2).log_chances(part, trained, PROMPTS, jnp.asarray(every))
+    np.testing.assert_array_equal(one, top_k(2).log_chances(policy, params, PROMPTS, jnp.asarray(every)))
+
+
+def test_noise_needs_a_list(small):
+    policy, params, every = small
+    with pytest.raises(
+        ValueError, match=r"^sampler: Noise needs completions that can be listed and Transformer has no"
+    ):
+        noise(0.1).logprobs(policy, params, PROMPTS, jnp.asarray(every))
