@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradvar.testing.arrays import Library, written
-from gradvar.testing.calls import BadOutput, quietly
+from gradvar.testing.calls import BadOutput, are_written_down, quietly
 from gradvar.testing.forms import filled, written_into
 from gradvar.testing.roles import ROLES
 from gradvar.testing.signatures import Signature
@@ -86,7 +86,8 @@ class Caller:
         """The function's own outputs by name, and True if its arguments are as they were."""
         native, text = self.native(values, dtype)
         before = {role: self._array(value) for role, value in native.items() if ROLES[role].dtype == "float"}
-        self.calls.append(self.line(text))
+        if are_written_down():
+            self.calls.append(self.line(text))
         result = self.invoke(native)
         unchanged = all(
             np.array_equal(self._array(native[r]), old, equal_nan=True) for r, old in before.items()
@@ -126,9 +127,10 @@ class Caller:
         return self.converted(chosen, dtype)
 
     def converted(self, values: Mapping[str, Any], dtype: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """All values as arrays of the function's library, and as Python text."""
+        """All values as arrays of the function's library, and as Python text where calls are written down."""
         native: dict[str, Any] = {}
         text: dict[str, str] = {}
+        noted = are_written_down()
         for role, value in values.items():
             kind = ROLES[role].dtype
             if role in self.shapes:
@@ -149,8 +151,10 @@ class Caller:
             if role in self.signature.ragged:
                 native[role], text[role] = self._ragged(np.asarray(value), values, name)
                 continue
-            native[role], text[role] = self.library.array(value, name), self.library.source(value, name)
-        return native, text
+            native[role] = self.library.array(value, name)
+            if noted:
+                text[role] = self.library.source(value, name)
+        return native, text if noted else {}
 
     def _ragged(self, rows: np.ndarray, values: Mapping[str, Any], dtype: str) -> tuple[Any, str]:
         """A list of arrays, one for each rollout, up to its last token."""

@@ -6,7 +6,8 @@ import atexit
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TextIO
 
@@ -34,14 +35,52 @@ class SquareOutput(BadOutput):
     """The function returned a number for every pair of rollouts: two shapes were broadcast against each other."""
 
 
-def quietly(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Call the function with its warnings and prints silenced; its error is raised as ``Raised``."""
+class _Mode:
+    """What holds for all calls in hand: they are silenced already; they are written down as lines of Python."""
+
+    silent = False
+    written = False
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Silence warnings and prints of many calls at once: one by one it takes longer than many a function does."""
+    if _Mode.silent:
+        yield
+        return
     with warnings.catch_warnings(), contextlib.redirect_stdout(_null_device()):
         warnings.simplefilter("ignore")
+        _Mode.silent = True
         try:
-            return function(*args, **kwargs)
-        except Exception as error:
-            raise Raised(error) from error
+            yield
+        finally:
+            _Mode.silent = False
+
+
+@contextmanager
+def written_down() -> Iterator[None]:
+    """Have every call noted as a line of Python, which takes longer than the call; only a witness needs it."""
+    before, _Mode.written = _Mode.written, True
+    try:
+        yield
+    finally:
+        _Mode.written = before
+
+
+def are_written_down() -> bool:
+    """Return True if calls are noted."""
+    return _Mode.written
+
+
+def quietly(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call the function with its warnings and prints silenced; its error is raised as ``Raised``."""
+    if not _Mode.silent:
+        with silenced():
+            return quietly(function, args, kwargs)
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        raise Raised(error) from error
 
 
 @cache

@@ -7,14 +7,14 @@ false must fail on some example, its witness, which is run once more outside the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.errors import Flaky, Unsatisfiable
 
-from gradvar.testing.calls import BadOutput, Raised
+from gradvar.testing.calls import BadOutput, Raised, silenced, written_down
 from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law, Residue
 from gradvar.testing.laws.traits import remarks
 from gradvar.testing.losses import LossTarget
@@ -37,7 +37,6 @@ class _Search:
     why: str = ""
     residue: str = ""
     residue_size: float = -1.0
-    calls: list[str] = field(default_factory=list)
 
 
 def check_law(
@@ -71,8 +70,9 @@ def check_law(
         return LawResult(law.name, HOLDS, why=seen.residue, **about)
     # the witness, once more, outside the search
     target.calls.clear()
-    again = _broken(law, target, seen.example)
-    calls = list(dict.fromkeys(target.calls)) if again else seen.calls
+    with written_down():
+        again = _broken(law, target, seen.example)
+    calls = list(dict.fromkeys(target.calls))
     why = again or f"{seen.why} (not every time: the function is not deterministic)"
     # what an expectation or a derivative is takes more than a print of the function
     if law.exact or isinstance(target, LossTarget):
@@ -96,7 +96,6 @@ def _search(law: Law, target: Target, seen: _Search, examples: int, random_seed:
     )
     @given(law.examples(target))
     def attempt(example: dict[str, Any]) -> None:
-        target.calls.clear()
         try:
             why = _broken(law, target, example)
         except Residue as residue:
@@ -104,7 +103,7 @@ def _search(law: Law, target: Target, seen: _Search, examples: int, random_seed:
                 seen.residue, seen.residue_size = str(residue), residue.size
             return
         if why:
-            seen.example, seen.why, seen.calls = example, why, list(target.calls)
+            seen.example, seen.why = example, why
             raise Broken(why)
 
     run = attempt if random_seed is None else seed(random_seed)(attempt)
@@ -117,7 +116,7 @@ def _search(law: Law, target: Target, seen: _Search, examples: int, random_seed:
 def _broken(law: Law, target: Target, example: Mapping[str, Any]) -> str:
     """The finding on this example, or ""; an error of a framework is a finding too."""
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), silenced():
             law.check(target, **example)
     except (Broken, Raised, BadOutput) as failure:
         return str(failure) or type(failure).__name__
@@ -227,6 +226,8 @@ def check(
     for law in catalogue:
         if not chosen or law.name in chosen or law.name in claims or law.name in ORACLE_LAWS:
             result = check_law(law, target, claims.get(law.name), examples=examples, random_seed=random_seed)
+            if law.name == "pure" and result.status == HOLDS and isinstance(target, LossTarget):
+                target.remember()  # one batch, one answer: many laws ask for the same
             asked = result.asked or law.name in chosen
             results.append(replace(result, asked=asked, excepted=excepted.get(law.name, "")))
     return CheckReport(target.origin or target.name, tuple(results), notes(target))

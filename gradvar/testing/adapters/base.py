@@ -115,6 +115,7 @@ def adapted(adapter: Adapter, function: Callable[..., Any], **settings: Any) -> 
     result: Any = adapted_call
     result.__signature__ = inspect.Signature([inspect.Parameter(name, keyword) for name in names])
     result.adapter, result.adapter_settings, result.kind = adapter, dict(settings), form.kind
+    result.packed = frozenset(roles) - {form.names[n] for n in takes if n in form.names}
     return adapted_call
 
 

@@ -6,6 +6,7 @@ groups are labelled by strings in an object array, advantages are [N, T], and re
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gradvar.testing.adapters.base import Adapter, CallForm, TrainerCall, TrainerConfig, config_of, uids
@@ -39,8 +40,16 @@ LOSS_ARRAYS = {
 }
 
 
+def _arrays(call: TrainerCall, names: Mapping[str, str]) -> dict[str, Any]:
+    """The arrays by verl's names; its masks are integers, a part of the attention mask."""
+    arguments = {name: call.values[role] for name, role in names.items() if role in call.values}
+    if "response_mask" in arguments:
+        arguments["response_mask"] = arguments["response_mask"].long()
+    return arguments
+
+
 def _advantage(call: TrainerCall) -> Any:
-    arguments = {name: call.values[role] for name, role in ARRAYS.items() if role in call.values}
+    arguments = _arrays(call, ARRAYS)
     if "index" in arguments:
         arguments["index"] = uids(arguments["index"])
     if "reward_baselines" in call.takes:  # ReMax: the greedy rollout's reward is zero
@@ -51,7 +60,7 @@ def _advantage(call: TrainerCall) -> Any:
 
 
 def _loss(call: TrainerCall) -> Any:
-    arguments = {name: call.values[role] for name, role in LOSS_ARRAYS.items() if role in call.values}
+    arguments = _arrays(call, LOSS_ARRAYS)
     arguments["config"] = config_of(call.function, "ActorConfig", ACTOR, call.rest())
     result = call.by_name(arguments)
     return result[0] if isinstance(result, tuple) else result

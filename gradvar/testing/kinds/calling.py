@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradvar.testing.caller import Caller, named
-from gradvar.testing.calls import BadOutput
+from gradvar.testing.calls import BadOutput, are_written_down
 
 SHAPES_ONLY = ("model", "config", "batch")
 
@@ -59,7 +59,8 @@ class KindCaller(Caller):
         native, shown = super().native({r: v for r, v in arranged.items() if r not in lists}, dtype)
         for role, rows in lists.items():
             native[role] = [self.library.array(row, dtype) for row in rows]
-            shown[role] = "[" + ", ".join(self.library.source(row, dtype) for row in rows) + "]"
+            if are_written_down():
+                shown[role] = "[" + ", ".join(self.library.source(row, dtype) for row in rows) + "]"
         for role, text in texts.items():
             native[role], shown[role] = text, repr(text)
         return native, shown

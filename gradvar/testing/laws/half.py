@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +27,9 @@ def half_precision_weights(target: LossTarget, dtype: str, move: float, layout: 
     """Log-probabilities in half precision give what the same numbers give in full, up to sixteen rounding steps.
 
     Broken by an epsilon that is zero in float16, by a count or a sum beyond 65504, by a constant in another dtype that
-    stops the backward pass. Report: OpenRLHF/OpenRLHF#1334 (dtypes of group statistics), NVIDIA-NeMo/RL#4158.
+    stops the backward pass. Not judged: what a mask in half precision alone does (trainers hand it as integers or
+    booleans), and weights that such a rounding of the log-probabilities moves in full precision too, at the bound of a
+    clip. Report: OpenRLHF/OpenRLHF#1334 (dtypes of group statistics), NVIDIA-NeMo/RL#4158.
 
     Args:
         target: The loss.
@@ -38,25 +42,55 @@ def half_precision_weights(target: LossTarget, dtype: str, move: float, layout: 
     value, weights = target.weights(batch)
     if not (np.isfinite(value) and np.isfinite(weights).all()):
         return  # another law's finding
+    unit = UNITS[dtype]
+    reach = SLACK * unit * float(np.max(np.abs(weights), initial=0.0))
+    size_of_terms = max(abs(value), float(np.sum(np.abs(weights))))
+
+    def holds(answer: tuple[float, np.ndarray]) -> bool:
+        near = bool(np.all(np.abs(weights - answer[1]) <= reach))
+        return near and bool(abs(value - answer[0]) <= SLACK * unit * size_of_terms)
+
     try:
         half_value, half_weights = target.weights(batch, dtype)
     except Raised as error:
         raise Residue(f"{dtype} is refused: {error}") from error
-    unit = UNITS[dtype]
-    reach = SLACK * unit * float(np.max(np.abs(weights), initial=0.0))
+    if holds((half_value, half_weights)):
+        return
+    usual = _with_usual_mask(target, batch, dtype)
+    if usual is not None and holds(usual):
+        raise Residue(f"{dtype}: what goes wrong with a mask of that dtype goes right with another")
+    if not all(np.allclose(weights, w, rtol=0, atol=reach) for w in _nearby(target, batch, unit)):
+        raise Residue(f"{dtype}: rounding decides on which side of a bound a token lies")
     text = f"{dtype}, log-ratios {move:+g} and {-move:+g}, {len(weights)} rollouts"
     off = ~(np.abs(weights - half_weights) <= reach)
     if off.any():
         place = tuple(int(n) for n in np.argwhere(off)[0])
         where = f"{text}: the weight of token {list(place)} is {{}}, in full precision {{}}"
         expect_pair(False, half_weights[place], weights[place], where)
-    size_of_terms = max(abs(value), float(np.sum(np.abs(weights))))
     expect_pair(
-        bool(abs(value - half_value) <= SLACK * unit * size_of_terms),
+        False,
         half_value,
         value,
         f"{text}: the value is {{}}, in full precision {{}}; weights {shown(weights[0])}",
     )
+
+
+def _with_usual_mask(target: LossTarget, batch: LossBatch, dtype: str) -> tuple[float, np.ndarray] | None:
+    """The answer to the batch in this dtype with a mask of integers, or of single precision; None if neither runs."""
+    if target.mask_as != "float" or not target.takes("mask"):
+        return None
+    for mask_as in ("int32" if target.library.name == "jax" else "int64", "float32"):
+        with contextlib.suppress(Raised, TypeError):
+            return replace(target, mask_as=mask_as, compiled={}).weights(batch, dtype)
+    return None
+
+
+def _nearby(target: LossTarget, batch: LossBatch, unit: float) -> Iterator[np.ndarray]:
+    """The weights in full precision where every log-probability is off by a rounding step."""
+    shuffle = np.random.default_rng(0)
+    for _ in range(6):
+        steps = unit * np.maximum(np.abs(batch.logp), 1.0) * shuffle.choice([-1.0, 1.0], batch.logp.shape)
+        yield target.weights(replace(batch, logp=batch.logp + steps))[1]
 
 
 def _batch(move: float, layout: str, size: int) -> LossBatch:

@@ -100,10 +100,30 @@ def _batch_statistics(target: AdvantageTarget) -> str:
 
 
 def takes_groups(target: AdvantageTarget) -> bool:
-    """Return True if the function can tell the groups of a batch apart: by ids, a count or an axis."""
-    if target.kind in ("flat", "token-level"):
-        return any(target.signature.takes(role) for role in ("ids", "prompts", "count"))
-    return True
+    """Return True if the function can tell the groups of a batch apart: by ids, a count or an axis.
+
+    What a trainer hands to all its functions alike counts where it has an effect.
+    """
+    roles = {role for role in ("ids", "prompts", "count") if target.signature.takes(role)}
+    if roles and roles <= packed_roles(target) and target.min_group <= 2:
+        return once(target, "regroups", _regroups)
+    return bool(roles) or target.kind not in ("flat", "token-level")
+
+
+def packed_roles(target: AdvantageTarget) -> frozenset[str]:
+    """The roles that the function's trainer packs into the batch of every function, whether it wants them or not."""
+    return getattr(target.function, "packed", frozenset())
+
+
+def _regroups(target: AdvantageTarget) -> bool:
+    rows = (0.0, 1.0, 3.0, 7.0, 2.0, 12.0)
+    try:
+        thirds, halves = (
+            np.concatenate(target([rows[i : i + size] for i in range(0, 6, size)])) for size in (2, 3)
+        )
+    except (Raised, BadOutput):
+        return True
+    return not np.allclose(thirds, halves, rtol=1e-6, atol=1e-6, equal_nan=True)
 
 
 def isolates(target: AdvantageTarget) -> bool:

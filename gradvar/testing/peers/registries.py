@@ -110,19 +110,25 @@ def _trinity_groups(kind: Any) -> Callable[..., Any]:
         kind(**kind.default_args()).process(rows)
         return torch.stack([row.advantages[0] for row in rows])
 
-    return advantages
+    return _packed(advantages)
 
 
 def _trinity_batch(kind: Any) -> Callable[..., Any]:
     def advantages(token_rewards: Any, mask: Any, ids: Any) -> Any:
-        from gradvar.testing.adapters.base import uids
+        from gradvar.testing.adapters.base import as_bool, uids
 
-        batch = {"token_level_rewards": token_rewards, "response_mask": mask}
+        batch = {"token_level_rewards": token_rewards, "response_mask": as_bool(mask)}
         data = SimpleNamespace(batch=batch, non_tensor_batch={"uid": uids(ids)})
         result = kind(**(kind.default_args() or {}))(data)
         return (result[0] if isinstance(result, tuple) else result).batch["advantages"]
 
-    return advantages
+    return _packed(advantages)
+
+
+def _packed(function: Any) -> Callable[..., Any]:
+    """The function, with a word for the laws: its trainer's batch holds group ids for every estimator."""
+    function.packed = frozenset({"ids"})
+    return function
 
 
 def _trinity_loss(kind: Any, old: bool) -> Callable[..., Any]:
