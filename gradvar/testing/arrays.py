@@ -24,12 +24,16 @@ HALF = ("bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Library:
-    """An array library; algebraic laws run in the dtype ``wide``, and users pass the dtypes ``floats``."""
+    """An array library; algebraic laws run in the dtype ``wide``, and users pass the dtypes ``floats``.
+
+    ``missing_as`` says what stands in lists where the kit has NaN: "nan" or "none".
+    """
 
     name: str
     wide: str
     floats: tuple[str, ...]
     halves: tuple[str, ...]
+    missing_as: str = "nan"
 
     def array(self, values: Any, dtype: str) -> Any:
         """A native array. ``dtype`` is a NumPy name, or bfloat16 where the library has it."""
@@ -40,8 +44,16 @@ class Library:
             jnp = sys.modules["jax"].numpy
             return jnp.asarray(np.asarray(values), dtype=dtype)
         if self.name == "list":
-            return np.asarray(values, dtype=dtype).tolist()
+            return self._listed(np.asarray(values, dtype=dtype).tolist())
         return np.array(values, dtype=dtype)
+
+    def _listed(self, value: Any) -> Any:
+        """A nested list with None for NaN, where the library has it so."""
+        if self.missing_as != "none":
+            return value
+        if isinstance(value, list):
+            return [self._listed(v) for v in value]
+        return None if isinstance(value, float) and value != value else value
 
     @property
     def module(self) -> Any:
@@ -62,6 +74,7 @@ class Library:
         if isinstance(value, list | tuple) and value and hasattr(value[0], "detach"):
             return np.stack([self.numpy(v) for v in value])
         if isinstance(value, list | tuple):
+            value = [np.nan if v is None else v for v in value]
             return np.array([float(v) if np.ndim(v) == 0 else self.numpy(v) for v in value], dtype=np.float64)
         return np.array(np.asarray(value), dtype=np.float64)
 
@@ -71,7 +84,7 @@ class Library:
 
     def source(self, values: Any, dtype: str) -> str:
         """Python text that makes the array; it holds no single quotes, so that a shell can quote it with them."""
-        text = written(np.asarray(values).tolist())
+        text = written(self._listed(np.asarray(values).tolist()))
         if self.name == "torch":
             return f"torch.tensor({text}, dtype=torch.{dtype})"
         if self.name == "jax":

@@ -13,6 +13,7 @@ from gradvar.testing.arrays import Library, candidates, library, unwrapped
 from gradvar.testing.calls import BadOutput, Raised, SquareOutput
 from gradvar.testing.forms import UnknownEntry
 from gradvar.testing.losses import LossBatch, LossTarget
+from gradvar.testing.missing import REMARK, none_is_read, plain_lists
 from gradvar.testing.signatures import Signature, SignatureError, inspect_signature
 from gradvar.testing.targets import AdvantageTarget, Groups, candidate_outputs, row_values
 
@@ -74,6 +75,7 @@ def advantage_target(
                 target.calls.clear()
                 _choose_output(target)
                 _note_precision(target)
+                _choose_missing(target)
                 return target if reading.kind else _tried(target)
     if flawed:
         return flawed
@@ -127,6 +129,23 @@ def _outputs(target: AdvantageTarget, groups: Groups) -> list[str]:
     result = target.caller(values)
     tokens = values["mask"].shape if target.by_token else np.shape(values["rewards"])
     return candidate_outputs(result, np.shape(values["rewards"]), tokens)
+
+
+def _choose_missing(target: AdvantageTarget) -> None:
+    """A function of lists that takes None for a missing reward, and not NaN, is given None."""
+    rest = (2.0,) * max(target.min_group - 3, 0)
+
+    def answers(chosen: Library) -> np.ndarray | None:
+        try:
+            group = replace(target, library=chosen)([(1.0, 0.0, np.nan, 0.5, *rest)])[0]
+        except (Raised, BadOutput):
+            return None
+        return np.delete(group, 2)
+
+    if none_is_read(target.function, target.library, answers):
+        target.library = plain_lists(target.library)
+        target.remark = "; ".join(filter(None, (target.remark, REMARK)))
+    target.calls.clear()
 
 
 def _note_precision(target: AdvantageTarget) -> None:

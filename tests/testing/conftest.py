@@ -20,6 +20,7 @@ SAMPLED = {
     "test_matrix.py": 16,
     "test_filters.py": 16,
     "test_steps.py": 12,
+    "test_left.py": 6,
 }
 
 

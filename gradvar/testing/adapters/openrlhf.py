@@ -14,6 +14,7 @@ from gradvar.testing.adapters.base import (
     Adapter,
     CallForm,
     TrainerCall,
+    as_bool,
     as_float,
     class_of,
     namespace,
@@ -94,7 +95,7 @@ def nested_args(settings: dict[str, Any], count: int) -> dict[str, Any]:
 
 def _loss(call: TrainerCall) -> Any:
     arguments = {name: call.values[role] for name, role in LOSS_ARRAYS.items() if role in call.values}
-    arguments["action_mask"] = as_float(arguments["action_mask"], arguments["log_probs"])
+    arguments["action_mask"] = as_bool(arguments["action_mask"])
     result = call.by_name(arguments)
     return result[0] if isinstance(result, tuple) else result
 

@@ -54,7 +54,7 @@ class Kind:
     first. ``scaled`` kinds are known up to a positive factor. ``matters`` are the roles that must have an effect.
     ``layouts`` are the arrangements of the arrays to try. ``readings(roles)`` are the ways to read the parameters:
     name to role, "" where nothing is known. ``confirmed(roles, target)`` decides where roles do
-    not; ``target()`` is the function read as this kind.
+    not; ``target()`` is the function read as this kind. ``settle(target)`` finds the rest of how it is called.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Kind:
     gradients: bool = False
     readings: Callable[[Mapping[str, str]], Sequence[Mapping[str, str]]] = lambda roles: [roles]
     confirmed: Callable[[frozenset[str], Callable[[], Any]], bool] = lambda roles, target: True
+    settle: Callable[[Any], None] = lambda target: None
 
 
 @dataclass
@@ -87,6 +88,7 @@ class KindTarget:
     odd_scene: Scene | None = None
     compiled: dict[str, Any] = field(default_factory=dict)
     flaw: str = ""
+    remark: str = ""
 
     @property
     def function(self) -> Callable[..., Any]:

@@ -79,6 +79,8 @@ def check_kind(
 
 def _note(target: KindTarget) -> str:
     read = f"read as {target.kind.name}"
+    if target.remark:
+        read = f"{read} ({target.remark})"
     if target.form is None:
         return f"{read}: {target.kind.sentence}"
     times = "" if abs(target.factor - 1) < 1e-3 else f", times {target.factor:.4g}"

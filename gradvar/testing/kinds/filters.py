@@ -1,4 +1,4 @@
-"""Filters of groups: which prompts have a signal and are kept, as booleans or as indices."""
+"""Filters of groups: which prompts have a signal and are kept, as booleans, as indices, or as what is left."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradvar.testing.arrays import unwrapped
-from gradvar.testing.calls import BadOutput, Raised
+from gradvar.testing.calls import Raised
 from gradvar.testing.digits import shown
 from gradvar.testing.kinds.base import Answer, Kind, KindTarget, KnownForm
 from gradvar.testing.kinds.common import KNOWN_FORM, REPEATABLE, TAKES_EFFECT
 from gradvar.testing.kinds.draws import Choice, Draw, Plan, Rows, Scene
-from gradvar.testing.kinds.grouped import groupings, members, takes_groups
+from gradvar.testing.kinds.filter_reading import Groups, NotAFilter, keeps, rows_of_groups, scene_of
+from gradvar.testing.kinds.grouped import groupings, takes_groups
 from gradvar.testing.laws.base import Law, expect
 
 ROLES = frozenset({"rewards", "correct", "ids", "prompts", "count", "row_count", "cap", "cap_low"})
@@ -24,28 +25,6 @@ SIZES = (2, 3, 4, 6, 7, 8, 10)
 ROUNDING = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7}
 RANGE = re.compile(r"low|high|min|max|upper|range|difficult|acc|thresh")
 SELECTION = re.compile(r"top|ratio|frac|quantile|budget|num_keep|^k$")
-DROPPING = re.compile(
-    r"drop|remov|discard|reject|skip|degenerate|silent|(?<!non)(?<!non_)zero|uniform|trivial|constant"
-)
-
-Groups = Sequence[Sequence[float]]
-
-
-class NotAFilter(Exception):
-    """The function returns numbers, neither booleans nor indices."""
-
-
-def scene_of(target: KindTarget, groups: Groups, order: Sequence[int] | None = None) -> Scene:
-    """The arrays for these groups of rewards, rows in this order where the function is told their names."""
-    flat = np.concatenate([np.asarray(g, float) for g in groups])
-    labels = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
-    if order is not None:
-        flat, labels = flat[list(order)], labels[list(order)]
-    values: Scene = {"ids": labels, "prompts": labels, "count": len(groups[0]), "row_count": len(flat)}
-    if not takes_groups(target):
-        flat = flat.reshape(len(groups), -1)
-    values |= {"rewards": flat, "correct": flat > 0}
-    return {role: value for role, value in values.items() if target.takes(role)}
 
 
 def plan(target: KindTarget) -> Plan:
@@ -67,98 +46,10 @@ def observe(target: KindTarget, scene: Scene) -> Answer:
     return {"keep": keeps(target, scene, target.library.wide)}
 
 
-def keeps(target: KindTarget, scene: Scene, dtype: str) -> np.ndarray:
-    """1 for each row that is kept, with rewards in this dtype."""
-    role = "rewards" if "rewards" in scene else "correct"
-    if target.caller.layout == "group":
-        cells = [{**scene, role: row} for row in np.asarray(scene[role])]
-        return np.concatenate([_verdicts(target, cell, dtype) for cell in cells])
-    return _verdicts(target, scene, dtype)
-
-
-def _verdicts(target: KindTarget, scene: Scene, dtype: str) -> np.ndarray:
-    result, _ = target.caller.raw(scene, dtype)
-    rewards = np.asarray(scene["rewards"] if "rewards" in scene else scene["correct"])
-    rows = _rows(scene, rewards)
-    place = [0] * rewards.size
-    for number, group in enumerate(rows):
-        for row in group:
-            place[row] = number
-    for name, value in result.items():
-        kind = _kind_of(target, value)
-        if not kind:
-            continue
-        array = np.ravel(
-            target.library.numpy(value) if np.ndim(value) or hasattr(value, "dtype") else [float(value)]
-        )
-        if kind == "index":
-            array = _chosen(array, rewards.size, len(rows), _of_rows(target, dtype))
-        keep = array if array.size == rewards.size else array[place] if array.size == len(rows) else None
-        if keep is None:
-            raise BadOutput(
-                f"returned {array.size} verdicts for {rewards.size} rollouts in {len(rows)} groups"
-            )
-        dropped = DROPPING.search(target.name.lower()) or (
-            not name.isdigit() and DROPPING.search(name.lower())
-        )
-        return np.asarray(1.0 - keep if dropped else keep, float)
-    raise NotAFilter
-
-
-def _rows(scene: Scene, rewards: np.ndarray) -> list[list[int]]:
-    if rewards.ndim == 2:
-        width = rewards.shape[1]
-        return [list(range(n * width, (n + 1) * width)) for n in range(len(rewards))]
-    return members(scene)
-
-
-def _kind_of(target: KindTarget, value: Any) -> str:
-    """The word for what a returned value is: "bool", "index", "" for other numbers."""
-    if isinstance(value, list | tuple) and value:
-        value = value[0]
-    name = target.library.dtype_of(value) or type(value).__name__
-    if name.startswith("bool"):
-        return "bool"
-    if isinstance(value, list | tuple) or (np.ndim(value) == 1 and re.match(r"u?int", name)):
-        return "index"
-    return "index" if isinstance(value, int) else ""
-
-
-def _of_rows(target: KindTarget, dtype: str) -> bool:
-    """True if the indices are those of rows: where all groups are kept, there are more of them than groups.
-
-    One answer cannot tell: rows 0 and 1 of the first group might be the groups 0 and 1.
-    """
-    for group in (
-        [1.0, 0.0, 0.0],
-        [1.0, 1.0, 1.0],
-    ):  # all have a signal; none, for one that is the wrong way round
-        groups = [group] * (1 if target.caller.layout == "group" else 3)
-        scene = scene_of(target, groups)
-        if target.caller.layout == "group":
-            scene |= {role: np.asarray(scene[role])[0] for role in ("rewards", "correct") if role in scene}
-        result, _ = target.caller.raw(scene, dtype)
-        if any(
-            np.size(value) > len(groups) for value in result.values() if _kind_of(target, value) == "index"
-        ):
-            return True
-    return False
-
-
-def _chosen(indices: np.ndarray, rows: int, groups: int, of_rows: bool) -> np.ndarray:
-    """The verdicts of a list of indices, of rows or of groups."""
-    wide = of_rows or bool(len(indices) > groups or np.any(indices >= groups))
-    out = np.zeros(rows if wide else groups)
-    if np.any((indices < 0) | (indices >= rows)) or len(set(indices.tolist())) < len(indices):
-        raise BadOutput(f"returned the indices {shown(indices)} for {rows} rollouts in {groups} groups")
-    out[indices.astype(int)] = 1.0
-    return out
-
-
 def _sampled(scene: Scene) -> Answer:
     rewards = np.asarray(scene["rewards"] if "rewards" in scene else scene["correct"], float)
     flat, keep = rewards.ravel(), np.zeros(rewards.size)
-    for rows in _rows(scene, rewards):
+    for rows in rows_of_groups(scene, rewards):
         keep[rows] = float(np.ptp(flat[rows]) > 1e-6)
     return {"keep": keep}
 
@@ -354,7 +245,7 @@ def _noisy(target: KindTarget) -> str:
 
 
 def confirmed(roles: frozenset[str], target: Callable[[], Any]) -> bool:
-    """A function of rewards is a filter if it returns booleans or indices."""
+    """A function of rewards is a filter if it returns booleans, indices, or some of the rewards."""
     try:
         target()
     except (ValueError, NotAFilter):
@@ -364,7 +255,7 @@ def confirmed(roles: frozenset[str], target: Callable[[], Any]) -> bool:
 
 FILTERS = Kind(
     "filter",
-    "filters of groups: rewards and the groups -> booleans or indices of what is kept",
+    "filters of groups: rewards and the groups -> booleans, indices or what is kept",
     lambda roles: bool({"rewards", "correct"} & roles) and roles <= ROLES,
     plan,
     observe,

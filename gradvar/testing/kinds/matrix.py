@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from gradvar.testing.calls import BadOutput
 from gradvar.testing.digits import exact, shown
-from gradvar.testing.kinds.base import Answer, Kind, KindTarget
+from gradvar.testing.kinds.base import Kind, KindTarget
 from gradvar.testing.kinds.common import EVERY
-from gradvar.testing.kinds.draws import REWARDS, Choice, Draw, Plan, Rows, Scene, sample, samples
-from gradvar.testing.kinds.grouped import groupings, members, takes_groups
+from gradvar.testing.kinds.draws import Scene, samples
+from gradvar.testing.kinds.grouped import members, takes_groups
 from gradvar.testing.kinds.matrix_forms import reward_forms, weights_of
+from gradvar.testing.kinds.matrix_reading import confirmed, fits, observe, plan, readings, settle
 from gradvar.testing.laws.base import Law, expect, expect_pair
-
-ROLES = frozenset({"reward_matrix", "reward_weights", "ids", "prompts", "count", "row_count"})
-WEIGHTS = ((1.0, 0.5, 2.0), (0.25, 1.0, 0.75), (1.0, 1.0, 1.0))
-
-
-def plan(target: KindTarget) -> Plan:
-    """Rewards of three functions, none missing, in two or three groups of two or three."""
-    drawn: dict[str, Draw | Rows | Choice] = {
-        "reward_matrix": Draw("NK", REWARDS),
-        "reward_weights": Choice(lambda size: [np.array(w[: size["K"]]) for w in WEIGHTS]),
-        **groupings(target),
-    }
-    return {role: draw for role, draw in drawn.items() if target.takes(role)}
-
-
-def observe(target: KindTarget, scene: Scene) -> Answer:
-    """The number of each rollout [N]: the advantage where groups are taken and several numbers come back."""
-    count = len(scene["reward_matrix"])
-    parts = {k: v.reshape(count) for k, v in target.outputs(scene).items() if v.size == count}
-    if not parts:
-        raise BadOutput("returned no number for each rollout")
-    named = [k for k in parts if k.lower().startswith("adv" if takes_groups(target) else "rew")]
-    return {"value": parts[named[0] if named else _place(target, list(parts))]}
-
-
-def _place(target: KindTarget, names: list[str]) -> str:
-    """The output to read: with groups the first that changes where a neighbour's rewards do."""
-    if len(names) == 1 or not takes_groups(target):
-        return names[0]
-    if "place" not in target.compiled:
-        start = sample(target.plan(), target.sizes, 1)
-        matrix = np.array(start["reward_matrix"])
-        rows = members(start)[0]
-        matrix[rows[0]] += 1.0
-        one, two = (target.outputs(s) for s in (start, {**start, "reward_matrix": matrix}))
-        moved = [n for n in names if not np.allclose(np.ravel(one[n])[rows[1]], np.ravel(two[n])[rows[1]])]
-        target.compiled["place"] = {"name": moved[0] if moved else names[0]}
-    return str(target.compiled["place"]["name"])
 
 
 def _value(target: KindTarget, scene: Scene, **changes: Any) -> np.ndarray:
@@ -298,31 +260,6 @@ def _flat(target: KindTarget) -> str:
     return "it takes groups as runs of rows" if target.takes("count") else ""
 
 
-def readings(roles: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
-    """As the names say; "rewards" beside weights of functions are a matrix."""
-    if "reward_matrix" in roles.values():
-        return [roles]
-    return [{n: "reward_matrix" if r == "rewards" else r for n, r in roles.items()}]
-
-
-def fits(roles: frozenset[str]) -> bool:
-    """A matrix of rewards, or rewards and the weights of their functions."""
-    return ("reward_matrix" in roles and roles <= ROLES) or (
-        {"rewards", "reward_weights"} <= roles <= (ROLES | {"rewards"}) - {"reward_matrix"}
-    )
-
-
-def confirmed(roles: frozenset[str], target: Callable[[], Any]) -> bool:
-    """Rewards beside weights are a matrix if the function takes one of more rows than columns."""
-    if "reward_matrix" in roles:
-        return True
-    try:
-        target()
-    except ValueError:
-        return False
-    return True
-
-
 ROW, COLUMN = st.integers(0, 3), st.integers(0, 1)
 MATRIX = Kind(
     "reward matrix",
@@ -362,7 +299,9 @@ MATRIX = Kind(
         Law("matrix_order", matrix_order, _examples(order=st.permutations(range(6))), _flat, universal=True),
     ),
     sizes=({"N": 4, "K": 2}, {"N": 6, "K": 3}),
+    layouts=("NT", "TN"),
     matters=("reward_matrix", "reward_weights"),
     readings=readings,
     confirmed=confirmed,
+    settle=settle,
 )

@@ -115,6 +115,7 @@ def kind_target(
             reasons.append(f"with {lib}: {error}")
             continue
         target.calls.clear()
+        target.kind.settle(target)
         if target.form is not None:
             return target
         fallback = fallback or target

@@ -86,10 +86,10 @@ def _with_usual_mask(target: LossTarget, batch: LossBatch, dtype: str) -> tuple[
 
 
 def _nearby(target: LossTarget, batch: LossBatch, unit: float) -> Iterator[np.ndarray]:
-    """The weights in full precision where every log-probability is off by a rounding step."""
+    """The weights in full precision where every log-probability is off by up to four rounding steps."""
     shuffle = np.random.default_rng(0)
-    for _ in range(6):
-        steps = unit * np.maximum(np.abs(batch.logp), 1.0) * shuffle.choice([-1.0, 1.0], batch.logp.shape)
+    for _ in range(8):
+        steps = unit * np.maximum(np.abs(batch.logp), 1.0) * shuffle.uniform(-4.0, 4.0, batch.logp.shape)
         yield target.weights(replace(batch, logp=batch.logp + steps))[1]
 
 
