@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from gradvar.core.spelling import SamplerWord, read_correction, read_sampler
 from gradvar.files.paths import check_file, check_writable
-from gradvar.studies.spelling import SamplerWord, read_correction, read_sampler
 
 if TYPE_CHECKING:
     from gradvar.core.until import Until

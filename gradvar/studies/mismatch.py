@@ -14,6 +14,7 @@ from jaxtyping import Float
 from gradvar.core.estimator import Estimator
 from gradvar.core.progress import Monitor, Silent
 from gradvar.core.protocols import FinitePolicy
+from gradvar.core.spelling import read_sampler
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json
 from gradvar.measure.direct import block_sums
@@ -27,7 +28,6 @@ from gradvar.stats.text import interval_texts, number_text
 from gradvar.studies.findings import listed
 from gradvar.studies.mismatch_config import MismatchConfig
 from gradvar.studies.problems import Problem, problems
-from gradvar.studies.spelling import read_sampler
 from gradvar.studies.study import variants
 
 _PILOT = (64, 16)  # prompts, and rollouts of each, on which the size of a mismatch is measured

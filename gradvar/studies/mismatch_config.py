@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradvar.core.spelling import read_sampler
 from gradvar.studies.config import MeasureConfig, PolicyName, Precision, TaskName
-from gradvar.studies.spelling import read_sampler
 
 
 @dataclass(frozen=True)

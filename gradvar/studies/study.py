@@ -18,6 +18,8 @@ from gradvar.core.compose import corrected
 from gradvar.core.estimator import Estimator
 from gradvar.core.moments import Moments
 from gradvar.core.progress import Monitor, Silent
+from gradvar.core.spelling import read_correction
+from gradvar.estimators.spelled import correction_piece
 from gradvar.files.cache import MomentsCache, NullCache
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json, write_parquet
@@ -32,7 +34,6 @@ from gradvar.studies.findings import findings
 from gradvar.studies.problems import Problem, problems
 from gradvar.studies.rows import panel
 from gradvar.studies.settings import Setting, measure_all
-from gradvar.studies.spelling import correction_piece, read_correction
 from gradvar.tasks import Bandit as RewardTable
 
 SETTING = ("policy", "task", "sampler", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")

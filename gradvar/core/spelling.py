@@ -4,9 +4,8 @@ A word is a name with its numbers behind colons; what is left out takes the defa
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from gradvar.core.naming import nearest
@@ -115,65 +114,6 @@ def read_correction(text: str) -> tuple[CorrectionWord, ...]:
             f"corrections: '{text}'; normalised comes behind what it divides, as tis:2+normalised"
         )
     return tuple(words)
-
-
-def sampler_piece(word: SamplerWord, stale_params: Callable[[], Any]) -> Any:
-    """The sampler of a word, None for ``none``; ``stale_params`` gives the parameters that a stale engine serves."""
-    from gradvar import policies
-
-    made: dict[str, Callable[[], Any]] = {
-        "none": lambda: None,
-        "stale": lambda: policies.stale(stale_params()),
-        "bfloat16": policies.bfloat16_weights,
-        "fp8": policies.fp8_weights,
-        "fp8_channel": partial(policies.fp8_weights, per_channel=True),
-        "int8": policies.int8_weights,
-        "int8_channel": partial(policies.int8_weights, per_channel=True),
-    }
-    if word.name in made:
-        return made[word.name]()
-    number: Any = int(word.value or 0) if word.name == "top_k" else word.value
-    return getattr(policies, word.name)(number, renormalised=word.renormalised)
-
-
-def correction_piece(words: tuple[CorrectionWord, ...]) -> Any:
-    """The correction of words that were read; None for ``none``."""
-    from gradvar.pieces import corrections
-
-    piece: Any = None
-    for word in words:
-        if word.name == "none":
-            return None
-        if word.name == "normalised":
-            piece = corrections.batch_normalised(piece)
-            continue
-        made = _single(word)
-        piece = made if piece is None else corrections.chained(piece, made)
-    return piece
-
-
-def _single(word: CorrectionWord) -> Any:
-    from gradvar.pieces import corrections as c
-
-    if word.name[0] == "k":
-        kind, _, level = word.name.partition("_")
-        settings: dict[str, Any] = {"divergence": kind, "level": level, "high": word.values[-1]}
-        if kind == "k1":
-            settings["low"] = word.values[0]
-        return partial(c.rejection, **settings)
-    forms: dict[str, tuple[Any, tuple[str, ...]]] = {
-        "ratio": (c.token_ratio, ()),
-        "tis": (c.token_truncation, ("cap",)),
-        "mis": (c.token_band, ("low", "high")),
-        "icepop": (c.token_band, ("low", "high")),
-        "seq_ratio": (c.sequence_ratio, ()),
-        "seq_tis": (c.sequence_truncation, ("cap",)),
-        "seq_mask": (c.sequence_mask, ("cap",)),
-        "geo_mask": (c.geometric_mask, ("low", "high")),
-        "opsm": (c.off_policy_sequence_mask, ("threshold",)),
-    }
-    piece, names = forms[word.name]
-    return partial(piece, **dict(zip(names, word.values, strict=True))) if names else piece
 
 
 def _numbers(argument: str, text: str, parts: list[str]) -> tuple[float, ...]:
