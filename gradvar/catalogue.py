@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradvar.core.estimator import Estimator, Paper
+from gradvar.core.estimator import Estimator, Objective, Paper, as_estimator
 from gradvar.core.naming import resolve_name
 from gradvar.estimators.bnpo import bnpo
 from gradvar.estimators.cispo import cispo
@@ -42,6 +42,7 @@ from gradvar.estimators.sapo import sapo
 from gradvar.estimators.softmax_grpo import softmax
 from gradvar.estimators.spo import spo
 from gradvar.estimators.two_grpo import grpo_contrastive, grpo_pair
+from gradvar.pieces.own import load_estimator
 
 Factory = Callable[..., Estimator]
 # What ``gradvar list`` and ``gradvar cite`` read, as they need neither JAX nor three seconds. A test holds it equal.
@@ -121,6 +122,31 @@ def get(name: str, **settings: Any) -> Estimator:
             raise ValueError(f"{setting}: '{name}' has no such setting; it accepts: {accepted}")
     chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in {**defaults, **settings}.items()}
     return _build(name, tuple(chosen.items()))
+
+
+def resolve(estimator: str | Estimator | Objective) -> Estimator:
+    """The estimator that is meant: a name of the catalogue, ``path/to/file.py:name``, or one of the caller's own.
+
+    What a file may hold is said in ``pieces.own.load_estimator``. Raises ``ValueError`` where there is no such one.
+    """
+    if not isinstance(estimator, str):
+        return as_estimator(estimator)
+    if not is_own(estimator):
+        return get(estimator)
+    try:
+        return _loaded(estimator)
+    except ValueError as error:
+        raise ValueError(f"estimators: {str(error).removeprefix('target: ')}") from error
+
+
+def is_own(estimator: object) -> bool:
+    """Return True for what the catalogue does not name: ``file.py:name``, or an object."""
+    return not isinstance(estimator, str) or ":" in estimator
+
+
+@functools.cache
+def _loaded(target: str) -> Estimator:
+    return load_estimator(target)
 
 
 def describe(name: str) -> Description:

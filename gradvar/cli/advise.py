@@ -123,7 +123,7 @@ def _compare(config: Advise, summary: Summary, screen: Screen) -> list[dict[str,
     pieces: dict[str, Callable[..., Any]] = {}
     least: dict[str, int] = {}
     for name in config.estimators:
-        estimator = catalogue.get(name)
+        estimator = catalogue.resolve(name)
         piece = estimator.parts.get("advantage") if estimator.parts else None
         if piece is None or set(required(piece)) != {"rewards"}:
             raise ValueError(

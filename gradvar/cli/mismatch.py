@@ -61,7 +61,7 @@ def table(results: Mismatch) -> Sheet:
         for cost in results.at(sampler):
             rows.append((*place, cost.correction, *map(estimate_text, (cost.bias, cost.variance, cost.loss))))
     title = (
-        f"{config.estimator} on the {config.policy} policy, {config.prompts} prompts x {config.group_size} rollouts, "
-        f"{'by enumeration' if results.route == 'exact' else f'{config.replicates} batches'}"
+        f"{config.estimator_name} on the {config.policy} policy, {config.prompts} prompts x {config.group_size} "
+        f"rollouts, {'by enumeration' if results.route == 'exact' else f'{config.replicates} batches'}"
     )
     return Sheet(columns, tuple(rows), title)

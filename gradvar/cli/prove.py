@@ -40,7 +40,8 @@ class Prove:
     jobs: int = 2
     """Processes; claims do not depend on each other."""
     verbose: bool = False
-    """Show every obligation with the steps that decided it, every step with its evidence, and the coverage."""
+    """Show every obligation with the steps that decided it, every step with its evidence, and the coverage; of an
+    objective, the tokens' weights in every region."""
     quiet: bool = False
     """No progress bar."""
 
@@ -256,7 +257,7 @@ def _objective(config: Prove) -> int:
         line = _first_line(error)
         raise ValueError(line if line.startswith("target:") else _unusable(target, error)) from error
     console = _console()
-    for line in render(analysis):
+    for line in render(analysis, verbose=config.verbose):
         if isinstance(line, str):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

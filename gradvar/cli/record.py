@@ -106,7 +106,7 @@ def run(config: Record) -> int:
     from gradvar.tasks.questions import read_questions
     from gradvar.tasks.verifier import Verifier
 
-    estimators = [catalogue.get(name) for name in config.estimators]
+    estimators = [catalogue.resolve(name) for name in config.estimators]
     texts, answers = read_questions(config.prompts)
     opened = Transformer.from_pretrained(
         config.model,

@@ -42,6 +42,9 @@ class Estimator:
     min_group: int = 2
     parts: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __repr__(self) -> str:
+        return f"Estimator({self.name!r})"
+
     def __call__(self, logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
         """The objective's value."""
         return self.objective(logp, batch)

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -47,7 +48,7 @@ def settings_of(name: str, value: Any) -> dict[str, Any]:
 def describe(value: Any) -> str:
     """A thing in words, without its place in memory; a long description is cut and ends with its hash.
 
-    Functions differ by their names, defaults and closures, not by their source.
+    Functions differ by their names, defaults and closures; a user's by the text of their file as well.
     """
     text = re.sub(r" at 0x[0-9a-f]+", "", _words(value, _MAX_DEPTH))
     return (
@@ -66,7 +67,7 @@ def _words(value: Any, depth: int) -> str:
         return f"partial({_words((value.func, value.args, value.keywords), depth - 1)})"
     if inspect.isfunction(value):
         inside = (_closure(value), value.__defaults__, value.__kwdefaults__)
-        return f"{value.__qualname__}({_words(inside, depth - 1)})"
+        return f"{value.__qualname__}{_code(value)}({_words(inside, depth - 1)})"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name}: {_words(x, depth)}" for name, x in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -77,6 +78,21 @@ def _words(value: Any, depth: int) -> str:
         values = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return f"{type(value).__qualname__}{_words(values, depth - 1)}"
     return repr(value)
+
+
+def _code(function: Any) -> str:
+    """A hash of the file that holds a user's function, or of its own code where there is none; "" for the package's."""
+    module = function.__module__ or ""
+    if module.partition(".")[0] in ("gradvar", "jax", "numpy"):  # known by their versions
+        return ""
+    try:
+        content = Path(inspect.getfile(function)).read_bytes()
+    except (OSError, TypeError):
+        code = function.__code__
+        content = repr(
+            (code.co_code, code.co_names, [c for c in code.co_consts if not inspect.iscode(c)])
+        ).encode()
+    return f" of {hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def _closure(function: Any) -> list[Any]:

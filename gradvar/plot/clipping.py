@@ -68,7 +68,7 @@ def known(estimators: Sequence[str | Estimator]) -> list[Estimator]:
         estimators = [estimators]
     if not estimators:
         raise ValueError("estimators: nothing given; name at least one of `gradvar list`")
-    chosen = [catalogue.get(e) if isinstance(e, str) else e for e in estimators]
+    chosen = [catalogue.resolve(e) for e in estimators]
     for estimator in chosen:
         if estimator.needs:
             raise ValueError(

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradvar.core.spelling import SamplerWord, read_correction, read_sampler
 from gradvar.files.paths import check_file, check_writable
@@ -34,7 +34,8 @@ class MeasureConfig:
     task: TaskName = "auto"
     """binary or graded (random rewards, for bandit and tabular); addition, sorting or partial (for transformer)."""
     estimators: tuple[str, ...] = ("rloo", "dr_grpo", "grpo", "maxrl", "dapo")
-    """Names from `gradvar list`."""
+    """Names from `gradvar list`, or your own as path/to/file.py:name: an objective(logp, batch), an advantage(rewards)
+    or an `Estimator`."""
     group_sizes: tuple[int, ...] = (2, 4, 16)
     """Rollouts of one prompt."""
     staleness: tuple[int, ...] = (0, 4)
@@ -162,7 +163,22 @@ class MeasureConfig:
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, for provenance."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(self).items()}
+        return plain_settings(self)
+
+
+def plain_settings(config: Any) -> dict[str, object]:
+    """The fields of a configuration as plain values; an estimator of the caller's by its name."""
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(x) for x in value]
+    if isinstance(value, Path):
+        return str(value)
+    if not callable(value):
+        return value
+    return str(getattr(value, "name", "") or getattr(value, "__name__", type(value).__name__))
 
 
 @dataclass(frozen=True)
@@ -176,4 +192,4 @@ class ListConfig:
 
 
 def _listed(values: tuple[object, ...]) -> str:
-    return ", ".join(str(v) for v in values)
+    return ", ".join(str(_plain(v)) for v in values)

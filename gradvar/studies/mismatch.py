@@ -25,6 +25,7 @@ from gradvar.stats.direction import direction_losses, effective_share, sampled_l
 from gradvar.stats.figures import jackknife_interval
 from gradvar.stats.intervals import Interval
 from gradvar.stats.text import interval_texts, number_text
+from gradvar.studies.config import plain_settings
 from gradvar.studies.findings import listed
 from gradvar.studies.mismatch_config import MismatchConfig
 from gradvar.studies.problems import Problem, problems
@@ -76,7 +77,8 @@ class Mismatch:
         """A tidy row for every engine, correction and part of the loss."""
         return [
             {
-                "policy": self.config.policy, "estimator": self.config.estimator, "group_size": self.config.group_size,
+                "policy": self.config.policy, "estimator": self.config.estimator_name,
+                "group_size": self.config.group_size,
                 "sampler": cost.sampler, "divergence": self.sizes[cost.sampler].divergence.value,
                 "effective_share": self.sizes[cost.sampler].effective, "kept": self.sizes[cost.sampler].kept,
                 "correction": cost.correction, "figure": part, "route": self.route,
@@ -121,9 +123,7 @@ class Mismatch:
 
     def as_json(self) -> dict[str, Any]:
         """Rows with full provenance, as plain values."""
-        settings = {
-            k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(self.config).items()
-        }
+        settings = plain_settings(self.config)
         return {
             "kind": "mismatch",
             "findings": self.findings(),

@@ -16,7 +16,7 @@ class MismatchConfig:
     task: TaskName = "auto"
     """binary or graded (for bandit and tabular); addition, sorting or partial (for transformer)."""
     estimator: str = "dr_grpo"
-    """A name from `gradvar list`."""
+    """A name from `gradvar list`, or your own as path/to/file.py:name."""
     samplers: tuple[str, ...] = ("none", "noise:0.1", "noise:0.3", "noise:1")
     """The engines, spelt as in `gradvar measure`: none, stale:STEPS, top_p:P, bfloat16, fp8 and so on."""
     corrections: tuple[str, ...] = ("none", "tis:2", "mis", "icepop", "seq_tis", "seq_mask", "seq_ratio")
@@ -53,6 +53,12 @@ class MismatchConfig:
         for text in self.samplers:
             read_sampler(text, "samplers")
         self.measured().check()
+
+    @property
+    def estimator_name(self) -> str:
+        """The estimator's name: of one in a file, the function's."""
+        text = getattr(self.estimator, "name", self.estimator)
+        return str(text).rpartition(":")[2]
 
     def measured(self) -> MeasureConfig:
         """The same settings as those of a measurement, with every staleness that an engine asks for."""

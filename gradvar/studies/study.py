@@ -223,17 +223,25 @@ def _setting(problem: Problem, steps: int, group_size: int, config: MeasureConfi
 def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:
     """Every estimator at every clip range (None: its own) with every correction; those that do not clip appear once."""
     chosen: list[tuple[float | None, Estimator]] = []
-    for name in config.estimators:
-        unmet = [need for need in catalogue.get(name).needs if need not in SUPPLIED]
+    for asked in config.estimators:
+        estimator = catalogue.resolve(asked)
+        unmet = [need for need in estimator.needs if need not in SUPPLIED]
         if unmet:
             raise ValueError(
-                f"estimators: '{name}' needs {', '.join(unmet)}, which no policy or task here supplies; leave it out"
+                f"estimators: '{estimator.name}' needs {', '.join(unmet)}, which no policy or task here supplies; "
+                "leave it out"
             )
-        settings = catalogue.describe(name).settings
-        if not (config.clip and {"clip_low", "clip_high"} <= set(settings)):
-            chosen.append((None, catalogue.get(name)))
-            continue
-        chosen.extend((c, catalogue.get(name, clip_low=c, clip_high=c)) for c in config.clip)
+        is_swept = not catalogue.is_own(asked) and {"clip_low", "clip_high"} <= set(
+            catalogue.describe(str(asked)).settings
+        )
+        if config.clip and is_swept:
+            chosen.extend((c, catalogue.get(str(asked), clip_low=c, clip_high=c)) for c in config.clip)
+        else:
+            chosen.append((None, estimator))
+    names = [estimator.name for clip, estimator in chosen if clip is None]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"estimators: two are called '{name}'; give one of them another name")
     pieces = {text: correction_piece(read_correction(text)) for text in config.corrections}
     chosen = [
         (clip, estimator if piece is None else corrected(estimator, piece, text))

@@ -16,6 +16,7 @@ from gradvar.core.batch import Batch
 from gradvar.core.compose import batch_arrays, compose
 from gradvar.core.estimator import Estimator, Paper
 from gradvar.core.naming import resolve_name
+from gradvar.files.fingerprint import describe, fingerprint
 from gradvar.pieces import advantage, aggregate, penalty, surrogate
 from gradvar.train.plan import Arm, Phase
 
@@ -222,8 +223,30 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Arm:
-    """Return the named arm. Raises ``ValueError`` for an unknown name, with the nearest ones."""
+    """Return the named arm, or one of the user's own: ``path/to/file.py:name``, ``...@4`` for groups of four.
+
+    What a file may hold is said in ``pieces.own.load_estimator``. Raises ``ValueError`` for an unknown name, with the
+    nearest ones.
+    """
+    if ":" in name:
+        return own(name)
     try:
         return ARMS[names().index(resolve_name(name, names()))]
     except ValueError as error:
         raise ValueError(f"arms: {error}") from None
+
+
+def own(target: str) -> Arm:
+    """Return an arm with an estimator of the user's, in groups of 16 unless ``@GROUP`` follows."""
+    place, _, group = target.partition("@")
+    if group and not group.isdigit():
+        raise ValueError(f"arms: {target}; give path/to/file.py:name@GROUP, such as @4")
+    size = int(group) if group else 16
+    try:
+        estimator = catalogue.resolve(place)
+    except ValueError as error:
+        raise ValueError(f"arms: {str(error).removeprefix('estimators: ')}") from error
+    # what was trained is named by its code, so that another version of it does not continue the run
+    identity = {"code": fingerprint({"estimator": describe(estimator)})}
+    name = f"{estimator.name}-{size}"
+    return Arm(name, estimator, identity, group=size, summary=f"{place}, {size} rollouts")

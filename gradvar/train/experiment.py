@@ -178,7 +178,10 @@ def experiment(
     """
     config = dataclasses.replace(config or TrainConfig(), **settings)
     chosen = [*arms, *(catalogue_of_arms.get(n) for n in config.arms if n not in {a.name for a in arms})]
-    config = dataclasses.replace(config, arms=tuple(arm.name for arm in chosen))
+    reference_name = config.reference
+    if ":" in reference_name:
+        reference_name = catalogue_of_arms.get(reference_name).name
+    config = dataclasses.replace(config, arms=tuple(arm.name for arm in chosen), reference=reference_name)
     config.check()
     if keep and jax.process_count() > 1:
         raise ValueError(

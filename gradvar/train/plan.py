@@ -110,7 +110,7 @@ class TrainConfig:
     """Train arms side by side, several seeds each, and say what a small group retains of a large one."""
 
     arms: tuple[str, ...] = ("grpo-2", "grpo-16")
-    """Names from `gradvar train --list`."""
+    """Names from `gradvar train --list`, or your own estimator as path/to/file.py:name, with @4 for groups of four."""
     reference: str = "grpo-16"
     """The arm that the others are compared with."""
     task: TaskName = "addition"

@@ -4,7 +4,7 @@ import pytest
 import sympy as sp
 
 from gradvar import catalogue
-from gradvar.symbolic.analyse.display import merged
+from gradvar.symbolic.analyse.display import merged, render
 from gradvar.symbolic.analyse.objective import analyse, load_objective, prompt_weight_of
 
 SOURCE = """
@@ -62,6 +62,10 @@ def test_clipped_grpo():
     assert [n for n, v in laws.items() if v == "proved"] == [
         "zero_sum", "shift_invariant", "zero_on_equal_rewards", "direction_biased_across_prompts",
     ]  # fmt: skip
+    shown = list(render(analysis))
+    assert shown[0].count("\n") == 0
+    assert "w(p) = 5000/5001 at G = 2" in shown[0]
+    assert len(list(render(analysis, verbose=True))) == len(shown) + 2
     rows = merged(analysis.regions)
     assert len(rows) == 7  # 2 orders of the rewards x (both, one, the other), and none
     assert all(len(alternatives) == 1 for alternatives, weights in rows if any(weights))

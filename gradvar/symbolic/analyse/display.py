@@ -71,27 +71,38 @@ def readable(condition: Any) -> str:
     return str(condition)
 
 
-def render(analysis: Analysis) -> Iterator[Any]:
-    """Yield the analysis for a terminal: rich tables and lines."""
+def formula(analysis: Analysis) -> str:
+    """Return the expected gradient on policy, with binary rewards, in one line."""
+    start = f"{analysis.target}: on policy, binary rewards of rate p, the expected gradient is w(p) grad p"
+    if not analysis.weights:
+        without = start.replace("is w(p) grad p", "has no factor w(p) of p alone")
+        return f"{without}; --verbose shows the tokens' weights"
+    alike = len(set(analysis.weights.values())) == 1
+    shown = list(analysis.weights.items())[: 1 if alike else None]
+    words = [f"w(p) = {weight}{'' if alike else f' at G = {group}'}" for group, weight in shown]
+    sizes = [str(group) for group in analysis.weights]
+    return f"{start}, {'; '.join(words)}{f' at G = {sizes[0]} to {sizes[-1]}' if alike else ''}"
+
+
+def render(analysis: Analysis, *, verbose: bool = False) -> Iterator[Any]:
+    """Yield the analysis for a terminal: the formula on policy in one line, then laws, as rich tables and lines.
+
+    ``verbose``: the tokens' weights in every region, too.
+    """
     from rich.markup import escape
     from rich.table import Table
 
-    yield (
-        f"{analysis.target}: token weights at G = 2, one token each (rho: new over old probability, r:"
-        " reward)"
-    )
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("region", "weight of rollout 1", "weight of rollout 2"):
-        table.add_column(title)
-    for alternatives, (first, second) in merged(analysis.regions):
-        table.add_row(*map(escape, (" or\n".join(alternatives), str(first), str(second))))
-    yield table
+    yield formula(analysis)
     for note in analysis.notes:
         yield f"note: {note}"
-    if analysis.weights:
-        yield "Expected gradient on policy, binary rewards: w(p) grad p with"
-    for group, weight in analysis.weights.items():
-        yield f"  G = {group}: w(p) = {weight}"
+    if verbose:
+        yield "Token weights at G = 2, one token each (rho: new over old probability, r: reward)"
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for title in ("region", "weight of rollout 1", "weight of rollout 2"):
+            table.add_column(title, overflow="fold")
+        for alternatives, (first, second) in merged(analysis.regions):
+            table.add_row(*map(escape, (" or\n".join(alternatives), str(first), str(second))))
+        yield table
     laws = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("law", "verdict", "counterexample", "checked"):
         laws.add_column(title, no_wrap=title in ("law", "verdict"))

@@ -1,6 +1,5 @@
 """An analysis of a user's objective: its regions at G = 2, the expected gradient, the standard laws."""
 
-import inspect
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +9,8 @@ import numpy as np
 import sympy as sp
 
 from gradvar.core.batch import Batch
-from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Objective
-from gradvar.files.target import load_target
-from gradvar.pieces import aggregate, surrogate
+from gradvar.pieces.own import load_estimator
 from gradvar.symbolic.analyse.laws import (
     ProvedLaw,
     algebraic_laws,
@@ -78,28 +75,8 @@ class Analysis:
 
 
 def load_objective(target: str) -> Objective:
-    """Load the objective that ``path/to/file.py:name`` or ``module:name`` names.
-
-    It may be an ``Estimator``, a function ``(logp, batch) -> scalar``, or an advantage ``(rewards, ...) ->
-    advantages``, which is completed to the plain policy gradient with it. Raises ``ValueError`` where nothing
-    of that kind is there.
-    """
-    function = load_target(target)
-    if isinstance(function, Estimator):
-        return function.objective
-    parameters = list(inspect.signature(function).parameters.values())
-    if not parameters and isinstance(estimator := function(), Estimator):
-        return estimator.objective
-    if parameters and parameters[0].name == "rewards":
-        return compose(
-            advantage=function, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum
-        ).objective
-    if len([p for p in parameters if p.default is p.empty]) != 2:
-        raise ValueError(
-            f"target: {target} takes {len(parameters)} arguments; an objective takes (logp, batch), an"
-            " advantage (rewards)"
-        )
-    return function
+    """Load the objective that ``path/to/file.py:name`` or ``module:name`` names (``pieces.own.load_estimator``)."""
+    return load_estimator(target).objective
 
 
 def analyse(objective: Objective, target: str = "objective") -> Analysis:
