@@ -4,20 +4,38 @@ Memory grows with the number of distinct such cells (two for a group of binary r
 the text that the dump holds.
 """
 
+from __future__ import annotations
+
+import json
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from gradvar.audit.database import Reject
 from gradvar.audit.reward_counts import Cells
+from gradvar.audit.token_logps import TokenLogps
 
 KEEP = 1 << 19  # cells that may wait before they are added up
 KEPT_KEY = 64  # bytes of a key that is kept whole, as in macros.sql
 LABEL = 33  # characters that are shown of a longer key: # and 128 bits of its hash
 OPTIONAL = ("advantage", "length", "logp")
 _SUMS = ("n", *OPTIONAL, *(f"{role}_n" for role in OPTIONAL))
+_SHOWN_TEXT = 80  # characters of a prompt that is shown
+_CONTENT = re.compile(r'"content": *"((?:[^"\\]|\\.)*)')
 
 Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a prompt stands first (``file`` and ``place``), how its text begins, and the data ``source`` it is of."""
+
+    file: str
+    place: str
+    text: str
+    source: str
 
 
 class CellSums:
@@ -30,9 +48,17 @@ class CellSums:
         self._prompts: dict[str, int] = {}
         self._groups: dict[str, int] = {}
         self._grouped: set[bool] = set()
+        self._origins: list[Origin] = []
+        self._texts: dict[int, tuple[int, int]] = {}  # the least and the greatest hash of a prompt's texts
+        self.logps = TokenLogps()
 
-    def add(self, part: Columns, reject: Reject) -> dict[str, int]:
-        """Add what ``part.sql`` found; rows that cannot be used go to ``reject``.
+    def add(self, part: Columns, reject: Reject, file: tuple[str, str] = ("", "row")) -> dict[str, int]:
+        """Add what ``part.sql`` found.
+
+        Args:
+            part: Its columns.
+            reject: Takes rows that cannot be used.
+            file: The file's name, and what its rows are counted in.
 
         Returns:
             By role, how many rows are used but for a value that is optional.
@@ -47,15 +73,17 @@ class CellSums:
         cells = {name: column[sound] for name, column in part.items()}
         rows = int(cells["n"].sum())
         if rows:
-            self._keep(cells)
+            self._keep(cells, file)
             self.rows += rows
         return {role: rows - int(cells[f"{role}_n"].sum()) for role in OPTIONAL}
 
-    def _keep(self, cells: Columns) -> None:
+    def _keep(self, cells: Columns, file: tuple[str, str]) -> None:
         # A sum over no rollouts is zero; the least and the largest of none are no numbers.
         numbers = {name: np.ma.filled(cells[name], 0) for name in ("step", "reward", *_SUMS)}
         numbers |= {name: np.ma.filled(cells[name], np.nan) for name in ("low", "high")}
+        known = len(self._prompts)
         numbers["prompt"] = _numbered(cells["prompt"], self._prompts)
+        self._describe(cells, numbers["prompt"], known, file)
         grouped = not np.ma.is_masked(cells["grp"])
         self._grouped.add(grouped)
         numbers["group"] = _numbered(cells["grp"], self._groups) if grouped else numbers["prompt"]
@@ -63,6 +91,41 @@ class CellSums:
         if sum(len(columns["n"]) for columns in self._waiting) > self._limit:
             self._waiting = [_added_up(self._waiting)]
             self._limit = max(KEEP, 2 * len(self._waiting[0]["n"]))
+
+    def _describe(self, cells: Columns, prompts: np.ndarray, known: int, file: tuple[str, str]) -> None:
+        """Keep where each new prompt stands first and how it begins, and which texts every prompt has."""
+        fresh, first = np.unique(prompts, return_index=True)
+        sources = np.ma.filled(cells["source"], "")
+        beginnings = np.where(np.ma.getmaskarray(cells["beginning"]), cells["prompt"], cells["beginning"])
+        for prompt, i in zip(fresh.tolist(), first.tolist(), strict=True):
+            if prompt >= known:
+                text = _readable(str(beginnings[i]))
+                self._origins.append(
+                    Origin(file[0], f"{file[1]} {int(cells['first'][i])}", text, str(sources[i]))
+                )
+        if np.ma.is_masked(cells["least_text"]) and np.ma.getmaskarray(cells["least_text"]).all():
+            return
+        masked = np.ma.getmaskarray(cells["least_text"])
+        for prompt, low, high, none in zip(
+            prompts.tolist(),
+            cells["least_text"].tolist(),
+            cells["greatest_text"].tolist(),
+            masked,
+            strict=True,
+        ):
+            if not none:
+                least, greatest = self._texts.get(prompt, (low, high))
+                self._texts[prompt] = (min(least, low), max(greatest, high))
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where each prompt stands first, and how it begins: [prompt]."""
+        return tuple(self._origins)
+
+    @property
+    def ambiguous(self) -> tuple[int, ...]:
+        """Prompts of one identity and several texts."""
+        return tuple(prompt for prompt, (low, high) in self._texts.items() if low != high)
 
     def cells(self) -> tuple[Cells, tuple[str, ...]]:
         """All that was added, and the label of every prompt; ``ValueError`` if files differ in having groups."""
@@ -72,6 +135,16 @@ class CellSums:
             )
         labels = tuple([key if len(key) <= KEPT_KEY else key[:LABEL] for key in self._prompts])
         return Cells(**_added_up(self._waiting), grouped=self._grouped == {True}), labels
+
+
+def _readable(text: str) -> str:
+    """The beginning of a prompt; of a chat, that of its last message as far as it is here."""
+    messages = _CONTENT.findall(text) if text.startswith(("[", "{")) else []
+    try:
+        shown = str(json.loads(f'"{messages[-1]}"')) if messages else text
+    except ValueError:
+        shown = text
+    return shown if len(shown) <= _SHOWN_TEXT else f"{shown[:_SHOWN_TEXT]}..."
 
 
 def _numbered(keys: Iterable[str], numbers: dict[str, int]) -> np.ndarray:

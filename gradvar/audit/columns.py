@@ -1,18 +1,22 @@
 """Which columns of a dump hold what: named by hand, else found by the formats that are declared."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gradvar.audit.formats import FORMATS, ROLES, Format
+from gradvar.audit.formats import FORMATS, MORE_ROLES, ROLES, Format
+from gradvar.audit.record_values import Record, kind_at
+from gradvar.audit.reward_columns import RewardColumns, find_rewards
+from gradvar.audit.shapes import Shape, find_shape
 
-_STEP_IN_NAME = re.compile(r"(?:completions_)?(\d{1,12})")
+OPTIONAL = ("advantage", "length", "logp")
+_IDENTITIES = re.compile(r"(?:^|_)(?:id|idx|index|uuid|hash|key|task)$")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns that were given by hand; empty ones are found."""
+    """Names of columns that were given by hand; empty ones are found. ``attempts`` may be a number."""
 
     prompt: str = ""
     reward: tuple[str, ...] = ()
@@ -21,14 +25,17 @@ class Columns:
     advantage: str = ""
     length: str = ""
     logp: str = ""
+    source: str = ""
+    attempts: str = ""
 
 
 @dataclass(frozen=True)
 class ColumnLayout:
     """Where a file's figures stand.
 
-    ``columns`` by role (``ROLES``), the ``rewards`` that are added up, and the ``step`` of a file without a column for
-    it.
+    ``columns`` by role, the ``rewards`` that are added up, the ``step`` of a file without a column for it, and the
+    ``shape`` of a record. ``parts``: columns of numbers that are shown beside the reward. ``evidence``: why it is read
+    so, in words.
     """
 
     format: str
@@ -36,16 +43,20 @@ class ColumnLayout:
     rewards: tuple[str, ...]
     step: int = 0
     notes: tuple[str, ...] = field(default=())
+    shape: Shape = field(default_factory=Shape)
+    parts: tuple[str, ...] = ()
+    evidence: str = ""
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """Every column to read, once."""
-        return tuple(dict.fromkeys((*self.columns.values(), *self.rewards)))
+        return tuple(dict.fromkeys((*self.columns.values(), *self.rewards, *self.parts)))
 
     def __str__(self) -> str:
-        named = [f"{role} '{name}'" for role, name in self.columns.items()]
+        shown = {role: name for role, name in self.columns.items() if role in (*ROLES, "source")}
+        named = [f"{role} '{name}'" for role, name in shown.items()]
         rewards = " + ".join(f"'{name}'" for name in self.rewards)
-        return f"{self.format}: {', '.join(named)}, reward {rewards}"
+        return f"{self.format}: {', '.join(named)}, reward {rewards}{self.shape.words}"
 
 
 def detect(
@@ -54,15 +65,19 @@ def detect(
     format_name: str = "auto",
     by_hand: Columns | None = None,
     rare: frozenset[str] = frozenset(),
+    sample: Sequence[Record] = (),
+    formats: Mapping[str, Format] = FORMATS,
 ) -> ColumnLayout:
     """Find the layout of a file.
 
     Args:
         kinds: The kind of every column of the file: ``number``, ``text`` or ``other``.
         path: The file, whose name may have the step.
-        format_name: A name of ``FORMATS``, or ``auto``.
+        format_name: A name of ``formats``, or ``auto``.
         by_hand: Columns that are not to be looked for.
         rare: Columns that few rows have; they are taken only where they are named, or as one of several rewards.
+        sample: The first records, where they can be had.
+        formats: The formats that are declared.
 
     Returns:
         The layout.
@@ -71,45 +86,95 @@ def detect(
         ValueError: A column is missing; the message names it and the flag that names it.
     """
     by_hand = by_hand or Columns()
-    if format_name not in ("auto", *FORMATS):
-        raise ValueError(f"format: '{format_name}'; give auto, {', '.join(FORMATS)}")
     usual = {name: kind for name, kind in kinds.items() if name not in rare}
-    fitting = (f for f in FORMATS.values() if f.fits(usual))
-    declared = next(fitting) if format_name == "auto" else FORMATS[format_name]
+    fitting = (f for f in formats.values() if f.fits(usual))
+    declared = next(fitting) if format_name == "auto" else formats[format_name]
+
+    def kind_of(name: str) -> str:
+        """The kind of a column or of what a path leads to; empty where there is none."""
+        if name in kinds:
+            return kinds[name]
+        known = kind_at(sample, name) if sample and ("." in name) else "null"
+        return "" if known == "null" else known
+
+    notes: list[str] = []
     columns: dict[str, str] = {}
-    notes = []
-    for role in ROLES:
-        name = str(getattr(by_hand, role))
-        if name and name not in kinds:
-            raise ValueError(_missing(path, kinds, f"'{name}'", f"--{role}"))
-        name = name or next((n for n in declared.names[role] if n in usual), "")
-        if name and role in ("advantage", "length", "logp") and kinds[name] != "number":
-            notes.append(f"column '{name}' holds no numbers and is left out")
-        elif name:
+    for role in (*ROLES, *MORE_ROLES):
+        named = str(getattr(by_hand, role, ""))
+        if role == "attempts" and named.isdecimal():
+            named = ""
+        if named and not kind_of(named):
+            raise ValueError(missing_column(kinds, f"'{named}'", f"--{role}"))
+        name = named or next((n for n in declared.names[role] if n not in rare and kind_of(n)), "")
+        if name:
             columns[role] = name
     if "prompt" not in columns:
-        raise ValueError(_missing(path, kinds, "prompt", "--prompt"))
-    rewards = by_hand.reward or _rewards(declared, kinds, usual, set(columns.values()))
-    for name in rewards or ("",):
-        if name not in kinds:
-            raise ValueError(_missing(path, kinds, f"'{name}'" if name else "reward", "--reward"))
-    match = _STEP_IN_NAME.fullmatch(path.name.split(".")[0])
-    from_name = match is not None and declared.step_in_name and "step" not in columns
-    step = int(match.group(1)) if match and from_name else 0
-    return ColumnLayout(declared.name, columns, rewards, step, tuple(notes))
+        raise ValueError(missing_column(kinds, "prompt", "--prompt"))
+    if columns.get("text") == columns["prompt"] or not _is_identity(columns["prompt"]):
+        columns.pop("text", None)  # the prompt is its own text
+    rewards = find_rewards(declared, kinds, usual, columns, by_hand.reward, sample)
+    shape = find_shape(declared.shape, columns, rewards.names, sample, by_hand.attempts, declared, kinds)
+    if not rewards.names and shape.kind != "counts":
+        raise ValueError(missing_column(kinds, "reward", "--reward"))
+    for name in rewards.names:
+        if not kind_of(name):
+            raise ValueError(missing_column(kinds, f"'{name}'", "--reward"))
+    columns = _used(columns, shape, kind_of, notes)
+    names = rewards.names or (shape.counted,)
+    step = _step_of(path, declared) if "step" not in columns else 0
+    parts = tuple(n for n in rewards.parts if n not in columns.values() and shape.has_part(n, sample))
+    return ColumnLayout(
+        declared.name, columns, names, step, (*notes, *rewards.notes, *shape.notes), shape, parts[:8],
+        _evidence(declared, format_name, rewards, shape),
+    )  # fmt: skip
 
 
-def _rewards(
-    declared: Format, kinds: Mapping[str, str], usual: Mapping[str, str], taken: set[str]
-) -> tuple[str, ...]:
-    if not declared.every_number_is_a_reward:
-        return tuple(n for n in declared.names["reward"] if n in usual)[:1]
-    # All columns of a CSV may hold numbers, so the text of the rollout is left out by its name.
-    numbers = [n for n, kind in kinds.items() if kind == "number" and n not in taken | declared.columns]
-    numbers = [n for n in numbers if not n.startswith("__")]
-    return tuple([n for n in numbers if "reward" in n.lower()] or numbers)
+def _used(columns: dict[str, str], shape: Shape, kind_of: object, notes: list[str]) -> dict[str, str]:
+    """The roles that this shape has a use for; optional ones that hold no numbers are left out, which is said."""
+    used = {}
+    for role, name in columns.items():
+        if role in ("successes", "attempts", "rate", "response"):
+            if shape.kind == "counts" and name in shape.names:
+                used[role] = name
+            continue
+        if role in ("sampler_logp", "trainer_logp"):
+            if {"sampler_logp", "trainer_logp"} <= columns.keys():
+                used[role] = name
+            continue
+        number = kind_of(name) == "number"  # type: ignore[operator]
+        if role in OPTIONAL and not number and not shape.has_lists(name):
+            notes.append(f"column '{name}' holds no numbers and is left out")
+            continue
+        used[role] = name
+    return used
 
 
-def _missing(path: Path, kinds: Mapping[str, str], missing: str, flag: str) -> str:
-    shown = ", ".join(list(kinds)[:12]) + (", ..." if len(kinds) > 12 else "")
-    return f"{path}: no column for {missing} among {shown or 'no columns'}; name it with {flag} COLUMN"
+def _is_identity(name: str) -> bool:
+    """Return True for a name of a column that numbers or names prompts, and does not hold them."""
+    return bool(_IDENTITIES.search(name.rpartition(".")[2].lower()))
+
+
+def _step_of(path: Path, declared: Format) -> int:
+    match = re.search(declared.step_in_path, path.as_posix()) if declared.step_in_path else None
+    return int(match.group(1)) if match else 0
+
+
+def _evidence(declared: Format, format_name: str, rewards: RewardColumns, shape: Shape) -> str:
+    """Why a file is read as it is, in words."""
+    found = f"has {', '.join(sorted(declared.columns))}" if declared.columns else "no trainer's columns"
+    asked = format_name != "auto" and not declared.inside
+    reasons = ["as asked" if asked else found, rewards.reason, shape.reason]
+    return f"{declared.name} ({'; '.join(filter(None, reasons))})"
+
+
+def missing_column(kinds: Mapping[str, str], missing: str, flag: str) -> str:
+    """The message about a column that is not there; long names and lists are cut, the mend is not.
+
+    Args:
+        kinds: The file's columns.
+        missing: What is missing.
+        flag: The flag that names it.
+    """
+    names = [name if len(name) <= 40 else f"{name[:37]}..." for name in kinds]
+    shown = ", ".join(names[:12]) + (", ..." if len(kinds) > 12 else "")
+    return f"no column for {missing} among {shown or 'no columns'}; name it with {flag} COLUMN"

@@ -4,15 +4,19 @@ A quote that never closes would take every row behind it with it: then its line 
 next one.
 """
 
+from __future__ import annotations
+
 import csv
 import io
+import json
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from gradvar.audit import plain_text
 from gradvar.audit.columns import ColumnLayout
@@ -23,6 +27,7 @@ from gradvar.audit.query import Query
 BLOCK = 1 << 23  # characters at once, about
 LONGEST = 1 << 26  # of a record; reading ends where it is longer
 AGAIN = 1 << 27  # characters that may be read more than once, after quotes that never close
+SAMPLE = 64  # records by which the shape is known
 DAMAGED = (OSError, EOFError, zlib.error)
 
 
@@ -33,6 +38,7 @@ class CsvRecords:
     """
 
     unit = "row"
+    format = ""
     rare: frozenset[str] = frozenset()
 
     def __init__(
@@ -42,13 +48,39 @@ class CsvRecords:
         self._done = done
         self._plain = plain
         try:
-            # A CSV has no types, so every column may hold numbers.
-            header = next(iter(_Records(open_again())))
+            records = iter(_Records(open_again()))
+            header = next(records)
         except StopIteration:
             raise ValueError("no CSV table (it is empty); a header and rows are needed") from None
         assert isinstance(header, list)
         self._header = header
+        # A CSV has no types, so every column may hold numbers.
         self.kinds = dict.fromkeys(self._header, "number")
+        self.sample = self._first(records)
+
+    def _first(self, records: Iterator[list[str] | _StrayQuote]) -> list[dict[str, Any]]:
+        """The first records, with the numbers that are in them; none where the file is damaged so early."""
+        try:
+            rows = [
+                row
+                for row in islice(records, SAMPLE)
+                if isinstance(row, list) and len(row) == len(self._header)
+            ]
+        except (ValueError, *DAMAGED):
+            return []
+        return [dict(zip(self._header, map(_value, row), strict=True)) for row in rows]
+
+    def records(self) -> Iterator[tuple[int, Any]]:
+        """Every record's number and fields; a damaged one is its reason."""
+        records = iter(_Records(self._open()))
+        next(records)  # the header
+        for number, row in enumerate(records, 1):
+            if isinstance(row, _StrayQuote):
+                yield number, row.reason
+            elif len(row) != len(self._header):
+                yield number, f"wrong number of fields ({len(row)}, not {len(self._header)})"
+            else:
+                yield number, dict(zip(self._header, map(_value, row), strict=True))
 
     def parts(self, layout: ColumnLayout, weights: Sequence[float], reject: Reject) -> Iterator[FilePart]:
         """Hand over the rows: all at once if the database can read them, else block by block.
@@ -104,6 +136,18 @@ class CsvRecords:
             yield part()
         if error:
             raise error
+
+
+def _value(text: str) -> Any:
+    """A field as JSON would have it: a number, a list or an object where it is one, None where it is empty."""
+    if not text:
+        return None
+    if text[0] in "[{-0123456789" or text in ("true", "false"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+    return text
 
 
 @dataclass(frozen=True)

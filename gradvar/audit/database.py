@@ -27,6 +27,7 @@ Reject = Callable[[str, int, Sequence[tuple[int, str | None]]], None]
 
 MEMORY = "1GB"
 QUICK = 1 << 16  # bytes; to open a database for a smaller file takes longer than to read it without
+BEGINNING = 240  # characters of a prompt that are kept to be shown
 PLANS = 64  # queries whose plans are kept
 _LAST_SETTINGS = (
     "enable_progress_bar = true",  # it is asked for, never shown
@@ -175,7 +176,7 @@ class Database:
 
     def add_up(self, part: FilePart, progress: Callable[[float], object]) -> dict[str, np.ndarray]:
         """Return the columns of ``part.sql``; ``progress`` is called with the share of the file that has been read."""
-        sql = self._part.substitute(part.query, examples=SHOWN)
+        sql = self._part.substitute(part.query, examples=SHOWN, shown=BEGINNING)
         with self._lock:
             if part.block:
                 self._block = part.block

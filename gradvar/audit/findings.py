@@ -1,5 +1,6 @@
 """What a dump should not show: each with a count, and a sentence on where it may come from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,11 @@ class Suspicion:
 
 
 def suspicions(
-    cells: Cells, faults: Faults, wrote: Written | None, used: str | None
+    cells: Cells,
+    faults: Faults,
+    wrote: Written | None,
+    used: str | None,
+    ambiguous: Sequence[str] = (),
 ) -> tuple[Suspicion, ...]:
     """Return everything suspicious that is there at least once.
 
@@ -28,8 +33,16 @@ def suspicions(
         faults: Rows and files that could not be read.
         wrote: The advantages in the dump against those computed from its rewards, if it has any.
         used: The estimator that was named by hand, if one was.
+        ambiguous: Identities of prompts with several texts.
     """
+    shown = ", ".join(repr(name[:40]) for name in ambiguous[:3])
     suspects = [
+        Suspicion(
+            "one identity, several texts",
+            len(ambiguous),
+            f"{len(ambiguous)} prompts have one identity and different texts or tokens ({shown}): an index within a "
+            "batch is no identity; name the column of the text with --prompt.",
+        ),
         *_unreadable(faults),
         *_grouping(cells),
         *_rewards(cells),

@@ -17,6 +17,7 @@ from gradvar.audit.columns import ColumnLayout
 from gradvar.audit.database import LINES, Block, FilePart, Reject, literal
 from gradvar.audit.malformed import NO_TEXT, UnreadableFile, one_line
 from gradvar.audit.query import Query
+from gradvar.audit.record_values import kind
 
 BLOCK = 1 << 23  # bytes at once, about
 LONGEST = 1 << 26  # a longer line is named, not read
@@ -32,6 +33,7 @@ class JsonLines:
     """
 
     unit = "line"
+    format = ""
 
     def __init__(
         self, open_again: Callable[[], IO[bytes]], done: Callable[[], float], plain: Path | None = None
@@ -39,7 +41,8 @@ class JsonLines:
         self._open = open_again
         self._done = done
         self._plain = plain
-        self.kinds, self.rare = _json_kinds(open_again())
+        self.sample = _first_objects(open_again())
+        self.kinds, self.rare = json_kinds(self.sample)
 
     def parts(self, layout: ColumnLayout, weights: Sequence[float], reject: Reject) -> Iterator[FilePart]:
         """Hand over the lines: all at once if the database can read them, else block by block.
@@ -69,6 +72,20 @@ class JsonLines:
         else:
             yield from blocks()
 
+    def records(self) -> Iterator[tuple[int, Any]]:
+        """Every line's number and value; a line that is no JSON is its text."""
+        first = 1
+        for data, lines in _blocks(self._open()):
+            texts = (
+                [NO_TEXT]
+                if data is None
+                else _texts(data.removeprefix(codecs.BOM_UTF8) if first == 1 else data)
+            )
+            for number, text in enumerate(texts, first):
+                if text.strip():
+                    yield number, _parsed(text)
+            first += lines
+
     def _lines(self, query: Mapping[str, str], reject: Reject) -> Iterator[FilePart]:
         first = 1
         for data, lines in _blocks(self._open()):
@@ -80,13 +97,9 @@ class JsonLines:
             first += lines
 
 
-def _json_kinds(stream: IO[bytes]) -> tuple[dict[str, str], frozenset[str]]:
-    """The most frequent kind of every field among the first objects, and the fields that less than half of them have.
-
-    Kinds are number, text or other. Rare fields matter: a damaged line must not give the others another meaning.
-    """
-    kinds: dict[str, Counter[str]] = {}
-    objects = 0
+def _first_objects(stream: IO[bytes]) -> list[dict[str, Any]]:
+    """The objects among the first lines."""
+    objects = []
     for _ in range(SAMPLE):
         try:
             value = json.loads(stream.readline(LONGEST).removeprefix(codecs.BOM_UTF8))
@@ -94,19 +107,31 @@ def _json_kinds(stream: IO[bytes]) -> tuple[dict[str, str], frozenset[str]]:
             continue
         except DAMAGED:  # reading will come to it, and say where
             break
-        objects += isinstance(value, dict)
-        for name, field in value.items() if isinstance(value, dict) else ():
-            kinds.setdefault(name, Counter())[_json_kind(field)] += 1
-    rare = frozenset(name for name, count in kinds.items() if 2 * count.total() < objects)
+        if isinstance(value, dict):
+            objects.append(value)
+    return objects
+
+
+def json_kinds(objects: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], frozenset[str]]:
+    """The most frequent kind of every field of some objects, and the fields that less than half of them have.
+
+    Kinds are number, text or other. Rare fields matter: a damaged line must not give the others another meaning.
+    """
+    kinds: dict[str, Counter[str]] = {}
+    for value in objects:
+        for name, field in value.items():
+            kinds.setdefault(name, Counter())[kind(field)] += 1
+    rare = frozenset(name for name, count in kinds.items() if 2 * count.total() < len(objects))
     for count in kinds.values():
         count.pop("null", 0)
     return {name: count.most_common(1)[0][0] if count else "number" for name, count in kinds.items()}, rare
 
 
-def _json_kind(value: Any) -> str:
-    if isinstance(value, int | float):  # truth values are numbers too
-        return "number"
-    return "null" if value is None else "text" if isinstance(value, str) else "other"
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _texts(data: bytes) -> list[str]:

@@ -78,6 +78,11 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def full_line(error: BaseException) -> str:
+    """Return an error's text in one line, uncut: the mend stands at its end."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _detail(text: str, reason: str) -> str:
     """Explain JSON that is at fault; other text is shown as it is."""
     try:

@@ -34,9 +34,20 @@ class Query:
         parts["prompt"] = key(columns["prompt"])
         parts["grp"] = key(columns["group"]) if "group" in columns else "NULL::VARCHAR"
         parts |= {r: number(columns[r]) if r in columns else none for r in ("advantage", "length", "logp")}
+        parts |= {r: key(columns[r]) if r in columns else "NULL::VARCHAR" for r in ("text", "source")}
         parts |= {f"reward_{i}": number(name) for i, name in enumerate(layout.rewards)}
+        parts |= {f"part_{i}": number(name) for i, name in enumerate(layout.parts)}
         self._select = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in parts.items())
-        self._rest = {"reward": _total(weights), "faults": " ".join(_faults(layout, len(weights)))}
+        # An aggregate takes memory for every cell, whether or not there is anything to add up.
+        texts = "min(meaning) AS least_text, max(meaning) AS greatest_text"
+        no_texts = "NULL::BIGINT AS least_text, NULL::BIGINT AS greatest_text"
+        source = "min(source)" if "source" in columns else "NULL::VARCHAR"
+        described = f"{source} AS source, {texts if 'text' in columns else no_texts}"
+        self._rest = {
+            "descriptions": described,
+            "reward": _total(weights),
+            "faults": " ".join(_faults(layout, len(weights))),
+        }
 
     def of(self, source: str) -> dict[str, str]:
         """Return what ``part.sql`` leaves open, for rows from ``source``, which have a ``number`` from 1."""

@@ -1,15 +1,13 @@
 """Files of any format into the cells of a dump, and what is wrong with them."""
 
-import codecs
-import gzip
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import duckdb
 
@@ -18,19 +16,42 @@ from gradvar.audit.cell_sums import CellSums
 from gradvar.audit.columns import ColumnLayout, Columns, detect
 from gradvar.audit.csv_records import CsvRecords
 from gradvar.audit.database import QUICK, Database, FilePart, Reject, readable
+from gradvar.audit.file_content import Unpacked, content, is_parquet
+from gradvar.audit.formats import Format, formats_of
+from gradvar.audit.json_documents import JsonArray, JsonObject, read_object
 from gradvar.audit.json_lines import JsonLines
-from gradvar.audit.malformed import Faults, UnreadableFile, one_line
+from gradvar.audit.malformed import Faults, UnreadableFile, full_line, one_line
 from gradvar.audit.parquet import ParquetFile
+from gradvar.audit.reshaped import reshaped
+from gradvar.audit.torch_files import read_torch_file
 
-SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet", ".jsonl.gz", ".ndjson.gz", ".csv.gz")
+_TEXTS = (".jsonl", ".ndjson", ".csv", ".json")
+SUFFIXES = (
+    ".jsonl",
+    ".json",
+    ".csv",
+    ".parquet",
+    ".pt",
+    ".ndjson",
+    *(t + z for t in _TEXTS for z in (".gz", ".zst")),
+)
 
 
 class FileReader(Protocol):
-    """One file: the kinds of its columns, those that are ``rare``, and its rows, which are counted in ``unit``."""
+    """One file: the kinds of its columns, those that are ``rare``, a ``sample`` of its first records, and its rows.
+
+    Rows are counted in ``unit``. ``format``: the one that the file as a whole is of; empty where its rows say it.
+    """
 
     unit: str
+    format: str
     kinds: dict[str, str]
     rare: frozenset[str]
+    sample: list[dict[str, Any]]
+
+    def records(self) -> Iterator[tuple[int, Any]]:
+        """Every record's number, and its value, or a text that says why it has none."""
+        ...
 
     def parts(self, layout: ColumnLayout, weights: Sequence[float], reject: Reject) -> Iterator[FilePart]:
         """Make rows ready for the database, some at a time.
@@ -89,15 +110,26 @@ def read_file(
     try:
         with (
             path.open("rb") as stream,
+            Unpacked(stream, path) as unpacked,
             readable(path) if is_parquet(path) else nullcontext(path.resolve()) as copy,
         ):
             try:
-                reader = _reader(stream, path, copy, database)
-                layout = detect(reader.kinds, path, settings.format, settings.columns, reader.rare)
-            except (ValueError, EOFError, zlib.error) as error:
+                formats, name = formats_of(settings.format)
+                reader = _reader(stream, unpacked, path, copy, (database, formats))
+                name = reader.format or name if name == "auto" else name
+                layout = detect(
+                    reader.kinds, path, name, settings.columns, reader.rare, reader.sample, formats
+                )  # fmt: skip
+            except ValueError as error:
+                raise UnreadableFile("", full_line(error)) from None
+            except (EOFError, zlib.error) as error:
                 raise UnreadableFile("", one_line(error)) from None
             reject = partial(faults.add, file, reader.unit)
-            parts = reader.parts(layout, settings.weights(layout), reject)
+            weights = settings.weights(layout)
+            if layout.shape.is_plain and not isinstance(reader, JsonArray):
+                parts = reader.parts(layout, weights, reject)
+            else:
+                parts = reshaped(reader, layout, weights, reject, cells.logps)
             while part := next(parts, None):
                 try:
                     columns = database.add_up(part, progress)
@@ -106,7 +138,7 @@ def read_file(
                         raise UnreadableFile(f"from {reader.unit} {part.first} on", one_line(error)) from None
                     parts = part.instead()
                     continue
-                for role, missing in cells.add(columns, reject).items():
+                for role, missing in cells.add(columns, reject, (file, reader.unit)).items():
                     if role in layout.columns and missing:
                         faults.incomplete[layout.columns[role]] += missing
     except UnreadableFile as stop:
@@ -117,65 +149,52 @@ def read_file(
     return layout
 
 
-def _reader(stream: IO[bytes], path: Path, copy: Path, database: Database) -> FileReader:
+def _reader(
+    stream: IO[bytes],
+    unpacked: Unpacked,
+    path: Path,
+    copy: Path,
+    tools: tuple[Database, Mapping[str, Format]],
+) -> FileReader:
     """The reader of a file, of which the database may read the ``copy``; which one, its first bytes say."""
+    database, formats = tools
     if is_parquet(path):
         return ParquetFile(copy, database)
     size = max(path.stat().st_size, 1)
 
-    def open_again() -> IO[bytes]:
-        stream.seek(0)
-        packed = stream.read(2) == b"\x1f\x8b"
-        stream.seek(0)
-        return gzip.open(stream) if packed else stream  # type: ignore[return-value]
-
     def done() -> float:
         return min(stream.tell() / size, 1.0)
 
-    is_json = _is_json(open_again(), path)
+    found = content(unpacked.open(), path)
+    if found == "torch":
+        return JsonObject(_torch_object(path), formats)
+    if found == "array":
+        return JsonArray(unpacked.open)
+    if found == "object":
+        return JsonObject(read_object(unpacked.open()), formats)
+    is_json = found == "lines"
     is_plain = plain_text.are_plain_lines if is_json else plain_text.is_plain_csv
-    quick = size >= QUICK and (text := open_again()) is stream and is_plain(text)
-    return (JsonLines if is_json else CsvRecords)(open_again, done, copy if quick else None)
+    quick = size >= QUICK and unpacked.is_plain and is_plain(unpacked.open())
+    return (JsonLines if is_json else CsvRecords)(unpacked.open, done, copy if quick else None)
 
 
-def is_parquet(path: Path) -> bool:
-    """Return True if the file begins as a Parquet file does; False too where it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) == b"PAR1"
-    except OSError:
-        return False
-
-
-def _is_json(stream: IO[bytes], path: Path) -> bool:
-    """Return True if a line at the beginning of the file begins with a brace; ``ValueError`` for an array."""
-    head = b""
-    try:
-        while len(head) < 1 << 16 and (more := stream.read(1 << 12)):
-            head += more
-    except (EOFError, zlib.error):  # broken off early, but not before its first lines
-        if not head:
-            raise
-    starts = [line.lstrip()[:1] for line in head.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()]
-    named_csv = path.name.lower().removesuffix(".gz").endswith(".csv")
-    if starts[:1] == [b"["] and b"{" not in starts[1:2]:
-        raise ValueError("a JSON array; write one object per line (JSONL)")
-    return starts[:1] == [b"{"] or (b"{" in starts and not named_csv)
+def _torch_object(path: Path) -> dict[str, Any]:
+    value = read_torch_file(path)
+    if isinstance(value, list):
+        value = {"samples": value}
+    if not isinstance(value, dict):
+        raise ValueError("a file of torch.save that holds no dictionary of samples; write JSON lines")
+    return value
 
 
 def expand(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Files as they are, and of folders the dumps in them, each once; ``ValueError`` where there is none."""
+    """Files as they are, and of folders the dumps in them and below, each once; ``ValueError`` where there is none."""
     paths: list[Path] = []
     for path in map(Path, files):
         if path.is_dir():
-            try:
-                dumps = sorted(p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES) and p.is_file())
-            except OSError as error:
-                raise ValueError(
-                    f"files: the folder {path} cannot be listed ({error.strerror}); give its files"
-                ) from None
+            dumps = list(_below(path))
             if not dumps:
-                raise ValueError(f"files: no {', '.join(SUFFIXES[:4])} in the folder {path}")
+                raise ValueError(f"files: no {', '.join(SUFFIXES[:5])} in the folder {path} or below it")
             paths += dumps
         elif path.is_file():
             paths.append(path)
@@ -185,3 +204,19 @@ def expand(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
         raise ValueError("files: none; give files or folders of rollout dumps")
     # Twice the same file would double its groups.
     return list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The dumps in a folder and in those below it, by name; hidden folders are left out, links are not followed."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise ValueError(
+            f"files: the folder {folder} cannot be listed ({error.strerror}); give its files"
+        ) from None
+    for path in entries:
+        if path.is_dir():
+            if not path.name.startswith(".") and not path.is_symlink():
+                yield from _below(path)
+        elif path.name.lower().endswith(SUFFIXES) and path.is_file():
+            yield path

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from gradvar.audit.cell_sums import Origin
 from gradvar.audit.estimators import Advantages, EstimatorFigures
 from gradvar.audit.findings import Suspicion
 from gradvar.audit.group_sizes import Size
@@ -19,7 +20,8 @@ class AuditFigures:
     """The figures of some dumps; ``as_json`` has every one.
 
     ``layouts``: how files were read, and how many each way. ``estimator``: the one in use, and ``source``, how that is
-    known. ``table`` and ``labels``: every prompt, for ``write_prompts``.
+    known. ``table``, ``labels`` and ``origins``: every prompt, for ``write_prompts``. ``evidence``: why files
+    were read as they were.
     """
 
     files: int
@@ -42,6 +44,8 @@ class AuditFigures:
     advice: tuple[str, ...]
     table: PromptTable
     labels: tuple[str, ...]
+    origins: tuple[Origin, ...] = ()
+    evidence: tuple[str, ...] = ()
 
     @property
     def suspicious(self) -> bool:
@@ -64,6 +68,7 @@ class AuditFigures:
             "findings": self.findings(),
             "files": self.files,
             "layouts": self.layouts,
+            "evidence": self.evidence,
             "notes": self.notes,
             "rows": self.rows,
             "malformed": self.faults,

@@ -1,11 +1,13 @@
 """The audit as text, and the list of prompts as a file."""
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from gradvar.audit.cell_sums import KEPT_KEY
 from gradvar.audit.estimators import RATES
 from gradvar.audit.result import NOTHING_SUSPICIOUS, AuditFigures
 from gradvar.audit.statistics import Step
@@ -15,6 +17,7 @@ from gradvar.stats.sheet import Column, Sheet, wrapped
 from gradvar.stats.text import short_text
 
 SHOWN_STEPS = 12
+_HASH = re.compile("#[0-9a-f]{32}")
 
 
 def text(audit: AuditFigures, width: int | None = None, *, wide: bool = False) -> str:
@@ -55,6 +58,8 @@ def _read(audit: AuditFigures) -> Iterator[str]:
     )
     for layout, count in audit.layouts.items():
         yield f"read as {layout}{f' ({count} files)' if count > 1 else ''}"
+    if audit.evidence:
+        yield f"because: {'; '.join(audit.evidence)}"
     yield from audit.notes
     yield f"success: {audit.rule.note}"
     yield f"estimator: {audit.estimator} ({audit.source})"
@@ -185,12 +190,15 @@ def _advice(audit: AuditFigures) -> Iterator[str]:
     yield from audit.advice
 
 
-def write_prompts(audit: AuditFigures, path: Path) -> None:
-    """Every prompt as a CSV: prompt (or # and its hash), rollouts, successes, rate with Jeffreys' interval, class.
+def write_prompts(audit: AuditFigures, path: Path, between: tuple[float, float] = (0.0, 1.0)) -> None:
+    """Every prompt with a success rate between two as a CSV, so that a person finds it again.
 
-    A prompt that a spreadsheet would compute has an apostrophe before it.
+    Columns: prompt (its identity, or the beginning of a long one), rollouts, successes, rate with Jeffreys' interval,
+    class, and the file, the place in it and the beginning of the text where it stands first. Text that a spreadsheet
+    would compute has an apostrophe before it.
     """
     table = audit.table
+    rates = table.successes / table.rollouts
     rows = zip(
         table.prompt.tolist(),
         table.rollouts.tolist(),
@@ -198,11 +206,31 @@ def write_prompts(audit: AuditFigures, path: Path) -> None:
         table.low.tolist(),
         table.high.tolist(),
         table.kinds.tolist(),
+        ((rates >= between[0]) & (rates <= between[1])).tolist(),
         strict=True,
     )
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("prompt", "rollouts", "successes", "rate", "low", "high", "class"))
-        for prompt, n, won, low, high, kind in rows:
-            label = harmless_cell(audit.labels[prompt])
-            writer.writerow((label, n, won, f"{won / n:.6g}", f"{low:.6g}", f"{high:.6g}", kind))
+        head = (
+            "prompt",
+            "rollouts",
+            "successes",
+            "rate",
+            "low",
+            "high",
+            "class",
+            "source",
+            "file",
+            "place",
+            "text",
+        )
+        writer.writerow(head)
+        for prompt, n, won, low, high, kind, wanted in rows:
+            if not wanted:
+                continue
+            origin = audit.origins[prompt]
+            label = audit.labels[prompt]
+            name = origin.text if len(label) > KEPT_KEY or _HASH.fullmatch(label) else label
+            origin_cells = map(harmless_cell, (origin.source, origin.file, origin.place, origin.text))
+            figures = (n, won, f"{won / n:.6g}", f"{low:.6g}", f"{high:.6g}", kind)
+            writer.writerow((harmless_cell(name), *figures, *origin_cells))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ class Advise:
     summary: Path | None = None
     """Or a saved summary of one, a single file (`bank.summary().save(FILE)`)."""
     rewards: Path | None = None
-    """Or logged rewards: a .npy, .csv or .json file, one row per prompt, one number per rollout."""
+    """Or logged rewards: a .npy, .csv or .json file, one row per prompt, one number per rollout; or a dump, or a folder
+    of dumps, as `gradvar audit` reads them."""
     cost_per_prompt: float = 0.0
     """Cost of a prompt (prefill), in any unit."""
     cost_per_rollout: float = 1.0
@@ -159,22 +161,34 @@ def _compare(config: Advise, summary: Summary, screen: Screen) -> list[dict[str,
 
 
 def _read_rewards(path: Path) -> np.ndarray:
-    """Rewards [prompt, rollout] from a file."""
+    """Rewards [prompt, rollout] from a file of numbers, or from a dump that the audit reads."""
     import numpy as np
 
-    readers = {
-        ".npy": lambda: np.load(path, allow_pickle=False),
-        ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=2),
-        ".json": lambda: np.asarray(json.loads(path.read_text()), float),
-    }
-    if path.suffix not in readers:
-        raise ValueError(f"rewards: {path}; give a .npy, .csv or .json file")
-    if not path.is_file():
+    from gradvar.audit import reward_groups
+
+    if not path.exists():
         raise ValueError(f"rewards: no file {path}")
-    try:
-        return np.asarray(readers[path.suffix](), float)
-    except (ValueError, OSError) as error:
-        line = str(error).splitlines()[0]
-        raise ValueError(
-            f"rewards: {path} cannot be read ({line}); one row per prompt, one number per rollout"
-        ) from None
+    if path.suffix == ".npy":
+        try:
+            return np.asarray(np.load(path, allow_pickle=False), float)
+        except (ValueError, OSError) as error:
+            raise _no_table(path, error) from None
+    if path.suffix in (".csv", ".json") and path.is_file():
+        text = path.read_text("utf-8", errors="replace")
+        if not any(mark in text for mark in ("{", '"')) and not re.search(
+            r"[a-zA-Z]{3}", text.lower().replace("nan", "")
+        ):
+            try:
+                if path.suffix == ".csv":
+                    return np.loadtxt(path, delimiter=",", ndmin=2)
+                return np.asarray(json.loads(text), float)
+            except (ValueError, TypeError, OSError) as error:
+                raise _no_table(path, error) from None
+    table, note = reward_groups([path])
+    print(note)
+    return table
+
+
+def _no_table(path: Path, error: Exception) -> ValueError:
+    line = str(error).splitlines()[0]
+    return ValueError(f"rewards: {path} cannot be read ({line}); one row per prompt, one number per rollout")

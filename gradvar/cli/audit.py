@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -21,9 +21,9 @@ class AuditConfig:
     """
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Dumps, or folders of them: JSONL, CSV (either may be .gz) or Parquet."""
-    format: Literal["auto", "verl", "trl", "openrlhf", "table"] = "auto"
-    """Whose dump it is. Default: found by its columns."""
+    """Dumps, or folders of them: JSON in any layout, CSV (either may be .gz or .zst), Parquet, or .pt of torch.save."""
+    format: str = "auto"
+    """Whose dump it is: auto (found by its columns), a trainer's name, or a file my.toml that declares a format."""
     estimator: str | None = None
     """The estimator in use, as in `gradvar list`. Default: the one whose advantages the dump has, else grpo."""
     prompt: str = ""
@@ -42,10 +42,16 @@ class AuditConfig:
     """Column of the rollout's length in tokens. Default: a common name."""
     logp: str = ""
     """Column of the rollout's log-probability, summed over tokens. Default: a common name."""
+    source: str = ""
+    """Column of the data source, by which figures are shown too. Default: a common name."""
+    attempts: str = ""
+    """Of counts and rates, one row a prompt: how many rollouts a prompt has, or the column that says so."""
     success_above: float | None = None
     """A reward above this is a success. Default: the higher of two rewards, else above the middle of the range."""
     prompts: Path | None = None
-    """Write every prompt with its success rate, interval and class to this CSV file."""
+    """Write every prompt with its success rate, interval, class, and where it stands to this CSV file."""
+    between: tuple[float, float] = (0.0, 1.0)
+    """Of the prompts that are written, only those with a success rate between these two."""
     json: Path | None = None
     """Write every figure to this file too."""
     strict: bool = True
@@ -71,8 +77,9 @@ def run(config: AuditConfig) -> int:
         if path is not None:
             check_file(path, name)
     columns = Columns(
-        config.prompt, config.reward, config.group, config.step, config.advantage, config.length, config.logp
-    )
+        config.prompt, config.reward, config.group, config.step, config.advantage, config.length, config.logp,
+        config.source, config.attempts,
+    )  # fmt: skip
     with Bars(config.quiet, transient=True) as bars:
         result = audit(
             config.files,
@@ -88,7 +95,7 @@ def run(config: AuditConfig) -> int:
     if config.json is not None:
         write_json(config.json, result.as_json())
     if config.prompts is not None:
-        write_file(config.prompts, lambda path: write_prompts(result, path))
+        write_file(config.prompts, lambda path: write_prompts(result, path, config.between))
     return int(result.suspicious and config.strict)
 
 

@@ -62,12 +62,14 @@ def test_trl_adds_its_rewards_up_with_their_weights(tmp_path):
         advantage=lambda r: 0.0,
     )
     path = dumps.write(tmp_path / "completions_00005.parquet", table)
-    found = audit([path], reward_weights=(2.0, 1.0))
+    found = audit([path], reward_weights=(2.0, 1.0, 0.0))
     assert "trl" in layout(found)
-    assert "reward 'accuracy_reward' + 'format_reward'" in layout(found)
+    assert "reward 'accuracy_reward' + 'format_reward' + 'difficulty'" in layout(found)
+    assert any("3 columns are rewards and are added up" in note for note in found.notes)
     assert found.overall.mean_reward == pytest.approx(0.5 + 2 * np.mean([r["reward"] for r in rows]))
     with pytest.raises(
-        ValueError, match="reward_weights: 1 of them for the columns accuracy_reward, format_reward"
+        ValueError,
+        match="reward_weights: 1 of them for the columns accuracy_reward, format_reward, difficulty",
     ):
         audit([path], reward_weights=(2.0,))
 

@@ -221,8 +221,8 @@ def test_where_no_row_is_left_one_line_says_why(tmp_path):
         ValueError, match=r"files: no row can be used; .*a.jsonl, line 1: 'reward' is missing"
     ):
         audit([tmp_path / "a.jsonl"])
-    (tmp_path / "b.jsonl").write_text('[{"prompt": "a", "reward": 1}]\n')
-    with pytest.raises(ValueError, match="a JSON array; write one object per line"):
+    (tmp_path / "b.jsonl").write_text("[1, 2]\n")
+    with pytest.raises(ValueError, match=r"a JSON array without objects; .*one object per line"):
         audit([tmp_path / "b.jsonl"])
     with pytest.raises(ValueError, match=r"files: no file .*nowhere"):
         audit([tmp_path / "nowhere"])

@@ -1,0 +1,153 @@
+"""What is in a file, by its first bytes: how it is packed, and whether it is Parquet, JSON of any kind, or a CSV."""
+
+import codecs
+import gzip
+import json
+import zlib
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, Self
+
+import duckdb
+
+from gradvar.audit.database import file_literal
+from gradvar.audit.malformed import one_line
+
+_HEAD = 1 << 16
+_BINARY = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x93NUMPY": "a NumPy array",
+    b"ARROW1": "an Arrow file",
+    b"\xff\xff\xff\xff": "an Arrow stream",
+    b"\x89HDF": "an HDF5 file",
+    b"SQLite": "an SQLite database",
+    b"\x80\x02": "a pickle",
+    b"\x80\x03": "a pickle",
+    b"\x80\x04": "a pickle",
+    b"\x80\x05": "a pickle",
+    b"BZh": "packed with bzip2",
+    b"\xfd7zXZ": "packed with xz",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a picture",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+}
+_MEND = "write Parquet or one JSON object per line (JSONL)"
+
+
+class Unpacked:
+    """A file's bytes from their beginning, as often as they are asked for; gzip and zstd are unpacked."""
+
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        self._stream, self._path = stream, path
+        head = stream.read(4)
+        self._gzip, self._zstd = head[:2] == b"\x1f\x8b", head == b"\x28\xb5\x2f\xfd"
+        self._copy: IO[bytes] | None = None
+        self.is_plain = not self._gzip and not self._zstd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._copy:
+            self._copy.close()
+
+    def open(self) -> IO[bytes]:
+        """The unpacked bytes, from the first one on; ``ValueError`` where they cannot be unpacked."""
+        if self._zstd and self._copy is None:
+            self._copy = _without_zstd(self._path)
+        stream = self._copy or self._stream
+        stream.seek(0)
+        return gzip.open(stream) if self._gzip else stream  # type: ignore[return-value]
+
+
+def _without_zstd(path: Path) -> IO[bytes]:
+    """The lines of a file that zstd packed, in a temporary file; the database knows how to unpack them."""
+    options = (
+        "compression = 'zstd', delim = '\x01', quote = '', escape = '', header = false, auto_detect = false, "
+        f"parallel = false, max_line_size = {1 << 26}, columns = {{line: 'VARCHAR'}}, new_line = '\\n'"
+    )
+    unpacked = TemporaryFile()  # noqa: SIM115, it stays open as long as the file is read
+    try:
+        with duckdb.connect() as database:
+            cursor = database.execute(f"SELECT line FROM read_csv({file_literal(path)}, {options})")
+            while rows := cursor.fetchmany(1 << 12):
+                unpacked.write("".join(f"{row[0] or ''}\n" for row in rows).encode())
+    except duckdb.Error as error:
+        unpacked.close()
+        raise ValueError(
+            f"zstd that cannot be unpacked ({one_line(error)}); unpack it with `zstd -d`"
+        ) from None
+    return unpacked
+
+
+def is_parquet(path: Path) -> bool:
+    """Return True if the file begins as a Parquet file does; False too where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PAR1"
+    except OSError:
+        return False
+
+
+def content(stream: IO[bytes], path: Path) -> str:
+    """Say what a file holds: ``lines`` of JSON, an ``array``, one ``object``, a ``torch`` file, or a ``csv``.
+
+    Raises:
+        ValueError: It holds none of these, and what it seems to be.
+    """
+    head = b""
+    try:
+        while len(head) < _HEAD and (more := stream.read(1 << 12)):
+            head += more
+    except (EOFError, zlib.error):  # broken off early, but not before its first lines
+        if not head:
+            raise
+    if head.startswith(b"PK\x03\x04") and b"data.pkl" in head[:4096]:
+        return "torch"
+    _refuse_binary(head)
+    text = head.removeprefix(codecs.BOM_UTF8)
+    starts = [line.lstrip()[:1] for line in text.splitlines() if line.strip()]
+    names = [suffix for suffix in path.name.lower().split(".") if suffix not in ("gz", "zst")]
+    named_csv, named_json = names[-1:] == ["csv"], names[-1:] == ["json"]
+    if starts[:1] == [b"["] and not named_csv:
+        return "lines" if starts[1:2] == [b"{"] and _is_json(text.lstrip().partition(b"\n")[0]) else "array"
+    if starts[:1] == [b"{"]:
+        return "object" if _is_object(text.lstrip(), starts, named_json) else "lines"
+    return "lines" if b"{" in starts and not named_csv else "csv"
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_object(text: bytes, starts: list[bytes], named_json: bool) -> bool:
+    """Return True if the text begins one object of many rollouts, and no lines of objects."""
+    first, newline, _ = text.partition(b"\n")
+    first = first.strip()
+    if not newline and len(text) >= _HEAD // 2:  # one line that goes on beyond what is looked at
+        return named_json
+    try:
+        value: Any = json.loads(first)
+    except (ValueError, RecursionError):
+        opens = first == b"{" or first.endswith((b",", b"{", b"["))
+        return bool(newline) and opens and starts[1:2] != [b"{"]
+    if len(starts) > 1 or not isinstance(value, dict):
+        return False
+    is_table = isinstance(value.get("columns"), list) and isinstance(value.get("data"), list)
+    return is_table or any(isinstance(v, list) and v and isinstance(v[0], dict) for v in value.values())
+
+
+def _refuse_binary(head: bytes) -> None:
+    """Raise ``ValueError`` for bytes that are no text, with what they seem to be."""
+    for magic, name in _BINARY.items():
+        if head.startswith(magic):
+            raise ValueError(f"{name}, which is not read; {_MEND}")
+    if b"\x00" in head[:4096]:
+        wide = head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or head[1:2] == b"\x00"
+        kind = "text in UTF-16; save it in UTF-8" if wide else f"binary data, which is not read; {_MEND}"
+        raise ValueError(kind)

@@ -1,0 +1,94 @@
+"""Values in records of any nesting: a name may be a path, and a value is a number, a text, or a list of them."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Record = Mapping[str, Any]
+MISSING = object()
+
+
+def value_at(record: Any, name: str) -> Any:
+    """The value under a name, or at a path such as ``a.b.0``; ``MISSING`` where there is none.
+
+    ``*`` stands for all entries of a list or of an object (a list of those that have the rest of the path), ``?`` for
+    the first. A name that the record has as it stands is no path.
+
+    >>> value_at({"a": [{"b": 1}, {"b": 2}]}, "a.*.b"), value_at({"a.b": 3}, "a.b")
+    ([1, 2], 3)
+    """
+    if isinstance(record, Mapping) and name in record:
+        return record[name]
+    first, _, rest = name.partition(".")
+    if first in ("*", "?"):
+        entries = list(record.values()) if isinstance(record, Mapping) else record
+        if not isinstance(entries, list) or not entries:
+            return MISSING
+        if first == "?":
+            return value_at(entries[0], rest) if rest else entries[0]
+        values = [value_at(entry, rest) if rest else entry for entry in entries]
+        return [value for value in values if value is not MISSING]
+    if isinstance(record, Mapping) and first in record:
+        value = record[first]
+    elif isinstance(record, list) and first.isdecimal() and int(first) < len(record):
+        value = record[int(first)]
+    else:
+        return MISSING
+    return value_at(value, rest) if rest else value
+
+
+def kind(value: Any) -> str:
+    """Return number, text, null or other; truth values are numbers too."""
+    if isinstance(value, int | float):
+        return "number"
+    return "null" if value is None or value is MISSING else "text" if isinstance(value, str) else "other"
+
+
+def kind_at(sample: Sequence[Record], name: str) -> str:
+    """The most frequent kind at a path in the first records; null where less than half of them have it."""
+    kinds = [kind(value_at(record, name)) for record in sample]
+    there = [k for k in kinds if k != "null"]
+    return max(set(there), key=there.count) if 2 * len(there) > len(kinds) else "null"
+
+
+def numbers(values: Any) -> bool:
+    """Return True for a list of numbers, of which some may be missing."""
+    return isinstance(values, list) and all(isinstance(x, int | float) or x is None for x in values)
+
+
+def number_of(value: Any, words: Mapping[str, float]) -> Any:
+    """A value as a number where it has one: a word's, a sum over a list, a score times its weight."""
+    if isinstance(value, str):
+        return words.get(value, value)
+    if isinstance(value, Mapping):
+        score = value.get("score", value.get("value"))
+        weight = value.get("weight", 1.0)
+        if isinstance(score, int | float) and isinstance(weight, int | float):
+            return score * weight
+        return value
+    if isinstance(value, list):
+        parts = [number_of(x, words) for x in value if x is not None]
+        if parts and all(isinstance(x, int | float) for x in parts):
+            return math.fsum(parts)
+    return value
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """What is in nested lists, in order: ``[["a", "b"]]`` has two leaves."""
+    if isinstance(value, list):
+        for entry in value:
+            yield from leaves(entry)
+    else:
+        yield value
+
+
+def is_fraction(value: Any) -> bool:
+    """Return True for text such as 3/8.
+
+    >>> is_fraction("3/8"), is_fraction("3.5")
+    (True, False)
+    """
+    if not isinstance(value, str):
+        return False
+    first, slash, second = value.strip().partition("/")
+    return bool(slash) and first.strip().isdecimal() and second.strip().isdecimal()

@@ -1,0 +1,150 @@
+"""Which columns are the reward: a total alone, or several that are added up; and the parts beside a total."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import pairwise
+
+import numpy as np
+
+from gradvar.audit.formats import Format
+from gradvar.audit.record_values import Record, kind_at, numbers, value_at
+
+TOTALS = ("reward", "rewards", "total_reward", "reward_total", "total", "final_reward", "overall_reward", "reward_sum",
+          "sum_reward", "combined_reward", "overall", "score")  # fmt: skip
+_WORDS = ("reward", "score", "correct", "accuracy", "penalty", "bonus", "format")
+_LIKELY = ("reward", "penalty", "bonus")
+
+
+@dataclass(frozen=True)
+class RewardColumns:
+    """Columns that are added up (``names``), ``parts`` that are shown beside them, what is said, and why."""
+
+    names: tuple[str, ...]
+    parts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def find_rewards(
+    declared: Format,
+    kinds: Mapping[str, str],
+    usual: Mapping[str, str],
+    columns: Mapping[str, str],
+    by_hand: Sequence[str],
+    sample: Sequence[Record],
+) -> RewardColumns:
+    """Find the reward.
+
+    Args:
+        declared: The format.
+        kinds: The kind of every column.
+        usual: The same of columns that are not rare.
+        columns: Columns that are taken already, by role.
+        by_hand: RewardColumns that were named.
+        sample: The first records.
+
+    Raises:
+        ValueError: A total and its parts were named together.
+    """
+    counts = ("successes", "attempts", "rate")
+    taken = {*(n for role, n in columns.items() if role not in counts), *declared.columns}
+    candidates = [n for n in kinds if _holds_numbers(n, kinds, sample) and not n.startswith("__")]
+    likely = [n for n in candidates if n not in taken and any(word in n.lower() for word in _WORDS)]
+    if by_hand:
+        total = _sum_of_others(by_hand, sample)
+        if total:
+            others = ", ".join(n for n in by_hand if n != total)
+            raise ValueError(
+                f"reward: '{total}' is the sum of {others} in the first rows; name the total or the parts"
+            )
+        return RewardColumns(tuple(by_hand), tuple(n for n in likely if n not in by_hand))
+    if declared.rewards_between:
+        names = [n for n in _between(declared.rewards_between, kinds) if n in candidates and n not in taken]
+        return _without_total(names, likely, sample)
+    name = next((n for n in _declared_names(declared, sample) if n in usual or _at_path(n, sample)), "")
+    if name:
+        parts = tuple(
+            n for n in candidates if n != name and n not in columns.values() and _is_part(n, declared, likely)
+        )
+        return RewardColumns((name,), parts, _left_out(parts, name))
+    names = [n for n in likely if any(word in n.lower() for word in _LIKELY) and n in usual]
+    return _without_total(names, likely, sample)
+
+
+def _declared_names(declared: Format, sample: Sequence[Record]) -> Iterator[str]:
+    if declared.rewards_in and sample:
+        named = value_at(sample[0], declared.rewards_in)
+        yield from (n for n in named if isinstance(n, str)) if isinstance(named, list) else ()
+    yield from declared.names["reward"]
+
+
+def _at_path(name: str, sample: Sequence[Record]) -> bool:
+    return "." in name and bool(sample) and kind_at(sample, name) != "null"
+
+
+def _holds_numbers(name: str, kinds: Mapping[str, str], sample: Sequence[Record]) -> bool:
+    """Return True for a column of numbers, or of lists of numbers."""
+    if kinds[name] == "number":
+        return True
+    values = [value_at(record, name) for record in sample]
+    return kinds[name] == "other" and 2 * sum(map(numbers, values)) > len(values)
+
+
+def _between(ends: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
+    """The columns after the first of two and before the second, where there is one."""
+    names = list(kinds)
+    start = names.index(ends[0]) + 1 if ends[0] in names else 0
+    stop = names.index(ends[1]) if ends[1] in names else len(names)
+    return names[start:stop] if stop >= start else names[start:]
+
+
+def _is_part(name: str, declared: Format, likely: Sequence[str]) -> bool:
+    return name in likely or any(fnmatchcase(name, pattern) for pattern in declared.parts)
+
+
+def _left_out(parts: Sequence[str], total: str) -> tuple[str, ...]:
+    if not parts:
+        return ()
+    shown = ", ".join(f"'{n}'" for n in parts)
+    return (f"the reward is '{total}' alone; not added to it: {shown} (--reward A B adds columns up)",)
+
+
+def _without_total(names: Sequence[str], likely: Sequence[str], sample: Sequence[Record]) -> RewardColumns:
+    """Of several candidates the total alone, if one of them is it; else all of them, added up."""
+    others = tuple(n for n in likely if n not in names)
+    total = next((n for n in TOTALS if n in names), "") if len(names) > 1 else ""
+    reason = f"'{total}' is the total by its name" if total else ""
+    if not total and (total := _sum_of_others(names, sample)):
+        reason = f"'{total}' is the sum of the others in the first rows"
+    if total:
+        parts = tuple(n for n in (*names, *others) if n != total)
+        return RewardColumns((total,), parts, _left_out(parts, total), reason)
+    notes: tuple[str, ...] = ()
+    if len(names) > 1:
+        notes = (f"{len(names)} columns are rewards and are added up; --reward-weights gives their weights",)
+    if others and names:
+        shown = ", ".join(f"'{n}'" for n in others)
+        notes = (*notes, f"not in the reward: {shown} (--reward A B adds columns up)")
+    return RewardColumns(tuple(names), (*(names if len(names) > 1 else ()), *others), notes)
+
+
+def _sum_of_others(names: Sequence[str], sample: Sequence[Record]) -> str:
+    """The column that is the sum of all others in every record of the sample; empty where none is."""
+    if len(names) < 3 or len(sample) < 3:
+        return ""
+    rows = [[value_at(record, n) for n in names] for record in sample]
+    rows = [r for r in rows if all(isinstance(x, int | float) for x in r)]
+    table = np.array(rows, float).reshape(-1, len(names))
+    if len(table) < 3 or not np.isfinite(table).all():
+        return ""
+    for index, name in enumerate(names):
+        others = np.delete(table, index, axis=1)
+        varies = sum(a != b for a, b in pairwise(table[:, index].tolist())) > 0
+        if (
+            varies
+            and (np.abs(others).sum(0) > 0).sum() > 1
+            and np.allclose(others.sum(1), table[:, index], atol=1e-6)
+        ):
+            return name
+    return ""

@@ -1,0 +1,137 @@
+"""Files of ``torch.save`` without PyTorch and without unpickling: plain containers are read, nothing is ever called.
+
+A pickle is a program for a small stack machine. Only the instructions that build lists, dictionaries, tuples, texts and
+numbers are carried out here; whatever names a class, calls a function or refers to a tensor's storage gives ``OPAQUE``.
+"""
+
+import pickletools
+import zipfile
+from pathlib import Path
+from typing import Any
+
+LARGEST = 1 << 30  # bytes of the pickle
+
+
+class _Opaque:
+    """What is no plain value, such as a tensor; it takes in whatever is put into it."""
+
+    def __repr__(self) -> str:
+        return "OPAQUE"
+
+
+OPAQUE = _Opaque()
+_MARK = object()
+_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_LOADS = frozenset({
+    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG", "BINFLOAT", "FLOAT", "BINUNICODE",
+    "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINBYTES", "SHORT_BINBYTES", "BINSTRING", "SHORT_BINSTRING",
+})  # fmt: skip
+_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_CALLS = {"REDUCE": 2, "NEWOBJ": 2, "NEWOBJ_EX": 3, "STACK_GLOBAL": 2, "BINPERSID": 1}
+
+
+def read_torch_file(path: Path) -> Any:
+    """The plain containers of a file that ``torch.save`` wrote.
+
+    Raises:
+        ValueError: The file is no such file, is too large, or its program does what these do not.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if n.endswith("/data.pkl") or n == "data.pkl"]
+            if not names:
+                raise ValueError("a zip archive without data.pkl; give what torch.save wrote, or JSON lines")
+            if archive.getinfo(names[0]).file_size > LARGEST:
+                raise ValueError("a file of torch.save of more than 1 GB; write JSON lines")
+            data = archive.read(names[0])
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise ValueError(f"no file of torch.save ({error}); write JSON lines") from None
+    try:
+        return plain_pickle(data)
+    except (IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no pickle of plain values ({type(error).__name__}); write JSON lines") from None
+
+
+def plain_pickle(data: bytes) -> Any:
+    """What a pickle builds of plain values, with ``OPAQUE`` in place of all else; nothing is imported or called.
+
+    Raises:
+        ValueError: The pickle has an instruction that plain values do not need.
+
+    >>> import pickle
+    >>> plain_pickle(pickle.dumps({"a": [1, 2.5, "x", None]})), plain_pickle(pickle.dumps(print))
+    ({'a': [1, 2.5, 'x', None]}, OPAQUE)
+    """
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    for opcode, operand, _ in pickletools.genops(data):
+        argument: Any = operand
+        name = opcode.name
+        if name in ("PROTO", "FRAME"):
+            continue
+        if name == "STOP":
+            return stack.pop()
+        if name == "MARK":
+            stack.append(_MARK)
+        elif name in _EMPTY:
+            stack.append(_EMPTY[name]())
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name in _LOADS:
+            stack.append(argument)
+        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(memo[argument])
+        elif name in ("GLOBAL", "PERSID"):
+            stack.append(OPAQUE)
+        elif name in _CALLS:
+            del stack[-_CALLS[name] :]
+            stack.append(OPAQUE)
+        else:
+            _build(name, stack)
+    raise ValueError("a pickle that does not end; write JSON lines")
+
+
+def _build(name: str, stack: list[Any]) -> None:
+    """Carry out an instruction that puts values together."""
+    if name in _SIZES:
+        entries = stack[-_SIZES[name] :]
+        del stack[-_SIZES[name] :]
+        stack.append(tuple(entries))
+    elif name in ("TUPLE", "LIST", "DICT"):
+        entries = _above_mark(stack)
+        pairs = zip(entries[::2], entries[1::2], strict=True)
+        stack.append(tuple(entries) if name == "TUPLE" else entries if name == "LIST" else dict(pairs))
+    elif name in ("APPEND", "APPENDS", "ADDITEMS"):
+        entries = [stack.pop()] if name == "APPEND" else _above_mark(stack)
+        if isinstance(stack[-1], list):
+            stack[-1].extend(entries)
+    elif name in ("SETITEM", "SETITEMS"):
+        entries = _above_mark(stack) if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+        if isinstance(stack[-1], dict):
+            stack[-1].update(zip(entries[::2], entries[1::2], strict=True))
+    elif name == "BUILD":
+        stack.pop()
+    elif name in ("POP", "POP_MARK"):
+        if name == "POP":
+            stack.pop()
+        else:
+            _above_mark(stack)
+    else:
+        raise ValueError(f"a pickle with {name}, which plain values do not need; write JSON lines")
+
+
+def _above_mark(stack: list[Any]) -> list[Any]:
+    """Take what lies above the last mark, and the mark."""
+    place = len(stack) - 1
+    while stack[place] is not _MARK:
+        place -= 1
+        if place < 0:
+            raise ValueError("a pickle without its mark; write JSON lines")
+    entries = stack[place + 1 :]
+    del stack[place:]
+    return entries
