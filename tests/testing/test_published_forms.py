@@ -49,7 +49,18 @@ def test_a_mask_that_only_the_best_rollout_shows_is_seen():
     assert "mask" in report["arrays_matter"].why
 
 
+def mean_of_the_batch(rewards, num_generations):
+    return rewards - rewards.mean()
+
+
+mean_of_the_batch.packed = frozenset({"count"})
+
+
 @pytest.mark.parametrize("law", ["arrays_matter", "group_isolated"])
 def test_what_a_trainer_packs_into_every_batch_may_be_left_alone(law):
     assert check_advantage(whitened(True), laws=[law], examples=6)[law].status != "fails"
     assert check_advantage(whitened(False), laws=[law], examples=6)[law].status == "fails"
+
+
+def test_a_mean_over_the_batch_is_a_fault_whoever_packs_the_groups():
+    assert check_advantage(mean_of_the_batch, laws=["group_isolated"], examples=6)["group_isolated"].failed

@@ -90,7 +90,7 @@ def _batch_statistics(target: AdvantageTarget) -> str:
         # the variance may divide by N, by N - 1, or by a number of tokens in between
         if level > 1e-3 or not 0.98 / whole <= spread**2 <= 1.02:
             return ""
-        if takes_groups(target) and any(abs(float(np.mean(p))) > 1e-3 for p in parts):
+        if _wants_groups(target) and any(abs(float(np.mean(p))) > 1e-3 for p in parts):
             return ""
         # what each group is by itself would have mean zero and variance one too: by itself it must differ
         alone = [target([g])[0] for g in groups]
@@ -100,14 +100,20 @@ def _batch_statistics(target: AdvantageTarget) -> str:
 
 
 def takes_groups(target: AdvantageTarget) -> bool:
-    """Return True if the function can tell the groups of a batch apart: by ids, a count or an axis.
+    """Return True if the function can tell the groups of a batch apart: by ids, a count or an axis."""
+    return bool(_group_roles(target)) or target.kind not in ("flat", "token-level")
 
-    What a trainer hands to all its functions alike counts where it has an effect.
-    """
-    roles = {role for role in ("ids", "prompts", "count") if target.signature.takes(role)}
+
+def _group_roles(target: AdvantageTarget) -> set[str]:
+    return {role for role in ("ids", "prompts", "count") if target.signature.takes(role)}
+
+
+def _wants_groups(target: AdvantageTarget) -> bool:
+    """Return True if the function takes groups of its own accord; what its trainer packs counts by its effect."""
+    roles = _group_roles(target)
     if roles and roles <= packed_roles(target) and target.min_group <= 2:
         return once(target, "regroups", _regroups)
-    return bool(roles) or target.kind not in ("flat", "token-level")
+    return takes_groups(target)
 
 
 def packed_roles(target: AdvantageTarget) -> frozenset[str]:
