@@ -140,7 +140,7 @@ title = ax.set_title("Do two rollouts do the work of sixteen?")""",
     ),
     Entry(
         "retention", "What an arm retains of another", 'ax = gv.plot.retention(runs, "retained_final")',
-        "Held-out reward at the end over the reference's, with bootstrap intervals over paired seeds.",
+        "Held-out reward at the end over the reference's, with intervals over warm starts, or over the seeds of one.",
     ),
     Entry(
         "profiles", "Performance profiles", "ax = gv.plot.profiles(runs, arms=chosen)",

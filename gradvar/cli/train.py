@@ -51,8 +51,9 @@ def run(config: TrainConfig) -> int:
 def title(experiment: Experiment) -> str:
     """Return what was trained, at which budget."""
     config = experiment.config
+    of_each = f" of each of {config.starts} warm starts" if config.starts > 1 else ""
     return (
-        f"{config.task}, {config.seeds} paired seeds, equal {config.equal.replace('_', ' ')}, "
+        f"{config.task}, {config.seeds} paired seeds{of_each}, equal {config.equal.replace('_', ' ')}, "
         f"learning rate {config.rate}; warm start {experiment.start.success_rate:.2f}"
     )
 
@@ -62,8 +63,8 @@ COLUMNS = (
     Column("rate", rank=2),
     Column("held out before", rank=1),
     Column("after"),
-    Column("retained"),
-    Column("of the gain"),
+    Column("gain retained"),
+    Column("final retained"),
     Column("better than reference", rank=3),
     Column("rollouts", rank=5),
     Column("tokens", rank=4),
@@ -83,7 +84,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> Sheet:
             f"{row['learning_rate']:.2g}",
             f"{row['start_reward']:.3f}",
             f"{row['final_reward']:.3f}",
-            *(_estimate(row, name) for name in ("retained_final", "retained_gain", "improvement")),
+            *(_estimate(row, name) for name in ("retained_gain", "retained_final", "improvement")),
             f"{row['rollouts']:,.0f}",
             f"{row['tokens']:,.0f}",
             f"{row['seconds']:.1f}",
@@ -100,12 +101,21 @@ def _estimate(row: Mapping[str, Any], name: str) -> str:
 
 
 def _footnote(experiment: Experiment) -> str:
+    from gradvar.train.findings import cautions
+
     config = experiment.config
+    unit = "warm starts" if config.starts > 1 else "the paired seeds of one warm start"
     lines = [
-        f"Retained: mean held-out reward over that of {config.reference}, at the end and as a gain over the warm "
-        "start; brackets are 95 % bootstrap intervals over paired seeds. Rollouts and tokens are per seed, seconds "
-        "for all seeds, without compiling and evaluating."
+        f"Retained: the gain in mean held-out reward over the warm start, over that of {config.reference}, and the "
+        f"reward at the end over its; brackets are 95 % intervals by Student's t over {unit}. Rollouts and tokens are "
+        "per seed, seconds for all seeds, without compiling and evaluating."
     ]
+    content = {
+        "rows": experiment.rows(),
+        "config": config.as_dict(),
+        "tried": [vars(t) for t in experiment.tried],
+    }
+    lines += cautions(content)
     lines += [
         f"Rank correlation over arms of the gain with the gradient's signal-to-noise ratio {when}: "
         f"{correlation.value:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]."

@@ -79,7 +79,7 @@ def training(
 def retention(
     experiment: Any, figure: str = "retained_final", *, arms: Sequence[str] = (), ax: Axes | None = None
 ) -> Axes:
-    """Draw what every arm retains of the reference arm, with 95 % bootstrap intervals over paired seeds.
+    """Draw what every arm retains of the reference arm, with 95 % intervals over warm starts, or over the seeds of one.
 
     Args:
         experiment: An ``Experiment``, or what ``gradvar train --json`` wrote.

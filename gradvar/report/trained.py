@@ -44,7 +44,7 @@ def _trained(content: Content, rows: Sequence[Content], reference: str) -> list[
     tokens = f"The same against the tokens that were generated{which}"
     profiles = f"Performance profiles: the share of runs that end above a reward{which}"
     snr = f"Signal-to-noise ratio of a step's gradient along the training{which}"
-    retained = f"What every arm retains of {reference}'s reward at the end."
+    retained = f"What every arm retains of {reference}'s gain over the warm start."
     pictures = [
         drawn(plot.training, content, arms=arms, caption=reward),
         drawn(plot.training, content, arms=arms, x="tokens", caption=tokens),
@@ -52,7 +52,7 @@ def _trained(content: Content, rows: Sequence[Content], reference: str) -> list[
     ]
     if all(math.isfinite(number(r.get("start_snr"))) for r in rows):
         pictures.append(drawn(plot.training, content, "snr", arms=arms, caption=snr))
-    return [*pictures, drawn(plot.retention, content, caption=retained)]
+    return [*pictures, drawn(plot.retention, content, "retained_gain", caption=retained)]
 
 
 def _arms(rows: Sequence[Content], reference: str) -> list[str]:
@@ -75,14 +75,14 @@ def _arms_table(rows: Sequence[Content]) -> Table:
         "final_reward": "after",
     }
     estimated = {
-        "retained_final": "retained",
-        "retained_gain": "of the gain",
+        "retained_gain": "gain retained",
+        "retained_final": "final retained",
         "difference": "difference",
         "improvement": "better than reference",
     }
     costs = ("rollouts", "tokens", "seconds")
     return Table(
-        "Arms; rewards are held out, brackets are 95 % bootstrap intervals over paired seeds",
+        "Arms; rewards are held out, brackets are 95 % intervals over warm starts, or over the seeds of one",
         [*plain.values(), *estimated.values(), *costs],
         [
             [

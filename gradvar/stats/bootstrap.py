@@ -1,18 +1,20 @@
-"""Statistics over paired seeds, with percentile bootstraps: what one arm retains of another.
+"""Statistics over paired seeds: what one arm retains of another.
 
-After R. Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", arXiv 2108.13264:
+What is retained has Student's intervals over warm starts, or over the seeds of one (``stats.starts``); the rest is
+after R. Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", arXiv 2108.13264:
 interquartile means, probability of improvement and performance profiles, with percentile bootstraps over runs. Run i of
 both arms shares its prompts and initial weights, so a resample takes the same runs of both.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 
 from gradvar.stats.intervals import Interval, wilson
+from gradvar.stats.starts import by_start, mean_of, p_value, ratio_of
 
 RESAMPLES = 10_000
 SeedScores = Float[np.ndarray, " seed"]
@@ -76,42 +78,60 @@ def profile(
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """An arm against a reference arm, over paired seeds.
+    """An arm against a reference arm, over paired seeds of one warm start, or over several warm starts.
 
-    ``final`` and ``gain``: the quotients of mean final rewards, and of mean gains over the warm start.
-    ``difference``: of final rewards, arm less reference. ``improvement``: the chance that a run of the arm scores
-    higher than one of the reference.
+    ``gain`` and ``final``: the quotients of mean gains over the warm start, and of mean final rewards. ``difference``:
+    of final rewards, arm less reference, and ``p_value`` that it is zero. ``improvement``: the chance that a run of the
+    arm scores higher than one of the reference, from the same warm start.
     """
 
     final: Interval
     gain: Interval
     difference: Interval
     improvement: Interval
+    p_value: float
 
 
 def compare(
-    start: SeedScores, final: SeedScores, reference_start: SeedScores, reference_final: SeedScores
+    start: SeedScores,
+    final: SeedScores,
+    reference_start: SeedScores,
+    reference_final: SeedScores,
+    starts: Int[np.ndarray, " seed"] | None = None,
 ) -> PairedComparison:
-    """Compare an arm's runs with the reference's, run by run.
+    """Compare an arm's runs with the reference's, run by run; of several warm starts each is one unit.
 
     Args:
         start: The arm's rewards at the warm start, one for each seed.
         final: The arm's final rewards.
         reference_start: The reference's rewards at the warm start, for the same seeds.
         reference_final: The reference's final rewards.
+        starts: The number of each seed's warm start.
     """
+    a, b = by_start(final, starts), by_start(reference_final, starts)
+    gains = by_start(final - start, starts), by_start(reference_final - reference_start, starts)
+    is_itself = np.array_equal(final, reference_final)
     return PairedComparison(
-        final=bootstrap(ratio_of_means, final, reference_final),
-        gain=bootstrap(ratio_of_means, final - start, reference_final - reference_start),
-        difference=bootstrap(lambda x, y: (x - y).mean(-1), final, reference_final),
-        improvement=_chance(final, reference_final),
+        final=ratio_of(a, b, what="reference's reward"),
+        gain=ratio_of(*gains, what="reference's gain"),
+        difference=mean_of(a - b, by_identity=is_itself),
+        improvement=_chance(final, reference_final, starts),
+        p_value=p_value(a - b),
     )
 
 
-def _chance(final: SeedScores, reference: SeedScores) -> Interval:
-    """The probability of improvement; Wilson's interval over runs where every pair of runs goes the same way."""
-    chance = bootstrap(improvement, final, reference)
+def _chance(
+    final: SeedScores, reference: SeedScores, starts: Int[np.ndarray, " seed"] | None = None
+) -> Interval:
+    """The probability of improvement; Wilson's interval over units where every pair of runs goes the same way."""
+    numbers = np.unique(starts) if starts is not None else np.zeros(1)
+    if len(numbers) > 1:
+        units = np.array([float(improvement(final[starts == s], reference[starts == s])) for s in numbers])
+        chance, size = mean_of(units), len(units)
+        chance = replace(chance, low=float(np.clip(chance.low, 0, 1)), high=float(np.clip(chance.high, 0, 1)))
+    else:
+        chance, size = bootstrap(improvement, final, reference), len(final)
     if chance.known or chance.value not in (0.0, 1.0):
         return chance
-    low, high = wilson(np.array(chance.value), float(len(final)))
+    low, high = wilson(np.array(chance.value), float(size))
     return Interval(chance.value, float(low), float(high))

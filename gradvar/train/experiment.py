@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from gradvar.core.progress import Monitor, Silent
 from gradvar.files.atomic import Lock
@@ -19,12 +20,13 @@ from gradvar.files.tables import write_csv, write_json
 from gradvar.policies import Transformer
 from gradvar.stats.bootstrap import PairedComparison, bootstrap, compare, interquartile_mean, profile
 from gradvar.stats.intervals import Interval
+from gradvar.stats.starts import by_start, holm, mean_of
 from gradvar.tasks import Countdown, ModularAddition, PartialAddition, Sorting, Verification
 from gradvar.train import arms as catalogue_of_arms
 from gradvar.train.findings import findings
 from gradvar.train.gradient_noise import Probe, rank_correlation
-from gradvar.train.held_out import Training
-from gradvar.train.loop import BAR, Run, train
+from gradvar.train.held_out import Part, Training
+from gradvar.train.loop import BAR, Run, joined, train
 from gradvar.train.plan import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
 from gradvar.train.step import check_plan
 from gradvar.train.trainer import Trainer
@@ -38,16 +40,21 @@ TASKS: dict[str, Callable[[], Any]] = {
     "countdown": lambda: Countdown(numbers=3),
     "verification": lambda: Verification(digits=2),
 }
+_STARTS = 1 << 20  # keys of further warm starts, apart from those of the first
 _FORMAT = 1  # raise when training changes what the same settings give
 
 
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """A learning rate that was tried for an arm, and the mean final reward over the seeds that tune."""
+    """A learning rate that was tried for an arm, and the mean final reward of the seeds that tune, on their prompts.
+
+    ``edge``: the best one, and at an end of the grid, ``lowest`` or ``highest``; else empty.
+    """
 
     arm: str
     learning_rate: float
     reward: float
+    edge: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +62,19 @@ class Experiment:
     """Every arm's runs, with what they are compared with."""
 
     config: TrainConfig
-    start: WarmStart
+    starts: tuple[WarmStart, ...]
     runs: tuple[Run, ...]
     tried: tuple[Tried, ...] = ()
+
+    @property
+    def start(self) -> WarmStart:
+        """The first warm start."""
+        return self.starts[0]
+
+    @property
+    def origin(self) -> Int[np.ndarray, " seed"]:
+        """The number of every run's warm start."""
+        return np.repeat(np.arange(len(self.starts)), len(self.runs[0].seeds) // len(self.starts))
 
     def run(self, arm: str) -> Run:
         """The runs of an arm, by name."""
@@ -70,36 +87,43 @@ class Experiment:
         """An arm against the reference arm."""
         run, reference = self.run(arm), self.run(self.config.reference)
         rewards = run.curves["reward"], reference.curves["reward"]
-        return compare(rewards[0][0], rewards[0][-1], rewards[1][0], rewards[1][-1])
+        return compare(rewards[0][0], rewards[0][-1], rewards[1][0], rewards[1][-1], self.origin)
 
     def rows(self) -> list[dict[str, Any]]:
         """A tidy row per arm: what it was given, what it used, where it ended, and what it retains."""
         rows = []
-        for run in self.runs:
-            plan, arm, compared = run.plan, run.plan.arm, self.compare(run.plan.arm.name)
+        comparisons = [self.compare(run.plan.arm.name) for run in self.runs]
+        adjusted = holm(np.array([c.p_value for c in comparisons]))
+        for run, compared, p_adjusted in zip(self.runs, comparisons, adjusted, strict=True):
+            plan, arm = run.plan, run.plan.arm
+            updates = run.steps * arm.epochs * arm.minibatches
             row: dict[str, Any] = {
                 "arm": arm.name, "group": arm.group, "prompts_per_step": plan.prompts,
                 "learning_rate": plan.learning_rate, "equal": self.config.equal, "rate": self.config.rate,
-                "seeds": len(run.seeds), "steps": _mean(run.steps), "rollouts": _mean(run.rollouts),
+                "starts": len(self.starts), "seeds": len(run.seeds), "steps": _mean(run.steps),
+                "updates": _mean(updates), "rollouts": _mean(run.rollouts),
                 "tokens": _mean(run.tokens), "spent": _mean(run.spent), "seconds": run.seconds,
                 "rollouts_per_second": float(run.rollouts[-1].sum() / run.seconds) if run.seconds else np.nan,
                 "updates_per_second": (
-                    float(run.steps[-1].sum() * arm.epochs * arm.minibatches / run.seconds) if run.seconds else np.nan
+                    float(updates[-1].sum() / run.seconds) if run.seconds else np.nan
                 ),
             }  # fmt: skip
             for name, values in run.curves.items():
                 row |= {f"start_{name}": float(values[0].mean()), f"final_{name}": float(values[-1].mean())}
-            _add(row, "final_iqm", bootstrap(interquartile_mean, run.final()))
-            for name in ("final", "gain", "difference", "improvement"):
+            _add(row, "gain", mean_of(by_start(run.gain(), self.origin)))
+            for name in ("gain", "final", "difference", "improvement"):
                 column = f"retained_{name}" if name in ("final", "gain") else name
                 _add(row, column, getattr(compared, name))
+            row |= {"difference_p": compared.p_value, "difference_p_holm": float(p_adjusted)}
+            _add(row, "final_iqm", bootstrap(interquartile_mean, by_start(run.final(), self.origin)))
             rows.append(row)
         return rows
 
     def curve_rows(self) -> list[dict[str, Any]]:
         """A tidy row per arm, seed and evaluation."""
         return [
-            {"arm": run.plan.arm.name, "seed": seed, "evaluation": point, "steps": int(run.steps[point, s]),
+            {"arm": run.plan.arm.name, "start": int(self.origin[s]), "seed": seed, "evaluation": point,
+             "steps": int(run.steps[point, s]),
              "rollouts": int(run.rollouts[point, s]), "tokens": int(run.tokens[point, s])}
             | {name: float(values[point, s]) for name, values in run.curves.items()}
             for run in self.runs for s, seed in enumerate(run.seeds) for point in range(len(run.steps))
@@ -144,7 +168,7 @@ class Experiment:
             "config": self.config.as_dict(),
             "warm_start": {
                 "success": warm.success_rate, "standard_error": warm.standard_error, "steps": warm.steps,
-                "between_prompts": warm.between_prompts,
+                "between_prompts": warm.between_prompts, "starts": [s.success_rate for s in self.starts],
             },
             "plans": [run.plan.as_dict() for run in self.runs],
             "tried": [dataclasses.asdict(t) for t in self.tried],
@@ -210,19 +234,23 @@ def _run(
     monitor: Monitor,
 ) -> Experiment:
     key = jax.random.key(config.seed)
-    monitor.stage(f"warm start on {config.task}", 1)
-    warm = warm_start(policy, task, key, config.success, monitor=monitor)
-    monitor.advance(note=f"to a success rate of {warm.success_rate:.2f}")
-    examination = task.examination(jax.random.fold_in(key, 1), config.eval_prompts)
+    warm = tuple(_start(config, policy, task, number, monitor) for number in range(config.starts))
+    part: Part = "test" if config.rate == "tuned" else "all"
+    examination = task.examination(jax.random.fold_in(key, 1), config.eval_prompts, part)
     runs: list[Run] = []
     tried: list[Tried] = []
 
     def trained(
-        name: str, trainer: Trainer, seeds: Sequence[int], place: Path | None, probe: Probe | None = None
+        name: str,
+        trainer: Trainer,
+        seeds: Sequence[int],
+        start: WarmStart,
+        place: Path | None,
+        probe: Probe | None = None,
     ) -> Run:
         monitor.stage(name, BAR)
         return train(
-            trainer, warm.params, seeds, evaluations=config.evaluations, folder=place,
+            trainer, start.params, seeds, evaluations=config.evaluations, folder=place,
             identity=_identity(config), monitor=monitor, probe=probe,
         )  # fmt: skip
 
@@ -231,17 +259,48 @@ def _run(
         place = None if folder is None else folder / name
         trainer = Trainer(policy, task, arm_plan, examination, config.eval_rollouts)
         if config.rate == "tuned":
+            validation = task.examination(jax.random.fold_in(key, 2), config.eval_prompts, "validation")
+            tuner = trainer.examined_on(validation)
             seeds, results = range(first_tuning, first_tuning + config.tuning_seeds), []
-            for factor in config.grid:
+            for factor in sorted(config.grid):
                 rate = arm_plan.learning_rate * factor
                 subfolder = None if place is None else place / "tuning" / f"{rate:.3g}"
-                run = trained(f"{name}: tuning, {rate:.3g}", at_rate(trainer, rate), seeds, subfolder)
+                run = trained(f"{name}: tuning, {rate:.3g}", at_rate(tuner, rate), seeds, warm[0], subfolder)
                 results.append(Tried(name, rate, float(run.final().mean())))
-            tried += results
+            tried += with_edge(results)
             trainer = at_rate(trainer, max(results, key=lambda t: t.reward).learning_rate)
-        probe = Probe(policy, task, trainer.plan, config.noise, warm.params) if config.noise else None
-        runs.append(trained(name, trainer, range(config.seed, config.seed + config.seeds), place, probe))
+        parts = []
+        for number, start in enumerate(warm):
+            probe = Probe(policy, task, trainer.plan, config.noise, start.params) if config.noise else None
+            first = config.seed + number * config.seeds
+            several = config.starts > 1
+            label = f"{name}: start {number + 1} of {config.starts}" if several else name
+            subfolder = place / f"start-{number}" if several and place is not None else place
+            seeds = range(first, first + config.seeds)
+            parts.append(trained(label, trainer, seeds, start, subfolder, probe))
+        runs.append(joined(parts))
     return Experiment(config, warm, tuple(runs), tuple(tried))
+
+
+def _start(
+    config: TrainConfig, policy: Transformer, task: Training, number: int, monitor: Monitor
+) -> WarmStart:
+    """One of the warm starts; the first has the experiment's own key."""
+    which = f" {number + 1} of {config.starts}" if config.starts > 1 else ""
+    monitor.stage(f"warm start{which} on {config.task}", 1)
+    key = jax.random.key(config.seed)
+    if number:
+        key = jax.random.fold_in(key, _STARTS + number)
+    warm = warm_start(policy, task, key, config.success, monitor=monitor)
+    monitor.advance(note=f"to a success rate of {warm.success_rate:.2f}")
+    return warm
+
+
+def with_edge(results: Sequence[Tried]) -> list[Tried]:
+    """Mark the best of the rates that were tried, in ascending order, where it is at an end: it is then not tuned."""
+    best = max(range(len(results)), key=lambda i: results[i].reward)
+    edge = {0: "lowest", len(results) - 1: "highest"}.get(best, "")
+    return [dataclasses.replace(t, edge=edge) if i == best else t for i, t in enumerate(results)]
 
 
 def at_rate(trainer: Trainer, learning_rate: float) -> Trainer:
@@ -256,7 +315,8 @@ def _identity(config: TrainConfig) -> dict[str, Any]:
     names = (
         "task", "seed", "success", "evaluations", "eval_prompts", "eval_rollouts", "noise", "width", "precision",
     )  # fmt: skip
-    return {"format": _FORMAT} | {name: getattr(config, name) for name in names}
+    parts = {"parts": "validation, test"} if config.rate == "tuned" else {}
+    return {"format": _FORMAT} | parts | {name: getattr(config, name) for name in names}
 
 
 def use_all_cores() -> None:

@@ -1,25 +1,37 @@
 """Held-out prompts by a hash of their tokens: the same ones for every seed and every arm, without a list."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+Part = Literal["all", "validation", "test"]
 _CANDIDATES = 8  # all are held out once in 8^8 draws; then one of them is trained on
 _ONE_IN = 8
 
 
 def held_out(prompts: Int[Array, "prompt past"]) -> Bool[Array, " prompt"]:
     """Return True for held-out prompts: one in eight, by a hash of its tokens (FNV-1a, then mixed)."""
+    return _hash(prompts) % _ONE_IN == 0
+
+
+def _is_in(prompts: Int[Array, "prompt past"], part: Part) -> Bool[Array, " prompt"]:
+    """Return True for the held-out prompts of a part: the halves are told by a further bit of the hash."""
+    if part == "all":
+        return held_out(prompts)
+    return held_out(prompts) & (_hash(prompts) // _ONE_IN % 2 == (part == "validation"))
+
+
+def _hash(prompts: Int[Array, "prompt past"]) -> Array:
     tokens = prompts.astype(jnp.uint32)
     value = jnp.full(tokens.shape[:1], 2166136261, jnp.uint32)  # [prompt]
     for column in range(tokens.shape[1]):
         value = (value ^ tokens[:, column]) * jnp.uint32(16777619)
     value = (value ^ (value >> 15)) * jnp.uint32(0x2C1B3C6D)
     value = value ^ (value >> 12)
-    return value % _ONE_IN == 0
+    return value
 
 
 @dataclass(frozen=True)
@@ -40,14 +52,17 @@ class Training:
         first = jnp.argmin(is_out, axis=-1)  # [prompt]; False sorts first
         return candidates.reshape(num, _CANDIDATES, -1)[jnp.arange(num), first]
 
-    def examination(self, key: PRNGKeyArray, num: int) -> Int[Array, "prompt past"]:
+    def examination(self, key: PRNGKeyArray, num: int, part: Part = "all") -> Int[Array, "prompt past"]:
         """Draw the task's prompts, given that they are held out; a common one may come twice.
+
+        ``part``: all of the held-out prompts, or one of two halves that share none: ``validation``, on which learning
+        rates are chosen, and ``test``, on which the chosen ones are judged.
 
         Raises ``ValueError`` for a task with so few prompts that none is held out.
         """
         draws = max(32 * num, 1024)
         prompts = np.asarray(self.task.prompts(key, draws))
-        prompts = prompts[np.asarray(held_out(jnp.asarray(prompts)))]
+        prompts = prompts[np.asarray(_is_in(jnp.asarray(prompts), part))]
         if len(prompts) < num:
             raise ValueError(
                 f"task: {self.task!r} has too few prompts, {len(prompts)} of {draws} drawn are held out; "

@@ -60,6 +60,32 @@ class Run:
         return self.curves[figure][-1] - self.curves[figure][0]
 
 
+def joined(runs: Sequence[Run]) -> Run:
+    """Return the runs of one plan, from several warm starts, as one, their seeds in order."""
+    first = runs[0]
+    if len(runs) == 1:
+        return first
+
+    def beside(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate(arrays, -1)
+
+    return Run(
+        plan=first.plan,
+        seeds=tuple(seed for run in runs for seed in run.seeds),
+        curves={name: beside([run.curves[name] for run in runs]) for name in first.curves},
+        **{name: beside([getattr(run, name) for run in runs]) for name in _COUNTS},
+        seconds=sum(run.seconds for run in runs),
+        states=jax.tree.map(lambda *leaves: _stacked(leaves), *(run.states for run in runs)),
+    )
+
+
+def _stacked(leaves: Sequence[Any]) -> Any:
+    """Arrays whose first axis is the seed, one after another, on the host; keys stay keys."""
+    if jax.dtypes.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+        return jax.numpy.concatenate(leaves)
+    return np.concatenate([np.asarray(x) for x in leaves])
+
+
 def train(
     trainer: Trainer,
     params: PyTree,

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from gradvar.core.estimator import Estimator
 
 Schedule = Literal["constant", "linear", "cosine"]
-Equal = Literal["rollouts_per_step", "prompts_per_step", "prompts", "rollouts", "tokens", "seconds"]
+Equal = Literal[
+    "rollouts_per_step", "prompts_per_step", "prompts", "rollouts", "tokens", "updates", "seconds"
+]
 Rate = Literal["fixed", "linear", "sqrt", "tuned"]
 TaskName = Literal["addition", "partial", "sorting", "arithmetic", "countdown", "verification"]
 
@@ -117,7 +119,9 @@ class TrainConfig:
     """addition (2 digits), partial (the same, graded), sorting (8 numbers), arithmetic (3 digits), countdown (search),
     verification (answers and verdicts on answers)."""
     seeds: int = 8
-    """Runs per arm, paired: run i of every arm sees the same prompts in the same order."""
+    """Runs per arm and warm start, paired: run i of every arm sees the same prompts in the same order."""
+    starts: int = 1
+    """Warm starts, each with seeds of its own: what an interval is over. A headline needs ten."""
     seed: int = 0
     """Seed of the warm start and first seed of the runs."""
     success: float = 0.3
@@ -132,13 +136,15 @@ class TrainConfig:
     prompts_per_step: int = 8
     """Prompts of one step in every other case."""
     total: float = 10_000
-    """Where a total is equal: the rollouts or tokens of every seed, or the seconds of all seeds of an arm together."""
+    """Where a total is equal: the rollouts, tokens or optimiser updates of every seed, or the seconds of all seeds of
+    an arm together."""
     rate: Rate = "fixed"
     """Learning rates: fixed; linear or sqrt in the prompts per step, from the reference's; or tuned per arm."""
     learning_rate: float = 3e-4
     """Adam's, of the reference arm."""
     grid: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Factors on the learning rate to tune over; the runs that tune have seeds of their own."""
+    """Factors on the learning rate to tune over, three or more; the runs that tune have seeds and held-out prompts of
+    their own, from the first warm start. A best rate at an end of the grid is refused as tuned: give a wider grid."""
     tuning_seeds: int = 3
     """Seeds per point of the grid."""
     evaluations: int = 10
@@ -172,7 +178,7 @@ class TrainConfig:
             raise ValueError(f"arms: {', '.join(self.arms)} names something twice; give each once")
         one_of("reference", self.reference, self.arms)
         least = {
-            "seeds": 1, "steps": 1, "rollouts_per_step": 2, "prompts_per_step": 1, "tuning_seeds": 1,
+            "seeds": 1, "starts": 1, "steps": 1, "rollouts_per_step": 2, "prompts_per_step": 1, "tuning_seeds": 1,
             "evaluations": 1, "eval_prompts": 1, "eval_rollouts": 1, "width": 8,
         }  # fmt: skip
         for name, minimum in least.items():
@@ -191,6 +197,10 @@ class TrainConfig:
             self.grid and all(0 < f < math.inf for f in self.grid) and len(set(self.grid)) == len(self.grid)
         ):
             raise ValueError(f"grid: {self.grid}; give different factors above 0, such as 0.5 1 2")
+        if self.rate == "tuned" and len(self.grid) < 3:
+            raise ValueError(
+                f"grid: {self.grid}; give three or more, such as 0.5 1 2: a best rate at an end is not tuned"
+            )
         between("seed", self.seed, 0, 2**31 - 2**16 - 1)
         check_writable(self.out)
         if self.json is not None:
@@ -270,6 +280,8 @@ def plan(config: TrainConfig, arm: Arm, reference: Arm) -> Plan:
     if config.equal == "seconds":
         limits["seconds"] = float(config.total)
     steps = config.steps if config.equal.endswith("_per_step") else 2**31 - 1
+    if config.equal == "updates":
+        steps = max(1, round(config.total / (arm.epochs * arm.minibatches)))
     if config.equal == "prompts":
         steps = max(1, round(config.steps / ratio))
     return Plan(arm, prompts, config.learning_rate * arm.rate * factor, steps, **limits)

@@ -9,6 +9,7 @@ every process then gets all states.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,12 @@ class Trainer:
         self._start = _OverSeeds(lambda params, seed: self.training.start(seed, params), vectorised)
         self._advance = _OverSeeds(self._chunk, vectorised)
         self._evaluate = _OverSeeds(_Evaluation(policy, task, samples), vectorised)
+
+    def examined_on(self, examination: Int[Array, "prompt past"]) -> Trainer:
+        """Return a trainer with the same compiled programs that is evaluated on these prompts, as many as before."""
+        other = copy.copy(self)
+        other._examination = examination
+        return other
 
     def start(self, seeds: Sequence[int], params: PyTree) -> State:
         """Return the states before the first step."""

@@ -56,9 +56,17 @@ def test_arms_start_alike_and_spend_alike(tmp_path):
 
 @pytest.mark.slow
 def test_tuning_has_seeds_of_its_own_and_is_reported():
-    settings = SMALL | {"arms": ("grpo-4",), "rate": "tuned", "grid": (0.5, 2.0), "tuning_seeds": 1}
-    result = experiment(TrainConfig(**settings), keep=False)
-    assert [t.learning_rate for t in result.tried] == pytest.approx([1.5e-4, 6e-4])
+    settings = SMALL | {"arms": ("grpo-4",), "rate": "tuned", "grid": (2.0, 0.5, 1.0), "tuning_seeds": 1}
+    result = experiment(TrainConfig(starts=2, **settings), keep=False)
+    assert [t.learning_rate for t in result.tried] == pytest.approx([1.5e-4, 3e-4, 6e-4])
+    assert len(result.starts) == 2
+    first, second = (jax.tree.leaves(s.params)[0] for s in result.starts)
+    assert not np.array_equal(first, second)
+    assert (result.runs[0].seeds, result.origin.tolist()) == ((0, 1, 2, 3), [0, 0, 1, 1])
+    (row,) = result.rows()
+    starts = result.runs[0].gain().reshape(2, 2).mean(1)
+    assert row["gain"] == pytest.approx(starts.mean())
+    assert (row["starts"], row["seeds"], result.curve_rows()[-1]["start"]) == (2, 4, 1)
     best = max(result.tried, key=lambda t: t.reward)
     assert result.runs[0].plan.learning_rate == best.learning_rate
     assert max(result.runs[0].seeds) < TUNING_OFFSET
