@@ -71,6 +71,8 @@ def difference(oracle: Oracle, batch: RolloutRows, out: np.ndarray, relative: fl
     counts = ~ignored.reshape(shape) & (mask if wanted.ndim == 2 else True)
     seen, wanted = np.where(counts, seen, 0.0), np.where(counts, wanted, 0.0)
     scale = np.abs(per_group_largest(batch, wanted)).reshape(shape)
+    if oracle.form.advantage in OVER_THE_BATCH:  # a group of equal rewards shares the rounding of the others
+        scale = np.full_like(scale, float(np.max(scale, initial=0.0)))
     place = worst(seen, wanted, relative * np.maximum(scale, 1e-6))
     if place is None:
         return

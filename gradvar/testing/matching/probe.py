@@ -101,16 +101,13 @@ def loss_batch(batch: RolloutRows, group: int = 2) -> LossBatch:
 def resolution(target: Target) -> float:
     """The relative error of the function's arithmetic: 1e-9 in double precision, 1e-5 in single.
 
-    A function may compute in single precision whatever it is given; advantages say so by their dtype, and the value
-    of a loss by what a change far below single precision does to it.
+    A function may compute in single precision whatever it is given; advantages say so by their dtype, and they and
+    the value of a loss by what a change far below single precision does to them.
     """
     if target.library.wide in NARROW:
         return 1e-5
     if isinstance(target, AdvantageTarget):
-        _, kind = called(
-            target, RolloutRows(np.ones((4, 2), bool), np.array([0.0, 1.0, 3.0, 4.0]), np.zeros(4))
-        )
-        return 1e-5 if kind in NARROW else 1e-9
+        return _resolution_of_advantages(target)
     old = np.full((2, 2), -1.0)
     still = RolloutRows(
         np.ones((2, 2), bool), logp=old + 0.01, old_logp=old, advantages=np.array([1.0, -0.5])
@@ -120,3 +117,21 @@ def resolution(target: Target) -> float:
     expected = float(slope[0, 0]) * 1e-9
     seen = weights(target, moved)[0] - before
     return 1e-9 if abs(seen - expected) <= 0.1 * abs(expected) + 1e-15 else 1e-5
+
+
+def _resolution_of_advantages(target: AdvantageTarget) -> float:
+    rewards = np.array([0.1, 0.75, 0.4, 0.9])
+
+    def moved(step: float) -> tuple[np.ndarray, str]:
+        there = rewards + np.array([0.0, step, 0.0, 0.0])
+        return called(target, RolloutRows(np.ones((4, 2), bool), there, np.zeros(4)))
+
+    start, kind = moved(0.0)
+    if kind in NARROW:
+        return 1e-5
+    expected, seen = (moved(1e-5)[0] - start) * 1e-4, moved(1e-9)[0] - start
+    if not np.all(np.isfinite(expected)):
+        return 1e-9
+    largest = float(np.abs(expected).max())
+    # a mean in single precision does not move at all
+    return 1e-9 if bool(np.all(np.abs(seen - expected) <= 0.1 * largest + 1e-15)) else 1e-5

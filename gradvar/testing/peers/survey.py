@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradvar.testing.calls import BadOutput, Raised
@@ -20,7 +20,7 @@ from gradvar.testing.targets import AdvantageTarget
 
 EXAMPLES = 20
 DTYPES = ("float64", "float32")
-"""The rewards that trainers make; their advantages never see half precision."""
+"""Identities are compared in double precision. The rewards that trainers make are in single, never in half."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def target_of(loaded: Loaded, function: PeerFunction) -> AdvantageTarget | LossT
     if function.kind == "loss":
         return loss_target(function.function, library_name=library, name=function.name)
     dtypes = DTYPES if library == "torch" else ("float32",)
-    return advantage_target(function.function, library_name=library, dtypes=dtypes, name=function.name)
+    target = advantage_target(function.function, library_name=library, dtypes=dtypes, name=function.name)
+    target.library = replace(target.library, floats=("float32",))
+    return target
 
 
 def _row(loaded: Loaded, function: PeerFunction, examples: int) -> PeerRow:
