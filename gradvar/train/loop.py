@@ -20,7 +20,6 @@ from gradvar.files.atomic import claim
 from gradvar.train.checkpoint import Checkpoints, Metrics
 from gradvar.train.plan import Plan
 from gradvar.train.state import State
-from gradvar.train.step import METRICS
 from gradvar.train.trainer import CHUNK, Trainer
 
 Probe = Callable[[State], dict[str, np.ndarray]]
@@ -263,15 +262,16 @@ def _point(states: State, figures: dict[str, np.ndarray]) -> dict[str, list[floa
 def _write_steps(
     journal: _Journal, seeds: Sequence[int], before: np.ndarray, metrics: dict[str, np.ndarray]
 ) -> None:
+    names = [name for name, values in metrics.items() if values.ndim == 2]  # [seed, step]
     rows = [
-        {"seed": int(seed), "step": int(before[s]) + i + 1} | {name: metrics[name][s, i] for name in METRICS}
+        {"seed": int(seed), "step": int(before[s]) + i + 1} | {name: metrics[name][s, i] for name in names}
         for s, seed in enumerate(seeds)
         for i in range(int(metrics["taken"][s]))
     ]
     journal.write(rows)
     for i in range(int(metrics["taken"].max())):
         running = metrics["taken"] > i  # [seed]
-        means = {f"train/{name}": float(metrics[name][running, i].mean()) for name in METRICS}
+        means = {f"train/{name}": float(metrics[name][running, i].mean()) for name in names}
         journal.show(int(before.max()) + i + 1, means)
 
 

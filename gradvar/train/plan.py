@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gradvar.core.checks import at_least, between, finite, one_of, positive
+from gradvar.core.spelling import read_correction, read_sampler
 from gradvar.files.paths import check_file, check_writable
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class Arm:
     replaced from new prompts in that many rounds at most; every rollout drawn is counted. ``critic_rate``: the
     learning rate of the value function, for estimators that need ``values``. ``phases``: none for one
     objective throughout; ``cycle``: they alternate with this period instead of following each other.
-    ``store``: prompts that a stored phase draws at its start.
+    ``store``: prompts that a stored phase draws at its start. ``sampler``: the engine that draws, spelt as for `gradvar
+    measure` (``top_p:0.95``, ``fp8``, ``stale:4``: the weights of four steps ago); the clip stays around the policy at
+    the batch's start. ``correction``: the weights for it (``tis:2``).
     """
 
     name: str
@@ -72,6 +75,8 @@ class Arm:
     phases: tuple[Phase, ...] = ()
     cycle: int = 0
     store: int = 64
+    sampler: str = "none"
+    correction: str = "none"
     summary: str = ""
 
     def check(self) -> None:
@@ -87,6 +92,13 @@ class Arm:
         for phase in self.phases:
             positive(f"phases {of_arm}, share", phase.share)
             positive(f"phases {of_arm}, rate", finite(f"phases {of_arm}, rate", phase.rate))
+        read_sampler(self.sampler, f"sampler {of_arm}")
+        read_correction(self.correction)
+        if self.phases and (self.sampler, self.correction) != ("none", "none"):
+            raise ValueError(
+                f"sampler {of_arm}: {self.sampler} with {self.correction}, and the arm has phases; "
+                "give none, or an arm of one objective"
+            )
         total = sum(phase.share for phase in self.phases)
         if self.cycle and abs(total - self.cycle) > 1e-6:
             raise ValueError(

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator
-from gradvar.core.protocols import Policy, Task
+from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.measure.baselines import score_squares
 from gradvar.train import critic
 from gradvar.train.state import Generated
@@ -46,21 +46,53 @@ class Decision(Protocol):
         ...
 
 
+class Engine(NamedTuple):
+    """What draws rollouts: a sampler that serves the policy, or with None the policy itself, and its parameters."""
+
+    sampler: Sampler | None
+    params: PyTree
+
+    def sample(
+        self, policy: Policy, key: PRNGKeyArray, prompts: Array, group: int
+    ) -> Int[Array, "prompt group time"]:
+        """Draw completions of every prompt.
+
+        Args:
+            policy: The policy that is served.
+            key: Of the draws.
+            prompts: Prompts, with leading axis Q.
+            group: Completions of each.
+        """
+        if self.sampler is None:
+            return policy.sample(self.params, key, prompts, group)
+        return self.sampler.sample(policy, self.params, key, prompts, group)
+
+    def logprobs(
+        self, policy: Policy, prompts: Array, completions: Int[Array, "prompt group time"]
+    ) -> Float[Array, "prompt group time"]:
+        """The log-probabilities (nats) that the engine reports."""
+        if self.sampler is None:
+            return policy.logprobs(self.params, prompts, completions)
+        return self.sampler.logprobs(policy, self.params, prompts, completions)
+
+
 class Parameters(NamedTuple):
     """Whose log-probabilities and values a batch holds.
 
-    ``sampler``: of the policy that drew the rollouts, for ``logp_old``. ``reference``: for ``logp_ref``. ``critic``: of
-    the value function. ``baseline``: one constant, for every prompt.
+    ``old``: of the policy at the batch's start, for ``logp_old``. ``reference``: for ``logp_ref``. ``critic``: of the
+    value function. ``baseline``: one constant, for every prompt. ``engine``: what drew the rollouts, for
+    ``logp_sampler``; None where it was the policy of ``old``.
     """
 
-    sampler: PyTree
+    old: PyTree
     reference: PyTree
     critic: PyTree
     baseline: Float[Array, ""]
+    engine: Engine | None = None
 
 
 def draw(
-    policy: Policy, task: Task, params: PyTree, keys: Keys, first: int | Int[Array, ""], num: int, group: int
+    policy: Policy, task: Task, engine: Engine, keys: Keys, first: int | Int[Array, ""], num: int, group: int
 ) -> tuple[TrainingRollouts, Generated]:
     """Draw prompts ``first``, ``first + 1``, ... of a stream, and rollouts of each.
 
@@ -68,9 +100,9 @@ def draw(
     in the same order.
 
     Args:
-        policy: What draws the rollouts.
+        policy: What the engine serves.
         task: What gives prompts and rewards.
-        params: Parameters of the policy.
+        engine: What draws the rollouts.
         keys: Of the stream of prompts, and of the rollouts.
         first: Number of the first prompt in the stream.
         num: Number of prompts.
@@ -81,7 +113,7 @@ def draw(
     """
     prompt_keys = jax.vmap(lambda i: jax.random.fold_in(keys[0], i))(first + jnp.arange(num))
     prompts = jax.vmap(lambda key: task.prompts(key, 1)[0])(prompt_keys)
-    completions = policy.sample(params, keys[1], prompts, group)  # [prompt, group, time]
+    completions = engine.sample(policy, keys[1], prompts, group)  # [prompt, group, time]
     rewards, mask = task.reward(prompts, completions), policy.mask(completions)
     numbers = Generated.of(num, num * group, jnp.sum(mask, dtype=jnp.int32))
     return TrainingRollouts(prompts, completions, rewards, mask), numbers
@@ -95,7 +127,7 @@ def is_mixed(rewards: Float[Array, "prompt group"]) -> Bool[Array, " prompt"]:
 def draw_mixed(
     policy: Policy,
     task: Task,
-    params: PyTree,
+    engine: Engine,
     keys: Keys,
     step: Int[Array, ""],
     sizes: tuple[int, int],
@@ -108,9 +140,9 @@ def draw_mixed(
     ones are lost. Places that are still free at the end keep groups of equal rewards. Everything drawn is counted.
 
     Args:
-        policy: What draws the rollouts.
+        policy: What the engine serves.
         task: What gives prompts and rewards.
-        params: Parameters of the policy.
+        engine: What draws the rollouts.
         keys: Of the stream of prompts, and of the rollouts.
         step: Number of the training step, which gives the number of its first prompt.
         sizes: Number of prompts, and of rollouts of each.
@@ -121,7 +153,7 @@ def draw_mixed(
         The rollouts, and how many were drawn.
     """
     num, group = sizes
-    start, generated = draw(policy, task, params, keys, step * num, num, group)
+    start, generated = draw(policy, task, engine, keys, step * num, num, group)
     if attempts == 1:
         return start, generated
     # mixed groups first, in the order of the stream
@@ -137,7 +169,7 @@ def draw_mixed(
         attempt, generated, rollouts, filled = carry
         batch_index = step * (attempts - 1) + attempt - 1
         attempt_keys = (retry_keys[0], jax.random.fold_in(retry_keys[1], attempt))
-        fresh, numbers = draw(policy, task, params, attempt_keys, batch_index * num, num, group)
+        fresh, numbers = draw(policy, task, engine, attempt_keys, batch_index * num, num, group)
         mixed = is_mixed(fresh.rewards)
         slots = jnp.where(mixed, filled + jnp.cumsum(mixed) - 1, num)  # slots beyond the end are dropped
         rollouts = jax.tree.map(lambda x, y: x.at[slots].set(y, mode="drop"), rollouts, fresh)
@@ -166,7 +198,7 @@ def enumerate_actions(
     Returns:
         The rollouts, and how many answers were drawn.
     """
-    answers, generated = draw(policy, task, params, keys, first, num, 1)
+    answers, generated = draw(policy, task, Engine(None, params), keys, first, num, 1)
     prompts = task.questions(answers.prompts, answers.completions[:, 0])
     completions = task.actions(prompts)  # [prompt, action, time]
     rewards, mask = task.reward(prompts, completions), policy.mask(completions)
@@ -192,13 +224,15 @@ def batch_of(
     arrays = {
         "rewards": rewards,
         "mask": mask,
-        "logp_old": policy.logprobs(parameters.sampler, prompts, completions),
+        "logp_old": policy.logprobs(parameters.old, prompts, completions),
     }
+    if parameters.engine is not None:
+        arrays["logp_sampler"] = parameters.engine.logprobs(policy, prompts, completions)
     generated = Generated.of(0, 0, 0)
     if "logp_ref" in estimator.needs:
         arrays["logp_ref"] = policy.logprobs(parameters.reference, prompts, completions)
     if "greedy_rewards" in estimator.needs:
-        greedy = policy.greedy(parameters.sampler, prompts)  # [prompt, 1, time]
+        greedy = policy.greedy(parameters.old, prompts)  # [prompt, 1, time]
         arrays["greedy_rewards"] = task.reward(prompts, greedy)[:, 0]
         generated = Generated.of(0, len(prompts), jnp.sum(policy.mask(greedy), dtype=jnp.int32))
     if "values" in estimator.needs:
@@ -206,5 +240,5 @@ def batch_of(
     if "baseline" in estimator.needs:
         arrays["baseline"] = jnp.broadcast_to(parameters.baseline, rewards.shape[:1])
     if "score_squares" in estimator.needs:
-        arrays["score_squares"] = score_squares(policy, parameters.sampler, prompts, completions)
+        arrays["score_squares"] = score_squares(policy, parameters.old, prompts, completions)
     return Batch.from_arrays(arrays), generated

@@ -51,7 +51,8 @@ class State(NamedTuple):
 
     ``critic``: the value function's parameters and its optimiser's memory, or (). ``reference``: parameters of the
     reference policy, or () where no estimator needs them. ``store``: rollouts of stored phases, or (). ``generated``:
-    all that was drawn. ``spent``: that, and every use of stored rollouts.
+    all that was drawn. ``spent``: that, and every use of stored rollouts. ``served``: parameters of the last steps, for
+    an engine that is so many steps stale [steps, ...], or ().
     """
 
     seed: Int[Array, ""]
@@ -65,6 +66,7 @@ class State(NamedTuple):
     baseline: Float[Array, ""]
     generated: Generated
     spent: Generated
+    served: PyTree = ()
 
 
 class Limits(NamedTuple):

@@ -8,8 +8,12 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar import catalogue
+from gradvar.core.batch import Batch
+from gradvar.core.compose import corrected
 from gradvar.core.estimator import Estimator
-from gradvar.core.protocols import Policy, Task
+from gradvar.core.protocols import Policy, Sampler, Task
+from gradvar.core.spelling import read_correction, read_sampler
+from gradvar.estimators.spelled import correction_piece, sampler_piece
 from gradvar.train import critic
 from gradvar.train import rollouts as sampling
 from gradvar.train.improve import FIGURES, Improvement, Learner, Minibatch, optimiser
@@ -28,6 +32,10 @@ def estimator_of(phase: Phase | Arm) -> Estimator:
     estimator = phase.estimator
     if isinstance(estimator, str):
         estimator = catalogue.get(estimator, **phase.settings)
+    if isinstance(phase, Arm) and phase.correction != "none":
+        estimator = corrected(
+            estimator, correction_piece(read_correction(phase.correction)), phase.correction
+        )
     unmet = [need for need in estimator.needs if need not in sampling.SUPPLIED]
     if unmet:
         raise ValueError(
@@ -43,7 +51,7 @@ def check_plan(task: Task, plan: Plan) -> tuple[Estimator, ...]:
     enumerates actions that the task does not have.
     """
     arm, phases = plan.arm, plan.arm.all_phases()
-    estimators = tuple(estimator_of(phase) for phase in phases)
+    estimators = tuple(estimator_of(phase) for phase in (arm.phases or (arm,)))
     for estimator in estimators:
         if arm.group < estimator.min_group:
             raise ValueError(
@@ -82,6 +90,10 @@ class TrainingStep:
         self.estimators = check_plan(task, plan)
         self.rule = optimiser(plan.arm) if rule is None else rule
         self.needs = {need for estimator in self.estimators for need in estimator.needs}
+        word = read_sampler(plan.arm.sampler)
+        self.stale = word.steps
+        self.metrics = METRICS if plan.arm.sampler == "none" else (*METRICS, "mismatch")
+        self.sampler: Sampler | None = None if word.name == "stale" else sampler_piece(word, tuple)
 
     def start(self, seed: Int[Array, ""], params: PyTree) -> State:
         """Return the state before the first step; arms with the same seed and parameters start alike."""
@@ -106,7 +118,17 @@ class TrainingStep:
             baseline=jnp.zeros((), jnp.float32),
             generated=Generated.of(0, 0, 0),
             spent=Generated.of(0, 0, 0),
+            served=jax.tree.map(lambda x: jnp.stack([x] * self.stale), params) if self.stale else (),
         )
+
+    def engine(self, state: State) -> sampling.Engine:
+        """Return what draws the rollouts of the next step: the policy, or an engine that serves it or what it was."""
+        if not self.stale:
+            return sampling.Engine(self.sampler, state.params)
+        oldest = (
+            state.step % self.stale
+        )  # the place of the parameters of ``stale`` steps ago; at first, the start's
+        return sampling.Engine(None, jax.tree.map(lambda x: x[oldest], state.served))
 
     def progress(self, state: State, limits: Limits, ahead: int = 0) -> Float[Array, ""]:
         """Return the share of the run that is over, by whichever limit is nearest; ``ahead`` steps later."""
@@ -145,7 +167,7 @@ class TrainingStep:
         return (limits.learning_rate * shape * rise).astype(jnp.float32)
 
     def step(self, state: State, limits: Limits) -> tuple[State, dict[str, Float[Array, ""]]]:
-        """Return the state after one step, and ``METRICS``."""
+        """Return the state after one step, and ``metrics``: ``METRICS``, and the mismatch where there is an engine."""
         branches = [partial(self._phase_step, number) for number in range(len(self.phases))]
         if len(branches) == 1:
             return branches[0](state, limits)
@@ -181,7 +203,7 @@ class TrainingStep:
         sizes, room = (prompts, self.plan.arm.group), limits.rollouts - state.spent.rollouts
         attempts = self.plan.arm.attempts
         rollouts, generated = sampling.draw_mixed(
-            self.policy, self.task, state.params, step_keys, state.step, sizes, attempts, room
+            self.policy, self.task, self.engine(state), step_keys, state.step, sizes, attempts, room
         )
         return state, rollouts, generated, generated
 
@@ -191,7 +213,8 @@ class TrainingStep:
 
     def _collect(self, params: PyTree, key: PRNGKeyArray) -> tuple[sampling.TrainingRollouts, Generated]:
         keys, arm = (jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)), self.plan.arm
-        return sampling.draw(self.policy, self.task, params, keys, 0, arm.store, arm.group)
+        engine = sampling.Engine(None, params)
+        return sampling.draw(self.policy, self.task, engine, keys, 0, arm.store, arm.group)
 
     def _fill_store(self, state: State) -> State:
         """At the start of a stored phase, draw the store, and make the policy that drew it the reference."""
@@ -227,9 +250,12 @@ class TrainingStep:
         phase = self.phases[number]
         rate = self.rate(state, limits) * jnp.float32(phase.rate)
         state, rollouts, generated, spent = self.draw(number, state, limits)
-        sampler = state.reference if phase.source == "stored" else state.params
+        parameters = parameters_of(state, state.reference if phase.source == "stored" else state.params)
+        has_engine = self.plan.arm.sampler != "none"
+        if has_engine:
+            parameters = parameters._replace(engine=self.engine(state))
         batch, extra = sampling.batch_of(
-            self.policy, self.task, self.estimators[number], rollouts, parameters_of(state, sampler)
+            self.policy, self.task, self.estimators[number], rollouts, parameters
         )
         key = jax.random.fold_in(streams(state.seed).order, state.step)
         learner, figures = self.improvement(number)(
@@ -247,6 +273,8 @@ class TrainingStep:
             "length": jnp.mean(batch.lengths),
             "learning_rate": rate,
         }
+        if has_engine:
+            metrics["mismatch"] = _mismatch(batch)
         state = state._replace(
             **learner._asdict(),
             step=state.step + 1,
@@ -254,11 +282,27 @@ class TrainingStep:
             baseline=baseline if is_fresh else state.baseline,
             generated=state.generated.plus(generated.plus(extra)),
             spent=state.spent.plus(spent.plus(extra)),
+            served=self._served(state),
         )
-        return state, {name: jnp.asarray(metrics[name], jnp.float32) for name in METRICS}
+        return state, {name: jnp.asarray(metrics[name], jnp.float32) for name in self.metrics}
+
+    def _served(self, state: State) -> PyTree:
+        """The parameters of the last steps, this step's in the place of the oldest."""
+        if not self.stale:
+            return state.served
+        return jax.tree.map(
+            lambda all_, x: all_.at[state.step % self.stale].set(x), state.served, state.params
+        )
 
 
-def parameters_of(state: State, sampler: PyTree) -> sampling.Parameters:
-    """Return the parameters that a batch of rollouts of ``sampler`` is about."""
+def _mismatch(batch: Batch) -> Float[Array, ""]:
+    """An estimate of KL(engine || trainer) in nats per token."""
+    assert batch.logp_sampler is not None
+    gap = jnp.where(batch.mask, batch.logp_sampler - batch.logp_old, 0.0)  # [prompt, group, time]
+    return jnp.sum(gap) / jnp.sum(batch.mask)
+
+
+def parameters_of(state: State, old: PyTree) -> sampling.Parameters:
+    """Return the parameters that a batch of rollouts is about, with ``old`` those of its proximal policy."""
     critic_params = state.critic[0] if state.critic else ()
-    return sampling.Parameters(sampler, state.reference, critic_params, state.baseline)
+    return sampling.Parameters(old, state.reference, critic_params, state.baseline)

@@ -25,7 +25,7 @@ from gradvar.core.protocols import Policy, Task
 from gradvar.train.evaluate import evaluate
 from gradvar.train.plan import Plan
 from gradvar.train.state import Limits, State, streams
-from gradvar.train.step import METRICS, TrainingStep
+from gradvar.train.step import TrainingStep
 
 CHUNK = 50
 """Steps of one call at most: the resolution of a progress bar and of a limit of time."""
@@ -146,10 +146,10 @@ class Trainer:
         def one_step(carry: tuple) -> tuple:
             taken, state, metrics = carry
             state, latest = training.step(state, limits)
-            metrics = {name: metrics[name].at[taken].set(latest[name]) for name in METRICS}
+            metrics = {name: metrics[name].at[taken].set(latest[name]) for name in training.metrics}
             return taken + 1, state, metrics
 
-        empty = {name: jnp.full((self._chunk_steps,), jnp.nan, jnp.float32) for name in METRICS}
+        empty = {name: jnp.full((self._chunk_steps,), jnp.nan, jnp.float32) for name in training.metrics}
         carry = (jnp.zeros((), jnp.int32), state, empty)
         taken, state, metrics = jax.lax.while_loop(unfinished, one_step, carry)
         progress = training.progress(state, limits)

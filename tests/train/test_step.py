@@ -15,7 +15,7 @@ from gradvar.tasks import Verification
 from gradvar.train import arms, critic
 from gradvar.train.held_out import Training
 from gradvar.train.plan import Arm, Phase
-from gradvar.train.rollouts import draw, draw_mixed
+from gradvar.train.rollouts import Engine, draw, draw_mixed
 from gradvar.train.state import Limits, streams
 from gradvar.train.step import METRICS, TrainingStep
 
@@ -301,12 +301,12 @@ def theirs(task):
 
 @pytest.mark.slow
 def test_arms_see_the_same_prompts_in_the_same_order(scene):
-    keys = streams(jnp.int32(5))
-    few = [draw(scene.policy, scene.task, scene.params, keys[:2], 2 * i, 2, 8)[0].prompts for i in range(4)]
-    many, drawn = draw(scene.policy, scene.task, scene.params, keys[:2], 0, 8, 2)
+    keys, engine = streams(jnp.int32(5)), Engine(None, scene.params)
+    few = [draw(scene.policy, scene.task, engine, keys[:2], 2 * i, 2, 8)[0].prompts for i in range(4)]
+    many, drawn = draw(scene.policy, scene.task, engine, keys[:2], 0, 8, 2)
     np.testing.assert_array_equal(np.concatenate(few), many.prompts)
     assert [int(x) for x in drawn] == [8, 16, int(many.mask.sum())]
-    other = draw(scene.policy, scene.task, scene.params, streams(jnp.int32(6))[:2], 0, 8, 2)[0].prompts
+    other = draw(scene.policy, scene.task, engine, streams(jnp.int32(6))[:2], 0, 8, 2)[0].prompts
     assert not np.array_equal(other, many.prompts)
 
 
@@ -317,7 +317,14 @@ def test_equal_groups_are_replaced_and_counted(scene):
 
     def at(attempts, room=room):
         return draw_mixed(
-            scene.policy, scene.task, scene.params, keys[:2], jnp.int32(0), (6, 2), attempts, room
+            scene.policy,
+            scene.task,
+            Engine(None, scene.params),
+            keys[:2],
+            jnp.int32(0),
+            (6, 2),
+            attempts,
+            room,
         )
 
     once, cost_once = at(1)

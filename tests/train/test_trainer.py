@@ -43,6 +43,7 @@ def finish(trainer, seeds, params):
 
 @pytest.mark.slow
 def test_nothing_is_compiled_after_the_first_chunk(trainer, scene):
+    jax.clear_caches()  # another test of this process may have had the same plan
     with compilations() as names:
         states = trainer.start([0, 1], scene.params)
         states, _ = trainer.advance(states, trainer.limits(until=0.4))
