@@ -54,14 +54,14 @@ class CorrectionWord:
 def read_sampler(text: str, argument: str = "sampler") -> SamplerWord:
     """Read a sampler.
 
-    >>> read_sampler("top_p:0.95"), read_sampler("stale:4").steps
+    >>> read_sampler("top-p:0.95"), read_sampler("stale:4").steps
     (SamplerWord(name='top_p', value=0.95, renormalised=True), 4)
     >>> read_sampler("top-q:0.9")
     Traceback (most recent call last):
     ValueError: sampler: no 'top-q'; did you mean top_p or top_k?
     """
     name, *rest = text.split(":")
-    _require_name(argument, name, SAMPLERS)
+    name = _known_name(argument, name, SAMPLERS)
     raw = bool(rest) and rest[-1] == "raw"
     if raw and name not in _WITH_RAW:
         raise ValueError(f"{argument}: '{text}'; only {', '.join(_WITH_RAW)} take :raw, leave it out")
@@ -96,7 +96,7 @@ def read_correction(text: str) -> tuple[CorrectionWord, ...]:
     words = []
     for part in text.split("+"):
         name, *rest = part.split(":")
-        _require_name("corrections", name, CORRECTIONS)
+        name = _known_name("corrections", name, CORRECTIONS)
         values, defaults = _numbers("corrections", part, rest), CORRECTIONS[name]
         if len(values) > len(defaults):
             raise ValueError(f"corrections: '{part}'; {name} takes {len(defaults)} numbers at most")
@@ -126,9 +126,11 @@ def _numbers(argument: str, text: str, parts: list[str]) -> tuple[float, ...]:
     return values
 
 
-def _require_name(argument: str, name: str, known: Mapping[str, Any]) -> None:
-    if name in known:
-        return
+def _known_name(argument: str, name: str, known: Mapping[str, Any]) -> str:
+    """The name as it is spelt here, whatever its case and whether its words are joined by - or _."""
+    spelt = name.lower().replace("-", "_")
+    if spelt in known:
+        return spelt
     near = nearest(name, known, most=2, likeness=0.5)
     advice = f"did you mean {' or '.join(near)}?" if near else f"give {', '.join(known)}"
     raise ValueError(f"{argument}: no '{name}'; {advice}")

@@ -4,7 +4,8 @@ Every loss is a catalogued objective, the same function, or a sum of such; where
 is put together here and says so. Groups are 16 unless the arm is about another number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -234,6 +235,23 @@ def get(name: str) -> Arm:
         return ARMS[names().index(resolve_name(name, names()))]
     except ValueError as error:
         raise ValueError(f"arms: {error}") from None
+
+
+def with_engine(arm: Arm, sampler: str, corrections: Sequence[str]) -> list[Arm]:
+    """Return the arm with rollouts of an engine, once for each correction; ``+tis_2`` is added to its name.
+
+    >>> [arm.name for arm in with_engine(get("grpo-4"), "top_p:0.95", ["none", "tis:2"])]
+    ['grpo-4', 'grpo-4+tis_2']
+    """
+    return [
+        replace(
+            arm,
+            name=arm.name if correction == "none" else f"{arm.name}+{correction.replace(':', '_')}",
+            sampler=sampler,
+            correction=correction,
+        )
+        for correction in corrections
+    ]
 
 
 def own(target: str) -> Arm:

@@ -205,6 +205,13 @@ def experiment(
     reference_name = config.reference
     if ":" in reference_name:
         reference_name = catalogue_of_arms.get(reference_name).name
+    if (config.sampler, *config.corrections) != ("none", "none"):
+        variants = {
+            arm.name: catalogue_of_arms.with_engine(arm, config.sampler, config.corrections) for arm in chosen
+        }
+        chosen = [variant for named in variants.values() for variant in named]
+        if reference_name in variants:  # it may have no variant without a correction
+            reference_name = variants[reference_name][0].name
     config = dataclasses.replace(config, arms=tuple(arm.name for arm in chosen), reference=reference_name)
     config.check()
     if keep and jax.process_count() > 1:

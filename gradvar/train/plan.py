@@ -130,6 +130,11 @@ class TrainConfig:
     task: TaskName = "addition"
     """addition (2 digits), partial (the same, graded), sorting (8 numbers), arithmetic (3 digits), countdown (search),
     verification (answers and verdicts on answers)."""
+    sampler: str = "none"
+    """The engine that draws every arm's rollouts, spelt as for `gradvar measure`: none (the policy itself), top_p:0.95,
+    bfloat16, fp8, stale:4 (the weights of four steps ago) and so on."""
+    corrections: tuple[str, ...] = ("none",)
+    """Weights for the engine's log-probabilities, such as none tis:2 seq_mask: every arm is trained with each."""
     seeds: int = 8
     """Runs per arm and warm start, paired: run i of every arm sees the same prompts in the same order."""
     starts: int = 1
@@ -189,6 +194,13 @@ class TrainConfig:
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms: {', '.join(self.arms)} names something twice; give each once")
         one_of("reference", self.reference, self.arms)
+        read_sampler(self.sampler)
+        if len(set(self.corrections)) != len(self.corrections) or not self.corrections:
+            raise ValueError(f"corrections: {', '.join(self.corrections)}; name at least one, and each once")
+        for correction in self.corrections:
+            read_correction(correction)
+        if self.noise and self.sampler != "none":
+            raise ValueError(f"noise: {self.noise} with the sampler {self.sampler}; give 0, or no sampler")
         least = {
             "seeds": 1, "starts": 1, "steps": 1, "rollouts_per_step": 2, "prompts_per_step": 1, "tuning_seeds": 1,
             "evaluations": 1, "eval_prompts": 1, "eval_rollouts": 1, "width": 8,

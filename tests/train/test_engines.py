@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from gradvar import catalogue
+from gradvar.cli import main as cli
 from gradvar.core.batch import Batch
 from gradvar.core.compose import corrected
 from gradvar.pieces import corrections
@@ -108,3 +109,29 @@ def test_bad_engines_are_one_line():
         Arm("a", "grpo", correction="tsi:2").check()
     with pytest.raises(ValueError, match="and the arm has phases; give none, or an arm of one objective"):
         dataclasses.replace(arms.get("g2d"), sampler="fp8").check()
+
+
+def test_bad_settings_of_the_command_are_one_line(capsys, tmp_path):
+    def refused(*arguments):
+        assert cli.run(["train", "--out", str(tmp_path / "out"), "--arms", "grpo-4", *arguments]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        return line
+
+    plain = ("--reference", "grpo-4")
+    assert "sampler: no 'top-q'; did you mean top_p or top_k?" in refused(*plain, "--sampler", "top-q:0.9")
+    assert "noise: 16 with the sampler fp8; give 0" in refused(*plain, "--sampler", "fp8", "--noise", "16")
+    assert "corrections: tis, tis; name at least one, and each once" in refused(
+        *plain, "--corrections", "tis", "tis"
+    )
+    whole = ("--arms", "grpo-4", "dpo-online", "--sampler", "fp8", "--corrections", "tis")
+    assert "estimator: dpo is one whole objective" in refused(*plain, *whole)
+
+
+def test_every_arm_is_trained_with_every_correction():
+    made = arms.with_engine(arms.get("grpo-4"), "Top-P:0.9", ["none", "tis:2+k3_mean:0.1"])
+    assert [arm.name for arm in made] == ["grpo-4", "grpo-4+tis_2+k3_mean_0.1"]
+    for arm in made:
+        arm.check()
+        assert dataclasses.replace(arm, name="grpo-4", sampler="none", correction="none") == arms.get(
+            "grpo-4"
+        )
