@@ -9,7 +9,7 @@ import pytest
 import gradvar
 from gradvar.cli import main as cli
 
-HELPERS = {"__init__", "main", "progress", "results", "streams"}  # files of the room that are no command
+HELPERS = {"__init__", "main", "progress", "results", "settings_file", "streams"}  # files that are no command
 
 
 @pytest.mark.parametrize("arguments", [["cite", "grpo"], ["list"]])

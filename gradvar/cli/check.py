@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gradvar.cli.results import keyword_arguments, show
+from gradvar.core.extras import missing
 from gradvar.files.harmless import LONGEST, one_line
 from gradvar.files.target import absolute_target, load_target
 
@@ -92,7 +93,7 @@ def run(config: Check) -> int:
 def examine(config: Check) -> Any:
     """The report on the target. Raises ``ValueError`` on bad usage, with one clear line."""
     if importlib.util.find_spec("hypothesis") is None:
-        raise ValueError("hypothesis is not installed; pip install 'gradvar[check]'")
+        raise ValueError(missing("hypothesis"))
     from gradvar.testing.kinds import check_kind, kind_of
     from gradvar.testing.laws import ADVANTAGE, LOSS
     from gradvar.testing.runner import check_advantage, check_loss

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from gradvar.core.extras import is_optional, missing
 from gradvar.core.naming import resolve_name
 from gradvar.files.paths import check_file
 
@@ -51,9 +52,9 @@ def _sources(wanted: list[str]) -> list[str]:
         from gradvar.cli.prove import select
         from gradvar.symbolic.claims.ledger import load, proofs_folder
     except ImportError as error:
-        raise ValueError(
-            f"names: {wanted[0]} is a claim, and claims need {error.name}; pip install 'gradvar[prove]'"
-        ) from None
+        if not is_optional(error):
+            raise
+        raise ValueError(f"names: {wanted[0]} is a claim, and {missing(error.name or '')}") from None
     try:
         return [str(claim.source) for claim in select(load(proofs_folder()), tuple(wanted))]
     except ValueError as error:

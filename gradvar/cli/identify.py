@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gradvar.cli.results import keyword_arguments, show
+from gradvar.core.extras import missing
 from gradvar.files.harmless import LONGEST, one_line
 from gradvar.files.target import absolute_target, load_target
 
@@ -45,7 +46,7 @@ def run(config: Identify) -> int:
 def examine(config: Identify) -> Any:
     """The finding about the target. Raises ``ValueError`` on bad usage, with one clear line."""
     if importlib.util.find_spec("hypothesis") is None:
-        raise ValueError("hypothesis is not installed; pip install 'gradvar[check]'")
+        raise ValueError(missing("hypothesis"))
     from gradvar.testing.identification.function import identify
 
     settings: dict[str, Any] = {

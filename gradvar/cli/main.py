@@ -18,7 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from gradvar import __version__
+from gradvar.cli.settings_file import with_settings_file
 from gradvar.cli.streams import harmless_streams
+from gradvar.core.extras import is_optional, missing
 from gradvar.core.naming import nearest
 from gradvar.files.harmless import LONGEST, one_line
 
@@ -109,13 +111,18 @@ def _run(argv: Sequence[str]) -> int:
         _say(f"no command '{one_line(name, 40)}'; give {', '.join(near)}; see gradvar --help")
         return 2
     try:
-        module, settings = command(name), _parse(name, arguments)
+        module, settings = command(name), _parse(name, with_settings_file(name, arguments))
         with harmless_streams():
             code: int = module.run(settings)
         sys.stdout.flush()  # here, where the error of a closed pipe is caught
         return code
     except ValueError as error:
         _say(str(error))
+        return 2
+    except ModuleNotFoundError as error:
+        if not is_optional(error):
+            raise
+        _say(missing(error.name or "", name))
         return 2
     except MemoryError:
         _say("the memory is full; give less at once")
@@ -157,6 +164,7 @@ def _help() -> str:
             *(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()),
             "",
             "gradvar COMMAND --help shows a command's arguments; gradvar --version, the version.",
+            "gradvar COMMAND --config FILE reads arguments from a TOML file, or from a result's JSON.",
         ]
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from gradvar.cli.streams import Screen
+from gradvar.core import extras
 
 if TYPE_CHECKING:
     from gradvar.testing.peers import Loaded, PeerRow
@@ -48,7 +49,7 @@ class Peers:
 def run(config: Peers) -> int:
     """Survey, print a line for each function, write the files; the exit code."""
     if importlib.util.find_spec("hypothesis") is None:
-        raise ValueError("hypothesis is not installed; pip install 'gradvar[check]'")
+        raise ValueError(extras.missing("hypothesis"))
     from gradvar.files.paths import check_file
     from gradvar.testing.peers import PEERS, load, survey
     from gradvar.testing.peers.catalogue import ELSEWHERE

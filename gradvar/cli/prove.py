@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from gradvar.core.extras import is_optional
 from gradvar.files.harmless import LONGEST, one_line
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def run(config: Prove) -> int:
             return _objective(config)
         return _claims(config)
     except (ValueError, TypeError, OSError, ImportError) as error:
+        if isinstance(error, ImportError) and is_optional(error):
+            raise  # with a command that installs it
         print(f"gradvar: error: {one_line(_first_line(error), LONGEST)}", file=sys.stderr)
         return 2
 

@@ -6,10 +6,23 @@
     def test_my_advantage(law):
         law()
 
-Needs NumPy and Hypothesis (``pip install gradvar[check]``); JAX or PyTorch only if the code under test uses
+Needs NumPy and Hypothesis (``pip install hypothesis``); JAX or PyTorch only if the code under test uses
 them.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_lazily, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _lazily(name)
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise ImportError(
+            "gradvar.testing: hypothesis is not installed; pip install hypothesis", name="hypothesis"
+        ) from None

@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
     try:
         importlib.import_module("torch")
     except ImportError:
-        raise ImportError("torch: not installed; pip install 'gradvar[torch]', or torch on its own") from None
+        raise ImportError("torch: not installed; pip install torch") from None
     value = getattr(importlib.import_module(_NAMES[name]), name)
     globals()[name] = value
     return value

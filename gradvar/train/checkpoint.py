@@ -31,7 +31,8 @@ def needed(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise ValueError(
-            f"train: {package} is not installed; pip install 'gradvar[train]', or keep nothing on disk (folder=None)"
+            f"train: {package} is not installed; pip install orbax-checkpoint tensorboardX, or keep nothing on disk "
+            "(folder=None)"
         ) from None
 
 

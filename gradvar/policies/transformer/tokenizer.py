@@ -35,9 +35,7 @@ class Tokenizer:
     def __init__(self, folder: Path, limits: TextLimits = LIMITS) -> None:
         """Raises ``ValueError`` where ``folder`` has no readable ``tokenizer.json``, or one beyond the limits."""
         if importlib.util.find_spec("tokenizers") is None:
-            raise ValueError(
-                "tokenizer: the tokenizers library is not installed; run pip install 'gradvar[pretrained]'"
-            )
+            raise ValueError("tokenizer: the tokenizers library is not installed; run pip install tokenizers")
         self.folder, self._path = folder, folder / "tokenizer.json"
         if not self._path.exists():
             raise ValueError(f"tokenizer: no file {self._path}; save the fast tokenizer beside the model")
@@ -79,7 +77,7 @@ class Tokenizer:
         """
         template = self._template()
         if importlib.util.find_spec("jinja2") is None:
-            raise ValueError("tokenizer: Jinja is not installed; run pip install 'gradvar[pretrained]'")
+            raise ValueError("tokenizer: Jinja is not installed; run pip install jinja2")
         conversation = (
             [{"role": "user", "content": messages}]
             if isinstance(messages, str)

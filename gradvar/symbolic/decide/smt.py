@@ -10,6 +10,7 @@ from typing import Any
 
 import sympy as sp
 
+from gradvar.core.extras import missing
 from gradvar.symbolic.decide.points import Point, admits, samples
 from gradvar.symbolic.decide.translate import Condition, Translator
 from gradvar.symbolic.read.evaluate import ExactValues, Truth
@@ -200,7 +201,7 @@ def _z3() -> Any:
     try:
         import z3
     except ImportError as error:
-        raise ImportError("the SMT route needs z3: pip install 'gradvar[prove]'") from error
+        raise ImportError(missing("z3", "the SMT route")) from error
     return z3
 
 
