@@ -66,7 +66,7 @@ def ratio_of(first: Units, second: Units, level: float = 0.95, *, what: str = "d
 
     >>> made = ratio_of(np.array([3.0, 3.2, 3.1]), np.array([6.0, 6.5, 6.1]))
     >>> round(made.value, 3), round(made.low, 3), round(made.high, 3)
-    (0.48, 0.434, 0.526)
+    (0.5, 0.48, 0.52)
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     below = float(second.mean())
