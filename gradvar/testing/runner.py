@@ -14,6 +14,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.errors import Flaky, Unsatisfiable
 
+from gradvar.testing.backends import one_thread
 from gradvar.testing.calls import BadOutput, Raised, silenced, written_down
 from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law, Residue
 from gradvar.testing.laws.traits import remarks
@@ -150,9 +151,12 @@ def check_advantage(
     Raises:
         ValueError: A law is unknown, or the signature is not understood.
     """
-    target = function if isinstance(function, AdvantageTarget) else advantage_target(function, **settings_)
-    catalogue = ADVANTAGE if is_ is None else (is_.law(loss=False), *ADVANTAGE)
-    return check(target, catalogue, claims or {}, laws, examples, random_seed, except_)
+    with one_thread():
+        target = (
+            function if isinstance(function, AdvantageTarget) else advantage_target(function, **settings_)
+        )
+        catalogue = ADVANTAGE if is_ is None else (is_.law(loss=False), *ADVANTAGE)
+        return check(target, catalogue, claims or {}, laws, examples, random_seed, except_)
 
 
 def check_loss(
@@ -181,9 +185,10 @@ def check_loss(
     Raises:
         ValueError: A law is unknown, or the signature is not understood.
     """
-    target = function if isinstance(function, LossTarget) else loss_target(function, **settings_)
-    catalogue = LOSS if is_ is None else (is_.law(loss=True), *LOSS)
-    return check(target, catalogue, claims or {}, laws, examples, random_seed, except_)
+    with one_thread():
+        target = function if isinstance(function, LossTarget) else loss_target(function, **settings_)
+        catalogue = LOSS if is_ is None else (is_.law(loss=True), *LOSS)
+        return check(target, catalogue, claims or {}, laws, examples, random_seed, except_)
 
 
 def check(

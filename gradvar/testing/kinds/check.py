@@ -28,9 +28,12 @@ KINDS: tuple[Kind, ...] = (GAE, VALUE_LOSS, KL, SHAPING, KL_REWARD, CORRECTION, 
 def kind_of(function: Callable[..., Any], fixed: Mapping[str, Any] | None = None) -> Kind | None:
     """The kind of the function by the roles of its parameters; None where it is none of these."""
     roles = frozenset(r for r in roles_of(function, fixed).values() if r)
-    for kind in KINDS:
-        if kind.fits(roles) and kind.confirmed(roles, partial(kind_target, function, kind, arguments=fixed)):
-            return kind
+    with one_thread():
+        for kind in KINDS:
+            if kind.fits(roles) and kind.confirmed(
+                roles, partial(kind_target, function, kind, arguments=fixed)
+            ):
+                return kind
     return None
 
 
