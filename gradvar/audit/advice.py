@@ -27,6 +27,7 @@ def advice(
             *_equal(overall),
             *_prompts(prompts),
             *_trend(cells),
+            *_lengths(cells),
             *_weights(overall, used),
             *_sizes(overall, sizes),
         ]
@@ -94,6 +95,26 @@ def _trend(cells: Cells) -> list[str]:
     return [
         f"The share of equal groups {direction} from {first.percent()} in the first quarter of the steps to "
         f"{last.percent()} in the last."
+    ]
+
+
+def _lengths(cells: Cells) -> list[str]:
+    """The mean length in the first and the last quarter of the steps, where it goes far; a question."""
+    groups = cells.groups
+    names = np.unique(groups.step)
+    if len(names) < 4 or not cells.length_n.any():
+        return []
+    quarter = len(names) // 4
+    means = []
+    for chosen in (cells.step <= names[quarter - 1], cells.step >= names[-quarter]):
+        count = cells.length_n[chosen].sum()
+        means.append(np.nansum(cells.length[chosen]) / count if count else np.nan)
+    first, last = means
+    if not first > 0 or 0.67 < last / first < 1.5:
+        return []
+    return [
+        f"The mean length goes from {first:.0f} to {last:.0f} between the first and the last quarter of the steps: is "
+        "length what is learnt?"
     ]
 
 

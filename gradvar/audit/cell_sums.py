@@ -15,6 +15,7 @@ import numpy as np
 
 from gradvar.audit.database import Reject
 from gradvar.audit.reward_counts import Cells
+from gradvar.audit.reward_parts import PartSums
 from gradvar.audit.token_logps import TokenLogps
 
 KEEP = 1 << 19  # cells that may wait before they are added up
@@ -28,14 +29,23 @@ _CONTENT = re.compile(r'"content": *"((?:[^"\\]|\\.)*)')
 Columns = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a prompt stands first (``file`` and ``place``), how its text begins, and the data ``source`` it is of."""
+    """Where a prompt stands first, how its text begins, and the data ``source`` that it is of.
+
+    ``file``, and the ``number`` of a line or a row, which ``unit`` says.
+    """
 
     file: str
-    place: str
+    unit: str
+    number: int
     text: str
     source: str
+
+    @property
+    def place(self) -> str:
+        """The place in the file, such as "line 7"."""
+        return f"{self.unit} {self.number}"
 
 
 class CellSums:
@@ -51,6 +61,7 @@ class CellSums:
         self._origins: list[Origin] = []
         self._texts: dict[int, tuple[int, int]] = {}  # the least and the greatest hash of a prompt's texts
         self.logps = TokenLogps()
+        self.parts = PartSums()
 
     def add(self, part: Columns, reject: Reject, file: tuple[str, str] = ("", "row")) -> dict[str, int]:
         """Add what ``part.sql`` found.
@@ -100,9 +111,7 @@ class CellSums:
         for prompt, i in zip(fresh.tolist(), first.tolist(), strict=True):
             if prompt >= known:
                 text = _readable(str(beginnings[i]))
-                self._origins.append(
-                    Origin(file[0], f"{file[1]} {int(cells['first'][i])}", text, str(sources[i]))
-                )
+                self._origins.append(Origin(*file, int(cells["first"][i]), text, str(sources[i])))
         if np.ma.is_masked(cells["least_text"]) and np.ma.getmaskarray(cells["least_text"]).all():
             return
         masked = np.ma.getmaskarray(cells["least_text"])

@@ -109,6 +109,11 @@ def detect(
         if name:
             columns[role] = name
     if "prompt" not in columns:
+        below = [top for top, kind in usual.items() if kind == "other"]
+        paths = (f"{top}.{name}" for top in below for name in declared.names["prompt"])
+        if path_inside := next((p for p in paths if kind_of(p)), ""):
+            columns["prompt"] = path_inside
+    if "prompt" not in columns:
         raise ValueError(missing_column(kinds, "prompt", "--prompt"))
     if columns.get("text") == columns["prompt"] or not _is_identity(columns["prompt"]):
         columns.pop("text", None)  # the prompt is its own text

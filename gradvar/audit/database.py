@@ -160,7 +160,7 @@ class Database:
         self._block = NO_ROWS
         self._plans: dict[str, str] = {}
         self._names = (f"plan_{i}" for i in itertools.count())
-        self._part = Template(statement("part"))
+        self._part, self._moments = Template(statement("part")), Template(statement("moments"))
         for name, values, kind in (
             ("block_numbers", lambda: self._block.numbers, "BIGINT[]"),
             ("block_lines", lambda: self._block.rows, "VARCHAR[]"),
@@ -185,6 +185,17 @@ class Database:
             else:
                 columns = self._watched(sql, progress) if part.instead else self._columns(sql)
         progress(part.done)
+        return columns
+
+    def moments(self, part: FilePart) -> dict[str, np.ndarray]:
+        """Return the columns of ``moments.sql``: the moments of reward, parts and length, by step."""
+        sql = self._moments.substitute(part.query)
+        with self._lock:
+            if not part.block:
+                return self._columns(sql)
+            self._block = part.block
+            columns = self._columns(f"EXECUTE {self._plan(sql)}")
+            self._block = NO_ROWS
         return columns
 
     def _columns(self, sql: str) -> dict[str, np.ndarray]:

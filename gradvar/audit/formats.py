@@ -11,7 +11,7 @@ ROLES = ("step", "prompt", "group", "advantage", "length", "logp")
 MORE_ROLES = ("text", "source", "successes", "attempts", "rate", "response", "sampler_logp", "trainer_logp")
 SHAPES = ("", "rollouts", "columns", "samples", "tokens", "counts")
 _LISTS = ("columns", "without", "parts", "rewards_between", *ROLES, *MORE_ROLES, "reward")
-_TEXTS = ("shape", "step_in_path", "rewards_in", "inside", "read_from")
+_TEXTS = ("shape", "step_in_path", "rewards_in", "inside", "within", "read_from")
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,10 @@ class Format:
     """A declared format: its ``columns`` and those it must be ``without``, and the ``names`` of each role's column.
 
     ``shape``: what one record is; empty where the values say it. ``rewards_between``: every column of numbers between
-    these two is a reward. ``rewards_in``: the column that lists the names of the rewards. ``inside``: where a record of
-    the file holds a list of rollouts. ``values``: the numbers that words stand for. ``parts``: patterns of the columns
-    that the reward is made of. ``step_in_path``: a regular expression whose group is the step.
+    these two is a reward. ``rewards_in``: the column that lists the names of the rewards. ``inside``: where a record
+    of the file holds a list of rollouts. ``within``: the column that a prompt's number is unique within. ``values``:
+    the numbers that words stand for. ``parts``: patterns of the columns that the reward is made of. ``step_in_path``:
+    a regular expression whose group is the step.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Format:
     rewards_between: tuple[str, ...] = ()
     rewards_in: str = ""
     inside: str = ""
+    within: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     step_in_path: str = ""

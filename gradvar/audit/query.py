@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from gradvar.audit.columns import ColumnLayout
 from gradvar.audit.database import literal
 from gradvar.audit.malformed import NO_OBJECT
+from gradvar.audit.reward_parts import moments_sql
 
 LARGEST = 1e100  # the squares of larger rewards overflow
 LONGEST_KEY = (
@@ -43,7 +44,11 @@ class Query:
         no_texts = "NULL::BIGINT AS least_text, NULL::BIGINT AS greatest_text"
         source = "min(source)" if "source" in columns else "NULL::VARCHAR"
         described = f"{source} AS source, {texts if 'text' in columns else no_texts}"
+        apart = [f"usable(part_{i})" for i in range(len(layout.parts))]
+        length = ["usable(length)"] if "length" in columns else []
+        moments = moments_sql(["reward", *apart, *length]) if apart else ""
         self._rest = {
+            "moments": moments,
             "descriptions": described,
             "reward": _total(weights),
             "faults": " ".join(_faults(layout, len(weights))),

@@ -23,6 +23,7 @@ from gradvar.audit.json_lines import JsonLines
 from gradvar.audit.malformed import Faults, UnreadableFile, full_line, one_line
 from gradvar.audit.parquet import ParquetFile
 from gradvar.audit.reshaped import reshaped
+from gradvar.audit.reward_parts import LENGTH, TOTAL
 from gradvar.audit.torch_files import read_torch_file
 
 _TEXTS = (".jsonl", ".ndjson", ".csv", ".json")
@@ -35,6 +36,15 @@ SUFFIXES = (
     ".ndjson",
     *(t + z for t in _TEXTS for z in (".gz", ".zst")),
 )
+
+
+NO_DUMPS = frozenset({
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "vocab.json", "added_tokens.json", "preprocessor_config.json", "model.safetensors.index.json",
+    "adapter_config.json", "trainer_state.json", "metadata.json", "results.json", "all_results.json",
+    "train_results.json", "metrics.json", "metrics.jsonl", "aggregated_results.jsonl", "args.json",
+})  # fmt: skip
+"""Files beside dumps that are none; read where they are named."""
 
 
 class FileReader(Protocol):
@@ -138,6 +148,9 @@ def read_file(
                         raise UnreadableFile(f"from {reader.unit} {part.first} on", one_line(error)) from None
                     parts = part.instead()
                     continue
+                if layout.parts:
+                    length = (LENGTH,) if "length" in layout.columns else ()
+                    cells.parts.add((TOTAL, *layout.parts, *length), database.moments(part))
                 for role, missing in cells.add(columns, reject, (file, reader.unit)).items():
                     if role in layout.columns and missing:
                         faults.incomplete[layout.columns[role]] += missing
@@ -218,5 +231,5 @@ def _below(folder: Path) -> Iterator[Path]:
         if path.is_dir():
             if not path.name.startswith(".") and not path.is_symlink():
                 yield from _below(path)
-        elif path.name.lower().endswith(SUFFIXES) and path.is_file():
+        elif path.name.lower().endswith(SUFFIXES) and path.name not in NO_DUMPS and path.is_file():
             yield path

@@ -27,7 +27,7 @@ def value_at(record: Any, name: str) -> Any:
         if first == "?":
             return value_at(entries[0], rest) if rest else entries[0]
         values = [value_at(entry, rest) if rest else entry for entry in entries]
-        return [value for value in values if value is not MISSING]
+        return [value for value in values if value is not MISSING] or MISSING
     if isinstance(record, Mapping) and first in record:
         value = record[first]
     elif isinstance(record, list) and first.isdecimal() and int(first) < len(record):
@@ -80,6 +80,15 @@ def leaves(value: Any) -> Iterator[Any]:
             yield from leaves(entry)
     else:
         yield value
+
+
+def is_number(text: str) -> bool:
+    """Return True for text that is a number, NaN and infinities among them, or a truth value."""
+    try:
+        float(text)
+    except ValueError:
+        return text.strip().lower() in ("true", "false")
+    return True
 
 
 def is_fraction(value: Any) -> bool:

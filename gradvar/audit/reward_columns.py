@@ -8,11 +8,12 @@ from itertools import pairwise
 import numpy as np
 
 from gradvar.audit.formats import Format
-from gradvar.audit.record_values import Record, kind_at, numbers, value_at
+from gradvar.audit.record_values import Record, is_number, kind_at, numbers, value_at
 
 TOTALS = ("reward", "rewards", "total_reward", "reward_total", "total", "final_reward", "overall_reward", "reward_sum",
           "sum_reward", "combined_reward", "overall", "score")  # fmt: skip
 _WORDS = ("reward", "score", "correct", "accuracy", "penalty", "bonus", "format")
+_SHORT = ("acc", "em", "pass", "passed")
 _LIKELY = ("reward", "penalty", "bonus")
 
 
@@ -50,7 +51,7 @@ def find_rewards(
     counts = ("successes", "attempts", "rate")
     taken = {*(n for role, n in columns.items() if role not in counts), *declared.columns}
     candidates = [n for n in kinds if _holds_numbers(n, kinds, sample) and not n.startswith("__")]
-    likely = [n for n in candidates if n not in taken and any(word in n.lower() for word in _WORDS)]
+    likely = [n for n in candidates if n not in taken and _sounds_like_one(n)]
     if by_hand:
         total = _sum_of_others(by_hand, sample)
         if total:
@@ -69,7 +70,24 @@ def find_rewards(
         )
         return RewardColumns((name,), parts, _left_out(parts, name))
     names = [n for n in likely if any(word in n.lower() for word in _LIKELY) and n in usual]
-    return _without_total(names, likely, sample)
+    inside = "" if names else _inside(declared.names["reward"], usual, sample)
+    return RewardColumns((inside,)) if inside else _without_total(names, likely, sample)
+
+
+def _inside(names: Sequence[str], kinds: Mapping[str, str], sample: Sequence[Record]) -> str:
+    """A reward inside of an object, or of every object of a list: its path; empty where there is none."""
+    for column in (n for n, kind in kinds.items() if kind == "other"):
+        for name in names:
+            if kind_at(sample, f"{column}.{name}") == "number":
+                return f"{column}.{name}"
+            lists = [value_at(record, f"{column}.*.{name}") for record in sample]
+            if 2 * sum(map(numbers, lists)) > len(lists):
+                return f"{column}.*.{name}"
+    return ""
+
+
+def _sounds_like_one(name: str) -> bool:
+    return name.lower() in _SHORT or any(word in name.lower() for word in _WORDS)
 
 
 def _declared_names(declared: Format, sample: Sequence[Record]) -> Iterator[str]:
@@ -85,9 +103,10 @@ def _at_path(name: str, sample: Sequence[Record]) -> bool:
 
 def _holds_numbers(name: str, kinds: Mapping[str, str], sample: Sequence[Record]) -> bool:
     """Return True for a column of numbers, or of lists of numbers."""
-    if kinds[name] == "number":
-        return True
     values = [value_at(record, name) for record in sample]
+    if kinds[name] == "number":  # of a CSV every column may be, so the values are asked
+        texts = sum(isinstance(v, str) and not is_number(v) for v in values)
+        return 2 * texts <= len(values)
     return kinds[name] == "other" and 2 * sum(map(numbers, values)) > len(values)
 
 

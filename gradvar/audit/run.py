@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gradvar.audit.advice import advice
+from gradvar.audit.best_of import best_of
 from gradvar.audit.cell_sums import CellSums
 from gradvar.audit.columns import Columns
 from gradvar.audit.database import QUICK, Database, shared
@@ -17,12 +18,15 @@ from gradvar.audit.estimators import advantages, compare
 from gradvar.audit.findings import suspicions
 from gradvar.audit.formats import formats_of
 from gradvar.audit.group_sizes import curve
+from gradvar.audit.larger_groups import larger_groups
 from gradvar.audit.logged_advantages import written
 from gradvar.audit.malformed import Faults
+from gradvar.audit.mismatch import mismatch
 from gradvar.audit.read import ReadSettings, expand, read_file
 from gradvar.audit.result import AuditFigures
+from gradvar.audit.reward_parts import parts
 from gradvar.audit.schemes import Rewards, scheme
-from gradvar.audit.statistics import histogram, prompt_table, prompts, steps, success
+from gradvar.audit.statistics import by_source, histogram, prompt_table, prompts, steps, success
 from gradvar.audit.text import text
 
 Progress = Callable[[str, float], object]
@@ -169,4 +173,9 @@ def _figures(sums: CellSums, read: ReadFiles, estimator: str | None, success_abo
         labels,
         sums.origins,
         read.evidence,
+        by_source(cells, rule, [origin.source for origin in sums.origins]),
+        best_of(cells, rule),
+        larger_groups(cells, rule),
+        parts(sums.parts),
+        mismatch(sums.logps),
     )

@@ -31,6 +31,7 @@ class Shape:
     attempts: int = 0
     nested: bool = False
     values: Mapping[str, float] = field(default_factory=dict)
+    within: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -92,14 +93,14 @@ def find_shape(
     paths = any(n not in kinds for n in names)
     roles = {"sampler_logp", "trainer_logp"} <= columns.keys()
     optional = any(columns.get(role) in lists for role in ("length", "logp", "advantage"))
-    more: dict[str, Any] = {"lists": lists, "values": declared.values}
-    nested = paths or bool(declared.values) or roles or optional
+    more: dict[str, Any] = {"lists": lists, "values": declared.values, "within": declared.within}
+    nested = paths or bool(declared.within) or bool(declared.values) or roles or optional
     if declared_kind and declared_kind != "counts":
         return Shape(declared_kind, "", nested=nested or declared_kind == "rollouts", **more)
     counts = _counts(columns, rewards, sample, attempts)
     if counts:
         return Shape("counts", **{"nested": nested, **more, **counts})
-    if not rewards or not any(n in lists and "*" not in n for n in rewards):
+    if not rewards or not any(n in lists for n in rewards):
         return Shape(nested=nested, **more)
     kind, reason = _of_lists(columns, rewards[0], sample)
     return Shape(kind, reason, nested=nested, **more)
@@ -197,6 +198,8 @@ def rollouts(
         ValueError: Lists differ in their length, or counts are none.
     """
     values = {name: value_at(record, name) for name in (*columns.values(), *numeric)}
+    if shape.within:
+        values[columns["prompt"]] = f"{value_at(record, shape.within)}/{values[columns['prompt']]}"
     if shape.kind == "counts":
         yield from _of_counts(record, values, shape, columns)
     elif shape.kind in ("columns", "samples"):

@@ -1,5 +1,6 @@
 """The figures of a dump, per step and over all steps: equal groups, success rates, prompts that teach."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,10 +89,26 @@ def successes(cells: Cells, rule: Success) -> Int[np.ndarray, " group"]:
 
 def steps(cells: Cells, rule: Success, *, overall: bool = False) -> tuple[Step, ...]:
     """The figures of every step, or of all together as one."""
-    groups = cells.groups
-    names, by = groups.steps
+    names, by = cells.groups.steps
     if overall:
-        names, by = names[:1], np.zeros_like(by)
+        return _tabulated(cells, rule, [None], np.zeros_like(by))
+    return _tabulated(cells, rule, names.tolist(), by)
+
+
+def by_source(cells: Cells, rule: Success, source: Sequence[str]) -> dict[str, Step]:
+    """The figures of every data source; ``source``: that of each prompt. Empty where there is one at most."""
+    names, place = np.unique(np.array(source, dtype=object).astype(str), return_inverse=True)
+    if len(names) < 2:
+        return {}
+    figures = _tabulated(cells, rule, [None] * len(names), place[cells.groups.prompt])
+    return dict(zip(names.tolist(), figures, strict=True))
+
+
+def _tabulated(
+    cells: Cells, rule: Success, names: Sequence[int | None], by: Int[np.ndarray, " group"]
+) -> tuple[Step, ...]:
+    """The figures of parts of the groups; ``by`` numbers the part of each group."""
+    groups = cells.groups
     count, ones = len(names), np.ones(len(by))
     number = np.bincount(by, minlength=count)
     won = successes(cells, rule)
@@ -119,7 +136,7 @@ def steps(cells: Cells, rule: Success, *, overall: bool = False) -> tuple[Step, 
     )
     return tuple(
         Step(
-            step=None if overall else int(names[i]),
+            step=names[i],
             rollouts=int(rollouts[i]),
             groups=int(number[i]),
             prompts=int(tables["equal"][i].dof) + 1,

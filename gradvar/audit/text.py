@@ -9,6 +9,7 @@ import numpy as np
 
 from gradvar.audit.cell_sums import KEPT_KEY
 from gradvar.audit.estimators import RATES
+from gradvar.audit.more_text import best_of_lines, larger_lines, mismatch_lines, part_lines, source_lines
 from gradvar.audit.result import NOTHING_SUSPICIOUS, AuditFigures
 from gradvar.audit.statistics import Step
 from gradvar.files.harmless import harmless_cell, one_line
@@ -35,6 +36,11 @@ def text(audit: AuditFigures, width: int | None = None, *, wide: bool = False) -
         _steps(audit),
         _histogram(audit),
         _sizes(audit),
+        larger_lines(audit),
+        best_of_lines(audit),
+        source_lines(audit),
+        part_lines(audit),
+        mismatch_lines(audit),
         _estimators(audit),
         _written(audit),
     ]

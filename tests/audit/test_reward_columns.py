@@ -140,6 +140,7 @@ def test_nested_folders_are_searched(tmp_path):
             dumps.write(folder / f"{task}.jsonl", rows)
     (tmp_path / ".hidden").mkdir()
     dumps.write(tmp_path / ".hidden" / "a.jsonl", [{"prompt": "x", "reward": 1.0}])
+    (tmp_path / "rollout" / "config.json").write_text("{}")
     found = audit([tmp_path])
     assert found.files == 4
     assert [(s.step, s.groups, s.rollouts) for s in found.steps] == [(0, 2, 4), (3, 2, 4)]

@@ -67,6 +67,21 @@ SHAPES = {
         ]}
         for r in ROWS
     ),
+    "train_data_step9.jsonl": text_of(
+        {"content": [[r["prompt"], "answer"]], "rewards": [r["reward"]], "idx": i, "token_loss_mask": [[0, 1, 1]],
+         "generation_logprobs": [[0.0, -1.0, -2.0]], "prev_logprobs": [[0.0, -1.0, -2.5]]}
+        for i, r in enumerate(ROWS)
+    ),
+    "tinker.jsonl": text_of(
+        {"iteration": 3, "group_idx": int(r["prompt"][7:]), "traj_idx": 0, "total_reward": r["reward"],
+         "steps": [{"ac_len": 2, "reward": 0}, {"ac_len": 3, "reward": 0}], "tags": ["math"]}
+        for r in ROWS
+    ),
+    "objects.jsonl": text_of(
+        {"item": {"question": p}, "answers": [{"text": "x", "reward": r} for r in rs]} for p, rs in GROUPS
+    ),
+    "cells.csv": "problem,scores\n" + "".join(f'{p},"{json.dumps(rs)}"\n' for p, rs in GROUPS),
+    "columns.json": json.dumps(columns_of(ROWS), indent=1),
     "nested.jsonl": text_of({"prompt": r["prompt"], "out": {"reward": r["reward"]}} for r in ROWS),
 }  # fmt: skip
 WANTED = np.array([rs for _, rs in GROUPS])
@@ -92,6 +107,13 @@ def test_every_shape_has_the_same_figures(tmp_path, name):
     found = audit([path], columns=columns)
     check(found)
     assert found.evidence
+    if name == "train_data_step9.jsonl":
+        assert found.overall.length == 2
+        assert [s.step for s in found.steps] == [9]
+        assert found.mismatch.divergence == pytest.approx(0.25)
+    if name == "tinker.jsonl":
+        assert found.overall.length == 5
+        assert all(label.startswith("3/") for label in found.labels)
 
 
 def test_parquet_lists_and_packed_files(tmp_path):

@@ -1,0 +1,65 @@
+"""pass@k and max@k of recorded rollouts: unbiased, from the counts of each group.
+
+With n rollouts of a prompt, c of them successes, pass@k = 1 - C(n-c, k) / C(n, k) (arXiv 2107.03374, equation 1); the
+mean of the largest of k rewards is the same average over all subsets of k. Both are U-statistics.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradvar.audit.reward_counts import Cells
+from gradvar.audit.statistics import Success, successes
+from gradvar.stats.clusters import Clusters
+from gradvar.stats.groups import chance_all
+from gradvar.stats.intervals import Interval, student_half_width
+
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """The best of ``k`` rollouts: the chance that one succeeds, and the mean of the largest reward, over groups."""
+
+    k: int
+    passing: Interval
+    largest: Interval
+
+
+def best_of(cells: Cells, rule: Success) -> tuple[BestOf, ...]:
+    """The curve up to the size that more than half of the groups have, with intervals clustered by prompt."""
+    groups = cells.groups
+    clusters = Clusters(groups.prompt)
+    won = successes(cells, rule)
+    usual = int(np.median(groups.size))
+    points = []
+    for k in sorted({k for k in (*SIZES, usual) if k <= usual}):
+        enough = (groups.size >= k).astype(float)  # [group]
+        failing = np.nan_to_num(chance_all(groups.size - won, groups.size, k))
+        passing = clusters.share((1 - failing) * enough, enough)
+        points.append(BestOf(k, passing, _mean(clusters, np.nan_to_num(_largest(cells, k)) * enough, enough)))
+    return tuple(points)
+
+
+def _largest(cells: Cells, k: int) -> np.ndarray:
+    """The mean of the largest of ``k`` rewards of a group: [group]."""
+    groups = cells.groups
+    before = np.cumsum(cells.n) - cells.n
+    below = (
+        before - before[groups.start][groups.of_cell]
+    )  # rollouts of the group with a smaller reward, [cell]
+    size = groups.size[groups.of_cell]
+    chance = chance_all(below + cells.n, size, k) - chance_all(
+        below, size, k
+    )  # that this reward is the largest
+    return np.asarray(groups.sum(chance * cells.reward))
+
+
+def _mean(clusters: Clusters, y: np.ndarray, x: np.ndarray) -> Interval:
+    """A mean over groups by the linearised variance of a ratio, with Student's interval."""
+    _, value, variance, count, effective = (float(column[0]) for column in clusters.ratio(y, x))
+    se = variance**0.5
+    if count < 3:
+        return Interval(value, np.nan, np.nan, se, count - 1, effective, "fewer than three prompts")
+    half = float(student_half_width(se, count - 1))
+    return Interval(value, value - half, value + half, se, count - 1, effective)
