@@ -43,6 +43,8 @@ class Prove:
     verbose: bool = False
     """Show every obligation with the steps that decided it, every step with its evidence, and the coverage; of an
     objective, the tokens' weights in every region."""
+    kernel: bool = False
+    """Check the theorems in proofs/kernel, and their bridges to the shipped code, with Coq (Rocq)."""
     quiet: bool = False
     """No progress bar."""
 
@@ -51,6 +53,8 @@ def run(config: Prove) -> int:
     """Run it; 0 if every verdict holds, 1 if one does not, 2 on bad usage."""
     try:
         _check_outputs(config)
+        if config.kernel:
+            return _kernel(config)
         if config.target is not None and ":" in Path(config.target).name:
             return _objective(config)
         return _claims(config)
@@ -70,6 +74,26 @@ def _check_outputs(config: Prove) -> None:
             check_file(path, name)
 
 
+def _jobs(config: Prove) -> int:
+    if config.jobs < 1:
+        raise ValueError(f"jobs: {config.jobs}; give at least 1")
+    return config.jobs
+
+
+def _kernel(config: Prove) -> int:
+    from gradvar.cli.kernel import check_kernel
+
+    if config.target is not None:
+        raise ValueError(
+            f"target: {config.target}; --kernel checks the bundled theorems, leave the target out"
+        )
+    if config.html is not None:
+        raise ValueError(
+            f"html: {config.html} would be a book of claims; give --json for the kernel's theorems"
+        )
+    return check_kernel(config.only, config.json, config.quiet, _jobs(config))
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
@@ -87,14 +111,13 @@ def _claims(config: Prove) -> int:
     from gradvar.symbolic.claims.findings import findings
     from gradvar.symbolic.claims.ledger import load, proofs_folder
 
-    if config.jobs < 1:
-        raise ValueError(f"jobs: {config.jobs}; give at least 1")
+    jobs = _jobs(config)
     if config.target is not None and not Path(config.target).exists():
         raise FileNotFoundError(
             f"target: {config.target} does not exist; give a folder of claims, or file.py:objective"
         )
     claims = select(_load(config.target) if config.target else load(proofs_folder()), config.only)
-    reports = _with_progress(claims, config.quiet, config.jobs)
+    reports = _with_progress(claims, config.quiet, jobs)
     console = _console()
     console.print(table(reports))
     for report in reports:
@@ -147,12 +170,14 @@ def select(claims: list[Claim], only: tuple[str, ...]) -> list[Claim]:
 
     Raises ``ValueError`` on an unknown id.
     """
+    from gradvar.symbolic.claims.ledger import same_claim
+
     if not only:
         return claims
     for wanted in only:
-        if not any(_is(claim.id, wanted) for claim in claims):
+        if not any(same_claim(claim.id, wanted) for claim in claims):
             raise ValueError(f"only: no claim {wanted or repr(wanted)}; there are {_families(claims)}")
-    return [claim for claim in claims if any(_is(claim.id, wanted) for wanted in only)]
+    return [claim for claim in claims if any(same_claim(claim.id, wanted) for wanted in only)]
 
 
 def _families(claims: list[Claim]) -> str:
@@ -161,11 +186,6 @@ def _families(claims: list[Claim]) -> str:
     for claim in claims:
         families.setdefault(claim.id.rstrip("abcdefgh").rstrip("0123456789"), []).append(claim.id)
     return ", ".join(ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}" for ids in families.values())
-
-
-def _is(identifier: str, wanted: str) -> bool:
-    same = identifier.lower() == wanted.lower()
-    return same or (wanted[-1:].isdigit() and identifier.lower().rstrip("abcdefgh") == wanted.lower())
 
 
 def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[ClaimReport]:

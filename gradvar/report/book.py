@@ -3,16 +3,20 @@
 import inspect
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import sympy as sp
 from markupsafe import Markup
 
 from gradvar.report.html import CLAIM_FIELDS, macro, render
-from gradvar.symbolic.claims.claim import Exhibit, ProofStep
+from gradvar.symbolic.claims.claim import Claim, Exhibit, ProofStep
+from gradvar.symbolic.claims.ledger import proofs_folder
 from gradvar.symbolic.claims.outcome import Outcome
 from gradvar.symbolic.claims.report import ClaimReport
+from gradvar.symbolic.kernel.development import Theorem, read_development, theorems_by_claim
 
 TITLE = "Claims about group-relative policy gradients, checked"
 View = dict[str, Any]
@@ -58,7 +62,23 @@ def view(report: ClaimReport) -> View:
             _sabotage(sabotage.name, outcomes["sabotage", sabotage.name]) for sabotage in claim.sabotages
         ],
         "missing": report.complaints,
+        "formal": _formal(claim),
     }
+
+
+@cache
+def _theorems(folder: Path) -> Mapping[str, Sequence[Theorem]]:
+    """The theorems of the kernel, by claim; none where their folder is not there."""
+    return theorems_by_claim(read_development(folder)) if folder.is_dir() else {}
+
+
+def _formal(claim: Claim) -> list[dict[str, str]]:
+    """The statements in the kernel of a claim that is bundled: what each says, and its text."""
+    bundled = proofs_folder()
+    if not claim.path or not Path(claim.path).is_relative_to(bundled):
+        return []
+    rows = _theorems(bundled / "kernel").get(claim.id, ())
+    return [{"says": row.comment, "statement": row.statement} for row in rows]
 
 
 def _step(step: ProofStep, outcome: Outcome) -> dict[str, Any]:

@@ -207,6 +207,7 @@ def _claim(content: Content) -> Markup:
                 {"name": name, "reason": "", "error": ""} for name in content.get("sabotages") or []
             ],
             "missing": [],
+            "formal": [],
         }
     )
 

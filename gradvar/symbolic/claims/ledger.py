@@ -77,3 +77,9 @@ def order(identifier: str) -> tuple[str, int, str]:
     """
     match = re.fullmatch(r"([A-Za-z]+)(\d+)(.*)", identifier)
     return (match[1], int(match[2]), match[3]) if match else (identifier, 0, "")
+
+
+def same_claim(identifier: str, wanted: str) -> bool:
+    """Whether an id is the wanted one; one without its letter means all its parts."""
+    same = identifier.lower() == wanted.lower()
+    return same or (wanted[-1:].isdigit() and identifier.lower().rstrip("abcdefgh") == wanted.lower())

@@ -1,0 +1,55 @@
+"""What a theorem rests on, read from what ``Print Assumptions`` prints."""
+
+import re
+
+# Every development over Coq's classical reals rests on these; a theorem of ours may, and on nothing else.
+AXIOMS_OF_THE_REALS = (
+    "ClassicalDedekindReals.sig_forall_dec",
+    "ClassicalDedekindReals.sig_not_dec",
+    "FunctionalExtensionality.functional_extensionality_dep",
+)
+_CLOSED = "Closed under the global context"
+_MARK = "gradvar theorem"
+
+
+def questions(theorems: tuple[str, ...]) -> str:
+    """Return the commands to append to a file: for each theorem a mark with its name, then its assumptions."""
+    lines = [f'Goal True. idtac "{_MARK} {name}". Abort.\nPrint Assumptions {name}.' for name in theorems]
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def parse_assumptions(output: str) -> dict[str, tuple[str, ...]]:
+    """Return each theorem's assumptions from the output of ``questions``: names of axioms, none where it is closed.
+
+    What is neither the sentence of a closed theorem nor a list of axioms (a switched off guard, say) is an assumption
+    as it stands.
+
+    >>> parse_assumptions("gradvar theorem t\\nClosed under the global context\\n")
+    {'t': ()}
+    >>> parse_assumptions("gradvar theorem t\\nAxioms:\\ncheat : forall x : nat,\\n  x = 0\\n")
+    {'t': ('cheat',)}
+    """
+    _, *parts = re.split(rf"^{_MARK} (\w+)$", output, flags=re.MULTILINE)
+    return {
+        name: _names(text.strip()) for name, text in zip(parts[::2], parts[1::2], strict=True)
+    }  # name, text, name, text ...
+
+
+def _names(text: str) -> tuple[str, ...]:
+    if text == _CLOSED:
+        return ()
+    heading, _, body = text.partition("\n")
+    if heading.rstrip() != "Axioms:":
+        return (" ".join(text.split()) or "no answer",)
+    # A name stands at the margin; its type follows a colon, on the same line or indented on the next.
+    return tuple(line.split()[0] for line in body.splitlines() if line[:1].strip())
+
+
+def unexpected(assumptions: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the assumptions that are not among the three of the reals."""
+    return tuple(name for name in assumptions if not _is_of_the_reals(name))
+
+
+def _is_of_the_reals(name: str) -> bool:
+    """Whether it is one of the three, by its full name or by its end, as it is printed where the module is imported."""
+    return any(axiom == name or axiom.endswith(f".{name}") for axiom in AXIOMS_OF_THE_REALS)
