@@ -19,7 +19,8 @@ SAMPLERS: Mapping[str, tuple[str, ...]] = {
 
 CORRECTIONS: Mapping[str, tuple[float, ...]] = {
     "none": (), "ratio": (), "tis": (2.0,), "mis": (0.0, 2.0), "icepop": (0.5, 5.0), "seq_ratio": (),
-    "seq_tis": (2.0,), "seq_mask": (3.0,), "geo_mask": (0.999, 1.002), "opsm": (0.5,), "normalised": (),
+    "seq_tis": (2.0,), "seq_mask": (3.0,), "geo_mask": (0.999, 1.002), "m2po": (0.04,), "opsm": (0.5,),
+    "normalised": (),
     **{f"k1_{level}": (0.5, 2.0) for level in ("token", "sum", "mean")},
     **{f"{kind}_{level}": (2.0,) for kind in ("k2", "k3") for level in ("token", "sum", "mean", "max")},
 }  # fmt: skip

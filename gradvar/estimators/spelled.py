@@ -56,6 +56,7 @@ def _single(word: CorrectionWord) -> Any:
         "seq_tis": (corrections.sequence_truncation, ("cap",)),
         "seq_mask": (corrections.sequence_mask, ("cap",)),
         "geo_mask": (corrections.geometric_mask, ("low", "high")),
+        "m2po": (corrections.second_moment_mask, ("threshold",)),
         "opsm": (corrections.off_policy_sequence_mask, ("threshold",)),
     }
     piece, names = forms[word.name]

@@ -17,6 +17,7 @@ from gradvar.pieces.correction_reject import (
     chained,
     off_policy_sequence_mask,
     rejection,
+    second_moment_mask,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "geometric_mask",
     "off_policy_sequence_mask",
     "rejection",
+    "second_moment_mask",
     "sequence_mask",
     "sequence_ratio",
     "sequence_truncation",

@@ -70,6 +70,35 @@ def rejection(
     return jnp.broadcast_to(jnp.where(close, 1.0, 0.0).astype(logp_old.dtype), mask.shape)
 
 
+def second_moment_mask(
+    logp_old: PerToken, logp_sampler: PerToken, mask: Mask, *, threshold: float = 0.04
+) -> PerToken:
+    """0 on the tokens of the largest (log w)^2, so many that the mean of the others is below ``threshold``; 1 on those.
+
+    M2PO, arXiv 2510.01161, which has the threshold 0.04. The tokens of the whole batch are ranked together: what is
+    dropped depends on how a batch is cut into parts. One token at least is left, as in AReaL, even where its own square
+    is above the threshold; of equal squares the first in the batch stay.
+
+    Args:
+        logp_old: Log-probabilities of the trainer's proximal policy.
+        logp_sampler: Log-probabilities that the engine reports.
+        mask: True for the tokens that count.
+        threshold: In squared nats.
+
+    >>> logp_old, logp_sampler = jnp.zeros((1, 1, 3)), jnp.array([[[0.1, 1.0, 0.2]]])
+    >>> second_moment_mask(logp_old, logp_sampler, jnp.ones((1, 1, 3), bool)).tolist()
+    [[[1.0, 0.0, 1.0]]]
+    """
+    squares = jnp.where(mask, (logp_old - logp_sampler) ** 2, jnp.inf).ravel()  # [token of the batch]
+    ordered = jnp.sort(squares)
+    count = jnp.arange(1, squares.size + 1)
+    means = jnp.cumsum(jnp.where(jnp.isinf(ordered), 0.0, ordered)) / count  # they only grow with the count
+    is_left = (means < threshold) & jnp.isfinite(ordered)
+    number = jnp.maximum(jnp.sum(is_left), 1)
+    ranks = jnp.argsort(jnp.argsort(squares, stable=True), stable=True)
+    return jnp.where(ranks < number, 1.0, 0.0).astype(logp_old.dtype).reshape(mask.shape) * mask
+
+
 def off_policy_sequence_mask(
     logp: PerToken, logp_sampler: PerToken, advantages: PerToken, mask: Mask, *, threshold: float = 0.5
 ) -> PerToken:

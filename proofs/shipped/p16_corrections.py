@@ -1,7 +1,8 @@
-"""P16 to P26: the corrections between engine and trainer, each on the ratio in an estimator of plain other pieces."""
+"""P16 to P26 and P30: the corrections between engine and trainer, each on the ratio in an estimator of plain other pieces."""
 
-from functools import partial
+from functools import cache, partial
 
+import numpy as np
 import sympy as sp
 from _definitions import S1, G, Q, R, Scene, r, rho
 from _pieces import SAMPLER, piece, sampler, sampler_logs, sampler_ratio
@@ -175,4 +176,30 @@ chained = correction(
     r"The product of the ratio cut at 2 and of the rule that $v - 1 - \log v$ is at most 1.",
     c.chained(c.token_truncation, partial(c.rejection, high=1.0)),
     quantities=SAMPLER | {passes: ("z", "1 where that is at most 1, else 0", token_k3_passes)},
+)
+
+
+def stays(scene: Scene, q, i, t):
+    """1 unless it is among the largest squares that go until the mean of the others is below 1/4."""
+    return stays_of_batch(scene)[q, i, t]
+
+
+@cache
+def stays_of_batch(scene: Scene):
+    places = [tuple(map(int, place)) for place in np.argwhere(scene.mask)]
+    squares = {place: sp.log(sampler_ratio(scene, *place)).evalf(30) ** 2 for place in places}
+    left = dict(squares)
+    while len(left) > 1 and sum(left.values()) / len(left) >= R(1, 4):
+        del left[max(left, key=lambda place: (left[place], place))]
+    return {place: sp.Integer(place in left) for place in places}
+
+
+second_moment_mask = correction(
+    "P30",
+    "second_moment_mask",
+    passes,
+    r"1 on the tokens of small $(\log v)^2$, 0 on the largest ones, so many that the mean of the others is below 1/4.",
+    partial(c.second_moment_mask, threshold=0.25),
+    quantities={passes: ("z", "1 unless its square goes", stays)},
+    source=sy.Source("2510.01161", place="the algorithm", relation="not read"),
 )

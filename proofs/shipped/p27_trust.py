@@ -1,7 +1,11 @@
-"""P27 to P29: surrogates whose trust region is in probabilities or in whole rollouts, on rewards less their mean."""
+"""P27 to P29, P31 and P32: surrogates whose trust region is in probabilities or in whole rollouts, on rewards less their mean."""
 
+from functools import cache, partial
+
+import jax.numpy as jnp
+import numpy as np
 import sympy as sp
-from _definitions import S1, G, Q, R, Scene, r
+from _definitions import S1, G, Q, R, Scene, r, rho
 from _pieces import piece, sampler_logs, sampler_ratio
 
 from gradvar import symbolic as sy
@@ -49,8 +53,7 @@ def trust(identifier, name, weight, words, *, quantities, arxiv, **settings):
         quantities=quantities,
         fields=sampler_logs,
         advantage=advantage.group_mean,
-        surrogate=getattr(surrogate, name),
-        **settings,
+        **{"surrogate": getattr(surrogate, name), **settings},
     )
 
 
@@ -79,4 +82,66 @@ topr = trust(
     "One for a positive advantage, and the ratio of current to engine, at most 1, for a negative one.",
     quantities=RATIO,
     arxiv="2503.14286",
+)
+
+
+def tenth(logp, logp_sampler, advantages):
+    """The surrogate at a tenth of the scene's numbers, which are then probabilities: at most 6/10 and 4/10."""
+    return surrogate.dppo_kl(logp - jnp.log(10.0), logp_sampler - jnp.log(10.0), advantages)
+
+
+def within_kl(scene: Scene, q, i, t):
+    """0 where the two-point divergence of engine from policy is above 1/20 and the token moved along its advantage."""
+    row, u = scene.rewards[q], of_token(scene, q, i, t)
+    pi, mu = scene.rho[q, i, t] / 10, 1 / (10 * sampler_ratio(scene, q, i, t))
+    divergence = mu * sp.log(mu / pi) + (1 - mu) * sp.log((1 - mu) / (1 - pi))
+    moved = u > 1 if len(row) * row[i] >= sp.Add(*row) else u < 1
+    return sp.Integer(not (moved and divergence.evalf(30) > R(1, 20)))
+
+
+dppo_kl = trust(
+    "P31",
+    "dppo_kl",
+    stays * sp.Min(ratio, 10),
+    "The ratio of current to engine, at most 10, and zero where the divergence of two points grew too large in the "
+    "advantage's way; at a tenth of the scene's numbers, which are then probabilities.",
+    quantities=RATIO
+    | {stays: ("z", "0 where the token moved along its advantage by more than 1/20 nats, else 1", within_kl)},
+    arxiv="2602.04879",
+    surrogate=tenth,
+    tolerance=1e-12,
+)
+
+
+@cache
+def penalised(scene: Scene):
+    """The places of the quarter of tokens with the largest (A - mean A)(log pi - mean log pi), the first of equals."""
+    places = [tuple(map(int, place)) for place in np.argwhere(scene.mask)]
+    advantages = [scene.rewards[q, i] - sp.Add(*scene.rewards[q]) / scene.size for q, i, _ in places]
+    logs = [sp.log(scene.rho[place]).evalf(40) for place in places]
+    means = [sp.Add(*values) / len(places) for values in (advantages, logs)]
+    covariances = [(a - means[0]) * (x - means[1]) for a, x in zip(advantages, logs, strict=True)]
+    order = sorted(range(len(places)), key=lambda k: -round(float(covariances[k]), 13))
+    return {places[k] for k in order[: max(1, len(places) // 4)]}
+
+
+def pull_back(scene: Scene, q, i, t):
+    """The sign of the log-ratio where the penalty falls on the token, else 0; the old log-probabilities are zero."""
+    return sp.sign(scene.rho[q, i, t] - 1) if (q, i, t) in penalised(scene) else sp.Integer(0)
+
+
+kl_cov = piece(
+    "P32",
+    "surrogates.kl_cov",
+    (rho * A - stays) / (Q * G),
+    "The ratio times the advantage, less the sign of its logarithm on the quarter of tokens of the largest covariance. "
+    "Rewards less the group's mean and sums over tokens stand around it.",
+    source=sy.Source("2505.22617", place="the objective", relation="not read"),
+    quantities={
+        stays: ("z", "the sign of the log-ratio where the token is among those, else 0", pull_back),
+    },
+    settings={"share": R(1, 4)},
+    advantage=advantage.group_mean,
+    surrogate=partial(surrogate.kl_cov, share=0.25),
+    tolerance=1e-12,
 )

@@ -33,6 +33,7 @@ CORRECTIONS = {
         loops.by_rollout(lambda row: np.prod(row) if np.prod(row) <= 1.02 else 0.0),
     ),
     "geometric_mask": (partial(c.geometric_mask, low=0.9, high=1.2), loops.geometric),
+    "second_moment_mask": (partial(c.second_moment_mask, threshold=0.02), loops.second_moment(0.02)),
     "off_policy_sequence_mask": (partial(c.off_policy_sequence_mask, threshold=0.05), loops.off_policy),
     "batch_normalised": (c.batch_normalised(partial(c.token_truncation, cap=1.1)), loops.normalised),
     "batch_normalised_sequence": (

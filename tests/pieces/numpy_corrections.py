@@ -59,3 +59,15 @@ def rejects(kind, level, low, high):
 
 def ratio_unless_rejected(w, batch):
     return [[x if x - 1 - np.log(x) <= 0.02 else 0.0 for x in row] for row in w]
+
+
+def second_moment(threshold):
+    """Drop the token of the largest squared log-ratio until the mean of the squares that are left is small."""
+
+    def weights(w, batch):
+        squares = {(i, t): np.log(x) ** 2 for i, row in enumerate(w) for t, x in enumerate(row)}
+        while len(squares) > 1 and np.mean(list(squares.values())) >= threshold:
+            del squares[max(squares, key=lambda place: (squares[place], place))]
+        return [[float((i, t) in squares) for t in range(len(row))] for i, row in enumerate(w)]
+
+    return weights
