@@ -34,6 +34,7 @@ def binary(rates, size, seed):
     ]
 
 
+@pytest.mark.slow
 def test_larger_groups_lie_within_their_bounds(tmp_path):
     """Half of the prompts are never solved; the others have rates that a Beta distribution does not have."""
     rates = np.where(np.arange(300) % 2, 0.0, np.where(np.arange(300) % 4, 0.1, 0.6))
@@ -85,6 +86,7 @@ def test_parts_are_those_of_numpy(tmp_path, name):
     assert any("'right_reward' makes" in q for q in found.questions)
 
 
+@pytest.mark.slow
 def test_what_parts_ask(tmp_path):
     rows = [
         {"prompt": f"q{i % 8}", "step": i // 64, "reward": float(i % 3), "format_reward": 1.0,
@@ -99,6 +101,7 @@ def test_what_parts_ask(tmp_path):
     assert any("mean length goes from 15 to 75" in sentence for sentence in found.advice)
 
 
+@pytest.mark.slow
 def test_every_source_has_the_figures_of_its_rows(tmp_path):
     rows = [{**r, "data_source": "math" if r["prompt"] < "prompt 5" else "code"} for r in dumps.rows(6)]
     found = audit([dumps.write(tmp_path / "a.jsonl", rows)])

@@ -63,6 +63,17 @@ def test_from_a_folder_to_advice(place, capsys):
     np.testing.assert_array_equal(small.rollouts.completions, bank.rollouts.completions)
 
 
+def test_an_interrupt_says_what_is_kept(place, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradvar.measure.bank.record.record", interrupted)
+    assert run([*COMMON, "--out", "half"]) == 130
+    *_, kept, last = capsys.readouterr().err.strip().splitlines()
+    assert kept == "stopped: finished shards are kept in half; the same command goes on from there"
+    assert last == "gradvar: interrupted"
+
+
 @pytest.mark.parametrize(("more", "message"), [
     (["--rollouts", "3"], "rollouts: 3"),
     (["--scores", "first:2"], "scores: 'first:2'"),
