@@ -55,8 +55,9 @@ class Check:
     Its settings are given with --arguments."""
     domain: Literal["real", "nonnegative", "binary"] = "real"
     """The rewards that it is meant for."""
-    min_group: int = 2
-    """The smallest group size that it is meant for."""
+    min_group: int | None = None
+    """The smallest group size that it is meant for; where 2 or more is given, groups of one do not occur and decide
+    nothing. Default: 2, and a group of one is to get zero or a clear error."""
     epsilon: float = 1e-4
     """The epsilon beside the std, which scale invariance makes room for."""
     aggregation: Literal["auto", "token-mean", "sequence-mean", "sequence-sum"] = "auto"
@@ -101,7 +102,7 @@ def examine(config: Check) -> Any:
 
     if config.examples < 1:
         raise ValueError(f"--examples: {config.examples}; give 1 or more")
-    if config.min_group < 1:
+    if config.min_group is not None and config.min_group < 1:
         raise ValueError(f"--min-group: {config.min_group}; give 1 or more")
     if not config.epsilon >= 0:
         raise ValueError(f"--epsilon: {config.epsilon}; give 0 or more")
@@ -152,7 +153,7 @@ def examine(config: Check) -> Any:
         function,
         signature=signature,
         domain=config.domain,
-        min_group=config.min_group,
+        min_group=config.min_group or 2,
         epsilon=config.epsilon,
         dtypes=config.dtypes,
         **common,
@@ -233,6 +234,8 @@ def excepted(config: Check, function: Any, laws: Iterable[Any]) -> dict[str, str
         shared |= exceptions.of_file(Path(config.except_file), name)
     # a line for every function of a project is no mistake where the function is of the other kind
     known = {law.name for law in laws}
+    if (config.min_group or 0) >= 2:
+        shared = {"singleton_zero": f"groups of one do not occur (--min-group {config.min_group})"} | shared
     shared = {law: reason for law, reason in shared.items() if law in known}
     return shared | exceptions.paired(config.excepting, config.because)
 

@@ -19,9 +19,9 @@ HOLDS, FAILS, OUT = "holds", "fails", "does not apply"
 class LawResult:
     """One law's verdict.
 
-    ``universal``: every sane function obeys it. ``asked``: the user named it, or a setting asks for it.
-    ``excepted`` is the reason why the user lets it go. ``example`` is the shrunk counterexample, ``reproduce`` a
-    line for the shell.
+    ``universal``: a function that breaks it has an error, whatever it estimates. ``asked``: the user named it, or a
+    setting asks for it. ``excepted`` is the reason why the user lets it go. ``example`` is the shrunk counterexample,
+    ``reproduce`` a line for the shell.
     """
 
     name: str
@@ -124,14 +124,17 @@ class CheckReport:
         }
 
     def findings(self) -> list[str]:
-        """Return what the check shows, in sentences."""
-        failing = [r for r in self.results if r.status == FAILS]
-        count = f"{len(failing)} of {len(self.results)} law{'s' * (len(self.results) != 1)} fail"
+        """Return what the check shows, in sentences: what is wrong, then what kind of function it is."""
+        wrong = self.failures
+        profile = [r for r in self.results if not r.decides and not r.excepted and r.status != OUT]
+        has, lacks = ([r.name for r in profile if r.status == status] for status in (HOLDS, FAILS))
         return [
-            f"{'Passes' if self.ok else 'Does not pass'}: {count}.",
+            f"{'Passes' if self.ok else 'Does not pass'}: {len(wrong)} of {self.decided} deciding laws broken.",
             *(f"Not as declared: {r.name} {r.status}." for r in self.results if not r.as_declared),
             *(f"{r.name}: {r.exception}." for r in self.results if r.excepted),
-            *(f"fails {r.name}: {r.why or LAWS.get(r.name, '')}" for r in failing),
+            *(f"breaks {r.name}: {r.why or LAWS.get(r.name, '')}" for r in wrong if r.status == FAILS),
+            *([f"Profile, which is no error: {', '.join(has)}."] if has else []),
+            *([f"Not, which is no error either: {', '.join(lacks)}."] if lacks else []),
         ]
 
     def to_json(self) -> str:
@@ -139,21 +142,31 @@ class CheckReport:
         return json.dumps(self.as_json(), indent=2)
 
     def table(self) -> str:
-        """A table of the laws, for people: verdict, finding and a shell line that reproduces it."""
+        """The laws, for people: what is wrong, what holds, and what kind of function it is."""
         width = max((len(r.name) for r in self.results), default=0)
+        wrong = self.failures
+        right = [r for r in self.results if not r.failed and (r.decides or r.excepted)]
+        profile = [r for r in self.results if not r.failed and not r.decides and not r.excepted]
         lines = [f"{self.target}: {self._headline()}"]
         lines += [f"  note: {line}" for line in self.note.splitlines()]
-        for r in self.results:
-            mark = "*" if r.failed else " "
-            declared = "" if r.declared is None else f" (declared {'true' if r.declared else 'false'})"
-            more = "".join(f"  {text}" for text in (r.exception, r.why) if text)
-            lines.append(f"{mark} {r.name:<{width}}  {r.status}{declared}{more}")
-            if r.status == FAILS and r.reproduce:
-                lines.append(f"  {'':<{width}}  $ {r.reproduce}")
-        if any(r.status == FAILS for r in self.results):
-            mark = "* decides; " if self.failures else ""
-            lines.append(f"{mark}laws that fail without the mark only tell functions apart, or are excepted")
+        lines += [line for r in wrong for line in self._lines(r, width, r.status)]
+        lines += [line for r in right for line in self._lines(r, width, r.status)]
+        if profile:
+            lines.append("profile: what kind of function it is; nothing below is an error")
+            words = {HOLDS: "yes", FAILS: "no"}
+            profile.sort(key=lambda r: r.status == OUT)
+            lines += [line for r in profile for line in self._lines(r, width, words.get(r.status, r.status))]
         return "\n".join(lines)
+
+    @staticmethod
+    def _lines(r: LawResult, width: int, status: str) -> list[str]:
+        """A law: its name, its status and a finding; below what is broken, a shell line that reproduces it."""
+        declared = "" if r.declared is None else f" (declared {'true' if r.declared else 'false'})"
+        more = "".join(f"  {text}" for text in (r.exception, r.why) if text)
+        lines = [f"{'*' if r.failed else ' '} {r.name:<{width}}  {status}{declared}{more}"]
+        if r.status == FAILS and r.reproduce and (r.failed or r.excepted):
+            lines.append(f"  {'':<{width}}  $ {r.reproduce}")
+        return lines
 
     def _headline(self) -> str:
         count = f"{self.decided} law{'s' * (self.decided != 1)} decided"

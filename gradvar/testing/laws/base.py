@@ -42,8 +42,8 @@ class Law:
     """A property of estimators, with the examples that may break it.
 
     ``examples(target)`` is a Hypothesis strategy of keyword arguments for ``check(target, **example)``, which
-    raises ``Broken``. ``applies(target)`` returns "" or the reason why the law does not apply. Every sane
-    estimator obeys a ``universal`` law. An ``exact`` law is decided by enumeration and has one example. If
+    raises ``Broken``. ``applies(target)`` returns "" or the reason why the law does not apply. A function
+    that breaks a ``universal`` law has an error. An ``exact`` law is decided by enumeration and has one example. If
     ``asked(target)``, a setting of the target requests the law, which then counts as a universal one does.
     ``options`` are those of ``gradvar check`` that ask for it, where its name does not.
     ``excused(target)`` is the reason why a function of a recognised kind need not obey the law, or ""; it is not

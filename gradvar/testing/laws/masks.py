@@ -1,6 +1,6 @@
 """Laws of advantages that come with a mask of tokens: holes, padding, rows without a token.
 
-Sums of token rewards are taken with the mask in some trainers and without it in others. Both are sane where the
+Sums of token rewards are taken with the mask in some trainers and without it in others. Both are right where the
 padding holds zeros; what stands in the padding must never count (``masked_inert``). A reward on an observation
 token counts in the second and not in the first: ``hole_reward_counts`` tells them apart and does not decide.
 """

@@ -127,7 +127,7 @@ def _row_of_kind(loaded: Loaded, function: PeerFunction, about: Mapping[str, Any
 
 
 def _findings(target: AdvantageTarget | LossTarget, examples: int) -> dict[str, tuple[bool, str]]:
-    """The laws that fail, each with True where every sane estimator obeys it, and the finding."""
+    """The laws that fail, each with True where breaking it is an error, and the finding."""
     check: Any = check_loss if isinstance(target, LossTarget) else check_advantage
     report = check(target, examples=examples)
     return {
