@@ -31,7 +31,7 @@ from gradvar.torch.model import (
     rows_of_pass,
 )
 
-_FIELDS = ("logp_old", "logp_ref", "values", "greedy_rewards", "baseline")
+_FIELDS = ("logp_old", "logp_sampler", "logp_ref", "values", "greedy_rewards", "baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,9 @@ def record(
         rewards: [prompt, rollout], or by row.
         fields: Optional fields of ``Batch``, by name. ``logp_old`` and ``logp_ref`` [prompt, rollout, time] are those
             of the policy that sampled (by default the present one: on policy) and of the reference (by default the old
-            one), at the same temperature; ``values``, ``greedy_rewards`` and ``baseline`` serve estimators that need
-            them.
+            one), at the same temperature; ``logp_sampler`` are those that the sampling engine reported, for
+            corrections (``gv.pieces.corrections``); ``values``, ``greedy_rewards`` and ``baseline`` serve estimators
+            that need them.
         only: Which parameters are differentiated, by a pattern found in the name (``"lora_"``,
             ``r"layers\\.(22|23)\\."``) or a function of name and parameter; by default those that require a gradient.
             Every figure of the bank is then about those parameters, and ``print(bank)`` says so.
@@ -121,7 +122,7 @@ def record(
         "params": size,
         "rows": rows.count,
         "basis": int(rows.basis.shape[2]),
-        "on_policy": (fields or {}).get("logp_old") is None,
+        "on_policy": all((fields or {}).get(name) is None for name in ("logp_old", "logp_sampler")),
         "estimators": [e.name for e in served],
         "cuts": list(settings.cuts),
         "policy": type(model).__name__,

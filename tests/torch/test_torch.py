@@ -1,5 +1,7 @@
 """Banks of PyTorch models: against the JAX bank of the same weights and finite differences; and what is refused."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +12,13 @@ torch = pytest.importorskip("torch")
 
 import gradvar.torch  # noqa: E402
 from gradvar import catalogue  # noqa: E402
+from gradvar.core.compose import corrected  # noqa: E402
 from gradvar.gradients.per_rollout import rollout_score  # noqa: E402
 from gradvar.gradients.sketch import Gram, PerToken, Sketch  # noqa: E402
 from gradvar.measure.advise.group_size import advise  # noqa: E402
 from gradvar.measure.bank.bank import ScoreBank  # noqa: E402
 from gradvar.measure.bank.record import record  # noqa: E402
+from gradvar.pieces import corrections  # noqa: E402
 from gradvar.policies import Transformer, TransformerConfig  # noqa: E402
 
 from . import models  # noqa: E402
@@ -24,7 +28,7 @@ PROMPT_MASK = np.array([[0, 1, 1], [1, 1, 1], [0, 0, 1]], bool)
 
 
 LAYOUT = ("prompt_mask", "mask", "stop", "group")
-FIELDS = ("logp_old", "logp_ref", "values", "greedy_rewards", "baseline")
+FIELDS = ("logp_old", "logp_sampler", "logp_ref", "values", "greedy_rewards", "baseline")
 SETTINGS = ("temperature", "chunk", "way", "memory", "seed")
 
 
@@ -105,6 +109,27 @@ def as_ours(model, vectors):
         for row in vectors
     ]
     return np.stack([ravel_pytree(models.translated(x))[0] for x in named])
+
+
+def test_what_the_engine_reports_is_what_corrections_weigh_with(model, rollouts):
+    """At half the trainer's chance for every token each ratio is 2: the gradient doubles, and a cap of 1.5 binds."""
+    plain = catalogue.get("rloo")
+    twice, capped = (
+        corrected(plain, c) for c in (corrections.token_ratio, partial(corrections.token_truncation, cap=1.5))
+    )
+    engine = rollouts["logp_old"] - np.log(2)
+    banks = {
+        name: record_torch(model, **rollouts, **fields, estimators=[plain, twice, capped])
+        for name, fields in {"engine": {"logp_sampler": engine}, "none": {}}.items()
+    }
+    traces = {}
+    for name, bank in banks.items():
+        moments = bank.evaluate({"plain": plain, "twice": twice, "capped": capped}, group_sizes=[2]).moments
+        traces[name] = [moments[label, 2].trace_cov for label in ("plain", "twice", "capped")]
+    np.testing.assert_allclose(np.divide(traces["engine"], traces["engine"][0]), [1, 4, 2.25], rtol=1e-9)
+    np.testing.assert_allclose(np.divide(traces["none"], traces["engine"][0]), [1, 1, 1], rtol=1e-9)
+    kept = banks["engine"].rollouts.logp_sampler
+    np.testing.assert_array_equal(kept, np.where(rollouts["mask"], engine, 0))
 
 
 def test_rows_are_those_of_the_house_transformer(model, bank, rollouts):
