@@ -57,6 +57,13 @@ class Moments:
     pivots: Mapping[str, Sequence[float]] = field(default_factory=dict)
     without: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        drawn = f"{self.replicates} batches" if self.replicates else "exact"
+        return (
+            f"Moments({self.estimator}, G={self.group_size}, {self.prompts} prompts, {drawn}: "
+            f"bias factor {self.bias_factor:.3g}, cosine {self.cosine:.3g}, SNR {self.snr:.3g})"
+        )
+
     @property
     def rollouts(self) -> int:
         """The number of rollouts of one batch."""

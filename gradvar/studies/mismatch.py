@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gradvar.core.estimator import Estimator
+from gradvar.core.labelled import Labelled
 from gradvar.core.progress import Monitor, Silent
 from gradvar.core.protocols import FinitePolicy
 from gradvar.core.spelling import read_sampler
@@ -60,7 +61,7 @@ class Distance:
 
 
 @dataclass(frozen=True)
-class Mismatch:
+class Mismatch(Labelled):
     """What was measured, with where it came from; ``sizes`` and ``choices`` by engine."""
 
     config: MismatchConfig
@@ -68,6 +69,9 @@ class Mismatch:
     costs: tuple[Cost, ...]
     sizes: dict[str, Distance]
     choices: dict[str, LeastCost]
+
+    def __repr__(self) -> str:
+        return f"Mismatch({len(self.costs)} costs of {self.config.estimator_name}, {self.route})"
 
     def at(self, sampler: str) -> list[Cost]:
         """Every correction's cost with this engine."""

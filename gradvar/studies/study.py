@@ -16,6 +16,7 @@ import numpy as np
 from gradvar import catalogue
 from gradvar.core.compose import corrected
 from gradvar.core.estimator import Estimator
+from gradvar.core.labelled import Labelled
 from gradvar.core.moments import Moments
 from gradvar.core.progress import Monitor, Silent
 from gradvar.core.spelling import read_correction
@@ -64,7 +65,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Labelled):
     """What was measured, with where it came from."""
 
     config: MeasureConfig
@@ -122,6 +123,10 @@ class Study:
     def findings(self) -> list[str]:
         """What was found, in sentences; best is said only where an interval that counts the choice says so."""
         return findings(self.rows(), self.shares())
+
+    def __repr__(self) -> str:
+        names = dict.fromkeys(r.moments.estimator for r in self.results)
+        return f"Study({len(self.results)} settings of {', '.join(names)} on {', '.join(self.success)})"
 
     def select(self, **where: Any) -> list[Measurement]:
         """The results whose columns have these values."""

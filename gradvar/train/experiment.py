@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from gradvar.core.labelled import Labelled
 from gradvar.core.progress import Monitor, Silent
 from gradvar.files.atomic import Lock
 from gradvar.files.provenance import provenance
@@ -58,13 +59,16 @@ class Tried:
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
+class Experiment(Labelled):
     """Every arm's runs, with what they are compared with."""
 
     config: TrainConfig
     starts: tuple[WarmStart, ...]
     runs: tuple[Run, ...]
     tried: tuple[Tried, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Experiment({', '.join(self.config.arms)} on {self.config.task}, {self.config.seeds} seeds)"
 
     @property
     def start(self) -> WarmStart:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gradvar.core.labelled import Labelled
 from gradvar.core.moments import LOGARITHMIC, Moments
 from gradvar.stats.figures import FIGURES, jackknife_interval, ratio_interval
 from gradvar.stats.intervals import Interval
@@ -46,7 +47,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation(Mapping[Setting, Moments]):
+class Evaluation(Labelled, Mapping[Setting, Moments]):
     """Moments for each (estimator, group size), with what is needed to compare them.
 
     ``parts``: for each setting and figure the values with every block left out. ``independent``: what the blocks are,
@@ -61,6 +62,9 @@ class Evaluation(Mapping[Setting, Moments]):
     residual: Mapping[Setting, float]
     sketch_error: Mapping[Setting, float]
     prompts: int = 0
+
+    def __repr__(self) -> str:
+        return f"Evaluation({', '.join(map(_named, self.moments))}; independent {self.independent})"
 
     def __getitem__(self, setting: Setting) -> Moments:
         if setting not in self.moments:
