@@ -104,16 +104,18 @@ def main() -> None:
                 with np.errstate(all="ignore"):
                     values, parts = figures(sums).values, leave_one_out(sums)
                 for figure in FIGURES:
-                    exact = np.array([getattr(truth[n, g], figure) for n in NAMES])[:, None]
+                    known_truth = np.array([getattr(truth[n, g], figure) for n in NAMES])[:, None]
                     inside.setdefault((g, figure), []).append(
-                        _covers(figure, values[figure], parts[figure], exact)
+                        _covers(figure, values[figure], parts[figure], known_truth)
                     )
-                exact = np.array([truth[n, g].trace_cov / truth["rloo", g].trace_cov for n in NAMES[1:]])
+                known_truth = np.array(
+                    [truth[n, g].trace_cov / truth["rloo", g].trace_cov for n in NAMES[1:]]
+                )
                 with np.errstate(all="ignore"):
                     covered = _covers_ratio(
                         (parts["trace_cov"][1:], parts["trace_cov"][:1]),
                         (values["trace_cov"][1:], values["trace_cov"][:1]),
-                        exact[:, None],
+                        known_truth[:, None],
                     )
                 inside.setdefault((g, "ratio of trace_cov to rloo"), []).append(covered)
             if chunk % 10 == 9:

@@ -19,11 +19,13 @@ def training(content: Content) -> Section:
     """Set the result of ``gradvar train``: curves, profiles and the table of arms."""
     rows: Sequence[Content] = content["rows"]
     config = content.get("config", {})
+    starts = int(number(config.get("starts", 1)))
     reference = str(config.get("reference", "")) or str(rows[0]["arm"])
     plans = [plan.get("arm", {}) for plan in content.get("plans") or []]
     phases = [phase for arm in plans for phase in arm.get("phases", [])]
     return Section(
-        title=f"{len(rows)} arms trained on {config.get('task', 'a task')}, {config.get('seeds', '?')} paired seeds",
+        title=f"{len(rows)} arms trained on {config.get('task', 'a task')}, {config.get('seeds', '?')} paired seeds of "
+        + (f"each of {starts} warm starts" if starts > 1 else "one warm start"),
         kind="Experiment",
         findings=stated_findings(content),
         figures=_trained(content, rows, reference),

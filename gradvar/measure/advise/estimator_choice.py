@@ -28,6 +28,7 @@ from gradvar.measure.exact.closed_forms import Advantage
 from gradvar.stats.effective import effective_number, warning
 from gradvar.stats.figures import jackknife_interval, ratio_interval
 from gradvar.stats.intervals import Interval
+from gradvar.stats.power import prompts_for_ratio, prompts_words
 from gradvar.stats.sheet import Column, Sheet
 
 if TYPE_CHECKING:
@@ -52,9 +53,14 @@ class RankedEstimator:
 
 @dataclass(frozen=True)
 class EstimatorRanking:
-    """Every setting that was asked for, the cheapest first."""
+    """Every setting that was asked for, the cheapest first.
+
+    ``prompts``: how many there were; ``level``: of the costs' intervals, one by one.
+    """
 
     settings: tuple[RankedEstimator, ...]
+    prompts: int = 0
+    level: float = 0.95
 
     @property
     def best(self) -> RankedEstimator:
@@ -100,9 +106,10 @@ class EstimatorRanking:
         if all(c.cost.known and c.cost.low > 1 for c in rivals):
             sentences = [f"Most progress for its cost: {best}. {needs}."]
         else:
+            enough = prompts_words(prompts_for_ratio(rival.cost, self.prompts, self.level))
             sentences = [
                 f"Which estimator makes the most progress for its cost cannot be told; {best} has the lowest estimate, "
-                f"and {needs}."
+                f"and {needs}{'; ' * bool(enough)}{enough}."
             ]
         if caution := warning(self.best.cosine.effective):
             sentences.append(f"Of these intervals: {caution}.")
@@ -175,7 +182,9 @@ def compare_estimators(
                 _ratio(best, gain, together),
             )
             for name, size, weights, cosine, gain in rows
-        )
+        ),
+        len(summary.p),
+        together,
     )
 
 

@@ -5,10 +5,12 @@ import re
 import numpy as np
 
 from gradvar.core.moments import Moments
+from gradvar.measure.advise.estimator_choice import EstimatorRanking, RankedEstimator
 from gradvar.measure.advise.group_size import advise
 from gradvar.measure.bank.comparison import Evaluation
 from gradvar.measure.bank.summary import Summary
 from gradvar.stats.figures import ratio_interval
+from gradvar.stats.intervals import Interval
 from gradvar.stats.power import prompts_to_tell, prompts_words
 
 
@@ -83,3 +85,11 @@ def test_advice_says_how_many_where_it_cannot_tell():
         other = next(p for p in advice.curve if p.group_size != advice.best)
         assert ("cannot be told apart" in str(advice)) == (not other.cost.excludes(1))
     assert any("cannot be told apart" in str(advice) for advice in advices)
+
+
+def test_a_ranking_says_how_many_where_it_cannot_tell():
+    best, rival = Interval(1.0, 1.0, 1.0, 0.0), Interval(1.1, 0.9, 1.35, se=0.11)
+    ranked = [RankedEstimator(n, 4, (1.0, 1.0), best, cost) for n, cost in (("rloo", best), ("grpo", rival))]
+    (sentence,) = EstimatorRanking(tuple(ranked), 60).findings()
+    # (1.96 + 0.84)^2 (0.1 / log 1.1)^2 60, in two digits
+    assert "cannot be told apart with fewer than about 520 prompts" in sentence
