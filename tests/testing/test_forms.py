@@ -107,7 +107,7 @@ def configured(core):
 
 def with_defaults(core):
     def advantages(rewards, index, config):
-        return core(rewards, index) * config.get("multiplier", 2.0)
+        return core(rewards, index) * config.get("multiplier", 0.5)
 
     return advantages
 
