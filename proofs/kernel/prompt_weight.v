@@ -85,3 +85,110 @@ move: G0 s0; move: (G%:R) (sigma j.+1) => x s x0 s0.
 by field; rewrite x0 s0.
 Qed.
 End Weight.
+
+Section Constant.
+Variables (F : rcfType) (N : nat).
+Notation G := N.+2.
+
+Let G0 : (G%:R : F) != 0. Proof. by rewrite pnatr_eq0. Qed.
+
+Lemma coefficient_sq j : (j <= N)%N ->
+  coefficient F N j ^+ 2 = N.+1%:R ^+ 2 / (j.+1%:R * (N.+1 - j)%:R).
+Proof.
+move=> le; have inside : (0 < j.+1 < G)%N by rewrite /= ltnS ltnS.
+have le' : (j.+1 <= G)%N by rewrite ltnS leqW.
+rewrite /coefficient expr_div_n exprMn sigma_sq // spread_closed // subSS.
+by rewrite [G%:R ^+ 2 * _]mulrC divfK // expf_neq0.
+Qed.
+
+(* B7a, ends: the first and the last Bernstein coefficient, which are the limits for p -> 0 and p -> 1 *)
+Theorem weight_at_the_ends_is_root :
+  coefficient F N 0 = Num.sqrt N.+1%:R /\ coefficient F N N = Num.sqrt N.+1%:R.
+Proof.
+have N0 : (N.+1%:R : F) != 0 by rewrite pnatr_eq0.
+have positive j : 0 <= coefficient F N j by rewrite divr_ge0 ?mulr_ge0 ?ler0n ?sqrtr_ge0.
+have root j : coefficient F N j ^+ 2 = N.+1%:R -> coefficient F N j = Num.sqrt N.+1%:R.
+  by move=> <-; rewrite sqrtr_sqr ger0_norm.
+split; apply: root; rewrite coefficient_sq // ?subn0 ?subSnn ?mul1r ?mulr1 expr2 mulfK //.
+Qed.
+
+(* With x = p / (1 - p) a weight that is constant is a polynomial in x with all its values zero. *)
+Lemma equal_values_give_equal_coefficients (c : nat -> F) K :
+  (forall p : F, 0 < p < 1 -> \sum_(j < N.+1) 'C(N, j)%:R * p ^+ j * (1 - p) ^+ (N - j) * c j = K) ->
+  forall j, (j <= N)%N -> c j = K.
+Proof.
+move=> constant j le.
+pose P : {poly F} := \poly_(i < N.+1) ('C(N, i)%:R * (c i - K)).
+have binomial (p : F) : \sum_(i < N.+1) 'C(N, i)%:R * p ^+ i * (1 - p) ^+ (N - i) = 1.
+  rewrite -[RHS](expr1n _ N) -[X in _ = X ^+ _](subrK p 1) exprDn.
+  by apply: eq_bigr => i _; rewrite -[RHS]mulr_natl -mulrA [p ^+ i * _]mulrC.
+have root_at (m : nat) : root P m.+1%:R.
+  pose q : F := m.+2%:R^-1; pose p : F := m.+1%:R / m.+2%:R.
+  have m0 : (m.+2%:R : F) != 0 by rewrite pnatr_eq0.
+  have q_def : 1 - p = q.
+    apply: (mulIf m0); rewrite mulrBl mul1r /p /q divfK // mulVf //.
+    by rewrite -[m.+2]addn1 natrD addrAC subrr add0r.
+  have inside : 0 < p < 1.
+    by rewrite divr_gt0 ?ltr0n //= ltr_pdivr_mulr ?ltr0n // mul1r ltr_nat.
+  have zero : \sum_(i < N.+1) 'C(N, i)%:R * p ^+ i * (1 - p) ^+ (N - i) * (c i - K) = 0.
+    under eq_bigr do rewrite mulrBr.
+    by rewrite sumrB constant // -mulr_suml binomial mul1r subrr.
+  have q0 : q ^+ N != 0 by rewrite expf_neq0 // invr_eq0.
+  apply/rootP; apply: (mulfI q0); rewrite mulr0 -zero horner_poly mulr_sumr.
+  apply: eq_bigr => i _; rewrite q_def.
+  have le_i : (i <= N)%N by rewrite -ltnS.
+  have -> : p = m.+1%:R * q by [].
+  rewrite -[X in q ^+ X](subnK le_i) exprD exprMn.
+  move: (q ^+ (N - i)) (q ^+ i) (m.+1%:R ^+ i : F) ('C(N, i)%:R : F) (c i - K) => x y z u w; ring.
+have P0 : P = 0.
+  apply: (@roots_geq_poly_eq0 F P [seq m.+1%:R | m <- iota 0 N.+1]).
+  - by apply/allP => x /mapP[m _ ->].
+  - rewrite map_inj_uniq ?iota_uniq // => x y /eqP; rewrite eqr_nat => /eqP; exact: succn_inj.
+  - by rewrite size_map size_iota size_poly.
+have := coef_poly N.+1 (fun i => 'C(N, i)%:R * (c i - K)) j.
+rewrite -/P P0 coef0 ltnS le => /esym/eqP; rewrite mulf_eq0 pnatr_eq0 -leqn0 leqNgt bin_gt0 le /=.
+by rewrite subr_eq0 => /eqP.
+Qed.
+
+(* B6b, not constant: from four rollouts on the weight of some two prompts differs *)
+Theorem weight_is_not_constant_from_four_on : (2 <= N)%N ->
+  ~ exists K, forall p : F, 0 < p < 1 -> weight N p = K.
+Proof.
+move=> large [K constant].
+have all_equal : forall j, (j <= N)%N -> coefficient F N j = K.
+  apply: equal_values_give_equal_coefficients => p inside; rewrite -(constant p inside).
+  case/andP: inside => p_gt0 p_lt1; rewrite weight_is_a_polynomial ?lt0r_neq0 ?subr_gt0 //.
+have squares : coefficient F N 0 ^+ 2 = coefficient F N 1 ^+ 2 by rewrite !all_equal // ltnW.
+move: squares; rewrite (coefficient_sq (leq0n N)) (coefficient_sq (ltnW large)) subSS !subn0 mul1r.
+have N0 : (N%:R : F) != 0 by rewrite pnatr_eq0 -lt0n (ltnW large).
+have N1 : (N.+1%:R : F) != 0 by rewrite pnatr_eq0.
+move/(mulfI (expf_neq0 2 N1))/invr_inj => same.
+have : (N.+1 == 2 * N)%N by rewrite -(eqr_nat F) natrM -same.
+by rewrite mul2n -addnn -addn1 eqn_add2l => /eqP one; move: large; rewrite -one.
+Qed.
+
+(* B6b, constant: with two or three rollouts all prompts have one weight *)
+Theorem weight_is_constant_below_four : (N <= 1)%N ->
+  exists K, forall p : F, 0 < p < 1 -> weight N p = K.
+Proof.
+move=> small; exists (coefficient F N 0) => p /andP[p_gt0 p_lt1].
+rewrite weight_is_a_polynomial ?lt0r_neq0 ?subr_gt0 //.
+case: N small => [|[|//]] _.
+  by rewrite big_ord_recl big_ord0 addr0 /= bin0 expr0 !mulr1 mul1r.
+rewrite !big_ord_recl big_ord0 addr0 /= -[bump 0 0]/1%N subnn subn0 bin0 bin1 !mulr1n !expr0 !expr1 !mulr1 !mul1r.
+have -> : coefficient F 1 1 = coefficient F 1 0.
+  rewrite /coefficient /sigma; congr (_ / (_ * Num.sqrt _)).
+  by rewrite (@spread_closed F 1 2) // (@spread_closed F 1 1) //; congr (_ / _); exact: mulrC.
+by rewrite -mulrDl subrK mul1r.
+Qed.
+
+(* B6b: the weight is constant in p exactly with two and with three rollouts *)
+Theorem weight_is_constant_iff_two_or_three :
+  (exists K, forall p : F, 0 < p < 1 -> weight N p = K) <-> G = 2%N \/ G = 3%N.
+Proof.
+split=> [constant|sizes].
+  case: (leqP 2 N) => [large|]; first by case: (weight_is_not_constant_from_four_on large).
+  by case: N => [|[|//]] _; [left | right].
+by apply: weight_is_constant_below_four; case: sizes => -[->].
+Qed.
+End Constant.
