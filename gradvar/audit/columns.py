@@ -106,6 +106,8 @@ def detect(
         if named and not kind_of(named):
             raise ValueError(missing_column(kinds, f"'{named}'", f"--{role}"))
         name = named or next((n for n in declared.names[role] if n not in rare and kind_of(n)), "")
+        if not name and role == "rate":
+            name = next((n for n in usual if n.endswith(("solve_rate", "pass_rate", "success_rate"))), "")
         if name:
             columns[role] = name
     if "prompt" not in columns:

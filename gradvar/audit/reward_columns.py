@@ -63,15 +63,34 @@ def find_rewards(
     if declared.rewards_between:
         names = [n for n in _between(declared.rewards_between, kinds) if n in candidates and n not in taken]
         return _without_total(names, likely, sample)
-    name = next((n for n in _declared_names(declared, sample) if n in usual or _at_path(n, sample)), "")
+    here = {n for n in usual if _may_be_reward(n, kinds, sample)}
+    name = next((n for n in _declared_names(declared, sample) if n in here or _at_path(n, sample)), "")
     if name:
         parts = tuple(
             n for n in candidates if n != name and n not in columns.values() and _is_part(n, declared, likely)
         )
         return RewardColumns((name,), parts, _left_out(parts, name))
     names = [n for n in likely if any(word in n.lower() for word in _LIKELY) and n in usual]
+    names = names or _numbers_of_object(declared.names["reward"], usual, sample)
     inside = "" if names else _inside(declared.names["reward"], usual, sample)
     return RewardColumns((inside,)) if inside else _without_total(names, likely, sample)
+
+
+def _may_be_reward(name: str, kinds: Mapping[str, str], sample: Sequence[Record]) -> bool:
+    """Return False for an object of several numbers: its entries are rewards, and it is none."""
+    values = [value_at(record, name) for record in sample]
+    objects = sum(isinstance(v, Mapping) and "score" not in v and "value" not in v for v in values)
+    return kinds[name] != "other" or 2 * objects <= len(values)
+
+
+def _numbers_of_object(names: Sequence[str], kinds: Mapping[str, str], sample: Sequence[Record]) -> list[str]:
+    """The paths of all numbers in an object that has the name of a reward."""
+    for column in (n for n in names if kinds.get(n) == "other"):
+        first = next((v for r in sample if isinstance(v := value_at(r, column), Mapping)), {})
+        paths = [f"{column}.{key}" for key in first]
+        if paths := [path for path in paths if kind_at(sample, path) == "number"]:
+            return paths
+    return []
 
 
 def _inside(names: Sequence[str], kinds: Mapping[str, str], sample: Sequence[Record]) -> str:
@@ -132,7 +151,8 @@ def _left_out(parts: Sequence[str], total: str) -> tuple[str, ...]:
 def _without_total(names: Sequence[str], likely: Sequence[str], sample: Sequence[Record]) -> RewardColumns:
     """Of several candidates the total alone, if one of them is it; else all of them, added up."""
     others = tuple(n for n in likely if n not in names)
-    total = next((n for n in TOTALS if n in names), "") if len(names) > 1 else ""
+    last = {n.rpartition(".")[2]: n for n in names}
+    total = next((last[n] for n in TOTALS if n in last), "") if len(names) > 1 else ""
     reason = f"'{total}' is the total by its name" if total else ""
     if not total and (total := _sum_of_others(names, sample)):
         reason = f"'{total}' is the sum of the others in the first rows"

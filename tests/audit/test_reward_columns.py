@@ -105,10 +105,30 @@ def test_a_refusal_keeps_its_mend(tmp_path, capsys):
     path.write_text(json.dumps({"x" * 300 + str(i): i for i in range(20)}) + "\n")
     assert cli.run(["audit", str(path)]) == 2
     assert capsys.readouterr().err.rstrip().endswith("name it with --prompt COLUMN")
-    path.write_text(json.dumps({"question": "q", "pass_rate": 0.5}) + "\n")
+    path.write_text(json.dumps({"question": "q", "model_pass_rate": 0.5}) + "\n")
     assert cli.run(["audit", str(path)]) == 2
     assert "--attempts N" in capsys.readouterr().err
     assert cli.run(["audit", str(path), "--attempts", "4", "--quiet"]) == 0
+
+
+def test_rewards_in_an_object(tmp_path):
+    right, form = PARTS.T
+    rows = [
+        {"prompt": f"q{i // 4}", "response": "x", "rewards": {"right": right[i], "form": form[i]}}
+        for i in range(24)
+    ]
+    found = read(tmp_path, rows)
+    assert found.overall.mean_reward == pytest.approx((right + form).mean())
+    assert "2 columns are rewards" in found.notes[0]
+    for i, row in enumerate(rows):
+        row["total_reward"] = right[i]
+    assert read(tmp_path, rows).overall.mean_reward == pytest.approx(right.mean())
+    for i, row in enumerate(rows):
+        del row["total_reward"]
+        row["rewards"]["total"] = right[i] + 2 * form[i]
+    found = read(tmp_path, rows)
+    assert found.overall.mean_reward == pytest.approx((right + 2 * form).mean())
+    assert "'rewards.total' alone" in found.notes[0]
 
 
 @pytest.mark.parametrize(
