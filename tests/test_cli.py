@@ -9,7 +9,15 @@ import pytest
 import gradvar
 from gradvar.cli import main as cli
 
-HELPERS = {"__init__", "main", "progress", "results", "settings_file", "streams"}  # files that are no command
+HELPERS = {
+    "__init__",
+    "kernel",
+    "main",
+    "progress",
+    "results",
+    "settings_file",
+    "streams",
+}  # files that are no command
 
 
 @pytest.mark.parametrize("arguments", [["cite", "grpo"], ["list"]])

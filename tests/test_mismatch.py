@@ -11,7 +11,7 @@ import pytest
 import gradvar as gv
 from gradvar.cli import main as cli
 from gradvar.core.spelling import CORRECTIONS, SAMPLERS, read_correction, read_sampler
-from gradvar.estimators.spelled import correction_piece
+from gradvar.measure.spelled import correction_piece
 from gradvar.stats.choice import least
 from gradvar.stats.direction import effective_share, sampled_losses
 from gradvar.stats.figures import BlockSums

@@ -16,9 +16,9 @@ from gradvar import catalogue
 from gradvar.core.progress import Monitor
 from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Sampler, Task
 from gradvar.core.spelling import SamplerWord
-from gradvar.estimators.spelled import sampler_piece
 from gradvar.files.fingerprint import digest
 from gradvar.measure.exact.tables import ExactTables, exact_tables
+from gradvar.measure.spelled import sampler_piece
 from gradvar.policies import Bandit, Tabular, Transformer
 from gradvar.studies.config import MeasureConfig, PolicyName
 from gradvar.tasks import Bandit as RewardTable

@@ -20,13 +20,13 @@ from gradvar.core.labelled import Labelled
 from gradvar.core.moments import Moments
 from gradvar.core.progress import Monitor, Silent
 from gradvar.core.spelling import read_correction
-from gradvar.estimators.spelled import correction_piece
 from gradvar.files.cache import MomentsCache, NullCache
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json, write_parquet
 from gradvar.measure.baselines import BASELINE_FIELDS
 from gradvar.measure.exact.enumerate import exact
 from gradvar.measure.exact.tables import exact_tables
+from gradvar.measure.spelled import correction_piece
 from gradvar.policies import Bandit
 from gradvar.stats.figures import FIGURES
 from gradvar.studies.choices import identity

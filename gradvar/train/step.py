@@ -13,7 +13,7 @@ from gradvar.core.compose import corrected
 from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.core.spelling import read_correction, read_sampler
-from gradvar.estimators.spelled import correction_piece, sampler_piece
+from gradvar.measure.spelled import correction_piece, sampler_piece
 from gradvar.train import critic
 from gradvar.train import rollouts as sampling
 from gradvar.train.improve import FIGURES, Improvement, Learner, Minibatch, optimiser

@@ -124,7 +124,7 @@ def commands(place, text):
         ["check", f"{text}.py:f"], ["check", f"{place}/target.py:{text}"], ["identify", f"{text}.py:f"],
         ["prove", f"{text}.py:f"], ["prove", str(place / text / "none")],
         ["cite", text], ["list", "--json", f"{dump}/{text}"], ["peers", text],
-        ["mismatch", "--samplers", text],
+        ["mismatch", "--samplers", text], ["demo", "--out", text],
         ["measure", "--estimators", text], ["measure", "--policies", text], ["train", "--arms", text],
     ]  # fmt: skip
 

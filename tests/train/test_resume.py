@@ -154,7 +154,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 def test_what_is_missing_is_said(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     with pytest.raises(
-        ValueError, match=r"orbax-checkpoint is not installed; pip install 'gradvar\[train\]'"
+        ValueError, match=r"orbax-checkpoint is not installed; pip install orbax-checkpoint tensorboardX"
     ):
         Checkpoints(tmp_path)
 
