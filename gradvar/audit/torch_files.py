@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 LARGEST = 1 << 30  # bytes of the pickle
+MOST_VALUES = 50_000_000  # a list counts as often as it is referred to: forty lists of twice the last are 2^40
+DEEPEST = 200  # lists within lists
 
 
 class _Opaque:
@@ -48,9 +50,33 @@ def read_torch_file(path: Path) -> Any:
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise ValueError(f"no file of torch.save ({error}); write JSON lines") from None
     try:
-        return plain_pickle(data)
+        value = plain_pickle(data)
+        if _values(value, {}, 0) > MOST_VALUES:
+            raise ValueError(f"a pickle of more than {MOST_VALUES:,} values; write JSON lines")
+        return value
     except (IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no pickle of plain values ({type(error).__name__}); write JSON lines") from None
+
+
+def _values(value: Any, counted: dict[int, int], depth: int) -> int:
+    """How many values there are, each as often as it is referred to.
+
+    Args:
+        value: Of a pickle.
+        counted: Filled: what is within the containers that were looked at, by their identity.
+        depth: Of the containers around it.
+
+    Raises:
+        ValueError: For containers too deep in each other, as one that is within itself is.
+    """
+    if not isinstance(value, (list, tuple, dict)):
+        return 1
+    if depth > DEEPEST:
+        raise ValueError(f"a pickle of lists more than {DEEPEST} deep; write JSON lines")
+    if id(value) not in counted:
+        entries = (*value, *value.values()) if isinstance(value, dict) else value
+        counted[id(value)] = 1 + sum(_values(entry, counted, depth + 1) for entry in entries)
+    return counted[id(value)]
 
 
 def plain_pickle(data: bytes) -> Any:

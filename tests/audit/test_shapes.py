@@ -151,6 +151,39 @@ def test_torch_files_are_read_and_never_run(tmp_path):
         audit([tmp_path / "bad.pt"])
 
 
+def doubled(times):
+    """A list that takes little room in a file and holds 2^times values."""
+    value = ["x"]
+    for _ in range(times):
+        value = [value, value]
+    return value
+
+
+def within_itself():
+    value = []
+    value.append({"a": (value,)})
+    return value
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(doubled(40), "more than 50,000,000 values"), (within_itself(), "200 deep"), (nested(400), "200 deep")],
+    ids=["doubled", "within itself", "deep"],
+)
+def test_torch_files_whose_lists_hold_each_other_are_refused(tmp_path, value, said):
+    samples = [{"prompt": value, "reward": 1.0}] * 4
+    torch_file(tmp_path / "rollout_0.pt", {"rollout_id": 7, "samples": samples})
+    with pytest.raises(ValueError, match=f"rollout_0.pt: a pickle .*{said}; write JSON lines"):
+        audit([tmp_path / "rollout_0.pt"])
+
+
 def test_one_bad_record_of_a_shape_is_one_record_less(tmp_path):
     bad = [{"prompt": "q", "rewards": 1.0}, {"prompt": "q"}, [1], {"prompt": "q", "rewards": ["a"]}]
     good = [{"prompt": p, "rewards": rs} for p, rs in GROUPS]
