@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 LARGEST = 1 << 30  # bytes of the pickle
-MOST_VALUES = 50_000_000  # a list counts as often as it is referred to: forty lists of twice the last are 2^40
+MOST_VALUES = (
+    50_000_000  # a list counts as often as it is referred to: forty lists of twice the last are 2^40
+)
 DEEPEST = 200  # lists within lists
 
 

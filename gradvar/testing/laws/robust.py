@@ -9,7 +9,7 @@ from gradvar.testing.digits import exact, shown, sides
 from gradvar.testing.laws import examples
 from gradvar.testing.laws.base import NOTICEABLE, ORDER_ONE, Law, Residue, close, expect, expect_pair
 from gradvar.testing.laws.examples import Groups
-from gradvar.testing.laws.traits import excused_by_statistics
+from gradvar.testing.laws.traits import batch_statistics, excused_by_statistics
 from gradvar.testing.strategies import rounded
 from gradvar.testing.targets import AdvantageTarget
 
@@ -23,11 +23,14 @@ def zero_on_equal_rewards(
     by a std of the same rounding size makes it an advantage of order one, on every easy prompt of the
     batch, each step. A residue up to 0.25 is reported and not failed: as a baseline error it has mean zero
     on policy and adds at most a sixteenth to the variance of a group with a signal (``NOTICEABLE``).
-    Report: verl-project/verl#4597 (rewards of 0.2), and NVIDIA-NeMo/RL#4161 for the same noise in a
+    A whitening of the batch in half precision is reported too: its mean is over all rollouts, and a batch of nothing
+    but equal rewards is not what it is for. Report: verl-project/verl#4597 (rewards of 0.2), and NVIDIA-NeMo/RL#4161 for the same noise in a
     leave-one-out std.
     """
     a = target((group, *beside), dtype)[0]
     worst = float(np.abs(a).max())
+    if worst > NOTICEABLE and dtype in ("float16", "bfloat16") and batch_statistics(target):
+        raise Residue(f"the whitening of a batch of equal rewards leaves {worst:.2g} in {dtype}", worst)
     expect(bool(worst <= NOTICEABLE), f"{dtype} {in_full(group, dtype)} -> {shown(a)}, expected zeros")
     if worst > 0:
         raise Residue(
