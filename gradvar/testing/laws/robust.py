@@ -24,8 +24,8 @@ def zero_on_equal_rewards(
     batch, each step. A residue up to 0.25 is reported and not failed: as a baseline error it has mean zero
     on policy and adds at most a sixteenth to the variance of a group with a signal (``NOTICEABLE``).
     A whitening of the batch in half precision is reported too: its mean is over all rollouts, and a batch of nothing
-    but equal rewards is not what it is for. Report: verl-project/verl#4597 (rewards of 0.2), and NVIDIA-NeMo/RL#4161 for the same noise in a
-    leave-one-out std.
+    but equal rewards is not what it is for. Report: verl-project/verl#4597 (rewards of 0.2), and NVIDIA-NeMo/RL#4161
+    for the same noise in a leave-one-out std.
     """
     a = target((group, *beside), dtype)[0]
     worst = float(np.abs(a).max())
