@@ -124,6 +124,94 @@ def int8_weights(*, per_channel: bool = False) -> ServedWeights:
     return ServedWeights("int8_channel" if per_channel else "int8", Rounding("int8", per_channel))
 
 
+class MergedAdapter(eqx.Module):
+    """An engine that serves a model with its adapters merged into the weights, which are then rounded."""
+
+    name: str = eqx.field(static=True)
+    rounding: "Rounding | None"
+
+    def sample(
+        self,
+        policy: Policy,
+        params: PyTree,
+        key: PRNGKeyArray,
+        prompts: Array,
+        group: int,
+        *,
+        first_prompt: int | Int[Array, ""] = 0,
+    ) -> Int[Array, "prompt group time"]:
+        """Draw from the merged model.
+
+        Args:
+            policy: A policy of adapters, made by ``lora``.
+            params: The trainer's adapters.
+            key: A key for random numbers.
+            prompts: Prompts, with leading axis Q.
+            group: The number of completions for each prompt.
+            first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
+        """
+        transformer, weights = self._merged(policy, params)
+        completions: Array = transformer.sample(weights, key, prompts, group, first_prompt=first_prompt)
+        return completions
+
+    def logprobs(
+        self, policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
+    ) -> Float[Array, "prompt group time"]:
+        """Every token's log-probability (nats) in the merged model.
+
+        Args:
+            policy: A policy of adapters, made by ``lora``.
+            params: The trainer's adapters.
+            prompts: Prompts, with leading axis Q.
+            completions: Rollouts of each prompt.
+        """
+        transformer, weights = self._merged(policy, params)
+        logprobs: Array = transformer.logprobs(weights, prompts, completions)
+        return logprobs
+
+    def log_chances(
+        self, policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
+    ) -> Float[Array, "prompt group time"]:
+        """The same: the engine reports what it draws from.
+
+        Args:
+            policy: A policy of adapters, made by ``lora``.
+            params: The trainer's adapters.
+            prompts: Prompts, with leading axis Q.
+            completions: Rollouts of each prompt.
+        """
+        return self.logprobs(policy, params, prompts, completions)
+
+    def _merged(self, policy: Any, params: PyTree) -> tuple[Any, PyTree]:
+        """The model without adapters, and its weights."""
+        if not hasattr(policy, "merged"):
+            raise ValueError(
+                f"sampler: merged_adapter needs adapters and {type(policy).__name__} has none; give a policy of lora"
+            )
+        weights = policy.merged(params)
+        return policy.transformer, weights if self.rounding is None else self.rounding(weights)
+
+
+def merged_adapter(
+    rounding: Literal["bfloat16", "fp8", "int8"] | None = "bfloat16", *, per_channel: bool = False
+) -> MergedAdapter:
+    """An engine that serves low-rank adapters merged into the weights and then rounded, while the trainer adds them.
+
+    The trainer computes W x + (alpha / rank) B A x, and the engine (W + (alpha / rank) B A) x: without a rounding they
+    differ by the last bits only, with one the small change of W is rounded with W.
+
+    Args:
+        rounding: What the merged weights are rounded to; None keeps them.
+        per_channel: One scale for each row in fp8 and int8, not one for a tensor.
+
+    >>> merged_adapter().name, merged_adapter(None).name
+    ('merged_bfloat16', 'merged')
+    """
+    if rounding is None:
+        return MergedAdapter("merged", None)
+    return MergedAdapter(f"merged_{rounding}", Rounding(rounding, per_channel))
+
+
 class Rounding(eqx.Module):
     """Every floating array of a tree, rounded to what a smaller format can hold."""
 

@@ -84,7 +84,8 @@ class Mismatch(Labelled):
                 "policy": self.config.policy, "estimator": self.config.estimator_name,
                 "group_size": self.config.group_size,
                 "sampler": cost.sampler, "divergence": self.sizes[cost.sampler].divergence.value,
-                "effective_share": self.sizes[cost.sampler].effective, "kept": self.sizes[cost.sampler].kept,
+                "effective_share": self.sizes[cost.sampler].effective,
+                "chi_square": 1 / self.sizes[cost.sampler].effective - 1, "kept": self.sizes[cost.sampler].kept,
                 "correction": cost.correction, "figure": part, "route": self.route,
                 "value": (x := getattr(cost, part)).value, "low": x.low, "high": x.high, "note": x.note,
             }

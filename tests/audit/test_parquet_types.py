@@ -60,11 +60,17 @@ def test_prompts_of_every_type(tmp_path):
     assert audit([good(tmp_path), *paths.values()]).rows == rows
 
 
-@pytest.mark.parametrize("columns", ["{} AS reward, 'a' AS prompt", "{} AS step, 'a' AS prompt, 1 AS reward"])
-def test_rewards_and_steps_of_every_type(tmp_path, columns):
+@pytest.mark.parametrize(
+    ("columns", "read"),
+    [
+        ("{} AS reward, 'a' AS prompt", (*NUMBERS, "struct")),  # the numbers of an object are added up
+        ("{} AS step, 'a' AS prompt, 1 AS reward", NUMBERS),
+    ],
+)
+def test_rewards_and_steps_of_every_type(tmp_path, columns, read):
     paths = dict(files(tmp_path, columns))
     found = audit([good(tmp_path), *paths.values()])
-    assert found.rows == 2 + 8 * len(NUMBERS)
+    assert found.rows == 2 + 8 * len(read)
     assert found.faults.count + 8 * len(found.faults.unread) + found.rows == 2 + 8 * len(paths)
 
 

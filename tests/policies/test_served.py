@@ -11,6 +11,8 @@ from gradvar.policies import (
     Transformer,
     TransformerConfig,
     last_layers,
+    lora,
+    merged_adapter,
     min_p,
     noise,
     temperature,
@@ -129,3 +131,31 @@ def test_noise_needs_a_list(small):
         ValueError, match=r"^sampler: Noise needs completions that can be listed and Transformer has no"
     ):
         noise(0.1).logprobs(policy, params, PROMPTS, jnp.asarray(every))
+
+
+def test_a_merged_adapter_is_the_adapter_but_for_rounding(small):
+    policy, params, every = small
+    part, trained = lora(policy, params, 2, jax.random.key(4))
+    trained = {name: x + 0.3 * jax.random.normal(jax.random.key(5), x.shape) for name, x in trained.items()}
+    every = jnp.asarray(every)
+    beside = part.logprobs(trained, PROMPTS, every)
+    merged = merged_adapter(None).logprobs(part, trained, PROMPTS, every)
+    np.testing.assert_allclose(merged, beside, atol=1e-12)
+    assert (
+        np.abs(np.asarray(beside - policy.logprobs(params, PROMPTS, every))).max() > 0.01
+    )  # it does something
+    layers = {key: np.asarray(x, np.float64) for key, x in params["layers"].items()}
+    for name in ("query", "value"):  # by hand; alpha is twice the rank
+        product = np.einsum("lir,lro->lio", trained[f"{name}_in"], trained[f"{name}_out"])
+        layers[name] = layers[name] + 2.0 * product
+    weights = jax.tree.map(
+        lambda x: jnp.asarray(x).astype(jnp.bfloat16).astype(jnp.float64), params | {"layers": layers}
+    )
+    rounded = merged_adapter("bfloat16")
+    got = rounded.log_chances(part, trained, PROMPTS, every)
+    np.testing.assert_allclose(got, policy.logprobs(weights, PROMPTS, every), atol=1e-12)
+    assert np.abs(np.asarray(got - beside)).max() > 1e-5
+    drawn = rounded.sample(part, trained, jax.random.key(6), PROMPTS, 8)
+    np.testing.assert_array_equal(drawn, policy.sample(weights, jax.random.key(6), PROMPTS, 8))
+    with pytest.raises(ValueError, match="needs adapters and Transformer has none; give a policy of lora"):
+        rounded.logprobs(policy, params, PROMPTS, every)

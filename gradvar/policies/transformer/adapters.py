@@ -40,6 +40,19 @@ class PartialTransformer(eqx.Module):
         rest = layers | params if first not in layers else (layers, params) if len(layers[first]) else params
         return self.frozen | {"layers": rest}
 
+    def merged(self, params: Params) -> Params:
+        """All parameters with W + (alpha / rank) A B in the place of each W that has an adapter, and no adapters."""
+        merged = self.merge(params)
+        layers = merged["layers"]
+        if not isinstance(layers, dict):  # the last layers beside the others: there are no adapters
+            return merged
+        names = [name.removesuffix("_in") for name in layers if name.endswith("_in")]
+        plain = {key: x for key, x in layers.items() if not key.endswith(("_in", "_out"))}
+        for name in names:
+            product = layers[f"{name}_in"] @ layers[f"{name}_out"]  # [layer, in, out]
+            plain[name] = plain[name] + self.transformer.config.adapter_scale * product
+        return merged | {"layers": plain}
+
     def served(self, changed: Changed) -> "PartialTransformer":
         """The same, drawing from ``changed`` log-probabilities of the next token."""
         return PartialTransformer(self.transformer.served(changed), self.frozen, self.description)
