@@ -52,7 +52,7 @@ class ParquetFile:
         """
         query = Query(layout, weights, self._number, self._key)
         total, begin = max(sum(self._groups), 1), 0
-        for end in self._ends():
+        for end in self._ends(PART):
             rows = f"(SELECT *, file_row_number + 1 AS number FROM {self._rows} "
             rows += f"WHERE file_row_number >= {begin} AND file_row_number < {end})"
             yield FilePart(query.of(rows), begin + 1, end / total)
@@ -101,7 +101,7 @@ class ParquetFile:
             return f"TRY(decode({column}))"
         return f"CASE WHEN len({column}) <= {LONGEST_KEY} THEN {column} END" if kind.endswith("]") else column
 
-    def _ends(self, size: int = PART) -> Iterator[int]:
+    def _ends(self, size: int) -> Iterator[int]:
         """Where parts end: row groups, small ones together."""
         begin = end = 0
         for rows in self._groups:
