@@ -238,7 +238,7 @@ def test_a_summary_is_a_source_of_its_own(on_policy, tmp_path, capsys):
     assert run(Advise(summary=path)) == 0
     said = capsys.readouterr().out
     assert "Best of the group sizes asked for" in said
-    assert "Most progress for its cost" in said or "cannot be told apart" in " ".join(said.split())
+    assert "most progress for its cost" in " ".join(said.split()).lower()  # found, or said not to be told
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"summary: .* is no summary"):
         Summary.open(path)
