@@ -37,7 +37,7 @@ def test_from_a_folder_to_advice(place, capsys):
     said = capsys.readouterr()
     assert "8 prompts, 6 completions of each; scores of all" in said.err
     assert "tr Cov of one group" in said.out
-    assert "Best of the group sizes asked for" in said.out
+    assert "* the smallest estimate" in said.out
     assert json.loads((place / "a.json").read_text())["curve"]
     bank = ScoreBank.open("bank")
     words = np.asarray(bank.rollouts.completions)  # the rewards once more, from the tokens
