@@ -63,9 +63,11 @@ def intervals(
     middle = a.mean() * b.mean() - t**2 * covariance[0, 1]
     root = np.sqrt(max(middle**2 - high * (a.mean() ** 2 - t**2 * covariance[0, 0]), 0.0))
     bounded = high > 0
-    yield "Fieller", *((middle + sign * root) / high if bounded else np.nan for sign in (-1, 1))
+    low, top = (float((middle + sign * root) / high) if bounded else np.nan for sign in (-1, 1))
+    yield "Fieller", low, top
     draws = rng.integers(0, len(a), (RESAMPLES, len(a)))
-    yield "bootstrap of starts", *np.quantile(a[draws].mean(1) / b[draws].mean(1), [0.025, 0.975])
+    low, top = np.quantile(a[draws].mean(1) / b[draws].mean(1), [0.025, 0.975])
+    yield "bootstrap of starts", float(low), float(top)
     seeds = ratio_of(arm.ravel(), reference.ravel())
     yield "seeds as units", seeds.low, seeds.high
 

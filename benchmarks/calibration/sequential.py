@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,9 +71,11 @@ class Pairs:
         def into_blocks(x: np.ndarray) -> np.ndarray:
             return x[: blocks * size].reshape(blocks, size, *x.shape[1:]).sum(1)[None]
 
-        total, squares, products, *reference = map(into_blocks, columns)
+        total, squares, products, *references = map(into_blocks, columns)
         count = np.full(blocks, 2.0 * size)
-        return twin.block_sums(self._cell, count, total, squares, products, *(reference or [None]))
+        return twin.block_sums(
+            self._cell, count, total, squares, products, references[0] if references else None
+        )
 
     def _draw(self, number: int) -> None:
         size = self._cell.group_size
@@ -141,7 +144,8 @@ def coverage(cell: Cell, repeats: int, seed: int) -> list[dict[str, object]]:
         (*target, rule): [] for target in targets for rule in ("rounds", "often", "fixed", "pairs")
     }
     for _ in range(repeats):
-        pairs, known = Pairs(rng, cell), {}
+        pairs = Pairs(rng, cell)
+        known: dict[Any, Any] = {}
         for name, share in targets:
             truth = exact[name]
             for label, rule in (("rounds", next_size), ("often", look_often)):

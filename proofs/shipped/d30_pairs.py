@@ -1,6 +1,7 @@
 """D30 to D35: objectives of pairs and of lists: 2-GRPO and GRPO as contrasts, DPO, IPO, and the listwise ones."""
 
 from functools import cache
+from typing import Any
 
 import sympy as sp
 from _definitions import Definition, G, Q, R, Scene, define, n, reference, references, rho
@@ -86,7 +87,7 @@ def margin(scene: Scene, q: int, i: int) -> sp.Expr:
 def over_pairs(slope: object) -> object:
     """The sum over partners of the pair's slope by the winner's margin, with the sign of the preference."""
 
-    slope_at = cache(slope)  # type: ignore[arg-type]  # few gaps differ: rewards and ratios have few values
+    slope_at: Any = cache(slope)  # type: ignore[arg-type]  # few gaps differ: rewards and ratios have few values
 
     def of(scene: Scene, q: int, i: int, t: int) -> sp.Expr:
         row, total = scene.rewards[q], sp.Integer(0)

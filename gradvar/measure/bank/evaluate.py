@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -139,6 +139,7 @@ def _measure(
         results.residual[setting] = float(residual[index])
         results.sketch_error[setting] = float(sketch[index])
         results.parts[setting] = {n: parts[n][index] * factor.get(n, 1.0) for n in FIGURES}
+        scaled: Any = {n: float(values[n][index]) * factor.get(n, 1.0) for n in FIGURES}
         results.moments[setting] = Moments(
             estimator=name or estimator.name,
             group_size=partition.group_size,
@@ -151,7 +152,7 @@ def _measure(
             replicates=partition.replicates,
             effective={n: float(effective[n][index]) for n in FIGURES},
             pivots={n: shapes[n][index].scaled(factor.get(n, 1.0)).numbers() for n in FIGURES},
-            **{n: float(values[n][index]) * factor.get(n, 1.0) for n in FIGURES},
+            **scaled,
         )
 
 
