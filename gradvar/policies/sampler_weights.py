@@ -44,9 +44,9 @@ class ServedWeights(eqx.Module):
             group: The number of completions for each prompt.
             first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
         """
-        sample: Any = policy.sample
+        served, weights = self._served(policy, params)
         number = {} if isinstance(first_prompt, int) and first_prompt == 0 else {"first_prompt": first_prompt}
-        completions: Array = sample(self.weights(params), key, prompts, group, **number)
+        completions: Array = served.sample(weights, key, prompts, group, **number)
         return completions
 
     def logprobs(
@@ -60,7 +60,9 @@ class ServedWeights(eqx.Module):
             prompts: Prompts, with leading axis Q.
             completions: Rollouts of each prompt.
         """
-        return policy.logprobs(self.weights(params), prompts, completions)
+        served, weights = self._served(policy, params)
+        logprobs: Array = served.logprobs(weights, prompts, completions)
+        return logprobs
 
     def log_chances(
         self, policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
@@ -74,6 +76,10 @@ class ServedWeights(eqx.Module):
             completions: Rollouts of each prompt.
         """
         return self.logprobs(policy, params, prompts, completions)
+
+    def _served(self, policy: Any, params: PyTree) -> tuple[Any, PyTree]:
+        """The policy that draws, and its weights."""
+        return policy, self.weights(params)
 
 
 class _Fixed(eqx.Module):
@@ -124,72 +130,15 @@ def int8_weights(*, per_channel: bool = False) -> ServedWeights:
     return ServedWeights("int8_channel" if per_channel else "int8", Rounding("int8", per_channel))
 
 
-class MergedAdapter(eqx.Module):
-    """An engine that serves a model with its adapters merged into the weights, which are then rounded."""
+class MergedAdapter(ServedWeights):
+    """An engine that serves a model with its adapters merged into the weights; ``weights`` rounds the merged ones."""
 
-    name: str = eqx.field(static=True)
-    rounding: "Rounding | None"
-
-    def sample(
-        self,
-        policy: Policy,
-        params: PyTree,
-        key: PRNGKeyArray,
-        prompts: Array,
-        group: int,
-        *,
-        first_prompt: int | Int[Array, ""] = 0,
-    ) -> Int[Array, "prompt group time"]:
-        """Draw from the merged model.
-
-        Args:
-            policy: A policy of adapters, made by ``lora``.
-            params: The trainer's adapters.
-            key: A key for random numbers.
-            prompts: Prompts, with leading axis Q.
-            group: The number of completions for each prompt.
-            first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
-        """
-        transformer, weights = self._merged(policy, params)
-        completions: Array = transformer.sample(weights, key, prompts, group, first_prompt=first_prompt)
-        return completions
-
-    def logprobs(
-        self, policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
-    ) -> Float[Array, "prompt group time"]:
-        """Every token's log-probability (nats) in the merged model.
-
-        Args:
-            policy: A policy of adapters, made by ``lora``.
-            params: The trainer's adapters.
-            prompts: Prompts, with leading axis Q.
-            completions: Rollouts of each prompt.
-        """
-        transformer, weights = self._merged(policy, params)
-        logprobs: Array = transformer.logprobs(weights, prompts, completions)
-        return logprobs
-
-    def log_chances(
-        self, policy: Policy, params: PyTree, prompts: Array, completions: Int[Array, "prompt group time"]
-    ) -> Float[Array, "prompt group time"]:
-        """The same: the engine reports what it draws from.
-
-        Args:
-            policy: A policy of adapters, made by ``lora``.
-            params: The trainer's adapters.
-            prompts: Prompts, with leading axis Q.
-            completions: Rollouts of each prompt.
-        """
-        return self.logprobs(policy, params, prompts, completions)
-
-    def _merged(self, policy: Any, params: PyTree) -> tuple[Any, PyTree]:
-        """The model without adapters, and its weights."""
+    def _served(self, policy: Any, params: PyTree) -> tuple[Any, PyTree]:
         if not hasattr(policy, "merged"):
             raise ValueError(
                 f"sampler: merged_adapter needs adapters and {type(policy).__name__} has none; give a policy of lora"
             )
-        weights = policy.merged(params)
-        return policy.transformer, weights if self.rounding is None else self.rounding(weights)
+        return policy.transformer, self.weights(policy.merged(params))
 
 
 def merged_adapter(
@@ -208,8 +157,12 @@ def merged_adapter(
     ('merged_bfloat16', 'merged')
     """
     if rounding is None:
-        return MergedAdapter("merged", None)
+        return MergedAdapter("merged", _unchanged)
     return MergedAdapter(f"merged_{rounding}", Rounding(rounding, per_channel))
+
+
+def _unchanged(params: PyTree) -> PyTree:
+    return params
 
 
 class Rounding(eqx.Module):
