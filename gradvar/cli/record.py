@@ -137,8 +137,7 @@ def run(config: Record) -> int:
             estimators=estimators,
             scores=scores,
             folder=config.out,
-            memory=config.memory * 1e9,
-            settings=RecordSettings(monitor=bars),
+            settings=RecordSettings(memory=config.memory * 1e9, monitor=bars),
         )
     print(f"{bank}\n")
     _show(config, bank, estimators)

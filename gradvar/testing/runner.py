@@ -1,43 +1,34 @@
 """Run laws: search with Hypothesis, keep the shrunk example, run it once more, and collect the verdicts.
 
-Deterministic by default (Hypothesis's ``derandomize``); a seed draws other examples. A law that is declared
-false must fail on some example, its witness, which is run once more outside the search.
+Deterministic: the same examples in every run; a seed draws others. A law that is declared false must fail on some
+example, its witness, which is run once more outside the search.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis.errors import Flaky, Unsatisfiable
 
 from gradvar.testing.backends import one_thread
 from gradvar.testing.calls import BadOutput, Raised, silenced, written_down
-from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law, Residue
+from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, Law
 from gradvar.testing.laws.traits import remarks
 from gradvar.testing.losses import LossTarget
 from gradvar.testing.names import LAWS as NAMES
 from gradvar.testing.names import ORACLE_LAWS
 from gradvar.testing.recognise import advantage_target, loss_target
 from gradvar.testing.reproduce import command, reproduction
+from gradvar.testing.search import Search, search
 from gradvar.testing.targets import AdvantageTarget
 from gradvar.testing.verdicts import FAILS, HOLDS, OUT, CheckReport, LawResult
 
 EXAMPLES = 60
 Target = AdvantageTarget | LossTarget
-
-
-@dataclass
-class _Search:
-    """The last failure in a search for a counterexample; Hypothesis ends on the smallest one."""
-
-    example: dict[str, Any] | None = None
-    why: str = ""
-    residue: str = ""
-    residue_size: float = -1.0
 
 
 def check_law(
@@ -61,9 +52,9 @@ def check_law(
     reason = law.applies(target) or ("" if declared is not None else law.excused(target))
     if reason:
         return LawResult(law.name, OUT, why=reason, **about)
-    seen = _Search()
+    seen, count = Search(), 1 if law.exact else examples
     try:
-        _search(law, target, seen, 1 if law.exact else examples, random_seed)
+        search(law.examples(target), seen, partial(_broken, law, target), count, random_seed)
     except (Flaky, Unsatisfiable) as error:
         if seen.example is None:
             return LawResult(law.name, OUT, why=f"no examples: {error}", **about)
@@ -82,36 +73,6 @@ def check_law(
     else:
         line = reproduction(target, calls, twice=law.name == "pure")
     return LawResult(law.name, FAILS, example=seen.example, why=why, reproduce=line, **about)
-
-
-def _search(law: Law, target: Target, seen: _Search, examples: int, random_seed: int | None) -> None:
-    @settings(
-        max_examples=examples,
-        derandomize=random_seed is None,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate, Phase.shrink),
-        verbosity=Verbosity.quiet,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(law.examples(target))
-    def attempt(example: dict[str, Any]) -> None:
-        try:
-            why = _broken(law, target, example)
-        except Residue as residue:
-            if residue.size > seen.residue_size:
-                seen.residue, seen.residue_size = str(residue), residue.size
-            return
-        if why:
-            seen.example, seen.why = example, why
-            raise Broken(why)
-
-    run = attempt if random_seed is None else seed(random_seed)(attempt)
-    try:
-        run()
-    except Broken:
-        return
 
 
 def _broken(law: Law, target: Target, example: Mapping[str, Any]) -> str:

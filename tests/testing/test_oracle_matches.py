@@ -8,7 +8,11 @@ import pytest
 from gradvar.cli import main as cli
 from gradvar.testing import advantage_laws, loss_laws
 from gradvar.testing.digits import apart
+from gradvar.testing.laws.base import Broken
+from gradvar.testing.matching.loss import loss_law
 from gradvar.testing.matching.match import matches, parsed
+from gradvar.testing.oracle.estimator import named
+from gradvar.testing.recognise import loss_target
 
 from . import sound
 
@@ -179,7 +183,7 @@ def test_the_command_line(tmp_path, capsys):
     capsys.readouterr()
     assert cli.run(["check", target, "--is", "ppo", "--setting", "clip_high=0.3", *only]) == 1
     shown = capsys.readouterr().out
-    assert "ppo(clip_high=0.3) has" in shown
+    assert "ppo(clip_high=0.3) has" in " ".join(shown.split())
     # the line that shows it again does
     line = next(text for text in shown.splitlines() if "$ gradvar check" in text)
     assert "--is ppo --setting clip_high=0.3 --laws matches_oracle" in line
@@ -225,3 +229,27 @@ def test_settings_on_the_command_line():
     }
     with pytest.raises(ValueError, match="give NAME=VALUE"):
         parsed(["ddof"])
+
+
+def by_ratio(logp, old_logp, advantages, mask):
+    """The unclipped objective, as a loss: at ratios of exp(20) of both signs its terms cancel in the value."""
+    return -(np.exp(logp - old_logp) * advantages[:, None] * mask).sum() / mask.sum()
+
+
+def by_ratio_wrong(logp, old_logp, advantages, mask):
+    return 1.01 * by_ratio(logp, old_logp, advantages, mask)
+
+
+def test_terms_that_cancel_are_no_difference():
+    """Central differences lose a small weight where a large one stands in the same batch: no fault of the function."""
+    moves = np.zeros((6, 5))
+    moves[3:, 4] = 20.0
+    rows = tuple(
+        (advantage, tuple((True, float(move)) for move in row))
+        for advantage, row in zip((1.0, 1.0, 1.0, -1.0, 0.5, 0.5), moves, strict=True)
+    )
+    shape = {"rows": rows, "group": 3, "empty": None, "count": None, "distance": 0.1}
+    law = loss_law(named("importance"))
+    law.check(loss_target(by_ratio), shape=shape)
+    with pytest.raises(Broken, match="importance has"):
+        law.check(loss_target(by_ratio_wrong), shape=shape)

@@ -43,7 +43,6 @@ def record(
     sampler: Sampler | PyTree | None = None,
     scores: ScoreMap | Literal["auto"] = "auto",
     folder: str | Path | None = None,
-    memory: float = 4e9,
     settings: RecordSettings | None = None,
 ) -> ScoreBank:
     """Sample ``rollouts`` completions of each prompt and keep their scores at ``params``.
@@ -73,15 +72,14 @@ def record(
             Gram where it fits the memory, else a hashed sketch; with a folder whole where that fits, else hashed.
         folder: Where shards are kept, or None. ``Gram`` then needs ``cross=False``: products across shards would need
             every score again.
-        memory: The most bytes that may be held; the need is predicted before anything is drawn.
-        settings: Ratios to serve, baselines, devices, and the size and progress of shards.
+        settings: Ratios to serve, baselines, memory, devices, and the size and progress of shards.
 
     Raises:
         ValueError: The memory is too small, the model or the task gives a number that is not finite, another process
             writes to the folder, it holds a run of other settings, or the disk is full; what was finished is kept.
     """
     subject = PolicyOnTask(policy, task, params, old_params, ref_params, as_sampler(sampler))
-    plan = RecordPlan(estimators, scores, memory, settings or RecordSettings())
+    plan = RecordPlan(estimators, scores, settings or RecordSettings())
     if folder is not None:
         return ScoreBank(_record_shards(Path(folder), subject, key, prompts, rollouts, plan))
     recorder = prepare(subject, key, prompts, rollouts, plan)
@@ -176,7 +174,7 @@ def _shard_map(plan: RecordPlan, whole_bytes: int) -> ScoreMap:
         )
     if plan.scores != "auto":
         return plan.scores
-    return Whole() if whole_bytes <= plan.memory else Sketch()
+    return Whole() if whole_bytes <= plan.settings.memory else Sketch()
 
 
 def run_facts(recorder: Recorder, key: PRNGKeyArray, shard: int) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class RecordSettings:
 
     ``cuts``: ratios, such as (0.8, 1.2), at which the bank serves every token-level clip. ``tolerance``: the relative
     residual of token weights (default 1e-9 in float64, 2e-6 in float32). ``baselines``: supply critics and baselines in
-    place of the exact ones, or of a pilot sample's. ``chunk``: rows per backward pass. ``devices``: who shares the
+    place of the exact ones, or of a pilot sample's. ``memory``: the most bytes that may be held; the need is predicted
+    before anything is drawn. ``chunk``: rows per backward pass. ``devices``: who shares the
     prompts and the rows: "all" (of all processes, where ``jax.distributed`` runs; every process then gets the bank), a
     number, or a list. A prompt's random keys do not depend on them, nor do the numbers, to the last bit, where the
     policy multiplies no matrices; where it does, log-probabilities agree to rounding.
@@ -46,6 +47,7 @@ class RecordSettings:
     cuts: Sequence[float] = ()
     tolerance: float | None = None
     baselines: BaselineSource | None = None
+    memory: float = 4e9
     chunk: int | None = None
     devices: DeviceChoice = "all"
     shard: int | None = None
@@ -54,11 +56,10 @@ class RecordSettings:
 
 @dataclass(frozen=True, eq=False)
 class RecordPlan:
-    """Whose token weights a recording serves, how it keeps scores, and in how many bytes of memory."""
+    """Whose token weights a recording serves, how it keeps scores, and what else was chosen."""
 
     estimators: Sequence[Estimator | Objective] = ()
     scores: ScoreMap | Literal["auto"] = "auto"
-    memory: float = 4e9
     settings: RecordSettings = RecordSettings()
 
 
@@ -96,7 +97,7 @@ class Recorder:
         else:
             rows = BasisRows.of(find_basis(rollouts, self.estimators, settings.cuts, tolerance / 4))
             score_bytes = params_bytes(subject.params)
-            scores_map = choose_map(scores_map, rows, score_bytes, self.plan.memory)
+            scores_map = choose_map(scores_map, rows, score_bytes, settings.memory)
             images = score_rows(subject, rollouts, rows, scores_map, key, settings.chunk, devices)
             params = score_bytes // rows.basis.dtype.itemsize
             scores = assemble(rows, images, scores_map, params, self.truth)
@@ -154,7 +155,7 @@ def prepare(
     listed = subject.task.prompts(key_prompts, int(prompts)) if drawn else prompts
     estimators = tuple(as_estimator(e) for e in plan.estimators)
     size, score_bytes = len(jax.tree.leaves(listed)[0]), params_bytes(subject.params)
-    predict_memory(plan.scores, (held or size) * rollouts, score_bytes, plan.memory)
+    predict_memory(plan.scores, (held or size) * rollouts, score_bytes, plan.settings.memory)
     # sampling holds activations, which are taken to be of the order of a 64th of the parameters
     chunk = int(max(1, min(rollouts, CHUNK // (1 + score_bytes // 64) // size + 1)))
     needs = baseline_needs(estimators)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,9 @@ def ragged(steps: int) -> list[list[float]]:
 
 def strategy(plan: Plan, sizes: Sequence[Mapping[str, int]]) -> st.SearchStrategy[Scene]:
     """The strategy of the plan's scenes, at one of the sizes (the number of cells of each axis)."""
-    return st.sampled_from(list(sizes)).flatmap(lambda size: _of_size(plan, size))
+    # built once for a size: Hypothesis validates each new object, which takes longer than to draw from it
+    of_size = cache(lambda index: _of_size(plan, sizes[index]))
+    return st.sampled_from(range(len(sizes))).flatmap(of_size)
 
 
 def _of_size(plan: Plan, size: Mapping[str, int]) -> st.SearchStrategy[Scene]:

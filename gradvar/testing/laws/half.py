@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
@@ -110,13 +111,18 @@ def rounded_batch(batch: LossBatch, dtype: str) -> LossBatch:
 
 
 def _examples(target: LossTarget) -> st.SearchStrategy[Example]:
+    return _examples_in(target.library.name)
+
+
+@cache
+def _examples_in(library: str) -> st.SearchStrategy[Example]:
     return st.fixed_dictionaries(
         {
             # each further dtype is a compilation in JAX
-            "dtype": st.sampled_from(sorted(UNITS) if target.library.name == "torch" else ["bfloat16"]),
+            "dtype": st.sampled_from(sorted(UNITS) if library == "torch" else ["bfloat16"]),
             "move": st.sampled_from(MOVES),
             "layout": st.sampled_from(("right", "holes")),
-            "size": st.just(1) if target.library.name == "jax" else st.sampled_from((1, 8)),
+            "size": st.just(1) if library == "jax" else st.sampled_from((1, 8)),
         }
     )
 

@@ -233,7 +233,8 @@ def _law(name: str, check: Callable[..., None], *condition: Any, **more: Any) ->
 
 
 def _drawn(**values: Any) -> Callable[[LossTarget], st.SearchStrategy[dict[str, Any]]]:
-    return lambda target: st.fixed_dictionaries({k: st.sampled_from(v) for k, v in values.items()})
+    drawn = st.fixed_dictionaries({k: st.sampled_from(v) for k, v in values.items()})
+    return lambda target: drawn
 
 
 LAWS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -96,8 +97,13 @@ def same(target: LossTarget, value: Any, other: Any) -> bool:
 
 
 def shapes(target: LossTarget, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Example]:
-    """Loss batches as plain numbers, and further values to draw."""
-    return st.fixed_dictionaries({"shape": gen.loss_shapes(target.library.name == "jax"), **more})
+    """Loss batches as plain numbers, and further values to draw; one strategy for all losses of a library."""
+    return _shapes(target.library.name == "jax", **more)
+
+
+@cache
+def _shapes(compact: bool, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Example]:
+    return st.fixed_dictionaries({"shape": gen.loss_shapes(compact), **more})
 
 
 def needs_roles(*roles: str) -> Callable[[LossTarget], str]:

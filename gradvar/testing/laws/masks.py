@@ -15,6 +15,7 @@ from gradvar.testing.arrays import unwrapped
 from gradvar.testing.calls import BadOutput, Raised
 from gradvar.testing.digits import exact, shown, sides
 from gradvar.testing.laws.base import Example, Law, Residue, close, expect, expect_pair, tolerance
+from gradvar.testing.laws.examples import Likeness, shared
 from gradvar.testing.laws.loss_batches import token_mask
 from gradvar.testing.laws.signal import best_of_all
 from gradvar.testing.laws.traits import excused_by_statistics, once
@@ -172,22 +173,25 @@ def _standardises(target: AdvantageTarget) -> bool:
     return bool(np.any(np.abs(one) > 1e-3)) and bool(np.allclose(one, two, rtol=1e-2, atol=1e-3))
 
 
-def rows(target: AdvantageTarget, **more: st.SearchStrategy[object]) -> st.SearchStrategy[Example]:
+@shared
+def rows(like: Likeness, **more: st.SearchStrategy[object]) -> st.SearchStrategy[Example]:
     """A group of rewards that are not negative, the tokens of each rollout, and further values to draw."""
-    size = max(3, target.min_group)
-    values = gen.binary() if target.domain == "binary" else gen.rewards("nonnegative")
+    size = max(3, like.min_group)
+    values = gen.binary() if like.domain == "binary" else gen.rewards("nonnegative")
     lengths = st.lists(st.sampled_from([1, 12, 2, 5, 11]), min_size=size + 2, max_size=size + 2).map(tuple)
     group = gen.groups(values, size, size + 2, mixed=True)
     return st.fixed_dictionaries({"group": group, "lengths": lengths, **more})
 
 
-def group_only(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+@shared
+def group_only(like: Likeness) -> st.SearchStrategy[Example]:
     """A group of unequal rewards."""
-    size = max(3, target.min_group)
-    return st.fixed_dictionaries({"group": gen.groups(gen.rewards(target.domain), size, size, mixed=True)})
+    size = max(3, like.min_group)
+    return st.fixed_dictionaries({"group": gen.groups(gen.rewards(like.domain), size, size, mixed=True)})
 
 
-def one_token(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+@shared
+def one_token(like: Likeness) -> st.SearchStrategy[Example]:
     """A reward, and the width of the batch."""
     return st.fixed_dictionaries({"reward": st.sampled_from([1.0, 0.0]), "steps": st.sampled_from([2, 4])})
 
@@ -212,13 +216,14 @@ def needs_token_rewards(target: AdvantageTarget) -> str:
 
 
 _LOW = st.sampled_from([0.0, -1.0])
+_NOT_NEGATIVE = st.just(0.0)
 _LAYOUTS = st.sampled_from(["right", "holes", "left"])
 
 LAWS = (
     Law(
         "rejected_rows_silent",
         rejected_rows_silent,
-        lambda t: rows(t, low=_LOW if t.domain == "real" else st.just(0.0)),
+        lambda t: rows(t, low=_LOW if t.domain == "real" else _NOT_NEGATIVE),
         needs_mask,
         universal=True,
     ),

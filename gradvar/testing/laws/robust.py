@@ -228,7 +228,7 @@ LAWS = (
     Law(
         "dtype_preserved",
         dtype_preserved,
-        lambda t: examples.small(t, t.library.floats),
+        examples.small,
         examples.needs_dtypes,
     ),
     Law("half_precision", half_precision, examples.halves, examples.needs_halves),

@@ -11,6 +11,7 @@ from gradvar.testing import strategies as gen
 from gradvar.testing.digits import exact, shown
 from gradvar.testing.laws import examples
 from gradvar.testing.laws.base import Example, Law, close, expect
+from gradvar.testing.laws.examples import Likeness, shared
 from gradvar.testing.laws.traits import packed_roles, takes_groups
 from gradvar.testing.targets import AdvantageTarget
 
@@ -74,11 +75,12 @@ def arrays_matter(target: AdvantageTarget, role: str) -> None:
     )
 
 
-def best_of_all(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+@shared
+def best_of_all(like: Likeness) -> st.SearchStrategy[Example]:
     """A group with one best rollout."""
-    size = max(3, target.min_group)
-    rewards = [v for v in gen.PLAINEST if v >= 0] if target.domain == "nonnegative" else list(gen.PLAINEST)
-    values = st.sampled_from([0.0] if target.domain == "binary" else [r for r in rewards if r < 1])
+    size = max(3, like.min_group)
+    rewards = [v for v in gen.PLAINEST if v >= 0] if like.domain == "nonnegative" else list(gen.PLAINEST)
+    values = st.sampled_from([0.0] if like.domain == "binary" else [r for r in rewards if r < 1])
     rest = st.lists(values, min_size=size - 1, max_size=size).map(tuple)
     return st.fixed_dictionaries({"group": st.tuples(rest, st.booleans()).map(_with_best)})
 
@@ -88,10 +90,11 @@ def _with_best(drawn: tuple[tuple[float, ...], bool]) -> tuple[float, ...]:
     return (1.0, *rest) if first else (*rest, 1.0)
 
 
-def shifted_group(target: AdvantageTarget) -> st.SearchStrategy[Example]:
+@shared
+def shifted_group(like: Likeness) -> st.SearchStrategy[Example]:
     """A group, and what is added to its rewards."""
-    size = max(3, target.min_group)
-    group = gen.groups(gen.rewards(target.domain), size, size + 2, mixed=True)
+    size = max(3, like.min_group)
+    group = gen.groups(gen.rewards(like.domain), size, size + 2, mixed=True)
     return st.fixed_dictionaries({"group": group, "shift": st.sampled_from([1.0, 4.0])})
 
 

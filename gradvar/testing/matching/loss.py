@@ -56,7 +56,8 @@ def difference(
         batch: Where the two are compared.
         seen: The function's value and weights.
         relative: The relative difference that is allowed.
-        numeric: The weights come from central differences, which err by 1e-9 of the value.
+        numeric: The weights come from central differences, which err by 1e-9 of the value, and by 1e-10 of the terms
+            that cancel in it.
     """
     value, weights = seen
     other_value, other = oracle.loss(batch)
@@ -64,7 +65,10 @@ def difference(
     if oracle.settings.get("beta") and batch.ref_logp is not None:
         moves += f", to the reference {line(np.where(batch.mask, batch.logp - batch.ref_logp, 0.0), 4)}"
     where = f"advantages {line(batch.advantages)}, log-ratios {moves}, mask {line(batch.mask)}"
-    noise = 3e-9 * max(1.0, abs(other_value)) if numeric else 1e-14 * float(np.abs(other).max(initial=0.0))
+    size = float(np.abs(other).sum())  # a term of the loss is about as large as its derivative
+    noise = 1e-14 * float(np.abs(other).max(initial=0.0))
+    if numeric:
+        noise = 3e-9 * max(1.0, abs(other_value)) + 3e-10 * size
     typical = float(np.abs(batch.advantages).max(initial=0.0)) / max(batch.mask.size, 1)
     place = worst(weights, other, relative * (np.abs(other) + typical) + noise)
     if place is not None:
@@ -75,7 +79,6 @@ def difference(
         )
     if oracle.form.surrogate in FREE_VALUE:
         return
-    size = float(np.abs(other).sum())
     if not abs(value - other_value) <= relative * (abs(other_value) + size + 1e-3):
         first, second = apart(value, other_value)
         raise Broken(f"{where}: the weights agree; the objective's value is {first}, {oracle} has {second}")

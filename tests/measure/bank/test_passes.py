@@ -13,6 +13,7 @@ from gradvar.gradients import ghost_norms as ghost
 from gradvar.gradients.per_rollout import ScoreRows, project_scores
 from gradvar.gradients.sketch import Gram, PerToken, Sketch, Whole
 from gradvar.measure.bank.record import record
+from gradvar.measure.bank.recorder import RecordSettings
 from gradvar.policies import Tabular
 from gradvar.tasks import Lookup
 from tests.compilations import compilations
@@ -173,7 +174,14 @@ def test_memory_is_predicted_before_anything_is_drawn(scene):
 
     with pytest.raises(ValueError, match=r"memory: at least .* give scores=Sketch\('hashed'\)"):
         record(
-            NeverDrawn(), scene.params, scene.task, jax.random.key(0), 10_000, 1000, scores=Gram(), memory=1e6
+            NeverDrawn(),
+            scene.params,
+            scene.task,
+            jax.random.key(0),
+            10_000,
+            1000,
+            scores=Gram(),
+            settings=RecordSettings(memory=1e6),
         )
 
 
