@@ -10,8 +10,8 @@ import pytest
 
 import gradvar as gv
 from gradvar.cli import main as cli
-from gradvar.core.spelling import CORRECTIONS, SAMPLERS, read_correction, read_sampler
-from gradvar.measure.spelled import correction_piece
+from gradvar.core.spelling import CORRECTIONS, SAMPLERS, SURROGATES, read_correction, read_sampler
+from gradvar.measure.spelled import corrected_by, correction_piece
 from gradvar.stats.choice import least
 from gradvar.stats.direction import effective_share, sampled_losses
 from gradvar.stats.figures import BlockSums
@@ -25,6 +25,7 @@ NUMBERS = {
     "top_p": ":0.7",
     "min_p": ":0.1",
     "noise": ":0.1",
+    "template": ":1",
 }
 CUT, CAP = 0.8, 1.1
 
@@ -39,7 +40,10 @@ CUT, CAP = 0.8, 1.1
         ({"sampler": "fp8:raw"}, "sampler: 'fp8:raw'; only temperature"),
         ({"corrections": ("tis:two",)}, "corrections: 'tis:two' has a number that cannot be read"),
         ({"corrections": ("icepop:5:0.5",)}, "give the lower end of the band first"),
-        ({"corrections": ("tis:2:3",)}, "corrections: 'tis:2:3'; tis takes 1 numbers at most"),
+        ({"corrections": ("tis:1:2:3",)}, "corrections: 'tis:1:2:3'; tis takes 2 numbers at most"),
+        ({"corrections": ("tis+vespo",)}, "loglinear stand first, one of them at most"),
+        ({"corrections": ("vespo+normalised",)}, "normalised comes behind what it divides"),
+        ({"sampler": "template:0.5"}, "sampler: 'template:0.5'; give a token"),
         ({"corrections": ("none+tis",)}, "none stands alone"),
         ({"corrections": ("normalised",)}, "normalised comes behind what it divides"),
         ({"corrections": ()}, "corrections: nothing given"),
@@ -58,6 +62,10 @@ def test_every_name_makes_its_piece():
         text = "tis+normalised" if name == "normalised" else name
         assert (correction_piece(read_correction(text)) is None) == (name == "none")
         assert read_correction(text)[-1].values == defaults
+    for name in SURROGATES:
+        made = corrected_by(gv.catalogue.get("dr_grpo"), f"{name}+tis")
+        assert made.name == f"dr_grpo+{name}+tis"
+        assert {"logp_sampler"} == set(made.needs)
     joined = correction_piece(read_correction("tis:1.5+k3_token:0.1"))
     ones = np.ones((1, 1, 2))
     logs = {"logp_old": 0 * ones, "logp_sampler": -np.log([[[1.1, 2.0]]])}  # w is 1.1 and 2

@@ -13,21 +13,28 @@ from gradvar.core.naming import nearest
 SAMPLERS: Mapping[str, tuple[str, ...]] = {
     "none": (), "stale": ("steps",), "temperature": ("value",), "top_k": ("number",), "top_p": ("mass",),
     "min_p": ("share",), "noise": ("size",), "bfloat16": (), "fp8": (), "fp8_channel": (), "int8": (),
-    "int8_channel": (),
+    "int8_channel": (), "template": ("token",),
 }  # fmt: skip
 """Every sampler with its numbers, which have no defaults; ``:raw`` behind them reports unchanged log-probabilities."""
 
 CORRECTIONS: Mapping[str, tuple[float, ...]] = {
-    "none": (), "ratio": (), "tis": (2.0,), "mis": (0.0, 2.0), "icepop": (0.5, 5.0), "seq_ratio": (),
-    "seq_tis": (2.0,), "seq_mask": (3.0,), "geo_mask": (0.999, 1.002), "m2po": (0.04,), "opsm": (0.5,),
-    "normalised": (),
+    "none": (), "ratio": (), "tis": (0.0, 2.0), "mis": (0.0, 2.0), "icepop": (0.5, 5.0), "seq_ratio": (),
+    "seq_tis": (0.0, 2.0), "seq_mask": (0.0, 3.0), "geo_mask": (0.999, 1.002), "geo_tis": (0.0, 2.0),
+    "outlier": (1e-4, 100.0), "prob_mask": (0.2,), "m2po": (0.04,), "opsm": (0.5,), "normalised": (),
     **{f"k1_{level}": (0.5, 2.0) for level in ("token", "sum", "mean")},
     **{f"{kind}_{level}": (2.0,) for kind in ("k2", "k3") for level in ("token", "sum", "mean", "max")},
 }  # fmt: skip
 """Every correction with the defaults of its numbers: a cap or threshold, or the ends of a band (one: the upper end)."""
 
+SURROGATES: Mapping[str, tuple[float, ...]] = {
+    "dppo_tv": (0.2,), "dppo_kl": (0.05,), "vespo": (), "topr": (), "clip_cov": (0.0002,), "kl_cov": (0.0002,),
+    "loglinear": (0.5,),
+}  # fmt: skip
+"""What takes the surrogate's place, or for ``loglinear`` the proximal policy's, with its number: threshold or share."""
+
 _WITH_RAW = ("temperature", "top_k", "top_p", "min_p", "noise")
 _WHOLE = ("stale", "top_k")
+_TOKEN = ("template",)
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,9 @@ def read_sampler(text: str, argument: str = "sampler") -> SamplerWord:
         raise ValueError(f"{argument}: '{text}'; give {form}")
     if name in _WHOLE and not (values[0].is_integer() and values[0] >= 1):
         raise ValueError(f"{argument}: '{text}'; give a whole number from 1 up")
-    least = 0.0 if name in ("noise", "min_p") else math.ulp(0.0)
+    if name in _TOKEN and not (values[0].is_integer() and values[0] >= 0):
+        raise ValueError(f"{argument}: '{text}'; give a token, a whole number from 0 up")
+    least = 0.0 if name in ("noise", "min_p", *_TOKEN) else math.ulp(0.0)
     most = 1.0 if name in ("top_p", "min_p") else math.inf
     if values and not least <= values[0] <= most:
         limits = "above zero" if least else "that is not negative"
@@ -84,10 +93,12 @@ def read_sampler(text: str, argument: str = "sampler") -> SamplerWord:
 
 
 def read_correction(text: str) -> tuple[CorrectionWord, ...]:
-    """Read a correction, or several of which the product is taken.
+    """Read a correction, or several of which the product is taken; a surrogate of its own may stand first.
 
     >>> read_correction("tis")
-    (CorrectionWord(name='tis', values=(2.0,)),)
+    (CorrectionWord(name='tis', values=(0.0, 2.0)),)
+    >>> [word.name for word in read_correction("clip_cov+tis")]
+    ['clip_cov', 'tis']
     >>> [word.values for word in read_correction("mis:4+k1_mean:0.9:1.1")]
     [(0.0, 4.0), (0.9, 1.1)]
     >>> read_correction("tsi:2")
@@ -97,8 +108,9 @@ def read_correction(text: str) -> tuple[CorrectionWord, ...]:
     words = []
     for part in text.split("+"):
         name, *rest = part.split(":")
-        name = _known_name("corrections", name, CORRECTIONS)
-        values, defaults = _numbers("corrections", part, rest), CORRECTIONS[name]
+        name = _known_name("corrections", name, {**CORRECTIONS, **SURROGATES})
+        values = _numbers("corrections", part, rest)
+        defaults = CORRECTIONS[name] if name in CORRECTIONS else SURROGATES[name]
         if len(values) > len(defaults):
             raise ValueError(f"corrections: '{part}'; {name} takes {len(defaults)} numbers at most")
         if any(value < 0 for value in values):
@@ -110,7 +122,9 @@ def read_correction(text: str) -> tuple[CorrectionWord, ...]:
     names = [word.name for word in words]
     if len(words) > 1 and "none" in names:
         raise ValueError(f"corrections: '{text}'; none stands alone")
-    if names[0] == "normalised":
+    if any(name in SURROGATES for name in names[1:]):
+        raise ValueError(f"corrections: '{text}'; {', '.join(SURROGATES)} stand first, one of them at most")
+    if names[names[0] in SURROGATES :][:1] == ["normalised"]:
         raise ValueError(
             f"corrections: '{text}'; normalised comes behind what it divides, as tis:2+normalised"
         )

@@ -55,6 +55,20 @@ REFERENCE = Estimator("reference", _reference)
 """Leave-one-out on policy: unbiased for grad J, because a rollout's baseline does not depend on it."""
 
 
+def _weighted_reference(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
+    drawn = batch.logp_old if batch.logp_sampler is None else batch.logp_sampler
+    change = jnp.where(batch.mask, jax.lax.stop_gradient(logp) - drawn, 0.0).sum(-1)  # log of the whole ratio
+    advantages = (jnp.exp(change) * leave_one_out(batch.rewards))[..., None]
+    return jnp.mean(jnp.sum(jnp.where(batch.mask, logp, 0.0) * advantages, -1))
+
+
+WEIGHTED_REFERENCE = Estimator("weighted_reference", _weighted_reference)
+"""The same of rollouts that another policy drew, each times its ratio of current policy to the one that drew it.
+
+Unbiased for grad J where that one reports what it draws from and can draw every rollout.
+"""
+
+
 @dataclass(frozen=True)
 class DirectPlan:
     """What is fixed over the replicates of a measurement.

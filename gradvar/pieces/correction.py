@@ -16,6 +16,8 @@ from gradvar.pieces.correction_reject import (
     batch_normalised,
     chained,
     off_policy_sequence_mask,
+    outlier_mask,
+    probability_mask,
     rejection,
     second_moment_mask,
 )
@@ -24,7 +26,10 @@ __all__ = [
     "batch_normalised",
     "chained",
     "geometric_mask",
+    "geometric_ratio",
     "off_policy_sequence_mask",
+    "outlier_mask",
+    "probability_mask",
     "rejection",
     "second_moment_mask",
     "sequence_mask",
@@ -51,15 +56,23 @@ def token_ratio(logp_old: PerToken, logp_sampler: PerToken) -> PerToken:
     return jnp.exp(logp_old - logp_sampler)
 
 
-def token_truncation(logp_old: PerToken, logp_sampler: PerToken, *, cap: float = 2.0) -> PerToken:
+def token_truncation(
+    logp_old: PerToken, logp_sampler: PerToken, *, cap: float = 2.0, floor: float = 0.0
+) -> PerToken:
     """min(w, cap): truncated importance sampling by token. "Your efficient RL framework secretly brings you off-policy
     RL training", F. Yao et al. (2025).
+
+    Args:
+        logp_old: Log-probabilities of the trainer's proximal policy.
+        logp_sampler: Log-probabilities that the engine reports.
+        cap: Largest weight.
+        floor: Smallest one, which TRL has, too; zero leaves that side open.
 
     >>> logp_old, logp_sampler = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.5, 0.125]]]))
     >>> token_truncation(logp_old, logp_sampler, cap=2.0).round(6).tolist()
     [[[1.0, 2.0]]]
     """
-    return jnp.minimum(token_ratio(logp_old, logp_sampler), cap)
+    return _within(token_ratio(logp_old, logp_sampler), floor, cap)
 
 
 def token_band(
@@ -93,7 +106,7 @@ def sequence_ratio(logp_old: PerToken, logp_sampler: PerToken, mask: Mask) -> Pe
 
 
 def sequence_truncation(
-    logp_old: PerToken, logp_sampler: PerToken, mask: Mask, *, cap: float = 2.0
+    logp_old: PerToken, logp_sampler: PerToken, mask: Mask, *, cap: float = 2.0, floor: float = 0.0
 ) -> PerToken:
     """min(W, cap) on every token. W is unbiased; what the cap takes away is not given to other rollouts.
 
@@ -102,15 +115,18 @@ def sequence_truncation(
         logp_sampler: Log-probabilities that the engine reports.
         mask: True for the tokens that count.
         cap: Largest weight.
+        floor: Smallest one.
 
     >>> logp_old, logp_sampler = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.25, 0.125]]]))
     >>> sequence_truncation(logp_old, logp_sampler, jnp.ones((1, 1, 2), bool), cap=4.0).round(6).tolist()
     [[[4.0, 4.0]]]
     """
-    return jnp.minimum(sequence_ratio(logp_old, logp_sampler, mask), cap)
+    return _within(sequence_ratio(logp_old, logp_sampler, mask), floor, cap)
 
 
-def sequence_mask(logp_old: PerToken, logp_sampler: PerToken, mask: Mask, *, cap: float = 3.0) -> PerToken:
+def sequence_mask(
+    logp_old: PerToken, logp_sampler: PerToken, mask: Mask, *, cap: float = 3.0, floor: float = 0.0
+) -> PerToken:
     """W on every token, or zero where W > cap: what TRL does unless it is told otherwise.
 
     Args:
@@ -118,6 +134,7 @@ def sequence_mask(logp_old: PerToken, logp_sampler: PerToken, mask: Mask, *, cap
         logp_sampler: Log-probabilities that the engine reports.
         mask: True for the tokens that count.
         cap: Largest weight that is not dropped.
+        floor: Smallest one; with it this is the sequence's band of verl.
 
     >>> logp_old, logp_sampler = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.25, 0.5]]]))
     >>> mask = jnp.ones((1, 1, 2), bool)
@@ -127,7 +144,8 @@ def sequence_mask(logp_old: PerToken, logp_sampler: PerToken, mask: Mask, *, cap
     [[[0.0, 0.0]]]
     """
     weight = sequence_ratio(logp_old, logp_sampler, mask)
-    return jnp.where(weight <= cap, weight, 0.0)
+    close = weight <= cap
+    return jnp.where(close & (weight >= floor) if floor else close, weight, 0.0)
 
 
 def geometric_mask(
@@ -152,6 +170,39 @@ def geometric_mask(
     >>> geometric_mask(logp_old, 2 * logp_sampler, mask).round(6).tolist()
     [[[0.0, 0.0]]]
     """
-    total = jnp.sum(jnp.where(mask, logp_old - logp_sampler, 0.0), axis=-1, keepdims=True)
-    mean = jnp.exp(total / jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1))
+    mean = _geometric_mean(logp_old, logp_sampler, mask)
     return jnp.where((mean >= low) & (mean <= high), token_ratio(logp_old, logp_sampler), 0.0)
+
+
+def geometric_ratio(
+    logp_old: PerToken, logp_sampler: PerToken, mask: Mask, *, cap: float = 2.0, floor: float = 0.0
+) -> PerToken:
+    """The rollout's geometric mean of w on every token, W to the power 1 / length, between ``floor`` and ``cap``.
+
+    The sequence weight of AReaL and the geometric one of ROLL. It hardly depends on the length, and is no importance
+    weight: rollouts of the engine that it weighs are those of neither policy.
+
+    Args:
+        logp_old: Log-probabilities of the trainer's proximal policy.
+        logp_sampler: Log-probabilities that the engine reports.
+        mask: True for the tokens that count.
+        cap: Largest weight.
+        floor: Smallest one.
+
+    >>> logp_old, logp_sampler = jnp.log(jnp.array([[[0.5, 0.5]]])), jnp.log(jnp.array([[[0.25, 0.0625]]]))
+    >>> mask = jnp.ones((1, 1, 2), bool)
+    >>> geometric_ratio(logp_old, logp_sampler, mask, cap=9.0).round(6).tolist()
+    [[[4.0, 4.0]]]
+    """
+    mean = _geometric_mean(logp_old, logp_sampler, mask)
+    return jnp.broadcast_to(_within(mean, floor, cap), mask.shape)
+
+
+def _within(weight: Array, floor: float, cap: float) -> Array:
+    weight = jnp.minimum(weight, cap)
+    return jnp.maximum(weight, floor) if floor else weight
+
+
+def _geometric_mean(logp_old: PerToken, logp_sampler: PerToken, mask: Mask) -> Float[Array, "prompt group 1"]:
+    total = jnp.sum(jnp.where(mask, logp_old - logp_sampler, 0.0), axis=-1, keepdims=True)
+    return jnp.exp(total / jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1))

@@ -99,6 +99,51 @@ def second_moment_mask(
     return jnp.where(ranks < number, 1.0, 0.0).astype(logp_old.dtype).reshape(mask.shape) * mask
 
 
+def outlier_mask(
+    logp_old: PerToken, logp_sampler: PerToken, mask: Mask, *, low: float = 1e-4, high: float = 100.0
+) -> PerToken:
+    """0 on a rollout with one token whose w lies outside [low, high], 1 elsewhere: SkyRL's mask for outlier tokens.
+
+    A single token that trainer and engine see quite differently is taken for a fault, and its whole rollout goes.
+
+    Args:
+        logp_old: Log-probabilities of the trainer's proximal policy.
+        logp_sampler: Log-probabilities that the engine reports.
+        mask: True for the tokens that count.
+        low: Smallest ratio that is no outlier.
+        high: Largest one.
+
+    >>> logp_old, logp_sampler = jnp.zeros((1, 2, 2)), -jnp.log(jnp.array([[[1.0, 2.0], [1.0, 5.0]]]))
+    >>> outlier_mask(logp_old, logp_sampler, jnp.ones((1, 2, 2), bool), low=0.5, high=3.0).tolist()
+    [[[1.0, 1.0], [0.0, 0.0]]]
+    """
+    ratio = jnp.exp(logp_old - logp_sampler)
+    sound = jnp.all(~mask | ((ratio >= low) & (ratio <= high)), axis=-1, keepdims=True)
+    return jnp.broadcast_to(jnp.where(sound, 1.0, 0.0).astype(logp_old.dtype), mask.shape)
+
+
+def probability_mask(
+    logp_old: PerToken, logp_sampler: PerToken, *, low: float = 0.2, high: float = 0.2
+) -> PerToken:
+    """1 where -low <= p - p' <= high for a token's probabilities p of trainer and p' of engine, 0 elsewhere.
+
+    ROLL filters so, and prime-rl's loss "ipo" (not that of arXiv 2310.12036), whose trainer is the current policy. A
+    rare token passes whatever its ratio.
+
+    Args:
+        logp_old: Log-probabilities of the trainer's proximal policy.
+        logp_sampler: Log-probabilities that the engine reports.
+        low: How far the trainer's probability may be below the engine's.
+        high: How far above.
+
+    >>> logp_old, logp_sampler = jnp.log(jnp.array([[[0.5, 0.02]]])), jnp.log(jnp.array([[[0.25, 0.001]]]))
+    >>> probability_mask(logp_old, logp_sampler).tolist()
+    [[[0.0, 1.0]]]
+    """
+    change = jnp.exp(logp_old) - jnp.exp(logp_sampler)
+    return jnp.where((change >= -low) & (change <= high), 1.0, 0.0).astype(logp_old.dtype)
+
+
 def off_policy_sequence_mask(
     logp: PerToken, logp_sampler: PerToken, advantages: PerToken, mask: Mask, *, threshold: float = 0.5
 ) -> PerToken:

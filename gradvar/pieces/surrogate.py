@@ -15,9 +15,11 @@ from jaxtyping import Array, Bool, Float
 from gradvar.core.compose import Piece
 from gradvar.pieces import correction
 from gradvar.pieces.piece import wrapping
+from gradvar.pieces.surrogate_trust import clip_cov as clip_cov
 from gradvar.pieces.surrogate_trust import dppo_kl as dppo_kl
 from gradvar.pieces.surrogate_trust import dppo_tv as dppo_tv
 from gradvar.pieces.surrogate_trust import kl_cov as kl_cov
+from gradvar.pieces.surrogate_trust import log_linear_proximal as log_linear_proximal
 from gradvar.pieces.surrogate_trust import topr as topr
 from gradvar.pieces.surrogate_trust import vespo as vespo
 

@@ -1,12 +1,17 @@
 """Surrogates that say in probabilities, or by whole rollouts, how far a policy may go from the one that drew.
 
-All but ``kl_cov`` are sg[weight] A logp: the gradient is the definition, and the value means nothing. ``logp_sampler``
-is the engine's.
+All but ``kl_cov`` and ``clip_cov`` are sg[weight] A logp: the gradient is the definition, and the value means nothing.
+``logp_sampler`` is the engine's.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from gradvar.core.compose import Piece
+from gradvar.pieces.piece import wrapping
 
 PerToken = Float[Array, "prompt group time"]
 Mask = Bool[Array, "prompt group time"]
@@ -107,19 +112,111 @@ def kl_cov(
     >>> jax.grad(lambda x: kl_cov(x, logp, advantages, ones > 0).sum())(logp).round(6).tolist()
     [[[-1.0, 1.0, 1.0]]]
     """
-    log_ratio, fixed = logp - logp_old, jax.lax.stop_gradient(logp)
+    log_ratio = logp - logp_old
+    covariance = jnp.where(mask, _covariances(logp, advantages, mask), -jnp.inf)
+    rank = jnp.argsort(jnp.argsort(-covariance.ravel())).reshape(mask.shape)  # 0 for the largest
+    chosen = mask & (rank < _number(mask, share))
+    # |log r|, but flat at zero, where the derivative of JAX's own abs is one
+    distance = log_ratio * jnp.sign(jax.lax.stop_gradient(log_ratio))
+    penalty = jnp.where(chosen, coefficient * distance, 0.0)
+    return advantages * jnp.exp(log_ratio) - penalty
+
+
+def clip_cov(
+    logp: PerToken,
+    logp_old: PerToken,
+    advantages: PerToken,
+    mask: Mask,
+    *,
+    share: float = 0.0002,
+    bounds: tuple[float, float] = (1.0, 5.0),
+    clip: tuple[float, float] = (0.2, 0.2),
+    seed: int | None = None,
+) -> PerToken:
+    """Clip-Cov, arXiv 2505.22617: PPO's clip, and no gradient for a random few tokens of large covariance.
+
+    Of the n tokens whose (A - mean A)(logp - mean logp) lies strictly within ``bounds`` and that the clip leaves, k are
+    dropped at random: k is the share of the batch's tokens, one at the least, and n at most. Without a seed every one
+    of the n has the weight 1 - k/n, the mean over the choices: its gradient is the rule's mean, and its variance leaves
+    the choice out. With a seed one choice is made, from the seed and the numbers of the batch. Means, n and k are of
+    what is computed at once: the rule depends on the micro-batch.
+
+    Args:
+        logp: Log-probabilities of the tokens, [prompt, group, time], in nats.
+        logp_old: The same for the trainer's proximal policy.
+        advantages: A, of every token.
+        mask: True for the tokens that count.
+        share: Of the tokens, that are dropped.
+        bounds: Of the covariance, in nats times the advantage's unit.
+        clip: How far the ratio may go below and above 1.
+        seed: Of the choice; None for the mean over all choices.
+
+    >>> logp, advantages = jnp.log(jnp.array([[[0.1, 0.1, 0.9, 0.9]]])), jnp.array([[[-2.0, -2.0, 2.0, 2.0]]])
+    >>> mask = jnp.ones((1, 1, 4), bool)  # every covariance is 2.2
+    >>> jax.grad(lambda x: clip_cov(x, logp, advantages, mask).sum())(logp).round(6).tolist()
+    [[[-1.5, -1.5, 1.5, 1.5]]]
+    >>> one = jax.grad(lambda x: clip_cov(x, logp, advantages, mask, seed=0).sum())(logp)
+    >>> int((one == 0).sum()), float(jnp.abs(one).sum().round(5))
+    (1, 6.0)
+    """
+    ratio = jnp.exp(logp - logp_old)
+    clipped = jnp.where(advantages >= 0, jnp.minimum(ratio, 1 + clip[1]), jnp.maximum(ratio, 1 - clip[0]))
+    covariance = _covariances(logp, advantages, mask)
+    able = mask & (clipped == ratio) & (covariance > bounds[0]) & (covariance < bounds[1])
+    number = jnp.minimum(_number(mask, share), jnp.sum(able))
+    if seed is None:
+        stays = 1.0 - number / jnp.maximum(jnp.sum(able), 1)
+    else:
+        order = jnp.where(able, _uniform(seed, logp, advantages, mask), jnp.inf).ravel()
+        stays = jnp.where(jnp.argsort(jnp.argsort(order)).reshape(mask.shape) < number, 0.0, 1.0)
+    return jax.lax.stop_gradient(jnp.where(able, stays, 1.0).astype(logp.dtype)) * advantages * clipped
+
+
+def _covariances(logp: PerToken, advantages: PerToken, mask: Mask) -> PerToken:
+    """(A - mean A)(logp - mean logp) of every token, with the means of the batch's tokens; no gradient."""
     count = jnp.maximum(jnp.sum(mask), 1)
 
     def centred(values: PerToken) -> PerToken:
         return values - jnp.sum(jnp.where(mask, values, 0.0)) / count
 
-    covariance = jnp.where(mask, centred(advantages) * centred(fixed), -jnp.inf)
-    rank = jnp.argsort(jnp.argsort(-covariance.ravel())).reshape(mask.shape)  # 0 for the largest
-    chosen = mask & (rank < jnp.maximum(1, jnp.floor(count * share)))
-    # |log r|, but flat at zero, where the derivative of JAX's own abs is one
-    distance = log_ratio * jnp.sign(jax.lax.stop_gradient(log_ratio))
-    penalty = jnp.where(chosen, coefficient * distance, 0.0)
-    return advantages * jnp.exp(log_ratio) - penalty
+    return centred(advantages) * centred(jax.lax.stop_gradient(logp))
+
+
+def _number(mask: Mask, share: float) -> Float[Array, ""]:
+    """How many tokens the share is: rounded down, and one at the least."""
+    return jnp.maximum(1.0, jnp.floor(jnp.sum(mask) * share))
+
+
+def _uniform(seed: int, logp: PerToken, advantages: PerToken, mask: Mask) -> PerToken:
+    """Numbers between 0 and 1 from the seed and the bits of the batch: another batch gets others."""
+    bits = [
+        jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
+        for x in (jax.lax.stop_gradient(logp), advantages)
+    ]
+    total = jnp.sum(jnp.where(mask, bits[0] ^ (bits[1] << 1), jnp.uint32(0)), dtype=jnp.uint32)
+    return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), total), mask.shape)
+
+
+def log_linear_proximal(piece: Piece, *, share: float = 0.5) -> Piece:
+    """A piece with log mu + share (log pi - log mu) for the proximal policy's log-probabilities: no pass computes them.
+
+    What AReaL calls "loglinear", for decoupled PPO: with the policy at version v, the proximal one at v - 1 and the
+    token drawn at version u, the share is (v - 1 - u) / (v - u), and 0 where v = u. 0 takes the engine for the proximal
+    policy, 1 the current one. No gradient flows through it. A surrogate and the correction beside it both have to be
+    wrapped: ``corrections.token_ratio`` is then the ratio of this policy to the engine.
+
+    >>> logs = {"logp": jnp.log(jnp.array([[[0.4]]])), "logp_sampler": jnp.log(jnp.array([[[0.1]]]))}
+    >>> from gradvar.pieces.surrogate import importance_ratio
+    >>> ratio = log_linear_proximal(importance_ratio)(**logs, advantages=jnp.ones((1, 1, 1)))  # over sqrt(0.4 x 0.1)
+    >>> ratio.round(6).tolist()
+    [[[2.0]]]
+    """
+
+    def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
+        engine = arrays["logp_sampler"]
+        return inner(logp_old=jax.lax.stop_gradient(engine + share * (arrays["logp"] - engine)))
+
+    return wrapping(piece, ("logp", "logp_sampler"), call, f"log_linear_proximal({share})")
 
 
 def vespo(

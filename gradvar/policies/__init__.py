@@ -14,6 +14,7 @@ from gradvar.policies.sampler_weights import bfloat16_weights as bfloat16_weight
 from gradvar.policies.sampler_weights import fp8_weights as fp8_weights
 from gradvar.policies.sampler_weights import int8_weights as int8_weights
 from gradvar.policies.sampler_weights import merged_adapter as merged_adapter
+from gradvar.policies.sampler_weights import other_template as other_template
 from gradvar.policies.sampler_weights import stale as stale
 from gradvar.policies.tabular import Tabular as Tabular
 from gradvar.policies.transformer.adapters import PartialTransformer as PartialTransformer

@@ -183,15 +183,19 @@ class MinP(TokenSampler):
 class Noise(TokenSampler):
     """Normal noise on every next-token log-probability, renormalised: another kernel's rounding, of a known size.
 
-    The noise is a function of prompt, prefix, token and ``seed``: the same rollout meets the same engine.
+    Where completions are listed the noise is a function of prompt, prefix, token and ``seed``. On policies of tokens it
+    is one of the step's own log-probabilities, token and ``seed``: the sum of 32 waves with fixed random phases, which
+    turn over when log-probabilities change by a few hundredths of a nat. Either way the same rollout meets the same
+    engine, whether it is drawn or looked up.
     """
 
     size: float
     seed: int = 0
     renormalised: bool = True
 
-    def _served(self, policy: Any) -> Any:
-        return None  # noise is kept for every prefix, and so prefixes must be listed
+    def __call__(self, logp: LogProbs) -> LogProbs:
+        """The log-probabilities with the waves' noise."""
+        return self.changed(logp, _waves(self.seed, logp))
 
     def changed(self, logp: LogProbs, noise: LogProbs) -> LogProbs:
         """Add the noise, in nats."""
@@ -242,6 +246,27 @@ def noise(size: float, *, seed: int = 0, renormalised: bool = True) -> Noise:
     [-0.5, -2.5]
     """
     return Noise(nonnegative("noise", finite("noise", size)), seed, renormalised)
+
+
+_WAVES = 32
+_TURN = 30.0  # radians for each nat of root mean square change
+
+
+def _waves(seed: int, logp: LogProbs) -> LogProbs:
+    """Numbers close to standard normal, of token and state: sqrt(2/M) times the sum of M cosines.
+
+    Each has a random phase for every token, and the angle of a random direction in the space of log-probabilities.
+    """
+    vocab = logp.shape[-1]
+    phase_key, direction_key = jax.random.split(jax.random.key(seed))
+    phases = jax.random.uniform(phase_key, (vocab, _WAVES), jnp.float32, 0.0, 2 * np.pi)
+    directions = jax.random.normal(direction_key, (vocab, _WAVES), jnp.float32) * (_TURN / np.sqrt(vocab))
+    finite_logp = jnp.where(jnp.isfinite(logp), logp, 0.0).astype(jnp.float32)
+    # the mean goes first: it is large, says nothing, and its rounding would be that of the angles
+    angles = (finite_logp - finite_logp.mean(-1, keepdims=True)) @ directions  # [*state, wave]
+    # cos(angle + phase) summed over waves, as two products: no array [*state, token, wave]
+    waves = jnp.cos(angles) @ jnp.cos(phases).T - jnp.sin(angles) @ jnp.sin(phases).T
+    return (waves * np.sqrt(2 / _WAVES)).astype(logp.dtype)
 
 
 class _Listing(NamedTuple):

@@ -1,4 +1,4 @@
-"""Samplers that serve the policy with other weights: stale ones, and weights rounded to a smaller format.
+"""Samplers that serve the policy with other weights, stale or rounded to a smaller format, or after another template.
 
 A ``Sampler`` is the engine that draws rollouts, the third policy of a batch beside the trainer's proximal policy and
 the one that is differentiated. These draw from the policy itself at other parameters, and report the log-probabilities
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from gradvar.core.checks import whole
 from gradvar.core.protocols import Policy, Sampler
 
 _LARGEST_E4M3 = 448.0
@@ -44,7 +45,7 @@ class ServedWeights(eqx.Module):
             group: The number of completions for each prompt.
             first_prompt: Number of the first prompt in the whole batch, where these are a chunk of it.
         """
-        served, weights = self._served(policy, params)
+        served, weights, prompts = self._served(policy, params, prompts)
         number = {} if isinstance(first_prompt, int) and first_prompt == 0 else {"first_prompt": first_prompt}
         completions: Array = served.sample(weights, key, prompts, group, **number)
         return completions
@@ -60,7 +61,7 @@ class ServedWeights(eqx.Module):
             prompts: Prompts, with leading axis Q.
             completions: Rollouts of each prompt.
         """
-        served, weights = self._served(policy, params)
+        served, weights, prompts = self._served(policy, params, prompts)
         logprobs: Array = served.logprobs(weights, prompts, completions)
         return logprobs
 
@@ -77,9 +78,14 @@ class ServedWeights(eqx.Module):
         """
         return self.logprobs(policy, params, prompts, completions)
 
-    def _served(self, policy: Any, params: PyTree) -> tuple[Any, PyTree]:
-        """The policy that draws, and its weights."""
-        return policy, self.weights(params)
+    def _served(self, policy: Any, params: PyTree, prompts: Array) -> tuple[Any, PyTree, Array]:
+        """The policy that draws, its weights, and the prompts as it sees them.
+
+        Of a policy that trains a part of its weights, an engine rounds all of them.
+        """
+        if isinstance(self.weights, Rounding) and hasattr(policy, "merge"):
+            return policy.transformer, self.weights(policy.merge(params)), prompts
+        return policy, self.weights(params), prompts
 
 
 class _Fixed(eqx.Module):
@@ -133,12 +139,12 @@ def int8_weights(*, per_channel: bool = False) -> ServedWeights:
 class MergedAdapter(ServedWeights):
     """An engine that serves a model with its adapters merged into the weights; ``weights`` rounds the merged ones."""
 
-    def _served(self, policy: Any, params: PyTree) -> tuple[Any, PyTree]:
+    def _served(self, policy: Any, params: PyTree, prompts: Array) -> tuple[Any, PyTree, Array]:
         if not hasattr(policy, "merged"):
             raise ValueError(
                 f"sampler: merged_adapter needs adapters and {type(policy).__name__} has none; give a policy of lora"
             )
-        return policy.transformer, self.weights(policy.merged(params))
+        return policy.transformer, self.weights(policy.merged(params)), prompts
 
 
 def merged_adapter(
@@ -159,6 +165,32 @@ def merged_adapter(
     if rounding is None:
         return MergedAdapter("merged", _unchanged)
     return MergedAdapter(f"merged_{rounding}", Rounding(rounding, per_channel))
+
+
+class OtherTemplate(ServedWeights):
+    """An engine whose chat template ends the prompt with ``token``, where the trainer's has another one."""
+
+    token: int = eqx.field(static=True)
+
+    def _served(self, policy: Any, params: PyTree, prompts: Array) -> tuple[Any, PyTree, Array]:
+        if getattr(prompts, "ndim", 0) != 2:
+            raise ValueError(
+                f"sampler: a template ends prompts of tokens and {type(policy).__name__} has numbers of prompts; "
+                "give a transformer, or a model by its logits"
+            )
+        return policy, params, jnp.asarray(prompts).at[:, -1].set(self.token)
+
+
+def other_template(token: int) -> OtherTemplate:
+    """An engine with another token at the boundary between prompt and completion: its chat template is not the same.
+
+    It draws after its own prompt and reports the log-probabilities that it drew with; the trainer computes its own
+    after the prompt that it has. A correction gets the ratio it is meant for.
+
+    >>> other_template(7)._served(None, (), jnp.array([[1, 2, 3]]))[2].tolist()
+    [[1, 2, 7]]
+    """
+    return OtherTemplate("template", _unchanged, whole("other_template", token, 0))
 
 
 def _unchanged(params: PyTree) -> PyTree:

@@ -14,19 +14,17 @@ from typing import Any
 import numpy as np
 
 from gradvar import catalogue
-from gradvar.core.compose import corrected
 from gradvar.core.estimator import Estimator
 from gradvar.core.labelled import Labelled
 from gradvar.core.moments import Moments
 from gradvar.core.progress import Monitor, Silent
-from gradvar.core.spelling import read_correction
 from gradvar.files.cache import MomentsCache, NullCache
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json, write_parquet
 from gradvar.measure.baselines import BASELINE_FIELDS
 from gradvar.measure.exact.enumerate import exact
 from gradvar.measure.exact.tables import exact_tables
-from gradvar.measure.spelled import correction_piece
+from gradvar.measure.spelled import corrected_by
 from gradvar.policies import Bandit
 from gradvar.stats.figures import FIGURES
 from gradvar.studies.choices import identity
@@ -247,11 +245,8 @@ def variants(config: MeasureConfig) -> list[tuple[float | None, Estimator]]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"estimators: two are called '{name}'; give one of them another name")
-    pieces = {text: correction_piece(read_correction(text)) for text in config.corrections}
     chosen = [
-        (clip, estimator if piece is None else corrected(estimator, piece, text))
-        for clip, estimator in chosen
-        for text, piece in pieces.items()
+        (clip, corrected_by(estimator, text)) for clip, estimator in chosen for text in config.corrections
     ]
     for size in config.group_sizes:
         for _, estimator in chosen:

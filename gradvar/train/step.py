@@ -9,11 +9,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar import catalogue
 from gradvar.core.batch import Batch
-from gradvar.core.compose import corrected
 from gradvar.core.estimator import Estimator
 from gradvar.core.protocols import Policy, Sampler, Task
-from gradvar.core.spelling import read_correction, read_sampler
-from gradvar.measure.spelled import correction_piece, sampler_piece
+from gradvar.core.spelling import read_sampler
+from gradvar.measure.spelled import corrected_by, sampler_piece
 from gradvar.train import critic
 from gradvar.train import rollouts as sampling
 from gradvar.train.improve import FIGURES, Improvement, Learner, Minibatch, optimiser
@@ -33,9 +32,7 @@ def estimator_of(phase: Phase | Arm) -> Estimator:
     if isinstance(estimator, str):
         estimator = catalogue.get(estimator, **phase.settings)
     if isinstance(phase, Arm) and phase.correction != "none":
-        estimator = corrected(
-            estimator, correction_piece(read_correction(phase.correction)), phase.correction
-        )
+        estimator = corrected_by(estimator, phase.correction)
     unmet = [need for need in estimator.needs if need not in sampling.SUPPLIED]
     if unmet:
         raise ValueError(

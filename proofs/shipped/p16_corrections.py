@@ -1,4 +1,4 @@
-"""P16 to P26 and P30: the corrections between engine and trainer, each on the ratio in an estimator of plain other pieces."""
+"""P16 to P26, P30 and P35 to P37: the corrections between engine and trainer, each on the ratio in an estimator of plain other pieces."""
 
 from functools import cache, partial
 
@@ -202,4 +202,67 @@ second_moment_mask = correction(
     partial(c.second_moment_mask, threshold=0.25),
     quantities={passes: ("z", "1 unless its square goes", stays)},
     source=sy.Source("2510.01161", place="the algorithm", relation="not read"),
+)
+
+
+def within_length(scene: Scene, q, i, t):
+    """The geometric mean of the rollout's ratios, at most 2."""
+    return sp.Min(product(scene, q, i, t) ** R(1, len(ratios(scene, q, i))), 2)
+
+
+geometric_ratio = correction(
+    "P35",
+    "geometric_ratio",
+    mean,
+    "The geometric mean of the rollout's ratios, cut at 2, on each token.",
+    c.geometric_ratio,
+    quantities={mean: ("m", "that mean, at most 2", within_length)},
+    source=sy.Source(
+        "AReaL",
+        place="apply_rejection_sampling (1.0.4)",
+        relation="implies",
+        says="with the metric ratio at the level sequence, the weight of all tokens is e to the mean log-ratio",
+    ),
+    tolerance=1e-12,
+)
+
+
+def no_outlier(scene: Scene, q, i, t):
+    return sp.Integer(all(R(1, 2) <= v <= 5 for v in ratios(scene, q, i)))
+
+
+outlier_mask = correction(
+    "P36",
+    "outlier_mask",
+    passes,
+    "0 on a rollout with a token whose ratio lies outside 1/2 to 5, 1 elsewhere.",
+    partial(c.outlier_mask, low=0.5, high=5.0),
+    quantities={
+        passes: ("z", "1 where all of its rollout's ratios lie between 1/2 and 5, else 0", no_outlier)
+    },
+    settings={"low": R(1, 2), "high": 5},
+    source=sy.Source(
+        "SkyRL",
+        place="compute_outlier_token_mask (0.4.0)",
+        relation="implies",
+        says="a sequence goes if one of its tokens has a ratio above the upper or below the lower threshold",
+    ),
+)
+
+
+def near(scene: Scene, q, i, t):
+    """The old log-probabilities are zero, so the trainer's probability is 1 and the engine's 1/v."""
+    return sp.Integer(bool(-R(1, 5) <= 1 - 1 / sampler_ratio(scene, q, i, t) <= R(3, 5)))
+
+
+probability_mask = correction(
+    "P37",
+    "probability_mask",
+    passes,
+    "1 where the trainer's probability lies at most 1/5 below and 3/5 above the engine's, 0 elsewhere; the old "
+    "log-probabilities are zero.",
+    partial(c.probability_mask, low=0.2, high=0.6),
+    quantities={passes: ("z", "1 where it does, else 0", near)},
+    settings={"low": R(1, 5), "high": R(3, 5)},
+    source=sy.Source("ROLL, prime-rl", place="their filters on the difference", relation="not read"),
 )

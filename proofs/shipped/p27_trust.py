@@ -1,4 +1,4 @@
-"""P27 to P29, P31 and P32: surrogates whose trust region is in probabilities or in whole rollouts, on rewards less their mean."""
+"""P27 to P29 and P31 to P34: surrogates whose trust region is in probabilities or in whole rollouts, on rewards less their mean."""
 
 from functools import cache, partial
 
@@ -114,15 +114,23 @@ dppo_kl = trust(
 
 
 @cache
-def penalised(scene: Scene):
-    """The places of the quarter of tokens with the largest (A - mean A)(log pi - mean log pi), the first of equals."""
+def covariances(scene: Scene):
+    """(A - mean A)(log pi - mean log pi) of every token by its place, with the means over the batch's tokens."""
     places = [tuple(map(int, place)) for place in np.argwhere(scene.mask)]
     advantages = [scene.rewards[q, i] - sp.Add(*scene.rewards[q]) / scene.size for q, i, _ in places]
     logs = [sp.log(scene.rho[place]).evalf(40) for place in places]
     means = [sp.Add(*values) / len(places) for values in (advantages, logs)]
-    covariances = [(a - means[0]) * (x - means[1]) for a, x in zip(advantages, logs, strict=True)]
-    order = sorted(range(len(places)), key=lambda k: -round(float(covariances[k]), 13))
-    return {places[k] for k in order[: max(1, len(places) // 4)]}
+    return {
+        place: (a - means[0]) * (x - means[1]) for place, a, x in zip(places, advantages, logs, strict=True)
+    }
+
+
+@cache
+def penalised(scene: Scene):
+    """The places of the quarter of tokens with the largest covariance, the first of equals."""
+    of = covariances(scene)
+    order = sorted(of, key=lambda place: -round(float(of[place]), 13))
+    return set(order[: max(1, len(of) // 4)])
 
 
 def pull_back(scene: Scene, q, i, t):
@@ -143,5 +151,74 @@ kl_cov = piece(
     settings={"share": R(1, 4)},
     advantage=advantage.group_mean,
     surrogate=partial(surrogate.kl_cov, share=0.25),
+    tolerance=1e-12,
+)
+
+
+LOW, HIGH = R(1, 50), R(3, 2)
+
+
+@cache
+def share_that_stays(scene: Scene):
+    """Of every token: 0 where the clip takes it, 1 - k/n for the n whose covariance lies within the bounds, else 1."""
+    of = covariances(scene)
+    cut = {
+        place: scene.rho[place] > R(6, 5)
+        if scene.size * scene.rewards[place[:2]] >= sp.Add(*scene.rewards[place[0]])
+        else scene.rho[place] < R(4, 5)
+        for place in of
+    }
+    able = {place for place in of if not cut[place] and LOW < of[place] < HIGH}
+    number = min(max(1, len(of) // 4), len(able))
+    return {
+        place: sp.Integer(0) if cut[place] else 1 - R(number, len(able)) if place in able else sp.Integer(1)
+        for place in of
+    }
+
+
+clip_cov = piece(
+    "P33",
+    "surrogates.clip_cov",
+    stays * rho * A / (Q * G),
+    "The ratio times the advantage, and the share of the random choices that leave the token: of the n tokens whose "
+    "covariance lies between 1/50 and 3/2 and that the clip leaves, a quarter of the batch's tokens are dropped, n at "
+    "most. Rewards less the group's mean and sums over tokens stand around it.",
+    source=sy.Source("2505.22617", place="the objective", relation="not read"),
+    quantities={
+        stays: (
+            "z",
+            "0 where the ratio is beyond 4/5 or 6/5 in the advantage's way, else the share of choices that leave it",
+            lambda scene, q, i, t: share_that_stays(scene)[q, i, t],
+        ),
+    },
+    settings={"share": R(1, 4), "bounds": (LOW, HIGH)},
+    advantage=advantage.group_mean,
+    surrogate=partial(surrogate.clip_cov, share=0.25, bounds=(0.02, 1.5)),
+    tolerance=1e-12,
+)
+
+
+def beyond_half(scene: Scene, q, i, t):
+    """The ratio of current policy to the geometric mean of current policy and engine."""
+    return sp.sqrt(of_token(scene, q, i, t))
+
+
+log_linear_proximal = piece(
+    "P34",
+    "surrogates.log_linear_proximal",
+    stays * A / (Q * G),
+    "Around the plain ratio with a share of one half: the square root of the ratio of current policy to engine. Rewards "
+    "less the group's mean and sums over tokens stand around it.",
+    source=sy.Source(
+        "AReaL",
+        place="docs/algorithms/prox_approx.md (November 2025)",
+        relation="implies",
+        says="log of the proximal policy is about log of the behaviour policy plus a share of the way to the current one",
+    ),
+    quantities={stays: ("u", "that square root", beyond_half)},
+    fields=sampler_logs,
+    settings={"share": R(1, 2)},
+    advantage=advantage.group_mean,
+    surrogate=surrogate.log_linear_proximal(surrogate.importance_ratio, share=0.5),
     tolerance=1e-12,
 )

@@ -32,7 +32,27 @@ CORRECTIONS = {
         partial(c.sequence_mask, cap=1.02),
         loops.by_rollout(lambda row: np.prod(row) if np.prod(row) <= 1.02 else 0.0),
     ),
+    "token_truncation_floor": (
+        partial(c.token_truncation, cap=1.1, floor=0.95), loops.by_token(lambda w: min(max(w, 0.95), 1.1)),
+    ),
+    "sequence_truncation_floor": (
+        partial(c.sequence_truncation, cap=1.02, floor=0.97),
+        loops.by_rollout(lambda row: min(max(np.prod(row), 0.97), 1.02)),
+    ),
+    "sequence_mask_band": (
+        partial(c.sequence_mask, cap=1.02, floor=0.8),
+        loops.by_rollout(lambda row: np.prod(row) if 0.8 <= np.prod(row) <= 1.02 else 0.0),
+    ),
     "geometric_mask": (partial(c.geometric_mask, low=0.9, high=1.2), loops.geometric),
+    "geometric_ratio": (
+        partial(c.geometric_ratio, cap=1.05, floor=0.9),
+        loops.by_rollout(lambda row: min(max(np.prod(row) ** (1 / len(row)), 0.9), 1.05)),
+    ),
+    "outlier_mask": (
+        partial(c.outlier_mask, low=0.75, high=1.25),
+        loops.by_rollout(lambda row: float(all(0.75 <= x <= 1.25 for x in row))),
+    ),
+    "probability_mask": (partial(c.probability_mask, low=0.03, high=0.05), loops.near_in_probability),
     "second_moment_mask": (partial(c.second_moment_mask, threshold=0.02), loops.second_moment(0.02)),
     "off_policy_sequence_mask": (partial(c.off_policy_sequence_mask, threshold=0.05), loops.off_policy),
     "batch_normalised": (c.batch_normalised(partial(c.token_truncation, cap=1.1)), loops.normalised),
@@ -92,7 +112,24 @@ def scores(params, prompt, completion):
 
 
 def brute(weights, params, old, engine, rewards, change, reported=None):
-    """Mean and E||g||^2 of groups of 2, by loops: ``engine`` and ``change`` draw; grad J is at ``params``."""
+    """``brute_tokens`` of a correction's weights on advantage times ratio."""
+
+    def of_tokens(w, batch):
+        """The ratio is that of current to proximal policy, whose log-probability is the engine's plus log w."""
+        return [
+            a * np.array(f) * np.exp(np.subtract(new, np.log(v) + engine_logs))
+            for (a, new, engine_logs), f, v in zip(batch, weights(w, batch), w, strict=True)
+        ]
+
+    return brute_tokens(of_tokens, params, old, engine, rewards, change, reported)
+
+
+def brute_tokens(weights, params, old, engine, rewards, change, reported=None):
+    """Mean and E||g||^2 of groups of 2, by loops: ``engine`` and ``change`` draw; grad J is at ``params``.
+
+    ``weights(w, batch)``: of every token of every rollout, from the ratios of trainer to engine and, for every rollout,
+    its advantage and the log-probabilities of current policy and engine.
+    """
     reported, prompts = reported or change, len(rewards)
     mean, second, truth, total = 0.0, 0.0, 0.0, 0.0
     for q in range(prompts):
@@ -109,10 +146,9 @@ def brute(weights, params, old, engine, rewards, change, reported=None):
             advantage = np.array([rewards[q][k] for k in group]) - np.mean([rewards[q][k] for k in group])
             w = [np.exp(np.subtract(a, b)) for a, b in zip(before, by_engine, strict=True)]
             batch = list(zip(advantage, new, by_engine, strict=True))
-            factors = weights(w, batch)
+            of_tokens = weights(w, batch)
             gradient = sum(
-                a * np.array(f) * np.exp(np.subtract(x, y)) @ scores(params, q, o) / 2
-                for a, f, x, y, o in zip(advantage, factors, new, before, rollouts, strict=True)
+                np.array(f) @ scores(params, q, o) / 2 for f, o in zip(of_tokens, rollouts, strict=True)
             )
             mean, second = mean + chance * gradient / prompts, second + chance * gradient @ gradient / prompts
             total += chance / prompts

@@ -34,6 +34,12 @@ def off_policy(w, batch):
     return weights
 
 
+def near_in_probability(w, batch):
+    """The trainer's probability is w times the engine's."""
+    changes = [np.exp(engine) * (np.array(row) - 1) for row, (_, _, engine) in zip(w, batch, strict=True)]
+    return [[float(-0.03 <= x <= 0.05) for x in row] for row in changes]
+
+
 def estimate(kind, w):
     return {"k1": -np.log(w), "k2": np.log(w) ** 2 / 2, "k3": w - 1 - np.log(w)}[kind]
 

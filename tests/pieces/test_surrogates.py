@@ -182,3 +182,34 @@ def test_kl_cov_against_loops():
     # on the first step there is no penalty: |log r| is flat at zero
     flat = np.asarray(jax.grad(total)(jnp.asarray(old)))
     np.testing.assert_allclose(flat[mask], advantages[mask], rtol=1e-10)
+
+
+def test_clip_cov_draws_what_its_mean_says():
+    """Each seed drops the same number of able tokens, each of them equally often, and another batch draws anew."""
+    rng = np.random.default_rng(1)
+    new, advantages = jnp.asarray(rng.normal(size=(2, 3, 4))), jnp.asarray(rng.normal(size=(2, 3, 4)))
+    mask = jnp.ones((2, 3, 4), bool)
+    rule = partial(surrogate.clip_cov, share=0.15, bounds=(0.1, 3.0))
+
+    @partial(jax.jit, static_argnums=1)
+    def dropped(logp, seed):
+        given = jax.grad(lambda x: rule(x, logp, advantages, mask, seed=seed).sum())(logp)
+        return 1.0 - given / advantages
+
+    able = np.asarray(dropped(new, None)) > 1e-9
+    number, size = int(0.15 * 24), able.sum()
+    np.testing.assert_allclose(dropped(new, None), able * number / size, atol=1e-12)
+    seeded = jax.jit(jax.vmap(lambda logp: rule_seeded(rule, logp, advantages, mask)))
+    batches = new + 1e-5 * jnp.asarray(rng.normal(size=(2000, 1, 1, 1)))  # other bits, the same covariances
+    drawn = np.asarray(seeded(batches))
+    assert (drawn.sum((1, 2, 3)) == number).all()
+    assert (drawn[:, ~able] == 0).all()
+    share = number / size
+    assert np.abs(drawn.mean(0)[able] - share).max() < 4.5 * np.sqrt(share * (1 - share) / 2000)
+    np.testing.assert_array_equal(seeded(batches[:3]), drawn[:3])
+
+
+def rule_seeded(rule, logp, advantages, mask):
+    """1 on the tokens that seed 7 drops on the first step."""
+    given = jax.grad(lambda x: rule(x, logp, advantages, mask, seed=7).sum())(logp)
+    return jnp.where(given == 0, 1.0, 0.0)

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from gradvar.policies import (
+    Bandit,
     Transformer,
     TransformerConfig,
+    fp8_weights,
     last_layers,
     lora,
     merged_adapter,
     min_p,
     noise,
+    other_template,
     temperature,
     top_k,
     top_p,
@@ -123,14 +126,70 @@ def test_a_part_of_a_transformer_is_served_too(small):
     part, trained = last_layers(policy, params, 1)
     one = top_k(2).log_chances(part, trained, PROMPTS, jnp.asarray(every))
     np.testing.assert_array_equal(one, top_k(2).log_chances(policy, params, PROMPTS, jnp.asarray(every)))
+    rounded = fp8_weights().log_chances(part, trained, PROMPTS, jnp.asarray(every))  # frozen weights as well
+    wanted = fp8_weights().log_chances(policy, params, PROMPTS, jnp.asarray(every))
+    np.testing.assert_array_equal(rounded, wanted)
 
 
-def test_noise_needs_a_list(small):
+def wave_noise(seed, row):
+    """The noise of every token after one state, in loops over waves."""
+    phase_key, direction_key = jax.random.split(jax.random.key(seed))
+    phases = np.asarray(jax.random.uniform(phase_key, (len(row), 32), jnp.float32, 0.0, 2 * np.pi), float)
+    directions = np.asarray(jax.random.normal(direction_key, (len(row), 32), jnp.float32), float)
+    angles = [30 * np.mean((row - row.mean()) * d) * np.sqrt(len(row)) for d in directions.T]
+    total = sum(np.cos(angle + phases[:, k]) for k, angle in enumerate(angles))
+    return np.sqrt(2 / 32) * total
+
+
+def test_noise_on_a_transformer_is_what_loops_say(small):
     policy, params, every = small
-    with pytest.raises(
-        ValueError, match=r"^sampler: Noise needs completions that can be listed and Transformer has no"
-    ):
-        noise(0.1).logprobs(policy, params, PROMPTS, jnp.asarray(every))
+    engine = noise(0.3, seed=5)
+    got = np.asarray(engine.logprobs(policy, params, PROMPTS, jnp.asarray(every)))
+    assert np.exp(got.sum(-1)).sum(-1) == pytest.approx([1.0, 1.0])
+    for q, completions in enumerate(every):
+        for completion, logp in zip(completions, got[q], strict=True):
+            tokens = np.concatenate([PROMPTS[q], completion])
+            rows = np.asarray(policy.logits(params, tokens[None]))[0, 1:-1]
+            for time in range(1 + [*completion.tolist(), STOP].index(STOP)):
+                if time < LENGTH:
+                    row = rows[time] - np.log(np.exp(rows[time]).sum())
+                    noisy = row + 0.3 * wave_noise(5, row)
+                    wanted = noisy[completion[time]] - np.log(np.exp(noisy).sum())
+                    assert logp[time] == pytest.approx(wanted, abs=3e-5)  # angles are float32
+    plain = policy.logprobs(params, PROMPTS, jnp.asarray(every))
+    raw = noise(0.3, renormalised=False).logprobs(policy, params, PROMPTS, jnp.asarray(every))
+    np.testing.assert_array_equal(raw, plain)
+    assert np.abs(got - np.asarray(plain)).max() > 0.05
+
+
+def test_noise_is_normal_and_other_states_have_other_noise():
+    """Moments over 200 states of 500 tokens, within 4.5 standard errors of independent normal numbers."""
+    states = jax.random.normal(jax.random.key(1), (200, 500)) * 2
+    values = np.asarray(noise(1.0, seed=2)(states) - states, np.float64)
+    for power, moment in ((1, 0.0), (2, 1.0)):
+        per_state = (values**power).mean(1)
+        assert abs(per_state.mean() - moment) < 4.5 * per_state.std() / np.sqrt(200)
+    assert abs((values**4).mean() - 3 * (1 - 1 / 64)) < 0.2  # of 32 cosines: kurtosis 3 - 3/64
+    between = np.corrcoef(values)[np.triu_indices(200, 1)]
+    assert np.abs(between.mean()) < 0.02
+    assert np.abs(values - np.asarray(noise(1.0, seed=3)(states) - states)).mean() > 0.5
+    near = np.asarray(noise(1.0, seed=2)(states + 1e-5) - states, np.float64)
+    assert np.abs(near - values).max() < 0.01  # rounding does not make another engine
+
+
+def test_another_template_ends_the_prompt_otherwise(small):
+    policy, params, every = small
+    every, engine = jnp.asarray(every), other_template(0)
+    theirs = PROMPTS.at[:, -1].set(0)
+    got = engine.log_chances(policy, params, PROMPTS, every)
+    np.testing.assert_array_equal(got, policy.logprobs(params, theirs, every))
+    assert np.abs(np.asarray(got - policy.logprobs(params, PROMPTS, every))).max() > 0.1
+    drawn = engine.sample(policy, params, jax.random.key(6), PROMPTS, 8)
+    np.testing.assert_array_equal(drawn, policy.sample(params, jax.random.key(6), theirs, 8))
+    with pytest.raises(ValueError, match=r"token 9 is not among 0\.\.3"):
+        other_template(9).logprobs(policy, params, PROMPTS, every)
+    with pytest.raises(ValueError, match="sampler: a template ends prompts of tokens and Bandit has numbers"):
+        other_template(0).logprobs(Bandit(4), None, jnp.arange(2), every)
 
 
 def test_a_merged_adapter_is_the_adapter_but_for_rounding(small):

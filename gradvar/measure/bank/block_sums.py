@@ -15,7 +15,7 @@ from gradvar.measure.bank.coefficients import Coefficients, row_coefficients
 from gradvar.measure.bank.data import Recording
 from gradvar.measure.bank.partition import Partition
 from gradvar.measure.bank.scores import SketchedScores, WholeScores
-from gradvar.measure.direct_plan import REFERENCE
+from gradvar.measure.direct_plan import REFERENCE, WEIGHTED_REFERENCE
 from gradvar.stats.figures import BlockSums
 
 _LARGE_SET = 1024  # rows of a set of prompts from which cutting out each batch's part of the Gram matrix pays
@@ -191,11 +191,12 @@ def large_quadratics(
 def _reference(recording: Recording, partition: Partition) -> Float[np.ndarray, "slice prompt row"]:
     """Row combinations of an unbiased estimate of every prompt's gradient, from each slice of the rollouts."""
     dealt, width = partition.dealt_prompts, recording.rollouts.shape[1] // partition.slices
+    estimator = REFERENCE if recording.rollouts.on_policy else WEIGHTED_REFERENCE
     combinations = []
     for k in range(partition.slices):
         order = np.broadcast_to(np.arange(k * width, (k + 1) * width, dtype=np.int32), (1, dealt, width))
         one_group = Partition(width, 1, order)  # all rollouts of the slice in one group
-        coefficients, _ = row_coefficients(recording, {"reference": REFERENCE}, one_group)
+        coefficients, _ = row_coefficients(recording, {"reference": estimator}, one_group)
         combinations.append(coefficients[0, 0])
     return np.stack(combinations).astype(np.float64)
 

@@ -1,5 +1,7 @@
 """Banks whose rollouts an engine drew: figures against enumeration, shards, files, and what is refused."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -71,3 +73,18 @@ def test_shards_are_drawn_as_the_whole_is_and_come_back(scene, tmp_path):
     assert opened.info["sampler"] == whole.info["sampler"]
     more = whole.extend(policy, params, task, jax.random.key(1), rollouts=4, **asked)
     assert more.rollouts.logp_sampler.shape[1] == 12
+
+
+@pytest.mark.slow
+def test_bias_is_to_the_gradient_of_the_current_policy_where_it_is_estimated(scene, bank):
+    """As where grad J is known: the reference weighs what the engine drew, and takes it for nothing else."""
+    policy, params, task, old, estimators = scene
+    recording = bank.recording
+    scores = dataclasses.replace(recording.scores, truth=None, true_gradient=None)
+    blind = ScoreBank(dataclasses.replace(recording, scores=scores))
+    for estimator in estimators:
+        known = exact(estimator, policy, params, task, 3, old_params=old, sampler=ENGINE)
+        moments = blind.evaluate([estimator], [3])[estimator.name, 3]
+        for figure in ("bias_factor", "true_signal"):
+            error = abs(getattr(moments, figure) - getattr(known, figure))
+            assert error < 4.5 * moments.se[figure]
