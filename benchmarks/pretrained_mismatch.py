@@ -103,6 +103,8 @@ def main() -> None:
     policy, params, tokenizer = gv.policies.Transformer.from_pretrained(
         options.folder, completion_length=options.tokens
     )
+    if tokenizer is None:
+        raise ValueError(f"folder: {options.folder} has no tokenizer.json; give a folder with one")
     part, trained = gv.policies.last_layers(policy, params, 1)
     task = Sums.of(tokenizer)
     estimators = [corrected_by(gv.catalogue.get("dr_grpo"), text) for text in CORRECTIONS]

@@ -41,6 +41,7 @@ claim = sy.Claim(
             "the full ratio": sp.Eq(update, gradient),
             "two responses": sp.Eq(cross, 0),
         },
+        ranges={"the full ratio": ()},
     ),
     source=sy.Source(
         "the field", relation="ours", says="how much bias a correction leaves is seldom told apart"
@@ -69,7 +70,7 @@ CORRECTIONS = {
     "rejection": partial(c.rejection, divergence="k2", level="token", high=0.1),
     "ratio": c.sequence_ratio,
 }
-THREE = (("1/2", "3/8", "1/8"), ("1/4", "1/4", "1/2"), (1, 0, 3))
+THREE = (("1/2", "3/8", "1/8"), ("1/4", "1/4", "1/2"), (1, 2, 4))
 OTHERS = (
     (("1/10", "9/10"), ("1/2", "1/2"), (0, 1)),
     (("1/5", "4/5"), ("3/5", "2/5"), (2, "-1/2")),
@@ -122,7 +123,7 @@ def traced(exact="ratio"):
 
 
 @claim.step(
-    "Any weights in symbols", route="smt", shows="chances, rewards and each response's weight are symbols"
+    "Any weights in symbols", route="sympy", shows="chances, rewards and each response's weight are symbols"
 )
 def in_symbols(shift=0):
     mu, pi, omega, rewards = (
@@ -142,14 +143,17 @@ def in_symbols(shift=0):
             mean = [
                 sum(m[y] * omega[y] * rewards[y] * (int(j == y) - p[j] + shift) for y in size) for j in size
             ]
-            claim.goal("two responses").holds({cross: defect(mean, truth)}, where=where)
+            for name in NAMES:
+                claim.goal("two responses").holds(
+                    {cross: defect(mean, truth)}, at={"correction": name}, where=where
+                )
 
 
 @claim.counterexample(
     "Three responses: every correction turns the mean update away from the gradient.",
     mu="(1/2, 3/8, 1/8)",
     pi="(1/4, 1/4, 1/2)",
-    r="(1, 0, 3)",
+    r="(1, 2, 4)",
 )
 def three_responses(case=THREE):
     rows = []
