@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mkdocs.plugins import event_priority
@@ -43,11 +44,18 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Lead the links of a page that lies outside ``docs/`` to where they lead on the site."""
+    """Lead the links of a page that lies outside ``docs/`` to where they lead on the site; link claims to theirs."""
     address = page.file.src_uri
+    if address == "explore/index.md":
+        return re.sub(r"\bclaim ([A-Z]\d+)\b", _to_claim, markdown)
     if address not in library.ELSEWHERE:
         return markdown
     return markdown.replace("](docs/", "](" + "../" * address.count("/"))
+
+
+def _to_claim(named: re.Match[str]) -> str:
+    address = f"theorems/{named[1]}.md"
+    return f"[{named[0]}](../{address})" if address in _PAGES else named[0]
 
 
 def on_page_content(html: str, **_: Any) -> str:

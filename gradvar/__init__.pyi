@@ -45,6 +45,7 @@ from .train.warm_start import warm_start as warm_start
 
 # What is shown of it, and the logs of other trainers
 from . import audit as audit
+from . import integrations as integrations
 from . import plot as plot
 
 # What is proved and tested about them

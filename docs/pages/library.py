@@ -39,6 +39,7 @@ PARTS = {  # name under ``gradvar`` to what it is, in the order in which a reade
     "arms": "Arms of training experiments",
     "audit": "Dumps of trainers",
     "torch": "PyTorch",
+    "integrations": "Inside a running trainer",
     "plot": "Plots",
     "symbolic": "Proofs",
 }

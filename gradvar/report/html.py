@@ -1,6 +1,7 @@
 """Parts of pages, and the templates that set them. Everything is escaped unless it is markup that we made."""
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from gradvar.files.harmless import harmless
 from gradvar.stats.intervals import Interval
 from gradvar.stats.text import interval_texts, number_text
 
+_ARXIV = re.compile(r"(?<![\d./])\d{4}\.\d{5}(?:v\d+)?(?![\d.]\d)")
 VERDICTS = ("refuted", "conditional", "open", "fails")
 CLAIM_FIELDS: dict[
     str, Any
@@ -85,6 +87,15 @@ def formulas(text: object) -> Markup:
         return escape(text)
 
 
+def linked(text: object) -> Markup:
+    """Escape a text, and link the numbers of arXiv in it.
+
+    >>> str(linked("2510.00977v3, Section 3"))
+    '<a href="https://arxiv.org/abs/2510.00977v3">2510.00977v3</a>, Section 3'
+    """
+    return Markup(_ARXIV.sub(r'<a href="https://arxiv.org/abs/\g<0>">\g<0></a>', str(escape(text))))
+
+
 def finding(sentence: str, latex: bool) -> Markup:
     """Set a sentence: a verdict at its beginning as a badge, and its formulas if it has some."""
     word, _, rest = sentence.partition(" ")
@@ -149,6 +160,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "formulas": formulas,
+        "linked": linked,
         "display": _display,
         "cell": show,
         "finding": finding,
