@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """A ``Monitor`` that shows a bar for each stage; it shows none where ``quiet``, or where no terminal reads.
+    """A ``ProgressMonitor`` that shows a bar for each stage; it shows none where ``quiet``, or where no terminal reads.
 
     ``transient`` bars are removed at the end.
     """

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Monitor(Protocol):
+class ProgressMonitor(Protocol):
     """Receives the progress of some work."""
 
     def stage(self, name: str, total: int) -> None:

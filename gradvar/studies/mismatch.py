@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from gradvar.core.estimator import Estimator
 from gradvar.core.labelled import Labelled
-from gradvar.core.progress import Monitor, Silent
+from gradvar.core.progress import ProgressMonitor, Silent
 from gradvar.core.protocols import FinitePolicy
 from gradvar.core.spelling import read_sampler
 from gradvar.files.provenance import provenance
@@ -138,7 +138,7 @@ class Mismatch(Labelled):
 
 
 def mismatch(
-    config: MismatchConfig | None = None, monitor: Monitor | None = None, **settings: Any
+    config: MismatchConfig | None = None, monitor: ProgressMonitor | None = None, **settings: Any
 ) -> Mismatch:
     """Measure every correction with every engine, all corrections of an engine on the same rollouts.
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gradvar import catalogue
-from gradvar.core.progress import Monitor
+from gradvar.core.progress import ProgressMonitor
 from gradvar.core.protocols import FinitePolicy, FiniteTask, Policy, Sampler, Task
 from gradvar.core.spelling import SamplerWord
 from gradvar.files.fingerprint import digest
@@ -100,7 +100,7 @@ class Problem:
         return self._computed["digest", steps]
 
 
-def problems(config: MeasureConfig, monitor: Monitor) -> Generator[Problem, None, None]:
+def problems(config: MeasureConfig, monitor: ProgressMonitor) -> Generator[Problem, None, None]:
     """The problem of each policy that ``config`` names, in its order.
 
     A thread prepares their parameters (a transformer compiles and learns for some seconds) while the caller measures.
@@ -129,7 +129,7 @@ def problems(config: MeasureConfig, monitor: Monitor) -> Generator[Problem, None
 class _Stoppable:
     """A monitor that ends the work which reports to it, once nobody waits for the result."""
 
-    def __init__(self, monitor: Monitor, stop: threading.Event) -> None:
+    def __init__(self, monitor: ProgressMonitor, stop: threading.Event) -> None:
         self._monitor, self._stop = monitor, stop
 
     def stage(self, name: str, total: int) -> None:
@@ -144,7 +144,7 @@ class _Stoppable:
 
 
 def _problem(
-    name: PolicyName, config: MeasureConfig, monitor: Monitor, submit: Callable[..., Future[Any]]
+    name: PolicyName, config: MeasureConfig, monitor: ProgressMonitor, submit: Callable[..., Future[Any]]
 ) -> Problem:
     """The problem of one policy by name; ``submit`` calls what prepares its parameters in another thread."""
     if name == "transformer":
@@ -167,7 +167,9 @@ def _listed(policy: FinitePolicy, task: FiniteTask, params: PyTree) -> Start:
     return Start(params, float((np.asarray(tables.probs) * np.asarray(tables.rewards)).sum(-1).mean()))
 
 
-def _taught(policy: Policy, task: Task, task_name: str, config: MeasureConfig, monitor: Monitor) -> Start:
+def _taught(
+    policy: Policy, task: Task, task_name: str, config: MeasureConfig, monitor: ProgressMonitor
+) -> Start:
     """Parameters that were warm-started to the success rate asked for; kept on disk."""
     monitor.stage(f"transformer: warm start on {task_name}", 1)
     warm = warm_start(policy, task, jax.random.key(config.seed), config.success, monitor=monitor)
@@ -181,7 +183,7 @@ def _stale(
     task: Task,
     start: Future[Start],
     config: MeasureConfig,
-    monitor: Monitor,
+    monitor: ProgressMonitor,
 ) -> dict[int, PyTree]:
     """The parameters at every staleness of ``config``, by their optimiser steps from the start.
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gradvar.core.devices import imap_threads
 from gradvar.core.estimator import Estimator
 from gradvar.core.moments import Moments
-from gradvar.core.progress import Monitor
+from gradvar.core.progress import ProgressMonitor
 from gradvar.core.protocols import FinitePolicy
 from gradvar.core.until import Until
 from gradvar.files.cache import NullCache, versions
@@ -57,7 +57,7 @@ class Setting:
 
 
 def measure_all(
-    settings: Sequence[Setting], estimators: Sequence[Estimator], cache: NullCache, monitor: Monitor
+    settings: Sequence[Setting], estimators: Sequence[Estimator], cache: NullCache, monitor: ProgressMonitor
 ) -> Generator[list[tuple[int, str, Moments]], None, None]:
     """What ``measure`` yields for every setting of a problem, a list each.
 
@@ -84,7 +84,7 @@ def measure_all(
 
 
 def measure(
-    setting: Setting, estimators: Sequence[Estimator], cache: NullCache, monitor: Monitor
+    setting: Setting, estimators: Sequence[Estimator], cache: NullCache, monitor: ProgressMonitor
 ) -> Iterator[tuple[int, str, Moments]]:
     """Moments of every estimator: exact where that can be enumerated, the others by Monte Carlo on the same rollouts.
 
@@ -128,7 +128,7 @@ def _enumerated(setting: Setting, estimator: Estimator, cache: NullCache) -> Mom
 
 
 def _sampled(
-    setting: Setting, estimators: Sequence[Estimator], cache: NullCache, monitor: Monitor
+    setting: Setting, estimators: Sequence[Estimator], cache: NullCache, monitor: ProgressMonitor
 ) -> list[Moments]:
     """By Monte Carlo, all on the same rollouts."""
     identity = setting.identity("direct", estimators)

@@ -17,7 +17,7 @@ from gradvar import catalogue
 from gradvar.core.estimator import Estimator
 from gradvar.core.labelled import Labelled
 from gradvar.core.moments import Moments
-from gradvar.core.progress import Monitor, Silent
+from gradvar.core.progress import ProgressMonitor, Silent
 from gradvar.files.cache import MomentsCache, NullCache
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json, write_parquet
@@ -153,7 +153,7 @@ class Study(Labelled):
 
 def study(
     config: MeasureConfig | None = None,
-    monitor: Monitor | None = None,
+    monitor: ProgressMonitor | None = None,
     keep: Path | None = None,
     **settings: Any,
 ) -> Study:
@@ -174,7 +174,7 @@ def study(
 
 
 def study_parts(
-    config: MeasureConfig, monitor: Monitor | None = None, keep: Path | None = None
+    config: MeasureConfig, monitor: ProgressMonitor | None = None, keep: Path | None = None
 ) -> Iterator[Study]:
     """The parts of a study, one for each policy and staleness, each as soon as it is measured.
 

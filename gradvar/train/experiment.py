@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gradvar.core.labelled import Labelled
-from gradvar.core.progress import Monitor, Silent
+from gradvar.core.progress import ProgressMonitor, Silent
 from gradvar.files.atomic import Lock
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_csv, write_json
@@ -186,7 +186,7 @@ class Experiment(Labelled):
 
 def experiment(
     config: TrainConfig | None = None,
-    monitor: Monitor | None = None,
+    monitor: ProgressMonitor | None = None,
     *,
     arms: Sequence[Arm] = (),
     keep: bool = True,
@@ -242,7 +242,7 @@ def _run(
     task: Training,
     plans: list[Plan],
     folder: Path | None,
-    monitor: Monitor,
+    monitor: ProgressMonitor,
 ) -> Experiment:
     key = jax.random.key(config.seed)
     warm = tuple(_start(config, policy, task, number, monitor) for number in range(config.starts))
@@ -294,7 +294,7 @@ def _run(
 
 
 def _start(
-    config: TrainConfig, policy: Transformer, task: Training, number: int, monitor: Monitor
+    config: TrainConfig, policy: Transformer, task: Training, number: int, monitor: ProgressMonitor
 ) -> WarmStart:
     """One of the warm starts; the first has the experiment's own key."""
     which = f" {number + 1} of {config.starts}" if config.starts > 1 else ""

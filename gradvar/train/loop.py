@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, PyTree
 
 from gradvar.core.devices import from_first_process
-from gradvar.core.progress import Monitor, Silent
+from gradvar.core.progress import ProgressMonitor, Silent
 from gradvar.files.atomic import claim
 from gradvar.train.checkpoint import Checkpoints, Metrics
 from gradvar.train.plan import Plan
@@ -93,7 +93,7 @@ def train(
     evaluations: int = 10,
     folder: Path | None = None,
     identity: dict[str, Any] | None = None,
-    monitor: Monitor | None = None,
+    monitor: ProgressMonitor | None = None,
     probe: Probe | None = None,
 ) -> Run:
     """Train every seed to its limit, with evaluations evenly along the way and one at the start.
@@ -205,7 +205,7 @@ def _finish(
     seeds: Sequence[int],
     evaluations: int,
     journal: _Journal,
-    monitor: Monitor,
+    monitor: ProgressMonitor,
     probe: Probe | None,
 ) -> State:
     """Take the steps and evaluations that are left."""

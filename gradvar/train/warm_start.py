@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from gradvar.core.checks import at_least, positive
 from gradvar.core.devices import map_threads
 from gradvar.core.programs import compiled_for, jit_by_work
-from gradvar.core.progress import Monitor, Silent
+from gradvar.core.progress import ProgressMonitor, Silent
 from gradvar.core.protocols import Policy, Task
 from gradvar.files.cache import cache_folder, read_tree, write_tree
 from gradvar.files.fingerprint import fingerprint, settings_of
@@ -78,7 +78,7 @@ def warm_start(
     group: int = 16,
     cache: bool = True,
     folder: Path | str | None = None,
-    monitor: Monitor | None = None,
+    monitor: ProgressMonitor | None = None,
 ) -> WarmStart:
     """Train on the task's solutions until the sampled success rate reaches ``target``, and stop near it.
 
@@ -208,7 +208,9 @@ def _rewards(policy: Policy, task: Task, num: int, group: int, params: PyTree, k
     return task.reward(prompts, policy.sample(params, key_rollouts, prompts, group))
 
 
-def _train(policy: Policy, task: Task, key: Array, settings: _Settings, monitor: Monitor) -> WarmStart:
+def _train(
+    policy: Policy, task: Task, key: Array, settings: _Settings, monitor: ProgressMonitor
+) -> WarmStart:
     key_init, key_learn, key_check, key_report = jax.random.split(key, 4)
     params = policy.init(key_init)
     low, low_step = (params, _RULE.init(params)), 0

@@ -15,7 +15,7 @@ from jaxtyping import Float, PRNGKeyArray, PyTree
 from gradvar.core.checks import at_least
 from gradvar.core.devices import DeviceChoice, choose_devices
 from gradvar.core.estimator import Estimator, Objective, as_estimator
-from gradvar.core.progress import Monitor, Silent
+from gradvar.core.progress import ProgressMonitor, Silent
 from gradvar.core.protocols import FinitePolicy, FiniteTask
 from gradvar.files.fingerprint import describe
 from gradvar.gradients.sketch import PerToken, ScoreMap, describe_map
@@ -51,7 +51,7 @@ class RecordSettings:
     chunk: int | None = None
     devices: DeviceChoice = "all"
     shard: int | None = None
-    monitor: Monitor = field(default_factory=Silent)
+    monitor: ProgressMonitor = field(default_factory=Silent)
 
 
 @dataclass(frozen=True, eq=False)
