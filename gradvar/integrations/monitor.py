@@ -68,9 +68,9 @@ class Monitor:
             raise ValueError(f"prompts: {len(prompts)} for {len(rows)} groups; give one for each, or none")
         names = [str(name) for name in prompts] or [f"group {self._groups + i}" for i in range(len(rows))]
         self._groups += len(rows)
-        good = np.isfinite(rows).all(1)
+        good = np.isfinite(rows.sum(1))  # [group]
         if good.any():
-            self._rewards.append((rows[good], [n for n, ok in zip(names, good, strict=True) if ok]))
+            self._rewards.append((rows[good], [names[i] for i in np.flatnonzero(good)]))
 
     def log_ratios(self, trainer: Any, engine: Any, mask: Any) -> None:
         """Take a step's log-probabilities of drawn tokens, by the trainer and by the engine that drew them.
