@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradvar.symbolic.kernel.compiler import Compiled
+    from gradvar.symbolic.kernel.compiler import Compiled, Compiler
     from gradvar.symbolic.kernel.run import Checked
+    from gradvar.symbolic.kernel.steps import StepResult
 
 
-def check_kernel(only: tuple[str, ...], json: Path | None, quiet: bool, jobs: int) -> int:
+def check_kernel(
+    only: tuple[str, ...], json: Path | None, quiet: bool, jobs: int, *, steps: bool = False
+) -> int:
     """Check the theorems of these claims, or all; 0 where every one holds, else 1.
 
     Args:
@@ -18,12 +22,13 @@ def check_kernel(only: tuple[str, ...], json: Path | None, quiet: bool, jobs: in
         json: a file for the results.
         quiet: no line for each file.
         jobs: files at a time.
+        steps: whether what the steps of the claims decided is checked as well.
 
     Raises ``FileNotFoundError`` that says how to get the kernel where none is installed.
     """
     from gradvar.cli.streams import console
-    from gradvar.files.tables import write_json
-    from gradvar.symbolic.claims.ledger import order, proofs_folder, same_claim
+    from gradvar.files.tables import to_plain, write_json
+    from gradvar.symbolic.claims.ledger import load, order, proofs_folder, same_claim
     from gradvar.symbolic.kernel.compiler import Compiler
     from gradvar.symbolic.kernel.run import check_sources, read_kernel
 
@@ -33,10 +38,13 @@ def check_kernel(only: tuple[str, ...], json: Path | None, quiet: bool, jobs: in
     compiler = Compiler.installed()
     sources = read_kernel(proofs_folder(), wanted)
     claims = {theorem.claim for source in sources for theorem in source.theorems}
+    if steps:
+        claims |= {claim.id for claim in load(proofs_folder())}
     missing = [name for name in only if not any(same_claim(claim, name) for claim in claims)]
     if missing:
         raise ValueError(
-            f"only: no theorem of {missing[0]} in proofs/kernel; leave --kernel out to run its claim"
+            f"only: no theorem of {missing[0]} in proofs/kernel; add --steps for the steps of its claim, or leave"
+            " --kernel out to run it"
         )
     progress = console(errors=True)
 
@@ -57,16 +65,74 @@ def check_kernel(only: tuple[str, ...], json: Path | None, quiet: bool, jobs: in
     for line in lines:
         screen.print(line, markup=False, highlight=False, soft_wrap=True)
     screen.print(summary(checked, compiler.version), markup=False, highlight=False, soft_wrap=True)
+    results, complaints = _steps(wanted, compiler, quiet, jobs) if steps else (_recorded(wanted), [])
+    for line in (*complaints, *step_lines(results, again=steps)):
+        screen.print(line, markup=False, highlight=False, soft_wrap=True)
     if json is not None:
         write_json(
             json,
             {
                 "kind": "kernel",
-                "findings": [summary(checked, compiler.version)],
+                "findings": [summary(checked, compiler.version), *step_lines(results, again=steps)[-1:]],
                 "theorems": [row.as_dict() for row in checked],
+                "steps": [to_plain(row) | {"status": row.status} for row in results],
             },
         )
-    return 1 if failed else 0
+    return 1 if failed or complaints else 0
+
+
+def _recorded(wanted: Callable[[str], bool]) -> list[StepResult]:
+    """The steps of the wanted claims as the committed table has them."""
+    from gradvar.symbolic.claims.ledger import proofs_folder
+    from gradvar.symbolic.kernel.steps import TABLE, read_results
+
+    return [row for row in read_results(proofs_folder() / "kernel" / TABLE).values() if wanted(row.claim)]
+
+
+def _steps(
+    wanted: Callable[[str], bool], compiler: Compiler, quiet: bool, jobs: int
+) -> tuple[list[StepResult], list[str]]:
+    """Run the claims, check what their steps decided, and list what goes against the committed table."""
+    from gradvar.cli.streams import console
+    from gradvar.symbolic.claims.ledger import load, proofs_folder
+    from gradvar.symbolic.claims.run import verify_all
+    from gradvar.symbolic.kernel.steps import TABLE, closed_goals, goals_of, read_results, step_results
+
+    folder = proofs_folder() / "kernel"
+    reports = verify_all([claim for claim in load(proofs_folder()) if wanted(claim.id)], jobs=jobs)
+    goals = {r.claim.id: goals_of([o for o in r.outcomes if o.kind == "step"]) for r in reports}
+    progress = console(errors=True)
+
+    def done(compiled: Compiled) -> None:
+        if not quiet:
+            state = (
+                compiled.error or f"{sum(compiled.closed.values())} of {len(compiled.closed)} goals closed"
+            )
+            progress.print(f"{compiled.name}.v: {state}", markup=False, highlight=False)
+
+    results = step_results(reports, closed_goals(goals, folder, compiler, done, jobs))
+    recorded = read_results(folder / TABLE)
+    complaints = [f"{report.claim.id}: its claim does not hold" for report in reports if not report.holds]
+    for row in results:
+        before = recorded.get((row.claim, row.step))
+        if before and before.digest == row.digest and row.closed < before.closed:
+            complaints.append(f"{row.claim}, '{row.step}': {row.closed} goals closed, {before.closed} before")
+    return results, complaints
+
+
+def step_lines(results: Sequence[StepResult], *, again: bool) -> list[str]:
+    """List the steps with who checked them, where they were run now, and the share that the kernel checked."""
+    from gradvar.symbolic.kernel.steps import share
+
+    if not results:
+        return ["no step of these claims was given to the kernel yet; --steps does that"]
+    lines = [
+        f"{r.claim}: '{r.step}', {r.status} ({r.closed} of {r.goals} goals closed"
+        + (f"; {', '.join(r.obstacles)})" if r.obstacles else ")")
+        for r in results
+    ]
+    recorded = "" if again else ", as recorded; --steps checks them now"
+    return [*(lines if again else ()), f"{share(results)}{recorded}"]
 
 
 def summary(checked: list[Checked], version: str) -> str:

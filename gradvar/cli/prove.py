@@ -45,6 +45,8 @@ class Prove:
     objective, the tokens' weights in every region."""
     kernel: bool = False
     """Check the theorems in proofs/kernel, and their bridges to the shipped code, with Coq (Rocq)."""
+    steps: bool = False
+    """With --kernel: check what the steps of the claims decided as well; for all claims this takes many minutes."""
     quiet: bool = False
     """No progress bar."""
 
@@ -55,6 +57,8 @@ def run(config: Prove) -> int:
         _check_outputs(config)
         if config.kernel:
             return _kernel(config)
+        if config.steps:
+            raise ValueError("steps: only the kernel checks them again; give --kernel too")
         if config.target is not None and ":" in Path(config.target).name:
             return _objective(config)
         return _claims(config)
@@ -91,7 +95,7 @@ def _kernel(config: Prove) -> int:
         raise ValueError(
             f"html: {config.html} would be a book of claims; give --json for the kernel's theorems"
         )
-    return check_kernel(config.only, config.json, config.quiet, _jobs(config))
+    return check_kernel(config.only, config.json, config.quiet, _jobs(config), steps=config.steps)
 
 
 def _first_line(error: BaseException) -> str:

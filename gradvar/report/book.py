@@ -17,6 +17,7 @@ from gradvar.symbolic.claims.ledger import proofs_folder
 from gradvar.symbolic.claims.outcome import Outcome
 from gradvar.symbolic.claims.report import ClaimReport
 from gradvar.symbolic.kernel.development import Theorem, read_development, theorems_by_claim
+from gradvar.symbolic.kernel.steps import TABLE, read_results, status_of
 
 TITLE = "Claims about group-relative policy gradients, checked"
 View = dict[str, Any]
@@ -49,7 +50,10 @@ def view(report: ClaimReport) -> View:
     return {
         **{name: data[name] for name in CLAIM_FIELDS},
         "verdict": claim.verdict if report.holds else "fails",
-        "steps": [_step(step, outcomes["step", step.name]) for step in claim.steps],
+        "steps": [
+            {**_step(step, outcomes["step", step.name]), "judge": _judge(claim, outcomes["step", step.name])}
+            for step in claim.steps
+        ],
         "counterexamples": [
             {
                 "text": example.text,
@@ -79,6 +83,15 @@ def _formal(claim: Claim) -> list[dict[str, str]]:
         return []
     rows = _theorems(bundled / "kernel").get(claim.id, ())
     return [{"says": row.comment, "statement": row.statement} for row in rows]
+
+
+def _judge(claim: Claim, outcome: Outcome) -> str:
+    """Who checked what a step decided: the kernel, by the table beside its theorems, SymPy or z3."""
+    return (
+        status_of(claim.id, outcome, read_results(proofs_folder() / "kernel" / TABLE))
+        if outcome.holds
+        else ""
+    )
 
 
 def _step(step: ProofStep, outcome: Outcome) -> dict[str, Any]:

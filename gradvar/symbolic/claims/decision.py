@@ -9,9 +9,11 @@ from sympy.concrete.expr_with_limits import ExprWithLimits
 
 from gradvar.symbolic.decide.equality import equal, require
 from gradvar.symbolic.decide.smt import smt_valid
+from gradvar.symbolic.read.decided import Decided, Joined, deciding, note_decided, note_obstacle
 from gradvar.symbolic.read.numbers import Undecided, Vacuous, exact_sign
 
 Values = Mapping[sp.Symbol, Any]
+_SETS = (sp.And, sp.Or, sp.Equivalent)  # Booleans whose parts SymPy keeps in a set
 
 
 def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: str) -> bool:
@@ -42,30 +44,64 @@ def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: s
         except Vacuous:  # a case that these premises exclude; they must not exclude everything
             smt_valid(premises, sp.true, where_defined=True)
             return False
-    if isinstance(conclusion, sp.Eq):
-        left, right = (_value(side, assignment) for side in conclusion.args)
+    placed, obstacle = _placed(conclusion, assignment), _carried_out(conclusion)
+    with deciding(placed, premises, where_defined=isinstance(conclusion, sp.Eq), obstacle=obstacle):
+        if isinstance(conclusion, sp.core.relational.Relational):
+            _decide_relation(placed, premises, what)
+        else:
+            _decide_boolean(evaluated(conclusion, assignment), premises, what, conclusion)
+    return True
+
+
+def _decide_relation(relation: Any, premises: Sequence[Any], what: str) -> None:
+    left, right = relation.args
+    if isinstance(relation, sp.Eq):
         if {left, right} & {sp.oo, -sp.oo}:  # a limit
             require(left == right, f"{what}: {left} is not {right}")
         else:
             equal(left, right, what, where=list(premises))
-    elif isinstance(conclusion, sp.core.relational.Relational):
-        left, right = (_value(side, assignment) for side in conclusion.args)
-        if (left - right).free_symbols:
-            answer = smt_valid(premises, conclusion.func(left, right))
-            require(answer, f"{what}: {left} {conclusion.rel_op} {right} is false at {answer.point}")
-        else:
-            require(
-                _compare(left, right, conclusion.rel_op),
-                f"{what}: {left} {conclusion.rel_op} {right} is false",
-            )
+    elif (left - right).free_symbols:
+        answer = smt_valid(premises, relation.func(left, right))
+        require(answer, f"{what}: {left} {relation.rel_op} {right} is false at {answer.point}")
     else:
-        placed = evaluated(conclusion, assignment)
-        if placed.free_symbols:
-            answer = smt_valid(premises, placed)
-            require(answer, f"{what}: {placed} is false at {answer.point}")
-        else:
-            require(placed, f"{what}: {conclusion} is false")
-    return True
+        require(_compare(left, right, relation.rel_op), f"{what}: {left} {relation.rel_op} {right} is false")
+
+
+def _decide_boolean(placed: Any, premises: Sequence[Any], what: str, conclusion: Any) -> None:
+    if placed.free_symbols:
+        answer = smt_valid(premises, placed)
+        require(answer, f"{what}: {placed} is false at {answer.point}")
+    else:
+        require(placed, f"{what}: {conclusion} is false")
+
+
+def _placed(condition: Any, assignment: Values) -> Any:
+    """A relation or Boolean with these values in it, nothing of it decided."""
+    if isinstance(condition, sp.core.relational.Relational):
+        left, right = (_value(side, assignment) for side in condition.args)
+        return condition.func(left, right, evaluate=False)
+    if condition.args:
+        parts = (
+            sorted(condition.args, key=sp.default_sort_key)
+            if isinstance(condition, _SETS)
+            else condition.args
+        )
+        return Joined(condition.func, tuple(_placed(part, assignment) for part in parts))
+    return condition
+
+
+def _carried_out(conclusion: Any) -> str:
+    """What SymPy carries out in a conclusion before it is decided, in words; empty where nothing is."""
+    kinds = {sp.Limit: "a limit", sp.Derivative: "a derivative", ExprWithLimits: "a sum or an integral"}
+    return ", ".join(f"{name} by SymPy" for kind, name in kinds.items() if conclusion.has(kind))
+
+
+def note_refuted(conclusion: Any, assignment: Values) -> None:
+    """Note that a conclusion was decided to be false at numbers."""
+    if obstacle := _carried_out(conclusion):
+        note_obstacle(obstacle)
+    else:
+        note_decided(Decided(Joined(sp.Not, (_placed(conclusion, assignment),))))
 
 
 def _compare(left: sp.Expr, right: sp.Expr, operator: str) -> bool:
@@ -129,6 +165,7 @@ def require_close(conclusion: Any, assignment: Values, tolerance: float, what: s
         for part in conclusion.args:
             require_close(part, assignment, tolerance, what)
         return
+    note_obstacle("floats")
     if not isinstance(conclusion, sp.core.relational.Relational):
         raise Undecided(f"{what}: floats decide an equality or an inequality only, not {conclusion}")
     digits = max(15, 10 - round(math.log10(tolerance)))

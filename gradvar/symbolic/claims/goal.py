@@ -16,9 +16,17 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from gradvar.symbolic.claims.decision import Values, decide, evaluated, free_after, require_close
+from gradvar.symbolic.claims.decision import (
+    Values,
+    decide,
+    evaluated,
+    free_after,
+    note_refuted,
+    require_close,
+)
 from gradvar.symbolic.claims.statement import Statement, Variable
 from gradvar.symbolic.decide.equality import Rejected
+from gradvar.symbolic.read.decided import decisions
 
 _LARGEST_TOLERANCE = 1e-4
 
@@ -156,8 +164,10 @@ class Goal:
             if left := free_after(self._conclusion, assignment):
                 raise ValueError(f"values: {left} is left; a counterexample is in numbers")
             try:
-                decide(self._conclusion, assignment, (), self.name)
+                with decisions():
+                    decide(self._conclusion, assignment, (), self.name)
             except Rejected:
+                note_refuted(self._conclusion, assignment)
                 self._note(False, at, set(), without=without)
                 return
         raise Rejected(f"{self.name}: it holds{_shown(at) or ' at these values'}; this is no counterexample")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gradvar.symbolic.certify.certificate import Certificate
 from gradvar.symbolic.claims.goal import Discharge
 
 
@@ -13,6 +14,7 @@ class Outcome:
 
     ``traced`` is a formula (LaTeX) that the check read from code, and that code as a jaxpr. ``discharged`` are the
     obligations that it decided; ``estimators`` the shipped estimators that it ran, with their pieces.
+    ``certificates`` are goals for a proof kernel: all that it decided, or of a sabotage what it was rejected for.
     """
 
     kind: Literal["step", "sabotage", "counterexample"]
@@ -24,6 +26,7 @@ class Outcome:
     traced: tuple[str, str] | None = None
     discharged: tuple[Discharge, ...] = ()
     estimators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    certificates: tuple[Certificate, ...] = ()
 
 
 def estimators_of(outcomes: Iterable[Outcome]) -> dict[str, tuple[str, ...]]:

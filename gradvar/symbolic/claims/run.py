@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import sympy as sp
 
+from gradvar.symbolic.certify.certificate import certificates_of
 from gradvar.symbolic.claims.claim import Check, Claim, Sabotage
 from gradvar.symbolic.claims.formula import to_mathml
 from gradvar.symbolic.claims.goal import discharging
@@ -19,6 +20,7 @@ from gradvar.symbolic.claims.ledger import load
 from gradvar.symbolic.claims.outcome import Outcome
 from gradvar.symbolic.claims.report import ClaimReport, complaints_about
 from gradvar.symbolic.decide.equality import Rejected
+from gradvar.symbolic.read.decided import decisions
 from gradvar.symbolic.read.usage import Usage, recording
 
 _MOST_VALUES = 8
@@ -40,7 +42,7 @@ def verify(claim: Claim) -> ClaimReport:
 def _run(kind: Literal["step", "counterexample"], name: str, check: Check, route: str = "") -> Outcome:
     start = time.perf_counter()
     try:
-        with recording() as record, discharging() as discharges:
+        with recording() as record, discharging() as discharges, decisions() as decided:
             evidence = check()
         if route in _WITNESSED and route not in record.routes:
             raise Rejected(f"the route is {route!r}, and the check never took it")
@@ -55,6 +57,7 @@ def _run(kind: Literal["step", "counterexample"], name: str, check: Check, route
         traced=_formula_and_code(record) if route == "traced code" else None,
         discharged=tuple(dict.fromkeys(discharges)),
         estimators={estimator: tuple(sorted(pieces)) for estimator, pieces in record.estimators.items()},
+        certificates=certificates_of([d for d in decided if d.holds]),
     )
 
 
@@ -78,7 +81,8 @@ def _formula_and_code(record: Usage) -> tuple[str, str] | None:
 def _run_sabotage(sabotage: Sabotage) -> Outcome:
     start = time.perf_counter()
     try:
-        sabotage.step(**sabotage.changes)
+        with decisions() as decided:
+            sabotage.step(**sabotage.changes)
         error = "accepted: the check cannot tell the false statement from the true one"
         holds = False
     except Rejected as rejection:
@@ -86,7 +90,15 @@ def _run_sabotage(sabotage: Sabotage) -> Outcome:
     except Exception as other:
         error, holds = f"not rejected but crashed: {_describe(other)}", False
     seconds = time.perf_counter() - start
-    return Outcome("sabotage", sabotage.name, holds, seconds, evidence=error if holds else None, error=error)
+    return Outcome(
+        "sabotage",
+        sabotage.name,
+        holds,
+        seconds,
+        evidence=error if holds else None,
+        error=error,
+        certificates=certificates_of([d for d in decided if not d.holds][-1:]) if holds else (),
+    )
 
 
 def _describe(error: Exception) -> str:

@@ -15,6 +15,7 @@ import sympy as sp
 
 from gradvar.symbolic.decide.points import Sample, samples
 from gradvar.symbolic.decide.smt import Answer, search_point, smt_valid
+from gradvar.symbolic.read.decided import deciding, note_obstacle
 from gradvar.symbolic.read.evaluate import difference
 from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN, sign_of
 from gradvar.symbolic.read.numbers import Inconsistent, Undecided, Vacuous, exact_sign
@@ -34,6 +35,8 @@ def require(condition: Any, statement: str) -> None:
     """
     if not _is_true(condition, statement):
         raise Rejected(statement)
+    if not isinstance(condition, Answer):  # that was noted where it was decided
+        note_obstacle("decided by Python")
 
 
 def _is_true(condition: Any, statement: str) -> bool:
@@ -73,7 +76,10 @@ def equal(lhs: Any, rhs: Any, statement: str = "", *, where: Sequence[Any] = ())
         raise ValueError(f"lhs, rhs: shapes {left.shape} and {right.shape}; an empty list proves nothing")
     conditions = [sp.sympify(w) for w in where]
     for a, b in np.broadcast(left, right):
-        _Identity(sp.sympify(a), sp.sympify(b), statement, conditions).prove()
+        compared = _Identity(sp.sympify(a), sp.sympify(b), statement, conditions)
+        equation = sp.Eq(compared.lhs, compared.rhs, evaluate=False)
+        with deciding(equation, conditions, where_defined=True):
+            compared.prove()
 
 
 class _Identity:
@@ -256,4 +262,5 @@ def enumerate_rationals(
         if not _is_true(statement(*values), what):
             raise Rejected(f"{what} fails at {', '.join(map(str, values))}")
         count += 1
+    note_obstacle("decided by Python")
     return count

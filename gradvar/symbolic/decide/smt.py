@@ -13,6 +13,7 @@ import sympy as sp
 from gradvar.core.extras import missing
 from gradvar.symbolic.decide.points import Point, admits, samples
 from gradvar.symbolic.decide.translate import Condition, Translator
+from gradvar.symbolic.read.decided import Decided, decisions, note_decided
 from gradvar.symbolic.read.evaluate import ExactValues, Truth
 from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN
 from gradvar.symbolic.read.numbers import Inconsistent, Undecided, Vacuous, exact_sign
@@ -58,7 +59,14 @@ def smt_valid(
     (True, False)
     """
     note_route("smt")
-    question = _Question([sp.sympify(h) for h in hypotheses], sp.sympify(conclusion), seconds, where_defined)
+    premises, conclusion = tuple(map(sp.sympify, hypotheses)), sp.sympify(conclusion)
+    with decisions():
+        answer = _answer(_Question(list(premises), conclusion, seconds, where_defined))
+    note_decided(Decided(conclusion, premises, where_defined, "SMT", answer.valid))
+    return answer
+
+
+def _answer(question: "_Question") -> Answer:
     try:
         model = question.counterexample(Translator(_z3()))
     except Undecided:
@@ -77,7 +85,11 @@ def find_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> Point 
         Inconsistent: when an exact evaluation contradicts z3.
     """
     note_route("smt")
-    return search_point(conditions, seconds=seconds)
+    conditions = tuple(map(sp.sympify, conditions))
+    point = search_point(conditions, seconds=seconds)
+    if point is None:  # a case that there is not
+        note_decided(Decided(sp.false, conditions, where_defined=True, judge="SMT"))
+    return point
 
 
 def search_point(conditions: Iterable[Any], *, seconds: float = SECONDS) -> Point | None:

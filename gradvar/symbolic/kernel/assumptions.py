@@ -1,6 +1,7 @@
 """What a theorem rests on, read from what ``Print Assumptions`` prints."""
 
 import re
+from collections.abc import Iterable
 
 # Every development over Coq's classical reals rests on these; a theorem of ours may, and on nothing else.
 AXIOMS_OF_THE_REALS = (
@@ -10,6 +11,7 @@ AXIOMS_OF_THE_REALS = (
 )
 _CLOSED = "Closed under the global context"
 _MARK = "gradvar theorem"
+_CLOSED_MARK = "gradvar certificate"
 
 
 def questions(theorems: tuple[str, ...]) -> str:
@@ -43,6 +45,24 @@ def _names(text: str) -> tuple[str, ...]:
         return (" ".join(text.split()) or "no answer",)
     # A name stands at the margin; its type follows a colon, on the same line or indented on the next.
     return tuple(line.split()[0] for line in body.splitlines() if line[:1].strip())
+
+
+def asked(certificates: Iterable[str]) -> str:
+    """Return the commands that print for each certificate if the ladder closed it."""
+    return "".join(
+        f'Goal True. let b := eval lazy in (is_closed _ {name}) in idtac "{_CLOSED_MARK} {name}" b. Abort.\n'
+        for name in certificates
+    )
+
+
+def parse_closed(output: str) -> dict[str, bool]:
+    """Return which certificates are closed from the output of ``asked``.
+
+    >>> parse_closed("gradvar certificate c1 true\\ngradvar certificate c2 false\\n")
+    {'c1': True, 'c2': False}
+    """
+    rows = re.findall(rf"^{_CLOSED_MARK} (\w+) (true|false)$", output, flags=re.MULTILINE)
+    return {name: word == "true" for name, word in rows}
 
 
 def unexpected(assumptions: tuple[str, ...]) -> tuple[str, ...]:

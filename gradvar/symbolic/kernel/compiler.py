@@ -7,14 +7,14 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from gradvar.files.atomic import write_file
 from gradvar.files.cache import cache_folder
-from gradvar.symbolic.kernel.assumptions import parse_assumptions, questions
+from gradvar.symbolic.kernel.assumptions import parse_assumptions, parse_closed, questions
 from gradvar.symbolic.kernel.development import PREFIX, CoqFile, needed
 
 MISSING = (
@@ -30,7 +30,7 @@ class Compiled:
     """How a file was taken by the kernel.
 
     ``error`` is empty where it was; ``assumptions`` are those of each of its theorems; ``seconds`` are of the run that
-    made it, which may be an earlier one.
+    made it, which may be an earlier one; ``closed`` says of each of its certificates if the ladder closed it.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Compiled:
     assumptions: Mapping[str, tuple[str, ...]]
     seconds: float
     reused: bool = False
+    closed: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ class Compiler:
         if report.is_file() and (folder / f"{source.name}.vo").is_file():
             facts = json.loads(report.read_text(encoding="utf-8"))
             assumptions = {name: tuple(row) for name, row in facts["assumptions"].items()}
-            return Compiled(source.name, "", assumptions, facts["seconds"], reused=True)
+            closed = facts.get("closed", {})
+            return Compiled(source.name, "", assumptions, facts["seconds"], reused=True, closed=closed)
         folder.mkdir(parents=True, exist_ok=True)
         names = tuple(theorem.name for theorem in source.theorems)
         (folder / f"{source.name}.v").write_text(source.text + questions(names), encoding="utf-8")
@@ -134,7 +136,8 @@ class Compiler:
         seconds = time.perf_counter() - start
         if finished.returncode:
             return Compiled(name, _shortened(finished.stderr or finished.stdout), {}, seconds)
-        return Compiled(name, "", parse_assumptions(finished.stdout), seconds)
+        printed = finished.stdout
+        return Compiled(name, "", parse_assumptions(printed), seconds, closed=parse_closed(printed))
 
 
 def _shortened(text: str) -> str:

@@ -1,0 +1,1 @@
+"""What was decided, as goals that a proof kernel can check."""

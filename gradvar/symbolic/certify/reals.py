@@ -1,0 +1,192 @@
+"""Formulas as Coq terms and propositions over Coq's real numbers, with what has to hold for them to mean something."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sympy as sp
+
+from gradvar.symbolic.read.decided import Joined
+
+_RELATIONS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_JOINS = {sp.And: " /\\ ", sp.Or: " \\/ ", sp.Implies: " -> ", sp.Equivalent: " <-> "}
+_DECIDED = {  # a test that a term can branch on
+    "<": ("Rlt_dec {} {}", False),
+    ">": ("Rgt_dec {} {}", False),
+    "<=": ("Rle_dec {} {}", False),
+    ">=": ("Rge_dec {} {}", False),
+    "==": ("Req_EM_T {} {}", False),
+    "!=": ("Req_EM_T {} {}", True),  # the branches change places
+}
+_LONGEST = 20_000  # characters of a term; beyond, reading it takes Coq longer than a proof may
+
+
+class NoTerm(ValueError):
+    """The formula holds something that has no term here; the message names it."""
+
+
+class Reals:
+    """Prints formulas that share their symbols, each under a name of its own.
+
+    Coq divides by zero and takes roots of negative numbers, with values about which nothing is said. So ``conditions``
+    gives what keeps a formula away from there; whoever states a goal has to assume or to prove it.
+    """
+
+    def __init__(self, symbols: Sequence[sp.Symbol]) -> None:
+        self.names: dict[sp.Symbol, str] = {}
+        for symbol in sorted(symbols, key=sp.default_sort_key):
+            base = "".join(c if c.isascii() and c.isalnum() else "_" for c in symbol.name).strip("_")
+            name = f"v_{base}" if base else "v"
+            while name in self.names.values():
+                name += "'"
+            self.names[symbol] = name
+
+    def term(self, expression: sp.Expr) -> str:
+        """Return the term, in parentheses wherever it is not a single word. Raises ``NoTerm``."""
+        text = self._term(sp.sympify(expression))
+        if len(text) > _LONGEST:
+            raise NoTerm("a long formula")
+        return text
+
+    def _term(self, e: sp.Expr) -> str:
+        if e.is_Symbol:
+            return self.names[e]
+        if e.is_Rational:
+            return _rational(sp.Rational(e))
+        if isinstance(e, sp.Add):
+            return f"({' + '.join(map(self._term, e.args))})"
+        if isinstance(e, sp.Mul):
+            return self._product(e)
+        if isinstance(e, sp.exp):
+            return f"(exp {self._term(e.args[0])})"
+        if isinstance(e, sp.Pow):
+            return self._power(e.base, e.exp)
+        if isinstance(e, (sp.Min, sp.Max)):
+            first, *others = map(self._term, e.args)
+            for other in others:
+                first = f"({type(e).__name__.replace('M', 'Rm')} {first} {other})"
+            return first
+        if isinstance(e, sp.Abs):
+            return f"(Rabs {self._term(e.args[0])})"
+        if isinstance(e, sp.log):
+            return f"(ln {self._term(e.args[0])})"
+        if isinstance(e, sp.sign):
+            x = e.args[0]
+            return self._term(sp.Piecewise((1, x > 0), (-1, x < 0), (0, True), evaluate=False))
+        if isinstance(e, sp.Piecewise):
+            return self._piecewise(list(e.args))
+        raise NoTerm(type(e).__name__)
+
+    def _product(self, e: sp.Mul) -> str:
+        above = [f for f in e.args if not (f.is_Pow and f.exp.is_Rational and f.exp.is_negative)]
+        below = [self._power(f.base, -f.exp) for f in e.args if f not in above]
+        top = " * ".join(map(self._term, above)) or "1"
+        return f"({top} / ({' * '.join(below)}))" if below else f"({top})"
+
+    def _power(self, base: sp.Expr, exponent: sp.Expr) -> str:
+        if not exponent.is_Rational or exponent.q > 2:
+            raise NoTerm("a power that is not whole or half")
+        if exponent.is_negative:
+            return f"(/ {self._power(base, -exponent)})"
+        inner = self._term(base) if exponent.q == 1 else f"(sqrt {self._term(base)})"
+        return inner if exponent.p == 1 else f"({inner} ^ {exponent.p})"
+
+    def _piecewise(self, cases: list[tuple[sp.Expr, sp.Basic]]) -> str:
+        if not cases:
+            return "0"  # excluded by the conditions
+        (value, condition), *others = cases
+        if condition == sp.true:
+            return self._term(value)
+        return self._branch(condition, self._term(value), self._piecewise(others))
+
+    def _branch(self, condition: sp.Basic, yes: str, no: str) -> str:
+        if condition in (sp.true, sp.false):
+            return yes if condition == sp.true else no
+        if isinstance(condition, sp.core.relational.Relational):
+            test, swapped = _DECIDED[condition.rel_op]
+            yes, no = (no, yes) if swapped else (yes, no)
+            return f"(if {test.format(*map(self._term, condition.args))} then {yes} else {no})"
+        if isinstance(condition, sp.Not):
+            return self._branch(condition.args[0], no, yes)
+        if isinstance(condition, (sp.And, sp.Or)):
+            first, *others = sorted(condition.args, key=sp.default_sort_key)
+            rest = condition.func(*others, evaluate=False) if len(others) > 1 else others[0]
+            if isinstance(condition, sp.And):
+                return self._branch(first, self._branch(rest, yes, no), no)
+            return self._branch(first, yes, self._branch(rest, yes, no))
+        raise NoTerm(f"a case under {type(condition).__name__}")
+
+    def proposition(self, statement: Any) -> str:
+        """Return a relation or Boolean as a proposition. Raises ``NoTerm``."""
+        if statement in (sp.true, sp.false):
+            return "True" if statement == sp.true else "False"
+        if isinstance(statement, sp.core.relational.Relational):
+            left, right = map(self.term, statement.args)
+            return f"({left} {_RELATIONS[statement.rel_op]} {right})"
+        kind = statement.kind if isinstance(statement, Joined) else type(statement)
+        parts = [self.proposition(part) for part in _parts(statement)]
+        if kind is sp.Not:
+            return f"(~ {parts[0]})"
+        if kind not in _JOINS or (len(parts) > 2 and kind not in (sp.And, sp.Or)):
+            raise NoTerm(f"a statement by {kind.__name__}")
+        return f"({_JOINS[kind].join(parts)})"
+
+    def conditions(self, e: Any) -> Iterator[str]:
+        """Yield propositions, inner parts first, under which a formula means something."""
+        if isinstance(e, sp.Piecewise):
+            yield from self._of_cases(list(e.args))
+            return
+        for part in _parts(e):
+            yield from self.conditions(part)
+        if isinstance(e, sp.Pow) and e.exp.is_Rational:
+            if e.exp.q == 2 and not e.base.is_Rational:
+                yield f"(0 <= {self.term(e.base)})"
+            if e.exp.is_negative and not (e.base.is_Rational and e.base != 0):
+                yield f"({self.term(e.base)} <> 0)"
+        if isinstance(e, sp.log):
+            yield f"(0 < {self.term(e.args[0])})"
+
+    def _of_cases(self, cases: list[tuple[sp.Expr, sp.Basic]]) -> Iterator[str]:
+        if not cases:
+            yield "False"
+            return
+        (value, condition), *others = cases
+        yield from self.conditions(condition)
+        if condition == sp.true:
+            yield from self.conditions(value)
+            return
+        test = self.proposition(condition)
+        yield from (f"({test} -> {inner})" for inner in self.conditions(value))
+        yield from (f"(~ {test} -> {inner})" for inner in self._of_cases(others))
+
+    def assumptions(self) -> Iterator[str]:
+        """Yield what the symbols' assumptions say, symbol by symbol; of one that is whole only how it is bounded."""
+        for symbol, name in self.names.items():
+            unit = (2 if symbol.is_even else 1) if symbol.is_integer else 0
+            if symbol.is_zero:
+                yield f"{name} = 0"
+            elif symbol.is_positive:
+                yield f"{unit} <= {name}" if unit else f"0 < {name}"
+            elif symbol.is_negative:
+                yield f"{name} <= -{unit}" if unit else f"{name} < 0"
+            else:
+                if symbol.is_nonnegative:
+                    yield f"0 <= {name}"
+                if symbol.is_nonpositive:
+                    yield f"{name} <= 0"
+                if symbol.is_nonzero:
+                    yield f"{name} <> 0"
+
+
+def _parts(formula: Any) -> Sequence[Any]:
+    """The parts of a formula, in an order that is always the same: SymPy keeps those of some Booleans in a set."""
+    if isinstance(formula, Joined):
+        return formula.parts
+    if isinstance(formula, (sp.And, sp.Or, sp.Equivalent)):
+        return sorted(formula.args, key=sp.default_sort_key)
+    return formula.args
+
+
+def _rational(number: sp.Rational) -> str:
+    if number < 0:
+        return f"(- {_rational(-number)})"
+    return str(number.p) if number.q == 1 else f"({number.p} / {number.q})"

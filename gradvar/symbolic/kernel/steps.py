@@ -1,0 +1,193 @@
+"""Certificates of the ledger's steps: what each decided, as goals over the reals for a fixed ladder of tactics.
+
+A step is *kernel-checked* where every decision in it has a goal, and all these are closed. With one decision more, in
+floats, by Python or with a limit in it, the step stays with SymPy ("CAS") or z3 ("SMT"), whatever else is closed.
+"""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from gradvar.symbolic.certify.certificate import digest
+from gradvar.symbolic.claims.outcome import Outcome
+from gradvar.symbolic.claims.report import ClaimReport
+from gradvar.symbolic.kernel.assumptions import asked, unexpected
+from gradvar.symbolic.kernel.compiler import Compiled, Compiler
+from gradvar.symbolic.kernel.development import PREFIX, CoqFile, Theorem, read_source
+
+TABLE = "steps.csv"  # beside the theorems: the steps that were checked, with the digest of what they decided
+_A_FILE = 60  # goals in one file
+_ALL = "every_certificate"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A step of a claim, or a sabotage: how many goals its decisions have, and how many of them are closed.
+
+    ``obstacles`` says why decisions have no goal. ``digest`` names the set of decisions.
+    """
+
+    claim: str
+    step: str
+    judge: str
+    goals: int
+    closed: int
+    obstacles: tuple[str, ...]
+    digest: str
+
+    @property
+    def is_exportable(self) -> bool:
+        """Whether every decision of it has a goal."""
+        return self.goals > 0 and not self.obstacles
+
+    @property
+    def status(self) -> str:
+        """``kernel-checked``, or who decided: ``CAS``, ``SMT``, or ``floats`` where there are nothing but numbers."""
+        if self.is_exportable and self.closed == self.goals:
+            return "kernel-checked"
+        return "floats" if not self.goals and "floats" in self.obstacles else self.judge
+
+
+def goals_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the goals of some checks, each once."""
+    return list(dict.fromkeys(c.goal for o in outcomes for c in o.certificates if c.goal))
+
+
+def certificate_files(claim: str, goals: Sequence[str], ladder: CoqFile) -> list[CoqFile]:
+    """Return the generated files with the goals of one claim; that of goal ``i`` is called ``c<i>``."""
+    files = []
+    for first in range(0, len(goals), _A_FILE):
+        named = {f"c{first + i}": goal for i, goal in enumerate(goals[first : first + _A_FILE])}
+        name = f"certificates_{claim}_{first // _A_FILE}"
+        lines = [
+            f"(* Generated: what the steps of claim {claim} decided. *)",
+            "From Coq Require Import Reals.",
+            f"From {PREFIX} Require Import {ladder.name}.",
+            "Local Open Scope R_scope.",
+            *(f"Definition {c} : checked ({goal}).\nProof. climb. Defined." for c, goal in named.items()),
+            f"Definition {_ALL} := {_pairs(list(named))}.",
+            asked(named),
+        ]
+        text = "\n".join(lines)
+        theorem = Theorem(claim, _ALL, "all certificates of this file", text)
+        files.append(CoqFile(name, text, (theorem,), (ladder.name,)))
+    return files
+
+
+def _pairs(names: Sequence[str]) -> str:
+    return f"({', '.join(names)})" if len(names) > 1 else names[0]
+
+
+def closed_goals(
+    goals: Mapping[str, Sequence[str]],
+    folder: Path,
+    compiler: Compiler,
+    done: Callable[[Compiled], None] = lambda _: None,
+    jobs: int = 1,
+) -> dict[str, set[str]]:
+    """Return the goals of each claim that the ladder closes.
+
+    Args:
+        goals: of each claim, by its id.
+        folder: of the development, which has the ladder.
+        compiler: the program.
+        done: called with each file that was compiled.
+        jobs: files at a time.
+
+    A file that the compiler refuses, or one that rests on an axiom that is none of the reals, closes nothing.
+    """
+    ladder = read_source("ladder", (folder / "ladder.v").read_text(encoding="utf-8"))
+    files = {claim: certificate_files(claim, texts, ladder) for claim, texts in goals.items()}
+    every = [ladder, *(file for parts in files.values() for file in parts)]
+    compiled = {result.name: result for result in compiler.compile_all(every, done, jobs)}
+    return {
+        claim: {
+            goals[claim][int(name[1:])]
+            for file in parts
+            if not unexpected(compiled[file.name].assumptions.get(_ALL, ("nothing",)))
+            for name, is_closed in compiled[file.name].closed.items()
+            if is_closed
+        }
+        for claim, parts in files.items()
+    }
+
+
+def result_of(claim: str, outcome: Outcome, closed: set[str]) -> StepResult:
+    """Return how a check stands, given the goals of its claim that are closed."""
+    goals = goals_of([outcome])
+    return StepResult(
+        claim,
+        outcome.name,
+        "SMT" if any(c.judge == "SMT" for c in outcome.certificates) else "CAS",
+        len(goals),
+        sum(goal in closed for goal in goals),
+        tuple(sorted({c.obstacle for c in outcome.certificates if c.obstacle})),
+        digest(outcome.certificates),
+    )
+
+
+def step_results(
+    reports: Sequence[ClaimReport], closed: Mapping[str, set[str]], kind: str = "step"
+) -> list[StepResult]:
+    """Return how the steps (or the sabotages) of claims stand."""
+    return [
+        result_of(report.claim.id, outcome, closed.get(report.claim.id, set()))
+        for report in reports
+        for outcome in report.outcomes
+        if outcome.kind == kind and outcome.holds
+    ]
+
+
+def share(results: Sequence[StepResult]) -> str:
+    """Count what is closed: of all steps, of those whose decisions all have goals, and of the goals."""
+    checked = sum(r.status == "kernel-checked" for r in results)
+    exportable = sum(r.is_exportable for r in results)
+    goals, closed = sum(r.goals for r in results), sum(r.closed for r in results)
+    return (
+        f"{checked} of {len(results)} steps are kernel-checked ({_percent(checked, len(results))}), "
+        f"{_percent(checked, exportable)} of the {exportable} whose decisions all have goals; "
+        f"{closed} of {goals} goals are closed"
+    )
+
+
+def _percent(part: int, total: int) -> str:
+    return f"{100 * part / total:.0f} %" if total else "none"
+
+
+def write_results(path: Path, results: Sequence[StepResult]) -> None:
+    """Write the table of steps, which pages and the command read."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("claim", "step", "judge", "goals", "closed", "obstacles", "digest"))
+        for r in results:
+            writer.writerow((r.claim, r.step, r.judge, r.goals, r.closed, "; ".join(r.obstacles), r.digest))
+
+
+@cache
+def read_results(path: Path) -> Mapping[tuple[str, str], StepResult]:
+    """Read the table of steps, by claim and step; empty where it is not there."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [
+            StepResult(
+                row["claim"],
+                row["step"],
+                row["judge"],
+                int(row["goals"]),
+                int(row["closed"]),
+                tuple(filter(None, row["obstacles"].split("; "))),
+                row["digest"],
+            )
+            for row in csv.DictReader(file)
+        ]
+    return {(row.claim, row.step): row for row in rows}
+
+
+def status_of(claim: str, outcome: Outcome, table: Mapping[tuple[str, str], StepResult]) -> str:
+    """Return who checked what a step decided in this run; the kernel only if it had the same decisions before it."""
+    present = result_of(claim, outcome, set())
+    recorded = table.get((claim, outcome.name))
+    return recorded.status if recorded and recorded.digest == present.digest else present.status

@@ -1,0 +1,163 @@
+"""What the ledger decides, as goals for the kernel: printed with its guards, closed by the ladder, refused if false."""
+
+import re
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import sympy as sp
+
+from gradvar.symbolic import Rejected, equal, find_point, proofs_folder, smt_valid
+from gradvar.symbolic.certify.certificate import certificate, certificates_of, digest
+from gradvar.symbolic.certify.reals import NoTerm, Reals
+from gradvar.symbolic.claims.outcome import Outcome
+from gradvar.symbolic.kernel.assumptions import asked, parse_closed
+from gradvar.symbolic.kernel.compiler import Compiler
+from gradvar.symbolic.kernel.steps import (
+    StepResult,
+    closed_goals,
+    goals_of,
+    read_results,
+    result_of,
+    share,
+    status_of,
+    write_results,
+)
+from gradvar.symbolic.read.decided import Decided, Joined, decisions
+
+x, y = sp.symbols("x y", real=True)
+p = sp.Symbol("p", positive=True)
+n = sp.Symbol("n", integer=True, positive=True)
+
+
+def decided_by(check, *arguments, **settings):
+    with decisions() as collected:
+        check(*arguments, **settings)
+    return collected
+
+
+def value_of(term, point):
+    """A printed term by Python's arithmetic, its branches as Python's."""
+    words = term.replace("^", "**").replace("Rmax", "max").replace("Rmin", "min").replace("Rabs", "abs")
+    words = re.sub(r"\((max|min) (\S+) (\S+)\)", r"\1(\2, \3)", words)
+    words = re.sub(r"\(abs (\S+)\)", r"abs(\1)", words)
+    words = words.replace("(/ ", "(1 / ")
+    words = re.sub(r"if Rlt_dec (\S+) (\S+) then (\S+) else (\S+)\)", r"(\3) if \1 < \2 else (\4))", words)
+    return eval(
+        re.sub(r"(?<!\*\*)(?<![\w'])(?<!\*\* )\b\d+\b", lambda m: f"F({m[0]})", words),
+        point | {"F": Fraction},
+    )
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        x / 3 - 2 * y,
+        (x - y) ** 3 / (x + y**2),
+        -x * y / (x - 1),
+        sp.Rational(-7, 12) + x ** (-2),
+        sp.Max(x, y) - 2 * sp.Min(x, y),
+        sp.Abs(y) * x,
+        sp.Piecewise((x, x < y), (y, True)),
+    ],
+)
+def test_a_term_has_the_value_of_its_formula(formula):
+    reals = Reals([x, y])
+    for values in ((Fraction(3, 7), Fraction(-5, 2)), (Fraction(1, 3), Fraction(4))):
+        exact = formula.subs(
+            dict(zip((x, y), (sp.Rational(*v.as_integer_ratio()) for v in values), strict=True))
+        )
+        printed = value_of(reals.term(formula), dict(zip(("v_x", "v_y"), values, strict=True)))
+        assert printed == Fraction(exact.p, exact.q)
+
+
+def test_guards_stand_in_the_goal():
+    (identity,) = decided_by(equal, x / (x - y), 1 + y / (x - y))
+    goal = certificate(identity).goal
+    assert "<> 0) -> " in goal  # a premise: the identity is claimed where both sides are defined
+    (inequality,) = decided_by(smt_valid, [p > 1], 1 / p < 1)
+    assert certificate(inequality).goal.endswith(r"(v_p <> 0) /\ ((/ v_p) < 1)")  # and here it is to be shown
+    cases = sp.Piecewise((1 / x, x > 0), (sp.sqrt(-x), True))
+    (branches,) = decided_by(equal, cases, cases)
+    assert "((v_x > 0) -> (v_x <> 0)) -> ((~ (v_x > 0)) -> (0 <= " in re.sub(
+        r"\(~ (\(.*?\)) -> ", r"((~ \1) -> ", certificate(branches).goal
+    )
+
+
+def test_each_decision_is_noted_once_with_its_judge():
+    assert [d.judge for d in decided_by(equal, (x + y) ** 2, x**2 + 2 * x * y + y**2)] == ["CAS"]
+    assert [d.judge for d in decided_by(equal, sp.Abs(x), x, where=[x > 0])] == ["SMT"]
+    assert [d.conclusion for d in decided_by(find_point, [x > 1, x < 0])] == [sp.false]
+    assert decided_by(find_point, [x > 1]) == []
+    with decisions() as collected, pytest.raises(Rejected):
+        equal(x, x + 1)
+    assert [d.holds for d in collected] == [False]
+
+
+def test_what_has_no_goal_says_why():
+    assert certificate(Decided(None, obstacle="floats")).obstacle == "floats"
+    assert certificate(Decided(sp.Eq(sp.factorial(n), 1))).obstacle == "factorial"
+    assert certificate(Decided(sp.Eq(x**n, 1))).obstacle == "a power that is not whole or half"
+    undefined_part = Decided(sp.false, (sp.Or(x > 0, 1 / y > 0),), where_defined=True)
+    assert certificate(undefined_part).obstacle == "a part that need not be defined"
+    with pytest.raises(NoTerm, match="sin"):
+        Reals([x]).term(sp.sin(x))
+    numbers = Joined(sp.Not, (sp.Lt(2, 1, evaluate=False),))
+    assert certificate(Decided(numbers)).goal == "(~ (2 < 1))"  # nothing is evaluated on the way
+
+
+def test_symbols_of_one_name_stay_apart():
+    other = sp.Symbol("x", positive=True)
+    assert len(set(Reals([x, other, sp.Symbol("x'", real=True)]).names.values())) == 3
+
+
+def test_a_step_is_checked_only_as_a_whole(tmp_path):
+    certificates = certificates_of(decided_by(equal, [x + y, x * y], [y + x, y * x]))
+    outcome = Outcome("step", "s", True, 0.0, certificates=certificates)
+    goals = set(goals_of([outcome]))
+    assert result_of("T1", outcome, goals).status == "kernel-checked"
+    assert result_of("T1", outcome, set(list(goals)[:1])).status == "CAS"
+    more = (*certificates, certificate(Decided(None, obstacle="floats")))
+    assert result_of("T1", Outcome("step", "s", True, 0.0, certificates=more), goals).status == "CAS"
+    table = tmp_path / "steps.csv"
+    write_results(table, [result_of("T1", outcome, goals)])
+    assert status_of("T1", outcome, read_results(table)) == "kernel-checked"
+    changed = Outcome("step", "s", True, 0.0, certificates=certificates[:1])
+    assert digest(certificates) != digest(certificates[:1])
+    assert status_of("T1", changed, read_results(table)) == "CAS"
+    rows = [StepResult("T1", str(i), "CAS", 2, i, (), "") for i in range(3)]
+    assert share(rows).startswith("1 of 3 steps are kernel-checked (33 %), 33 % of the 3")
+
+
+def test_answers_of_the_ladder_are_read():
+    assert 'idtac "gradvar certificate c1" b' in asked(["c1"])
+    assert parse_closed("x\ngradvar certificate c1 true\ngradvar certificate c2 false\n") == {
+        "c1": True,
+        "c2": False,
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("coqc") is None, reason="no coqc is installed")
+def test_the_ladder_closes_what_holds_and_nothing_else(tmp_path):
+    """Identities, guards, branches and roots; beside each the same with something changed, or without its guard."""
+    holding = [
+        *decided_by(equal, x / (x - y), 1 + y / (x - y)),
+        *decided_by(equal, sp.Abs(x), x, where=[x > 0]),
+        *decided_by(equal, sp.sqrt(p) * sp.sqrt(p + 1) / p, sp.sqrt(p + 1) / sp.sqrt(p)),
+        *decided_by(smt_valid, [n >= 2], (n - 1) / n < 1),
+        *decided_by(find_point, [x + y > 1, x < 0, y < 1]),
+    ]
+    false = [
+        Decided(sp.Eq(x / (x - y), 2 + y / (x - y)), where_defined=True),
+        Decided(sp.Eq(sp.Abs(x), x, evaluate=False), (x > -1,), where_defined=True),
+        Decided(sp.Eq(x / (x - y), 1 + y / (x - y), evaluate=False)),  # nothing says that x is not y
+        Decided(sp.Lt((n - 1) / n, 1 - 2 / n, evaluate=False), (n >= 2,)),
+        Decided(sp.false, (x + y > 1, x < 1, y < 1), where_defined=True),
+    ]
+    goals = {"T1": [certificate(d).goal for d in holding], "T2": [certificate(d).goal for d in false]}
+    assert all(goals["T2"])
+    compiler = Compiler((str(shutil.which("coqc")),), Path(tmp_path))
+    closed = closed_goals(goals, proofs_folder() / "kernel", compiler)
+    assert closed == {"T1": set(goals["T1"]), "T2": set()}
