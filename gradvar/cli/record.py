@@ -31,7 +31,8 @@ class Record:
     """
 
     model: Annotated[Path, tyro.conf.Positional]
-    """Folder of the model: config.json, *.safetensors, tokenizer.json. Llama, Qwen2, Qwen3 or SmolLM."""
+    """Folder of the model: config.json, *.safetensors, tokenizer.json. Llama, Mistral, Qwen2, Qwen3 (also with
+    experts), SmolLM, Gemma 2 and 3, Phi-3, OLMo 2, Granite."""
     prompts: Annotated[Path, tyro.conf.Positional]
     """JSONL file; every line an object with "prompt" or "question" and, for exact matching, "answer" (after ####)."""
     reward: str | None = None
@@ -126,7 +127,7 @@ def run(config: Record) -> int:
         scores = Whole()
     elif config.map != "auto":
         scores = Sketch(config.map)
-    with _kept(config), Bars(config.quiet) as bars:
+    with _kept(config), Bars(config.quiet, lines=True) as bars:
         bank = record(
             policy,
             params,
@@ -149,11 +150,10 @@ def _kept(config: Record) -> Iterator[None]:
     """Say after an interrupt where what is done is, and how to go on."""
     try:
         yield
-    except KeyboardInterrupt:
-        print(
-            f"stopped: finished shards are kept in {config.out}; the same command goes on from there",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as interrupt:
+        kept = str(interrupt) or f"finished shards are kept in {config.out}"
+        kept = kept.split(", which ScoreBank.open")[0]
+        print(f"stopped: {kept}; the same command goes on from there", file=sys.stderr)
         raise
 
 

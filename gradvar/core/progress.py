@@ -10,7 +10,7 @@ class ProgressMonitor(Protocol):
         """A stage of ``total`` steps begins."""
         ...
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
+    def advance(self, steps: float = 1, note: str = "") -> None:
         """Steps of the current stage are done."""
         ...
 
@@ -21,5 +21,5 @@ class Silent:
     def stage(self, name: str, total: int) -> None:
         """Ignore the beginning of a stage."""
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
+    def advance(self, steps: float = 1, note: str = "") -> None:
         """Ignore the steps that are done."""

@@ -6,7 +6,7 @@ Scores are formed by one vectorised backward pass per chunk, and each chunk is m
 (``ghost_norms.norms_and_sum``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -86,13 +86,32 @@ def _project(
 ) -> Float[Array, "row image"]:
     """A chunk, ``tile`` rows at a time: what a pass writes and reads again then stays near the processor."""
 
-    def tile_scores(rows: tuple[PyTree, Array, Array]) -> Float[Array, "tile param"]:
-        return jax.vmap(lambda *row: rollout_score(policy, params, *row))(*rows)
+    def tile_images(rows: tuple[PyTree, Array, Array]) -> Float[Array, "tile image"]:
+        slopes = jax.vmap(lambda *row: _slopes(policy, params, *row))(*rows)
+        return image_of_leaves(scores, [x.reshape(tile, -1) for x in jax.tree.leaves(slopes)], key)
 
     # [row, ...] -> [row / tile, tile, ...]
     tiles = jax.tree.map(lambda x: x.reshape(-1, tile, *x.shape[1:]), (prompts, completions, cotangents))
-    formed = jax.lax.map(tile_scores, tiles)
-    return scores.image(formed.reshape(-1, formed.shape[-1]), key)
+    formed = jax.lax.map(tile_images, tiles)
+    return formed.reshape(-1, formed.shape[-1])
+
+
+def image_of_leaves(
+    scores: Whole | Sketch, leaves: Sequence[Float[Array, "row _"]], key: PRNGKeyArray
+) -> Float[Array, "row image"]:
+    """What is kept of scores whose parameters lie in several arrays; a sketch is summed up array by array.
+
+    Args:
+        scores: What is kept.
+        leaves: The parameters in their order, [row, parameters of the array].
+        key: What a sketch is drawn from.
+    """
+    if isinstance(scores, Whole):
+        dtype = jnp.result_type(*leaves)
+        return jnp.concatenate([x.astype(dtype) for x in leaves], axis=1)
+    starts = np.cumsum([0, *(x.shape[1] for x in leaves)])
+    images = [scores.image(x, key, int(start)) for x, start in zip(leaves, starts, strict=False)]
+    return sum(images[1:], images[0])
 
 
 def rollout_score(
@@ -112,11 +131,17 @@ def rollout_score(
         cotangent: One weight per token.
     """
 
+    return ravel_pytree(_slopes(policy, params, prompt, completion, cotangent))[0]
+
+
+def _slopes(policy: Policy, params: PyTree, prompt: PyTree, completion: Array, cotangent: Array) -> PyTree:
+    """J^T cotangent of one rollout, as a tree like that of the parameters."""
+
     def weighted(values: PyTree) -> Float[Array, ""]:
         prompts = jax.tree.map(lambda x: x[None], prompt)  # a batch of one prompt and one rollout
         return jnp.sum(policy.logprobs(values, prompts, completion[None, None])[0, 0] * cotangent)
 
-    return ravel_pytree(jax.grad(weighted)(params))[0]
+    return jax.grad(weighted)(params)
 
 
 def project_tokens(

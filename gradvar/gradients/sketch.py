@@ -1,13 +1,15 @@
 """Where scores go: kept whole, as inner products, or as random sketches whose inner products are unbiased.
 
 A score is a vector of P numbers. A sketch is a random linear map of it to K numbers, drawn from a seed and applied to
-each chunk of scores as it is made, so that no more than a chunk of them is held.
+each chunk of scores as it is made, so that no more than a chunk of them is held. It may be applied to parts of a
+vector, such as the parameters that one process holds: the image is the sum of the parts' images.
 
     rademacher   scores times a random matrix of signs over sqrt(K); the variance of <u, v> is
                  (|u|^2 |v|^2 + <u, v>^2 - 2 sum_p u_p^2 v_p^2) / K
     gaussian     the same with normal entries, and variance (|u|^2 |v|^2 + <u, v>^2) / K
-    hashed       each parameter gets a sign and is added to one of K buckets: the variance of rademacher where buckets
-                 are drawn independently, at a cost of P operations per row, not P K
+    hashed       each parameter gets a sign and is added to one of K buckets: P operations per row, not P K.
+                 K parameters in a row go to K buckets, in their order, turned by a random number: those never collide,
+                 all others do with probability 1 / K, so the variance is at most that of rademacher
 """
 
 from collections.abc import Mapping
@@ -17,13 +19,15 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gradvar.core.checks import one_of, whole
 
 SketchKind = Literal["hashed", "rademacher", "gaussian"]
 
 _BLOCK = 1 << 14  # parameters whose random signs are held at a time
+_RULE = 2  # of the hashed map: since 2 neighbouring parameters share a random turn
+_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,38 @@ class Sketch:
         """The name under which a bank lists it."""
         return f"sketch {self.kind}"
 
-    def image(self, scores: Float[Array, "row param"], key: PRNGKeyArray) -> Float[Array, "row image"]:
-        """Map scores to what is kept of them; the same map for the same key."""
-        return _sketched(scores, key, self.kind, self.width)
+    @property
+    def block(self) -> int:
+        """Parameters that are mapped together."""
+        return self.width if self.kind == "hashed" else _BLOCK
+
+    def image(
+        self, scores: Float[Array, "row param"], key: PRNGKeyArray, start: int = 0
+    ) -> Float[Array, "row image"]:
+        """Map scores, or a part of every score, to what is kept of them; the same map for the same key.
+
+        Args:
+            scores: The parameters from number ``start`` on.
+            key: What the map is drawn from.
+            start: Number of the first parameter; the others are taken to be zero.
+        """
+        first, before = divmod(start, self.block)
+        after = -(before + scores.shape[1]) % self.block
+        blocks = jnp.pad(scores, ((0, 0), (before, after))).reshape(len(scores), -1, self.block)
+        return self.image_of_blocks(blocks, first + jnp.arange(blocks.shape[1]), key)
+
+    def image_of_blocks(
+        self, blocks: Float[Array, "row block param"], numbers: Int[Array, " block"], key: PRNGKeyArray
+    ) -> Float[Array, "row image"]:
+        """Map some blocks of every score: block b holds the parameters from b times ``block`` on.
+
+        Args:
+            blocks: Their parameters, zero where there is none.
+            numbers: Which blocks they are.
+            key: What the map is drawn from.
+        """
+        wide = blocks.astype(jnp.promote_types(blocks.dtype, jnp.float32))
+        return _sketched(wide, numbers, key, self.kind, self.width)
 
 
 @dataclass(frozen=True)
@@ -97,7 +130,8 @@ ScoreMap = Whole | Gram | Sketch | PerToken
 
 def describe_map(scores: ScoreMap) -> dict[str, Any]:
     """A way to keep scores as plain values: its label as ``map``, and its settings."""
-    return {"map": scores.label, **asdict(scores)}
+    rule = {"rule": _RULE} if isinstance(scores, Sketch) and scores.kind == "hashed" else {}
+    return {"map": scores.label, **asdict(scores), **rule}
 
 
 def map_from(facts: Mapping[str, Any]) -> ScoreMap:
@@ -105,8 +139,14 @@ def map_from(facts: Mapping[str, Any]) -> ScoreMap:
 
     >>> map_from(describe_map(Sketch("gaussian", 8)) | {"seed": 1})
     Sketch(kind='gaussian', width=8)
+
+    Raises ``ValueError`` for a hashed sketch of an earlier version, which drew another map.
     """
     label = facts["map"]
+    if label == "sketch hashed" and facts.get("rule") != _RULE:
+        raise ValueError(
+            "scores: the bank holds a hashed sketch of an earlier version, and its map is another; record it again"
+        )
     if label == Whole.label:
         return Whole()
     if label == Gram.label:
@@ -116,21 +156,46 @@ def map_from(facts: Mapping[str, Any]) -> ScoreMap:
 
 @partial(jax.jit, static_argnames=("kind", "width"))
 def _sketched(
-    scores: Float[Array, "row param"], key: PRNGKeyArray, kind: SketchKind, width: int
+    blocks: Float[Array, "row block param"],
+    numbers: Int[Array, " block"],
+    key: PRNGKeyArray,
+    kind: SketchKind,
+    width: int,
 ) -> Float[Array, "row image"]:
-    rows, params = scores.shape
     if kind == "hashed":
-        key_sign, key_bucket = jax.random.split(key)
-        signs = jax.random.rademacher(key_sign, (params,), scores.dtype)
-        buckets = jax.random.randint(key_bucket, (params,), 0, width)
-        return jax.ops.segment_sum((scores * signs).T, buckets, width).T
-    # [row, block, _BLOCK], filled up with zeros: the random matrix is drawn a block of its rows at a time
-    blocks = jnp.pad(scores, ((0, 0), (0, -params % _BLOCK))).reshape(rows, -1, _BLOCK)
+        return _hashed(blocks, numbers, key)
     draw = jax.random.rademacher if kind == "rademacher" else jax.random.normal
 
-    def add(total: Array, block: Array) -> tuple[Array, None]:
-        matrix = draw(jax.random.fold_in(key, block), (_BLOCK, width), dtype=scores.dtype)
-        return total + blocks[:, block] @ matrix, None
+    def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
+        number, part = block  # part [row, _BLOCK]; the random matrix is drawn a block of its rows at a time
+        matrix = draw(jax.random.fold_in(key, number), (_BLOCK, width), dtype=blocks.dtype)
+        return total + part @ matrix, None
 
-    start = jnp.zeros((rows, width), scores.dtype)
-    return jax.lax.scan(add, start, jnp.arange(blocks.shape[1]))[0] / width**0.5
+    start = jnp.zeros((len(blocks), width), blocks.dtype)
+    return jax.lax.scan(add, start, (numbers, jnp.moveaxis(blocks, 1, 0)))[0] / width**0.5
+
+
+def _hashed(
+    blocks: Float[Array, "row block width"], numbers: Int[Array, " block"], key: PRNGKeyArray
+) -> Float[Array, "row width"]:
+    """Random signs, a random turn of every block, and the sum over blocks.
+
+    Blocks of one turn are summed before they are turned: on a CPU that takes a sixteenth of the time of adding
+    parameter by parameter.
+    """
+    width = blocks.shape[-1]
+    words = -(-width // _BITS)
+    drawn = jax.vmap(
+        lambda number: jax.random.bits(jax.random.fold_in(key, number), (words + 1,), jnp.uint32)
+    )(numbers)
+    bits = (drawn[:, :words, None] >> jnp.arange(_BITS, dtype=jnp.uint32)) & 1  # [block, word, bit]
+    negative = bits.reshape(len(numbers), -1)[:, :width] == 1
+    turns = (drawn[:, words] % width).astype(jnp.int32)
+    signed = jnp.where(negative, -blocks, blocks)
+    place = (
+        jnp.arange(width) - jnp.arange(width)[:, None]
+    ) % width  # [turn, bucket]: the parameter that lands there
+    if len(numbers) < width:  # fewer blocks than turns
+        return jnp.take_along_axis(signed, place[turns][None], axis=-1).sum(1)
+    by_turn = jax.ops.segment_sum(jnp.moveaxis(signed, 1, 0), turns, width)  # [turn, row, width]
+    return jnp.take_along_axis(by_turn, place[:, None], axis=-1).sum(0)

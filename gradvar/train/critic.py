@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator
 from gradvar.policies import Transformer
-from gradvar.policies.transformer import network
+from gradvar.policies.transformer import layers, network
 
 
 def init(policy: Any, params: PyTree) -> PyTree:
@@ -24,7 +24,7 @@ def init(policy: Any, params: PyTree) -> PyTree:
         raise ValueError(
             f"policy: {type(policy).__name__} has no hidden states for a value head; give a Transformer"
         )
-    wide = network.precise(jnp.dtype(policy.config.dtype))
+    wide = layers.precise(jnp.dtype(policy.config.dtype))
     return {"trunk": params, "head": jnp.zeros((policy.config.width,), wide), "bias": jnp.zeros((), wide)}
 
 

@@ -80,7 +80,8 @@ def test_an_interrupt_leaves_a_smaller_bank(whole, tmp_path):
             KeyboardInterrupt, match=r"2 of 4 shards are kept in .* which ScoreBank\.open opens"
         ):
             record(tmp_path, monitor=Heard(heard))
-    assert heard == [("shards of prompts", 4), 0, 1, 1]
+    assert heard[0] == ("prompts", len(whole[1].rollouts.rewards))
+    assert sum(heard[1:]) == pytest.approx(4)
     with pytest.warns(UserWarning, match="holds 2 of 4 shards"):
         part = gv.ScoreBank.open(tmp_path)
     assert np.array_equal(part.rollouts.completions, whole[1].rollouts.completions[:4])

@@ -21,7 +21,14 @@ from gradvar.files.fingerprint import describe, digest, fingerprint
 from gradvar.gradients.sketch import Gram, ScoreMap, Sketch, Whole, describe_map
 from gradvar.measure.bank.bank import ScoreBank
 from gradvar.measure.bank.disk import ShardLayout, load
-from gradvar.measure.bank.recorder import Recorder, RecordPlan, RecordSettings, prepare
+from gradvar.measure.bank.pace import Pace
+from gradvar.measure.bank.recorder import (
+    Recorder,
+    RecordPlan,
+    RecordSettings,
+    prepare,
+    rollouts_at_once,
+)
 from gradvar.measure.bank.score import CHUNK
 from gradvar.measure.direct_plan import PolicyOnTask
 from gradvar.policies.sampler_weights import as_sampler
@@ -99,8 +106,12 @@ def _record_shards(
         at_least("shard", settings.shard, 1)
     count = prompts if isinstance(prompts, int | np.integer) else len(jax.tree.leaves(prompts)[0])
     row = sum(x.nbytes for x in jax.tree.leaves(subject.params))  # bytes of one score
-    shard = int(min(count, settings.shard or max(1, _SHARD // (rollouts * row))))
     scores = _shard_map(plan, int(count) * rollouts * row)
+    shard = int(min(count, settings.shard or max(1, _SHARD // (rollouts * row))))
+    if settings.shard is None and isinstance(
+        scores, Sketch
+    ):  # no whole scores are held: what is sampled together
+        shard = int(min(count, max(shard, rollouts_at_once(row) // rollouts)))
     chunk = settings.chunk or max(1, min(shard * rollouts, CHUNK // row))  # one program for all shards
     resolved = replace(plan, scores=scores, settings=replace(settings, chunk=chunk))
     recorder = prepare(subject, key, prompts, rollouts, resolved, held=shard)
@@ -110,22 +121,24 @@ def _record_shards(
     try:
         missing = from_first_process(lambda: _enter(layout, run, locks), np.zeros(layout.count, bool))
         finished = int((~missing).sum())
+        sizes = [end - first for first, end in map(layout.range, range(layout.count))]
+        pace = Pace(int(np.sum(sizes, where=missing)), settings.monitor)
         if missing.any():
-            settings.monitor.stage("shards of prompts", layout.count)
-            settings.monitor.advance(finished)
+            settings.monitor.stage("prompts", layout.prompts)
+            settings.monitor.advance(layout.prompts - pace.left_prompts)
         for done, number in enumerate(np.flatnonzero(missing).tolist(), finished):
             with _kept_shards(layout, done):
-                _record_shard(recorder, layout, number)
-            settings.monitor.advance()
+                _record_shard(recorder, layout, number, pace)
         return load(folder)
     finally:
         for lock in locks:
             lock.release()
 
 
-def _record_shard(recorder: Recorder, layout: ShardLayout, number: int) -> None:
+def _record_shard(recorder: Recorder, layout: ShardLayout, number: int, pace: Pace) -> None:
     first, end = layout.range(number)
-    recording = recorder.record(jax.tree.map(lambda x: x[first:end], recorder.prompts), first)
+    recording = recorder.record(jax.tree.map(lambda x: x[first:end], recorder.prompts), first, pace)
+    pace.begin()
 
     def write() -> np.ndarray:
         with writing(layout.folder, "folder"):
@@ -133,6 +146,7 @@ def _record_shard(recorder: Recorder, layout: ShardLayout, number: int) -> None:
         return np.zeros(())
 
     from_first_process(write, np.zeros(()))
+    pace.written(end - first)
 
 
 def _enter(layout: ShardLayout, run: Mapping[str, Any], locks: list[Lock]) -> np.ndarray:

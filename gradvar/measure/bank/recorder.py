@@ -21,11 +21,14 @@ from gradvar.files.fingerprint import describe
 from gradvar.gradients.sketch import PerToken, ScoreMap, describe_map
 from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
-from gradvar.measure.bank.sample import RolloutSampler
-from gradvar.measure.bank.score import CHUNK, assemble, choose_map, predict_memory, score_rows, score_tokens
+from gradvar.measure.bank.pace import Pace
+from gradvar.measure.bank.sample import RolloutSampler, takes_numbers
+from gradvar.measure.bank.score import assemble, choose_map, predict_memory, score_rows, score_tokens
 from gradvar.measure.baselines import BaselineSource, baseline_needs, default_baselines
 from gradvar.measure.direct_plan import PolicyOnTask
 from gradvar.measure.exact.tables import ExactTables, tabulate
+
+_SAMPLED = 1 << 28  # bytes of activations while rollouts are sampled
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,8 +43,8 @@ class RecordSettings:
     number, or a list. A prompt's random keys do not depend on them, nor do the numbers, to the last bit, where the
     policy multiplies no matrices; where it does, log-probabilities agree to rounding.
 
-    With a folder: ``shard``, prompts of a shard, by default as many as make 64 MB of whole scores; ``monitor`` hears of
-    every finished shard.
+    With a folder: ``shard``, prompts of a shard, by default as many as make 64 MB of whole scores, or as are sampled
+    together where scores are sketched; ``monitor`` hears of every scored row, and how long the rest will take.
     """
 
     cuts: Sequence[float] = ()
@@ -82,14 +85,20 @@ class Recorder:
         """Q, of all prompts."""
         return len(jax.tree.leaves(self.prompts)[0])
 
-    def record(self, prompts: PyTree, first: int = 0) -> Recording:
-        """Record these prompts, of which ``first`` is the number of the first one: sample, find a basis, score."""
+    def record(self, prompts: PyTree, first: int = 0, pace: Pace | None = None) -> Recording:
+        """Record these prompts, of which ``first`` is the number of the first one: sample, find a basis, score.
+
+        ``pace`` is told of every phase.
+        """
+        pace = pace or Pace(0)
         started = time.perf_counter()
+        pace.begin()
         subject, settings, key = self.subject, self.plan.settings, jax.random.key(self.seed)
         rollouts = self.sampler(prompts, self.rollouts, first)
         if subject.old_params is None:
             rollouts = equal_policies(rollouts)
         sampled = time.perf_counter()
+        pace.done("sampling", rollouts.shape[0])
         tolerance = settings.tolerance or default_tolerance(rollouts)
         devices, scores_map = self.sampler.devices, self.plan.scores
         if isinstance(scores_map, PerToken):
@@ -99,7 +108,9 @@ class Recorder:
             score_bytes = params_bytes(subject.params)
             scores_map = choose_map(scores_map, rows, score_bytes, settings.memory)
             images = score_rows(subject, rollouts, rows, scores_map, key, settings.chunk, devices)
+            images = pace.scoring(images, rows.count, rollouts.shape[0])
             params = score_bytes // rows.basis.dtype.itemsize
+            pace.begin()
             scores = assemble(rows, images, scores_map, params, self.truth)
         seconds = {"sample": sampled - started, "scores": time.perf_counter() - sampled}
         info = self._info(rows, scores_map, seconds)
@@ -156,17 +167,28 @@ def prepare(
     estimators = tuple(as_estimator(e) for e in plan.estimators)
     size, score_bytes = len(jax.tree.leaves(listed)[0]), params_bytes(subject.params)
     predict_memory(plan.scores, (held or size) * rollouts, score_bytes, plan.settings.memory)
-    # sampling holds activations, which are taken to be of the order of a 64th of the parameters
-    chunk = int(max(1, min(rollouts, CHUNK // (1 + score_bytes // 64) // size + 1)))
+    at_once = rollouts_at_once(score_bytes)
+    chunk = min(rollouts, at_once if takes_numbers(subject) else at_once // size + 1)
+    step = held or max(1, at_once // chunk)
+    sampled_rows = step if held is not None or step < size else None
     needs = baseline_needs(estimators)
     truth, tables = exact_truth(subject, listed, drawn)
     baselines = plan.settings.baselines or default_baselines(
         subject.policy, subject.old, subject.task, key_baselines, needs=needs, tables=tables
     )
     devices = choose_devices(plan.settings.devices)
-    sampler = RolloutSampler(subject, key_draw, baselines, needs, chunk, devices)
+    sampler = RolloutSampler(subject, key_draw, baselines, needs, chunk, devices, sampled_rows)
     seed = int(jax.random.bits(key_map, dtype=jnp.uint32))
     return Recorder(subject, sampler, listed, rollouts, drawn, plan, estimators, seed, truth)
+
+
+def rollouts_at_once(score_bytes: int) -> int:
+    """How many rollouts are sampled together: activations are taken to be of the order of a 64th of the parameters.
+
+    >>> rollouts_at_once(4 * 135_000_000)  # parameters in float32
+    31
+    """
+    return max(1, _SAMPLED // (1 + score_bytes // 64))
 
 
 def params_bytes(params: PyTree) -> int:

@@ -26,7 +26,8 @@ from gradvar.tasks.verifier import Verifier
 class RolloutSampler:
     """What is fixed about rollouts, whichever prompts of a recording they belong to.
 
-    ``baselines`` supply the fields ``needs`` of a batch. ``chunk``: rollouts at a time. ``devices`` share the prompts.
+    ``baselines`` supply the fields ``needs`` of a batch. ``chunk``: rollouts of a prompt at a time. ``devices`` share
+    the prompts. ``rows``: prompts of a program, to which fewer are filled up (None: as many as there are).
     """
 
     subject: PolicyOnTask
@@ -35,6 +36,7 @@ class RolloutSampler:
     needs: tuple[str, ...]
     chunk: int
     devices: Devices = SINGLE
+    rows: int | None = None
 
     def __call__(self, prompts: PyTree, rollouts: int, first: int = 0) -> Rollouts:
         """Sample ``rollouts`` completions for every prompt, with their rewards and log-probabilities.
@@ -45,20 +47,35 @@ class RolloutSampler:
         Raises:
             ValueError: The model or the task gives a number that is not finite, or the policy cannot number prompts.
         """
-        size, policy = len(jax.tree.leaves(prompts)[0]), self.subject.policy
-        drawing: list[Any] = [policy, *([] if self.subject.engine is None else [self.subject.engine])]
-        is_numbered = all("first_prompt" in inspect.signature(x.sample).parameters for x in drawing)
-        if first and not is_numbered:
-            names = " or ".join(type(x).__name__ for x in drawing)
+        size = len(jax.tree.leaves(prompts)[0])
+        numbered = takes_numbers(self.subject)
+        if first and not numbered:
+            names = " or ".join(type(x).__name__ for x in _drawing(self.subject))
             raise ValueError(
                 f"policy: {names}.sample takes no first_prompt, so the prompts from {first} on cannot be drawn apart "
                 "from the others; add it (see policies.sampler.rollout_keys)"
             )
-        devices = self.devices.at_most(size) if is_numbered else SINGLE
-        rows = padded(prompts, devices.size)
-        # The keys of a row depend on its global number; one device that begins at prompt 0 numbers them itself.
+        step = min(size, self.rows or size) if numbered else size
+        parts = [
+            self._some(jax.tree.map(lambda x, a=a: x[a : a + step], prompts), rollouts, first + a, numbered)
+            for a in range(0, size, step)
+        ]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        sampled = Rollouts(prompts=jax.tree.map(np.asarray, prompts), **joined)
+        _require_finite(sampled, first)
+        return sampled
+
+    def _some(
+        self, prompts: PyTree, rollouts: int, first: int, numbered: bool
+    ) -> dict[str, Float[np.ndarray, "prompt ..."]]:
+        """The rollouts of as many prompts as a program takes."""
+        size = len(jax.tree.leaves(prompts)[0])
+        devices = self.devices.at_most(size) if numbered else SINGLE
+        program = max(size, self.rows or size) if numbered else size
+        rows = padded(prompts, -(-program // devices.size) * devices.size)
+        # The keys of a row depend on its global number; one device that draws all prompts at once numbers them itself.
         numbers = None
-        if first or devices.size > 1:
+        if numbered and (self.rows is not None or first or devices.size > 1):
             numbers = first + np.arange(len(jax.tree.leaves(rows)[0]), dtype=np.int32)
         parts = []
         for start in range(0, rollouts, self.chunk):
@@ -69,9 +86,7 @@ class RolloutSampler:
         for name in PER_PROMPT:
             if name in joined:
                 joined[name] = joined[name][:, 0]  # [prompt, rollout] -> [prompt]
-        sampled = Rollouts(prompts=jax.tree.map(np.asarray, prompts), **joined)
-        _require_finite(sampled, first)
-        return sampled
+        return joined
 
     def _rollouts(
         self,
@@ -126,6 +141,15 @@ class RolloutSampler:
         say_if_equal(values, dtype)
         mask = policy.mask(jnp.asarray(tokens))
         return {"rewards": padded(values.astype(dtype), len(tokens)), "mask": mask}
+
+
+def _drawing(subject: PolicyOnTask) -> list[Any]:
+    return [subject.policy, *([] if subject.engine is None else [subject.engine])]
+
+
+def takes_numbers(subject: PolicyOnTask) -> bool:
+    """True if what draws can be told which prompts of a recording it is given, so that they can be drawn apart."""
+    return all("first_prompt" in inspect.signature(x.sample).parameters for x in _drawing(subject))
 
 
 def _require_finite(rollouts: Rollouts, first: int) -> None:

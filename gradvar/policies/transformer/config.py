@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from gradvar.core.checks import finite, one_of, positive, whole
 from gradvar.policies.sampler import check_stop
 from gradvar.policies.transformer.rope import Rope
+from gradvar.policies.transformer.variant import LLAMA, Variant
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class TransformerConfig:
     that of parameters and activations; norms, softmax and log-probabilities are computed in at least float32.
     ``temperature`` divides the logits: the policy that is sampled from, and whose log-probabilities are
     given, is the tempered one. ``adapter_scale`` multiplies the products of low-rank adapters, where there are any.
+    ``variant``: what sets other families' blocks apart.
 
     The defaults are a model of about 100,000 parameters.
     """
@@ -49,6 +51,7 @@ class TransformerConfig:
     pad: int | None = None
     temperature: float = 1.0
     adapter_scale: float = 1.0
+    variant: Variant = LLAMA
 
     def __post_init__(self) -> None:
         whole("vocab", self.vocab, 2)
@@ -78,6 +81,11 @@ class TransformerConfig:
         if self.rotary is not None and len(self.rotary) != self.layers:
             raise ValueError(
                 f"rotary: {len(self.rotary)} entries for {self.layers} layers; give one for each"
+            )
+        windows = self.variant.windows
+        if windows is not None and len(windows) != self.layers:
+            raise ValueError(
+                f"windows: {len(windows)} entries for {self.layers} layers; give one for each, 0 where there is none"
             )
         one_of("dtype", self.dtype, ("float64", "float32", "bfloat16", "float16"))
         if self.dtype == "float64" and jnp.result_type(float) != jnp.float64:

@@ -1,8 +1,8 @@
-"""A decoder-only transformer of the Llama, Qwen and SmolLM families, as pure functions of a tree of arrays.
+"""A decoder-only transformer of the Llama family and its relatives, as pure functions of a tree of arrays.
 
 RMS norm (arXiv 1910.07467, Eq. 4), rotary embedding (arXiv 2104.09864, Eq. 34, with the pairs taken as the
 two halves of a head, as public checkpoints store them), grouped-query attention (arXiv 2305.13245) and SwiGLU
-(arXiv 2002.05202, Eq. 6), each before a residual sum.
+(arXiv 2002.05202, Eq. 6), each before a residual sum; ``config.variant`` says what other families do otherwise.
 
 Axes: Q prompts, G continuations of one prompt, S tokens, W width, H query heads, N key-value heads, D
 features of a head. The prompt is run once, as [Q, 1, L, W]; its keys and values are the *memory* that all G
@@ -19,7 +19,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gradvar.policies.transformer.config import TransformerConfig
-from gradvar.policies.transformer.rope import Rope
+from gradvar.policies.transformer.layers import (
+    attend,
+    capped,
+    gated,
+    linear,
+    mixed_experts,
+    precise,
+    rms_norm,
+    rotate,
+    within,
+)
 
 Params = dict[str, Any]
 
@@ -42,22 +52,26 @@ class Cache(NamedTuple):
     values: Float[Array, "layer prompt group time kv head"]
 
 
-def precise(dtype: jnp.dtype) -> jnp.dtype:
-    """At least float32: the precision of norms, softmax and log-probabilities."""
-    return jnp.promote_types(dtype, jnp.float32)
-
-
 def shapes(config: TransformerConfig) -> dict[str, Any]:
     """The parameters' shapes, as a tree like that of the parameters."""
-    c = config
+    c, v = config, config.variant
     query, kv = c.heads * c.head_width, c.kv_heads * c.head_width
-    layer = {
+    experts = (v.experts,) if v.experts else ()
+    layer: dict[str, tuple[int, ...]] = {
         "query": (c.width, query), "key": (c.width, kv), "value": (c.width, kv), "output": (query, c.width),
-        "gate": (c.width, c.hidden), "up": (c.width, c.hidden), "down": (c.hidden, c.width),
-        "attention_norm": (c.width,), "mlp_norm": (c.width,),
+        "gate": (*experts, c.width, c.hidden), "up": (*experts, c.width, c.hidden),
+        "down": (*experts, c.hidden, c.width),
     }  # fmt: skip
-    if c.qk_norm:
+    if v.normed != "after":
+        layer |= {"attention_norm": (c.width,), "mlp_norm": (c.width,)}
+    if v.normed != "before":
+        layer |= {"attention_after_norm": (c.width,), "mlp_after_norm": (c.width,)}
+    if v.experts:
+        layer |= {"router": (c.width, v.experts)}
+    if c.qk_norm or v.qk_norm == "head":
         layer |= {"query_norm": (c.head_width,), "key_norm": (c.head_width,)}
+    if v.qk_norm == "projection":
+        layer |= {"query_norm": (query,), "key_norm": (kv,)}
     if c.qkv_bias:
         layer |= {"query_bias": (query,), "key_bias": (kv,), "value_bias": (kv,)}
     head = {} if c.tied else {"head": (c.width, c.vocab)}
@@ -72,6 +86,7 @@ def init(config: TransformerConfig, key: PRNGKeyArray, scale: float | Array) -> 
     gains = {"embed": scale if c.tied else 1.0, "output": residual, "down": residual, "head": scale}
     named = {**wanted, **wanted["layers"]}
     order = ("embed", "query", "key", "value", "output", "gate", "up", "down", *(() if c.tied else ("head",)))
+    order += ("router",) if c.variant.experts else ()
     sizes = [math.prod(named[name]) for name in order]
     # one draw for all: compiling a random generator takes longer than running it
     flat = jnp.split(jax.random.normal(key, (sum(sizes),), precise(dtype)), np.cumsum(sizes)[:-1])
@@ -81,65 +96,11 @@ def init(config: TransformerConfig, key: PRNGKeyArray, scale: float | Array) -> 
         drawn[name] = (numbers.reshape(named[name]) * (gains.get(name, 1.0) / fan_in**0.5)).astype(dtype)
 
     def fill(name: str, shape: tuple[int, ...]) -> Array:
-        return drawn[name] if name in drawn else jnp.full(shape, float(name.endswith("norm")), dtype)
+        unit = name.endswith("norm") and not c.variant.unit_norms
+        return drawn[name] if name in drawn else jnp.full(shape, float(unit), dtype)
 
     layers = {name: fill(name, shape) for name, shape in wanted["layers"].items()}
     return {name: layers if name == "layers" else fill(name, shape) for name, shape in wanted.items()}
-
-
-def linear(x: Float[Array, "*batch width"], weight: Float[Array, "width out"]) -> Array:
-    """``x @ weight`` as one product of two matrices, so that on CPU its gradient is a library call too."""
-    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], weight.shape[-1])
-
-
-def rms_norm(x: Float[Array, "*batch width"], weight: Float[Array, " width"], eps: float) -> Array:
-    """``weight * x / sqrt(mean(x^2) + eps)``, the quotient in at least float32."""
-    wide = x.astype(precise(x.dtype))
-    normed = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + eps)
-    return weight * normed.astype(x.dtype)
-
-
-def rotate(
-    x: Float[Array, "*batch token heads head"], positions: Int[Array, "*batch token"], rope: Rope
-) -> Float[Array, "*batch token heads head"]:
-    """Rotary embedding: features i and i + D/2 turn together, by ``position`` times the pair's frequency."""
-    half, wide = x.shape[-1] // 2, precise(x.dtype)
-    angles = positions[..., None, None] * jnp.asarray(rope.frequencies(x.shape[-1]), wide)
-    cos, sin = jnp.cos(angles), jnp.sin(angles)
-    if rope.scale != 1:
-        cos, sin = rope.scale * cos, rope.scale * sin
-    cos, sin = cos.astype(x.dtype), sin.astype(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-
-
-def attend(
-    queries: Float[Array, "prompt group token heads head"],
-    continuation: tuple[Array, Array, Array],
-    memory: tuple[Array, Array, Array],
-) -> Float[Array, "prompt group token heads*head"]:
-    """Softmax attention over a continuation's own tokens and its prompt's, H/N query heads to one of keys.
-
-    ``continuation``: keys and values [Q, G, U, N, D] and what each token may see [Q, G or 1, S, U]; ``memory``: keys
-    and values [Q, M, N, D] and which of them are tokens [Q, M].
-    """
-    (keys, values, allowed), (past_keys, past_values, valid) = continuation, memory
-    q, g, s, heads, d = queries.shape
-    grouped = queries.reshape(q, g, s, keys.shape[-2], heads // keys.shape[-2], d)
-    wide = precise(queries.dtype)
-    own_scores = jnp.einsum("qgsnrd,qgund->qgnrsu", grouped, keys, preferred_element_type=wide)
-    past_scores = jnp.einsum("qgsnrd,qmnd->qgnrsm", grouped, past_keys, preferred_element_type=wide)
-    # a finite floor: a padding token sees nothing, and must not become NaN
-    floor = jnp.finfo(wide).min
-    own_scores = jnp.where(allowed[:, :, None, None], own_scores / d**0.5, floor)
-    past_scores = jnp.where(valid[:, None, None, None, None], past_scores / d**0.5, floor)
-    weights = jax.nn.softmax(jnp.concatenate([past_scores, own_scores], axis=-1), axis=-1).astype(
-        queries.dtype
-    )
-    past = past_keys.shape[1]
-    mixed = jnp.einsum("qgnrsm,qmnd->qgsnrd", weights[..., :past], past_values)
-    mixed = mixed + jnp.einsum("qgnrsu,qgund->qgsnrd", weights[..., past:], values)
-    return mixed.reshape(q, g, s, heads * d)
 
 
 def forward(
@@ -167,7 +128,7 @@ def forward(
         cache: Keys and values of the continuations' earlier tokens; None where ``tokens`` are all there are.
         start: Place of the first token in the cache.
     """
-    c = config
+    c, v = config, config.variant
 
     def product(layer: dict[str, Array], x: Array, name: str) -> Array:
         y = linear(x, layer[name])
@@ -175,34 +136,59 @@ def forward(
             y = y + c.adapter_scale * linear(linear(x, layer[f"{name}_in"]), layer[f"{name}_out"])
         return y
 
+    def norm(layer: dict[str, Array], x: Array, name: str) -> Array:
+        return rms_norm(x, layer[name], c.norm_eps, unit=v.unit_norms)
+
     def project(layer: dict[str, Array], x: Array, name: str, heads: int) -> Array:
         y = product(layer, x, name)
         y = y + layer[f"{name}_bias"] if c.qkv_bias else y
+        normed = f"{name}_norm" in layer
+        if normed and v.qk_norm == "projection":
+            y = norm(layer, y, f"{name}_norm")
         y = y.reshape(*y.shape[:-1], heads, c.head_width)
-        return rms_norm(y, layer[f"{name}_norm"], c.norm_eps) if c.qk_norm and name != "value" else y
+        return norm(layer, y, f"{name}_norm") if normed and v.qk_norm != "projection" else y
 
-    def turned(x: Array, rotary: Array | None) -> Array:
+    def turned(x: Array, rotary: Array | None, window: Array | None) -> Array:
         y = rotate(x, positions, c.positions)
+        if v.local_rope is not None and window is not None:
+            y = jnp.where(window > 0, rotate(x, positions, v.local_rope), y)
         return y if rotary is None else jnp.where(rotary, y, x)
 
+    def added(layer: dict[str, Array], x: Array, change: Array, name: str) -> Array:
+        change = change if v.normed == "before" else norm(layer, change, f"{name}_after_norm")
+        return x + (change if v.residual_scale == 1 else v.residual_scale * change)
+
+    def visible(window: Array | None) -> tuple[Array, Array]:
+        """What each token sees of its continuation, and of the memory [Q, G or 1, S or 1, M]."""
+        past = memory.valid[:, None, None]
+        if window is None or not v.window_within(memory.valid.shape[1] + allowed.shape[-1]):
+            return allowed, past
+        past_keys = jnp.maximum(jnp.cumsum(memory.valid, axis=-1) - 1, 0)[:, None]
+        own_keys = positions if cache is None else positions[..., :1] - start + jnp.arange(allowed.shape[-1])
+        return allowed & within(window, positions, own_keys), past & within(window, positions, past_keys)
+
     def block(x: Array, inputs: tuple) -> tuple[Array, tuple[Array, Array]]:
-        layer, past_keys, past_values, stored, rotary = inputs
-        h = rms_norm(x, layer["attention_norm"], c.norm_eps)
-        queries = turned(project(layer, h, "query", c.heads), rotary)
-        keys = turned(project(layer, h, "key", c.kv_heads), rotary)
+        layer, past_keys, past_values, stored, rotary, window = inputs
+        h = x if v.normed == "after" else norm(layer, x, "attention_norm")
+        queries = turned(project(layer, h, "query", c.heads), rotary, window)
+        keys = turned(project(layer, h, "key", c.kv_heads), rotary, window)
         values = project(layer, h, "value", c.kv_heads)
         if stored is not None:
             keys = jax.lax.dynamic_update_slice_in_dim(stored.keys, keys, start, axis=2)
             values = jax.lax.dynamic_update_slice_in_dim(stored.values, values, start, axis=2)
-        mixed = attend(queries, (keys, values, allowed), (past_keys, past_values, memory.valid))
-        x = x + product(layer, mixed, "output")
-        h = rms_norm(x, layer["mlp_norm"], c.norm_eps)
-        gated = jax.nn.silu(product(layer, h, "gate")) * product(layer, h, "up")
-        x = x + product(layer, gated, "down")
-        return x, (keys, values)
+        near, past = visible(window)
+        mixed = attend(queries, (keys, values, near), (past_keys, past_values, past), v)
+        x = added(layer, x, product(layer, mixed, "output"), "attention")
+        h = x if v.normed == "after" else norm(layer, x, "mlp_norm")
+        if v.experts:
+            return added(layer, x, mixed_experts(layer, h, v), "mlp"), (keys, values)
+        change = gated(lambda y, name: product(layer, y, name), h, v.activation)
+        return added(layer, x, change, "mlp"), (keys, values)
 
     x = params["embed"][tokens]
+    x = x if v.embed_scale == 1 else x * jnp.asarray(v.embed_scale, x.dtype)
     rotary = None if c.rotary is None else jnp.asarray(c.rotary)
+    windows = None if v.windows is None else jnp.asarray(v.windows)
     unrolled = c.layers <= _FEW_LAYERS
     # Products are kept for the backward pass, what lies between them is done again: a fifth less time, half the memory.
     # Not where layers are unrolled: what is done again there is rounded as the program around it has it, and results
@@ -211,23 +197,24 @@ def forward(
     stacks = params["layers"] if isinstance(params["layers"], tuple) else (params["layers"],)
     done, written = 0, []
     for stack in stacks:  # more than one where some layers are frozen: no gradient runs through those before
-        layers = slice(done, done := done + len(stack["attention_norm"]))
+        layers = slice(done, done := done + len(stack["output"]))
         scanned = jax.tree.map(
-            lambda a, layers=layers: a[layers], (memory.keys, memory.values, cache, rotary)
+            lambda a, layers=layers: a[layers], (memory.keys, memory.values, cache, rotary, windows)
         )
         x, stored = jax.lax.scan(checkpointed, x, (stack, *scanned), unroll=c.layers if unrolled else 1)
         written.append(Cache(*stored))
     cached = written[0] if len(written) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *written)
-    return rms_norm(x, params["norm"], c.norm_eps), cached
+    return rms_norm(x, params["norm"], c.norm_eps, unit=v.unit_norms), cached
 
 
 def logits(
     config: TransformerConfig, params: Params, hidden: Float[Array, "*batch width"]
 ) -> Float[Array, "*batch vocab"]:
     """Logits in at least float32, divided by the temperature."""
-    head = params["embed"].T if config.tied else params["head"]
+    v, head = config.variant, params["embed"].T if config.tied else params["head"]
     wide = jnp.matmul(hidden, head, preferred_element_type=precise(hidden.dtype))
-    return wide / config.temperature
+    wide = wide if v.logit_divisor == 1 else wide / v.logit_divisor
+    return capped(wide, v.logit_cap) / config.temperature
 
 
 def prefill(

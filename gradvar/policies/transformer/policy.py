@@ -15,8 +15,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from gradvar.policies.autoregressive import Autoregressive, Changed, Form
 from gradvar.policies.sampler import draw
 from gradvar.policies.transformer import network
-from gradvar.policies.transformer.checkpoint import read_config, read_stop, read_weights
+from gradvar.policies.transformer.checkpoint import read_weights
 from gradvar.policies.transformer.config import TransformerConfig
+from gradvar.policies.transformer.config_file import read_config, read_stop
 from gradvar.policies.transformer.network import Cache, Params
 from gradvar.policies.transformer.tokenizer import PAD, Tokenizer
 
@@ -64,8 +65,9 @@ class Transformer(Autoregressive):
         temperature: float = 1.0,
         max_length: int | None = None,
     ) -> Pretrained:
-        """Read a local Hugging Face folder of the Llama, Qwen2, Qwen3 or SmolLM families.
+        """Read a local Hugging Face folder of a supported family.
 
+        These are Llama, Mistral, Qwen2, Qwen3 (also with experts), SmolLM, Gemma 2 and 3, Phi-3, OLMo 2 and Granite.
         The folder has ``config.json``, ``*.safetensors`` (one file, or several with an index) and
         ``tokenizer.json``. Nothing is downloaded and nothing in the files is executed. Prompts are padded
         with ``tokenizer.PAD``.

@@ -132,9 +132,32 @@ def test_sketches_are_unbiased_with_the_variance_they_claim(name):
     for seed in range(draws):
         image = np.asarray(Sketch(name, width).image(jnp.stack([u, v]), jax.random.key(seed)))
         found.append(image[0] @ image[1])
-    variance = ((u @ u) * (v @ v) + (u @ v) ** 2 - (0 if name == "gaussian" else 2 * (u**2) @ (v**2))) / width
+
+    def pairs(u, v):  # sum over p != q of u_p^2 v_q^2 + u_p u_q v_p v_q
+        return (u @ u) * (v @ v) + (u @ v) ** 2 - 2 * (u**2) @ (v**2)
+
+    same = {
+        "gaussian": -2 * (u**2) @ (v**2),
+        "rademacher": 0.0,
+        "hashed": sum(
+            pairs(u[i : i + width], v[i : i + width]) for i in range(0, 300, width)
+        ),  # never collide
+    }
+    variance = (pairs(u, v) - same[name]) / width
     assert abs(np.mean(found) - u @ v) < 4.5 * np.sqrt(variance / draws)
     assert abs(np.var(found, ddof=1) / variance - 1) < 4.5 * np.sqrt(2.5 / draws)
+
+
+@pytest.mark.parametrize("kind", ["hashed", "rademacher"])
+def test_the_image_is_the_sum_of_the_images_of_parts(kind):
+    """As several processes make it, each of the parameters that it holds; wherever the cuts are."""
+    scores = np.random.default_rng(1).normal(size=(2, 150))
+    sketch, key = Sketch(kind, 16), jax.random.key(3)
+    whole = sketch.image(jnp.asarray(scores), key)
+    parts = [sketch.image(jnp.asarray(scores[:, a:b]), key, a) for a, b in ((0, 7), (7, 101), (101, 150))]
+    np.testing.assert_allclose(sum(parts), whole, atol=1e-12)
+    shifted = sketch.image(jnp.asarray(scores[:, 7:101]), key, 8)  # the planted violator
+    assert np.abs(shifted - parts[1]).max() > 0.1
 
 
 KINDS = {
