@@ -21,7 +21,10 @@ class Pace:
     """
 
     def __init__(
-        self, prompts: int, monitor: ProgressMonitor | None = None, clock: Callable[[], float] = time.perf_counter
+        self,
+        prompts: int,
+        monitor: ProgressMonitor | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """``prompts``: how many are left to record; ``clock``: seconds."""
         self.left_prompts, self.monitor, self._clock = prompts, monitor or Silent(), clock
