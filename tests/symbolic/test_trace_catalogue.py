@@ -75,7 +75,7 @@ def test_two_tokens(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("group", "time"), [(2, 1), (3, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize(("group", "time"), [(2, 1), (2, 2), (3, 2)])
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_region(name, group, time):
     """All 3^(G T) levels for few tokens; for more, each level at all tokens at once (so with every sign of the

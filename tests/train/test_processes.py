@@ -29,12 +29,9 @@ def shared(folder, processes):
 
 
 @pytest.mark.slow
-def test_one_two_and_four_processes_agree(tmp_path):
+def test_one_and_two_processes_agree(tmp_path):
     ((alone,),) = shared(tmp_path, 1)
-    for processes in (2, 4):
-        for lines in shared(tmp_path, processes):
-            assert lines[-1] == alone.replace("1 ", f"{processes} ", 1)
-            assert any(
-                x.startswith(f"seeds: 3 for {processes} devices of {processes} processes") for x in lines
-            )
-            assert any(x.startswith("folder: ") for x in lines)
+    for lines in shared(tmp_path, 2):
+        assert lines[-1] == alone.replace("1 ", "2 ", 1)
+        assert any(x.startswith("seeds: 3 for 2 devices of 2 processes") for x in lines)
+        assert any(x.startswith("folder: ") for x in lines)
