@@ -29,43 +29,48 @@ _TITLE = "Listwise policy optimization: Group-based RLVR as target-projection on
 PerRollout = Float[Array, "prompt group"]
 
 
-def lpo_forward(*, temperature: float | str = "std") -> Estimator:
+def lpo_forward(*, temperature: float | str = "std", moving: bool = False) -> Estimator:
     """Minus the forward KL from the target to the group's softmax of log-ratios: covers every good rollout.
 
     ``temperature``: a number, ``"std"`` (the group's population standard deviation, GRPO's target) or
     ``"mean"`` (the group's mean reward, MaxRL's). The target is built at the policy that sampled, s_t = 0,
-    which is the paper's case of one outer step per batch. Equal rewards make the target uniform: the gradient
-    is zero on policy, and off it pulls the ratios together.
+    which is the paper's case of one outer step per batch; with ``moving`` it is built anew at the current
+    policy, s_t = s held, so that every optimiser step is an outer step of its own. Equal rewards make the
+    target uniform: the gradient is zero on policy, and off it pulls the ratios together.
     """
-    target = _target(temperature)
+    target = target_logits(temperature)
 
     def objective(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
         arrays = batch_arrays(batch)
-        log_p = jax.nn.log_softmax(sequence_log_ratio(logp, arrays["logp_old"], batch), axis=1)
-        log_w = jax.nn.log_softmax(target(batch.rewards), axis=1)
+        ratio = sequence_log_ratio(logp, arrays["logp_old"], batch)
+        log_p = jax.nn.log_softmax(ratio, axis=1)
+        start = jax.lax.stop_gradient(ratio) if moving else 0.0
+        log_w = jax.nn.log_softmax(target(batch.rewards) + start, axis=1)
         return jnp.mean(jnp.sum(jnp.exp(log_w) * (log_p - log_w), axis=1))
 
     return _estimator("lpo_forward", objective, "-KL(w || P), P = softmax(log pi/pi_old), w = softmax(r/tau)")
 
 
-def lpo_reverse(*, temperature: float | str = "std") -> Estimator:
+def lpo_reverse(*, temperature: float | str = "std", moving: bool = False) -> Estimator:
     """Minus the reverse KL: on policy the same gradient as the advantage (r - mean)/tau on whole rollouts.
 
     Settings as for ``lpo_forward``.
     """
-    target = _target(temperature)
+    target = target_logits(temperature)
 
     def objective(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
         arrays = batch_arrays(batch)
-        log_p = jax.nn.log_softmax(sequence_log_ratio(logp, arrays["logp_old"], batch), axis=1)
-        log_w = jax.nn.log_softmax(target(batch.rewards), axis=1)
+        ratio = sequence_log_ratio(logp, arrays["logp_old"], batch)
+        log_p = jax.nn.log_softmax(ratio, axis=1)
+        start = jax.lax.stop_gradient(ratio) if moving else 0.0
+        log_w = jax.nn.log_softmax(target(batch.rewards) + start, axis=1)
         return -jnp.mean(jnp.sum(jnp.exp(log_p) * (log_p - log_w), axis=1))
 
     return _estimator("lpo_reverse", objective, "-KL(P || w), P = softmax(log pi/pi_old), w = softmax(r/tau)")
 
 
-def _target(temperature: float | str) -> Callable[[PerRollout], PerRollout]:
-    """Rewards to the target's logits; centred, which a softmax does not see: equal rewards give zeros."""
+def target_logits(temperature: float | str) -> Callable[[PerRollout], PerRollout]:
+    """From rewards to the target's logits, s_t = 0; centred, which a softmax does not see: equal rewards give zeros."""
     if temperature == "std":
         return lambda rewards: advantage.standardised(rewards, eps=0.0)
     if temperature == "mean":

@@ -3,6 +3,7 @@
 from gradvar.tasks.addition import ModularAddition as ModularAddition
 from gradvar.tasks.addition import PartialAddition as PartialAddition
 from gradvar.tasks.countdown import Countdown as Countdown
+from gradvar.tasks.form import FormLine as FormLine
 from gradvar.tasks.given import Bandit as Bandit
 from gradvar.tasks.given import Lookup as Lookup
 from gradvar.tasks.parts import SeveralRewards as SeveralRewards

@@ -19,8 +19,7 @@ class Verification(Text):
 
     Half of the prompts ask for a sum, with padding on the left; half show a sum that was proposed, right or off by
     a little with equal chance, and ask whether it is right. Rewards are 1 or 0. ``questions`` turns a policy's
-    own answers into prompts of the second kind, and ``actions`` lists the two answers to these: a decision of
-    two actions can be enumerated instead of sampled (DPA-GRPO, arXiv 2605.08327).
+    own answers into prompts of the second kind, and ``actions`` lists the two answers to these.
     """
 
     name: ClassVar[str] = "verification"

@@ -7,19 +7,20 @@ is put together here and says so. Groups are 16 unless the arm is about another 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gradvar import catalogue
 from gradvar.core.batch import Batch
-from gradvar.core.compose import batch_arrays, compose
+from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator, Paper
 from gradvar.core.naming import resolve_name
 from gradvar.files.fingerprint import describe, fingerprint
-from gradvar.pieces import advantage, aggregate, penalty, surrogate
+from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.train.game import PairedActions
 from gradvar.train.plan import Arm, Phase
+from gradvar.train.systems import PAIRED, dpo_one_pair, lpo_pointwise, own_likelihood, own_rollouts
 
 SIZES = (2, 4, 8, 16)
 
@@ -77,52 +78,33 @@ def with_contrast(base: Estimator, coefficient: float) -> Estimator:
     )
 
 
-def own_likelihood(flatten: float = 0.5) -> Estimator:
-    """Return a likelihood step on the policy's correct rollouts, weighted to the rare ones: our reading of SPS.
-
-    SPS (arXiv 2604.16995) alternates reinforcement learning with inverse reinforcement learning on its rollouts as
-    demonstrations, to undo the squeezing of probability; its equations were not at hand. Maximum-entropy
-    inverse reinforcement learning ascends E_demonstrations[s] - E_policy[s]. Here demonstrations are the group's
-    best rollouts, weighted by pi_old(o)^-flatten (normalised in the group), and the policy's expectation is the
-    group's mean. Without weights and selection the expected step would be zero (claim C5).
-    """
-
-    def objective(logp: Float[Array, "prompt group time"], batch: Batch) -> Float[Array, ""]:
-        old = jnp.sum(batch_arrays(batch)["logp_old"], axis=-1)
-        top = jnp.max(batch.rewards, axis=1, keepdims=True)
-        best = (batch.rewards == top) & (top > jnp.min(batch.rewards, axis=1, keepdims=True))
-        logits = jnp.where(best, -flatten * old, -jnp.inf)
-        weights = jnp.where(
-            best, jax.nn.softmax(jnp.where(best.any(1, keepdims=True), logits, 0.0), axis=1), 0.0
-        )
-        centred = jax.lax.stop_gradient(weights - jnp.mean(weights, axis=1, keepdims=True))
-        sequence_logp = jnp.sum(jnp.where(batch.mask, logp, 0.0), axis=-1)  # [prompt, group]
-        return jnp.mean(jnp.sum(centred * sequence_logp, axis=1))
-
-    return Estimator(
-        name="own_likelihood",
-        objective=objective,
-        paper=Paper(
-            "SPS, our reading", "2604.16995", "sum_i (w_i - mean w) log pi(o_i), w ~ pi_old^-a on the best"
-        ),
-    )
-
-
-DPA = compose(
-    name="dpa_grpo",
-    advantage=advantage.group_mean,
-    surrogate=surrogate.likelihood,
-    penalty=partial(penalty.k1, beta=0.01),
-    aggregate=aggregate.sequence_token_sum,
-)
-"""-A log pi + beta (log pi - log pi_ref) on both actions of a decision, to be minimised: DPA-GRPO (2605.08327).
-
-The loss of claims C4a and C4b with the sum over tokens; the released code averages over a rollout's tokens by default.
-"""
-
 _PAIRS = {"beta": 0.1}
 # A few hundred offline pairs wear out: at the full learning rate DPO falls below the policy that drew them. A few
 # thousand do not (dpo-offline).
+
+POINTWISE = lpo_pointwise()
+
+
+def _g2d(
+    name: str,
+    share: float,
+    loss: Estimator | str = "dpo",
+    *,
+    summary: str,
+    difficulty: tuple[float, float] = (0, 1),
+) -> Arm:
+    """GRPO for a share of the run, then DPO on stored mixed groups of the policy reached."""
+    settings = _PAIRS if isinstance(loss, str) else {}
+    pairs = Phase(
+        loss, settings, 1 - share, source="stored", informative=True, rate=0.1, difficulty=difficulty
+    )
+    return Arm(name, "grpo", group=4, store=512, phases=(Phase("grpo", share=share), pairs), summary=summary)
+
+
+def _dual(name: str, summary: str, **settings: Any) -> Arm:
+    game = PairedActions(**settings)
+    return Arm(name, PAIRED, group=game.rollouts, minibatches=1, game=game, summary=summary)
+
 
 ARMS: tuple[Arm, ...] = (
     *(Arm(f"grpo-{g}", "grpo", group=g, summary=f"GRPO, {g} rollouts, population std") for g in SIZES),
@@ -153,19 +135,38 @@ ARMS: tuple[Arm, ...] = (
     Arm("dapo", "dapo", attempts=4, summary="clip-higher, token mean, equal groups replaced, up to 4 rounds"),
     Arm("gspo", "gspo", summary="one ratio per sequence"),
     Arm("cispo", "cispo", summary="clipped weights"),
-    Arm("lpo-forward", "lpo_forward", summary="listwise, forward KL"),
-    Arm("lpo-reverse", "lpo_reverse", summary="listwise, reverse KL"),
-    Arm(
-        "g2d", "grpo", group=4, store=512,
-        phases=(
-            Phase("grpo", share=0.5),
-            Phase("dpo", _PAIRS, share=0.5, source="stored", informative=True, rate=0.1),
-        ),
-        summary="GRPO for half of the run, then DPO on stored mixed groups of the policy reached (2605.21266)",
+    *(
+        Arm(f"lpo-{form}{end}", estimator, group=group, summary=f"listwise, {what}, {group} rollouts")
+        for form, estimator, what in (
+            ("forward", "lpo_forward", "forward KL"),
+            ("reverse", "lpo_reverse", "reverse KL"),
+            ("pointwise", POINTWISE, "its pointwise ablation"),
+        )
+        for group, end in ((16, ""), *((k, f"-{k}") for k in (2, 4, 8, 32)))
     ),
-    Arm(
-        "sps", "grpo", cycle=4, phases=(Phase("grpo", share=3), Phase(own_likelihood(), share=1)),
-        summary="three GRPO steps, then one of reweighted likelihood on own rollouts (2604.16995, our reading)",
+    *(
+        Arm(
+            f"lpo-{form}-moving", f"lpo_{form}", {"moving": True}, minibatches=4, epochs=2,
+            summary=f"listwise, {form} KL, the target built anew at each of 8 inner steps (s_t is not 0)",
+        )
+        for form in ("forward", "reverse")
+    ),
+    *(
+        _g2d(f"g2d{end}", share, summary=f"GRPO for {share:.0%} of the run, DPO on stored mixed groups (2605.21266)")
+        for share, end in ((0.5, ""), *((k / 100, f"-{k}") for k in (10, 25, 75, 90)))
+    ),
+    _g2d("g2d-one", 0.5, dpo_one_pair(beta=0.1), summary="the same, one pair of every group in place of all"),
+    _g2d("g2d-calibrated", 0.5, difficulty=(0.25, 0.75), summary="the same, groups with 1/4 to 3/4 correct only"),
+    *(
+        Arm(
+            f"sps{end}", "grpo", cycle=4, phases=(Phase("grpo", share=3), Phase(estimator, share=1)),
+            summary=f"three GRPO steps, then one of {what} (2604.16995)",
+        )
+        for end, estimator, what in (
+            ("", own_likelihood(), "reweighted likelihood on own correct rollouts, our reading"),
+            ("-printed", own_rollouts(-1), "descending the likelihood of all own rollouts, as minimised, second-hand"),
+            ("-intended", own_rollouts(1), "ascending it"),
+        )
     ),
     # One step per batch: the control variate's mean is zero on policy only.
     Arm(
@@ -178,11 +179,8 @@ ARMS: tuple[Arm, ...] = (
         "grpo-2-contrast", with_contrast(catalogue.get("grpo"), -0.2), group=2, minibatches=1,
         summary="GRPO, 2 rollouts, and the same control variate with coefficient -0.2",
     ),
-    Arm(
-        "dpa", "grpo", group=2, cycle=2,
-        phases=(Phase("grpo", share=1), Phase(DPA, share=1, source="enumerated")),
-        summary="GRPO on answers and verdicts, then both verdicts on an own answer enumerated (task verification)",
-    ),
+    _dual("dpa-grpo", "DPA-GRPO as its reference implementation has it: verifier, revisions, approver (task form)"),
+    _dual("dpa-grpo-published", "the same, log-probabilities summed over tokens, as printed", published=True),
     # one change at a time, exactly on policy: the baseline alone
     Arm("baseline-none", "reinforce", minibatches=1, summary="ablation: no baseline, 16 rollouts"),
     Arm(

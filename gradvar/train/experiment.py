@@ -22,15 +22,15 @@ from gradvar.policies import Transformer
 from gradvar.stats.bootstrap import PairedComparison, bootstrap, compare, interquartile_mean, profile
 from gradvar.stats.intervals import Interval
 from gradvar.stats.starts import by_start, holm, mean_of
-from gradvar.tasks import Countdown, ModularAddition, PartialAddition, Sorting, Verification
+from gradvar.tasks import Countdown, FormLine, ModularAddition, PartialAddition, Sorting, Verification
 from gradvar.train import arms as catalogue_of_arms
 from gradvar.train.findings import findings
 from gradvar.train.gradient_noise import Probe, rank_correlation
 from gradvar.train.held_out import Part, Training
 from gradvar.train.loop import BAR, Run, joined, train
+from gradvar.train.pairs import informativeness
 from gradvar.train.plan import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
-from gradvar.train.step import check_plan
-from gradvar.train.trainer import Trainer
+from gradvar.train.trainer import Trainer, check_arm
 from gradvar.train.warm_start import WarmStart, warm_start
 
 TASKS: dict[str, Callable[[], Any]] = {
@@ -40,6 +40,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "arithmetic": lambda: ModularAddition(digits=3),
     "countdown": lambda: Countdown(numbers=3),
     "verification": lambda: Verification(digits=2),
+    "form": lambda: FormLine(digits=2),
 }
 _STARTS = 1 << 20  # keys of further warm starts, apart from those of the first
 _FORMAT = 1  # raise when training changes what the same settings give
@@ -150,6 +151,18 @@ class Experiment(Labelled):
             "along the run": rank_correlation([np.nanmean(run.curves["snr"], 0) for run in measured], gains),
         }
 
+    def stored(self) -> list[dict[str, Any]]:
+        """A tidy row per arm with stored groups: how informative they are, the mean over seeds."""
+        rows = []
+        for run in self.runs:
+            phases = [phase for phase in run.plan.arm.all_phases() if phase.source == "stored"]
+            if phases:
+                figures = informativeness(np.asarray(run.states.store.rewards), phases[-1].difficulty)
+                means = {name: float(values.mean()) for name, values in figures.items()}
+                final = {"final_reward": float(run.final().mean())}
+                rows.append({"arm": run.plan.arm.name, **means, **final})
+        return rows
+
     def profiles(self, thresholds: Sequence[float] | None = None) -> dict[str, Any]:
         """Performance profiles of final rewards: the share of an arm's runs above each threshold."""
         levels = np.linspace(0, 1, 101) if thresholds is None else np.asarray(thresholds, np.float64)
@@ -177,6 +190,7 @@ class Experiment(Labelled):
             "plans": [run.plan.as_dict() for run in self.runs],
             "tried": [dataclasses.asdict(t) for t in self.tried],
             "rows": self.rows(),
+            "stored": self.stored(),
             "mechanism": {name: dataclasses.asdict(correlation) for name, correlation in self.mechanism().items()},
             "profiles": self.profiles(),
             "curves": self.curve_rows(),
@@ -229,7 +243,7 @@ def experiment(
     reference = next(arm for arm in chosen if arm.name == config.reference)
     plans = [plan(config, arm, reference) for arm in chosen]
     for arm_plan in plans:
-        check_plan(task, arm_plan)
+        check_arm(task, arm_plan)
     if not keep:
         return _run(config, policy, task, plans, None, monitor or Silent())
     with Lock(config.out):

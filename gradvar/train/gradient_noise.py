@@ -29,8 +29,8 @@ _STREAM = 0x4015E  # keys of the bank are apart from those of training
 
 
 class Probe:
-    """Measures ``FIGURES`` for every seed; NaN for an arm whose first phase draws no fresh rollouts, or whose estimator
-    needs what a bank does not hold (squared scores).
+    """Measures ``FIGURES`` for every seed; NaN for an arm that plays a game, whose first phase draws no fresh rollouts,
+    or whose estimator needs what a bank does not hold (squared scores).
 
     ``prompts``: of the bank; it holds two groups of each. ``reference``: parameters of the reference policy.
     """
@@ -40,7 +40,7 @@ class Probe:
         self.prompts, self.reference = prompts, reference
         phase = plan.arm.all_phases()[0]
         estimator = estimator_of(phase)
-        served = set(estimator.needs) <= _SERVED and phase.source == "fresh"
+        served = set(estimator.needs) <= _SERVED and phase.source == "fresh" and plan.arm.game is None
         self.estimator: Estimator | None = estimator if served else None
 
     def __call__(self, states: State) -> dict[str, Float[np.ndarray, " seed"]]:

@@ -38,8 +38,7 @@ def _hash(prompts: Int[Array, "prompt past"]) -> Array:
 class Training:
     """A sequence task without its held-out prompts: the same distribution, given that a prompt is not held out.
 
-    ``examination`` gives the held-out prompts. All else is the task's. Questions that a policy raises by its answers
-    are not split.
+    ``examination`` gives the held-out prompts. All else is the task's.
     """
 
     name: ClassVar[str] = "training"
@@ -80,12 +79,6 @@ class Training:
         """Return the task's rewards."""
         return self.task.reward(prompts, completions)
 
-    def questions(
-        self, prompts: Int[Array, "prompt past"], answers: Int[Array, "prompt time"]
-    ) -> Int[Array, "prompt past"]:
-        """Return the questions about answers, of a task that has decisions."""
-        return self.task.questions(prompts, answers)
-
-    def actions(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt action time"]:
-        """Return every action, of a task that has decisions."""
-        return self.task.actions(prompts)
+    def lessons(self, key: PRNGKeyArray, drafts: Int[Array, "prompt past"]) -> Int[Array, "prompt past"]:
+        """Return what is taught about prompts that are not held out, of a task that has lessons."""
+        return self.task.lessons(key, drafts)

@@ -86,7 +86,7 @@ class Improvement:
         critic_loss, critic_pair = jnp.zeros((), jnp.float32), learner.critic
         if "values" in self.estimator.needs:
             critic_loss, critic_pair = self._improve_critic(learner.critic, part)
-        figures = dict(zip(FIGURES, (value, _norm(slope), log_ratio, critic_loss), strict=True))
+        figures = dict(zip(FIGURES, (value, tree_norm(slope), log_ratio, critic_loss), strict=True))
         float32 = {name: jnp.asarray(figure, jnp.float32) for name, figure in figures.items()}
         return Learner(params, memory, critic_pair), float32
 
@@ -115,5 +115,6 @@ def _descend(params: PyTree, updates: PyTree, rate: float | Array) -> PyTree:
     return optax.apply_updates(params, jax.tree.map(lambda u: (-rate * u).astype(u.dtype), updates))
 
 
-def _norm(tree: PyTree) -> Float[Array, ""]:
+def tree_norm(tree: PyTree) -> Float[Array, ""]:
+    """Return the norm of all entries."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(x.astype(jnp.float32))) for x in jax.tree.leaves(tree)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradvar.core.checks import at_least, between, finite, one_of, positive
 from gradvar.core.spelling import read_correction, read_sampler
 from gradvar.files.paths import check_file, check_writable
+from gradvar.train.game import PairedActions
 
 if TYPE_CHECKING:
     from gradvar.core.estimator import Estimator
@@ -21,7 +22,7 @@ Equal = Literal[
     "rollouts_per_step", "prompts_per_step", "prompts", "rollouts", "tokens", "updates", "seconds"
 ]
 Rate = Literal["fixed", "linear", "sqrt", "tuned"]
-TaskName = Literal["addition", "partial", "sorting", "arithmetic", "countdown", "verification"]
+TaskName = Literal["addition", "partial", "sorting", "arithmetic", "countdown", "verification", "form"]
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,17 @@ class Phase:
     ``share``: its share of the whole run, or, where the arm has a ``cycle``, its number of steps in each cycle.
     ``source``: ``fresh`` rollouts of the current policy on new prompts, or ``stored`` ones: then, when the phase
     begins, ``store`` prompts are drawn with the current policy, which also becomes the reference;
-    ``informative`` keeps only groups whose rewards differ. ``enumerated``: a decision of two actions about a fresh
-    answer of the policy, with both actions as the group, for tasks that have ``questions`` and ``actions``. ``rate``: a
-    factor on the arm's learning rate.
+    ``informative`` keeps only groups whose rewards differ, ``difficulty`` those whose mean reward lies in this range.
+    ``rate``: a factor on the arm's learning rate.
     """
 
     estimator: str | Estimator
     settings: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
-    source: Literal["fresh", "stored", "enumerated"] = "fresh"
+    source: Literal["fresh", "stored"] = "fresh"
     informative: bool = False
     rate: float = 1.0
+    difficulty: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Arm:
     objective throughout; ``cycle``: they alternate with this period instead of following each other.
     ``store``: prompts that a stored phase draws at its start. ``sampler``: the engine that draws, spelt as for `gradvar
     measure` (``top_p:0.95``, ``fp8``, ``stale:4``: the weights of four steps ago); the clip stays around the policy at
-    the batch's start. ``correction``: the weights for it (``tis:2``).
+    the batch's start. ``correction``: the weights for it (``tis:2``). ``game``: a game of a generator and a verifier in
+    the place of an objective, on tasks that have one; ``group`` is then the rollouts of a prompt's game at most.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Arm:
     store: int = 64
     sampler: str = "none"
     correction: str = "none"
+    game: PairedActions | None = None
     summary: str = ""
 
     def check(self) -> None:
@@ -92,11 +95,18 @@ class Arm:
         for phase in self.phases:
             positive(f"phases {of_arm}, share", phase.share)
             positive(f"phases {of_arm}, rate", finite(f"phases {of_arm}, rate", phase.rate))
+            if not 0 <= phase.difficulty[0] <= phase.difficulty[1] <= 1:
+                raise ValueError(
+                    f"phases {of_arm}, difficulty: {phase.difficulty}; give the lowest and the highest mean reward, "
+                    "such as (0.25, 0.75)"
+                )
         read_sampler(self.sampler, f"sampler {of_arm}")
         read_correction(self.correction)
-        if self.phases and (self.sampler, self.correction) != ("none", "none"):
+        if self.game is not None:
+            self.game.check(of_arm)
+        if (self.phases or self.game) and (self.sampler, self.correction) != ("none", "none"):
             raise ValueError(
-                f"sampler {of_arm}: {self.sampler} with {self.correction}, and the arm has phases; "
+                f"sampler {of_arm}: {self.sampler} with {self.correction}, and the arm has phases or a game; "
                 "give none, or an arm of one objective"
             )
         total = sum(phase.share for phase in self.phases)
@@ -112,6 +122,7 @@ class Arm:
     def as_dict(self) -> dict[str, Any]:
         """Plain values: what names the arm between runs."""
         plain = {name: value for name, value in vars(self).items() if name != "summary"}
+        plain["game"] = None if self.game is None else dict(vars(self.game))
         plain["phases"] = [dict(vars(phase)) for phase in self.phases]
         for item in (plain, *plain["phases"]):
             item["estimator"] = getattr(item["estimator"], "name", item["estimator"])
@@ -129,7 +140,7 @@ class TrainConfig:
     """The arm that the others are compared with."""
     task: TaskName = "addition"
     """addition (2 digits), partial (the same, graded), sorting (8 numbers), arithmetic (3 digits), countdown (search),
-    verification (answers and verdicts on answers)."""
+    verification (answers and verdicts on answers), form (drafted, challenged and revised lines of a form)."""
     sampler: str = "none"
     """The engine that draws every arm's rollouts, spelt as for `gradvar measure`: none (the policy itself), top_p:0.95,
     bfloat16, fp8, stale:4 (the weights of four steps ago) and so on."""

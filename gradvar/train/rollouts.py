@@ -1,6 +1,6 @@
 """Rollouts on the device, and the batch that an objective sees; what is drawn depends on seed and number only."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,21 +29,6 @@ class TrainingRollouts(NamedTuple):
     completions: Int[Array, "prompt group time"]
     rewards: Float[Array, "prompt group"]
     mask: Bool[Array, "prompt group time"]
-
-
-@runtime_checkable
-class Decision(Protocol):
-    """A task in which a policy's answer raises a question with two possible answers."""
-
-    def questions(
-        self, prompts: Int[Array, "prompt past"], answers: Int[Array, "prompt time"]
-    ) -> Int[Array, "prompt past"]:
-        """Return prompts that ask for a decision about the answers."""
-        ...
-
-    def actions(self, prompts: Int[Array, "prompt past"]) -> Int[Array, "prompt action time"]:
-        """Return every action as a completion."""
-        ...
 
 
 class Engine(NamedTuple):
@@ -111,17 +96,43 @@ def draw(
     Returns:
         The rollouts, and how many were drawn.
     """
-    prompt_keys = jax.vmap(lambda i: jax.random.fold_in(keys[0], i))(first + jnp.arange(num))
-    prompts = jax.vmap(lambda key: task.prompts(key, 1)[0])(prompt_keys)
+    prompts = stream_prompts(task, keys[0], first, num)
     completions = engine.sample(policy, keys[1], prompts, group)  # [prompt, group, time]
     rewards, mask = task.reward(prompts, completions), policy.mask(completions)
     numbers = Generated.of(num, num * group, jnp.sum(mask, dtype=jnp.int32))
     return TrainingRollouts(prompts, completions, rewards, mask), numbers
 
 
+def stream_prompts(
+    task: Task, key: PRNGKeyArray, first: int | Int[Array, ""], num: int
+) -> Int[Array, "prompt past"]:
+    """Return the ``num`` prompts of a stream from number ``first`` on.
+
+    Args:
+        task: What gives prompts.
+        key: Of the stream.
+        first: Number of the first prompt.
+        num: Number of prompts.
+    """
+    prompt_keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(num))
+    return jax.vmap(lambda key: task.prompts(key, 1)[0])(prompt_keys)
+
+
 def is_mixed(rewards: Float[Array, "prompt group"]) -> Bool[Array, " prompt"]:
     """Return True for the groups whose rewards differ."""
     return jnp.max(rewards, axis=1) > jnp.min(rewards, axis=1)
+
+
+def is_served(
+    rewards: Float[Array, "prompt group"], difficulty: tuple[float, float]
+) -> Bool[Array, " prompt"]:
+    """Return True for mixed groups whose mean reward lies in a range.
+
+    >>> is_served(jnp.array([[1.0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]]), (0.25, 0.5)).tolist()
+    [False, True, False]
+    """
+    mean = jnp.mean(rewards, axis=1)
+    return is_mixed(rewards) & (mean >= difficulty[0] - 1e-6) & (mean <= difficulty[1] + 1e-6)
 
 
 def draw_mixed(
@@ -180,29 +191,6 @@ def draw_mixed(
     carry = (jnp.ones((), jnp.int32), generated, start, filled)
     _, generated, rollouts, _ = jax.lax.while_loop(unfinished, attempt_once, carry)
     return rollouts, generated
-
-
-def enumerate_actions(
-    policy: Policy, task: Any, params: PyTree, keys: Keys, first: Int[Array, ""], num: int
-) -> tuple[TrainingRollouts, Generated]:
-    """Ask for a decision about a fresh answer to each prompt, with every action as a rollout: none is sampled.
-
-    Args:
-        policy: What draws the answers.
-        task: A task with ``questions`` and ``actions``.
-        params: Parameters of the policy.
-        keys: Of the stream of prompts, and of the answers.
-        first: Number of the first prompt in the stream.
-        num: Number of prompts.
-
-    Returns:
-        The rollouts, and how many answers were drawn.
-    """
-    answers, generated = draw(policy, task, Engine(None, params), keys, first, num, 1)
-    prompts = task.questions(answers.prompts, answers.completions[:, 0])
-    completions = task.actions(prompts)  # [prompt, action, time]
-    rewards, mask = task.reward(prompts, completions), policy.mask(completions)
-    return TrainingRollouts(prompts, completions, rewards, mask), generated
 
 
 def batch_of(

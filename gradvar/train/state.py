@@ -21,6 +21,7 @@ class Streams(NamedTuple):
     order: PRNGKeyArray
     store: PRNGKeyArray
     evaluation: PRNGKeyArray
+    adapters: PRNGKeyArray
 
 
 def streams(seed: Int[Array, ""]) -> Streams:
@@ -37,7 +38,7 @@ class Generated(NamedTuple):
     tokens: Int[Array, ""]
 
     @classmethod
-    def of(cls, prompts: int, rollouts: int, tokens: int | Int[Array, ""]) -> Generated:
+    def of(cls, prompts: int, rollouts: int | Int[Array, ""], tokens: int | Int[Array, ""]) -> Generated:
         """Return these numbers as int32."""
         return cls(*(jnp.asarray(number, jnp.int32) for number in (prompts, rollouts, tokens)))
 

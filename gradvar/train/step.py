@@ -1,5 +1,6 @@
 """One training step as a pure function of the state: new prompts, rollouts, and the optimiser's steps on them."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -41,13 +42,12 @@ def estimator_of(phase: Phase | Arm) -> Estimator:
     return estimator
 
 
-def check_plan(task: Task, plan: Plan) -> tuple[Estimator, ...]:
+def check_plan(plan: Plan) -> tuple[Estimator, ...]:
     """Return the estimators of the plan's phases.
 
-    Raises ``ValueError`` where one of them needs what training cannot give or a larger group, and where a phase
-    enumerates actions that the task does not have.
+    Raises ``ValueError`` where one of them needs what training cannot give or a larger group.
     """
-    arm, phases = plan.arm, plan.arm.all_phases()
+    arm = plan.arm
     estimators = tuple(estimator_of(phase) for phase in (arm.phases or (arm,)))
     for estimator in estimators:
         if arm.group < estimator.min_group:
@@ -55,16 +55,6 @@ def check_plan(task: Task, plan: Plan) -> tuple[Estimator, ...]:
                 f"group: {arm.group} in arm '{arm.name}' is too small for {estimator.name}; "
                 f"give {estimator.min_group} or more"
             )
-    if any(phase.source == "enumerated" for phase in phases):
-        bare = getattr(task, "task", task)  # behind the split into training and held-out prompts
-        if not isinstance(bare, sampling.Decision):
-            raise ValueError(
-                f"task: {type(bare).__name__} has no actions to enumerate, which arm '{arm.name}' does; "
-                "give one with questions(prompts, answers) and actions(prompts), such as verification"
-            )
-        actions = jax.eval_shape(lambda: bare.actions(task.prompts(jax.random.key(0), 1))).shape[1]
-        if arm.group != actions:
-            raise ValueError(f"group: {arm.group} in arm '{arm.name}'; give {actions}, one for each action")
     return estimators
 
 
@@ -84,12 +74,12 @@ class TrainingStep:
         """
         self.policy, self.task, self.plan = policy, task, plan
         self.phases = plan.arm.all_phases()
-        self.estimators = check_plan(task, plan)
+        self.estimators = check_plan(plan)
         self.rule = optimiser(plan.arm) if rule is None else rule
         self.needs = {need for estimator in self.estimators for need in estimator.needs}
         word = read_sampler(plan.arm.sampler)
         self.stale = word.steps
-        self.metrics = METRICS if plan.arm.sampler == "none" else (*METRICS, "mismatch")
+        self.metrics: tuple[str, ...] = METRICS if plan.arm.sampler == "none" else (*METRICS, "mismatch")
         self.sampler: Sampler | None = None if word.name == "stale" else sampler_piece(word, tuple)
 
     def start(self, seed: Int[Array, ""], params: PyTree) -> State:
@@ -189,20 +179,19 @@ class TrainingStep:
         step_keys = (keys.prompts, jax.random.fold_in(keys.rollouts, state.step))
         if phase.source == "stored":
             state = jax.lax.cond(state.phase != number, self._fill_store, lambda s: s, state)
-            rollouts, spent = self._from_store(state, phase.informative)
+            rollouts, spent = self._from_store(state, phase)
             return state, rollouts, Generated.of(0, 0, 0), spent
-        if phase.source == "enumerated":
-            first = state.step * prompts
-            rollouts, generated = sampling.enumerate_actions(
-                self.policy, self.task, state.params, step_keys, first, prompts
-            )
-            return state, rollouts, generated, generated
         sizes, room = (prompts, self.plan.arm.group), limits.rollouts - state.spent.rollouts
         attempts = self.plan.arm.attempts
         rollouts, generated = sampling.draw_mixed(
             self.policy, self.task, self.engine(state), step_keys, state.step, sizes, attempts, room
         )
         return state, rollouts, generated, generated
+
+    @property
+    def examined(self) -> tuple[Policy, Callable[[State], PyTree]]:
+        """What is evaluated: a policy, and its parameters in a state."""
+        return self.policy, lambda state: state.params
 
     def improvement(self, number: int) -> Improvement:
         """Return the optimiser's steps on a batch of a phase."""
@@ -224,15 +213,15 @@ class TrainingStep:
             spent=state.spent.plus(generated),
         )
 
-    def _from_store(self, state: State, informative: bool) -> tuple[sampling.TrainingRollouts, Generated]:
+    def _from_store(self, state: State, phase: Phase) -> tuple[sampling.TrainingRollouts, Generated]:
         """Take some of the store's prompts, with all their rollouts; drawn anew at every step."""
         store: sampling.TrainingRollouts = state.store
         order = jnp.arange(self.plan.arm.store)
         size = jnp.asarray(self.plan.arm.store, jnp.int32)
-        if informative:
-            mixed = sampling.is_mixed(store.rewards)
-            order = jnp.argsort(~mixed, stable=True)
-            size = jnp.maximum(jnp.sum(mixed, dtype=jnp.int32), 1)
+        if phase.informative:
+            served = sampling.is_served(store.rewards, phase.difficulty)
+            order = jnp.argsort(~served, stable=True)
+            size = jnp.maximum(jnp.sum(served, dtype=jnp.int32), 1)
         key = jax.random.fold_in(streams(state.seed).order, state.step)
         # a bounded integer of a uniform number, for ``randint`` wants to know its bound when it is traced
         uniform = jax.random.uniform(jax.random.fold_in(key, 1), (self.plan.prompts,), jnp.float32)

@@ -22,13 +22,22 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gradvar.core.devices import DeviceMesh
 from gradvar.core.protocols import Policy, Task
+from gradvar.train.dual import DualStep, check_game
 from gradvar.train.evaluate import evaluate
 from gradvar.train.plan import Plan
 from gradvar.train.state import Limits, State, streams
-from gradvar.train.step import TrainingStep
+from gradvar.train.step import TrainingStep, check_plan
 
 CHUNK = 50
 """Steps of one call at most: the resolution of a progress bar and of a limit of time."""
+
+
+def check_arm(task: Task, plan: Plan) -> None:
+    """Raise ``ValueError`` where the plan's arm asks for what training, or the task, cannot give."""
+    if plan.arm.game is None:
+        check_plan(plan)
+    else:
+        check_game(task, plan)
 
 
 class Trainer:
@@ -67,7 +76,8 @@ class Trainer:
         Raises:
             ValueError: Where the plan's estimators ask for what training cannot give.
         """
-        self.training = TrainingStep(policy, task, plan, rule)
+        step = TrainingStep if plan.arm.game is None else DualStep
+        self.training = step(policy, task, plan, rule)
         self.plan = plan
         self._chunk_steps = chunk
         self._devices = list(jax.devices() if devices is None else devices)
@@ -75,7 +85,7 @@ class Trainer:
         # each is one object, for programs are found again by the function that they were made of
         self._start = _OverSeeds(lambda params, seed: self.training.start(seed, params), vectorised)
         self._advance = _OverSeeds(self._chunk, vectorised)
-        self._evaluate = _OverSeeds(_Evaluation(policy, task, samples), vectorised)
+        self._evaluate = _OverSeeds(_Evaluation(self.training.examined[0], task, samples), vectorised)
 
     def examined_on(self, examination: Int[Array, "prompt past"]) -> Trainer:
         """Return a trainer with the same compiled programs that is evaluated on these prompts, as many as before."""
@@ -114,7 +124,8 @@ class Trainer:
 
     def evaluate(self, states: State) -> dict[str, np.ndarray]:
         """Return every figure of ``evaluate``, [seed]."""
-        figures = self._call(self._evaluate, self._examination, (states.seed, states.params))
+        params = self.training.examined[1](states)
+        figures = self._call(self._evaluate, self._examination, (states.seed, params))
         return {name: np.asarray(value) for name, value in figures.items()}
 
     def _call(self, function: _OverSeeds, shared: PyTree, rows: PyTree) -> Any:

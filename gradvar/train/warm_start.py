@@ -89,7 +89,7 @@ def warm_start(
 
     Args:
         policy: What is trained.
-        task: A task with ``solution``.
+        task: A task with ``solution``; where it has ``lessons(key, prompts)``, these are taught.
         key: Of everything random.
         target: Success rate to reach.
         batch: Fresh prompts of one step.
@@ -166,6 +166,8 @@ _RISE = 50  # steps in which the learning rate rises to its full value
 
 def _lesson(task: Any, key: Array, num: int) -> tuple[Array, Array]:
     prompts = task.prompts(key, num)
+    if hasattr(getattr(task, "task", task), "lessons"):  # other kinds of prompts, about these
+        prompts = task.lessons(jax.random.fold_in(key, 1), prompts)
     return prompts, task.solution(prompts)
 
 

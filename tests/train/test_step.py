@@ -10,10 +10,7 @@ import pytest
 
 from gradvar import catalogue
 from gradvar.core.batch import Batch
-from gradvar.policies import Transformer
-from gradvar.tasks import Verification
 from gradvar.train import arms, critic
-from gradvar.train.held_out import Training
 from gradvar.train.plan import Arm, Phase
 from gradvar.train.rollouts import Engine, draw, draw_mixed
 from gradvar.train.state import Limits, streams
@@ -23,8 +20,14 @@ PROMPTS, SEED = 4, 3
 # Other settings of an arm whose step is compiled here: that they are is tested below. A program takes seconds.
 SIZES = {"": ("grpo", 4, 8), "-sample-std": ("grpo_sample_std", 2, 8, 16), "-no-std": (None, 2, 4, 16)}
 OTHER_SIZES = {f"grpo-{size}{end}" for end, (_, *sizes) in SIZES.items() for size in sizes}
-# "dpa" has a task and a test of its own.
-NAMES = tuple(name for name in arms.names() if name != "dpa" and name not in OTHER_SIZES)
+LISTWISE, FORMS = (2, 4, 8, 32), ("forward", "reverse", "pointwise")
+OTHER_SIZES |= {f"lpo-{form}-{size}" for form in FORMS for size in LISTWISE}
+# The same two phases as "g2d" with other shares or groups served: what differs is in test_systems.
+OTHER_SIZES |= {f"g2d-{end}" for end in (10, 25, 75, 90, "one", "calibrated")}
+# Objectives alone, on arms whose steps are put together as others are: by closed forms in test_systems.
+OTHER_SIZES |= {"lpo-pointwise", "lpo-forward-moving", "lpo-reverse-moving", "sps-printed", "sps-intended"}
+# Arms with a game have a task and tests of their own (test_dual).
+NAMES = tuple(arm.name for arm in arms.ARMS if arm.game is None and arm.name not in OTHER_SIZES)
 # One arm for each way in which a step is put together; the others differ from one of them in the objective alone.
 STRUCTURES = (
     *(
@@ -170,6 +173,14 @@ def test_other_group_sizes_are_the_same_arm(end):
         assert arm == dataclasses.replace(compiled_arm, **same)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_other_listwise_sizes_are_the_same_arm(form):
+    base = arms.get(f"lpo-{form}")
+    for size in LISTWISE:
+        arm = arms.get(f"lpo-{form}-{size}")
+        assert arm == dataclasses.replace(base, name=arm.name, summary=arm.summary, group=size)
+
+
 def dpo_weights(rewards, mask, values):
     """Ledger, A3: beta sigmoid(0) (s_w - s_l) where rewards differ, the mean over prompts."""
     sign = np.sign(rewards - rewards[:, ::-1])
@@ -258,45 +269,6 @@ def test_every_kind_of_arm_takes_two_steps(scene, name):
     assert int(state.step) == 2
     assert np.isfinite(flat(state.params)).all()
     assert not np.array_equal(flat(state.params), flat(scene.params))
-
-
-@pytest.mark.slow
-def test_both_actions_of_a_decision_are_the_group(scene):
-    task = Training(Verification(digits=1))
-    policy = Transformer.for_task(task.task, **{**vars(scene.policy.config), **theirs(task.task)})
-    params = policy.init(jax.random.key(0))
-    arm = single(arms.get("dpa"))
-    stepper = TrainingStep(policy, task, scene.plan(arm, prompts=PROMPTS), rule=optax.identity())
-    state = stepper.start(jnp.int32(SEED), params)._replace(step=jnp.int32(1))  # the second of its cycle
-    after, shown = jax.jit(stepper.step)(state, limits(steps=6))
-    keys = streams(jnp.int32(SEED))
-    each = [jax.random.fold_in(keys.prompts, PROMPTS + i) for i in range(PROMPTS)]
-    prompts = jnp.concatenate([task.prompts(key, 1) for key in each])
-    answers = policy.sample(params, jax.random.fold_in(keys.rollouts, 1), prompts, 1)[:, 0]
-    questions = task.questions(prompts, answers)
-    verdicts = task.actions(questions)
-    rewards = task.reward(questions, verdicts)
-    assert (rewards.sum(1) == 1).all()  # one verdict of the two is right
-    expected = gradient_by_hand(
-        scene._replace(policy=policy, task=task), arms.DPA, params, params,
-        (questions, verdicts, rewards, policy.mask(verdicts)),
-    )  # fmt: skip
-    taken = flat(after.params) - flat(params)
-    assert np.abs(flat(expected)).max() > 1e-2
-    np.testing.assert_allclose(taken, flat(expected), atol=1e-5)
-    assert float(shown["equal"]) == 0
-    assert [int(x) for x in after.generated[:2]] == [PROMPTS, PROMPTS]  # only the answers were sampled
-    with pytest.raises(ValueError, match="ModularAddition has no actions to enumerate"):
-        TrainingStep(scene.policy, scene.task, scene.plan(arm))
-
-
-def theirs(task):
-    return {
-        "vocab": task.vocab,
-        "completion_length": task.completion_length,
-        "stop": task.stop,
-        "pad": task.pad,
-    }
 
 
 @pytest.mark.slow

@@ -154,6 +154,21 @@ def lora(
     alpha = 2.0 * rank if alpha is None else alpha
     if not targets or len(set(targets)) != len(targets) or not set(targets) <= set(MATRICES):
         raise ValueError(f"targets: {tuple(targets)}; give some of {', '.join(MATRICES)}, each once")
+    part = fresh_adapters(params, rank, key, targets)
+    scaled = Transformer(replace(policy.config, adapter_scale=alpha / rank))
+    what = f"adapters of rank {rank} on {', '.join(sorted(targets))}, {_share(policy, params, part)}"
+    return PartialTransformer(scaled, params, what), part
+
+
+def fresh_adapters(params: Params, rank: int, key: PRNGKeyArray, targets: Sequence[str]) -> Params:
+    """The adapters that ``lora`` starts from: A drawn with variance 1/fan-in, B zero.
+
+    Args:
+        params: Parameters of a transformer.
+        rank: Of the adapters.
+        key: Of A.
+        targets: Names of matrices, in every layer.
+    """
     part: Params = {}
     for number, name in enumerate(sorted(targets)):
         depth, size, out = params["layers"][name].shape
@@ -161,9 +176,7 @@ def lora(
         drawn = jax.random.normal(jax.random.fold_in(key, number), (depth, size, rank), jnp.float32)
         part[f"{name}_in"] = (drawn / size**0.5).astype(dtype)
         part[f"{name}_out"] = jnp.zeros((depth, rank, out), dtype)
-    scaled = Transformer(replace(policy.config, adapter_scale=alpha / rank))
-    what = f"adapters of rank {rank} on {', '.join(sorted(targets))}, {_share(policy, params, part)}"
-    return PartialTransformer(scaled, params, what), part
+    return part
 
 
 def _share(policy: Transformer, params: Params, part: Params) -> str:
