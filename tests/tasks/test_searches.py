@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradvar.core.protocols import Task
-from gradvar.tasks import Countdown, Verification
+from gradvar.tasks import Countdown, FormLine, Verification
 
 
 def value(expression):
@@ -104,3 +104,38 @@ def test_own_answers_become_questions():
     rewards = task.reward(questions, task.actions(questions))
     np.testing.assert_array_equal(rewards, [[1, 0], [0, 1], [0, 1]])
     np.testing.assert_array_equal(task.questions(questions, answers[::-1]), questions)  # asked already
+
+
+def right_text(prompt):
+    """What answers a prompt of the form, by the rules in words."""
+    wages, other, deduction, line = int(prompt[:2]), int(prompt[3:5]), int(prompt[6:8]), prompt[8]
+    draft, revision, kind = prompt[9:12], prompt[13:16], prompt[16]
+    taxable = max(wages + other - deduction, 0)
+    amount = f"{ {'i': wages + other, 't': taxable, 'x': taxable // 10}[line]:03d}"
+    if kind == "?":
+        return "n." if draft == amount else f"s{line}{draft}."
+    if kind == "!":
+        return "r." if draft != amount == revision else "k."
+    return f"{line}{amount}."
+
+
+@pytest.mark.slow
+def test_lines_of_a_form_are_filled_challenged_and_decided():
+    task = FormLine(2)
+    assert isinstance(task, Task)
+    drafts = task.prompts(jax.random.key(0), 400)
+    prompts = task.lessons(jax.random.key(1), drafts)
+    texts, solutions = [text(task, row) for row in prompts], task.solution(prompts)
+    assert [right_text(prompt) for prompt in texts] == task.decode(solutions)
+    kinds = [prompt[-1] for prompt in texts]
+    assert min(kinds.count(kind) for kind in "=?*!") > 60
+    assert {right_text(prompt)[0] for prompt in texts} == set("itxsnkr")
+    assert (np.asarray(task.reward(prompts, solutions)) == 1).all()
+    fields = task.field(drafts)
+    wrong = fields.at[..., 1].add(1)
+    assert task.is_field(drafts, wrong).all()
+    assert not task.correct(drafts, wrong).any()
+    assert task.correct(drafts, fields).all()
+    assert not task.is_field(drafts, fields.at[..., 4].set(0)).any()  # no stop token
+    with pytest.raises(ValueError, match="digits: 5; give 1 to 4"):
+        FormLine(5)
