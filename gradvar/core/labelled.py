@@ -1,9 +1,11 @@
-"""Results in notebooks and data frames: tidy rows as a table with one row for each setting."""
+"""Results in notebooks, data frames and xarray: tidy rows as a table with one row for each setting."""
 
 import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from gradvar.stats.intervals import Interval
 from gradvar.stats.text import estimate_text, short_text
@@ -32,8 +34,68 @@ class Labelled:
             ) from None
         return pandas.DataFrame(self.rows())
 
+    def to_xarray(self) -> Any:
+        """Return the figures as an xarray ``Dataset``, a dimension for each setting that varies.
+
+        A figure ``x`` is the variable ``x``, with ``x_se``, ``x_low`` and ``x_high`` beside it; settings that were not
+        measured are NaN. Columns that follow from the dimensions are coordinates, those that never vary attributes.
+
+        Raises ``ImportError`` in one line where xarray is not installed.
+        """
+        try:
+            import xarray
+        except ModuleNotFoundError:
+            raise ImportError(
+                "to_xarray: xarray is not installed; pip install xarray", name="xarray"
+            ) from None
+        return xarray.Dataset(**cube(self.rows()))
+
     def _repr_html_(self) -> str:
         return html_table(self.rows())
+
+
+def cube(rows: Sequence[Row]) -> dict[str, Any]:
+    """Tidy rows as the arguments of an xarray ``Dataset``: variables, coordinates and attributes.
+
+    A column is a dimension if it varies and the dimensions before it leave it open, until they tell all settings apart.
+
+    >>> rows = [{"G": g, "prompts": 16 // g, "figure": "bias", "value": 1.0 / g} for g in (2, 4)]
+    >>> cube(rows)["data_vars"]["bias"][0], cube(rows)["coords"]["prompts"]
+    (('G',), (('G',), array([8., 4.])))
+    """
+    columns = [n for n in dict.fromkeys(n for row in rows for n in row) if not _is_of_figure(n, rows)]
+    values = {name: list(dict.fromkeys(row.get(name) for row in rows)) for name in columns}
+    varying = [name for name in columns if len(values[name]) > 1]
+    dimensions: list[str] = []
+    for name in varying:
+        places = {tuple(row.get(n) for n in dimensions) for row in rows}
+        finer = {tuple(row.get(n) for n in (*dimensions, name)) for row in rows}
+        every = {tuple(row.get(n) for n in varying) for row in rows}
+        if len(places) < len(every) and len(finer) > len(places):
+            dimensions.append(name)
+    shape = tuple(len(values[name]) for name in dimensions)
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    for row in rows:
+        place = tuple(values[name].index(row.get(name)) for name in dimensions)
+        numbers = {name: row.get(name) for name in varying if name not in dimensions}
+        if "figure" in row:
+            ends = {f"{row['figure']}_{end}": row[end] for end in ("se", "low", "high") if end in row}
+            numbers |= {str(row["figure"]): row["value"], **ends}
+        for name, value in numbers.items():
+            is_number = isinstance(value, int | float)
+            empty: Any = np.full(shape, np.nan) if is_number else np.full(shape, None, object)
+            variables.setdefault(name, (tuple(dimensions), empty))[1][place] = value
+    beside = set(varying) if any("figure" in row for row in rows) else set()
+    return {
+        "data_vars": {name: array for name, array in variables.items() if name not in beside},
+        "coords": {name: values[name] for name in dimensions}
+        | {name: array for name, array in variables.items() if name in beside},
+        "attrs": {name: values[name][0] for name in columns if len(values[name]) == 1},
+    }
+
+
+def _is_of_figure(name: str, rows: Sequence[Row]) -> bool:
+    return name in _OF_A_FIGURE and any("figure" in row for row in rows)
 
 
 def html_table(rows: Sequence[Row]) -> str:
