@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from latex2mathml.converter import convert
 
 ENVIRONMENTS = ("aligned", "array", "bmatrix", "cases", "matrix", "pmatrix")
+_CODE = re.compile(r"`([^`\n]+)`")
 _THIN = "0.167em"  # LaTeX's space between the name of a function and a factor
 
 
@@ -44,11 +45,19 @@ def to_mathml(latex: str, *, block: bool = False) -> str:
 
 
 def text_to_html(text: str) -> str:
-    """Escape a text and set its ``$...$`` as MathML. Raises ``ValueError`` on an odd dollar or an unknown command."""
+    """Escape a text, set its ``$...$`` as MathML and what stands between backticks as code.
+
+    Raises ``ValueError`` on an odd dollar or an unknown command.
+
+    >>> text_to_html("`grpo` & more")
+    '<code>grpo</code> &amp; more'
+    """
     parts = text.split("$")
     if len(parts) % 2 == 0:
         raise ValueError(f"text: a dollar without its pair in {text!r}")
-    return "".join(to_mathml(part) if i % 2 else escape(part) for i, part in enumerate(parts))
+    return "".join(
+        to_mathml(part) if i % 2 else _CODE.sub(r"<code>\1</code>", escape(part)) for i, part in enumerate(parts)
+    )
 
 
 def _check_pairs(latex: str) -> None:
