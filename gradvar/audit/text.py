@@ -83,8 +83,8 @@ def _steps(audit: AuditFigures) -> Iterator[Sheet | str]:
         shown = tuple(shown[i] for i in places)
     rows = [*map(_step, shown if len(audit.steps) > 1 else ()), _step(audit.overall)]
     columns = (
-        Column("step"), Column("groups", rank=3), Column("equal groups [95 %]"), Column("solved", rank=2),
-        Column("no success", rank=1), Column("success rate [95 %]"), Column("mean reward", rank=4),
+        Column("step"), Column("groups", rank=3), Column("equal groups, % [95 %]"), Column("solved", rank=2),
+        Column("no success", rank=1), Column("success rate, % [95 %]"), Column("mean reward", rank=4),
     )  # fmt: skip
     yield Sheet(columns, tuple(rows))
     cut = (
@@ -92,7 +92,8 @@ def _steps(audit: AuditFigures) -> Iterator[Sheet | str]:
         if len(shown) < len(audit.steps)
         else ""
     )
-    yield f"({cut}95 % intervals, clustered by prompt: rollouts and groups of one prompt are not independent.)"
+    why = "rollouts and groups of one prompt are not independent"
+    yield f"({cut}shares in %; 95 % intervals, clustered by prompt: {why}.)"
 
 
 def _step(step: Step) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ def _histogram(audit: AuditFigures) -> Iterator[Sheet]:
     ]
     pull = one_line(f"{audit.estimator}'s pull (rloo has 1)")
     columns = (
-        Column("success rate", words=True), Column("groups"), Column("share of groups [95 %]"),
+        Column("success rate", words=True), Column("groups"), Column("share of groups, % [95 %]"),
         Column(pull, rank=1), Column("", words=True, rank=2),
     )  # fmt: skip
     yield Sheet(columns, tuple(rows))
@@ -139,7 +140,7 @@ def _sizes(audit: AuditFigures) -> Iterator[Sheet]:
         mark = "*" if s.group_size == audit.overall.group_size else ""
         rows.append((f"{mark}{s.group_size}", share, f"{s.relative_cost:.2f}"))
     names = (
-        "G", "groups with different rewards [95 %]", "rollouts for equal variance within prompts (rloo)",
+        "G", "groups with different rewards, % [95 %]", "rollouts for equal variance within prompts (rloo)",
     )  # fmt: skip
     yield Sheet(tuple(map(Column, names)), tuple(rows))
 

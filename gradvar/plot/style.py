@@ -199,6 +199,8 @@ def legend(ax: Axes, new_axes: bool, *, fold: bool = True) -> None:
     names = [t.get_window_extent(renderer).width for t in ax.get_yticklabels()]
     room = figure.bbox.width - max(_LEFT * figure.dpi, max(names, default=0.0) + 0.2 * figure.dpi)
     for columns in range(min(4, len(labels)), 0, -1):
+        if columns > 2 and len(labels) % columns == 1:
+            continue  # the last one would stand in a row of its own
         box = ax.legend(
             handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize="small",
             borderaxespad=0.2, columnspacing=1.2, handlelength=3.2,

@@ -146,7 +146,8 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
 
 
 SEEN = (
-    "index.html", "explore/index.html", "howto/watch_a_training.html", "tutorial.html", "gallery.html", "theorems/index.html", "theorems/A7a.html",
+    "index.html", "explore/index.html", "howto/watch_a_training.html", "tutorial.html", "gallery.html",
+    "theorems/index.html", "theorems/A7a.html",
     "notebooks/07_errors_in_the_literature.html", "reference/measure.html", "reference/commands.html",
 )  # fmt: skip
 # What a reader would trip over, as a list of sentences.

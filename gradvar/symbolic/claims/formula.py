@@ -56,7 +56,8 @@ def text_to_html(text: str) -> str:
     if len(parts) % 2 == 0:
         raise ValueError(f"text: a dollar without its pair in {text!r}")
     return "".join(
-        to_mathml(part) if i % 2 else _CODE.sub(r"<code>\1</code>", escape(part)) for i, part in enumerate(parts)
+        to_mathml(part) if i % 2 else _CODE.sub(r"<code>\1</code>", escape(part))
+        for i, part in enumerate(parts)
     )
 
 
