@@ -40,8 +40,8 @@ def value_and_weights(
     if library.name == "torch":
         tensor = library.array(logp, dtype).requires_grad_(True)
         value = scalar(loss(tensor, others))
-        number = float(value.detach())
-        if not value.requires_grad:
+        number = float(value.detach() if hasattr(value, "detach") else value)
+        if not getattr(value, "requires_grad", False):  # a plain 0.0 for a batch without a token
             return number, np.zeros_like(logp)
         (gradient,) = sys.modules["torch"].autograd.grad(value, tensor, allow_unused=True)
         return number, np.zeros_like(logp) if gradient is None else library.numpy(gradient)

@@ -226,7 +226,11 @@ def _with_count(method: Callable[..., Any], name: str, count: int) -> Callable[.
 
 
 def named(result: Any) -> dict[str, Any]:
-    """The parts of a result by name: keys of a dict, places of a tuple, else "0"."""
+    """The parts of a result by name: keys of a dict or of the dicts of a list, places of a tuple, else "0"."""
+    if isinstance(result, list | tuple) and result and all(isinstance(row, Mapping) for row in result):
+        keys = [key for key in result[0] if all(key in row for row in result)]
+        if keys:
+            return {key: [row[key] for row in result] for key in keys}
     if isinstance(result, Mapping):
         return dict(result)
     if dataclasses.is_dataclass(result) and not isinstance(result, type):

@@ -155,20 +155,18 @@ def names_in_code(function: Callable[..., Any], depth: int = 3) -> tuple[set[str
 
 
 def entries_in_code(function: Callable[..., Any]) -> set[str]:
-    """The names that a function's own code reads as an attribute or holds as text, its docstring left out."""
-    code = getattr(unwrapped(function), "__code__", None)
-    stack, names = [code] if code else [], set()
-    while stack:
-        part = stack.pop()
+    """The names that a function and its module's helpers read as an attribute or hold as text, docstrings left out."""
+    plain, names = unwrapped(function), set()
+    for part in _codes(plain, 2, getattr(plain, "__module__", None)):
         names |= {
             str(i.argval) for i in dis.get_instructions(part) if i.opname in ("LOAD_ATTR", "LOAD_METHOD")
         }
         names |= {c for c in part.co_consts if isinstance(c, str) and c.isidentifier()}
-        stack += [c for c in part.co_consts if isinstance(c, types.CodeType)]
     return names
 
 
-def _codes(function: Any, depth: int) -> Iterator[types.CodeType]:
+def _codes(function: Any, depth: int, module: str | None = None) -> Iterator[types.CodeType]:
+    """The code of a function, of the functions inside it and of its helpers, those of one module if it is named."""
     code = getattr(function, "__code__", None)
     if code is None:
         return
@@ -180,8 +178,10 @@ def _codes(function: Any, depth: int) -> Iterator[types.CodeType]:
     scope = getattr(function, "__globals__", {})
     for name in code.co_names if depth else ():
         helper = scope.get(name)
-        if callable(helper) and not isinstance(helper, type) and hasattr(unwrapped(helper), "__code__"):
-            yield from _codes(unwrapped(helper), depth - 1)
+        if not callable(helper) or isinstance(helper, type) or not hasattr(unwrapped(helper), "__code__"):
+            continue
+        if module is None or getattr(unwrapped(helper), "__module__", None) == module:
+            yield from _codes(unwrapped(helper), depth - 1, module)
 
 
 def filled(form: str, name: str, annotation: Any, source: Mapping[str, Any], touched: dict[str, str]) -> Any:

@@ -120,6 +120,12 @@ ROLES: dict[str, Role] = {
     "cap": Role("", "number", "cap tis_cap imp_ratio_cap tis_imp_ratio_cap truncation threshold max_ratio c tis_clip "
         "rollout_is_threshold importance_sampling_cap vllm_importance_sampling_cap is_cap ratio_cap upper_bound", 2.0),
     "cap_low": Role("", "number", "cap_low tis_clip_low rollout_is_threshold_lower ratio_low lower_bound", 0.5),
+    "temperature": Role("", "number", "temperature temp sampling_temperature", 1.0),
+    "token_loss": Role(
+        "NT",
+        "float",
+        "per_token_loss per_token_losses loss_mat token_loss token_losses loss_matrix loss_per_token losses loss",
+    ),
     "token_count": Role(
         "",
         "number",
@@ -131,6 +137,13 @@ ROLES: dict[str, Role] = {
 _BY_NAME = {name: role for role, entry in ROLES.items() for name in entry.names.split()}
 _LOG_PROBABILITY = re.compile(r"log.*(p(?!y)|prob)|_lps?$|^lps?$")
 _LAYOUT = re.compile(r"^(batch|flat|all)_|_(list|tensor|tensors|array|batch|np)$")
+_REFERENCE = {
+    "base",
+    "init",
+    "initial",
+    "sft",
+    "anchor",
+}  # other words for the policy that a KL term pulls towards
 _PAIR = {
     "chosen": "chosen",
     "winner": "chosen",
@@ -151,7 +164,7 @@ def role_of(name: str) -> str:
         return _BY_NAME[bare]
     if _LOG_PROBABILITY.search(low):
         words = re.split(r"[_\d]+", low)
-        reference = any(word.startswith("ref") for word in words)
+        reference = any(word.startswith("ref") or word in _REFERENCE for word in words)
         for word in words:
             if word in _PAIR:
                 return f"{_PAIR[word]}_ref_logp" if reference else f"{_PAIR[word]}_logp"

@@ -169,6 +169,11 @@ def own_count(logp, old_logp, advantages, mask, num_items_in_batch):
     return sum_over_the_part(logp, old_logp, advantages, mask) / max(mask.sum(), 1)
 
 
+def counts_under_one_mask(logp, old_logp, advantages, mask, tool_mask):
+    ratio = np.exp(np.where(mask * tool_mask > 0, logp - old_logp, 0.0))
+    return -(ratio * advantages * mask * tool_mask).sum() / max(mask.sum(), 1)
+
+
 def entropy_lowered(logp, old_logp, advantages, mask, entropy):
     """The entropy term has the loss's sign."""
     return correct(logp, old_logp, advantages, mask) + 0.01 * (entropy * mask).sum() / max(mask.sum(), 1)
@@ -234,6 +239,7 @@ LOSSES = (
     (ratio_centred_over_the_batch, "rows_isolated", {}),
     (old_one_ignored, "arrays_matter", {}),
     (entropy_lowered, "entropy_raises", {}),
+    (counts_under_one_mask, "second_mask_counts", {}),
     (sampler_ignored, "arrays_matter", {}),
     (min_of_ratios, "clip_form", {}),
     (kl_over_the_width, "kl_term", {}),

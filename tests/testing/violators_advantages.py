@@ -14,7 +14,7 @@ def _compare(r, estimator):
     if len(r) < 2 or not np.all(np.isfinite(r)):
         return np.zeros(len(r))
     centred = r - r.mean()
-    if estimator == "standardised":
+    if estimator in ("standardised", "whitened"):
         return centred / (r.std() + 1e-4)
     if estimator == "sample std":
         return centred / (r.std(ddof=1) + 1e-4)
@@ -51,6 +51,8 @@ def on_tokens(estimator, fault=""):
             scores = scores / np.maximum(mask.sum(-1), 1)
         some = None if fault == "rejected rows vote" else mask.any(-1)
         out = _by_id(scores, index, estimator, fault, some)[:, None] * mask
+        if estimator == "whitened" and mask.sum() > 1:
+            out = (out - out[mask].mean()) / np.sqrt(out[mask].var() + 1e-4) * mask
         if fault == "shifted after the mask":
             out = out - out.sum() / max(mask.sum(), 1) - 0.5
         if fault == "over no tokens":
@@ -76,7 +78,7 @@ FAULTS = {
     "padding counts": ((on_tokens,), "masked_inert", ESTIMATORS),
     "ends at a hole": ((on_tokens,), "hole_ends_nothing", ESTIMATORS),
     "mean over tokens": ((on_tokens,), "length_free", ("centred", "leave one out", "standardised")),
-    "rejected rows vote": ((on_tokens,), "rejected_rows_silent", ("standardised", "sample std")),
+    "rejected rows vote": ((on_tokens,), "rejected_rows_silent", ("standardised", "sample std", "whitened")),
     "shifted after the mask": ((on_tokens,), "masked_tokens_zero", ESTIMATORS),
     "one token refused": ((on_tokens,), "few_tokens", ("centred", "standardised")),
     "over no tokens": ((on_tokens,), "empty_mask_finite", ("centred", "standardised")),
@@ -94,3 +96,4 @@ def twins():
     """The same functions without a fault."""
     for make, estimator in itertools.product((flat, on_tokens), ESTIMATORS):
         yield f"{estimator}, {make.__name__}", make(estimator)
+    yield "standardised by prompt, then whitened over the batch", on_tokens("whitened")

@@ -97,6 +97,8 @@ def plain(level, mean, fault=""):
 def with_kl(level, mean, fault=""):
     def loss(logp, old_logp, ref_logp, advantages, mask, eps=0.2, beta=0.1):
         kl = _kl(logp, ref_logp, mask, fault)
+        if fault in ("kl times the rollout's ratio", "kl times the ratio"):
+            kl = kl * _ratio(logp, old_logp, mask, "sequence" if "rollout" in fault else "token", "")
         penalty = kl.mean() if fault == "kl over the width" else _mean(kl, mask, mean, "", None)
         return _policy(logp, old_logp, advantages, mask, eps, level, mean, "") + beta * penalty
 
@@ -113,6 +115,8 @@ def with_count(level, mean, fault=""):
 
 def with_two_masks(level, mean, fault=""):
     def loss(logp, old_logp, advantages, mask, tool_mask, eps=0.2):
+        if fault == "one mask counts":
+            return _policy(logp, old_logp, advantages * tool_mask, mask, eps, level, mean, "")
         both = mask if fault else mask * tool_mask
         return _policy(logp, old_logp, advantages, both, eps, level, mean, "")
 
@@ -147,7 +151,9 @@ FAULTS = {
     "kl pushes away": (with_kl, "kl_term"),
     "kl over the width": (with_kl, "kl_term"),
     "own count": (with_count, "token_count_divides"),
+    "kl times the rollout's ratio": (with_kl, "kl_term"),
     "second mask ignored": (with_two_masks, "arrays_matter"),
+    "one mask counts": (with_two_masks, "second_mask_counts"),
     "only the good": (without_old, "both_signs"),
 }
 
@@ -159,6 +165,8 @@ def cases():
         if fault in ("width", "own count") and mean != "token":
             continue
         if fault == "only the good" and level != "token":
+            continue
+        if fault == "one mask counts" and mean == "fixed":
             continue
         yield f"{fault}, {level} ratio, {mean} mean", make(level, mean, fault), law
     for level in LEVELS:
@@ -174,4 +182,5 @@ def twins():
         if (make is with_count and mean != "token") or (make is without_old and level != "token"):
             continue
         yield f"{make.__name__}, {level} ratio, {mean} mean", make(level, mean)
+    yield "kl times the ratio", with_kl("token", "token", "kl times the ratio")
     yield "normalised inside", plain("token", "token", "normalised")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from gradvar.testing.backends import one_thread
+from gradvar.testing.kinds.aggregate import AGGREGATE
 from gradvar.testing.kinds.base import Kind, KindTarget
 from gradvar.testing.kinds.correction import CORRECTION
 from gradvar.testing.kinds.filters import FILTERS
@@ -16,13 +17,18 @@ from gradvar.testing.kinds.kl_reward import KL_REWARD
 from gradvar.testing.kinds.matrix import MATRIX
 from gradvar.testing.kinds.pairs import PAIRS
 from gradvar.testing.kinds.reading import kind_target, roles_of
+from gradvar.testing.kinds.selection import SELECTION
 from gradvar.testing.kinds.shaping import SHAPING
 from gradvar.testing.kinds.steps import STEPS
 from gradvar.testing.kinds.value_loss import VALUE_LOSS
+from gradvar.testing.kinds.words import ENTROPY, LABELLED
 from gradvar.testing.runner import EXAMPLES, check
 from gradvar.testing.verdicts import CheckReport
 
-KINDS: tuple[Kind, ...] = (GAE, VALUE_LOSS, KL, SHAPING, KL_REWARD, CORRECTION, PAIRS, MATRIX, STEPS, FILTERS)
+KINDS: tuple[Kind, ...] = (
+    GAE, VALUE_LOSS, KL, SHAPING, KL_REWARD, CORRECTION, PAIRS, MATRIX, STEPS, FILTERS, LABELLED, ENTROPY, AGGREGATE,
+    SELECTION,
+)  # fmt: skip
 
 
 def kind_of(function: Callable[..., Any], fixed: Mapping[str, Any] | None = None) -> Kind | None:

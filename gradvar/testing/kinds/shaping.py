@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gradvar.testing.calls import BadOutput
 from gradvar.testing.digits import apart, exact, shown
 from gradvar.testing.kinds.base import Answer, Kind, KindTarget, KnownForm
-from gradvar.testing.kinds.common import REPEATABLE, known_form, plain_examples
+from gradvar.testing.kinds.common import REPEATABLE, known_form, needs, plain_examples
 from gradvar.testing.kinds.draws import Choice, Draw, Plan, Rows, Scene, sample
 from gradvar.testing.laws.base import Law, expect, expect_pair
 
@@ -29,7 +29,18 @@ def plan(target: KindTarget) -> Plan:
         "lengths": Draw("N", LENGTHS), "correct": Draw("N", (True, False)), "rewards": Draw("N", GRADES),
         "max_length": Draw("", LONGEST), "buffer": Draw("", BUFFERS), "length_penalty": Draw("", (1.0, 0.5)),
     }  # fmt: skip
-    return {role: draw for role, draw in drawn.items() if target.takes(role)}
+    counted: dict[str, Choice] = {
+        "mask": Choice(lambda size: [tokens_of(LENGTHS[: size["N"]]).astype(float)])
+    }
+    taken = {role: draw for role, draw in drawn.items() if target.takes(role) or role == "lengths"}
+    return taken | (counted if target.takes("mask") else {})
+
+
+def tokens_of(lengths: Any, gap: int = 0) -> np.ndarray:
+    """The mask [N, T] of responses of these lengths, with so many observation tokens after the first token of each."""
+    counts = np.asarray(lengths, int)[:, None]
+    place = np.arange(max(int(counts.max(initial=1)), 1) + gap)[None, :]  # [1, time]
+    return np.where(place < 1, place < counts, (place > gap) & (place < counts + gap))
 
 
 def soft_overlong(scene: Scene) -> Answer:
@@ -47,8 +58,10 @@ def forms(target: KindTarget) -> Sequence[KnownForm]:
 
 
 def observe(target: KindTarget, scene: Scene) -> Answer:
-    """The reward of each rollout, [N]."""
+    """The reward of each rollout, [N]; a function that takes a mask counts the tokens itself."""
     count = len(scene["lengths"])
+    if target.takes("mask"):
+        scene = {**scene, "mask": tokens_of(scene["lengths"], scene.get("gap", 0)).astype(float)}
     for array in target.outputs(scene).values():
         if array.size == count and array.shape[:1] == (count,):
             return {"rewards": array.reshape(count)}
@@ -184,6 +197,27 @@ def shaping_finite(target: KindTarget, scene: Scene) -> None:
         )
 
 
+def shaping_tokens(target: KindTarget, scene: Scene) -> None:
+    """Tokens that the environment wrote inside a response do not make it longer.
+
+    Broken by a length that is the span from the first token to the last one, a rollout pays for what its tools
+    answered. Report: OpenRLHF/OpenRLHF#1243.
+    """
+    lengths = np.array([n for n in range(2, int(scene["max_length"]) + 1, 7)])
+    batch = {r: np.resize(v, len(lengths)) if np.ndim(v) else v for r, v in scene.items()} | {
+        "lengths": lengths
+    }
+    plain = target.observe(batch)["rewards"]
+    wide = target.observe({**batch, "gap": int(scene["max_length"]) // 2})["rewards"]
+    off = np.flatnonzero(~(np.abs(wide - plain) <= _slack(target, plain)))
+    if len(off):
+        place = int(off[0])
+        text = (
+            f"a response of {lengths[place]} tokens gets {{}} with observations between them and {{}} without"
+        )
+        expect_pair(False, wide[place], plain[place], text)
+
+
 def shaping_effect(target: KindTarget, role: str) -> None:
     """The length, the grade and the limits each change some reward.
 
@@ -206,7 +240,8 @@ def shaping_effect(target: KindTarget, role: str) -> None:
     same = all(
         np.allclose(a, b, rtol=0, atol=1e-9, equal_nan=True) for a, b in zip(curves, others, strict=True)
     )
-    name = next(n for n, r in target.signature.roles.items() if r == role)
+    taken = "mask" if role == "lengths" and not target.takes("lengths") else role
+    name = next(n for n, r in target.signature.roles.items() if r == taken)
     expect(not same, f"'{name}' is taken and ignored: no value of it changes a reward")
 
 
@@ -234,10 +269,16 @@ def _law(name: str, check: Callable[..., None], applies: Callable[[Any], str] = 
     return Law(name, check, _limits, applies, universal=True)
 
 
+def _fits(roles: frozenset[str]) -> bool:
+    """Lengths, or a mask whose tokens are counted, and the longest length."""
+    counted = (roles - {"mask"}) | {"lengths"} if "lengths" not in roles and "mask" in roles else roles
+    return {"lengths", "max_length"} <= counted <= ROLES
+
+
 SHAPING = Kind(
     "shaping",
-    "rewards shaped by length: lengths, correct or rewards, max_len, buffer -> rewards",
-    lambda roles: {"lengths", "max_length"} <= roles <= ROLES,
+    "rewards shaped by length: lengths (or a mask), correct or rewards, max_len, buffer -> rewards",
+    _fits,
     plan,
     observe,
     forms,
@@ -250,6 +291,7 @@ SHAPING = Kind(
         _law("shaping_correct", shaping_correct, _graded),
         Law("shaping_rows", shaping_rows, plain_examples, universal=True),
         _law("shaping_finite", shaping_finite),
+        _law("shaping_tokens", shaping_tokens, needs("mask")),
     ),
     sizes=({"N": 1}, {"N": 2}, {"N": 4}),
 )

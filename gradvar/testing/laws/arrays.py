@@ -61,6 +61,28 @@ def entropy_raises(target: LossTarget) -> None:
     expect_pair(other >= value - slack(target), value, other, text)
 
 
+def second_mask_counts(target: LossTarget, layout: str) -> None:
+    """A token that the second mask leaves out leaves every average, as one that the first leaves out.
+
+    Broken by a sum under both masks over a count of one of them: the more a tool answers, or the more rollouts are
+    cut off, the less every other token counts. Report: huggingface/trl#6369 (fix #6439).
+    """
+    batch = plain_batch(moved=False, lengths=(3, 2, 4, 3), layout=layout)
+    second = batch.mask & ~(
+        np.arange(batch.mask.shape[1]) == 1
+    )  # [rollout, time]: the second token is a tool's
+    weights = target.weights(replace(batch, second_mask=second))[1]
+    expected = target.weights(replace(batch, mask=batch.mask & second, second_mask=second))[1]
+    small = 10 * slack(target) * max(1.0, float(np.abs(expected).max()))
+    expect_pair(
+        bool(np.allclose(weights[second], expected[second], rtol=1e-4, atol=small)),
+        weights[second],
+        expected[second],
+        f"tokens that '{target.signature.name_of('second_mask')}' leaves out still count: weights {{}}, and {{}} where "
+        f"'{target.signature.name_of('mask')}' leaves these out too",
+    )
+
+
 def _changed(batch: LossBatch, role: str) -> LossBatch:
     """The batch with other values in this place, unlike in every row."""
     rows = np.arange(len(batch.mask))[:, None]

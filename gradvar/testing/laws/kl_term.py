@@ -60,11 +60,33 @@ def kl_term(target: LossTarget, layout: str) -> None:
     expect(name not in FAULTS, f"{seen}: {FAULTS.get(name, '')}")
     expect(bool(name), f"{seen}: the gradient of no known estimate of the KL, or of a wrong sign")
     _normalised(target, batch, quiet)
+    _local(target, batch, quiet)
     raise Residue(f"read as {name}")
 
 
 def _form(pull: np.ndarray) -> str:
     return next((name for name, form in GRADIENTS.items() if parallel(pull, form(DISTANCES), 1e-3)), "")
+
+
+def _local(target: LossTarget, batch: LossBatch, quiet: LossBatch) -> None:
+    """One token's distance pulls on that token alone, or on the rollout as a whole where the KL is the rollout's.
+
+    A KL that is weighted by the ratio of the sequence has a second term, that of the weight: it pushes all tokens of
+    the rollout down where one of them is far from the reference on either side. Report: huggingface/trl#6586.
+    """
+    reference = quiet.logp.copy()
+    reference[0, int(np.argmax(batch.mask[0]))] -= 1.0
+    pull = (target.weights(quiet)[1] - target.weights(replace(quiet, ref_logp=reference))[1])[0][
+        batch.mask[0]
+    ]
+    small = 10 * slack(target) * max(1.0, float(np.abs(pull).max()))
+    alone = bool(np.all(np.abs(pull[1:]) <= max(small, 1e-3 * abs(pull[0]))))
+    alike = bool(np.allclose(pull[1:], pull[0], rtol=1e-2, atol=small))
+    expect(
+        alone or alike,
+        f"one token at distance 1 from the reference: tokens of its rollout are pushed down by {shown(pull)}; the KL's "
+        "weight is that of the whole rollout, and is differentiated",
+    )
 
 
 def _normalised(target: LossTarget, batch: LossBatch, quiet: LossBatch) -> None:

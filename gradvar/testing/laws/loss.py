@@ -255,6 +255,13 @@ LAWS = (
         universal=True,
         exact=True,
     ),
+    Law(
+        "second_mask_counts",
+        arrays.second_mask_counts,
+        _drawn(layout=("right", "left")),
+        needs_roles("mask", "second_mask"),
+        universal=True,
+    ),
     Law("clip_form", clip_forms.clip_form, _drawn(tokens=(1, 2, 4)), _OLD, universal=True),
     Law("kl_term", kl_term.kl_term, _drawn(layout=("right", "holes")), _REF, universal=True),
     _law("padding_invariant", padding_invariant, _MASK, columns=_COLUMNS, universal=True),

@@ -114,6 +114,7 @@ def needs_roles(*roles: str) -> Callable[[LossTarget], str]:
         "ref_logp": "reference log-probabilities",
         "token_count": "a token count",
         "entropy": "entropies",
+        "second_mask": "a second mask",
     }
 
     def applies(target: LossTarget) -> str:

@@ -18,7 +18,7 @@ from gradvar.testing.laws.base import Example, Law, Residue, close, expect, expe
 from gradvar.testing.laws.examples import Likeness, shared
 from gradvar.testing.laws.loss_batches import token_mask
 from gradvar.testing.laws.signal import best_of_all
-from gradvar.testing.laws.traits import excused_by_statistics, once
+from gradvar.testing.laws.traits import batch_statistics, excused_by_statistics, once, takes_groups
 from gradvar.testing.roles import role_of
 from gradvar.testing.targets import AdvantageTarget
 
@@ -32,7 +32,9 @@ def rejected_rows_silent(
 
     It was rejected, or cut as overlong; nothing of it is trained on. Its vote in a mean moves a baseline, which on
     policy changes no expected gradient and is only reported; its vote in a std rescales every other rollout of
-    the prompt. Report: verl-project/verl#6452, NVIDIA-NeMo/RL#4160.
+    the prompt. A whitening of the batch that comes after hides the vote in a batch of one prompt, where it takes out
+    every common scale: there a second prompt stands beside, and the spread of the first is measured against its own.
+    Report: verl-project/verl#6452, NVIDIA-NeMo/RL#4160.
 
     Args:
         target: The advantage function.
@@ -46,6 +48,8 @@ def rejected_rows_silent(
     beside, _ = target.tokens([(*group, low)], mask=more)
     expect(bool(np.all(np.isfinite(beside))), f"{exact(group)} and a row without a token -> {shown(beside)}")
     together = target.run([(*group, low)], mask=more)[0][0][:-1]
+    if batch_statistics(target) and takes_groups(target):
+        _scale_between_prompts(target, group, mask, low)
     if close(target, alone, together):
         return
     one, two = sides(alone, together)
@@ -53,6 +57,28 @@ def rejected_rows_silent(
     rescaled = not close(target, alone - alone[0], together - together[0])
     expect(not (rescaled and standardises(target)), f"{text}: it votes in the scale")
     raise Residue(f"{text}: it votes in the baseline")
+
+
+def _scale_between_prompts(
+    target: AdvantageTarget, group: tuple[float, ...], mask: np.ndarray, low: float
+) -> None:
+    """Break the law where a rejected rollout changes the spread of its prompt against another prompt's."""
+    binary = target.domain == "binary"
+    other = (1.0, 0.0, 1.0 if binary else 3.0, *(0.0,) * max(0, target.min_group - 3))
+    tail = token_mask((1,) * len(other), STEPS)  # [rollouts of the other prompt, time]
+    ratios = []
+    for rejected in ((), (low,)):
+        rows_ = np.vstack([mask, np.zeros((len(rejected), STEPS), bool), tail])
+        first, second = target.run([(*group, *rejected), other], mask=rows_)[0]
+        ratios.append(float(np.std(first[: len(group)]) / max(float(np.std(second)), 1e-12)))
+    expect_pair(
+        bool(np.isclose(*ratios, rtol=1e-3)),
+        ratios[1],
+        ratios[0],
+        f"{exact(group)} beside a prompt with rewards {exact(other)}, and a rejected rollout (empty mask, reward "
+        f"{low:g}) in the first -> its advantages spread {{}} times as far as the other's, without it {{}} times: it "
+        "votes in the scale",
+    )
 
 
 def few_tokens(target: AdvantageTarget, reward: float, steps: int) -> None:

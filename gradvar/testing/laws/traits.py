@@ -75,6 +75,8 @@ def _batch_statistics(target: AdvantageTarget) -> str:
     batches = [
         ((1.0, 0.0, 0.0, *rest), (0.0, 1.0, 1.0 if binary else 3.0, *rest)),
         ((1.0, 1.0, 0.0, *rest), (0.0, 0.0, 1.0 if binary else 2.0, *rest)),
+        # groups that are standardised by themselves leave half of the variance of this one
+        ((1.0, 0.0, 0.0, *rest), (1.0,) * size),
     ]
     if not target.batched:
         return ""
@@ -82,7 +84,7 @@ def _batch_statistics(target: AdvantageTarget) -> str:
         outputs = [target(groups) for groups in batches]
     except (Raised, BadOutput):
         return ""
-    for groups, parts in zip(batches, outputs, strict=True):
+    for parts in outputs:
         every = np.concatenate(parts)
         spread = float(np.std(every))
         level = abs(float(np.mean(every)))
@@ -91,10 +93,6 @@ def _batch_statistics(target: AdvantageTarget) -> str:
         if level > 1e-3 or not 0.98 / whole <= spread**2 <= 1.02:
             return ""
         if _wants_groups(target) and any(abs(float(np.mean(p))) > 1e-3 for p in parts):
-            return ""
-        # what each group is by itself would have mean zero and variance one too: by itself it must differ
-        alone = [target([g])[0] for g in groups]
-        if all(np.allclose(a, p, atol=1e-3) for a, p in zip(alone, parts, strict=True)):
             return ""
     return WHITENED
 
