@@ -12,7 +12,7 @@ from gradvar.testing.laws import Law
 from gradvar.testing.runner import check_law
 
 SETTINGS = settings(
-    max_examples=400, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=400, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
