@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 import gradvar as gv
+from gradvar.cli import listing
 from gradvar.cli import main as cli
 from gradvar.core.spelling import CORRECTIONS, SAMPLERS, SURROGATES, read_correction, read_sampler
+from gradvar.core.spelling_meanings import correction_rows, engine_rows
 from gradvar.measure.spelled import corrected_by, correction_piece
 from gradvar.stats.choice import least
 from gradvar.stats.direction import effective_share, sampled_losses
 from gradvar.stats.figures import BlockSums
-from gradvar.studies.config import MeasureConfig
+from gradvar.studies.config import ListConfig, MeasureConfig
 from gradvar.studies.problems import finite_problem
 
 NUMBERS = {
@@ -70,6 +72,16 @@ def test_every_name_makes_its_piece():
     ones = np.ones((1, 1, 2))
     logs = {"logp_old": 0 * ones, "logp_sampler": -np.log([[[1.1, 2.0]]])}  # w is 1.1 and 2
     np.testing.assert_allclose(joined(**logs, mask=ones > 0), [[[1.1, 0.0]]], rtol=1e-6)
+
+
+def test_every_word_is_explained_and_what_is_listed_can_be_read(capsys):
+    assert len(engine_rows()) == len(SAMPLERS)
+    words = [row["word"] for row in correction_rows()]
+    assert len(words) == len(CORRECTIONS) + len(SURROGATES)
+    for word in words:
+        read_correction("tis+normalised" if word == "normalised" else word)
+    assert listing.run(ListConfig(what="samplers")) == 0
+    assert "noise:SIZE" in capsys.readouterr().out
 
 
 def brute_losses():

@@ -15,7 +15,7 @@ stand_ins.install()
 
 import argparse  # noqa: E402
 import csv  # noqa: E402
-import importlib  # noqa: E402
+import importlib.util  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from functools import partial  # noqa: E402
 from importlib.metadata import version  # noqa: E402
@@ -29,6 +29,7 @@ import numpy as np  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 
 from gradvar.pieces import corrections, surrogates  # noqa: E402
+from gradvar.testing.peers.stand_ins import StandIns  # noqa: E402
 
 FIELDS = ("trainer", "version", "function", "setting", "piece", "batches", "binding", "largest_difference")
 BATCHES, SHAPE = 20, (8, 6)  # rollouts and tokens of each
@@ -124,11 +125,22 @@ def skyrl(function: str, *arguments: Any, **settings: Any) -> Weights:
     return weights
 
 
+def of_areal(module: str) -> Any:
+    """A module of AReaL, which imports servers and loggers that its functions here never call."""
+    empty = StandIns()
+    for name in ("flask", "lark", "openai", "pybase64", "swanlab", "tabulate", "trackio", "werkzeug"):
+        if importlib.util.find_spec(name) is None:
+            empty.add(name)
+    made = importlib.import_module(module)
+    empty.remove()
+    return made
+
+
 def areal(**settings: Any) -> Weights:
     """``apply_rejection_sampling``."""
 
     def weights(arrays: Arrays) -> Any:
-        t, module = tensors(arrays), importlib.import_module(AREAL)
+        t, module = tensors(arrays), of_areal(AREAL)
         config = SimpleNamespace(**({"agg": "mean", "lower": None, "upper": None} | settings))
         return module.apply_rejection_sampling(
             t.logp_old, t.logp_sampler, t.mask, None, config
@@ -141,7 +153,7 @@ def areal_m2po(threshold: float) -> Weights:
     """``_apply_m2po_masking``."""
 
     def weights(arrays: Arrays) -> Any:
-        t, module = tensors(arrays), importlib.import_module(ACTOR)
+        t, module = tensors(arrays), of_areal(ACTOR)
         return module._apply_m2po_masking(t.logp_sampler, t.logp_old, t.mask, threshold).double()
 
     return weights
@@ -153,7 +165,7 @@ def areal_log_linear(version_now: int, drawn: int) -> Weights:
     def weights(arrays: Arrays) -> Any:
         import torch
 
-        t, module = tensors(arrays), importlib.import_module(ACTOR)
+        t, module = tensors(arrays), of_areal(ACTOR)
         versions = torch.full(SHAPE, drawn)
         made = module.compute_prox_logp_approximations(
             t.logp_sampler, t.logp, versions, version_now, "loglinear"

@@ -1,6 +1,9 @@
-"""``gradvar list``: the catalogue as a table."""
+"""``gradvar list``: the catalogue, and the words for samplers and corrections, as tables."""
+
+from typing import Any
 
 from gradvar.cli.streams import Screen
+from gradvar.core.spelling_meanings import correction_rows, engine_rows
 from gradvar.files.paths import check_file
 from gradvar.report.citations import estimators
 from gradvar.stats.sheet import Column, Sheet
@@ -8,9 +11,16 @@ from gradvar.studies.config import ListConfig
 
 
 def run(config: ListConfig) -> int:
-    """Print every named estimator; write it as JSON too if a file is given. Returns the exit code."""
+    """Print estimators, samplers or corrections; write them as JSON too if a file is given. Returns the exit code."""
     if config.json is not None:
         check_file(config.json, "json")
+    if config.what != "estimators":
+        words = engine_rows() if config.what == "samplers" else correction_rows()
+        columns = [Column(name, words=True) for name in words[0]]
+        sheet = Sheet(
+            tuple(columns), tuple(tuple(row.values()) for row in words), f"{len(words)} {config.what}"
+        )
+        return _show(config, sheet, words)
     rows = list(estimators().values())
     cells = []
     for row in rows:
@@ -18,7 +28,11 @@ def run(config: ListConfig) -> int:
         cells.append((row["name"], row["summary"], row["arxiv"], settings, ", ".join(row["needs"])))
     ranks = {"name": 0, "what it is": 0, "arXiv": 0, "settings": 1, "needs": 2}
     columns = [Column(name, words=True, rank=rank) for name, rank in ranks.items()]
-    Screen(wide=config.wide).show(Sheet(tuple(columns), tuple(cells), f"{len(rows)} estimators"))
+    return _show(config, Sheet(tuple(columns), tuple(cells), f"{len(rows)} estimators"), rows)
+
+
+def _show(config: ListConfig, sheet: Sheet, rows: list[Any]) -> int:
+    Screen(wide=config.wide).show(sheet)
     if config.json is not None:
         from gradvar.files.tables import write_json  # it loads NumPy
 

@@ -66,7 +66,12 @@ def _surrogate(word: CorrectionWord) -> Piece:
     settings: dict[str, tuple[str, ...]] = {
         "dppo_tv": ("low", "high"), "dppo_kl": ("threshold",), "clip_cov": ("share",), "kl_cov": ("share",),
     }  # fmt: skip
-    return partial(piece, **dict.fromkeys(settings[word.name], word.values[0])) if word.values else piece
+    bound: dict[str, Any] = dict.fromkeys(
+        settings.get(word.name, ()), word.values[0] if word.values else None
+    )
+    if word.name == "clip_cov":
+        bound["seed"] = 0  # draws, as trainers do: the mean over the choices would hide their variance
+    return partial(piece, **bound) if bound else piece
 
 
 def correction_piece(words: tuple[CorrectionWord, ...]) -> Any:

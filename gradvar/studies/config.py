@@ -42,11 +42,12 @@ class MeasureConfig:
     """Optimiser steps between the policy that samples and the one that is differentiated; 0 is on policy."""
     sampler: str = "none"
     """The engine that draws: none (the policy itself), stale:STEPS, temperature:T, top_k:K, top_p:P, min_p:P,
-    noise:SIZE, bfloat16, fp8, fp8_channel, int8 or int8_channel; :raw behind a change of tokens reports the unchanged
-    log-probabilities."""
+    noise:SIZE, bfloat16, fp8, fp8_channel, int8, int8_channel or template:TOKEN; :raw behind a change of tokens reports
+    the unchanged log-probabilities. `gradvar list --what samplers` explains them."""
     corrections: tuple[str, ...] = ("none",)
     """A row of each estimator for each: none, ratio, tis:CAP, mis:CAP, icepop:LOW:HIGH, seq_ratio, seq_tis:CAP,
-    seq_mask:CAP, geo_mask:LOW:HIGH, opsm:NATS, k1_mean:LOW:HIGH, k3_token:MOST and so on; + joins two."""
+    seq_mask:CAP, geo_mask:LOW:HIGH, opsm:NATS, k1_mean:LOW:HIGH, k3_token:MOST, vespo, dppo_tv:MOST and so on; + joins
+    two. `gradvar list --what corrections` explains them all."""
     clip: tuple[float, ...] = ()
     """Clip ranges to sweep, below and above 1, for the estimators that clip; none given: each estimator's own."""
     budget: Budget = "rollouts"
@@ -183,8 +184,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class ListConfig:
-    """List the estimators: name, what it is, source, settings."""
+    """List the estimators (name, what it is, source, settings), or the words for engines and corrections."""
 
+    what: Literal["estimators", "samplers", "corrections"] = "estimators"
+    """What is listed."""
     json: Path | None = None
     """Write the list to this file too."""
     wide: bool = False

@@ -8,6 +8,7 @@ from gradvar import catalogue
 from gradvar.core.compose import corrected
 from gradvar.measure import direct, exact
 from gradvar.measure.exact.tables import exact_tables
+from gradvar.measure.spelled import corrected_by
 from gradvar.pieces import corrections as c
 from gradvar.policies import fp8_weights, int8_weights, min_p, noise, stale, temperature, top_k, top_p
 from gradvar.policies.sampler_weights import Rounding
@@ -89,6 +90,7 @@ def test_monte_carlo_agrees_with_enumeration(engine):
     policy, params, task = scenes.tabular(1, binary=True)
     old = scenes.moved(policy, params, 2, 0.3)
     estimators = [corrected(catalogue.get("grpo"), piece) for piece in (c.token_truncation, c.sequence_mask)]
+    estimators.append(corrected_by(catalogue.get("grpo"), "loglinear:0.5+outlier:0.5:2"))
     sampled = direct(
         estimators, policy, params, task, 3,
         key=jax.random.key(0), replicates=2048, old_params=old, sampler=engine,
