@@ -56,11 +56,9 @@ def sampled_losses(sums: BlockSums) -> Losses:
     parts = direction_losses(*(without[name] for name in names))
     blocks = len(sums.count)
     effective = effective_blocks(sums)
-    return Losses(
-        {n: float(blocks * x - (blocks - 1) * parts[n].mean()) for n, x in values.items()},
-        parts,
-        float(min(effective["trace_cov"], effective["bias_factor"])),
-    )
+    with np.errstate(invalid="ignore"):  # a gradient without a signal has no bias: NaN, which has no interval
+        corrected = {n: float(blocks * x - (blocks - 1) * parts[n].mean()) for n, x in values.items()}
+    return Losses(corrected, parts, float(min(effective["trace_cov"], effective["bias_factor"])))
 
 
 def effective_share(log_weights: Float[np.ndarray, " rollout"]) -> float:
