@@ -73,7 +73,8 @@ def record(
         old_params: The trainer's proximal policy, of the ratios; by default ``params`` (on policy).
         ref_params: Of the reference policy, by default ``old_params``.
         sampler: What draws: a ``Sampler``, such as ``gv.policies.top_p(0.95)``, or parameters; by default
-            ``old_params``. Its log-probabilities are kept as ``logp_sampler``.
+            ``old_params``. Its log-probabilities are kept as ``logp_sampler``. Where grad J is not known, it is then
+            estimated from these rollouts, each weighed by its ratio of ``params`` to what drew it.
         scores: What is kept of a row's P numbers: ``Whole()``, ``Gram()``, ``Sketch(kind, width)``, or
             ``PerToken(width)``, which serves any objective without a basis. "auto": whole where that is small, else
             Gram where it fits the memory, else a hashed sketch; with a folder whole where that fits, else hashed.
