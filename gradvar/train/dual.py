@@ -318,14 +318,30 @@ class DualStep(TrainingStep):
         }  # fmt: skip
         return batches, figures
 
+    def _stacked(self, batches: tuple) -> dict[str, tuple[Array, Array, paired.Group]]:
+        """Prompts, actions and groups of each role in one array each, filled up to equally many actions of weight 0.
+
+        One pass of the network for a role, in place of one for a group, is a smaller program.
+        """
+        rows: dict[str, list] = {role: [] for role in ROLES}
+        for role, asked, actions, group in batches:
+            extra = ((0, 0), (0, self.game.revisions - actions.shape[1]))
+            filled = paired.Group(*(jnp.pad(x, extra) for x in group))
+            rows[role].append((asked, jnp.pad(actions, (*extra, (0, 0))), filled))
+        return {role: jax.tree.map(lambda *x: jnp.concatenate(x), *some) for role, some in rows.items()}
+
     def _gradient(self, state: State, batches: tuple) -> tuple[Array, PyTree]:
         """The objective and minus its gradient by both adapters."""
-        policy, base = self.part.policy(1.0), state.reference
-        references = [policy.logprobs(base, asked, actions) for _, asked, actions, _ in batches]
+        policy, base, stacked = self.part.policy(1.0), state.reference, self._stacked(batches)
+        asked = jnp.concatenate([stacked[role][0] for role in ROLES])
+        actions = jnp.concatenate([stacked[role][1] for role in ROLES])
+        splits = [len(stacked[ROLES[0]][0])]
+        references = jnp.split(policy.logprobs(base, asked, actions), splits)
 
         def loss(parts: PyTree) -> tuple[Array, Array]:
             total = jnp.zeros(())
-            for (role, asked, actions, group), logp_ref in zip(batches, references, strict=True):
+            for role, logp_ref in zip(ROLES, references, strict=True):
+                asked, actions, group = stacked[role]
                 logp = policy.logprobs(self.part.merge(base, parts[role]), asked, actions)
                 mask = policy.mask(actions)
                 total = total + paired.actions_objective(logp, logp_ref, mask, group, self.game)

@@ -123,19 +123,25 @@ def right_text(prompt):
 def test_lines_of_a_form_are_filled_challenged_and_decided():
     task = FormLine(2)
     assert isinstance(task, Task)
-    drafts = task.prompts(jax.random.key(0), 400)
-    prompts = task.lessons(jax.random.key(1), drafts)
-    texts, solutions = [text(task, row) for row in prompts], task.solution(prompts)
+
+    @jax.jit  # one program in place of many small ones
+    def scene(key):
+        drafts = task.prompts(key, 400)
+        prompts, fields = task.lessons(jax.random.fold_in(key, 1), drafts), task.field(drafts)
+        wrong, open_ended = fields.at[..., 1].add(1), fields.at[..., 4].set(0)
+        answers = task.solution(prompts)
+        seen = (
+            task.reward(prompts, answers) == 1, task.is_field(drafts, wrong), ~task.correct(drafts, wrong),
+            task.correct(drafts, fields), ~task.is_field(drafts, open_ended),
+        )  # fmt: skip
+        return prompts, answers, jnp.stack([x.all() for x in seen])
+
+    prompts, solutions, seen = scene(jax.random.key(0))
+    texts = [text(task, row) for row in np.asarray(prompts)]
     assert [right_text(prompt) for prompt in texts] == task.decode(solutions)
     kinds = [prompt[-1] for prompt in texts]
     assert min(kinds.count(kind) for kind in "=?*!") > 60
     assert {right_text(prompt)[0] for prompt in texts} == set("itxsnkr")
-    assert (np.asarray(task.reward(prompts, solutions)) == 1).all()
-    fields = task.field(drafts)
-    wrong = fields.at[..., 1].add(1)
-    assert task.is_field(drafts, wrong).all()
-    assert not task.correct(drafts, wrong).any()
-    assert task.correct(drafts, fields).all()
-    assert not task.is_field(drafts, fields.at[..., 4].set(0)).any()  # no stop token
+    assert seen.all(), seen
     with pytest.raises(ValueError, match="digits: 5; give 1 to 4"):
         FormLine(5)

@@ -116,7 +116,7 @@ def scene_of():
     keys = jax.random.fold_in(stream.rollouts, 0)
     each = [jax.random.fold_in(stream.prompts, i) for i in range(PROMPTS)]
     prompts = jnp.concatenate([stepper.task.prompts(key, 1) for key in each])
-    said = play(TASK, prompts, stepper._drawing(before, keys))
+    said = jax.jit(lambda: play(TASK, prompts, stepper._drawing(before, keys)))()
     explored = jax.random.bernoulli(jax.random.fold_in(keys, 4), game.explore, (PROMPTS,))
     return Scene(stepper, before, after, shown, (prompts, said), np.asarray(explored))
 
@@ -270,7 +270,9 @@ def test_the_system_answers_with_the_revision_where_it_is_approved(scene):
     with jax.enable_x64(True):
         prompts, _ = scene.game
         params = scene.step.examined[1](scene.before)
-        answers = System(TASK, Added()).sample(params, jax.random.key(5), prompts, 2)
+        answers = np.asarray(
+            jax.jit(System(TASK, Added()).sample, static_argnums=3)(params, jax.random.key(5), prompts, 2)
+        )
         assert answers.shape == (PROMPTS, 2, TASK.completion_length)
         twice, policy = jnp.repeat(prompts, 2, axis=0), Bigram()
         tables = {role: params["base"] + params[role] for role in ("generator", "verifier")}
@@ -278,7 +280,8 @@ def test_the_system_answers_with_the_revision_where_it_is_approved(scene):
         def draw(move, role, asked):
             return policy.sample(tables[role], jax.random.fold_in(jax.random.key(5), move), asked, 1)
 
-        said = play(TASK, twice, draw)
+        said = jax.tree.map(np.asarray, jax.jit(lambda: play(TASK, twice, draw))())
+        twice = np.asarray(twice)
         for q, answer in enumerate(answers.reshape(-1, TASK.completion_length)):
             revision = said.revisions[q, 0]
             approved = bool(said.challenged[q]) and [TASK.tokens[int(t)] for t in said.decisions[q][:2]] == [
