@@ -44,8 +44,13 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Lead the links of a page that lies outside ``docs/`` to where they lead on the site; link claims to theirs."""
+    """Lead the links of a page that lies outside ``docs/`` to where they lead on the site; link claims to theirs.
+
+    The search lists how-tos first: they have the words of trainers.
+    """
     address = page.file.src_uri
+    if address.startswith("howto/"):
+        page.meta.setdefault("search", {"boost": 4})
     if address == "explore/index.md":
         return re.sub(r"\bclaim ([A-Z]\d+)\b", _to_claim, markdown)
     if address not in library.ELSEWHERE:

@@ -5,8 +5,21 @@ test suite that only needs ``gradvar.testing`` loads JAX. The axes are prompt (Q
 objectives are maximised.
 """
 
+from typing import Any
+
 import lazy_loader
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_lazily, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _lazily(name)
+    except ModuleNotFoundError as error:
+        from gradvar.core.extras import is_optional, missing
+
+        if not is_optional(error):
+            raise
+        raise ModuleNotFoundError(missing(error.name or "", f"gradvar.{name}"), name=error.name) from None

@@ -22,6 +22,13 @@ def without(modules, code):
     return done.returncode, done.stdout, done.stderr
 
 
+def test_a_part_of_the_api_names_the_package_that_it_needs():
+    code, _, errors = without(["sympy"], "import gradvar as gv\ngv.symbolic")
+    line = "gradvar.symbolic: sympy is not installed; pip install sympy z3-solver latex2mathml"
+    assert code == 1
+    assert errors.strip().endswith(f"ModuleNotFoundError: {line}")
+
+
 def test_every_package_is_one_of_the_extras():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     listed = " ".join(item for items in extras.values() for item in items)

@@ -25,8 +25,9 @@ def run(config: ListConfig) -> int:
     cells = []
     for row in rows:
         settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
-        cells.append((row["name"], row["summary"], row["arxiv"], settings, ", ".join(row["needs"])))
-    ranks = {"name": 0, "what it is": 0, "arXiv": 0, "settings": 1, "needs": 2}
+        summary = row["summary"].replace("``", "").removesuffix(".")
+        cells.append((row["name"], summary, row["arxiv"], settings, ", ".join(row["needs"])))
+    ranks = {"name": 0, "what it is": 0, "paper": 0, "settings": 1, "needs": 2}
     columns = [Column(name, words=True, rank=rank) for name, rank in ranks.items()]
     return _show(config, Sheet(tuple(columns), tuple(cells), f"{len(rows)} estimators"), rows)
 

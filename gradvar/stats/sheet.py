@@ -142,7 +142,7 @@ class Sheet:
         lines: list[str] = []
         for row in self.rows:
             named = [
-                f"{column.name} {' '.join(cell.split())}"
+                f"{column.name}{':' * column.words} {' '.join(cell.split())}"
                 for column, cell in zip(self.columns[1:], row[1:], strict=True)
                 if cell.strip()
             ]

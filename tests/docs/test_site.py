@@ -1,6 +1,7 @@
 """Every public name is documented, and the site that shows it has no dead link and asks no other host for anything."""
 
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -143,6 +144,17 @@ def test_the_reference_has_every_public_name(site):
 def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
     assert len(list(site.rglob("*.html"))) > 40
     assert not faults(site)
+
+
+@pytest.mark.slow
+def test_the_search_lists_how_tos_first(site):
+    pages = json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    boosts = {page["location"]: page.get("boost", 1) for page in pages if "#" not in page["location"]}
+    assert boosts["howto/trainer_settings.html"] > boosts["reference/measure.html"]
+    words = {page["location"]: page["text"] for page in pages}
+    for word in ("num_generations", "frac_reward_zero_std", "rollout.n", "loss_agg_mode", "epsilon_high"):
+        named = [boosts[page.split("#")[0]] for page, text in words.items() if word in text]
+        assert max(named) == boosts["howto/trainer_settings.html"], word
 
 
 SEEN = (
