@@ -11,6 +11,10 @@ from gradvar.symbolic.claims.formula import to_mathml
 
 ROOT = Path(__file__).resolve().parents[2]
 _KEPT = ROOT / ".cache" / "docs"
+_NO_SLIDERS = (
+    "\n\n*Sliders move where a kernel runs, and are pictures here; "
+    "[the page to play with](../explore/index.html) needs no kernel.*"
+)
 _FORMULA = re.compile(r"(\$\$?)([^$\n]+)\1")
 
 
@@ -30,6 +34,8 @@ def copies() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for path in sources():
         notebook = nbformat.read(path, as_version=4)
+        if any("slider" in cell.source for cell in notebook.cells if cell.cell_type == "markdown"):
+            notebook.cells[0].source += _NO_SLIDERS
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = _FORMULA.sub(lambda m: to_mathml(m[2], block=m[1] == "$$"), cell.source)

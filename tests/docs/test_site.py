@@ -157,6 +157,15 @@ def test_the_search_lists_how_tos_first(site):
         assert max(named) == boosts["howto/trainer_settings.html"], word
 
 
+@pytest.mark.slow
+def test_a_notebook_with_sliders_leads_to_the_page_that_has_them(site):
+    led = {
+        page.stem: "explore/index.html" in page.read_text() for page in (site / "notebooks").glob("0*.html")
+    }
+    assert led["01_the_identity"]
+    assert (site / "explore" / "index.html").exists()
+
+
 SEEN = (
     "index.html", "explore/index.html", "howto/watch_a_training.html", "tutorial.html", "gallery.html",
     "theorems/index.html", "theorems/A7a.html",
