@@ -71,6 +71,8 @@ class Record:
     """Of sampling."""
     out: Path = Path("gradvar-bank")
     """Folder for the bank."""
+    shard: str | None = None
+    """i/n: record the i-th of n parts only, from 1 to n, each by a process of its own into the same folder."""
     quiet: bool = False
     """No progress bar."""
     json: Path | None = None
@@ -89,6 +91,10 @@ class Record:
             raise ValueError(f"scores: '{self.scores}'; give all, last:K or lora:RANK, such as last:2")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed: {self.seed}; give a whole number from 0 to {2**32 - 1}")
+        if self.shard is not None:
+            from gradvar.measure.bank.recorder import Part
+
+            Part.parse(self.shard)
         check_writable(self.out)
         if self.json is not None:
             check_file(self.json, "json")
@@ -102,7 +108,7 @@ def run(config: Record) -> int:
     from gradvar import catalogue
     from gradvar.gradients.sketch import Sketch, Whole
     from gradvar.measure.bank.record import record
-    from gradvar.measure.bank.recorder import RecordSettings
+    from gradvar.measure.bank.recorder import Part, RecordSettings
     from gradvar.policies import Transformer
     from gradvar.tasks.questions import read_questions
     from gradvar.tasks.verifier import Verifier
@@ -127,6 +133,7 @@ def run(config: Record) -> int:
         scores = Whole()
     elif config.map != "auto":
         scores = Sketch(config.map)
+    part = None if config.shard is None else Part.parse(config.shard)
     with _kept(config), Bars(config.quiet, lines=True) as bars:
         bank = record(
             policy,
@@ -138,11 +145,25 @@ def run(config: Record) -> int:
             estimators=estimators,
             scores=scores,
             folder=config.out,
-            settings=RecordSettings(memory=config.memory * 1e9, monitor=bars),
+            settings=RecordSettings(memory=config.memory * 1e9, monitor=bars, part=part),
         )
+    if part is not None and not _is_whole(config, bank):
+        return 0
     print(f"{bank}\n")
     _show(config, bank, estimators)
     return _advise(config, bank)
+
+
+def _is_whole(config: Record, bank: ScoreBank) -> bool:
+    """True if the other parts are there too; says what is missing otherwise."""
+    shards = bank.info["shards"]
+    if shards["there"] == shards["of"]:
+        return True
+    print(
+        f"part {config.shard} is done: {shards['there']} of {shards['of']} shards are in {config.out}; when all parts "
+        f"are, gradvar advise --bank {config.out}"
+    )
+    return False
 
 
 @contextmanager

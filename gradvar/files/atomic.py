@@ -27,13 +27,16 @@ PART = ".part"
 class Lock:
     """Keeps a folder for one process; the system releases it when that process ends, however it ends."""
 
-    def __init__(self, folder: Path, argument: str = "out") -> None:
-        """Raise ``ValueError`` where another process has the folder, or where nothing can be written to it."""
+    def __init__(self, folder: Path, argument: str = "out", wait: float = 0.0) -> None:
+        """Raise ``ValueError`` where another process has the folder, or where nothing can be written to it.
+
+        ``wait``: seconds until another process has to have given it back.
+        """
         with writing(folder, argument):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder / ".lock", thread_local=False)
             try:
-                self._lock.acquire(blocking=False)
+                self._lock.acquire(timeout=wait)
             except Timeout:
                 raise ValueError(
                     f"{argument}: another run is writing to {folder}; wait for it, or give another folder"

@@ -6,6 +6,8 @@
     monitor.rewards(rewards)                                                    # [prompt, rollout], at every step
     wandb.log(monitor.metrics())
 
+    gradvar.integrations.ray.run_parts(job, 16)                                 # recordings on a Ray cluster
+
 ``Monitor`` needs NumPy and SciPy; the noise of the gradient needs PyTorch. Nothing is loaded before it is used.
 """
 
@@ -14,5 +16,5 @@ from __future__ import annotations
 import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
-    __name__, submodules=["trl"], submod_attrs={"monitor": ["Monitor"]}
+    __name__, submodules=["ray", "trl"], submod_attrs={"monitor": ["Monitor"]}
 )

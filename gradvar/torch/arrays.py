@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gradvar.torch.ragged import filled, is_ragged
+
 PADDING = -1
 """The token of a bank's prompts where there is none."""
 
@@ -49,11 +51,12 @@ def as_rollouts(
     stop: int | None = None,
     group: int | None = None,
 ) -> TorchRollouts:
-    """Check token ids (tensors or arrays), and lay them out.
+    """Check token ids (tensors, arrays or lists), and lay them out.
 
     Args:
-        prompts: [prompt, past], or by row, as trainers keep them: [row, past].
-        completions: [prompt, rollout, time], or [row, time].
+        prompts: [prompt, past], or by row, as trainers keep them: [row, past]. Lists may be of any length, and need
+            no mask then.
+        completions: [prompt, rollout, time], or [row, time]; lists likewise.
         prompt_mask: False where prompts are padded, on the left.
         mask: True where a completion's token counts; without one all count up to and including the first ``stop``.
         stop: The token that ends a completion.
@@ -62,8 +65,13 @@ def as_rollouts(
     Raises:
         ValueError: In one line, on what does not fit.
     """
+    prompts, allowed = _filled(prompts, "prompts", left=True)
+    completions, held = _filled(completions, "completions")
     listed, written = _tokens("prompts", prompts, 2), as_numpy(completions)
-    allowed = np.ones(listed.shape, bool) if prompt_mask is None else as_numpy(prompt_mask).astype(bool)
+    if prompt_mask is not None:
+        allowed = as_numpy(_filled(prompt_mask, "prompt_mask", left=True)[0]).astype(bool)
+    allowed = np.ones(listed.shape, bool) if allowed is None else allowed
+    mask = None if mask is None else _filled(mask, "mask")[0]
     if allowed.shape != listed.shape:
         raise ValueError(f"prompt_mask: shape {allowed.shape} for prompts {listed.shape}; give one per token")
     listed = np.where(allowed, listed, PADDING)
@@ -75,6 +83,7 @@ def as_rollouts(
             f"completions: shape {written.shape} for {len(listed)} prompts; give [prompt, rollout, time]"
         )
     counted = _mask(written, mask, stop)
+    counted = counted if held is None else counted & held.reshape(written.shape)
     _check_padding(listed, allowed=listed != PADDING)
     negative = (written < 0) & (np.cumsum(counted[..., ::-1], -1)[..., ::-1] > 0)
     if negative.any():
@@ -87,9 +96,27 @@ def as_rollouts(
     return TorchRollouts(listed, written, counted, *_shifted(listed, written))
 
 
-def by_rollout(name: str, values: Any, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
-    """Floats of ``shape`` from an array or tensor of that shape, or of the same with rows in one axis."""
+def by_rollout(
+    name: str, values: Any, shape: tuple[int, ...], mask: Bool[np.ndarray, "..."] | None = None
+) -> Float[np.ndarray, "..."]:
+    """Floats of ``shape`` from an array or tensor of that shape, or of the same with rows in one axis.
+
+    Args:
+        name: Of the argument, for messages.
+        values: The numbers; lists may be of any length each.
+        shape: What is wanted.
+        mask: Where lists have to hold a number.
+    """
+    values, held = _filled(values, name)
     array = as_numpy(values).astype(np.float64)
+    if held is not None and mask is not None and held.size == mask.size:
+        missing = mask.reshape(-1, mask.shape[-1]) & ~held.reshape(-1, mask.shape[-1])
+        if missing.any():
+            row = int(np.argmax(missing.any(1)))
+            raise ValueError(
+                f"{name}: row {row} has {held.reshape(-1, mask.shape[-1])[row].sum()} numbers for "
+                f"{mask.reshape(-1, mask.shape[-1])[row].sum()} tokens that count; give one for each"
+            )
     flat = (shape[0] * shape[1], *shape[2:]) if len(shape) > 1 else shape
     if array.shape not in (shape, flat):
         raise ValueError(f"{name}: shape {array.shape}; give {shape}")
@@ -103,6 +130,11 @@ def as_numpy(values: Any) -> np.ndarray:
         return np.asarray(values)
     tensor = detach().cpu()
     return tensor.float().numpy() if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
+
+
+def _filled(values: Any, name: str, *, left: bool = False) -> tuple[Any, Bool[np.ndarray, "..."] | None]:
+    """Lists as an array, and where it holds their numbers; all else as it is, and None."""
+    return filled(values, name, left=left) if is_ragged(values) else (values, None)
 
 
 def _tokens(name: str, values: Any, axes: int) -> np.ndarray:

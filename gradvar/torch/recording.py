@@ -167,7 +167,9 @@ def _recorded(
     arrays = {"rewards": by_rollout("rewards", rewards, (size, count))}
     for name in _FIELDS:
         if fields.get(name) is not None:
-            arrays[name] = by_rollout(name, fields[name], shapes.get(name, rollouts.shape))
+            per_token = name not in shapes
+            counted = rollouts.mask if per_token else None
+            arrays[name] = by_rollout(name, fields[name], shapes.get(name, rollouts.shape), counted)
             if name.startswith("logp"):
                 arrays[name] = np.where(rollouts.mask, arrays[name], 0.0)
     for name, array in arrays.items():

@@ -16,7 +16,9 @@ def params():
 
 def record(folder, *, task=TASK, policy=POLICY, **settings):
     """Seven prompts in four shards, the last of one prompt."""
-    more = {name: settings.pop(name) for name in ("shard", "chunk", "cuts", "monitor") if name in settings}
+    more = {
+        name: settings.pop(name) for name in ("shard", "chunk", "cuts", "monitor", "part") if name in settings
+    }
     settings = {"scores": gv.Whole(), "settings": gv.RecordSettings(**{"shard": 2} | more)} | settings
     return gv.measure.record(policy, params(), task, jax.random.key(1), 7, 4, folder=folder, **settings)
 

@@ -1,6 +1,7 @@
 """``record``: sample rollouts once and keep their scores, in memory or in shards on disk."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Bool, PRNGKeyArray, PyTree
 
 from gradvar.core.checks import at_least
 from gradvar.core.devices import from_first_process
@@ -23,6 +24,7 @@ from gradvar.measure.bank.bank import ScoreBank
 from gradvar.measure.bank.disk import ShardLayout, load
 from gradvar.measure.bank.pace import Pace
 from gradvar.measure.bank.recorder import (
+    Part,
     Recorder,
     RecordPlan,
     RecordSettings,
@@ -34,6 +36,7 @@ from gradvar.measure.direct_plan import PolicyOnTask
 from gradvar.policies.sampler_weights import as_sampler
 
 _SHARD = 1 << 26  # bytes of whole scores in a shard
+_WAIT = 60.0  # seconds in which another part's process has written what is recorded
 
 
 def record(
@@ -59,7 +62,8 @@ def record(
     and the numbers are those of a call that was never interrupted. A prompt has the same rollouts with and without a
     folder, and estimators the same figures up to rounding; each shard finds a basis of its own. ``ScoreBank.open``
     opens what is finished at any time, as a bank of those prompts. Ctrl-C ends the call with a list of what is kept. In
-    several processes (``jax.distributed``), which need to see the same folder, the first one writes.
+    several processes (``jax.distributed``), which need to see the same folder, the first one writes. Processes that
+    know nothing of each other share a folder by ``settings.part``: each records its shards, with the same numbers.
 
     Args:
         policy: Samples, and gives the log-probabilities.
@@ -120,17 +124,20 @@ def _record_shards(
     layout = ShardLayout(folder, int(count), shard, fingerprint(run))
     locks: list[Lock] = []
     try:
-        missing = from_first_process(lambda: _enter(layout, run, locks), np.zeros(layout.count, bool))
-        finished = int((~missing).sum())
+        enter = lambda: _enter(layout, run, locks, settings.part)  # noqa: E731
+        missing = from_first_process(enter, np.zeros(layout.count, bool))
+        finished = len(layout.written())
         sizes = [end - first for first, end in map(layout.range, range(layout.count))]
         pace = Pace(int(np.sum(sizes, where=missing)), settings.monitor)
         if missing.any():
-            settings.monitor.stage("prompts", layout.prompts)
-            settings.monitor.advance(layout.prompts - pace.left_prompts)
+            settings.monitor.stage("prompts", pace.left_prompts)
         for done, number in enumerate(np.flatnonzero(missing).tolist(), finished):
             with _kept_shards(layout, done):
                 _record_shard(recorder, layout, number, pace)
-        return load(folder)
+        with warnings.catch_warnings():
+            if settings.part is not None:  # what the other parts have not written yet is no surprise
+                warnings.filterwarnings("ignore", f"folder: {re.escape(str(folder))} holds", UserWarning)
+            return load(folder)
     finally:
         for lock in locks:
             lock.release()
@@ -150,13 +157,24 @@ def _record_shard(recorder: Recorder, layout: ShardLayout, number: int, pace: Pa
     pace.written(end - first)
 
 
-def _enter(layout: ShardLayout, run: Mapping[str, Any], locks: list[Lock]) -> np.ndarray:
-    """Take the folder, and return which shards are missing; damaged ones are removed."""
-    locks.append(Lock(layout.folder, "folder"))
-    claim(layout.folder, run, "folder")
-    remove_parts(layout.folder)
-    missing = np.ones(layout.count, bool)
-    for number in layout.written():
+def _enter(
+    layout: ShardLayout, run: Mapping[str, Any], locks: list[Lock], part: Part | None
+) -> Bool[np.ndarray, " shard"]:
+    """Take the folder, or a part of it, and return which shards are missing; damaged ones are removed.
+
+    Processes that record parts hold the folder only while they write what is recorded there, and then their part.
+    """
+    if part is None:
+        locks.append(Lock(layout.folder, "folder"))
+        claim(layout.folder, run, "folder")
+        remove_parts(layout.folder)
+    else:
+        with Lock(layout.folder, "folder", wait=_WAIT):
+            claim(layout.folder, run, "folder")
+        locks.append(Lock(layout.folder / f".part-{part.number}-of-{part.of}", "folder"))
+    chosen = np.ones(layout.count, bool) if part is None else part.chosen(layout.count)
+    missing = chosen.copy()
+    for number in [n for n in layout.written() if chosen[n]]:
         try:
             layout.read(number)
         except ValueError as error:

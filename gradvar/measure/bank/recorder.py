@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float, PRNGKeyArray, PyTree
+from jaxtyping import Bool, Float, PRNGKeyArray, PyTree
 
 from gradvar.core.checks import at_least
 from gradvar.core.devices import DeviceChoice, choose_devices
@@ -31,6 +31,34 @@ from gradvar.measure.exact.tables import ExactTables, tabulate
 _SAMPLED = 1 << 28  # bytes of activations while rollouts are sampled
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of several equal parts of a recording's shards: the ``number``-th of ``of``, from 1 on."""
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise ValueError(f"shard: {self.number}/{self.of}; give i/n with i from 1 to n, such as 3/8")
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """Read ``i/n``.
+
+        >>> Part.parse("3/8")
+        Part(number=3, of=8)
+        """
+        number, slash, of = text.partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and len(text) < 16):
+            raise ValueError(f"shard: '{text[:20]}'; give i/n with i from 1 to n, such as 3/8")
+        return cls(int(number), int(of))
+
+    def chosen(self, count: int) -> Bool[np.ndarray, " shard"]:
+        """Which of ``count`` shards belong to this part."""
+        return np.arange(count) % self.of == self.number - 1
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RecordSettings:
     """What may be chosen about a recording besides what it is of.
@@ -44,7 +72,8 @@ class RecordSettings:
     policy multiplies no matrices; where it does, log-probabilities agree to rounding.
 
     With a folder: ``shard``, prompts of a shard, by default as many as make 64 MB of whole scores, or as are sampled
-    together where scores are sketched; ``monitor`` hears of every scored row, and how long the rest will take.
+    together where scores are sketched; ``part``: which of them this call records, where processes share a folder;
+    ``monitor`` hears of every scored row, and how long the rest will take.
     """
 
     cuts: Sequence[float] = ()
@@ -54,6 +83,7 @@ class RecordSettings:
     chunk: int | None = None
     devices: DeviceChoice = "all"
     shard: int | None = None
+    part: Part | None = None
     monitor: ProgressMonitor = field(default_factory=Silent)
 
 
