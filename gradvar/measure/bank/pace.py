@@ -30,7 +30,9 @@ class Pace:
         self.left_prompts, self.monitor, self._clock = prompts, monitor or Silent(), clock
         self.seconds: dict[Phase, float] = {"sampling": 0.0, "scoring": 0.0, "writing": 0.0}
         self._per_prompt: dict[Phase, list[float]] = {phase: [] for phase in self.seconds}
-        self._scored = 0.0  # prompts of the current shard whose rows are scored
+        self._sampled = self._scored = (
+            0.0  # prompts of the current shard whose rollouts, whose scores are there
+        )
         self._last = clock()
 
     def begin(self) -> None:
@@ -42,6 +44,7 @@ class Pace:
         now = self._clock()
         self.seconds[phase] += now - self._last
         self._per_prompt[phase].append((now - self._last) / prompts)
+        self._sampled = prompts if phase == "sampling" else self._sampled
         self._last = now
 
     def scoring(
@@ -66,9 +69,9 @@ class Pace:
         """A shard is on disk."""
         self.done("writing", prompts)
         self.left_prompts -= prompts
-        # what a shard without rows to score did not count
-        self.monitor.advance(prompts - self._scored, self.note())
-        self._scored = 0.0
+        uncounted = prompts - self._scored  # of a shard without rows to score
+        self._sampled = self._scored = 0.0
+        self.monitor.advance(uncounted, self.note())
 
     def per_prompt(self, phase: Phase) -> float | None:
         """Seconds of a phase for one prompt; None before it was observed."""
@@ -81,8 +84,8 @@ class Pace:
         if sampling is None or scoring is None:
             return None
         writing = self.per_prompt("writing") or 0.0
-        unscored = self.left_prompts - self._scored
-        return max(0.0, unscored * scoring + (self.left_prompts - 1) * sampling + self.left_prompts * writing)
+        unsampled, unscored = self.left_prompts - self._sampled, self.left_prompts - self._scored
+        return max(0.0, unsampled * sampling + unscored * scoring + self.left_prompts * writing)
 
     def note(self) -> str:
         """One line: seconds a prompt of each phase, and what is left."""
