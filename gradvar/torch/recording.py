@@ -19,6 +19,7 @@ from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
 from gradvar.measure.bank.recorder import default_tolerance
 from gradvar.measure.bank.score import CHUNK, WHOLE, assemble
+from gradvar.torch import sharded
 from gradvar.torch.arrays import TorchRollouts, by_rollout
 from gradvar.torch.gradients import RowGradients, Way
 from gradvar.torch.model import (
@@ -111,10 +112,17 @@ def record(
         sampled = time.perf_counter()
         tolerance = settings.tolerance or default_tolerance(recorded)
         rows = BasisRows.of(find_basis(recorded, served, settings.cuts, tolerance / 4))
+        if sharded.is_sharded(parameters) and scores == "auto":
+            scores = Sketch()
         scores = _choose_map(scores, rows, size, settings.memory)
         gradients = RowGradients(model, parameters, settings.temperature, settings.way)
         chunk = settings.chunk or max(1, min(pass_rows, CHUNK // (size * rows.basis.dtype.itemsize)))
-        held = assemble(rows, _images(gradients, rollouts, rows, scores, settings.seed, chunk), scores, size)
+        if sharded.is_sharded(parameters):
+            images = _sharded_images(model, list(parameters), rollouts, rows, scores, settings)
+            gradients.way = "loop"
+        else:
+            images = _images(gradients, rollouts, rows, scores, settings.seed, chunk)
+        held = assemble(rows, images, scores, size)
     arrays = len(list(model.parameters()))
     info = {
         **describe_map(scores),
@@ -224,6 +232,26 @@ def _images(
         image = lambda x: np.asarray(sketch.image(jnp.asarray(x), key))  # noqa: E731
     for part in gradients.rows(rollouts, numbers, rows.basis[prompt, rollout, basis_index], chunk):
         yield image(part.astype(rows.basis.dtype, copy=False))
+
+
+def _sharded_images(
+    model: torch.nn.Module,
+    names: list[str],
+    rollouts: TorchRollouts,
+    rows: BasisRows,
+    scores: Whole | Gram | Sketch,
+    settings: TorchSettings,
+) -> Iterator[Float[np.ndarray, "1 image"]]:
+    """Yield the image of each used row's score, where processes hold a part of the parameters each."""
+    if not isinstance(scores, Sketch):
+        raise ValueError(
+            f"scores: {scores} with parameters that are cut over processes; give scores=Sketch('hashed')"
+        )
+    prompt, row = rows.places()
+    rollout, basis_index = rows.rollout[prompt, row], rows.basis_index[prompt, row]
+    listed = prompt * rollouts.shape[1] + rollout, rows.basis[prompt, rollout, basis_index]
+    seed, temperature = settings.seed, settings.temperature
+    return sharded.sharded_images(model, names, rollouts, listed, scores, seed=seed, temperature=temperature)
 
 
 def _name_of(only: Only) -> str | None:

@@ -1,0 +1,39 @@
+"""One process of ``torchrun``: a model cut by FSDP2, and what it records; run by test_sharded."""
+
+import sys
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+import gradvar.torch
+from gradvar.gradients.sketch import Sketch, Whole
+from tests.torch import models
+
+
+def scene():
+    """Rollouts of two prompts, and rewards."""
+    rng = np.random.default_rng(0)
+    rollouts = gradvar.torch.as_rollouts(rng.integers(0, 7, (2, 3)), rng.integers(0, 7, (2, 4, 3)))
+    return rollouts, rng.random((2, 4)).round(1)
+
+
+def record(model, scores):
+    settings = gradvar.torch.TorchSettings(seed=3)
+    return gradvar.torch.record(model, *scene(), scores=scores, settings=settings)
+
+
+if __name__ == "__main__":
+    dist.init_process_group("gloo")
+    torch.set_num_threads(1)
+    model = models.Llama().float()
+    fully_shard(model, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
+    bank = record(model, Sketch("hashed", 16))
+    try:
+        record(model, Whole())
+    except ValueError as error:
+        refusal = str(error)
+    np.savez(f"{sys.argv[1]}/{dist.get_rank()}.npz", vectors=bank.recording.scores.vectors, refusal=refusal)
+    dist.destroy_process_group()

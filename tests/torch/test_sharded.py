@@ -1,0 +1,34 @@
+"""A model cut by FSDP2 over two processes on CPU records the bank of the model in one process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from gradvar.gradients.sketch import Sketch  # noqa: E402
+
+from . import models, sharded_once  # noqa: E402
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.slow
+def test_sketches_of_pieces_add_up_to_the_sketch(tmp_path):
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "tests.torch.sharded_once", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    finished = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    alone = sharded_once.record(models.Llama().float(), Sketch("hashed", 16)).recording.scores.vectors
+    assert np.abs(alone).max() > 0.1
+    for rank in range(2):
+        made = np.load(tmp_path / f"{rank}.npz")
+        np.testing.assert_allclose(made["vectors"], alone, atol=1e-5)
+        assert "give scores=Sketch" in str(made["refusal"])
