@@ -47,7 +47,10 @@ variance = S2 / G - mean**2  # the population's
 
 @dataclass(frozen=True)
 class Scene:
-    """Two prompts of G rollouts: rewards of two or three levels, ratios on both sides of the clips, 1 to T tokens."""
+    """Two prompts of G rollouts: rewards of two or three levels, ratios on both sides of the clips, 1 to T tokens.
+
+    A scene of more prompts overrides ``rewards``.
+    """
 
     size: int
     longest: int = 1
@@ -76,7 +79,8 @@ class Scene:
     @cached_property
     def lengths(self) -> np.ndarray:
         """[prompt, group]."""
-        return np.asarray([[1 + (i + q) % self.longest for i in range(self.size)] for q in (0, 1)])
+        prompts = range(len(self.rewards))
+        return np.asarray([[1 + (i + q) % self.longest for i in range(self.size)] for q in prompts])
 
     @cached_property
     def mask(self) -> np.ndarray:
@@ -105,7 +109,7 @@ class Scene:
     def basic(self, q: int, i: int, t: int) -> dict[sp.Symbol, Any]:
         """The quantities that most formulas are in, of one token."""
         return {
-            Q: sp.Integer(2),
+            Q: sp.Integer(len(self.rewards)),
             G: sp.Integer(self.size),
             n: sp.Integer(int(self.lengths[q, i])),
             N: sp.Integer(int(self.lengths.sum())),

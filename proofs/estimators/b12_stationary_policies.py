@@ -132,6 +132,12 @@ def random_rewards(name="grpo"):
         value = sy.group_moments(bandit, 2, weights).mean[0] - penalised
         stationary.goal("update").holds({pull: value / (x * (1 - x))}, at={p: x, **place})
         stationary.goal("it attracts").holds({balance: value, star: best}, at={p: x, **place})
+    bare, half = sy.weights_of(catalogue.get(name)), sp.S.Half
+    for rewards in ((1, 0), (0, 1), (1, 1)):
+        scaled = [w * half / (half + sp.Rational(1, 10**6)) for w in weights(rewards)]
+        sy.equal(
+            list(bare(rewards)), scaled, "with its default epsilon a pair's weights have one factor more"
+        )
 
 
 @stationary.step(

@@ -130,6 +130,7 @@ def printed(corner=1, detached=True):
         ([A > 0, rho > 1 + HIGH], (1 + HIGH) * A),
         ([A < 0, rho >= 1 - LOW], rho * A * corner),
         ([A < 0, rho < 1 - LOW], (1 - LOW) * A),
+        ([sp.Eq(A, 0)], sp.Integer(0)),
     )
     for where, piece in pieces:
         sy.require(sy.smt_valid(where, sp.Eq(minimum, piece)), f"the minimum is {piece} where {where}")

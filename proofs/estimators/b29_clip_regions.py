@@ -147,6 +147,7 @@ def every_range(corner=1, cap=True):
         ([A < 0, rho < 1 - LOW], (1 - LOW) * A, (1 - LOW) * A),
         ([A < 0, rho >= 1 - LOW, rho <= CAP], rho * A, rho * A),
         ([A < 0, rho >= 1 - LOW, rho > CAP], rho * A, CAP * A),
+        ([sp.Eq(A, 0)], sp.Integer(0), sp.Integer(0)),
     )
     for where, piece, dual_piece in pieces:
         dual_piece = dual_piece if cap else piece

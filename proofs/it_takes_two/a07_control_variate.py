@@ -333,6 +333,13 @@ def four_answers(coefficient=1):
     sy.engines_agree(
         sy.engine(catalogue.get("grpo", eps=0.0), bandit, 2), pairs, "the contrast of a mixed pair"
     )
+    bare, plain = (
+        sy.weights_of(catalogue.get("grpo", **settings))((1, 0)) for settings in ({}, {"eps": 0.0})
+    )
+    factor = 1 / (1 + sp.Rational(2, 10**6))  # the default epsilon, against a deviation of 1/2
+    sy.equal(
+        list(bare), [factor * w for w in plain], "the default weights of a mixed pair have one factor more"
+    )
     shown = ", ".join(
         f"{name} = {values[s]}" for name, s in (("Cov", cov), ("Var(g+)", var_plus), ("Var(g-)", var_minus))
     )

@@ -24,9 +24,6 @@ claim = sy.Claim(
         given={
             "on policy": OUR_ON_POLICY,
             "binary": sy.Hypothesis("rewards are 0 or 1", stated_by="ours"),
-            "in the group": sy.Hypothesis(
-                r"k is at most G in $\alpha_k$, at most $G - 1$ in $\beta_k$", stated_by="ours"
-            ),
         },
         quantities={
             update: sy.Quantity(r"\mathrm{E}[\hat g]", r"the mean of $\frac{1}{G} \sum_i A_i s_i$"),
@@ -39,8 +36,13 @@ claim = sy.Claim(
         },
         goals={
             "weight": sp.Eq(update, difference * slope),
-            "correct": sp.Eq(alpha, sp.binomial(G - 1, k - 1) * p ** (k - 1) * (1 - p) ** (G - k) * slope),
-            "wrong": sp.Eq(beta, -sp.binomial(G - 1, k) * p**k * (1 - p) ** (G - 1 - k) * slope),
+            "correct": sp.Implies(
+                sp.And(k >= 1, k <= G),
+                sp.Eq(alpha, sp.binomial(G - 1, k - 1) * p ** (k - 1) * (1 - p) ** (G - k) * slope),
+            ),
+            "wrong": sp.Implies(
+                k <= G - 1, sp.Eq(beta, -sp.binomial(G - 1, k) * p**k * (1 - p) ** (G - 1 - k) * slope)
+            ),
         },
     ),
     source=sy.Source(
@@ -79,8 +81,8 @@ def counted(own=0, wrong_scores=1):
     ]
     right = shares[0] * sp.powsimp(p**k / p) * (1 - p) ** (G - k) * slope
     wrong = -wrong_scores * shares[1] * p**k * sp.powsimp((1 - p) ** (G - k) / (1 - p)) * slope
-    claim.goal("correct").holds({alpha: right, slope: slope}, where=[k >= 1, k <= G])
-    claim.goal("wrong").holds({beta: wrong, slope: slope}, where=[k <= G - 1])
+    claim.goal("correct").holds({alpha: right, slope: slope})
+    claim.goal("wrong").holds({beta: wrong, slope: slope})
     # advantages that are polynomials in k, from k ~ Binomial(G, p) and from j ~ Binomial(G - 1, p)
     a, b = sp.symbols("a0:4", real=True), sp.symbols("b0:4", real=True)
     advantage, other = (lambda x, c=c: sp.Add(*[c[i] * x**i for i in range(4)]) for c in (a, b))

@@ -33,7 +33,7 @@ claim = sy.Claim(
             "Binary rewards, on policy with no clip in force, sequence scores; advantages that depend on the "
             "group's rewards only and treat equal rewards equally"
         ),
-        forall={G: sy.whole(1), k: sy.whole(0), p: sy.between(0, 1)},
+        forall={G: sy.whole(2), k: sy.whole(0), p: sy.between(0, 1)},
         given={"count": sy.Hypothesis("k is at most G", k <= G, stated_by="ours")},
         quantities={
             right: sy.Quantity("a_k", "the advantage of a correct rollout in a group with k correct ones"),
@@ -123,12 +123,9 @@ def given_k(sign=-1, distinct=0, extra=0):
             law_given_k(G, k, *advantages, p, g**2, w1, w0),
         )
     ]
-    above = [G >= 2]
-    claim.goal("mean").holds(
-        {factor: sy.over_rollouts(loo, sums, G, moment) / g, law_factor: by_law[0]}, where=above
-    )
+    claim.goal("mean").holds({factor: sy.over_rollouts(loo, sums, G, moment) / g, law_factor: by_law[0]})
     claim.goal("second moment").holds(
-        {second: sy.over_rollouts(loo**2, sums, G, moment), law_second: by_law[1]}, where=above
+        {second: sy.over_rollouts(loo**2, sums, G, moment), law_second: by_law[1]}
     )
 
 

@@ -1,8 +1,9 @@
 """D18 to D22: advantages that borrow from other prompts, from a filter, or from several rewards."""
 
 import math
-from functools import cache
+from functools import cache, cached_property
 
+import numpy as np
 import sympy as sp
 from _clipped import (
     CLIP,
@@ -16,7 +17,7 @@ from _clipped import (
     scale,
     spread_of,
 )
-from _definitions import Definition, N, R, Scene, above_clip, define, mean, r
+from _definitions import DIGITS, S1, Definition, N, R, Scene, above_clip, define, mean, r, sign_of_digits
 
 from gradvar import symbolic as sy
 
@@ -180,8 +181,8 @@ gdpo = define(
 def density_terms(scene: Scene, q: int) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
     """The two parameters of the fitted Beta law, and the group's mean."""
     means = [sp.Add(*row) / scene.size for row in scene.rewards]
-    middle = sp.Add(*means) / 2
-    spread = sp.Add(*[(m - middle) ** 2 for m in means])  # over two prompts less one
+    middle = sp.Add(*means) / len(means)
+    spread = sp.Add(*[(m - middle) ** 2 for m in means]) / (len(means) - 1)
     strength = middle * (1 - middle) / spread - 1 if spread else sp.Integer(0)
     return (
         sp.Max(1, 1 + strength * middle / 3),
@@ -201,21 +202,22 @@ def inverse_density(scene: Scene, q: int, i: int) -> sp.Expr:
     return normaliser / (middle ** (a - 1) * (1 - middle) ** (b - 1))
 
 
+DENSITY = Definition(
+    "bnpo",
+    above_clip(r - mean, CLIP, CLIP) * (r - mean) * spread_of * SEQUENCES,
+    {
+        spread_of: (
+            "V",
+            "one over the fitted Beta density at the group's mean",
+            per_rollout(inverse_density),
+        )
+    },
+    levels="unit",
+    tolerance=1e-30,
+)
 bnpo = define(
     "D22",
-    Definition(
-        "bnpo",
-        above_clip(r - mean, CLIP, CLIP) * (r - mean) * spread_of * SEQUENCES,
-        {
-            spread_of: (
-                "V",
-                "one over the fitted Beta density at the group's mean",
-                per_rollout(inverse_density),
-            )
-        },
-        levels="unit",
-        tolerance=1e-30,
-    ),
+    DENSITY,
     "BNPO as shipped",
     sy.Source(
         "2506.02864",
@@ -223,3 +225,31 @@ bnpo = define(
     ),
     rf"{OBJECTIVE} with $A_i = (r_i - \bar r)/\mathrm{{Beta}}(\bar r; \alpha, \beta)$.",
 )
+
+
+class OneIsHard(Scene):
+    """Three prompts with 1, 8 and 8 right rollouts of 12: the density at the first is below one, an advantage above."""
+
+    @cached_property
+    def rewards(self) -> np.ndarray:
+        """[prompt, group]: zeros and ones."""
+        rows = [[self.number(R(int(i < right))) for i in range(self.size)] for right in (1, 8, 8)]
+        return np.asarray(rows, object)
+
+
+@bnpo.step(
+    "One hard prompt among three",
+    route="traced code",
+    shows="means 1/12, 2/3, 2/3: the density at the first is 0.905, and an advantage is 1.013",
+)
+def one_hard_prompt(shift=0):
+    scene = OneIsHard(12, digits=DIGITS)
+    weights = sy.trace(sy.gradient(DENSITY.estimator(scene)), *scene.batch(), assume=sign_of_digits)
+    largest = max((entry[r] - entry[S1] / 12) * entry[spread_of] for entry in DENSITY.entries(scene, weights))
+    sy.require(bool(largest > 1), "an advantage is above one")
+    for entry in DENSITY.entries(scene, weights):
+        values = {**entry, spread_of: entry[spread_of] + shift}
+        bnpo.goal("weight").holds(values, at={"G": 12}, tolerance=DENSITY.tolerance)
+
+
+bnpo.sabotage("another density at the hard prompt", one_hard_prompt, shift=R(1, 7))

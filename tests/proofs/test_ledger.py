@@ -15,7 +15,7 @@ from gradvar.symbolic.read.usage import piece_name
 FOLDER = Path(__file__).parents[2] / "proofs"
 CLAIMS = load(FOLDER)
 ROWS = [f"A{i}" for i in range(1, 23)] + [f"B{i}" for i in range(1, 31)] + [f"C{i}" for i in range(1, 8)]
-ROWS += ["L1", "L2"] + [f"R{i}" for i in range(1, 14)] + [f"P{i}" for i in range(1, 38)]
+ROWS += ["L1", "L2"] + [f"R{i}" for i in range(1, 20)] + [f"P{i}" for i in range(1, 38)]
 # Claims that need no compilation and little algebra: a second or so each. All of them run in the slow suite.
 QUICK = (
     "A6",

@@ -8,8 +8,9 @@ import sympy as sp
 from sympy.concrete.expr_with_limits import ExprWithLimits
 
 from gradvar.symbolic.decide.equality import equal, require
+from gradvar.symbolic.decide.points import samples
 from gradvar.symbolic.decide.smt import smt_valid
-from gradvar.symbolic.read.decided import Decided, Joined, deciding, note_decided, note_obstacle
+from gradvar.symbolic.read.decided import Decided, Joined, deciding, decisions, note_decided, note_obstacle
 from gradvar.symbolic.read.numbers import Undecided, Vacuous, exact_sign
 
 Values = Mapping[sp.Symbol, Any]
@@ -39,8 +40,10 @@ def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: s
         antecedent = evaluated(conclusion.args[0], assignment)
         if antecedent == sp.false:
             return False
+        within = [*premises, antecedent]
         try:
-            return decide(conclusion.args[1], assignment, [*premises, antecedent], what)
+            decided = decide(conclusion.args[1], assignment, within, what)
+            return decided and not (antecedent.free_symbols and _exclude_everything(within))
         except Vacuous:  # a case that these premises exclude; they must not exclude everything
             smt_valid(premises, sp.true, where_defined=True)
             return False
@@ -104,6 +107,17 @@ def note_refuted(conclusion: Any, assignment: Values) -> None:
         note_decided(Decided(Joined(sp.Not, (_placed(conclusion, assignment),))))
 
 
+def _exclude_everything(premises: Sequence[Any]) -> bool:
+    """Return True unless a point is known, or known to exist, where all of these hold."""
+    if samples([], premises):
+        return False
+    try:
+        with decisions():  # a question about the premises, and no conclusion of the claim
+            return bool(smt_valid(premises, sp.false, where_defined=True))
+    except Undecided:
+        return True
+
+
 def _compare(left: sp.Expr, right: sp.Expr, operator: str) -> bool:
     if left in (sp.oo, -sp.oo) or right in (sp.oo, -sp.oo):
         return bool(sp.core.relational.Relational(left, right, operator))
@@ -159,7 +173,7 @@ def require_close(conclusion: Any, assignment: Values, tolerance: float, what: s
 
     Raises:
         Rejected: it is false within the tolerance.
-        Undecided: it is no relation.
+        Undecided: it is no relation; or an equality of two numbers so small that the tolerance hides a difference.
     """
     if isinstance(conclusion, sp.And):
         for part in conclusion.args:
@@ -171,6 +185,9 @@ def require_close(conclusion: Any, assignment: Values, tolerance: float, what: s
     digits = max(15, 10 - round(math.log10(tolerance)))
     left, right = (sp.N(_value(side, assignment), digits) for side in conclusion.args)
     gap = left - right
+    largest = max(abs(left), abs(right))
+    if conclusion.rel_op == "==" and left != 0 != right and tolerance < 1000 * largest < 10**4 * tolerance:
+        raise Undecided(f"{what}: {left} and {right} are too small for the tolerance {tolerance}")
     close = {
         "==": abs(gap) <= tolerance, "!=": abs(gap) > tolerance, "<": gap < -tolerance, "<=": gap <= tolerance,
         ">": gap > tolerance, ">=": gap >= -tolerance,

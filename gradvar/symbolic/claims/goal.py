@@ -38,7 +38,7 @@ class Discharge:
     """One decided obligation: its name, at which values of the variables, and which of them stayed free.
 
     ``holds`` is false for a counterexample; ``without`` names the hypothesis that it does without. ``using`` are the
-    lemmas, and ``where`` the further conditions, that it rests on.
+    lemmas, and ``where`` the further conditions, that it rests on; ``parts`` are these as formulas.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Discharge:
     without: str = ""
     using: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
+    parts: tuple[Any, ...] = ()
 
 
 _discharges: ContextVar[list[Discharge] | None] = ContextVar("discharges", default=None)
@@ -107,7 +108,7 @@ class Goal:
         values, at, using = dict(values or {}), dict(at or {}), dict(using or {})
         if tolerance > _LARGEST_TOLERANCE:
             raise ValueError(f"tolerance: {tolerance}; give at most {_LARGEST_TOLERANCE}")
-        fixed = self._place(at)
+        fixed = self._place(at if tolerance else _exact(at, "at"))
         premises = [] if tolerance else self._premises(fixed, values, where)
         for lemma, lemma_values in using.items():
             if lemma not in self.statement.lemmas:
@@ -127,7 +128,7 @@ class Goal:
             free |= self._conclusion.free_symbols - assignment.keys()
             free |= set().union(*(sp.sympify(value).free_symbols for value in entry.values()))
         if decided:
-            self._note(True, at, free, using=tuple(using), where=tuple(map(str, where)))
+            self._note(True, at, free, using=tuple(using), where=where)
 
     def fails(self, values: Values | None = None, *, at: Place | None = None, without: str = "") -> None:
         """Decide that the conclusion is false at numbers: a counterexample.
@@ -142,24 +143,10 @@ class Goal:
             ValueError: a variable or value is missing, or the place does not lie inside the hypotheses.
         """
         values, at = dict(values or {}), dict(at or {})
-        fixed = self._place(at)
-        first = next(_entries(_exact(self._needed(values))))
-        for name, hypothesis in self.statement.given.items():
-            if hypothesis.relation is None:
-                continue
-            if left := free_after(sp.sympify(hypothesis.relation), {**fixed, **first}):
-                raise ValueError(f"values: hypothesis {name!r} is about {left} too; give numbers for it")
-            try:
-                decide(hypothesis.relation, {**fixed, **first}, (), name)
-                inside = True
-            except Rejected:
-                inside = False
-            if inside == (name == without):
-                state = "holds" if inside else "is false"
-                raise ValueError(f"at: hypothesis {name!r} {state}{_shown(at) or ' at this place'}")
+        fixed = self._place(_exact(at, "at"))
         if without and without not in self.statement.given:
             raise ValueError(f"without: there is no hypothesis {without!r}")
-        for entry in _entries(values):
+        for entry in _entries(_exact(self._needed(values))):
             assignment = {**fixed, **entry}
             if left := free_after(self._conclusion, assignment):
                 raise ValueError(f"values: {left} is left; a counterexample is in numbers")
@@ -167,10 +154,27 @@ class Goal:
                 with decisions():
                     decide(self._conclusion, assignment, (), self.name)
             except Rejected:
+                self._inside(assignment, at, without)
                 note_refuted(self._conclusion, assignment)
                 self._note(False, at, set(), without=without)
                 return
         raise Rejected(f"{self.name}: it holds{_shown(at) or ' at these values'}; this is no counterexample")
+
+    def _inside(self, assignment: Values, at: Place, without: str) -> None:
+        """Check that every hypothesis holds at these numbers, but for the one that is done without."""
+        for name, hypothesis in self.statement.given.items():
+            if hypothesis.relation is None:
+                continue
+            if left := free_after(sp.sympify(hypothesis.relation), assignment):
+                raise ValueError(f"values: hypothesis {name!r} is about {left} too; give numbers for it")
+            try:
+                decide(hypothesis.relation, assignment, (), name)
+                inside = True
+            except Rejected:
+                inside = False
+            if inside == (name == without):
+                state = "holds" if inside else "is false"
+                raise ValueError(f"at: hypothesis {name!r} {state}{_shown(at) or ' at this place'}")
 
     def induction(
         self, on: sp.Symbol, *, start: int, base: Values, step: Values, where: Sequence[Any] = ()
@@ -197,7 +201,7 @@ class Goal:
             quantity: sp.sympify(value).subs(on, following - 1).xreplace(before)
             for quantity, value in step.items()
         }
-        conditions = tuple(map(str, where))
+        conditions = where
         where = [sp.sympify(relation).xreplace(before) for relation in where]
         hypothesis = self._conclusion.subs(on, following - 1).xreplace(before)
         solved = _explicit(hypothesis)  # a quantity that the hypothesis of the induction gives outright
@@ -215,6 +219,11 @@ class Goal:
 
     def _instance(self, assignment: Values) -> Any:
         """The conclusion at these values, as a premise under the conditions that the lemma has there."""
+        for variable, domain in self._domains.items():
+            if variable in assignment and not domain.admits(assignment[variable]):
+                raise ValueError(
+                    f"using: lemma {self.name!r} says nothing at {variable} = {assignment[variable]}"
+                )
         conditions = [
             relation
             for variable, domain in self._domains.items()
@@ -272,10 +281,17 @@ class Goal:
             raise ValueError(f"values: {missing[0]} is missing, and {self.name!r} is about it")
         return values
 
-    def _note(self, holds: bool, at: Place, free: set[sp.Symbol], **more: Any) -> None:
+    def _note(
+        self, holds: bool, at: Place, free: set[sp.Symbol], *, where: Sequence[Any] = (), **more: Any
+    ) -> None:
         if (discharges := _discharges.get()) is not None:
             place = tuple((str(variable), str(value)) for variable, value in at.items())
-            discharges.append(Discharge(self.name, holds, place, tuple(sorted(map(str, free))), **more))
+            words, parts = tuple(map(str, where)), tuple(map(sp.sympify, where))
+            discharges.append(
+                Discharge(
+                    self.name, holds, place, tuple(sorted(map(str, free))), where=words, parts=parts, **more
+                )
+            )
 
 
 def _explicit(hypothesis: Any) -> dict[sp.Symbol, sp.Expr]:
@@ -298,7 +314,7 @@ def _entries(values: Values) -> Iterator[dict[sp.Symbol, Any]]:
         yield {symbol: array[index] if array.ndim else array.item() for symbol, array in arrays.items()}
 
 
-def _exact(values: Values) -> Values:
+def _exact(values: Any, argument: str = "values") -> Any:
     """Check that no value is a float: a float decides nothing exactly."""
     for symbol, value in values.items():
         for number in np.asarray(value, object).reshape(-1):
@@ -306,7 +322,7 @@ def _exact(values: Values) -> Values:
                 isinstance(number, sp.Basic) and number.has(sp.Float)
             ):
                 raise ValueError(
-                    f"values: {symbol} is the float {number}; give an exact number, or a tolerance"
+                    f"{argument}: {symbol} is the float {number}; give an exact number, or a tolerance"
                 )
     return values
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gradvar.symbolic.claims.claim import Claim
-from gradvar.symbolic.claims.goal import Discharge
+from gradvar.symbolic.claims.extent import coverage, gaps, says_nothing
 from gradvar.symbolic.claims.outcome import Outcome
-from gradvar.symbolic.claims.statement import Statement
 
 
 @dataclass(frozen=True)
@@ -17,6 +15,7 @@ class Obligation:
     ``kind`` is goal, lemma, or cited. ``refuted`` is true where a counterexample breaks it. ``steps`` maps the names
     of steps to their routes. ``coverage`` says for each variable if it stayed free, or at which values it was taken.
     ``where`` are the further conditions under which some step showed it: regions, or how its symbols are bounded.
+    ``left_out`` says where no step showed it.
     """
 
     name: str
@@ -26,9 +25,7 @@ class Obligation:
     steps: dict[str, str]
     coverage: dict[str, str]
     where: tuple[str, ...] = ()
-
-
-_ALGEBRA = ("sympy", "smt")  # routes whose values hold for whatever they do not fix
+    left_out: tuple[str, ...] = ()
 
 
 def obligations(claim: Claim, outcomes: Iterable[Outcome]) -> tuple[Obligation, ...]:
@@ -40,6 +37,7 @@ def obligations(claim: Claim, outcomes: Iterable[Outcome]) -> tuple[Obligation, 
         for name in (*statement.goals, *statement.lemmas):
             mine = [(o, d) for o, d in passed if d.name == name]
             lemma = statement.lemmas.get(name)
+            shown = [(routes.get(o.name, ""), d) for o, d in mine if d.holds]
             kind = "goal" if lemma is None else "cited" if lemma.cited else "lemma"
             listed.append(
                 Obligation(
@@ -48,8 +46,9 @@ def obligations(claim: Claim, outcomes: Iterable[Outcome]) -> tuple[Obligation, 
                     statement.formula(name),
                     any(not d.holds and not d.without for _, d in mine),
                     {o.name: routes.get(o.name, "counterexample") for o, d in mine},
-                    _coverage(statement, name, [(routes.get(o.name, ""), d) for o, d in mine if d.holds]),
+                    coverage(statement, name, shown),
                     tuple(dict.fromkeys(condition for _, d in mine for condition in d.where)),
+                    tuple(gaps(statement, name, shown)) if shown else (),
                 )
             )
     return tuple(listed)
@@ -62,7 +61,7 @@ def complaints_about_goals(claim: Claim, outcomes: Sequence[Outcome]) -> list[st
         for o in outcomes
         if o.kind != "sabotage" and o.holds and not o.discharged
     ]
-    missing += [*_unused_lemmas(claim, outcomes), *_circles(outcomes)]
+    missing += [*_unused_lemmas(claim, outcomes), *_circles(outcomes), *_empty_goals(claim)]
     refuted = claim.verdict == "refuted"
     if refuted and not any(o.refuted for o in obligations(claim, outcomes)):
         missing.append("refuted: no counterexample breaks a goal of the statement (Goal.fails)")
@@ -92,11 +91,7 @@ def _complaints_about(obligation: Obligation, claim: Claim) -> list[str]:
         complaints.append(f"{label}: a counterexample breaks it")
     if obligation.kind == "goal" and len(routes) < 2:
         complaints.append(f"{label}: one route alone, {min(routes)}; another has to show the same")
-    complaints += [
-        f"{label}: {variable} was taken at {values} only, and its domain is larger"
-        for variable, values in obligation.coverage.items()
-        if not values.startswith("all")
-    ]
+    complaints += [f"{label}: {gap}" for gap in obligation.left_out]
     return complaints
 
 
@@ -110,6 +105,16 @@ def _unused_lemmas(claim: Claim, outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
+def _empty_goals(claim: Claim) -> list[str]:
+    """List goals that are true whatever their quantities are: no value shows anything of them."""
+    return [
+        f"goal {name!r}: it holds whatever its quantities are, so it says nothing of them"
+        for statement in claim.statements
+        for name in statement.goals
+        if says_nothing(statement, name)
+    ]
+
+
 def _circles(outcomes: Sequence[Outcome]) -> list[str]:
     """List lemmas that rest on themselves."""
     rests_on: dict[str, set[str]] = {}
@@ -120,37 +125,3 @@ def _circles(outcomes: Sequence[Outcome]) -> list[str]:
         for lemmas in rests_on.values():
             lemmas |= set().union(*(rests_on.get(lemma, set()) for lemma in lemmas))
     return [f"lemma {name!r}: it rests on itself" for name, lemmas in rests_on.items() if name in lemmas]
-
-
-def _coverage(statement: Statement, name: str, discharges: Sequence[tuple[str, Discharge]]) -> dict[str, str]:
-    """For each variable: ``all`` if some check left it open, else the values at which it was taken.
-
-    A check by algebra leaves open what it does not fix. One in numbers leaves open only what stands in its values.
-    """
-    lemma = statement.lemmas.get(name)
-    domains = {**statement.forall, **(lemma.forall if lemma else {})}
-    coverage = {}
-    for variable in statement.variables_of(name):
-        domain = domains[variable]
-        label = str(variable)
-        places = [dict(d.at) for _, d in discharges]
-        values = list(dict.fromkeys(place[label] for place in places if label in place))
-        if any(
-            label not in place and (route in _ALGEBRA or label in d.free)
-            for place, (route, d) in zip(places, discharges, strict=True)
-        ):
-            coverage[str(variable)] = "all" + (f"; also at {_listed(values)}" if values else "")
-        elif domain.values and set(map(str, domain.values)) <= set(values):
-            coverage[str(variable)] = f"all of {_listed(values)}"
-        else:
-            coverage[str(variable)] = _listed(values)
-    return coverage
-
-
-def _listed(values: Sequence[Any]) -> str:
-    texts = list(map(str, values))
-    return (
-        ", ".join(texts)
-        if len(texts) <= 8
-        else f"{', '.join(texts[:3])}, ..., {texts[-1]} ({len(texts)} values)"
-    )

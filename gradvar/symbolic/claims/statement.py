@@ -25,12 +25,27 @@ _LONGEST_RUN = 6  # of whole numbers that are written one by one
 
 @dataclass(frozen=True)
 class Domain:
-    """The values of a variable: its LaTeX (``{}`` for the variable), a test, relations, finite values."""
+    """The values of a variable: its LaTeX (``{}`` for the variable), a test, relations, finite values.
+
+    ``whole`` is true where only whole numbers belong to it.
+    """
 
     latex: str
     contains: Callable[[Any], bool]
     relations: Callable[[sp.Symbol], tuple[Any, ...]] = lambda _: ()
     values: tuple[Any, ...] = ()
+    whole: bool = False
+
+    def admits(self, value: Any) -> bool:
+        """Return True if a number, name or expression is in it, as far as the relations do not decide that.
+
+        >>> whole(2).admits(sp.Rational(5, 2)), whole(2).admits(sp.Symbol("n", integer=True))
+        (False, True)
+        """
+        if isinstance(value, str) or sp.sympify(value).is_number:
+            return self.contains(value)
+        bounded = not self.values or self.whole
+        return bounded and (not self.whole or bool(sp.sympify(value).is_integer))
 
 
 def whole(low: int, high: int | None = None) -> Domain:
@@ -50,7 +65,7 @@ def whole(low: int, high: int | None = None) -> Domain:
         lowest = sp.Ge(symbol, low, evaluate=False)
         return (lowest,) if high is None else (lowest, symbol <= high)
 
-    return Domain(above, contains, relations, () if high is None else tuple(range(low, high + 1)))
+    return Domain(above, contains, relations, () if high is None else tuple(range(low, high + 1)), whole=True)
 
 
 def between(low: Any, high: Any, *, closed: bool = False) -> Domain:
