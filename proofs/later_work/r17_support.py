@@ -1,4 +1,4 @@
-"""R14: answers that were not drawn, outside and inside the support of the policy."""
+"""R17: answers that were not drawn, outside and inside the support of the policy."""
 
 import itertools
 
@@ -11,7 +11,7 @@ drawn_right, drawn_wrong = sp.symbols("p q", positive=True)
 after, change = sp.symbols("a c", real=True)
 
 claim = sy.Claim(
-    id="R14",
+    id="R17",
     title="An answer outside the support stays outside; inside, one that a pair has not drawn gains if the wrong one is likelier",
     statement=sy.Statement(
         setting=(

@@ -1,4 +1,4 @@
-"""R16: on-policy distillation as a policy gradient: the value of a state, and its use as a baseline."""
+"""R19: on-policy distillation as a policy gradient: the value of a state, and its use as a baseline."""
 
 import sympy as sp
 
@@ -8,7 +8,7 @@ from gradvar import symbolic as sy
 value, divergence, update, gradient = sp.symbols("V K m g", real=True)
 
 claim = sy.Claim(
-    id="R16",
+    id="R19",
     title="In on-policy distillation the value is minus the divergence from the teacher, and an unbiased baseline",
     statement=sy.Statement(
         setting=(

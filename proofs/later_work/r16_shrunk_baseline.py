@@ -1,4 +1,4 @@
-"""R13: a baseline shrunk towards the other prompts, with the own rollout left out of all of it."""
+"""R16: a baseline shrunk towards the other prompts, with the own rollout left out of all of it."""
 
 import itertools
 
@@ -11,7 +11,7 @@ noise, distance = sp.symbols("v d", positive=True)
 error, update, gradient, constant = sp.symbols("e m g c", real=True)
 
 claim = sy.Claim(
-    id="R13",
+    id="R16",
     title="A baseline shrunk towards the other prompts is unbiased if the own rollout is left out, and errs less",
     statement=sy.Statement(
         setting=(

@@ -1,4 +1,4 @@
-"""R12: shaped advantages for binary rewards follow the gradient of a surrogate of the number of correct rollouts."""
+"""R15: shaped advantages for binary rewards follow the gradient of a surrogate of the number of correct rollouts."""
 
 import sympy as sp
 from _binary import ON_POLICY, bernstein, coefficients, p, shipped
@@ -10,7 +10,7 @@ G = sp.Symbol("G", integer=True, positive=True)
 weight, slope = sp.symbols("w d", real=True)
 
 claim = sy.Claim(
-    id="R12",
+    id="R15",
     title="With binary rewards, shaped advantages ascend a surrogate reward of the number of correct rollouts",
     statement=sy.Statement(
         setting=(

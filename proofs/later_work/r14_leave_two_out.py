@@ -1,4 +1,4 @@
-"""R11: max@k with a baseline that leaves two rollouts out, and the leave-one-out form that is not centred."""
+"""R14: max@k with a baseline that leaves two rollouts out, and the leave-one-out form that is not centred."""
 
 import itertools
 
@@ -11,7 +11,7 @@ PLACES = ("3, 2", "4, 2", "4, 3")
 two_out, one_out, update, gradient = sp.symbols("T S m g", real=True)
 
 claim = sy.Claim(
-    id="R11",
+    id="R14",
     title="For max@k a baseline that leaves two rollouts out is unbiased, and its advantages sum to zero",
     statement=sy.Statement(
         setting=(

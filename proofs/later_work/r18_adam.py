@@ -1,4 +1,4 @@
-"""R15: Adam's step and the scale of the rewards."""
+"""R18: Adam's step and the scale of the rewards."""
 
 import itertools
 
@@ -11,7 +11,7 @@ eps = sp.Symbol("epsilon", nonnegative=True)
 scaled, plain, first = sp.symbols("u v f", real=True)
 
 claim = sy.Claim(
-    id="R15",
+    id="R18",
     title="Adam's steps do not depend on the scale of the gradients, but for its epsilon",
     statement=sy.Statement(
         setting=(
