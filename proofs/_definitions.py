@@ -203,7 +203,12 @@ def sign_of_digits(value: sp.Expr) -> int:
 
 
 def _about_code(source: sy.Source) -> sy.Source:
-    """A source states an objective, and nothing about this code: that the code has its weights follows from it."""
+    """A source states an objective, and nothing about this code: that the code has its weights follows from it.
+
+    Of a source without a place the text was not at hand, so nothing is said about it.
+    """
+    if source.relation == "states" and not source.place:
+        return sy.Source(source.arxiv, source.version, "the objective", "not read")
     if source.relation != "states":
         return source
     caveat = source.caveat or "it states an objective; the default settings of the code are this package's"

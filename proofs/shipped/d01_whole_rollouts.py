@@ -18,7 +18,7 @@ reinforce = define(
     "D1",
     Definition("reinforce", PER_ROLLOUT * r),
     "REINFORCE as shipped",
-    sy.Source("Williams (1992)", says="each rollout's score times its reward"),
+    sy.Source("Williams (1992)"),
     rf"{SUM} with $A_i = r_i$.",
 )
 
@@ -34,7 +34,7 @@ given = define(
         lambda _: {"baseline": [R(1, 3), R(3, 4)]},
     ),
     "REINFORCE with a given baseline as shipped",
-    sy.Source("Williams (1992)", says="the reward less a baseline that does not depend on the rollouts"),
+    sy.Source("Williams (1992)"),
     rf"{SUM} with $A_i = r_i - b$.",
 )
 remax = define(
@@ -50,7 +50,7 @@ rloo = define(
     "D4",
     Definition("rloo", PER_ROLLOUT * (r - (S1 - r) / (G - 1))),
     "RLOO as shipped",
-    sy.Source("2402.14740", says="the reward less the mean of the others"),
+    sy.Source("2402.14740", "v2", "equation (8)", says="the reward less the mean of the others"),
     rf"{SUM} with the leave-one-out advantage.",
 )
 
@@ -76,6 +76,8 @@ opo = define(
     "OPO as shipped",
     sy.Source(
         "2505.23585",
+        "v2",
+        "the length-weighted form of the optimal reward baseline",
         says="the reward less the length-weighted mean reward",
     ),
     rf"{SUM} with $A_i = r_i - L_r / L$.",
@@ -155,6 +157,8 @@ pass_at_k = define(
     "The leave-one-out pass@2 advantages as shipped",
     sy.Source(
         "2505.15201",
+        "v4",
+        "the estimators of pass@k and of max@k",
         relation="implies",
         says="leave-one-out estimators of the best of k, averaged over subsets",
     ),
@@ -175,9 +179,6 @@ gpg = define(
         {alpha: (r"\alpha", "prompts over prompts with different rewards", share_mixed)},
     ),
     "GPG as shipped",
-    sy.Source(
-        "2504.02546",
-        says="centred rewards, scaled up for groups that teach nothing",
-    ),
+    sy.Source("2504.02546"),
     r"The objective is $\frac{1}{N} \sum_i \sum_t A_i \log \pi(o_{i,t})$ with $A_i = \alpha (r_i - \bar r)$.",
 )

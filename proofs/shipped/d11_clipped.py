@@ -76,7 +76,7 @@ reinforce_pp = define(
         BATCH,
     ),
     "REINFORCE++ as shipped",
-    sy.Source("2501.03262", says="rewards standardised over the batch"),
+    sy.Source("2501.03262", "v9", "abstract", says="rewards standardised over the batch"),
     rf"{OBJECTIVE} with the rewards standardised over the batch.",
 )
 reinforce_pp_baseline = define(
@@ -87,10 +87,7 @@ reinforce_pp_baseline = define(
         WITHIN,
     ),
     "REINFORCE++ with group means as shipped",
-    sy.Source(
-        "2501.03262",
-        says="group means subtracted, one scale for the batch",
-    ),
+    sy.Source("2501.03262"),
     rf"{OBJECTIVE} with $A_i = (r_i - \bar r)/(\sqrt{{W/(Q G)}} + 10^{{-8}})$.",
 )
 

@@ -104,10 +104,7 @@ spo = define(
         lambda _: {"baseline": list(BASELINES)},
     ),
     "SPO as shipped",
-    sy.Source(
-        "2509.13232",
-        says="one rollout a prompt, a tracked value as baseline",
-    ),
+    sy.Source("2509.13232"),
     rf"The objective is $\frac{{1}}{{N}} \sum_i \sum_t {RATIO}$, the advantages standardised over the batch.",
 )
 krpo = define(
@@ -125,10 +122,7 @@ krpo = define(
         tolerance=1e-11,
     ),
     "KRPO as shipped",
-    sy.Source(
-        "2505.07527",
-        says="a Kalman filter over the group gives mean and scale",
-    ),
+    sy.Source("2505.07527"),
     rf"{OBJECTIVE} with the advantages of a scalar Kalman filter, run over the group in its order.",
 )
 
@@ -170,10 +164,7 @@ gdpo = define(
         tolerance=1e-30,
     ),
     "GDPO as shipped",
-    sy.Source(
-        "2601.05242",
-        says="every reward standardised in its group, then the sum",
-    ),
+    sy.Source("2601.05242"),
     rf"{OBJECTIVE} with the rewards standardised one by one.",
 )
 
@@ -219,10 +210,7 @@ bnpo = define(
     "D22",
     DENSITY,
     "BNPO as shipped",
-    sy.Source(
-        "2506.02864",
-        says="centred rewards over a Beta density fitted to the batch",
-    ),
+    sy.Source("2506.02864"),
     rf"{OBJECTIVE} with $A_i = (r_i - \bar r)/\mathrm{{Beta}}(\bar r; \alpha, \beta)$.",
 )
 

@@ -77,7 +77,7 @@ gmpo = define(
         {sequence_ratio: ("s_i", "the geometric mean of its rollout's clipped ratios", clipped_ratios)},
     ),
     "GMPO as shipped",
-    sy.Source("2507.20673", says="the geometric mean of token ratios, clipped in logarithms"),
+    sy.Source("2507.20673"),
     rf"The objective is $\frac{{1}}{{Q G}} \sum_i A_i s_i$, {ADVANTAGE}.",
 )
 tau = sp.Piecewise((1, r - mean > 0), (R(21, 20), True))
@@ -86,10 +86,7 @@ sapo = define(
     "D27",
     Definition("sapo", 4 * rho * gate * (1 - gate) * standardised * SEQUENCES),
     "SAPO as shipped",
-    sy.Source(
-        "2511.20347",
-        says="a sigmoid gate of the ratio, narrower for negative advantages",
-    ),
+    sy.Source("2511.20347"),
     rf"The objective is $\frac{{1}}{{Q G}} \sum_i \frac{{1}}{{|o_i|}} \sum_t \frac{{4}}{{\tau}} \sigma(\tau (\rho - 1)) A_i$, {ADVANTAGE}.",
 )
 
@@ -128,6 +125,6 @@ ppo_dual_clip = define(
         "ppo_dual_clip", sp.Piecewise((rho, capped), (0, True)) * (r - value) / N, VALUE, critic_values
     ),
     "PPO with the dual clip as shipped",
-    sy.Source("1912.09729", says="a second bound for negative advantages"),
+    sy.Source("1912.09729"),
     r"As PPO, and for $A < 0$ the ratio also stops to count above 3.",
 )

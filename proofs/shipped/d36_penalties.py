@@ -81,7 +81,7 @@ reinforce_pp_baseline_k2 = define(
         settings={"beta": 0.04},
     ),
     "The k2 penalty of reinforce_pp_baseline as shipped",
-    sy.Source("2501.03262", says="a squared log-ratio as the penalty"),
+    sy.Source("2501.03262"),
     r"From the objective of every token $\beta k^2/2$ is subtracted, with $\beta = 1/25$.",
 )
 
@@ -121,9 +121,6 @@ reinforce_pp_k1 = define(
         settings={"beta": 0.04},
     ),
     "REINFORCE++ with the penalty in the reward as shipped",
-    sy.Source(
-        "2501.03262",
-        says="a KL estimate per token enters the reward of that token",
-    ),
+    sy.Source("2501.03262"),
     rf"{OBJECTIVE}, the k1 estimate in the reward of each token, standardised over tokens.",
 )
