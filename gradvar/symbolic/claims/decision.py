@@ -43,7 +43,9 @@ def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: s
         within = [*premises, antecedent]
         try:
             decided = decide(conclusion.args[1], assignment, within, what)
-            return decided and not (antecedent.free_symbols and _exclude_everything(within))
+            # Where symbols are left, the deciding itself looks for a point; of numbers nothing has asked yet.
+            numbers = antecedent.free_symbols and evaluated(conclusion.args[1], assignment) == sp.true
+            return decided and not (numbers and _exclude_everything(within))
         except Vacuous:  # a case that these premises exclude; they must not exclude everything
             smt_valid(premises, sp.true, where_defined=True)
             return False
