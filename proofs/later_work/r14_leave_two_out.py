@@ -112,7 +112,7 @@ def discharge(bandit, place, baseline=True):
     slope = sy.group_moments(bandit, k, lambda r: [sp.Max(*r)] * k).mean
     claim.goal("unbiased").holds({update: mean, gradient: slope}, at={"n, k": place})
     if baseline:
-        for rewards in itertools.product(bandit.rewards, repeat=n):
+        for rewards in itertools.combinations_with_replacement(bandit.rewards, n):
             value = sp.Add(*advantages(rewards, k))
             claim.goal("centred").holds({two_out: value}, at={"n, k": place})
 

@@ -188,7 +188,8 @@ def require_close(conclusion: Any, assignment: Values, tolerance: float, what: s
     left, right = (sp.N(_value(side, assignment), digits) for side in conclusion.args)
     gap = left - right
     largest = max(abs(left), abs(right))
-    if conclusion.rel_op == "==" and left != 0 != right and tolerance < 1000 * largest < 10**4 * tolerance:
+    apart = left != 0 != right and 1000 * abs(gap) > largest  # fewer than three digits agree
+    if conclusion.rel_op == "==" and apart and tolerance < 1000 * largest < 10**4 * tolerance:
         raise Undecided(f"{what}: {left} and {right} are too small for the tolerance {tolerance}")
     close = {
         "==": abs(gap) <= tolerance, "!=": abs(gap) > tolerance, "<": gap < -tolerance, "<=": gap <= tolerance,
