@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -177,7 +178,9 @@ def check(
     known = {law.name for law in catalogue}
     for name in (*claims, *chosen, *excepted):
         if name not in known:
-            hint = "it is a law of the other kind" if name in NAMES else f"one of {', '.join(sorted(known))}"
+            near = get_close_matches(name, sorted(known), 2)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(sorted(known))}"
+            hint = "it is a law of the other kind" if name in NAMES else hint
             raise ValueError(f"law: '{name}' is not a law for this target; {hint}")
     if target.flaw:
         line = command("shapes", target, {})
