@@ -171,7 +171,7 @@ def _without_mask(target: KindTarget) -> str:
     return "" if form is not None and "next token" not in form.name else "no known form to compare with"
 
 
-_FINITE = finite_law(lambda t: {"logits": Draw("NTV", (0.0, 300.0, -300.0))})
+_FINITE = finite_law(lambda t: {"logits": Draw("NTV", (0.0, 1000.0, -1000.0))})
 _COMMON = (*EVERY, masked_law(lambda steps: [*right(steps), *holes(steps)]), EMPTY_ROWS, _FINITE)
 
 LABELLED = Kind(
