@@ -90,6 +90,14 @@ def _shifted(scene: Scene) -> Scene:
     return {**scene, **cut, **({"mask": np.asarray(scene["mask"])[:, 1:]} if "mask" in scene else {})}
 
 
+def _times(sign: float, cell: Cell) -> Cell:
+    return lambda scene: sign * cell(scene)
+
+
+def _later(answer: Callable[[Scene], Answer]) -> Callable[[Scene], Answer]:
+    return lambda scene: answer(_shifted(scene))
+
+
 def label_forms(target: KindTarget) -> Sequence[KnownForm]:
     """Log-probabilities and cross entropies in every average, at the same place or one place on."""
     faults = dict(MISTAKES)
@@ -99,13 +107,10 @@ def label_forms(target: KindTarget) -> Sequence[KnownForm]:
     words: dict[str, str] = {}
     for name, (cell, text) in faults.items():
         for sign, kind in ((1.0, "log_probabilities"), (-1.0, "cross_entropy")):
-            cells[f"{kind}, {name}"] = lambda s, c=cell, g=sign: g * c(s)
+            cells[f"{kind}, {name}"] = _times(sign, cell)
             words[f"{kind}, {name}"] = text
     here = averages_of(target, "", cells, words)
-    later = [
-        replace(f, name=f"{f.name} of the next token", answer=lambda s, f=f: f.answer(_shifted(s)))
-        for f in here
-    ]
+    later = [replace(f, name=f"{f.name} of the next token", answer=_later(f.answer)) for f in here]
     return sorted([*here, *later], key=lambda form: bool(form.fault))
 
 

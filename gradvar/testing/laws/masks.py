@@ -66,13 +66,13 @@ def _scale_between_prompts(
     binary = target.domain == "binary"
     other = (1.0, 0.0, 1.0 if binary else 3.0, *(0.0,) * max(0, target.min_group - 3))
     tail = token_mask((1,) * len(other), STEPS)  # [rollouts of the other prompt, time]
-    ratios = []
+    ratios: list[float] = []
     for rejected in ((), (low,)):
         rows_ = np.vstack([mask, np.zeros((len(rejected), STEPS), bool), tail])
         first, second = target.run([(*group, *rejected), other], mask=rows_)[0]
         ratios.append(float(np.std(first[: len(group)]) / max(float(np.std(second)), 1e-12)))
     expect_pair(
-        bool(np.isclose(*ratios, rtol=1e-3)),
+        abs(ratios[1] - ratios[0]) <= 1e-3 * abs(ratios[0]),
         ratios[1],
         ratios[0],
         f"{exact(group)} beside a prompt with rewards {exact(other)}, and a rejected rollout (empty mask, reward "
