@@ -71,19 +71,20 @@ class Sums:
         return (completions[..., 0] == wanted[:, None]).astype(jnp.float32)
 
 
-def losses_of(bank: Any, estimators: list[Any], group: int) -> list[dict[str, Any]]:
+def losses_of(bank: Any, estimators: list[Any], group: int, batch: int) -> list[dict[str, Any]]:
     """Each estimator's loss on the bank, and by how much it exceeds the first one's on the same rollouts."""
-    evaluation = bank.evaluate(estimators, [group])
-    values, left_out = [], []
+    evaluation = bank.evaluate(estimators, [group], prompts=batch)
+    values, left_out, moments_of = [], [], []
     for estimator in estimators:
         moments, parts = evaluation[estimator.name, group], evaluation.parts[estimator.name, group]
         values.append(
             float(direction_losses(*(np.asarray(getattr(moments, name)) for name in NAMES))["loss"])
         )
+        moments_of.append({name: float(getattr(moments, name)) for name in NAMES})
         left_out.append(direction_losses(*(parts[name] for name in NAMES))["loss"])  # [block]
     rows = []
-    for value, parts in zip(values, left_out, strict=True):
-        row: dict[str, Any] = {}
+    for value, parts, figures in zip(values, left_out, moments_of, strict=True):
+        row: dict[str, Any] = dict(figures)
         blocks = len(parts)
         for name, whole, without in (
             ("loss", value, parts), ("more", value - values[0], parts - left_out[0]),
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--rollouts", type=int, default=12)
     parser.add_argument("--group", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=16, help="prompts of the batch that losses are about")
     parser.add_argument("--tokens", type=int, default=2)
     parser.add_argument("--engines", nargs="+", default=ENGINES)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -129,7 +131,9 @@ def main() -> None:
             "mean_abs": np.abs(change).sum() / kept.mask.sum(),
             "effective": effective_share(-change.sum(-1).ravel()), "reward": kept.rewards.mean(),
         }  # fmt: skip
-        for name, row in zip(CORRECTIONS, losses_of(bank, estimators, options.group), strict=True):
+        for name, row in zip(
+            CORRECTIONS, losses_of(bank, estimators, options.group, options.batch), strict=True
+        ):
             rows.append(size | {"correction": name} | row)
             numbers = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
             print(f"{text:16} {name:10} {numbers}", flush=True)
