@@ -81,7 +81,9 @@ def figures(name: str, dtype: str, top: dict[str, float], *, small: bool) -> dic
     sketch = Sketch("hashed", 1024)
 
     def scored() -> np.ndarray:
-        images = project_scores(policy, params, wanted, sketch, key, max(1, (1 << 28) // (4 * size)))
+        images = project_scores(
+            policy, params, wanted, sketch, key, min(rows, max(1, (1 << 28) // (4 * size)))
+        )
         return np.concatenate(list(images))
 
     tapped = ghost_norms.trace_policy(policy, params, prompts, time_)

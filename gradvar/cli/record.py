@@ -92,9 +92,9 @@ class Record:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed: {self.seed}; give a whole number from 0 to {2**32 - 1}")
         if self.shard is not None:
-            from gradvar.measure.bank.recorder import Part
+            from gradvar.measure.bank.recorder import ShardPart
 
-            Part.parse(self.shard)
+            ShardPart.parse(self.shard)
         check_writable(self.out)
         if self.json is not None:
             check_file(self.json, "json")
@@ -108,7 +108,7 @@ def run(config: Record) -> int:
     from gradvar import catalogue
     from gradvar.gradients.sketch import Sketch, Whole
     from gradvar.measure.bank.record import record
-    from gradvar.measure.bank.recorder import Part, RecordSettings
+    from gradvar.measure.bank.recorder import RecordSettings, ShardPart
     from gradvar.policies import Transformer
     from gradvar.tasks.questions import read_questions
     from gradvar.tasks.verifier import Verifier
@@ -133,7 +133,7 @@ def run(config: Record) -> int:
         scores = Whole()
     elif config.map != "auto":
         scores = Sketch(config.map)
-    part = None if config.shard is None else Part.parse(config.shard)
+    part = None if config.shard is None else ShardPart.parse(config.shard)
     with _kept(config), Bars(config.quiet, lines=True) as bars:
         bank = record(
             policy,

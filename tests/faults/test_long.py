@@ -14,7 +14,7 @@ import pytest
 import gradvar as gv
 from gradvar.files.atomic import Lock
 from gradvar.measure.bank.disk import layout_of
-from gradvar.measure.bank.recorder import Part, Recorder
+from gradvar.measure.bank.recorder import Recorder, ShardPart
 from tests.faults.scenes import POLICY, SHARDS, TASK, params, record, same, unsharded
 
 ROOT = Path(__file__).parent.parent.parent
@@ -94,19 +94,19 @@ def test_parts_in_any_order_make_the_same_bank(whole, tmp_path, parts):
     for number in reversed(range(1, parts + 1)):
         if (parts, number) == (5, 5):
             continue
-        record(tmp_path, part=Part(number, parts))
+        record(tmp_path, part=ShardPart(number, parts))
     assert same(gv.ScoreBank.open(tmp_path), whole[1])
     for number in range(SHARDS):
         name = f"shard-{number:05d}/scores.safetensors"
         assert (tmp_path / name).read_bytes() == (whole[0] / name).read_bytes()
     with Lock(tmp_path / f".part-1-of-{parts}"), pytest.raises(ValueError, match="another run is writing"):
-        record(tmp_path, part=Part(1, parts))
+        record(tmp_path, part=ShardPart(1, parts))
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "3", "a/b", "1/", "-1/4", "1/4/2", "9" * 20 + "/9"])
 def test_a_part_is_i_of_n(text):
     with pytest.raises(ValueError, match=r"shard: .* give i/n with i from 1 to n"):
-        Part.parse(text)
+        ShardPart.parse(text)
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):

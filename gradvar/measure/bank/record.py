@@ -24,10 +24,10 @@ from gradvar.measure.bank.bank import ScoreBank
 from gradvar.measure.bank.disk import ShardLayout, load
 from gradvar.measure.bank.pace import Pace
 from gradvar.measure.bank.recorder import (
-    Part,
     Recorder,
     RecordPlan,
     RecordSettings,
+    ShardPart,
     prepare,
     rollouts_at_once,
 )
@@ -158,7 +158,7 @@ def _record_shard(recorder: Recorder, layout: ShardLayout, number: int, pace: Pa
 
 
 def _enter(
-    layout: ShardLayout, run: Mapping[str, Any], locks: list[Lock], part: Part | None
+    layout: ShardLayout, run: Mapping[str, Any], locks: list[Lock], part: ShardPart | None
 ) -> Bool[np.ndarray, " shard"]:
     """Take the folder, or a part of it, and return which shards are missing; damaged ones are removed.
 

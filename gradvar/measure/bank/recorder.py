@@ -32,7 +32,7 @@ _SAMPLED = 1 << 28  # bytes of activations while rollouts are sampled
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardPart:
     """One of several equal parts of a recording's shards: the ``number``-th of ``of``, from 1 on."""
 
     number: int
@@ -43,11 +43,11 @@ class Part:
             raise ValueError(f"shard: {self.number}/{self.of}; give i/n with i from 1 to n, such as 3/8")
 
     @classmethod
-    def parse(cls, text: str) -> "Part":
+    def parse(cls, text: str) -> "ShardPart":
         """Read ``i/n``.
 
-        >>> Part.parse("3/8")
-        Part(number=3, of=8)
+        >>> ShardPart.parse("3/8")
+        ShardPart(number=3, of=8)
         """
         number, slash, of = text.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and len(text) < 16):
@@ -83,7 +83,7 @@ class RecordSettings:
     chunk: int | None = None
     devices: DeviceChoice = "all"
     shard: int | None = None
-    part: Part | None = None
+    part: ShardPart | None = None
     monitor: ProgressMonitor = field(default_factory=Silent)
 
 
