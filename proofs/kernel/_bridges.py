@@ -9,14 +9,16 @@ import sympy as sp
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
+from gradvar.core.compose import compose
 from gradvar.core.estimator import Estimator
-from gradvar.pieces import penalty
+from gradvar.pieces import advantage, aggregate, penalty, surrogate
 from gradvar.symbolic.kernel.bridge import Bridge, bridge_source, traced_update, values
 from gradvar.symbolic.kernel.development import CoqFile
 from gradvar.symbolic.kernel.term import coq_relation, coq_term
 
 SIZES = (2, 3, 4, 8)
 _LISTED = "rewrite /values /estimate !big_ord_recl !big_ord0 /=.\nby field."
+_OF_ANSWERS = "rewrite !big_ord_recl !big_ord0 !ffunE /values /=.\nby field."
 _CENTRED = "under eq_bigr do rewrite leave_one_out_is_scaled_centring /mean."
 
 
@@ -187,12 +189,87 @@ def kl_slopes() -> list[Bridge]:
     return rows
 
 
+def update_of_a_law(sizes: Sequence[int] = SIZES) -> list[Bridge]:
+    """The shipped leave-one-out on a group of answers is the update whose variance the development has."""
+    rows = []
+    for size in sizes:
+        update, rewards, scores = listed(catalogue.get("rloo"), size)
+        rows.append(
+            Bridge(
+                "N2",
+                f"shipped_update_at_{size}",
+                about("rloo", size),
+                update,
+                f"@update F {size - 2} [finType of 'I_{size}] {rewards} {scores} [ffun i => i]",
+                f"rewrite /update /rloo /estimate; {_CENTRED}\n{_OF_ANSWERS}",
+            )
+        )
+    return rows
+
+
+def two_advantages(sizes: Sequence[int] = (2, 3, 4, 8)) -> list[Bridge]:
+    """The shipped leave-one-out with binary rewards gives correct and wrong rollouts the two numbers of the law."""
+    rows = []
+    for size in sizes:
+        for right in range(1, size) if size < 8 else (3,):
+            rewards = [1] * right + [0] * (size - right)
+            lengths = [1 + i % 2 for i in range(size)]
+            rollouts = sy.symbolic_group(size, lengths=lengths, rewards=rewards, on_policy=True)
+            update, scores = traced_update(rollouts, rollouts.weights(catalogue.get("rloo")))
+            a, b = sp.Rational(size - right, size - 1), -sp.Rational(right, size - 1)
+            law = f"[set i : 'I_{size} | (i < {right})%N]"
+            rows.append(
+                Bridge(
+                    "N1",
+                    f"shipped_two_numbers_at_{right}_of_{size}",
+                    f"rloo as catalogued, {right} of {size} rollouts correct, of one and two tokens, any scores",
+                    sp.expand(update),
+                    f"@update F {size} {law} [finType of 'I_{size}] {values(scores)} {coq_term(a)} {coq_term(b)}"
+                    " [ffun i => i]",
+                    "rewrite /update /advantage !big_ord_recl !big_ord0 !inE !ffunE /values /=.\nby field.",
+                )
+            )
+    return rows
+
+
+def truncated_weight(cap: int = 2) -> list[Bridge]:
+    """The shipped truncated weight, averaged over a sampler of two answers, is the development's update."""
+    estimator = compose(
+        advantage=advantage.raw,
+        surrogate=surrogate.truncated_importance(surrogate.likelihood, cap=float(cap)),
+        aggregate=aggregate.sequence_token_sum,
+        min_group=1,
+    )
+    p, m = sp.symbols("p1 p2", positive=True), sp.symbols("m1 m2", positive=True)
+    r, s = sp.symbols("r1 r2", real=True), sp.symbols("s1 s2", real=True)
+    sampler, policy = (np.asarray([[[sp.log(x)] for x in row]], object) for row in (m, p))
+    batch = sy.symbolic_batch(np.asarray([r], object), policy, logp_sampler=sampler)
+    weights = sy.trace(sy.gradient(estimator), policy, batch).reshape(-1)  # each a half: two rollouts
+    update = sp.Add(*[2 * chance * w * score for chance, w, score in zip(m, weights, s, strict=True)])
+    functions = (f"(fun y : bool => if y then {x} else {y})" for x, y in (p, m, r, s))
+    return [
+        Bridge(
+            "R1",
+            "shipped_truncated_weight",
+            f"truncated_importance around the likelihood with the cap {cap}, two answers of one token, each once",
+            update,
+            f"truncated_update {' '.join(functions)} {cap}%:R",
+            "rewrite /truncated_update big_bool /= ![_^-1 * _]mulrC.\n"
+            f"by move: (Num.min (p1 / m1) {cap}%:R) (Num.min (p2 / m2) {cap}%:R) => x y; ring.",
+            field="realFieldType",
+        )
+    ]
+
+
 BRIDGES: dict[str, tuple[Callable[[], list[Bridge]], tuple[str, ...]]] = {
     "A1a": (contrast, ("group_means", "standardised", "bridging")),
     "A6": (general_baseline, ("general_baseline", "bridging")),
     "A17b": (mean_centred, ("group_means", "bridging")),
     "B1": (leave_one_out, ("group_means", "bridging")),
     "B3a": (pairs, ("group_means", "bridging")),
+    "N1": (two_advantages, ("four_numbers", "bridging")),
+    "N2": (update_of_a_law, ("group_means", "variance", "bridging")),
+    "R1": (truncated_weight, ("importance", "bridging")),
     "B24a": (kl_slopes, ("kl_estimators", "bridging")),
 }
 

@@ -28,6 +28,19 @@ intros nonzero above; replace (n * d) with (n / d * (d * d)) by (field; assumpti
 apply Rmult_le_pos; [assumption | apply Rle_0_sqr].
 Qed.
 
+Lemma above_if_divisor n d : 0 < d -> 0 < n / d -> 0 < n.
+Proof.
+intros above quotient; replace n with (n / d * d) by (field; lra); apply Rmult_lt_0_compat; assumption.
+Qed.
+
+Lemma not_below_if_divisor n d : 0 < d -> 0 <= n / d -> 0 <= n.
+Proof.
+intros above quotient; replace n with (n / d * d) by (field; lra); apply Rmult_le_pos; lra.
+Qed.
+
+Lemma divisor_not_below n d : 0 < d -> 0 <= n -> 0 <= n / d.
+Proof. intros above low; apply Rmult_le_pos; [assumption | apply Rlt_le, Rinv_0_lt_compat; assumption]. Qed.
+
 Lemma zero_by_quotient n d : d <> 0 -> n / d = 0 -> n = 0.
 Proof. intros nonzero zero; replace n with (n / d * d) by (field; assumption); rewrite zero; ring. Qed.
 
@@ -48,7 +61,11 @@ Ltac nonzero :=
   [ assumption
   | lra
   | progress repeat (apply Rmult_integral_contrapositive_currified || apply pow_nonzero); nonzero
-  | match goal with H : _ <> 0 |- _ <> 0 => let E := fresh in intro E; apply H; first [lra | limited nsatz] end
+  | match goal with H : _ <> 0 |- _ <> 0 => let E := fresh in intro E; apply H; first [lra | limited (solve [nsatz])] end
+  | match goal with
+    | H : _ <> 0 |- _ <> 0 => let E := fresh in
+        intro E; apply H; field_simplify_eq; [first [lra | limited (solve [nsatz])] | repeat split; first [assumption | lra] ..]
+    end
   | apply Rgt_not_eq; limited nra
   | apply Rlt_not_eq; limited nra ].
 
@@ -85,7 +102,7 @@ Ltac branches := unfold Rmax, Rmin, Rabs in *; repeat match goal with
 
 Ltac parts := repeat match goal with
   | |- forall _, _ => intro
-  | |- ~ _ => intro
+  | |- ~ ?p => lazymatch p with _ = _ => fail | _ => intro end
   | |- _ /\ _ => split
   | |- _ <-> _ => split
   | H : _ /\ _ |- _ => destruct H
@@ -94,16 +111,24 @@ Ltac parts := repeat match goal with
   | H : False |- _ => destruct H
   | H : True -> _ |- _ => specialize (H I)
   | H : ?c -> _, K : ?c |- _ => specialize (H K)
+  | H : ?v = _ |- _ => is_var v; subst v
+  | H : _ = ?v |- _ => is_var v; subst v
   end.
 
 (* Quotients by more than a number in a premise: what it says without them. *)
-Ltac divided t := match t with context [/ ?d] => lazymatch d with IZR _ => fail | _ => idtac end end.
+Ltac divided t :=
+  match t with
+  | context [_ / ?d] => lazymatch d with IZR _ => fail | _ => idtac end
+  | context [/ ?d] => lazymatch d with IZR _ => fail | _ => idtac end
+  end.
 
 Ltac clear_premise H :=
   let n := fresh "n" in
   field_simplify in H; [ | sides ..];
   match type of H with
+  | 0 < ?n / ?d => apply above_if_divisor in H; [ | limited nra]
   | 0 < ?n / ?d => apply above_by_quotient in H; [ | nonzero]
+  | 0 <= ?n / ?d => apply not_below_if_divisor in H; [ | limited nra]
   | 0 <= ?n / ?d => apply not_below_by_quotient in H; [ | nonzero]
   | ?n / ?d = 0 => apply zero_by_quotient in H; [ | nonzero]
   end.
@@ -127,7 +152,8 @@ with quotient :=
   lazymatch goal with
   | |- 0 < ?n / ?d => first
       [ apply Rdiv_lt_0_compat; limited nra | apply quotient_above; [nonzero | limited nra] ]
-  | |- 0 <= ?n / ?d => apply quotient_not_below; [nonzero | limited nra]
+  | |- 0 <= ?n / ?d => first
+      [ apply divisor_not_below; limited nra | apply quotient_not_below; [nonzero | limited nra] ]
   | |- _ => limited nra
   end.
 
@@ -136,7 +162,7 @@ Ltac algebra :=
   [ lra
   | lazymatch goal with |- _ = _ => limited (field; sides) | |- _ <> _ => nonzero end
   | limited nra
-  | lazymatch goal with |- _ = _ => limited (field_simplify_eq; [nsatz | sides ..]) end
+  | lazymatch goal with |- _ = _ => limited (field_simplify_eq; [solve [nsatz] | sides ..]) end
   | lazymatch goal with |- False => idtac | _ => conclusion end ].
 
 Ltac leaf :=

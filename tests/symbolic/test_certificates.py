@@ -107,6 +107,11 @@ def test_what_has_no_goal_says_why():
     assert certificate(Decided(numbers)).goal == "(~ (2 < 1))"  # nothing is evaluated on the way
 
 
+def test_a_logarithm_is_any_number():
+    (decided,) = decided_by(equal, 2 * sp.log(p) - sp.log(p), sp.log(p))
+    assert certificate(decided).goal == "forall v_p ln0 : R, 0 < v_p -> (0 < v_p) -> (ln0 = ln0)"
+
+
 def test_symbols_of_one_name_stay_apart():
     other = sp.Symbol("x", positive=True)
     assert len(set(Reals([x, other, sp.Symbol("x'", real=True)]).names.values())) == 3

@@ -64,7 +64,8 @@ def goal_text(decided: Decided) -> str:
         hypotheses += conditions
     else:
         concluded = " /\\ ".join([*conditions, concluded])
-    opening = f"forall {' '.join(reals.names.values())} : R, " if reals.names else ""
+    variables = [*reals.names.values(), *reals.logarithms.values()]
+    opening = f"forall {' '.join(variables)} : R, " if variables else ""
     return opening + "".join(f"{hypothesis} -> " for hypothesis in hypotheses) + concluded
 
 

@@ -28,11 +28,13 @@ class Reals:
     """Prints formulas that share their symbols, each under a name of its own.
 
     Coq divides by zero and takes roots of negative numbers, with values about which nothing is said. So ``conditions``
-    gives what keeps a formula away from there; whoever states a goal has to assume or to prove it.
+    gives what keeps a formula away from there; whoever states a goal has to assume or to prove it. A logarithm is a
+    name in ``logarithms``, for any number: Coq's own rests on an axiom that is none of the three of the reals.
     """
 
     def __init__(self, symbols: Sequence[sp.Symbol]) -> None:
         self.names: dict[sp.Symbol, str] = {}
+        self.logarithms: dict[str, str] = {}
         for symbol in sorted(symbols, key=sp.default_sort_key):
             base = "".join(c if c.isascii() and c.isalnum() else "_" for c in symbol.name).strip("_")
             name = f"v_{base}" if base else "v"
@@ -68,7 +70,7 @@ class Reals:
         if isinstance(e, sp.Abs):
             return f"(Rabs {self._term(e.args[0])})"
         if isinstance(e, sp.log):
-            return f"(ln {self._term(e.args[0])})"
+            return self.logarithms.setdefault(self._term(e.args[0]), f"ln{len(self.logarithms)}")
         if isinstance(e, sp.sign):
             x = e.args[0]
             return self._term(sp.Piecewise((1, x > 0), (-1, x < 0), (0, True), evaluate=False))
