@@ -171,4 +171,4 @@ def traced(scale=(1, 1)):
 
 
 claim.sabotage("the second moment with the ratio's first power", in_symbols, power=1)
-claim.sabotage("the engine's chance of x doubled", traced, scale=(sp.Rational(3, 2), 1))
+claim.sabotage("the engine's chance of x half as large again", traced, scale=(sp.Rational(3, 2), 1))
