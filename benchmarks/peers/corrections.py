@@ -21,7 +21,7 @@ from functools import partial  # noqa: E402
 from importlib.metadata import version  # noqa: E402
 from pathlib import Path  # noqa: E402
 from types import SimpleNamespace  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import Any, Literal  # noqa: E402
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -215,8 +215,11 @@ def ours(piece: Any, arrays: Arrays) -> np.ndarray:
 def rules() -> list[tuple[str, str, str, Weights, Any]]:
     """verl's eleven rules of rejection."""
     cases = []
-    for level, name in (("token", "token"), ("sum", "seq_sum"), ("mean", "seq_mean"), ("max", "seq_max")):
-        for kind in ("k1", "k2", "k3")[level == "max" :]:
+    levels: tuple[tuple[Literal["token", "sum", "mean", "max"], str], ...]
+    levels = (("token", "token"), ("sum", "seq_sum"), ("mean", "seq_mean"), ("max", "seq_max"))
+    kinds: tuple[Literal["k1", "k2", "k3"], ...] = ("k1", "k2", "k3")
+    for level, name in levels:
+        for kind in kinds[level == "max" :]:
             threshold = "0.6_1.5" if kind == "k1" else 0.12
             low, high = (0.6, 1.5) if kind == "k1" else (0.5, 0.12)
             piece = partial(corrections.rejection, divergence=kind, level=level, low=low, high=high)

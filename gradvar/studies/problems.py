@@ -136,7 +136,7 @@ class _Stoppable:
         """Pass the beginning of a stage on."""
         self._monitor.stage(name, total)
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
+    def advance(self, steps: float = 1, note: str = "") -> None:
         """Pass progress on, or end the work."""
         if self._stop.is_set():
             raise InterruptedError("study: stopped")

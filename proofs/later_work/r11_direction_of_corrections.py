@@ -1,6 +1,8 @@
 """R11: which corrections between engine and trainer change the direction of the mean gradient, not only its size."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -61,7 +63,7 @@ claim = sy.Claim(
     ),
 )
 
-CORRECTIONS = {
+CORRECTIONS: dict[str, Callable[..., Any]] = {
     "none": no_correction,
     "truncated": partial(c.token_truncation, cap=2.0),
     "band": partial(c.token_band, low=0.5, high=2.0),

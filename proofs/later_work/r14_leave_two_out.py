@@ -122,7 +122,7 @@ def discharge(bandit, place, baseline=True):
 )
 def all_groups(score=1):
     scores = [(score, 0), (sp.Rational(1, 3), -1), (sp.Rational(-11, 3) * score, 2)]
-    policies = (
+    policies: tuple[sy.SymbolicBandit, ...] = (
         sy.SymbolicBandit(["1/2", "1/3", "1/6"], [0, 1, "5/2"]),
         sy.SymbolicBandit(["1/4", "3/4"], [2, 1]),
     )
