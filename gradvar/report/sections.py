@@ -199,7 +199,7 @@ def _claim(content: Content) -> Markup:
         {
             **{name: content.get(name) or default for name, default in CLAIM_FIELDS.items()},
             "verdict": content["verdict"] if content["holds"] else "fails",
-            "steps": [{"shows": "", **step, **nothing} for step in content.get("steps", [])],
+            "steps": [{"shows": "", "judge": "", **step, **nothing} for step in content.get("steps", [])],
             "counterexamples": [
                 {"text": example["text"], "numbers": _numbers(example), **nothing} for example in examples
             ],

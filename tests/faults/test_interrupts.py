@@ -12,7 +12,7 @@ import pytest
 
 from gradvar.audit import database
 from gradvar.cli import main as cli
-from gradvar.policies.transformer import checkpoint
+from gradvar.policies.transformer import config_file
 
 LINE = "gradvar: interrupted\n"
 
@@ -90,7 +90,7 @@ def test_a_second_interrupt_says_nothing_more(capsys, monkeypatch):
 
 
 def test_inside_a_model_folder(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(checkpoint, "read_json", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(config_file, "read_json", lambda *_: signal.raise_signal(signal.SIGINT))
     (tmp_path / "config.json").write_text("{}")
     prompts = tmp_path / "p.jsonl"
     prompts.write_text('{"prompt": "a", "answer": "b"}\n')
