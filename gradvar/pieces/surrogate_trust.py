@@ -156,7 +156,7 @@ def clip_cov(
     >>> jax.grad(lambda x: clip_cov(x, logp, advantages, mask).sum())(logp).round(6).tolist()
     [[[-1.5, -1.5, 1.5, 1.5]]]
     >>> one = jax.grad(lambda x: clip_cov(x, logp, advantages, mask, seed=0).sum())(logp)
-    >>> int((one == 0).sum()), float(jnp.abs(one).sum().round(5))
+    >>> int((one == 0).sum()), round(float(jnp.abs(one).sum()), 5)
     (1, 6.0)
     """
     ratio = jnp.exp(logp - logp_old)

@@ -141,7 +141,8 @@ NAMES = {
     "lengths": "response_lengths",
     "beta": "beta kl_beta",
     "logits": "logits",
-    "": "logger catalogue temperature",
+    "temperature": "temperature",
+    "": "logger catalogue",
 }
 NAMES_AND_ROLES = [(name, role) for role, names in NAMES.items() for name in names.split()]
 
