@@ -23,7 +23,8 @@ for option, setting in {
 jax.config.update("jax_enable_x64", True)
 
 _MAPS = Path("/proc/self/maps")
-_MOST = 15_000  # of the 65,530 that Linux allows a process; with more programs alive each takes longer to compile
+# Of the 65,530 that Linux allows a process. With 30,000 a further program took ten times as long to compile.
+_MOST = 15_000
 
 
 @pytest.fixture(scope="module", autouse=True)

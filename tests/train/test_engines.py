@@ -107,7 +107,9 @@ def test_bad_engines_are_one_line():
         Arm("a", "grpo", sampler="top-q:0.9").check()
     with pytest.raises(ValueError, match=r"^corrections: no 'tsi'; did you mean tis"):
         Arm("a", "grpo", correction="tsi:2").check()
-    with pytest.raises(ValueError, match="and the arm has phases or a game; give none, or an arm of one objective"):
+    with pytest.raises(
+        ValueError, match="and the arm has phases or a game; give none, or an arm of one objective"
+    ):
         dataclasses.replace(arms.get("g2d"), sampler="fp8").check()
 
 
