@@ -57,14 +57,16 @@ def check_kernel(
         check_sources(sources, compiler, wanted, done, jobs), key=lambda row: order(row.theorem.claim)
     )
     screen = console(width=160)
-    screen.print(kernel_table(checked))
+    if checked:
+        screen.print(kernel_table(checked))
     failed = [row for row in checked if not row.holds]
     lines = dict.fromkeys(
         row.complaint if row.compiled.error else f"{row.theorem.name}: {row.complaint}" for row in failed
     )
     for line in lines:
         screen.print(line, markup=False, highlight=False, soft_wrap=True)
-    screen.print(summary(checked, compiler.version), markup=False, highlight=False, soft_wrap=True)
+    if checked or not steps:  # claims without a theorem may have steps
+        screen.print(summary(checked, compiler.version), markup=False, highlight=False, soft_wrap=True)
     results, complaints = _steps(wanted, compiler, quiet, jobs) if steps else (_recorded(wanted), [])
     for line in (*complaints, *step_lines(results, again=steps)):
         screen.print(line, markup=False, highlight=False, soft_wrap=True)
