@@ -493,7 +493,10 @@ stated(second, stop, slopes, "the statement: the gradient")
 panel(second, "R5", "chance of the short text", "mean update by its logit", -0.1, 0.2)
 
 engine, policy = np.array([1 / 2, 3 / 8, 1 / 8]), np.array([1 / 4, 1 / 4, 1 / 2])
-ratios, pulls = policy / engine, np.array([1.0, 2.0, 4.0])[:, None] * (np.eye(3) - policy)  # [response, logit]
+ratios, pulls = (
+    policy / engine,
+    np.array([1.0, 2.0, 4.0])[:, None] * (np.eye(3) - policy),
+)  # [response, logit]
 edges = np.linspace(1, 5, 41)[:, None]
 truth = np.tile(policy @ pulls, (41, 1))
 for weights, label, style in (

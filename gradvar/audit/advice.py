@@ -123,6 +123,8 @@ def _weights(overall: Step, used: EstimatorFigures) -> list[str]:
         return []
     rare, even = used.weights[RATES.index(0.05)], used.weights[RATES.index(0.5)]
     often = used.weights[RATES.index(0.95)]
+    if not even > 0:  # rewards so close that the estimator makes nothing of their gap
+        return []
     if max(abs(rare / even - 1), abs(often / even - 1)) < 0.005:
         return [f"{used.name} weighs prompts of every success rate alike."]
     return [

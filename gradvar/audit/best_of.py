@@ -61,5 +61,7 @@ def _mean(clusters: Clusters, y: np.ndarray, x: np.ndarray) -> Interval:
     se = variance**0.5
     if count < 3:
         return Interval(value, np.nan, np.nan, se, count - 1, effective, "fewer than three prompts")
+    if se == 0:
+        return Interval(value, np.nan, np.nan, se, count - 1, effective, "every prompt gives the same number")
     half = float(student_half_width(se, count - 1))
     return Interval(value, value - half, value + half, se, count - 1, effective)

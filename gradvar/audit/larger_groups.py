@@ -44,7 +44,8 @@ def larger_groups(cells: Cells, rule: Success) -> tuple[tuple[int, Interval], ..
         informative = 1 - _GRID**size - (1 - _GRID) ** size  # [rate]
         ends = [_extreme(sign * informative, chance, low, high) for sign in (1, -1)]
         equal = np.exp(betaln(a + size, b) - betaln(a, b)) + np.exp(betaln(a, b + size) - betaln(a, b))
-        points.append((size, Interval(float(1 - equal), ends[0], -ends[1])))
+        found = Interval(float(1 - equal), ends[0], -ends[1])
+        points.append((size, found if found.known else found.without("no success rates explain the counts")))
     return tuple(points)
 
 

@@ -152,7 +152,9 @@ def _estimators(audit: AuditFigures) -> Iterator[Sheet | str]:
     rows = []
     for e in audit.estimators:
         cells = [f"{e.weights[RATES.index(r)]:.2f}" for r in rates] if e.weights else ["-"] * len(rates)
-        rows.append((e.name, *cells, f"{e.largest:.3g}", f"{e.agreement:.3f}"))
+        rows.append(
+            (e.name, *cells, f"{e.largest:.3g}", f"{e.agreement:.3f}" if np.isfinite(e.agreement) else "-")
+        )
     columns = (
         Column("estimator", words=True), *(Column(f"p={r:g}") for r in rates), Column("largest |A|", rank=1),
         Column(one_line(f"agreement with {audit.estimator}"), rank=2),

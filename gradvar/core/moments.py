@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gradvar.stats.intervals import Interval, estimate
+from gradvar.stats.intervals import Interval, estimate, is_rounding
 from gradvar.stats.tails import Pivot
 
 
@@ -86,21 +86,31 @@ class Moments:
         if figure not in self.se:
             raise ValueError(f"figure: '{figure}' has no standard error; choose one of {', '.join(self.se)}")
         value, effective = float(getattr(self, figure)), self.effective.get(figure, np.nan)
-        # Against an exact gradient that is known, and against the same gradients, a width of zero is the truth.
-        known = self.replicates == 0 or figure in ("true_signal", "bias_factor", "cosine")
+        # An exact gradient is known, and against the same gradients a width of zero is the truth.
+        known = self.replicates == 0 or figure == "true_signal"
+        known |= self.true_gradient is None and figure in ("bias_factor", "cosine")
         if figure == "between" and np.isinf(effective):
             known = True  # fixed prompts have no part between them
         bounds = None
-        if figure in self.pivots and self.se[figure] > 0:
+        error = self.se[figure]
+        if is_rounding(error, self._scale(figure)):
+            error = 0.0
+        elif figure in self.pivots:
             bounds = Pivot.of(self.pivots[figure]).bounds(np.asarray(value), level)
         interval = estimate(
-            value, self.se[figure], self.dof, level,
+            value, error, self.dof, level,
             effective=effective, logarithmic=figure in LOGARITHMIC, by_identity=known, bounds=bounds,
         )  # fmt: skip
         if figure != "cosine":
             return interval
         low, high = (float(np.clip(end, -1.0, 1.0)) for end in (interval.low, interval.high))
         return replace(interval, low=low, high=high)
+
+    def _scale(self, figure: str) -> float:
+        """The size of what a figure is made of: variances are differences of E ||ghat||^2 and the signal."""
+        if figure in ("trace_cov", "between", "within", "signal"):
+            return max(abs(self.signal), abs(self.trace_cov))
+        return abs(float(getattr(self, figure)))
 
     def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
         """The ends of ``estimate``: NaN where there is no interval."""

@@ -125,7 +125,8 @@ class Monitor:
         text = f"{share.percent()} of groups of {self.group_size} have equal rewards and no signal."
         if self._optimum is None:
             return f"{text} Whether to raise or lower G cannot be told from rewards; it needs scores."
-        best = f"{self._optimum.value:.1f} ({self._optimum.words('.1f')})"
+        value, words = self._optimum.value, self._optimum.words(".1f")
+        best = f"{value:.1f} ({words})" if np.isfinite(value) else f"not known ({words})"
         if (direction := self.direction()) == 0:
             return f"{text} Whether to raise or lower G cannot be told from these prompts: the best size is {best}."
         return f"{text} {DIRECTIONS[direction]}: the best size is {best}."

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-from gradvar.stats.intervals import Interval, wilson
+from gradvar.stats.intervals import Interval, is_rounding, wilson
 from gradvar.stats.starts import by_start, mean_of, p_value, ratio_of
 
 RESAMPLES = 10_000
@@ -54,17 +54,19 @@ def bootstrap(
     if any(len(x) != runs for x in scores):
         raise ValueError(f"scores: {[len(x) for x in scores]} runs; give the same number, paired by seed")
     value = float(statistic(*(np.asarray(x, np.float64) for x in scores)))
+    nothing = Interval(value, np.nan, np.nan)
     if runs < 2:
-        return Interval(value, np.nan, np.nan)
+        return nothing.without("one run has no spread")
     resamples = np.random.default_rng(seed).integers(0, runs, (RESAMPLES, runs))
     values = statistic(*(np.asarray(x, np.float64)[resamples] for x in scores))  # [resample]
     tail = (1 - level) / 2
     if np.isnan(values).mean() > tail / 2:
-        return Interval(value, np.nan, np.nan)
+        return nothing.without("too many resamples have no value")
     low, high = np.nanquantile(values, [tail, 1 - tail])
     interval = Interval(value, float(low), float(high))
     is_itself = len(scores) > 1 and all(np.array_equal(x, scores[0]) for x in scores)
-    if low == high and not is_itself:  # an arm against itself is known by algebra, other runs are not
+    # an arm against itself is known by algebra, other runs are not
+    if is_rounding(high - low, value) and not is_itself:
         return interval.without("every run gives the same number")
     return interval
 
@@ -110,13 +112,13 @@ def compare(
     """
     a, b = by_start(final, starts), by_start(reference_final, starts)
     gains = by_start(final - start, starts), by_start(reference_final - reference_start, starts)
-    is_itself = np.array_equal(final, reference_final)
+    is_itself, scale = np.array_equal(final, reference_final), float(np.abs([a, b]).max())
     return PairedComparison(
         final=ratio_of(a, b, what="reference's reward"),
         gain=ratio_of(*gains, what="reference's gain"),
-        difference=mean_of(a - b, by_identity=is_itself),
+        difference=mean_of(a - b, by_identity=is_itself, scale=scale),
         improvement=_chance(final, reference_final, starts),
-        p_value=p_value(a - b),
+        p_value=p_value(a - b, scale),
     )
 
 
@@ -124,6 +126,8 @@ def _chance(
     final: SeedScores, reference: SeedScores, starts: Int[np.ndarray, " seed"] | None = None
 ) -> Interval:
     """The probability of improvement; Wilson's interval over units where every pair of runs goes the same way."""
+    if not np.isfinite([final, reference]).all():
+        return Interval(np.nan, np.nan, np.nan).without("a run has no number")
     numbers = np.unique(starts) if starts is not None else np.zeros(1)
     if len(numbers) > 1:
         units = np.array([float(improvement(final[starts == s], reference[starts == s])) for s in numbers])

@@ -15,9 +15,9 @@ from math import nan
 import numpy as np
 from jaxtyping import Float, Int
 
-from gradvar.stats.intervals import Interval, wilson
+from gradvar.stats.intervals import Interval, is_rounding, wilson
 
-NO_SHARE = Interval(nan, nan, nan, nan, -1)
+NO_SHARE = Interval(nan, nan, nan, nan, -1, reason="nothing was counted")
 """The share of nothing."""
 _FEW = 8  # effective clusters
 
@@ -48,6 +48,8 @@ class Clusters:
             residuals = np.where(x_sums > 0, y_sums - value[self._part] * x_sums, 0.0)  # [key]
             squares = np.bincount(self._part, residuals**2, self.count)
             variance = clusters / (clusters - 1) * squares / total**2
+            scale = np.bincount(self._part, np.abs(y_sums), self.count) / total
+            variance = np.where(is_rounding(np.sqrt(variance), scale), 0.0, variance)
             effective = total**2 / np.bincount(self._part, x_sums**2, self.count)
         return total, value, np.where(clusters > 1, variance, 0.0), clusters, effective
 

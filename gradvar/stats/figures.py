@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gradvar.stats.effective import effective_number, too_few
-from gradvar.stats.intervals import Interval
+from gradvar.stats.intervals import SAME, Interval, is_rounding
 from gradvar.stats.tails import Pivot, Scale
 
 FIGURES = ("trace_cov", "between", "within", "signal", "snr", "true_signal", "bias_factor", "cosine")
@@ -143,10 +143,9 @@ def jackknife_interval(
     level: float = 0.95,
     back: Callable[[float], float] | None = None,
     effective: float = np.nan,
+    by_identity: bool = False,
 ) -> Interval:
     """A figure with its interval (``stats.tails``), from its leave-one-out values, or the reason why there is none.
-
-    An interval of no width says that two sides are the same numbers by algebra; the caller knows that there are some.
 
     Args:
         value: The figure.
@@ -154,6 +153,7 @@ def jackknife_interval(
         level: Share of intervals that shall hold the true value.
         back: Leads from the parts' scale to the figure's: ``numpy.exp`` for logarithms of it.
         effective: The effective number of blocks, where it is known.
+        by_identity: True if the figure may be the same in every block by algebra; its width may then be zero.
 
     >>> x = jackknife_interval(2.0, np.array([1.0, 2.0, 3.0]))
     >>> round(x.low, 3), round(x.high, 3), x.dof
@@ -171,12 +171,20 @@ def jackknife_interval(
     else:
         low, high = value * float(back(low)), value * float(back(high))
         made = Interval(value, low, high, error * abs(value), dof, effective)
+    if not np.isfinite(error):
+        return made.without("the numbers are too large for a standard error")
     reason = too_few(effective)
+    if not reason and not by_identity and is_rounding(error, 1.0 if back else np.abs(parts).max()):
+        reason = SAME
     return made.without(reason) if reason else made
 
 
 def ratio_interval(
-    value: float, parts: Float[np.ndarray, " block"], level: float = 0.95, effective: float = np.nan
+    value: float,
+    parts: Float[np.ndarray, " block"],
+    level: float = 0.95,
+    effective: float = np.nan,
+    by_identity: bool = False,
 ) -> Interval:
     """A quotient of two positive figures, such as variances, with its interval on the logarithmic scale.
 
@@ -188,14 +196,23 @@ def ratio_interval(
         parts: Its leave-one-out values.
         level: Share of intervals that shall hold the true value.
         effective: The effective number of blocks, where it is known.
+        by_identity: True if the two may differ by a constant factor by algebra.
 
     >>> ratio_interval(-0.2, np.array([-0.1, 0.3])).words()
     'no interval: one of the two cannot be distinguished from zero'
     """
     if value > 0 and np.isfinite(value) and (parts > 0).all() and np.isfinite(parts).all():
-        return jackknife_interval(value, np.log(parts), level, np.exp, effective)
+        return jackknife_interval(value, np.log(parts), level, np.exp, effective, by_identity)
     nothing = Interval(float("nan"), np.nan, np.nan, dof=len(parts) - 1, effective=effective)
     return nothing.without(too_few(effective) or "one of the two cannot be distinguished from zero")
+
+
+def varies(parts: Float[np.ndarray, " block"]) -> bool:
+    """Return True for leave-one-out values that differ by more than rounding.
+
+    Two figures that vary while their quotient or difference does not are tied by algebra; two constants are not.
+    """
+    return bool(np.ptp(parts) > 0) and not is_rounding(float(np.ptp(parts)), float(np.abs(parts).max()))
 
 
 def _evaluate(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:

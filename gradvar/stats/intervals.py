@@ -12,6 +12,9 @@ from gradvar.stats.effective import too_few, warning
 
 Bounds = tuple[np.ndarray, np.ndarray]
 """The lower and the upper ends of intervals."""
+SAME = "every block gives the same number"
+"""Why there is no interval of what does not scatter."""
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,15 @@ class Interval:
         high = format(self.high, form) if isfinite(self.high) else "no upper end"
         caution = warning(self.effective)
         return f"95 % interval {self.low:{form}} to {high}" + (f"; {caution}" if caution else "")
+
+
+def is_rounding(spread: ArrayLike, scale: ArrayLike) -> np.ndarray:
+    """True for a spread no larger than that of one number which was computed in different orders.
+
+    >>> bool(is_rounding(np.full(10, 0.1).std(), 0.1)), bool(is_rounding(1e-6, 0.1))
+    (True, False)
+    """
+    return np.asarray(spread) <= _ROUNDING * np.abs(scale)
 
 
 def check_level(level: float) -> float:
@@ -159,8 +171,8 @@ def estimate(
         return sampled.without("the figure itself is not known")
     if not isfinite(se):
         return sampled.without("too few independent blocks for a standard error")
-    if se == 0 and not by_identity:
-        return sampled.without("every block gives the same number")
+    if not by_identity and is_rounding(se, value):
+        return sampled.without(SAME)
     return sampled
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import stdtr
 
-from gradvar.stats.intervals import Interval, student_half_width
+from gradvar.stats.intervals import Interval, is_rounding, student_half_width
 
 HEADLINE = 10
 """Warm starts from which on a figure may stand without a caution."""
@@ -33,21 +33,26 @@ def by_start(scores: Float[np.ndarray, " seed"], starts: Int[np.ndarray, " seed"
     return np.array([scores[starts == s].mean() for s in np.unique(starts)])
 
 
-def mean_of(units: Units, level: float = 0.95, *, by_identity: bool = False) -> Interval:
+def mean_of(
+    units: Units, level: float = 0.95, *, by_identity: bool = False, scale: float = math.nan
+) -> Interval:
     """The units' mean with Student's interval; none where all are the same number, unless that is by algebra.
 
     Args:
         units: One number of each.
         level: Share of intervals that shall hold the true mean.
         by_identity: True where the units are zero by algebra, as an arm's difference from itself.
+        scale: The size of the numbers that the units are differences of; their own by default.
     """
     units = np.asarray(units, np.float64)
     size, value = len(units), float(units.mean())
     nothing = Interval(value, math.nan, math.nan, dof=size - 1)
+    if not math.isfinite(value):
+        return nothing.without("a run has no number")
     if size < 2:
         return nothing.without("one unit has no spread")
     error = float(units.std(ddof=1) / math.sqrt(size))
-    if error == 0 and not by_identity:
+    if not by_identity and is_rounding(error, np.abs(units).max() if math.isnan(scale) else scale):
         return nothing.without("every run gives the same number")
     half = float(student_half_width(error, size - 1, level))
     return Interval(value, value - half, value + half, error, size - 1)
@@ -71,9 +76,14 @@ def ratio_of(first: Units, second: Units, level: float = 0.95, *, what: str = "d
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     below = float(second.mean())
     value = float(first.mean()) / below if below > 0 else math.nan
-    is_itself = np.array_equal(first, second)
-    residuals = mean_of(first - value * second if below > 0 else second, level, by_identity=is_itself)
     made = Interval(value, math.nan, math.nan, dof=len(first) - 1)
+    if not np.isfinite([*first, *second]).all():
+        return made.without("a run has no number")
+    is_itself = np.array_equal(first, second)
+    residuals = mean_of(
+        first - value * second if below > 0 else second, level,
+        by_identity=is_itself, scale=float(np.abs(first).max()),
+    )  # fmt: skip
     spread = mean_of(second, level)
     if not below > 0 or (spread.known and not spread.low > 0):
         return made.without(f"the {what} cannot be told from zero")
@@ -83,9 +93,9 @@ def ratio_of(first: Units, second: Units, level: float = 0.95, *, what: str = "d
     return Interval(value, value - half, value + half, residuals.se / below, len(first) - 1)
 
 
-def p_value(units: Units) -> float:
-    """Student's two-sided p value that the units' mean is zero; NaN where there is no spread."""
-    figure = mean_of(units)
+def p_value(units: Units, scale: float = math.nan) -> float:
+    """Student's two-sided p value that the units' mean is zero; NaN where there is no spread (see ``mean_of``)."""
+    figure = mean_of(units, scale=scale)
     if not figure.known:
         return math.nan
     return float(2 * stdtr(figure.dof, -abs(figure.value) / figure.se))

@@ -81,7 +81,7 @@ def _by_intervals(rows: Sequence[Row]) -> LeastCost:
     low = _widened(rows[best], len(rows))[0]
     highs = {i: _widened(rows[i], len(rows))[1] for i in rivals}
     rival = max(rivals, key=lambda i: highs[i] if highs[i] == highs[i] else math.inf)
-    nothing = Interval(values[best] - values[rival], math.nan, math.nan)
+    nothing = Interval(values[best] - values[rival], math.nan, math.nan).without("not paired")
     return LeastCost(best, bool(low > highs[rival]), alike, rival, nothing)
 
 

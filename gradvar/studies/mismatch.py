@@ -253,7 +253,8 @@ def _sampled_size(problem: Problem, config: MismatchConfig) -> Distance:
     totals, lengths = (drawn - trained).sum(1), mask.sum((1, 2)).astype(float)
     parts = (totals.sum() - totals) / (lengths.sum() - lengths)
     weights: Float[np.ndarray, " rollout"] = (trained - drawn).ravel()
-    divergence = jackknife_interval(float(totals.sum() / lengths.sum()), parts)
+    alike = not totals.any()  # the engine is the trainer
+    divergence = jackknife_interval(float(totals.sum() / lengths.sum()), parts, by_identity=alike)
     return Distance(divergence, effective_share(weights), float(np.exp(weights).mean()))
 
 

@@ -126,10 +126,14 @@ def _updates(rows: Sequence[Row], reference: str, config: Mapping[str, Any]) -> 
 
 def _mechanism(content: Mapping[str, Any]) -> Iterator[str]:
     for when, correlation in (content.get("mechanism") or {}).items():
-        value, low, high = interval_texts(*(_number(correlation.get(k)) for k in ("value", "low", "high")))
+        ends = [_number(correlation.get(k)) for k in ("value", "low", "high")]
+        if math.isnan(ends[0]):
+            continue
+        value, low, high = interval_texts(*ends)
+        interval = "no interval" if math.isnan(ends[1]) else f"95 % interval {low} to {high}"
         yield (
             f"Rank correlation over arms of the gain with the gradient's signal-to-noise ratio {when}: "
-            f"{value} (95 % interval {low} to {high})."
+            f"{value} ({interval})."
         )
 
 

@@ -77,7 +77,7 @@ def rank_correlation(
     """
     arms = len(first)
     if arms < 3:
-        return Interval(np.nan, np.nan, np.nan)
+        return Interval(np.nan, np.nan, np.nan).without("fewer than three arms")
 
     def spearman(*rows: Float[np.ndarray, "*batch seed"]) -> np.ndarray:
         means = np.stack([row.mean(-1) for row in rows], -1)  # [*batch, 2 arms]

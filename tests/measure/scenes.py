@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from gradvar.measure.bank.summary import Summary
 from gradvar.policies import Bandit, Tabular
 from gradvar.tasks import Bandit as Rewards
 from gradvar.tasks import Lookup
@@ -38,3 +39,15 @@ def _rewards(rng, prompts, completions, binary):
     rewards = (rng.random((prompts, completions)) < 0.5).astype(float)
     rewards[:, 0], rewards[:, 1] = 1.0, 0.0
     return rewards
+
+
+def summary_of(signal, zeta1, zeta2, p=0.5):
+    """A summary with these numbers of every prompt, whose gradients are orthogonal."""
+    size = len(signal)
+    rewards = np.tile([0.0, 1.0], (size, 4))
+    numbers = {"signal": signal, "zeta1": zeta1, "zeta2": zeta2}
+    numbers |= {"p": np.full(size, p), "v1": np.ones(size), "v0": np.ones(size)}
+    return Summary(
+        rewards=rewards, length=np.ones(size), gradients=np.diag(signal), se={}, on_policy=True,
+        halves=(numbers, numbers), **numbers,
+    )  # fmt: skip

@@ -21,7 +21,7 @@ from gradvar.measure.advise.estimator_choice import compare_estimators
 from gradvar.measure.advise.group_size import advise
 from gradvar.measure.advise.optimum import optimal_size, optimum
 from gradvar.measure.bank.record import record
-from gradvar.measure.bank.summary import Budget, Summary
+from gradvar.measure.bank.summary import Budget
 from gradvar.measure.direct import direct
 from gradvar.plot import cost
 from gradvar.policies import Bandit
@@ -34,6 +34,7 @@ from gradvar.stats.intervals import Interval
 from gradvar.studies.findings import findings
 from gradvar.studies.rows import tidy
 from gradvar.tasks import Bandit as Rewards
+from tests.measure.scenes import summary_of
 
 RLOO, GRPO = catalogue.get("rloo"), catalogue.get("grpo")
 
@@ -55,18 +56,6 @@ def dead():
 def rare():
     """Sixteen prompts, three of which are solved sometimes."""
     return bank_of(np.r_[np.eye(4)[:3], np.zeros((13, 4))])
-
-
-def summary_of(signal, zeta1, zeta2, p=0.5):
-    """A summary with these numbers of every prompt, whose gradients are orthogonal."""
-    size = len(signal)
-    rewards = np.tile([0.0, 1.0], (size, 4))
-    numbers = {"signal": signal, "zeta1": zeta1, "zeta2": zeta2}
-    numbers |= {"p": np.full(size, p), "v1": np.ones(size), "v0": np.ones(size)}
-    return Summary(
-        rewards=rewards, length=np.ones(size), gradients=np.diag(signal), se={}, on_policy=True,
-        halves=(numbers, numbers), **numbers,
-    )  # fmt: skip
 
 
 def test_no_success_gives_no_interval_of_width_zero(dead):

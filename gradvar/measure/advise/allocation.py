@@ -49,15 +49,17 @@ def split_rollouts(summary: Summary, group_size: int, level: float) -> tuple[Spl
     total = group_size * prompts
     splits = []
     for rule in ("optimal", "vip", "gvm") if summary.binary else ("optimal", "vip"):
-        even, uneven = np.zeros(prompts), np.zeros(prompts)
+        even, uneven, learnt_sizes = np.zeros(prompts), np.zeros(prompts), np.empty(0)
         for learnt, checked in ((halves[0], halves[1]), (halves[1], halves[0])):
             even += within_variance(checked, np.full(prompts, float(group_size)))
             sizes = split_sizes(rule, _shrunk(learnt, reliability), total)
+            learnt_sizes = np.append(learnt_sizes, sizes)
             uneven += within_variance(checked, sizes.astype(float))
         with np.errstate(divide="ignore", invalid="ignore"):
             parts = (even.sum() - even) / (uneven.sum() - uneven)  # without each prompt
             value = float(even.sum() / uneven.sum()) if min(even.sum(), uneven.sum()) > 0 else np.nan
-        gain = ratio_interval(value, parts, level, float(effective_number(even)))
+        same = bool((learnt_sizes == group_size).all())
+        gain = ratio_interval(value, parts, level, float(effective_number(even)), by_identity=same)
         sizes = split_sizes(rule, _shrunk(prompt_numbers(vars(summary)), reliability), total)
         splits.append(Split(rule, sizes, gain))
     return tuple(splits)

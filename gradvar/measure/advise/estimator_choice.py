@@ -26,13 +26,15 @@ from gradvar.measure.advise.costs import Costs, level_of_pairs
 from gradvar.measure.bank.summary import Summary, across, mean_over
 from gradvar.measure.exact.closed_forms import Advantage
 from gradvar.stats.effective import effective_number, warning
-from gradvar.stats.figures import jackknife_interval, ratio_interval
+from gradvar.stats.figures import jackknife_interval, ratio_interval, varies
 from gradvar.stats.intervals import Interval
 from gradvar.stats.power import prompts_for_ratio, prompts_words
 from gradvar.stats.sheet import Column, Sheet
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
+
+_NO_PROGRESS = "none climbs grad J by more than the noise of these prompts"
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,11 @@ class EstimatorRanking:
         for name in dict.fromkeys(c.scheme for c in self.settings):
             c = self.of(name)
             cost = "1" if c is self.best else f"{c.cost.value:.2f} [{c.cost.low:.2f}, {c.cost.high:.2f}]"
-            if c is not self.best and not c.cost.known:
-                cost = f"{c.cost.value:.2f} ±?"
-            low, high = c.weights
-            rows.append((name, f"{c.group_size}", f"{low:.2f} to {high:.2f}", f"{c.cosine.value:.3f}", cost))
+            if not c.cost.known:
+                cost = f"{c.cost.value:.2f} ±?" if np.isfinite(c.cost.value) else "n/a"
+            weights = "{:.2f} to {:.2f}".format(*c.weights) if np.isfinite(c.weights).all() else "n/a"
+            cosine = f"{c.cosine.value:.3f}" if np.isfinite(c.cosine.value) else "n/a"
+            rows.append((name, f"{c.group_size}", weights, cosine, cost))
         reasons = dict.fromkeys(c.cost.reason for c in self.settings if not c.cost.known)
         names = ("best G", "weight on prompts", "cosine", "cost of equal progress")
         columns = (Column("estimator", words=True), *map(Column, names))
@@ -93,8 +96,14 @@ class EstimatorRanking:
 
     def findings(self) -> list[str]:
         """Return which setting buys the most progress for its cost, or that this cannot be told, in sentences."""
+        if not np.isfinite(self.best.cost.value):
+            return [f"Which estimator makes the most progress for its cost cannot be told: {_NO_PROGRESS}."]
         # A scheme that differs by a constant factor only, as the group mean from leave-one-out, is no rival.
-        rivals = [c for c in self.settings if c.scheme != self.best.scheme and not c.cost.se <= 1e-9]
+        rivals = [
+            c
+            for c in self.settings
+            if c.scheme != self.best.scheme and not c.cost.se <= 1e-9 and np.isfinite(c.cost.value)
+        ]
         if not rivals:
             return []
         rival, best = rivals[0], f"{self.best.scheme} at G={self.best.group_size}"
@@ -161,8 +170,8 @@ def compare_estimators(
                 continue
             law = summary.forecast(by_successes(scheme), size)
             cosine, useful = _progress(law.weight, law.spread, summary.gradients)
-            weights = law.weight[mixed] / law.weight[mixed].mean()
-            bounds = float(weights.min()), float(weights.max())
+            scale = law.weight[mixed].mean() or np.nan  # a scheme may put no weight on any
+            bounds = float((law.weight[mixed] / scale).min()), float((law.weight[mixed] / scale).max())
             carried = float(effective_number(law.weight**2 * np.diag(summary.gradients) + law.spread))
             rows.append((name, size, bounds, cosine, (useful / costs.group(size), carried)))
     if not rows:
@@ -172,14 +181,15 @@ def compare_estimators(
     # A setting that does not climb grad J at all comes last.
     rows.sort(key=lambda row: -row[4][0][0] if np.isfinite(row[4][0][0]) else np.inf)
     best, together = rows[0][4], level_of_pairs(level, len(rows))
+    tied = varies(summary.p)  # with one success rate all schemes look alike, which is luck and not algebra
     return EstimatorRanking(
         tuple(
             RankedEstimator(
                 name,
                 size,
                 weights,
-                jackknife_interval(float(cosine[0]), cosine[1:], level, effective=gain[1]),
-                _ratio(best, gain, together),
+                jackknife_interval(float(cosine[0]), cosine[1:], level, effective=gain[1], by_identity=tied),
+                _ratio(best, gain, together, tied),
             )
             for name, size, weights, cosine, gain in rows
         ),
@@ -214,10 +224,14 @@ def _progress(
         return aligned / np.sqrt(signal * truth), np.maximum(aligned, 0) ** 2 / (truth * variance)
 
 
-def _ratio(best: tuple[np.ndarray, float], other: tuple[np.ndarray, float], level: float) -> Interval:
+def _ratio(
+    best: tuple[np.ndarray, float], other: tuple[np.ndarray, float], level: float, tied: bool
+) -> Interval:
     """Cost of one setting over another's, paired, on the log scale; each comes with its effective prompts."""
+    if not best[0][0] > 0:
+        return Interval(np.nan, np.nan, np.nan, effective=other[1], reason=_NO_PROGRESS)
     if other is best:
         return Interval(1.0, 1.0, 1.0, 0.0, len(best[0]) - 2, best[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = best[0] / other[0]
-    return ratio_interval(float(ratio[0]), ratio[1:], level, min(best[1], other[1]))
+    return ratio_interval(float(ratio[0]), ratio[1:], level, min(best[1], other[1]), tied)

@@ -75,7 +75,7 @@ def advise_from_rewards(
 ) -> RewardAdvice:
     """Return advice from logged rewards; the informative shares are exact U-statistics and need no hypothesis."""
     rewards = np.asarray(rewards, float)
-    if rewards.ndim != 2 or rewards.shape[1] < 2 or not np.isfinite(rewards).all():
+    if rewards.ndim != 2 or not len(rewards) or rewards.shape[1] < 2 or not np.isfinite(rewards).all():
         raise ValueError(
             f"rewards: shape {rewards.shape}; give finite numbers, a row per prompt, 2 rollouts at least"
         )
@@ -94,26 +94,32 @@ def advise_from_rewards(
         solved=float((is_highest & ~is_lowest).mean()),
         best=None,
         curve=tuple(curve),
-        sentences=tuple(_sentences(curve)),
+        sentences=tuple(_sentences(curve, bool((rewards == rewards[:, :1]).all()))),
     )
 
 
-def _sentences(curve: Sequence[RewardPoint]) -> list[str]:
+def _sentences(curve: Sequence[RewardPoint], is_dead: bool) -> list[str]:
     smallest, largest = curve[0], curve[-1]
     logged = [p for p in curve if p.informative.known]
-    if logged and logged[-1].informative.value == 0:
-        return [
-            "Every prompt's rewards are all equal: no group has a signal, so nothing can be said about group sizes. "
-            f"Up to {100 * logged[-1].informative.high:.0f} % of groups of {logged[-1].group_size} may still have one "
-            "(95 %)."
-        ]
+    if is_dead:
+        nothing = (
+            "Every prompt's rewards are all equal: no group has a signal, so nothing can be said about group "
+            "sizes."
+        )
+        if not logged:
+            return [nothing]
+        last = logged[-1]
+        bound = f"{100 * last.informative.high:.0f} %"
+        return [f"{nothing} Up to {bound} of groups of {last.group_size} may still have one (95 %)."]
+    times = (
+        f"G={smallest.group_size} costs {smallest.relative_cost:.2f} times as much as G={largest.group_size}"
+    )
     sentences = [
         "Rewards alone do not fix the best group size: within prompts a larger group always costs less for equal "
-        f"variance (G={smallest.group_size} costs {smallest.relative_cost:.2f} times as much as "
-        f"G={largest.group_size}), and the spread of gradients between prompts, which stands against large groups, "
-        "needs scores (record a bank)."
+        f"variance{f' ({times})' * (len(curve) > 1)}, and the spread of gradients between prompts, which stands "
+        "against large groups, needs scores (record a bank)."
     ]
-    if logged:
+    if logged and logged[-1].informative.value > 0:
         share, size = logged[-1].informative, logged[-1].group_size
         sentences.append(
             f"At G={size}, {100 * share.value:.0f} % of groups have different rewards; drawing until a batch "

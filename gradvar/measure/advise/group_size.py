@@ -28,11 +28,12 @@ from gradvar.measure.advise.from_rewards import RewardAdvice, advise_from_reward
 from gradvar.measure.advise.optimum import BEYOND, optimum
 from gradvar.measure.bank.summary import Budget, Summary
 from gradvar.stats.effective import effective_number, too_few, warning
-from gradvar.stats.figures import jackknife_interval, ratio_interval
+from gradvar.stats.figures import jackknife_interval, ratio_interval, varies
 from gradvar.stats.groups import redrawing_gain
 from gradvar.stats.intervals import Interval
 from gradvar.stats.power import prompts_for_ratio, prompts_words
 from gradvar.stats.sheet import Column, Sheet
+from gradvar.stats.text import short_text
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
@@ -88,7 +89,7 @@ class Advice:
             ends = (
                 f"{cost.value:.2f} [{cost.low:.2f}, {cost.high:.2f}]"
                 if cost.known
-                else f"{cost.value:.2f} ±?"
+                else f"{short_text(cost.value)} ±?"
             )
             smallest = point.group_size == self.best
             rows.append((f"{'*' * smallest}{point.group_size}", "1" if smallest else ends, share))
@@ -162,9 +163,7 @@ def advise(
     fixed = costs.per_prompt / costs.updated_rollout
     answer = optimum(budgets, fixed, level, compared.effective(best or sizes[0]))
     splits = split_rollouts(summary, best, level) if best else ()
-    regret = max((1 / p.cost.low for p in curve if p.group_size != best), default=1.0) if best else np.nan
-    if any(not p.cost.known for p in curve):
-        regret = np.nan
+    regret = _regret(curve, best)
     return Advice(
         best=best,
         optimum=answer,
@@ -227,7 +226,16 @@ class _Compared:
         with np.errstate(all="ignore"):
             parts = factor * without.variance(size) / without.variance(best)
         effective = min(self.effective(size), self.effective(best))
-        return ratio_interval(ratio, parts, level_of_pairs(self.level, len(self.sizes)), effective)
+        level, tied = level_of_pairs(self.level, len(self.sizes)), varies(without.variance(best))
+        return ratio_interval(ratio, parts, level, effective, by_identity=tied)
+
+
+def _regret(curve: Sequence[Point], best: int | None) -> float:
+    """The most that the best size may cost over another one; NaN where one of their intervals is not known."""
+    others = [p.cost for p in curve if p.group_size != best]
+    if best is None or not all(cost.known for cost in others):
+        return float("nan")
+    return max((1 / cost.low if cost.low > 0 else np.inf for cost in others), default=1.0)
 
 
 def _sentences(
@@ -338,7 +346,8 @@ def split_words(split: Split) -> str:
     if not np.isfinite(gain.value):
         return f"{start}: its effect cannot be told, {gain.reason}."
     if gain.value < 1:
-        inverse = replace(gain, value=1 / gain.value, low=1 / gain.high, high=1 / gain.low)
+        high = 1 / gain.low if gain.low > 0 or not gain.known else np.inf
+        inverse = replace(gain, value=1 / gain.value, low=1 / gain.high, high=high)
         return f"{start} multiplies the within-prompt variance by {inverse.value:.2f} ({_in_words(inverse)})."
     return f"{start} divides the within-prompt variance by {gain.value:.2f} ({_in_words(gain)})."
 
@@ -348,4 +357,5 @@ def _in_words(interval: Interval, sizes: int = 2) -> str:
         return interval.words()
     verb = "excludes" if interval.excludes(1) else "includes"
     together = " for all pairs of sizes at once" if sizes > 2 else ""
-    return f"95 % interval {interval.low:.2f} to {interval.high:.2f}{together}; it {verb} 1"
+    high = f"{interval.high:.2f}" if np.isfinite(interval.high) else "no upper end"
+    return f"95 % interval {interval.low:.2f} to {high}{together}; it {verb} 1"

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from gradvar.measure.bank.summary import Budget
 from gradvar.stats.effective import too_few
 from gradvar.stats.figures import jackknife_error, jackknife_interval
-from gradvar.stats.intervals import Interval, student_half_width
+from gradvar.stats.intervals import Interval, is_rounding, student_half_width
 
 _LARGEST = 60.0  # of log(G - 1): beyond, it is infinite
 _HALVINGS = 70
@@ -67,13 +67,13 @@ def optimum(budgets: tuple[Budget, Budget], fixed: float, level: float, effectiv
     if 1 < value < np.inf and (parts > 1).all() and np.isfinite(parts).all():
         error = float(jackknife_error(np.log(parts - 1)))
         half = float(student_half_width(error, dof, level))
-        if half == 0:
+        if is_rounding(half, 1.0):
             return nothing.without("every prompt gives the same number")
         low, high = 1 + (value - 1) * np.exp(-half), 1 + (value - 1) * np.exp(half)
     elif between.low > 0:
         high = float(optimal_size(Budget(between.low, total.rollout, max(pair.high, 0.0), 0.0), fixed))
-    if pair.low <= 0:
+    if not pair.low > 0:
         low = 1.0
-    if between.low <= 0:
+    if not between.low > 0:
         high = np.inf
     return Interval(value, float(low), float(high), (value - 1) * error, dof, effective)

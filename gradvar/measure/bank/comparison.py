@@ -8,7 +8,7 @@ import numpy as np
 
 from gradvar.core.labelled import Labelled
 from gradvar.core.moments import LOGARITHMIC, Moments
-from gradvar.stats.figures import FIGURES, jackknife_interval, ratio_interval
+from gradvar.stats.figures import FIGURES, jackknife_interval, ratio_interval, varies
 from gradvar.stats.intervals import Interval
 from gradvar.stats.power import prompts_for_ratio, prompts_words
 
@@ -116,7 +116,10 @@ class Evaluation(Labelled, Mapping[Setting, Moments]):
             reason = f"their blocks differ, {len(parts_a)} and {len(parts_b)}; give the same slices to both"
             nothing = Interval(np.nan, np.nan, np.nan, effective=effective, reason=reason)
             return Comparison(figure, first, second, replace(nothing, value=a - b), nothing, np.nan)
-        difference = jackknife_interval(a - b, parts_a - parts_b, level, effective=effective)
+        tied = first == second or np.isinf(effective) or varies(parts_a)
+        difference = jackknife_interval(
+            a - b, parts_a - parts_b, level, effective=effective, by_identity=tied
+        )
         ratio = _ratio((a, b), (parts_a, parts_b), figure in POSITIVE, level, effective)
         scale = np.std(parts_a) * np.std(parts_b)
         covariance = np.mean((parts_a - parts_a.mean()) * (parts_b - parts_b.mean()))
@@ -195,9 +198,10 @@ def _ratio(
     with np.errstate(divide="ignore", invalid="ignore"):
         value, quotients = float(np.divide(*values)), np.divide(*parts)
     both = min(values) > 0 and all((x > 0).all() for x in parts)
+    tied = bool(np.isinf(effective)) or varies(parts[0])
     if both or positive:
-        return ratio_interval(value if both else np.nan, quotients, level, effective)
-    return jackknife_interval(value, quotients, level, effective=effective)
+        return ratio_interval(value if both else np.nan, quotients, level, effective, tied)
+    return jackknife_interval(value, quotients, level, effective=effective, by_identity=tied)
 
 
 def _named(setting: Setting) -> str:
