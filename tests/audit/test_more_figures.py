@@ -21,7 +21,8 @@ def test_best_of_k_is_the_mean_over_all_subsets(tmp_path):
         best = np.array([[max(s) for s in combinations(g, point.k)] for g in groups])  # [group, subset]
         assert point.largest.value == pytest.approx(best.mean())
         assert point.passing.value == pytest.approx((best > 0.2).mean())
-        assert point.largest.known == (np.ptp(best.mean(1)) > 0)  # where all groups are alike nothing scatters
+        # where all groups are alike nothing scatters
+        assert point.largest.known == (np.ptp(best.mean(1)) > 0)
         assert not point.largest.known or point.largest.low < point.largest.value < point.largest.high
     assert "max@k" in str(found)
 
