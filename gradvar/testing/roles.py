@@ -120,6 +120,8 @@ ROLES: dict[str, Role] = {
     "cap": Role("", "number", "cap tis_cap imp_ratio_cap tis_imp_ratio_cap truncation threshold max_ratio c tis_clip "
         "rollout_is_threshold importance_sampling_cap vllm_importance_sampling_cap is_cap ratio_cap upper_bound", 2.0),
     "cap_low": Role("", "number", "cap_low tis_clip_low rollout_is_threshold_lower ratio_low lower_bound", 0.5),
+    "divergence_cap": Role("", "number", "off_policy_threshold off_policy_mask_threshold opsm_delta opsm_threshold "
+        "kl_cap kl_threshold kl_limit max_kl seq_kl_threshold divergence_threshold delta_sequence_masking", 0.5),
     "temperature": Role("", "number", "temperature temp sampling_temperature", 1.0),
     "token_loss": Role(
         "NT",

@@ -14,6 +14,7 @@ SAMPLED = {
     "test_gae.py": 20,
     "test_critic.py": 16,
     "test_correction.py": 8,
+    "test_sequence_mask.py": 5,
     "test_pairs.py": 12,
     "test_shaping.py": 8,
     "test_kl_reward.py": 12,

@@ -1,7 +1,7 @@
 """Calls of functions of every kind: the layouts of their arrays, lists of tensors, and what comes back.
 
 The standard layout is [N, T], rollouts and tokens. Layouts: NT (as it is), TN (time first), T (one rollout), list (a
-list of one array per rollout, cut to its tokens).
+list of one array per rollout, cut to its tokens), N and N1 (advantages by rollout, [N] or [N, 1], the rest as it is).
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class KindCaller(Caller):
             return array.T
         if self.layout == "T":
             return array[0]
+        if self.layout in ("N", "N1") and role == "advantages":
+            return array[:, 0] if self.layout == "N" else array[:, :1]
         if self.layout == "list" and array.ndim == 2:
             mask = np.asarray(scene.get("mask", np.ones(array.shape))) > 0
             return [

@@ -18,6 +18,7 @@ from gradvar.testing.kinds.matrix import MATRIX
 from gradvar.testing.kinds.pairs import PAIRS
 from gradvar.testing.kinds.reading import kind_target, roles_of
 from gradvar.testing.kinds.selection import SELECTION
+from gradvar.testing.kinds.sequence_mask import SEQUENCE_MASK
 from gradvar.testing.kinds.shaping import SHAPING
 from gradvar.testing.kinds.steps import STEPS
 from gradvar.testing.kinds.value_loss import VALUE_LOSS
@@ -26,8 +27,8 @@ from gradvar.testing.runner import EXAMPLES, check
 from gradvar.testing.verdicts import CheckReport
 
 KINDS: tuple[Kind, ...] = (
-    GAE, VALUE_LOSS, KL, SHAPING, KL_REWARD, CORRECTION, PAIRS, MATRIX, STEPS, FILTERS, LABELLED, ENTROPY, AGGREGATE,
-    SELECTION,
+    GAE, VALUE_LOSS, KL, SHAPING, KL_REWARD, SEQUENCE_MASK, CORRECTION, PAIRS, MATRIX, STEPS, FILTERS, LABELLED,
+    ENTROPY, AGGREGATE, SELECTION,
 )  # fmt: skip
 
 

@@ -163,6 +163,11 @@ def masked_examples(masks: Callable[[int], Any]) -> Callable[[KindTarget], st.Se
     return examples
 
 
+def padded(scene: Scene, columns: int) -> Scene:
+    """The scene with this many columns of padding more: zeros at the end of each array [N, T]."""
+    return {r: np.pad(v, ((0, 0), (0, columns))) if np.ndim(v) == 2 else v for r, v in scene.items()}
+
+
 def repeatable(target: KindTarget, scene: Scene) -> None:
     """Same arrays in, same answer out, and the caller's arrays are as they were.
 

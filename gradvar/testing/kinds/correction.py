@@ -80,15 +80,16 @@ def _limited(weights: np.ndarray, action: str, cap: float, low: float) -> np.nda
 
 def forms(target: KindTarget) -> Sequence[KnownForm]:
     """Every level with every way to limit its weights; the bounds taken, written in its code, or the usual ones."""
-    caps = _bounds(target, "cap", lambda number: number >= 1, CAPS)
-    lows = _bounds(target, "cap_low", lambda number: 0 < number < 1, (0.5, None))
+    caps = bounds(target, "cap", lambda number: number >= 1, CAPS)
+    lows = bounds(target, "cap_low", lambda number: 0 < number < 1, (0.5, None))
     out = []
     for level in LEVELS:
         for cap in caps:
-            out += [_form(level, action, cap, 0.0) for action in ("truncate", "mask", "keep")]
-            out += [
-                _form(level, action, cap, low) for action in ("clamp", "band", "keep_band") for low in lows
-            ]
+            # zeros and ones for whole rollouts are masks of rollouts
+            above = ("truncate", "mask", "keep") if level == "token" else ("truncate", "mask")
+            inside = ("clamp", "band", "keep_band") if level == "token" else ("clamp", "band")
+            out += [_form(level, action, cap, 0.0) for action in above]
+            out += [_form(level, action, cap, low) for action in inside for low in lows]
     if target.takes("cap_low"):  # two bounds are taken: a form with one of them ignores the other
         out = [f for f in out if f.name.endswith(("clamp", "band"))]
     if not target.takes("cap"):
@@ -96,10 +97,17 @@ def forms(target: KindTarget) -> Sequence[KnownForm]:
     return out
 
 
-def _bounds(
+def bounds(
     target: KindTarget, role: str, fits: Callable[[float], bool], usual: Sequence[float | None]
 ) -> Sequence[float | str | None]:
-    """The role, where it is taken; else numbers in the function's code and defaults, and the usual ones."""
+    """What a bound may be: its role, where it is taken; else numbers in the code and defaults, and the usual ones.
+
+    Args:
+        target: The function.
+        role: The bound's role.
+        fits: Which numbers may be such a bound.
+        usual: Bounds that trainers have.
+    """
     if target.takes(role):
         return (role,)
     function = getattr(target.function, "forward", target.function)

@@ -10,7 +10,7 @@ import numpy as np
 from gradvar.testing.calls import BadOutput
 from gradvar.testing.digits import apart
 from gradvar.testing.kinds.base import Answer, Kind, KindTarget, KnownForm, told
-from gradvar.testing.kinds.common import EVERY, masked_law, plain_examples
+from gradvar.testing.kinds.common import EVERY, masked_law, padded, plain_examples
 from gradvar.testing.kinds.draws import Draw, Plan, Rows, Scene, Unit, holes, right
 from gradvar.testing.laws.base import Law, expect
 
@@ -54,10 +54,7 @@ def selection_padding(target: KindTarget, scene: Scene) -> None:
     tokens that is trained on grows with the longest response. Report: huggingface/trl#3715.
     """
     before = target.observe(scene)["selected"]
-    wide: dict[str, Any] = {
-        r: np.pad(v, ((0, 0), (0, COLUMNS))) if np.ndim(v) == 2 else v for r, v in scene.items()
-    }
-    after = target.observe(wide)["selected"][:, : before.shape[1]]
+    after = target.observe(padded(scene, COLUMNS))["selected"][:, : before.shape[1]]
     moved = (before != after) & (np.asarray(scene["mask"]) > 0)
     expect(
         not moved.any(),
