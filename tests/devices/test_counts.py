@@ -1,4 +1,4 @@
-"""The same numbers on 1, 2, 4 and 8 devices, and in 2 and 4 processes.
+"""The same numbers on 1, 2 and 4 devices of a process, and on 4 devices of two.
 
 Direct Monte Carlo and the scores of given rows, to the last bit; pools too, where the policy multiplies no matrices. A
 transformer's log-probabilities agree to rounding: products of matrices may be summed in another order for another
@@ -53,12 +53,12 @@ def test_four_devices_and_one_agree_to_the_last_bit(tmp_path):
 @pytest.fixture(scope="module")
 def finite(tmp_path_factory):
     out = tmp_path_factory.mktemp("finite")
-    finish(start(out, "finite", "1,2,4,8"))
+    finish(start(out, "finite", "1,2,4"))
     return out
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("devices", [2, 4])
 def test_any_number_of_devices_and_one_agree(finite, devices):
     found = differing(finite / "1.npz", finite / f"{devices}.npz")
     assert found <= {"rademacher/vectors"}  # one product with a random matrix, for another number of rows
@@ -67,14 +67,14 @@ def test_any_number_of_devices_and_one_agree(finite, devices):
 
 
 @pytest.mark.slow
-def test_four_processes_and_one_agree(finite):
-    processes = 4
+def test_two_processes_of_two_devices_and_one_of_one_agree(finite):
+    processes = 2
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    started = [start(finite, "processes", "1", processes, index, port) for index in range(processes)]
+    started = [start(finite, "processes", "2", processes, index, port) for index in range(processes)]
     for process in started:
-        assert f"devices {processes} of which here 1" in finish(process)
+        assert "devices 4 of which here 2" in finish(process)
     for index in range(processes):  # every process has the whole result
         assert differing(finite / "1.npz", finite / f"{index}-of-{processes}.npz") == set()
 
