@@ -505,7 +505,7 @@ for weights, label, style in (
 ):
     found(third, edges[:, 0], degrees_off((engine * weights) @ pulls, truth), label, style)
 stated(third, edges[:, 0], np.zeros(41))
-panel(third, "R11", "bound C of the weight (4 at most)", "angle to the gradient (degrees)", -10, 130)
+panel(third, "R11", "bound C of the weight (4 at most)", "angle to the gradient (degrees)", -10, 270)
 plt.show()
 
 # %%
