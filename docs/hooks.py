@@ -63,8 +63,10 @@ def _to_claim(named: re.Match[str]) -> str:
     return f"[{named[0]}](../{address})" if address in _PAGES else named[0]
 
 
-def on_page_content(html: str, **_: Any) -> str:
-    """Put the bodies in, which are HTML that Markdown must not touch."""
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Put the bodies in, which are HTML that Markdown must not touch; fold the long code of notebooks."""
+    if page.file.src_uri.startswith("notebooks/"):
+        html = notebooks.folded(html)
     for mark, body in _BODIES.items():
         if mark in html:
             html = html.replace(mark, body)

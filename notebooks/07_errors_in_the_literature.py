@@ -32,14 +32,12 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from kit import look, row
-from panels import answers, degrees_off, found, logits_of, panel, short_or_long, shown, stated
+from panels import answers, claims, degrees_off, found, logits_of, panel, short_or_long, shown, stated
 
 import gradvar as gv
-from gradvar.symbolic import load, proofs_folder
 
 jax.config.update("jax_enable_x64", True)
-look()
-claims = {claim.id: claim for claim in load(proofs_folder())}
+look(72)  # thirty panels
 refuted = {name: claim for name, claim in claims.items() if claim.verdict == "refuted"}
 errors = {name for name, claim in refuted.items() if claim.source.named}
 for name, claim in sorted(refuted.items(), key=lambda item: item[0] not in errors):
@@ -64,26 +62,26 @@ stop = np.linspace(0.02, 0.98, 25)  # the chance to stop after one token
 #   prompts are equally difficult; the paper's table was computed with the right one. Here r = 1/2.
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 groups = np.array(list(itertools.product([0.0, 1.0], repeat=2)))
 values = np.sort(np.asarray(gv.advantages.standardised(groups, eps=1e-12))[:, 0])
 x = np.linspace(-4, 4, 401)
 found(first, x, (values[:, None] <= x + 1e-9).mean(0), "found, binary rewards")
 stated(first, x, 0.5 + np.arctan(x) / np.pi, "the statement: Cauchy")
-panel(first, "A9", "standardised reward of the first", "chance to be at most that", 0, 1.45, loc="upper left")
+panel(first, "A9", "standardised reward of the first", "chance to be at most that", 0, 1.05)
 
 sizes = [2, 4, 8, 16]
 variance = [answers([0.5, 0.5], [1, 0], size, RLOO).trace_cov * size / 16 for size in sizes]
 found(second, sizes, variance, style="o-")
 stated(second, sizes, [variance[0]] * 4)
-panel(second, "A12", "group size G, at 16 rollouts", "tr Cov (reward² per parameter²)", 0, loc="center right")
+panel(second, "A12", "group size G, at 16 rollouts", "tr Cov (reward² per parameter²)", 0)
 second.set_xticks(sizes)
 
 spread = np.linspace(0, 1, 50)  # from equally difficult prompts to half of them always and half never solved
 p = 0.5 + 0.5 * np.stack([spread, -spread])
 found(third, p.var(0), (p**2 + (1 - p) ** 2).mean(0))
 stated(third, p.var(0), np.full(50, 0.5))
-panel(third, "A14", "variance of p between prompts", "discard rate of pairs", 0, 1.25, loc="upper left")
+panel(third, "A14", "variance of p between prompts", "discard rate of pairs", 0, 1.05)
 plt.show()
 
 # %% [markdown]
@@ -94,7 +92,7 @@ plt.show()
 #   and -1 (wrong), G = 4: one success moves more than two. As a statement on the contrast's coefficient it is right (B15a).
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 per_token = plain(advantage=gv.advantages.raw, aggregate=gv.aggregates.sequence_token_mean)
 slopes = short_or_long(1 - stop, 0.5, [1, 1, 1], 1, per_token)[0][:, 1]
 assert np.allclose(slopes, stop * (1 - stop) / 2)  # of E[1/|o|] = (1 + stop)/2, by the logit of stopping
@@ -119,15 +117,7 @@ old = chances(0.5, 0.5)
 ratios = [chances(0.5 + t / 8, 0.5 - 0.4 * t) / old for t in steps]
 found(second, steps, [old @ r ** (1 / lengths) for r in ratios], "found: sequence ratio")
 stated(second, steps, [old @ r for r in ratios], "an importance weight")
-panel(
-    second,
-    "B20",
-    "step away from the sampling policy",
-    "mean under the sampling policy",
-    0.7,
-    1.05,
-    loc="lower left",
-)
+panel(second, "B20", "step away from the sampling policy", "mean under the sampling policy", 0.7, 1.05)
 
 four, squares = np.array([4.0, -3.0, 0.0, -1.0]), {1: [], 2: [], 3: []}
 for group in itertools.product(range(4), repeat=4):
@@ -139,15 +129,7 @@ k = np.array([1, 2, 3])
 sizes = np.array([np.sqrt(np.mean(squares[n])) for n in k])
 found(third, k, sizes / sizes[1], style="o-")
 stated(third, k, np.sqrt(k * (4 - k)) / 2, "the statement: std of rewards")
-panel(
-    third,
-    "B15b",
-    "right rollouts in the group of 4",
-    "root mean square update\n(1 for two)",
-    0.5,
-    1.4,
-    loc="upper right",
-)
+panel(third, "B15b", "right rollouts in the group of 4", "root mean square update\n(1 for two)", 0.5, 1.4)
 third.set_xticks(k)
 plt.show()
 
@@ -160,7 +142,7 @@ plt.show()
 #   from what the policy likes much more than the sampler did. Two responses, sampled with 9/10 and 1/10, the second one correct.
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 p = np.linspace(0.01, 0.99, 99)
 scores = np.stack([1 - p, -p])  # of the right and of the wrong answer, by its logit
 kernel = 0.5 * (1 - 0) * (scores[0] - scores[1])
@@ -182,9 +164,7 @@ for _ in range(41):
     logits = logits - 0.2 * jax.grad(term)(logits)
 found(second, range(41), path)
 stated(second, range(41), [0.75] * 41, "the statement: stays at the reference")
-panel(
-    second, "C4b", "steps down the term (rate 0.2)", "chance of the first action", 0.5, 1.15, loc="upper left"
-)
+panel(second, "C4b", "steps down the term (rate 0.2)", "chance of the first action", 0.5, 1.02)
 
 sampler, policy = np.array([9 / 10, 1 / 10]), np.array([1 / 2, 1 / 2])
 caps = np.linspace(1, 8, 36)
@@ -193,7 +173,7 @@ capped = [(sampler * np.minimum(policy / sampler, cap)) @ pull for cap in caps]
 assert np.isclose(capped[5], 1 / 10)  # C = 2
 found(third, caps, capped)
 stated(third, caps, np.full(36, policy @ pull))
-panel(third, "R1", "cap C of the weight (5 at most)", "mean gradient by a logit", 0, 0.35, loc="upper left")
+panel(third, "R1", "cap C of the weight (5 at most)", "mean gradient by a logit", 0, 0.3)
 plt.show()
 
 # %%
@@ -212,7 +192,7 @@ assert shown == errors
 #   that differ within a prompt end it sooner. Two prompts, p = 1/4 and 3/4.
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 constant = plain(advantage=gv.advantages.given, aggregate=gv.aggregates.sequence_token_sum)
 b = np.linspace(0.01, 0.99, 15)
 none = jnp.zeros((15, 1, 1))  # fifteen prompts with a single rollout each
@@ -222,13 +202,13 @@ one = [
 found(first, b, np.ravel(one[0]), "a right rollout is pulled up")
 found(first, b, np.ravel(one[1]), "a wrong one pushed down", ":")
 first.axhline(0, color="grey", lw=0.8)
-panel(first, "A5", "constant baseline b", "weight of a single rollout", -1.4, 1.9, loc="upper right")
+panel(first, "A5", "constant baseline b", "weight of a single rollout", -1.1, 1.1)
 
 c, scores = np.linspace(0, 1, 11), np.eye(4) - 0.25  # four equally likely answers, two of them right
 pairs = np.array([[x - k * y for x in scores[:2] for y in scores[2:]] for k in c])
 found(second, c, pairs.var(1).sum(-1), "found: no covariance")
 stated(second, c, 0.5 - 0.5 * c + 0.5 * c**2, "if they correlated by 1/2")
-panel(second, "A7b", "weight c of the wrong rollout", "variance of the contrast", 0, 1.35, loc="upper left")
+panel(second, "A7b", "weight c of the wrong rollout", "variance of the contrast", 0, 1.05)
 
 
 def end_of_interval(scatter):
@@ -246,7 +226,7 @@ ends = np.array([end_of_interval(h) for h in scatters])
 assert np.isclose(ends[-1], 2 / 17)
 found(third, scatters, ends, "found: where it ends")
 stated(third, scatters, np.ones(41), "the statement: not before 1")
-panel(third, "A7c", "how far wrong answers differ", "end of the interval for c", 0, 2.6, loc="upper right")
+panel(third, "A7c", "how far wrong answers differ", "end of the interval for c", 0, 2.6)
 plt.show()
 
 # %% [markdown]
@@ -256,30 +236,23 @@ plt.show()
 # - **A13b** (our question) Pairs find a group with a signal at least as often as one large group. Strictly less often, at equal rollouts.
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 two, sixteen = (gv.studies.bias_curve([GRPO], size, rates)["grpo"] for size in (2, 16))
 found(first, rates, sixteen / sixteen[16], "found: G = 16")
 stated(first, rates, two / two[16], "the statement: as G = 2")
-panel(
-    first,
-    "A11b",
-    "success rate p of the prompt",
-    "weight on the prompt\n(1 at p = 1/2)",
-    0,
-    2.6,
-    loc="upper center",
-)
+panel(first, "A11b", "success rate p of the prompt", "weight on the prompt\n(1 at p = 1/2)", 0, 2.1)
 
 sizes = [2, 3, 4, 6, 8, 12]
 cosines = [answers([1 / 2, 1 / 3, 1 / 6], [0, 1, 10], size, GRPO).cosine for size in sizes]
 found(second, sizes, cosines, style="o-")
 stated(second, sizes, np.ones(6))
-panel(second, "A11c", "group size G", "cosine between E g and ∇J", 0.7, 1.05, loc="center right")
+panel(second, "A11c", "group size G", "cosine between E g and ∇J", 0.7, 1.05)
+second.set_xticks([2, 4, 8, 12])
 
 m = np.arange(1, 6)
 found(third, 2 * m, 1 - 2 * 0.5 ** (2 * m), "found: one group", "o-")
 stated(third, 2 * m, 1 - 0.5**m, "the statement: pairs do as well")
-panel(third, "A13b", "rollouts of a prompt (p = 1/2)", "chance of a mixed group", 0, 1.4, loc="upper left")
+panel(third, "A13b", "rollouts of a prompt (p = 1/2)", "chance of a mixed group", 0, 1.05)
 third.set_xticks(2 * m)
 plt.show()
 
@@ -290,11 +263,11 @@ plt.show()
 # - **A17b** (one reading of a machine-written review with a simulated rebuttal) With the group's mean as baseline the gradient is unbiased at any G. It is $(G-1)/G$ of it.
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 pair = gv.studies.bias_curve([RLOO], 2, rates)["rloo"]
 found(first, rates, pair / (2 * rates * (1 - rates)), "found: retried")
 stated(first, rates, pair, "the statement: as without")
-panel(first, "A15b", "success rate p of the prompt", "weight on the prompt", 0, 12, loc="upper center")
+panel(first, "A15b", "success rate p of the prompt", "weight on the prompt", 0, 12)
 
 order = np.sign(np.subtract.outer(np.arange(3), np.arange(3)))  # who beats whom
 
@@ -324,13 +297,13 @@ radii = np.linspace(0, 3, 13)
 found(second, radii, [work(standardised_pair, r) for r in radii], "standardised pair")
 found(second, radii, [work(centred_pair, r) for r in radii], "mean-centred pair", ":", color="C2", lw=3)
 stated(second, radii, 0 * radii)
-panel(second, "A16", "radius of the loop (logits)", "work along the loop", -0.05, 1.05, loc="upper left")
+panel(second, "A16", "radius of the loop (logits)", "work along the loop", -0.05, 1.05)
 
 sizes = [2, 3, 4, 8, 16]
 factors = [answers([0.5, 0.5], [1, 0], size, gv.catalogue.get("dr_grpo")).bias_factor for size in sizes]
 found(third, sizes, factors, style="o-")
 stated(third, sizes, np.ones(5))
-panel(third, "A17b", "group size G", "bias factor of E g\n(1: unbiased)", 0, 1.2, loc="lower right")
+panel(third, "A17b", "group size G", "bias factor of E g\n(1: unbiased)", 0, 1.2)
 third.set_xticks([2, 4, 8, 16])
 plt.show()
 
@@ -340,12 +313,12 @@ plt.show()
 # - **B2b** (our question, after 2503.20783) Without $1/|o|$ per rollout any aggregation is free of length bias. Dividing by all tokens of the group is not. Rewards 0, 2 for two tokens, 1 for stopping.
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 few = np.linspace(0.1, 0.9, 9)
 bias = [abs(answers([q, 1 - q], [1, 0], 2, RLOO).bias_factor - 1) for q in few]
 stated(first, few, np.ones(9), "error of the baseline: variance / Var(r)")
 found(first, few, bias, "error of E g / ‖∇J‖")
-panel(first, "A18b", "success rate p of the prompt", "relative size", -0.1, 1.6, loc="upper center")
+panel(first, "A18b", "success rate p of the prompt", "relative size", -0.1, 1.1)
 
 moved = np.exp(np.linspace(np.log(0.6), np.log(1.6), 81))
 batch = gv.Batch([[1.0, 0.0]], jnp.full((1, 2, 1), jnp.log(0.25)))
@@ -353,7 +326,7 @@ near = [batch.logp_old.at[0, 0, 0].add(np.log(ratio)) for ratio in moved]
 weights = np.array([gv.token_weights(gv.catalogue.get("grpo"), logp, batch)[0, :, 0] for logp in near])
 found(second, moved, weights[:, 0], "pull on the right one")
 stated(second, moved, -weights[:, 1], "push on the wrong one,\nequal by the statement")
-panel(second, "A19b", "ratio π / π_old of the right rollout", "token weight", -0.05, 1.1, loc="upper left")
+panel(second, "A19b", "ratio π / π_old of the right rollout", "token weight", -0.05, 1.1)
 
 centred = functools.partial(
     gv.compose, advantage=gv.advantages.group_mean, surrogate=gv.surrogates.likelihood
@@ -375,7 +348,7 @@ plt.show()
 #   all prompts the same; the exact one, which depends on nothing, does not.
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 p = np.linspace(0.01, 0.99, 99)
 right = 1 - ((1 - p) ** 2 * 1 + 2 * p * (1 - p) * 2) / ((1 - p) ** 2 + 2 * p * (1 - p)) / 3
 wrong = -(2 * p * (1 - p) * 1 + p**2 * 2) / (2 * p * (1 - p) + p**2) / 3
@@ -383,15 +356,7 @@ found(first, p, right - (1 - p), "a right rollout's")
 found(first, p, wrong + p, "a wrong one's", ":")
 first.axvline(0.5, ls="--", color="C1", lw=2, label="the statement's turn")
 first.axhline(0, color="grey", lw=0.8)
-panel(
-    first,
-    "B13b",
-    "success rate p (G = 3)",
-    "mean advantage, less the true one",
-    -0.75,
-    0.75,
-    loc="upper left",
-)
+panel(first, "B13b", "success rate p (G = 3)", "mean advantage, less the true one", -0.75, 0.75)
 
 for name, draw, label in (
     ("opo", found, "found: own included"),
@@ -403,7 +368,7 @@ panel(second, "B17c", "chance to stop after one token", "angle between E g and �
 
 found(third, rates, 1 / np.sqrt(rates * (1 - rates)), "the exact one: uneven")
 found(third, rates, two, "the group's own, G = 2: even", "-.", color="C2")
-panel(third, "B18b", "success rate p of the prompt", "weight on the prompt", 0, 12, loc="upper center")
+panel(third, "B18b", "success rate p of the prompt", "weight on the prompt", 0, 12)
 plt.show()
 
 # %% [markdown]
@@ -414,7 +379,7 @@ plt.show()
 #   1/2, 1/4, 1/4, rewards 1/10, 0, 1, pair (1, 2): the unsampled good answer loses mass, and J falls.
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 kind = np.linspace(0.05, 0.95, 19)
 k2_loss = plain(
     advantage=gv.advantages.raw, aggregate=gv.aggregates.sequence_token_sum, penalty=gv.penalties.k2
@@ -429,7 +394,7 @@ for estimator, draw, label in (
 ):
     ref = logits_of(np.full(19, 0.5), 2 / 3)
     draw(first, kind, short_or_long(0.5, kind, [0, 0, 0], 1, estimator, ref)[0][:, 1], label)
-panel(first, "B24b", "chance of the first kind", "pull on the logit of stopping", loc="upper right")
+panel(first, "B24b", "chance of the first kind", "pull on the logit of stopping")
 
 chance, reward = np.array([1 / 2, 1 / 3, 1 / 6]), np.array([0.0, 1.0, 2.5])
 scores = np.eye(3) - chance
@@ -458,7 +423,7 @@ listwise = (shares / shares.sum(1, keepdims=True)) @ rewards[:2]
 assert np.isclose((new @ rewards)[-1], 14 / 55)
 found(third, t, new @ rewards / 0.3, "found: J of the policy")
 stated(third, t, listwise / listwise[0], "reward of the sampled pair")
-panel(third, "C2b", "share of the projection's step", "reward (1 at the start)", 0.7, 1.9, loc="upper left")
+panel(third, "C2b", "share of the projection's step", "reward (1 at the start)", 0.7)
 plt.show()
 
 # %% [markdown]
@@ -470,12 +435,12 @@ plt.show()
 #   direction. With three responses it turns. The engine draws with chances 1/2, 3/8, 1/8, the policy with 1/4, 1/4, 1/2; rewards 1, 2, 4.
 
 # %%
-first, second, third = row(3)
+first, second, third = row(3, height=3.7)
 cuts = 2 ** np.arange(7)
 changed = [sum(max(1, int(len(call) / 512)) for call in np.split(np.arange(4096), m)) for m in cuts]
 found(first, cuts, changed, style="o-")
 stated(first, cuts, [changed[0]] * 7)
-panel(first, "R3", "micro-batches", "tokens that kl-cov changes", 0, 90, loc="upper left")
+panel(first, "R3", "micro-batches", "tokens that kl-cov changes", 0, 70)
 
 pairs = np.array(list(itertools.product(range(2), repeat=2)))  # which text each of the two rollouts is
 lengths = np.array([1.0, 3.0])[pairs]
@@ -493,10 +458,8 @@ stated(second, stop, slopes, "the statement: the gradient")
 panel(second, "R5", "chance of the short text", "mean update by its logit", -0.1, 0.2)
 
 engine, policy = np.array([1 / 2, 3 / 8, 1 / 8]), np.array([1 / 4, 1 / 4, 1 / 2])
-ratios, pulls = (
-    policy / engine,
-    np.array([1.0, 2.0, 4.0])[:, None] * (np.eye(3) - policy),
-)  # [response, logit]
+ratios = policy / engine
+pulls = np.array([1.0, 2.0, 4.0])[:, None] * (np.eye(3) - policy)  # [response, logit]
 edges = np.linspace(1, 5, 41)[:, None]
 truth = np.tile(policy @ pulls, (41, 1))
 for weights, label, style in (
@@ -505,7 +468,7 @@ for weights, label, style in (
 ):
     found(third, edges[:, 0], degrees_off((engine * weights) @ pulls, truth), label, style)
 stated(third, edges[:, 0], np.zeros(41))
-panel(third, "R11", "bound C of the weight (4 at most)", "angle to the gradient (degrees)", -10, 270)
+panel(third, "R11", "bound C of the weight (4 at most)", "angle to the gradient (degrees)", -10, 190)
 plt.show()
 
 # %%

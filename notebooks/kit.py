@@ -15,11 +15,11 @@ from gradvar.plot.style import settings
 PANEL = (3.4, 3.1)  # inches of one of three panels beside each other; a page is about ten wide
 
 
-def look() -> None:
-    """The library's colours and sizes for every figure, drawn at twice the pixels so that text stays sharp."""
+def look(dots: int = 100) -> None:
+    """The library's colours and sizes for every figure; twice the ``dots`` per inch, so that text stays sharp."""
     set_matplotlib_formats("retina")
     wanted: Any = settings("light")
-    plt.rcParams.update(wanted)
+    plt.rcParams.update(wanted | {"figure.dpi": dots})
 
 
 def row(columns: int, *, width: float = PANEL[0], height: float = PANEL[1], **options: Any) -> list[Axes]:

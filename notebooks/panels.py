@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 import gradvar as gv
+from gradvar.symbolic import load, proofs_folder
 
 
 def answers(chances: Any, rewards: Any, size: int, estimator: gv.Estimator) -> gv.Moments:
@@ -43,19 +45,28 @@ def degrees_off(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.degrees(np.arccos(np.clip((first * second).sum(1) / norms, -1, 1)))
 
 
+claims = {claim.id: claim for claim in load(proofs_folder())}
 shown: set[str] = set()  # claims that have a panel
 
 
 def panel(
-    ax: Axes, claim: str, x: str, y: str, bottom: float | None = None, top: float | None = None, **legend: Any
+    ax: Axes, claim: str, x: str, y: str, bottom: float | None = None, top: float | None = None
 ) -> None:
-    """Title, names of the axes and legend; the claim counts as drawn."""
+    """The statement and the legend above the axes, off every curve; the claim counts as drawn."""
     shown.add(claim)
-    ax.set_title(claim, loc="left", fontweight="bold")
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.set_ylim(bottom, top)
-    ax.legend(fontsize="small", **legend)
+    statement = textwrap.fill(f"{claim}: {claims[claim].title}", 40)
+    ax.legend(
+        title=statement,
+        title_fontproperties={"size": "small", "weight": "bold"},
+        alignment="left",
+        loc="lower left",
+        bbox_to_anchor=(-0.03, 1.0),
+        borderaxespad=0.2,
+        fontsize="small",
+    )
 
 
 def stated(ax: Axes, x: Any, y: Any, label: str = "the statement") -> None:

@@ -10,6 +10,7 @@ import pytest
 from gradvar.cli import main as cli
 from gradvar.report.picture import picture
 from gradvar.studies.demo import PAIRS, RATES, ROLLOUTS, demo
+from tests.report import schema
 
 EPS = 1e-6
 
@@ -82,6 +83,7 @@ def test_the_command_draws_and_writes(result, tmp_path, monkeypatch, capsys):
         assert sentence in words
     assert files[0].read_bytes().startswith(b"\x89PNG")
     content = json.loads(files[1].read_text())
+    assert schema.errors("demo", content) == []
     assert content["weights"]["16"] == pytest.approx(result.weights[16])
     assert cli.run(["demo", "--out", str(tmp_path / "demo.doc")]) == 2
     assert "ends in .png" in capsys.readouterr().err

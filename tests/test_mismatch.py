@@ -19,6 +19,7 @@ from gradvar.stats.direction import effective_share, sampled_losses
 from gradvar.stats.figures import BlockSums
 from gradvar.studies.config import ListConfig, MeasureConfig
 from gradvar.studies.problems import finite_problem
+from tests.report import schema
 
 NUMBERS = {
     "stale": ":2",
@@ -124,6 +125,7 @@ def test_the_command_against_loops(tmp_path, capsys):
     assert cli.run([*command.split(), "--quiet", "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     saved = json.loads((tmp_path / "out" / "mismatch.json").read_text())
+    assert schema.errors("mismatch", saved) == []
     known = brute_losses()
     for row in saved["rows"]:
         loss, bias = known[row["correction"].partition(":")[0]]

@@ -175,7 +175,7 @@ def _evidence(declared: Format, format_name: str, rewards: RewardColumns, shape:
 
 
 def missing_column(kinds: Mapping[str, str], missing: str, flag: str) -> str:
-    """The message about a column that is not there; long names and lists are cut, the mend is not.
+    """The message about a column that is not there; long names and lists are cut, what to do is not.
 
     Args:
         kinds: The file's columns.

@@ -79,7 +79,7 @@ def one_line(error: BaseException) -> str:
 
 
 def full_line(error: BaseException) -> str:
-    """Return an error's text in one line, uncut: the mend stands at its end."""
+    """Return an error's text in one line, uncut: what to do stands at its end."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

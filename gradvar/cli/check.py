@@ -59,7 +59,7 @@ class Check:
     """The smallest group size that it is meant for; where 2 or more is given, groups of one do not occur and decide
     nothing. Default: 2, and a group of one is to get zero or a clear error."""
     epsilon: float = 1e-4
-    """The epsilon beside the std, which scale invariance makes room for."""
+    """The epsilon added to the std, which scale invariance makes room for."""
     aggregation: Literal["auto", "token-mean", "sequence-mean", "sequence-sum"] = "auto"
     """For a loss: what it should be a mean over. Default: any that is known."""
     maximise: bool = False

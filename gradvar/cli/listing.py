@@ -1,5 +1,7 @@
-"""``gradvar list``: the catalogue, and the words for samplers and corrections, as tables."""
+"""``gradvar list``: the catalogue, and the words for samplers and corrections, as tables; the schema of results."""
 
+import json
+from importlib.resources import files
 from typing import Any
 
 from gradvar.cli.streams import Screen
@@ -11,9 +13,13 @@ from gradvar.studies.config import ListConfig
 
 
 def run(config: ListConfig) -> int:
-    """Print estimators, samplers or corrections; write them as JSON too if a file is given. Returns the exit code."""
+    """Print what is asked for; write it as JSON too if a file is given. Returns the exit code."""
     if config.json is not None:
         check_file(config.json, "json")
+    if config.what == "schema":
+        text = (files("gradvar.files") / "results.schema.json").read_text(encoding="utf-8")
+        print(text, end="")
+        return _write(config, json.loads(text))
     if config.what != "estimators":
         words = engine_rows() if config.what == "samplers" else correction_rows()
         columns = [Column(name, words=True) for name in words[0]]
@@ -34,8 +40,12 @@ def run(config: ListConfig) -> int:
 
 def _show(config: ListConfig, sheet: Sheet, rows: list[Any]) -> int:
     Screen(wide=config.wide).show(sheet)
+    return _write(config, rows)
+
+
+def _write(config: ListConfig, content: Any) -> int:
     if config.json is not None:
         from gradvar.files.tables import write_json  # it loads NumPy
 
-        write_json(config.json, rows)
+        write_json(config.json, content)
     return 0

@@ -27,7 +27,7 @@ class Record:
     """Record a score bank of a local Hugging Face model on your own prompts, and advise on the group size.
 
     Nothing is downloaded. The bank is a folder that `gradvar advise --bank` and `gv.ScoreBank.open` read. Killed, it
-    goes on where it was when the same command is given again.
+    continues where it stopped when the same command is given again.
     """
 
     model: Annotated[Path, tyro.conf.Positional]

@@ -63,7 +63,7 @@ def run_parts(
     if failed:
         number, line = next(iter(failed.items()))
         raise ValueError(
-            f"job: {len(failed)} of {parts} parts failed, the first is {number}/{parts} ({line}); mend it and run all "
+            f"job: {len(failed)} of {parts} parts failed, the first is {number}/{parts} ({line}); fix it and run all "
             "parts again, what is recorded is kept"
         )
     return finished

@@ -256,7 +256,7 @@ def vespo(
 def topr(logp: PerToken, logp_sampler: PerToken, advantages: PerToken) -> PerToken:
     """Tapered off-policy REINFORCE, arXiv 2503.14286: weight 1 where A >= 0, min(pi / mu, 1) where A < 0.
 
-    By token, as ROLL has it. What was good is imitated whatever its ratio; what was bad is forgotten as it fades.
+    By token, as ROLL has it. What was good is imitated whatever its ratio; the push away from what was bad fades.
 
     >>> logp, logp_sampler = jnp.log(jnp.array([[[0.5], [0.5]]])), jnp.log(jnp.array([[[0.25], [1.0]]]))
     >>> advantages = jnp.array([[[1.0], [-1.0]]])

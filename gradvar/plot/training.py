@@ -126,7 +126,7 @@ def profiles(
     """Draw performance profiles: the share of an arm's runs that end above each reward, with Wilson's 95 % bands.
 
     After R. Agarwal et al., arXiv 2108.13264. Wilson's interval, unlike a bootstrap, has a width if all runs lie on
-    one side.
+    one side; bands end where they do, for there those of all arms would lie on each other.
 
     Args:
         experiment: An ``Experiment``, what ``gradvar train --json`` wrote, or curve rows.
@@ -154,7 +154,8 @@ def profiles(
         ax.plot(
             positions, share, drawstyle="steps-mid", label=name(arm), markevery=(7 * index % 40, 40), **style
         )
-        ax.fill_between(positions, low, high, color=style["color"], alpha=0.13, lw=0, step="mid")
+        both = (share > 0) & (share < 1)
+        ax.fill_between(positions, low, high, where=both, color=style["color"], alpha=0.13, lw=0, step="mid")
     ax.set_ylim(-0.03, 1.03)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel("held-out reward τ (mean per rollout)")

@@ -114,4 +114,4 @@ def _cautions(results: list[Measurement], shown: list[str]) -> Iterator[str]:
         yield f"±? no interval: {'; '.join(list(reasons)[:3])}"
     for name in dict.fromkeys(r.moments.estimator for r in results):
         if drops_groups(name):
-            yield f"{name}: groups of equal rewards dropped, no others drawn"
+            yield f"{name}: groups of equal rewards dropped, no others sampled"

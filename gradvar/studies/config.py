@@ -184,10 +184,11 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class ListConfig:
-    """List the estimators (name, what it is, source, settings), or the words for engines and corrections."""
+    """List the estimators (name, what it is, source, settings), the words for engines and corrections, or the schema of
+    what ``--json`` writes."""
 
-    what: Literal["estimators", "samplers", "corrections"] = "estimators"
-    """What is listed."""
+    what: Literal["estimators", "samplers", "corrections", "schema"] = "estimators"
+    """What is listed. schema: a JSON Schema, with one definition for each kind of result."""
     json: Path | None = None
     """Write the list to this file too."""
     wide: bool = False

@@ -132,7 +132,7 @@ def drops_groups(name: str) -> bool:
 def redrawing_note(name: str) -> str:
     """Say which of two forms of such an estimator was measured, and what the other would do."""
     return (
-        f"{name} without redrawing was measured: groups of equal rewards are dropped and no others drawn. {name} with "
+        f"{name} without redrawing was measured: groups of equal rewards are dropped, no others sampled. {name} with "
         "redrawing, until the batch is full, takes 1/u times the rollouts, u the share of groups with different "
         "rewards; per rollout that multiplies the SNR of one prompt's group with 1 / (1 - SNR (1 - u) / u)."
     )

@@ -137,10 +137,10 @@ class FormLine(Text):
         right = field[:, 0, 1 : size + 1]
         draft, revision = (prompts[:, self._line + 1 + i :][:, :size] for i in (0, size + 1))
         wrong = (draft != right).any(-1)
-        mended = wrong & (revision == right).all(-1)
+        corrected = wrong & (revision == right).all(-1)
         verdicts, decisions = self.verdicts(prompts), self.decisions(prompts)
         verdict = jnp.where(wrong[:, None], verdicts[:, 0], verdicts[:, 1])[:, None]
-        decision = jnp.where(mended[:, None], decisions[:, 1], decisions[:, 0])[:, None]
+        decision = jnp.where(corrected[:, None], decisions[:, 1], decisions[:, 0])[:, None]
         kind = prompts[:, -1][:, None, None]
         verdict_asked, decision_asked = (kind == self.tokens.index(name) for name in "?!")
         return jnp.where(verdict_asked, verdict, jnp.where(decision_asked, decision, field))

@@ -149,7 +149,7 @@ class Questions:
         except Exception as error:
             line = (str(error).splitlines() or [""])[0]
             raise ValueError(
-                f"{where} it raised {type(error).__name__}: {line}; mend it, or catch it there"
+                f"{where} it raised {type(error).__name__}: {line}; fix it, or catch it there"
             ) from error
         if not math.isfinite(value):
             raise ValueError(f"{where} it gave {value}; give finite numbers")

@@ -76,7 +76,7 @@ class Verifier:
             value, wrong = self._one(prompt, tokens[q : q + 1, n : n + 1])
             if wrong and self.otherwise is None:
                 raise ValueError(
-                    f"task: the verifier {wrong} on prompt {q}, rollout {n}; mend it, or give otherwise=0.0 to have "
+                    f"task: the verifier {wrong} on prompt {q}, rollout {n}; fix it, or give otherwise=0.0 to have "
                     "such completions count as that"
                 )
             if wrong:

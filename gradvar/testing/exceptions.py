@@ -34,7 +34,7 @@ def of_project(folder: Path, function: str) -> dict[str, str]:
         try:
             table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("gradvar", {})
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ValueError(f"except: {file}: {' '.join(str(error).split())}; mend the file") from error
+            raise ValueError(f"except: {file}: {' '.join(str(error).split())}; correct the file") from error
         if "except" in table:
             return _chosen(table["except"], function, file)
     return {}

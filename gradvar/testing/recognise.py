@@ -177,8 +177,8 @@ def _nothing_worked(name: str, reasons: Sequence[str]) -> str:
         return why
     how, _, happened = why.partition(": ")
     if not happened:
-        return f"target: no way of calling {name} worked ({why}); mend it, or say --signature or --arguments"
-    return f"target: {name} {happened} on a plain batch ({how}); mend it, or say --signature or --arguments"
+        return f"target: no way of calling {name} worked ({why}); fix it, or say --signature or --arguments"
+    return f"target: {name} {happened} on a plain batch ({how}); fix it, or say --signature or --arguments"
 
 
 def _restricted(lib: Library, dtypes: Sequence[str]) -> Library:

@@ -64,7 +64,7 @@ class Training:
         prompts = prompts[np.asarray(_is_in(jnp.asarray(prompts), part))]
         if len(prompts) < num:
             raise ValueError(
-                f"task: {self.task!r} has too few prompts, {len(prompts)} of {draws} drawn are held out; "
+                f"task: {self.task!r} has too few prompts, {len(prompts)} of {draws} sampled are held out; "
                 "give a larger one"
             )
         return jnp.asarray(prompts[:num])

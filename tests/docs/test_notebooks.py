@@ -1,11 +1,15 @@
 """Every notebook runs from its text source without an error, and the committed one is that source, executed."""
 
+import base64
 import importlib.util
+import io
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 jupytext = pytest.importorskip("jupytext")
 nbformat = pytest.importorskip("nbformat")
@@ -29,7 +33,9 @@ def outputs(notebook):
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_the_committed_notebook_is_the_source_with_outputs(source):
-    ours, kept = jupytext.read(source), jupytext.read(source.with_suffix(".ipynb"))
+    build = module("build")
+    ours = build.with_colab(jupytext.read(source), source.stem, build.repository())
+    kept = jupytext.read(source.with_suffix(".ipynb"))
     assert [c.source for c in ours.cells] == [c.source for c in kept.cells]
     code = [c for c in kept.cells if c.cell_type == "code"]
     assert all(c.execution_count for c in code)
@@ -37,6 +43,10 @@ def test_the_committed_notebook_is_the_source_with_outputs(source):
     assert any("image/png" in o.get("data", {}) for o in outputs(kept))
     for cell in code:  # a slider's cell shows its picture
         assert "explore(" not in cell.source or any("image/png" in o.get("data", {}) for o in cell.outputs)
+        picture = any("image/png" in o.get("data", {}) for o in cell.outputs)
+        folded = picture and len(cell.source.splitlines()) > build.LONGEST
+        assert cell.metadata.get("tags", []) == folded * [build.FOLDED]
+        assert cell.metadata.get("jupyter", {}).get("source_hidden", False) == folded
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
@@ -44,6 +54,7 @@ def test_the_committed_notebook_is_for_a_page(source):
     """Nothing in it that only a running kernel could show, nothing that tells when and where it was built."""
     kept = jupytext.read(source.with_suffix(".ipynb"))
     text = source.with_suffix(".ipynb").read_text()
+    assert len(text) < 500_000
     assert "widgets" not in kept.metadata
     assert "vnd.jupyter.widget" not in text
     assert "interactive(children" not in text
@@ -82,14 +93,51 @@ def test_seven_notebooks():
 def test_build_leaves_sliders_out_and_pictures_in():
     build = module("build")
     new = nbformat.v4
-    picture = new.new_output("display_data", {"image/png": "aaaa", "text/plain": "<Figure>"})
+    picture = new.new_output(
+        "display_data", {"image/png": png(np.zeros((2, 2, 3))), "text/plain": "<Figure>"}
+    )
     slider = new.new_output("display_data", {build.WIDGET: {"model_id": "1"}, "text/plain": "interactive()"})
     cell = new.new_code_cell("draw()", outputs=[picture, slider], metadata={"execution": {"at": "noon"}})
     notebook = new.new_notebook(cells=[new.new_markdown_cell("words"), cell], metadata={"widgets": {"1": 2}})
     kept = build.still(notebook)
-    assert kept.cells[1].outputs == [picture]
+    assert [set(output.data) for output in kept.cells[1].outputs] == [{"image/png", "text/plain"}]
     assert "widgets" not in kept.metadata
-    assert "execution" not in kept.cells[1].metadata
+    assert kept.cells[1].metadata == {}  # a call is no long code
+
+
+def png(pixels):
+    written = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode()
+
+
+def test_a_picture_keeps_its_pixels_and_its_frequent_colours_exactly():
+    build, draws = module("build"), np.random.default_rng(0)
+    ground = np.full((200, 300, 3), 255)
+    ground[:, ::50], ground[80:120] = (231, 229, 228), (34, 114, 208)  # a grid, and a wide line
+    edges = draws.integers(0, 256, (200, 8, 1)).repeat(3, 2)  # text's greys
+    ground[:, 100:108] = edges
+    before = png(ground)
+    after = build.small(before)
+    seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB")).astype(int)
+    assert len(after) < 0.8 * len(before)
+    assert seen.shape == ground.shape
+    rest = np.ones(300, bool)
+    rest[100:108] = False
+    assert (seen[:, rest] == ground[:, rest]).all()
+    assert np.abs(seen - ground).max() <= 8  # 256 greys in what is left of 48 colours
+
+
+def test_a_badge_where_the_repository_has_an_address():
+    build, new = module("build"), nbformat.v4
+    notebook = new.new_notebook(cells=[new.new_markdown_cell("# 1. Title")])
+    assert len(build.with_colab(notebook, "01_title", None).cells) == 1
+    first, installs = build.with_colab(notebook, "01_title", "https://github.com/someone/gradvar").cells
+    assert first.source.startswith("# 1. Title\n\n[![Open in Colab](")
+    assert first.source.endswith(
+        "(https://colab.research.google.com/github/someone/gradvar/blob/main/notebooks/01_title.ipynb)"
+    )
+    assert "git+https://github.com/someone/gradvar" in installs.source
 
 
 @pytest.fixture

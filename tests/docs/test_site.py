@@ -158,11 +158,16 @@ def test_the_search_lists_how_tos_first(site):
 
 
 @pytest.mark.slow
-def test_a_notebook_with_sliders_leads_to_the_page_that_has_them(site):
+def test_notebooks_lead_to_the_page_with_sliders_and_fold_the_code_of_pictures(site):
     led = {
         page.stem: "explore/index.html" in page.read_text() for page in (site / "notebooks").glob("0*.html")
     }
     assert led["01_the_identity"]
+    page = (site / "notebooks" / "07_errors_in_the_literature.html").read_text()
+    folds = page.split('<details class="code">')[1:]
+    assert len(folds) == 10  # its pictures; the code is within the fold, the picture below it
+    assert all("plt.show" not in fold.split("</details>")[1] for fold in folds)
+    assert all("<img" in fold.split("</details>")[1] for fold in folds)
     assert (site / "explore" / "index.html").exists()
 
 

@@ -60,7 +60,7 @@ def test_a_failure_is_named_and_what_was_finished_is_kept(tmp_path, said):
     bad = (pool.prompts[:, None] == 2) & (pool.completions[..., 0] == 1)
     shard, rollout = np.argwhere(bad)[0][0] // 2, np.argwhere(bad)[0][1]
     task = gv.measure.Verifier(Judge(FAULTS[said]), time_limit=0.1)
-    message = rf"the verifier {said}.* on prompt \d, rollout {rollout}; mend it.*{shard} of 4 shards are kept"
+    message = rf"the verifier {said}.* on prompt \d, rollout {rollout}; fix it.*{shard} of 4 shards are kept"
     with pytest.raises(ValueError, match=message):
         record(tmp_path, task=task)
     assert len(list(tmp_path.glob("shard-*"))) == shard

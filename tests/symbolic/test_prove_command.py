@@ -11,6 +11,7 @@ from gradvar.cli.prove import Prove, run, table
 from gradvar.symbolic import load, verify
 from gradvar.symbolic.claims.coverage import Coverage, coverage
 from gradvar.symbolic.claims.formula import to_mathml
+from tests.report import schema
 
 GOOD = """
 import sympy as sp
@@ -48,6 +49,7 @@ def test_a_folder_of_ones_own(folder, tmp_path, capsys):
     out, page = tmp_path / "out.json", tmp_path / "book.html"
     assert run(Prove(str(folder), json=out, html=page, quiet=True)) == 0
     result = json.loads(out.read_text())
+    assert schema.errors("proof", result) == []
     (row,) = result["claims"]
     assert result["findings"] == ["1 proved; every verdict holds."]
     assert {

@@ -8,6 +8,7 @@ import pytest
 
 from gradvar.cli import main as cli
 from gradvar.testing import advantage_laws, check_advantage, exceptions
+from tests.report import schema
 
 from . import sound, violators
 
@@ -137,6 +138,7 @@ def test_a_project_and_a_file_may_except(flipped, capsys):
         "# known\nfinite: rewards are small\nother finite: no\nflipped order_preserving: mine\n"
     )
     code, out, _ = lines(capsys, f"{flipped}:flipped", *laws, "--except-file", listed, "--json", "-")
+    assert schema.errors("check", json.loads(out)) == []
     found = {law["name"]: law["excepted"] for law in json.loads(out)["laws"]}
     assert found == {"finite": "rewards are small", "order_preserving": "mine"}
 
@@ -157,7 +159,7 @@ def test_a_wrong_project_is_one_line(tmp_path):
     with pytest.raises(ValueError, match="'finite' has no reason"):
         exceptions.of_project(tmp_path, "f")
     (tmp_path / "pyproject.toml").write_text("[tool")
-    with pytest.raises(ValueError, match="mend the file"):
+    with pytest.raises(ValueError, match="correct the file"):
         exceptions.of_project(tmp_path, "f")
 
 

@@ -13,6 +13,7 @@ from gradvar.tasks import ModularAddition
 from gradvar.train import experiment as module
 from gradvar.train.experiment import experiment
 from gradvar.train.plan import TUNING_OFFSET, Arm, TrainConfig
+from tests.report import schema
 
 SMALL = {
     "seeds": 2, "steps": 4, "rollouts_per_step": 8, "evaluations": 2, "eval_prompts": 16, "eval_rollouts": 4,
@@ -96,6 +97,7 @@ def test_the_command_prints_the_table_and_resumes(tmp_path):
     assert "retained" in first.stdout
     content = json.loads((tmp_path / "all.json").read_text())
     assert [row["arm"] for row in content["rows"]] == ["grpo-2", "grpo-16"]
+    assert schema.errors("training", content) == []
     assert content["provenance"]["config"]["task"] == "sorting"
     for name in ("results.json", "results.csv", "curves.csv", "grpo-2/metrics.jsonl", "grpo-16/run.json"):
         assert (tmp_path / "out" / name).exists(), name

@@ -57,8 +57,8 @@ def record(
 ) -> ScoreBank:
     """Sample ``rollouts`` completions of each prompt and keep their scores at ``params``.
 
-    With a ``folder``, shards of prompts are kept there as they are finished. The same call goes on where an earlier one
-    ended, however it ended: shards that are whole are kept, one that is damaged is recorded again (a warning names it),
+    With a ``folder``, shards of prompts are kept there as they are finished. The same call continues where an earlier
+    one ended, however it ended: whole shards are kept, a damaged one is recorded again (a warning names it),
     and the numbers are those of a call that was never interrupted. A prompt has the same rollouts with and without a
     folder, and estimators the same figures up to rounding; each shard finds a basis of its own. ``ScoreBank.open``
     opens what is finished at any time, as a bank of those prompts. Ctrl-C ends the call with a list of what is kept. In

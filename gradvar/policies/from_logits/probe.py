@@ -51,7 +51,7 @@ def check_model(
         raise ValueError(
             f"logits: {reference[row, place, entry]} after token {place} of a probe with tokens "
             f"{tokens[row].tolist()}; "
-            "give finite logits (-inf only for tokens that are never drawn)"
+            "give finite logits (-inf only for tokens that are never sampled)"
         )
     for values in (params, _perturbed(params)):
         _check_ahead(run, values, tokens, vocab)

@@ -137,7 +137,7 @@ def kl_penalty_lowers(target: KindTarget, scene: Scene, row: int) -> None:
 def kl_coef_scales(target: KindTarget, scene: Scene, factor: float) -> None:
     """The penalty is the coefficient times something that is free of it: none at zero, twice at double.
 
-    Squared, forgotten or applied twice, the coefficient that a paper names is not the one that is trained with.
+    Squared, left out or applied twice, the coefficient that a paper names is not the one that is trained with.
     Report: verl-project/verl#211 (is the penalty applied twice?), huggingface/trl#802.
     """
     role = _coefficient(target)

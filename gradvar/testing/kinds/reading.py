@@ -122,6 +122,6 @@ def kind_target(
     if fallback is None:
         why = reasons[0] if reasons else "no library"
         raise SignatureError(
-            f"target: no way of calling {name} as {kind.name} worked ({why}); mend it, or say --arguments"
+            f"target: no way of calling {name} as {kind.name} worked ({why}); fix it, or say --arguments"
         )
     return fallback
