@@ -45,7 +45,8 @@ def executed(source: Path) -> Any:
     """The notebook of a text source, with its outputs as they are committed."""
     notebook = with_colab(jupytext.read(source), source.stem, repository())
     os.environ[STILL] = "1"  # the kernel inherits it: nobody is there to move a slider
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # pictures, whatever the shell says
+    # Pictures, whatever the shell says.
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     where = {"metadata": {"path": str(source.parent)}}
     # What a cell prints is one output, however the kernel happened to send it.
     NotebookClient(
