@@ -8,7 +8,7 @@ arrays whose first axis is the pair.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, token_weights
+from gradvar.core.program_cache import Programs
 from gradvar.core.programs import jit_by_work, quick_jit
 from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.measure.baselines import BaselineSource
@@ -205,12 +206,18 @@ def _over_replicates(
     return jax.lax.map(lambda inputs: jax.lax.map(partial(function, inputs[0]), inputs[1]), (prompts, arrays))
 
 
-@quick_jit
 def weigh_tokens(
     estimators: tuple[Estimator, ...], layout: Layout, rollouts: dict[str, Array]
 ) -> Float[Array, "pair 2 slot rollout time"]:
     """Compute the token weights of every estimator on every replicate, in the slots from ``layout.first`` on."""
-    size, group_size = layout.prompts, layout.group_size
+    weights: Array = _WEIGHERS.get(estimators=estimators, layout=astuple(layout))(rollouts)
+    return weights
+
+
+def _weigh_tokens(
+    rollouts: dict[str, Array], *, estimators: tuple[Estimator, ...], layout: tuple[int, ...]
+) -> Float[Array, "pair 2 slot rollout time"]:
+    size, group_size, num_slots, first = layout
 
     def of_replicate(flat: dict[str, Array]) -> Float[Array, "slot rollout time"]:
         grouped = {name: x.reshape(size, group_size, *x.shape[1:]) for name, x in flat.items()}
@@ -219,10 +226,13 @@ def weigh_tokens(
         batch = Batch.from_arrays(grouped | {"rewards": grouped["rewards"].astype(precise)})
         weights = jnp.stack([token_weights(e, logp, batch) for e in estimators])
         weights = weights.reshape(len(estimators), size * group_size, -1)
-        slots = jnp.zeros((layout.slots, *weights.shape[1:]), weights.dtype)
-        return slots.at[layout.first : layout.first + len(estimators)].set(weights)
+        slots = jnp.zeros((num_slots, *weights.shape[1:]), weights.dtype)
+        return slots.at[first : first + len(estimators)].set(weights)
 
     return jax.vmap(jax.vmap(of_replicate))(rollouts)
+
+
+_WEIGHERS = Programs(_weigh_tokens, jit=partial(quick_jit, jit=jax.jit))
 
 
 @jit_by_work

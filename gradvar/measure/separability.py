@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, token_weights
+from gradvar.core.program_cache import Programs
 from gradvar.core.programs import quick_jit
 
 Fields = Mapping[str, Array | np.ndarray]
@@ -23,17 +24,25 @@ _TOLERANCES = {"float64": (1e-9, 1e-12), "float32": (1e-5, 1e-6)}
 """By precision: how far two weights may differ, relative to the weight and to the estimator's largest one."""
 
 
-@partial(quick_jit, jit=partial(jax.jit, static_argnames="estimators"))
 def batch_weights(
     estimators: tuple[Estimator, ...], fields: Fields
 ) -> Float[Array, "batch estimator prompt group time"]:
     """Compute the token weights of every estimator on many batches."""
+    weights: Array = _PROGRAMS.get(estimators=estimators)({name: jnp.asarray(x) for name, x in fields.items()})
+    return weights
 
+
+def _batch_weights(
+    fields: dict[str, Array], *, estimators: tuple[Estimator, ...]
+) -> Float[Array, "batch estimator prompt group time"]:
     def weigh(arrays: dict[str, Array]) -> Float[Array, "estimator prompt group time"]:
         batch = Batch.from_arrays(arrays, allow_empty=True)
         return jnp.stack([token_weights(e, arrays["logp"], batch) for e in estimators])
 
-    return jax.vmap(weigh)({name: jnp.asarray(x) for name, x in fields.items()})
+    return jax.vmap(weigh)(fields)
+
+
+_PROGRAMS = Programs(_batch_weights, jit=partial(quick_jit, jit=jax.jit))
 
 
 def is_separable(
