@@ -1,11 +1,14 @@
 """The formats of rollout dumps, as ``formats.toml`` or a file of the user's declares them."""
 
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from gradvar.files.reading import read_text
 
 ROLES = ("step", "prompt", "group", "advantage", "length", "logp")
 MORE_ROLES = ("text", "source", "successes", "attempts", "rate", "response", "sampler_logp", "trainer_logp")
@@ -53,7 +56,7 @@ def read_formats(text: str, usual: Mapping[str, tuple[str, ...]] | None = None) 
     """
     try:
         tables: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"no TOML ({error}); see the page about formats") from None
     if not tables:
         raise ValueError("no table; give [name] and the names of columns, as the page about formats shows")
@@ -80,6 +83,11 @@ def _format(name: str, table: Mapping[str, Any], usual: Mapping[str, tuple[str, 
     )
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold; a whole number of TOML may have 4,000 digits."""
+    return isinstance(value, int | float) and -sys.float_info.max <= value <= sys.float_info.max
+
+
 def _check(name: str, table: Any) -> None:
     """Raise ``ValueError`` naming the first entry of a table that no format has."""
     if not isinstance(table, dict):
@@ -91,7 +99,7 @@ def _check(name: str, table: Any) -> None:
         elif key in _TEXTS:
             sound, wanted = isinstance(value, str), "text"
         elif key == "values":
-            sound = isinstance(value, dict) and all(isinstance(x, int | float) for x in value.values())
+            sound = isinstance(value, dict) and all(map(_is_number, value.values()))
             wanted = "a table of numbers"
         else:
             raise ValueError(
@@ -114,12 +122,12 @@ def formats_of(name: str) -> tuple[dict[str, Format], str]:
     """
     if name.lower().endswith(".toml"):
         path = Path(name)
-        if not path.is_file():
+        if not path.exists():
             raise ValueError(f"format: no file {path}; give one as the page about formats shows")
-        usual = FORMATS["table"].names
+        text = read_text(path, "format", "give a file as the page about formats shows")
         try:
-            declared = read_formats(path.read_text("utf-8"), usual)
-        except (ValueError, OSError) as error:
+            declared = read_formats(text, FORMATS["table"].names)
+        except ValueError as error:
             raise ValueError(f"format: {path}: {error}") from None
         only = next(iter(declared)) if len(declared) == 1 else "auto"
         return {**declared, **{k: f for k, f in FORMATS.items() if k not in declared}}, only

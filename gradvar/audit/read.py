@@ -207,12 +207,16 @@ def expand(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
         if path.is_dir():
             dumps = list(_below(path))
             if not dumps:
-                raise ValueError(f"files: no {', '.join(SUFFIXES[:5])} in the folder {path} or below it")
+                raise ValueError(
+                    f"files: no {', '.join(SUFFIXES[:5])} in the folder {path} or below it; give files or folders of "
+                    "rollout dumps"
+                )
             paths += dumps
         elif path.is_file():
             paths.append(path)
         else:
-            raise ValueError(f"files: no file {path}")
+            kind = "plain file" if path.exists() else "file"
+            raise ValueError(f"files: no {kind} {path}; give files or folders of rollout dumps")
     if not paths:
         raise ValueError("files: none; give files or folders of rollout dumps")
     # Twice the same file would double its groups.

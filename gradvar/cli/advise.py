@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from gradvar.cli.streams import Screen
 
+LARGEST_TABLE = 1 << 30
+"""Bytes of a file of numbers at most; dumps, which are read in parts, may be longer."""
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -165,24 +168,30 @@ def _read_rewards(path: Path) -> np.ndarray:
     import numpy as np
 
     from gradvar.audit import reward_groups
+    from gradvar.files.reading import require_plain
 
     if not path.exists():
-        raise ValueError(f"rewards: no file {path}")
+        raise ValueError(f"rewards: no file {path}; give a .npy, .csv or .json file, or a dump")
     if path.suffix == ".npy":
         try:
-            return np.asarray(np.load(path, allow_pickle=False), float)
-        except (ValueError, OSError) as error:
+            require_plain(path, LARGEST_TABLE)
+            table = np.load(path, allow_pickle=False)
+            if not isinstance(table, np.ndarray) or table.dtype.kind not in "biuf":
+                raise ValueError("no table of real numbers")
+            return table.astype(float)
+        except Exception as error:  # whatever NumPy makes of the header, which it reads as Python
             raise _no_table(path, error) from None
-    if path.suffix in (".csv", ".json") and path.is_file():
+    if path.suffix in (".csv", ".json") and path.is_file() and path.stat().st_size <= LARGEST_TABLE:
         text = path.read_text("utf-8", errors="replace")
         if not any(mark in text for mark in ("{", '"')) and not re.search(
             r"[a-zA-Z]{3}", text.lower().replace("nan", "")
         ):
             try:
-                if path.suffix == ".csv":
+                if path.suffix == ".json":
+                    return np.asarray(json.loads(text), float)
+                if text.strip():
                     return np.loadtxt(path, delimiter=",", ndmin=2)
-                return np.asarray(json.loads(text), float)
-            except (ValueError, TypeError, OSError) as error:
+            except (ValueError, TypeError, OSError, OverflowError, RecursionError) as error:
                 raise _no_table(path, error) from None
     table, note = reward_groups([path])
     print(note)
@@ -190,5 +199,5 @@ def _read_rewards(path: Path) -> np.ndarray:
 
 
 def _no_table(path: Path, error: Exception) -> ValueError:
-    line = str(error).splitlines()[0]
+    line = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
     return ValueError(f"rewards: {path} cannot be read ({line}); one row per prompt, one number per rollout")

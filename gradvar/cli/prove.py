@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections import Counter
@@ -65,7 +66,7 @@ def run(config: Prove) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         if isinstance(error, ImportError) and is_optional(error):
             raise  # with a command that installs it
-        print(f"gradvar: error: {one_line(_first_line(error), LONGEST)}", file=sys.stderr)
+        print(f"gradvar: error: {one_line(_first_line(error, config.target), LONGEST)}", file=sys.stderr)
         return 2
 
 
@@ -98,8 +99,10 @@ def _kernel(config: Prove) -> int:
     return check_kernel(config.only, config.json, config.quiet, _jobs(config), steps=config.steps)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _first_line(error: BaseException, target: str | None = None) -> str:
+    """The first line of an error; a target that has a line feed in its name is written in one."""
+    text = str(error).replace(target, one_line(target)) if target else str(error)
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def _console() -> Console:
@@ -116,7 +119,7 @@ def _claims(config: Prove) -> int:
     from gradvar.symbolic.claims.ledger import load, proofs_folder
 
     jobs = _jobs(config)
-    if config.target is not None and not Path(config.target).exists():
+    if config.target is not None and not os.path.exists(config.target):  # False where the name is too long
         raise FileNotFoundError(
             f"target: {config.target} does not exist; give a folder of claims, or file.py:objective"
         )

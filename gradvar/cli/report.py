@@ -44,12 +44,14 @@ def run(config: ReportPage) -> int:
     from gradvar.report.read import read
 
     sections, lines = read(place)
-    for line in lines:
+    is_alone = place.is_file() and len(lines) == 1
+    for line in () if is_alone else lines:
         print(f"gradvar report: {printable(line)}; left out", file=sys.stderr)
     if not sections:
+        reason = f" ({printable(lines[0])})" if is_alone else ""
         raise ValueError(
-            f"folder: {place} holds no result; give a folder with what measure, train, prove, check or advise wrote "
-            "as JSON"
+            f"folder: {place} holds no result{reason}; give a folder with what measure, train, prove, check or advise "
+            "wrote as JSON"
         )
     title = config.title or f"Results of {place.resolve().stem if place.is_file() else place.resolve().name}"
     date = f"{datetime.datetime.now(datetime.UTC):%d %B %Y, %H:%M} UTC"

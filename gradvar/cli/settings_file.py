@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gradvar.files.reading import read_text
+
 
 def with_settings_file(name: str, arguments: Sequence[str]) -> list[str]:
     """Replace ``--config FILE`` by the arguments in the file; what the command line says itself goes before them.
@@ -37,18 +39,15 @@ def with_settings_file(name: str, arguments: Sequence[str]) -> list[str]:
 
 def read(path: Path, name: str) -> Mapping[str, Any]:
     """Return the settings in a file; the table of the command where the file has one."""
+    text = read_text(path, "config", "give a .toml file, or a result's .json")
     try:
-        text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise ValueError(
-            f"config: {path}: {error.strerror}; give a .toml file, or a result's .json"
-        ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise ValueError(f"config: {path} is not {kind} ({error}); give NAME = VALUE in each line") from error
     if path.suffix == ".json" and isinstance(content, dict):
-        provenance = content.get("provenance") or {}
+        provenance = content.get("provenance")
+        provenance = provenance if isinstance(provenance, dict) else {}
         content = provenance.get("config", content.get("config", content))
     if not isinstance(content, dict):
         raise ValueError(f"config: {path} holds no settings; give NAME = VALUE in each line")

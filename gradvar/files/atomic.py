@@ -17,9 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gradvar.files.outputs import Output
+from gradvar.files.reading import require_plain
 
-LARGEST_TEXT = 1 << 26
-"""Bytes of a JSON file at most: gradvar's are far smaller, and a damaged one must not fill the memory."""
 PART = ".part"
 """The end of the name of a file or folder that is not complete."""
 
@@ -57,10 +56,7 @@ def claim(folder: Path, identity: Mapping[str, Any], argument: str = "out") -> N
     """Write a run's identity to a new folder; raise ``ValueError`` where the folder holds another run."""
     path, text = folder / "run.json", json.dumps(identity, sort_keys=True, indent=1)
     if path.exists():
-        try:
-            present = json.loads(path.read_text())
-        except (ValueError, RecursionError):
-            present = {}
+        present = read_json(path, argument, "give another folder")
         difference = differing(present, json.loads(text))
         if difference:
             raise ValueError(
@@ -188,11 +184,7 @@ def remove_parts(folder: Path) -> None:
 def read_json(path: Path, argument: str, fix: str) -> dict[str, Any]:
     """The mapping that a JSON file holds; for anything else a ``ValueError`` that ends with ``fix``."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would never end to be read, nor would /dev/zero
-            raise ValueError("no plain file")
-        if status.st_size > LARGEST_TEXT:
-            raise ValueError(f"{status.st_size:,} bytes")
+        require_plain(path)
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}, no mapping")

@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from gradvar.core.moments import Moments
 from gradvar.files.atomic import Lock, remove_parts, write_file, writing
+from gradvar.files.reading import require_plain
 
 _ARRAYS = ("mean", "mean_se", "true_gradient")
 _NUMBERS = tuple(f.name for f in dataclasses.fields(Moments) if f.name not in _ARRAYS)
@@ -46,6 +47,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[st
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and facts of a file; raises ``ValueError``, ``KeyError`` or safetensors' error on damage."""
+    require_plain(path, largest=None)
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import os
 import sys
 import zlib
 from collections.abc import Callable
@@ -26,19 +27,21 @@ def load_target(target: str) -> Callable[..., Any]:
             raise ValueError(f"target: {place} has no '{part}'; give the name of a function in it")
         value = getattr(value, part)
     if not callable(value):
-        raise ValueError(f"target: {target} is a {type(value).__name__}, not a function")
+        raise ValueError(
+            f"target: {target} is a {type(value).__name__}, not a function; give a function's name"
+        )
     return value
 
 
 def absolute_target(target: str) -> str:
     """The target with the path of its file made absolute."""
     place, _, name = target.rpartition(":")
-    return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else target
+    return f"{os.path.realpath(place)}:{name}" if place.endswith(".py") else target
 
 
 def import_file(file: Path) -> ModuleType:
     """A file as a module with a name of its own; its folder can be imported from while it is run."""
-    path = file.resolve()
+    path = Path(os.path.realpath(file))  # unlike ``resolve``, no error where links go in a circle
     name = f"gradvar_file_{zlib.crc32(str(path).encode()):08x}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

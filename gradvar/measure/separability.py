@@ -28,7 +28,9 @@ def batch_weights(
     estimators: tuple[Estimator, ...], fields: Fields
 ) -> Float[Array, "batch estimator prompt group time"]:
     """Compute the token weights of every estimator on many batches."""
-    weights: Array = _PROGRAMS.get(estimators=estimators)({name: jnp.asarray(x) for name, x in fields.items()})
+    weights: Array = _PROGRAMS.get(estimators=estimators)(
+        {name: jnp.asarray(x) for name, x in fields.items()}
+    )
     return weights
 
 

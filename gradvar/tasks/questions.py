@@ -184,7 +184,7 @@ def read_questions(path: Path) -> tuple[list[str], list[str] | None]:
                 if answer is not None:
                     answers.append(answer)
     except OSError as error:
-        raise ValueError(f"prompts: {path} cannot be read ({error.strerror})") from None
+        raise ValueError(f"prompts: {path} cannot be read ({error.strerror}); give a JSONL file") from None
     except UnicodeDecodeError:
         raise ValueError(f"prompts: {path} is no text in UTF-8; give a JSONL file") from None
     if not texts:
@@ -202,7 +202,7 @@ def _question(line: str, where: str) -> tuple[str, str | None]:
     try:
         entry = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{where} no valid JSON ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"{where} no valid JSON ({str(error).splitlines()[0]}); correct the line") from None
     names = [n for n in _PROMPTS if isinstance(entry, dict) and isinstance(entry.get(n), str) and entry[n]]
     if not names:
         raise ValueError(

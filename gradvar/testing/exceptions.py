@@ -20,6 +20,9 @@ from typing import Any
 
 from gradvar.testing.names import LAWS
 
+_LARGEST = 1 << 20
+"""Bytes of a file of exceptions at most."""
+
 
 def of_project(folder: Path, function: str) -> dict[str, str]:
     """The exceptions of the nearest ``pyproject.toml`` that has the table, for a function of that name.
@@ -33,7 +36,7 @@ def of_project(folder: Path, function: str) -> dict[str, str]:
             continue
         try:
             table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("gradvar", {})
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise ValueError(f"except: {file}: {' '.join(str(error).split())}; correct the file") from error
         if "except" in table:
             return _chosen(table["except"], function, file)
@@ -47,9 +50,14 @@ def of_file(file: Path, function: str) -> dict[str, str]:
         ValueError: The file cannot be read, or a line is not understood.
     """
     try:
+        if file.exists() and not file.is_file():  # a pipe may never end to be read
+            raise ValueError("no plain file")
+        if file.exists() and file.stat().st_size > _LARGEST:
+            raise ValueError(f"more than {_LARGEST:,} bytes")
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
+    except (OSError, ValueError) as error:
+        is_text = not isinstance(error, UnicodeDecodeError)
+        reason = (getattr(error, "strerror", None) or str(error)) if is_text else "not text"
         raise ValueError(f"--except-file: {file}: {reason}; give a file of lines LAW: reason") from error
     table: dict[str, Any] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -59,7 +67,9 @@ def of_file(file: Path, function: str) -> dict[str, str]:
         head, colon, reason = content.partition(": ")
         words = head.split()
         if not colon or not reason.strip() or len(words) not in (1, 2):
-            raise ValueError(f"--except-file: {file}, line {number}: '{content.strip()}'; write LAW: reason")
+            raise ValueError(
+                f"--except-file: {file}, line {number}: '{content.strip()[:80]}'; write LAW: reason"
+            )
         place = table if len(words) == 1 else table.setdefault(words[0], {})
         place[words[-1]] = reason.strip()
     return _chosen(table, function, file)
@@ -89,7 +99,7 @@ def _chosen(table: Any, function: str, file: Path) -> dict[str, str]:
     found |= dict(own)
     for name, reason in found.items():
         if name not in LAWS:
-            raise ValueError(f"except: {file}: '{name}' is not a law; see gradvar.testing.names")
+            raise ValueError(f"except: {file}: '{name[:80]}' is not a law; see gradvar.testing.names")
         if not isinstance(reason, str) or not reason.strip():
             raise ValueError(f"except: {file}: '{name}' has no reason; write why it does not hold")
     return found

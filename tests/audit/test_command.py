@@ -50,7 +50,9 @@ def test_bad_input_is_one_line_and_two(sound, capsys, options, says):
 
 def test_a_missing_file_is_one_line_and_two(tmp_path, capsys):
     assert cli.run(["audit", str(tmp_path / "nowhere.jsonl")]) == 2
-    assert capsys.readouterr().err == f"gradvar: error: files: no file {tmp_path / 'nowhere.jsonl'}\n"
+    assert capsys.readouterr().err == (
+        f"gradvar: error: files: no file {tmp_path / 'nowhere.jsonl'}; give files or folders of rollout dumps\n"
+    )
 
 
 def test_quiet_prints_nothing_and_writes_all_the_same(sound, tmp_path, capsys):

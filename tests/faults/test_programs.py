@@ -3,13 +3,16 @@
 import warnings
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gradvar as gv
 from gradvar.core.program_cache import Programs
+from gradvar.measure import direct_stages, separability
 from gradvar.measure.bank import coefficients
-from tests.faults.scenes import unsharded
+from tests.faults.scenes import POLICY, TASK, params, unsharded
 
 MAPS = Path("/proc/self/maps")
 
@@ -58,3 +61,49 @@ def test_many_new_objectives_take_no_more_mappings_than_some(monkeypatch):
         evaluate(float(i))
     assert mappings() - before < 20  # each new program takes ten and more
     assert len(coefficients._PROGRAMS) == 4
+
+
+ENGINES = {
+    "exact": (separability, lambda f: gv.measure.exact(f, POLICY, params(), TASK, 2)),
+    "direct": (
+        direct_stages,
+        lambda f: gv.measure.direct(f, POLICY, params(), TASK, 2, key=jax.random.key(0), replicates=16),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists its mappings")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_many_new_objectives_of_an_engine_take_no_more_mappings_than_some(engine, monkeypatch):
+    module, measure = ENGINES[engine]
+    name = "_PROGRAMS" if engine == "exact" else "_WEIGHERS"
+    cache = getattr(module, name)
+    kept = Programs(cache._function, most=4, jit=cache._jit)
+    monkeypatch.setattr(module, name, kept)
+    means = [measure(objective(float(i))).mean for i in range(1, 6)]
+    for i, mean in enumerate(means, 1):  # no objective is taken for another
+        np.testing.assert_allclose(mean, i * means[0], rtol=1e-5, atol=1e-12)
+    before = mappings()
+    for i in range(12):
+        measure(objective(float(i)))
+    assert mappings() - before < 12  # each new program takes three
+    assert len(kept) == 4
+
+
+def test_an_objective_that_changes_is_compiled_anew():
+    """A caller's function may be another one at the next call, though it is the same object."""
+
+    class Scaled:
+        __name__ = "scaled"
+        factor = 1.0
+
+        def __call__(self, logp, batch):
+            return self.factor * (logp * batch.rewards[..., None]).sum()
+
+    scaled = Scaled()
+    for measure in (engine for _, engine in ENGINES.values()):
+        scaled.factor = 1.0
+        first = measure(scaled).mean
+        scaled.factor = 2.0
+        np.testing.assert_allclose(measure(scaled).mean, 2 * first, rtol=1e-6, atol=1e-12)

@@ -8,9 +8,10 @@ of distinct rollouts are quadratic forms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -82,10 +83,9 @@ class Summary:
         """Read what ``save`` wrote; ``ValueError`` where the file is something else, or damaged."""
         try:
             arrays, facts = read_arrays(Path(path))
-            if facts["kind"] != "summary":
-                raise ValueError("another kind of file")
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+            _require_summary(arrays, facts)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
             raise ValueError(
                 f"summary: {path} is no summary ({reason}); give what Summary.save wrote"
             ) from None
@@ -129,6 +129,29 @@ class Summary:
                 f"group_size: {group_size} with {count} recorded rollouts per prompt; record more"
             )
         return unequal_share(self.rewards, group_size)
+
+
+def _require_summary(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` unless a file holds what ``save`` writes: all arrays, of floats, of shapes that fit."""
+    if facts["kind"] != "summary" or not isinstance(facts["on_policy"], bool):
+        raise ValueError("another kind of file")
+    numbers = ("p", "signal", "v1", "v0", "zeta1", "zeta2")
+    named = {"rewards": 2, "gradients": 2, "length": 1} | dict.fromkeys(numbers, 1)
+    groups = dict.fromkeys((f"se.{n}" for n in numbers), 1)
+    groups |= dict.fromkeys((f"half{half}.{n}" for half in (0, 1) for n in numbers), 1)
+    if missing := sorted(named.keys() - arrays.keys()):
+        raise ValueError(f"no {missing[0]}")
+    size = len(arrays["p"]) if arrays["p"].ndim else 0
+    halves = [n for n in arrays if n.startswith("half")]
+    if len(halves) not in (0, 2 * len(numbers)):
+        raise ValueError("numbers of a half are missing")
+    for name, array in arrays.items():
+        axes = (named | groups).get(name)
+        fits = array.dtype.kind == "f" and array.ndim == axes and size > 0 and len(array) == size
+        if not fits or (name == "gradients" and array.shape != (size, size)):
+            raise ValueError(f"{name[:40]} of {array.dtype} {array.shape}, which does not fit")
+        if name.rpartition(".")[2] not in ("v1", "v0") and not np.isfinite(array).all():
+            raise ValueError(f"{name} is not finite")
 
 
 def mean_over(values: Float[np.ndarray, " prompt"]) -> Float[np.ndarray, " 1+prompt"]:

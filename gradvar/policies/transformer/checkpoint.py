@@ -123,14 +123,16 @@ class _Tensors:
 
 def _weight_files(folder: Path) -> Iterator[Path]:
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    if not index.is_file():
+    if not index.exists():
         if not single.is_file():
             pickled = sorted(path.name for path in folder.glob("*.bin"))
             fix = (
                 f"; {pickled[0]} may hold code and is not read, save the model as safetensors"
                 if pickled
-                else ""
+                else "; copy the whole folder, or save the model as safetensors"
             )
+            if single.exists():
+                raise ValueError(f"folder: {single} is no plain file; copy the file itself")
             raise ValueError(f"folder: {folder} has no model.safetensors and no index of one{fix}")
         yield single
         return

@@ -101,7 +101,7 @@ def read_stop(folder: Path) -> int | None:
     """
     for name in ("generation_config.json", "config.json"):
         path = folder / name
-        stop = read_json(path, "folder", _AGAIN).get("eos_token_id") if path.is_file() else None
+        stop = read_json(path, "folder", _AGAIN).get("eos_token_id") if path.exists() else None
         stops = stop if isinstance(stop, list) else [] if stop is None else [stop]
         for token in stops:
             if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < 1 << 31:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from gradvar.files.atomic import LARGEST_TEXT, read_json
+from gradvar.files.atomic import read_json
+from gradvar.files.reading import LARGEST_TEXT
 from gradvar.policies.transformer.text_process import LIMITS, Refused, TextLimits, shared
 
 PAD = -1

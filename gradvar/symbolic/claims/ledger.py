@@ -48,7 +48,13 @@ def _claim_files(folder: Path) -> Iterator[Path]:
 
     What begins with an underscore is a shared helper. Packages and virtual environments hold no claims.
     """
-    for path in sorted(folder.iterdir()):
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise ValueError(
+            f"{folder} cannot be listed ({error.strerror}); give a folder or file of claims"
+        ) from None
+    for path in paths:
         if path.name.startswith(("_", ".")):
             continue
         if path.is_dir():
