@@ -30,10 +30,9 @@ import numpy as np
 import gradvar as gv
 from gradvar.audit import audit
 
-study = gv.study(
-    policies=("tabular",), estimators=("rloo", "grpo", "maxrl", "dapo"), group_sizes=(2, 4, 8), staleness=(0, 4),
-    rollouts=16,
-)
+common = {"policies": ("tabular",), "estimators": ("rloo", "grpo", "maxrl", "dapo"), "rollouts": 16}
+study = gv.study(group_sizes=(2, 4, 8), staleness=(0,), **common)
+stale = gv.study(group_sizes=(4,), staleness=(0, 1, 2, 4), **common)
 policy = gv.policies.Bandit(8, num_prompts=12)
 params = policy.init(jax.random.key(0))
 task = gv.tasks.Bandit(jax.random.bernoulli(jax.random.key(2), 0.4, (12, 8)).astype(float))
@@ -77,36 +76,45 @@ title = ax.set_title("Do two rollouts do the work of sixteen?")""",
         "rollouts per prompt against sixteen on the same prompts, each at its own tuned learning rate.",
     ),
     Entry(
+        "front_narrow", "The same on a narrow page",
+        """fig, axes = plt.subplots(3, 1, figsize=(4, 9), layout="constrained")
+gv.plot.prompt_weight(["rloo", "grpo"], (2, 16), ax=axes[0]).set_title("What does it estimate?")
+gv.plot.cost(advice, ax=axes[1]).set(title="How noisy is it?", ylim=(0, 4.2))
+ax = gv.plot.training(settled, x="rollouts", arms=("grpo-2", "grpo-16"), ax=axes[2])
+title = ax.set_title("Do two rollouts do the work of sixteen?")""",
+        "One below the other: the README shows it on a telephone.",
+    ),
+    Entry(
         "prompt_weight", "The weight that a prompt gets",
         'ax = gv.plot.prompt_weight(["rloo", "grpo", "maxrl"], (2, 8))',
         "A colour for each estimator, dashes for each group size. Exact: one prompt with two answers, on policy.",
     ),
     Entry(
-        "variance", "Variance against group size", "ax = gv.plot.variance(study, staleness=0)",
+        "variance", "Variance against group size", "ax = gv.plot.variance(study)",
         "tr Cov of the batch gradient at 16 rollouts per batch. Bars are 95 % intervals; what was enumerated has none.",
     ),
     Entry(
-        "snr", "What one rollout buys", "ax = gv.plot.snr(study, staleness=0)",
+        "snr", "What one rollout buys", "ax = gv.plot.snr(study)",
         "The signal-to-noise ratio per rollout, which does not depend on the estimator's scale.",
     ),
     Entry(
-        "bias", "Bias factor against group size", "ax = gv.plot.bias(study, staleness=0)",
+        "bias", "Bias factor against group size", "ax = gv.plot.bias(study)",
         "The expected gradient's component along grad J, in units of grad J.",
     ),
     Entry(
-        "figure", "Any figure of the moments", 'ax = gv.plot.figure(study, "within", staleness=0)',
+        "figure", "Any figure of the moments", 'ax = gv.plot.figure(study, "within")',
         "The part of tr Cov that lies within groups.",
     ),
     Entry(
-        "compare", "Estimators next to each other", 'ax = gv.plot.compare(study, "cosine", staleness=4)',
+        "compare", "Estimators next to each other", 'ax = gv.plot.compare(stale, "cosine", staleness=4)',
         "The direction of the expected gradient, four optimiser steps off policy.",
     ),
     Entry(
-        "split", "Between prompts and within groups", "ax = gv.plot.split(study, staleness=0)",
+        "split", "Between prompts and within groups", "ax = gv.plot.split(study)",
         "Where the variance comes from: more rollouts per prompt lower the pale part only.",
     ),
     Entry(
-        "staleness", "What staleness costs", 'ax = gv.plot.staleness(study, "cosine", group_size=4)',
+        "staleness", "What staleness costs", 'ax = gv.plot.staleness(stale, "cosine", group_size=4)',
         "The same batch, differentiated at parameters that have moved on.",
     ),
     Entry(
