@@ -147,8 +147,9 @@ def group_sizes(ax: Axes, sizes: Sequence[float]) -> None:
     ax.set_xscale("log", base=2)
     shown: list[float] = []
     every = sorted(set(sizes))
+    spread = math.log(2) + math.log(every[-1]) - math.log(every[0]) if every else 0.0
     for size in every:
-        if not shown or math.log(size / shown[-1]) >= 0.055 * math.log(2 * every[-1] / every[0]):
+        if not shown or math.log(size / shown[-1]) >= 0.055 * spread:
             shown.append(size)
     log_axis(ax.xaxis, shown)
     ax.set_xlabel("group size G (rollouts per prompt)")

@@ -115,3 +115,26 @@ def test_at_any_time_of_an_audit(tmp_path):
             out, error = process.communicate()
         finished = process.returncode in (0, 1)  # on a quick machine
         assert finished or (process.returncode, out, error) == (130, "", LINE)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "import gradvar.cli; sys.modules['gradvar.cli.main'] = Interrupt('main')",  # while the commands are imported
+        "import gradvar.cli.main as m; m.run = lambda argv: exec('raise KeyboardInterrupt')",  # as in a dataclass
+        "import gradvar.cli.main as m; m.run = lambda argv: 130",
+    ],
+)
+def test_the_exit_code_is_never_that_of_a_signal(place):
+    program = f"""
+import sys, types
+class Interrupt(types.ModuleType):
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
+{place}
+from gradvar.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 130
+    assert ended.stderr == ("" if "argv: 130" in place else LINE)
