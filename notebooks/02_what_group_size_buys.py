@@ -152,9 +152,7 @@ def advised(cost_per_prompt):
 def with_cost(ax, cost_per_prompt):
     gv.plot.cost(advised(float(cost_per_prompt)), ax=ax)
     ax.set_ylim(0, 5.6)
-    ax.legend(
-        loc="upper right", fontsize="small", frameon=True, facecolor="white", edgecolor="none", framealpha=1
-    )
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.22), fontsize="small")  # below: the optimum moves
 
 
 costs = [0, 1, 2, 4, 8, 16, 32]

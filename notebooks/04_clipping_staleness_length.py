@@ -64,7 +64,7 @@ exact = gv.study(
     task="binary",
     estimators=("rloo", "grpo", "dapo", "gspo"),
     group_sizes=(4,),
-    staleness=(0, 4, 16),
+    staleness=(0, 1, 2, 4, 16),
 )
 axes = row(2, width=4.9, height=3.5)
 gv.plot.staleness(exact, "cosine", group_size=4, ax=axes[0])

@@ -56,6 +56,8 @@ def run(config: Prove) -> int:
     """Run it; 0 if every verdict holds, 1 if one does not, 2 on bad usage."""
     try:
         _check_outputs(config)
+        import sympy  # noqa: F401  # where it is missing, that is said before JAX is loaded
+
         if config.kernel:
             return _kernel(config)
         if config.steps:
