@@ -35,7 +35,7 @@ def main() -> None:
         for claim in load(proofs_folder())
         if not arguments.only or any(same_claim(claim.id, name) for name in arguments.only)
     ]
-    reports = verify_all(claims, jobs=arguments.jobs)
+    reports = verify_all(claims, jobs=arguments.jobs, certify=True)
     compiler, folder = Compiler.installed(), proofs_folder() / "kernel"
 
     def done(compiled: Compiled) -> None:

@@ -215,6 +215,14 @@ def _about_code(source: sy.Source) -> sy.Source:
     return replace(source, relation="implies", caveat=caveat)
 
 
+def _require_no_weight(padding: np.ndarray, statement: str) -> None:
+    """Decide that all of these weights are zero; of decimal numbers, in Python."""
+    if any(sp.sympify(weight).has(sp.Float) for weight in padding):
+        sy.require(not np.any(padding), statement)
+    elif padding.size:
+        sy.equal(padding, 0, statement)
+
+
 def define(identifier: str, definition: Definition, title: str, source: sy.Source, equation: str) -> sy.Claim:
     """Make the claim that the shipped estimator is its definition, with its three steps and their sabotages."""
     used = definition.formula.free_symbols
@@ -255,7 +263,7 @@ def define(identifier: str, definition: Definition, title: str, source: sy.Sourc
             *arguments,
             assume=sign_of_digits if scene.digits else None,
         )
-        sy.require(not np.any(weights[~scene.mask]), f"padding has weight zero at G = {size}")
+        _require_no_weight(weights[~scene.mask], f"padding has weight zero at G = {size}")
         for entry in definition.entries(scene, weights):
             changed = {**entry, **{s: f(entry[s]) for s, f in change.items()}}
             goal.holds(changed, at={"G": size}, tolerance=definition.tolerance)

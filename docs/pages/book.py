@@ -88,7 +88,7 @@ def _claims() -> list[View]:
         stored = json.loads(_CACHE.read_text(encoding="utf-8"))
         if stored["stamp"] == stamp:
             return stored["claims"]
-    reports = verify_all(select(load(ROOT / "proofs"), tuple(chosen)), jobs=2)
+    reports = verify_all(select(load(ROOT / "proofs"), tuple(chosen)), jobs=2, certify=True)
     failed = [report.claim.id for report in reports if not report.holds]
     if failed:
         raise ValueError(f"verdicts that do not hold: {', '.join(failed)}; gradvar prove --only {failed[0]}")

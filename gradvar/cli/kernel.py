@@ -101,7 +101,8 @@ def _steps(
     from gradvar.symbolic.kernel.steps import TABLE, closed_goals, goals_of, read_results, step_results
 
     folder = proofs_folder() / "kernel"
-    reports = verify_all([claim for claim in load(proofs_folder()) if wanted(claim.id)], jobs=jobs)
+    claims = [claim for claim in load(proofs_folder()) if wanted(claim.id)]
+    reports = verify_all(claims, jobs=jobs, certify=True)
     goals = {r.claim.id: goals_of([o for o in r.outcomes if o.kind == "step"]) for r in reports}
     progress = console(errors=True)
 

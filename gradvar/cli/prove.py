@@ -126,7 +126,7 @@ def _claims(config: Prove) -> int:
             f"target: {config.target} does not exist; give a folder of claims, or file.py:objective"
         )
     claims = select(_load(config.target) if config.target else load(proofs_folder()), config.only)
-    reports = _with_progress(claims, config.quiet, jobs)
+    reports = _with_progress(claims, config.quiet, jobs, certify=config.html is not None)
     console = _console()
     console.print(table(reports))
     for report in reports:
@@ -197,7 +197,7 @@ def _families(claims: list[Claim]) -> str:
     return ", ".join(ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}" for ids in families.values())
 
 
-def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[ClaimReport]:
+def _with_progress(claims: list[Claim], quiet: bool, jobs: int, *, certify: bool) -> list[ClaimReport]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from gradvar.cli.streams import console
@@ -210,7 +210,7 @@ def _with_progress(claims: list[Claim], quiet: bool, jobs: int) -> list[ClaimRep
         def done(claim: Claim) -> None:
             progress.update(task, description=claim.id, advance=1)
 
-        return verify_all(claims, jobs=jobs, done=done)
+        return verify_all(claims, jobs=jobs, done=done, certify=certify)
 
 
 def table(reports: list[ClaimReport]) -> Any:

@@ -86,12 +86,13 @@ def _formal(claim: Claim) -> list[dict[str, str]]:
 
 
 def _judge(claim: Claim, outcome: Outcome) -> str:
-    """Who checked what a step decided: the kernel, by the table beside its theorems, SymPy or z3."""
-    return (
-        status_of(claim.id, outcome, read_results(proofs_folder() / "kernel" / TABLE))
-        if outcome.holds
-        else ""
-    )
+    """Who checked what a step decided: the kernel, by the table beside its theorems, SymPy or z3.
+
+    Empty for a step that failed, and where the claim was run without certificates.
+    """
+    if not outcome.holds or outcome.certificates is None:
+        return ""
+    return status_of(claim.id, outcome, read_results(proofs_folder() / "kernel" / TABLE))
 
 
 def _step(step: ProofStep, outcome: Outcome) -> dict[str, Any]:

@@ -151,3 +151,11 @@ rewrite -[X in X + _ + _]/(\sum_y p y * (c y * s y) ^+ 2).
 by move: (\sum_y _) => Q; field.
 Qed.
 End Variance.
+
+(* The update of a group whose answers are all different, each rollout's its own index. *)
+Lemma update_of_indices (F : numFieldType) n (r s : 'I_n.+2 -> F) : update r s [ffun i => i] = rloo r s.
+Proof.
+rewrite /update /rloo /estimate; congr (_ / _); apply: eq_bigr => i _.
+rewrite /leave_one_out !ffunE; congr ((_ - _ / _) * _).
+by apply: eq_bigr => j _; rewrite ffunE.
+Qed.

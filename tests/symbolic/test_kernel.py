@@ -171,9 +171,7 @@ def test_a_mutated_estimator_is_no_leave_one_out(compiler):
     bridges = import_file(FOLDER / "_bridges.py")
     sources = [s for s in read_development(FOLDER) if s.name in ("group_means", "bridging")]
     for estimator, holds in ((None, True), (mutant, False)):
-        generated = bridge_source(
-            "B1", bridges.leave_one_out(estimator, sizes=(2,)), ("group_means", "bridging")
-        )
-        rows = check_sources([*sources, generated], compiler)
-        (shipped,) = [row for row in rows if row.theorem.name == "shipped_leave_one_out_at_2"]
+        rows = [row for row in bridges.leave_one_out(estimator, sizes=(2,)) if row.claim == "B1"]
+        checked = check_sources([*sources, bridge_source("B1", rows, ("group_means", "bridging"))], compiler)
+        (shipped,) = [row for row in checked if row.theorem.name == "shipped_leave_one_out_at_2"]
         assert shipped.holds == holds, shipped.complaint

@@ -14,7 +14,8 @@ class Outcome:
 
     ``traced`` is a formula (LaTeX) that the check read from code, and that code as a jaxpr. ``discharged`` are the
     obligations that it decided; ``estimators`` the shipped estimators that it ran, with their pieces.
-    ``certificates`` are goals for a proof kernel: all that it decided, or of a sabotage what it was rejected for.
+    ``certificates`` are goals for a proof kernel: all that it decided, or of a sabotage what it was rejected for;
+    None where they were not asked for.
     """
 
     kind: Literal["step", "sabotage", "counterexample"]
@@ -26,7 +27,15 @@ class Outcome:
     traced: tuple[str, str] | None = None
     discharged: tuple[Discharge, ...] = ()
     estimators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    certificates: tuple[Certificate, ...] = ()
+    certificates: tuple[Certificate, ...] | None = None
+
+    def certified(self) -> tuple[Certificate, ...]:
+        """Return the certificates. Raises ``ValueError`` where the claim was run without them."""
+        if self.certificates is None:
+            raise ValueError(
+                f"{self.name}: it was run without certificates; verify its claim with certify=True"
+            )
+        return self.certificates
 
 
 def estimators_of(outcomes: Iterable[Outcome]) -> dict[str, tuple[str, ...]]:

@@ -29,17 +29,22 @@ _WITNESSED = ("traced code", "executed code", "smt", "exact engine")  # routes t
 _WORTH_A_PROCESS = 6  # a fresh process spends some seconds on loading JAX and SymPy
 
 
-def verify(claim: Claim) -> ClaimReport:
-    """Run every step, counterexample and sabotage of a claim. Never raises for a claim that fails: it reports."""
+def verify(claim: Claim, *, certify: bool = False) -> ClaimReport:
+    """Run every step, counterexample and sabotage of a claim. Never raises for a claim that fails: it reports.
+
+    With ``certify`` each decision is printed as a goal for the proof kernel besides.
+    """
     start = time.perf_counter()
-    outcomes = [_run("step", s.name, s.check, s.route) for s in claim.steps]
-    outcomes += [_run("counterexample", c.text, c.check) for c in claim.counterexamples]
-    outcomes += [_run_sabotage(s) for s in claim.sabotages]
+    outcomes = [_run("step", s.name, s.check, certify, s.route) for s in claim.steps]
+    outcomes += [_run("counterexample", c.text, c.check, certify) for c in claim.counterexamples]
+    outcomes += [_run_sabotage(s, certify) for s in claim.sabotages]
     complaints = complaints_about(claim, outcomes)
     return ClaimReport(claim, tuple(outcomes), tuple(complaints), time.perf_counter() - start)
 
 
-def _run(kind: Literal["step", "counterexample"], name: str, check: Check, route: str = "") -> Outcome:
+def _run(
+    kind: Literal["step", "counterexample"], name: str, check: Check, certify: bool, route: str = ""
+) -> Outcome:
     start = time.perf_counter()
     try:
         with recording() as record, discharging() as discharges, decisions() as decided:
@@ -57,7 +62,7 @@ def _run(kind: Literal["step", "counterexample"], name: str, check: Check, route
         traced=_formula_and_code(record) if route == "traced code" else None,
         discharged=tuple(dict.fromkeys(discharges)),
         estimators={estimator: tuple(sorted(pieces)) for estimator, pieces in record.estimators.items()},
-        certificates=certificates_of([d for d in decided if d.holds]),
+        certificates=certificates_of([d for d in decided if d.holds]) if certify else None,
     )
 
 
@@ -78,7 +83,7 @@ def _formula_and_code(record: Usage) -> tuple[str, str] | None:
     return best[0], str(best[1])
 
 
-def _run_sabotage(sabotage: Sabotage) -> Outcome:
+def _run_sabotage(sabotage: Sabotage, certify: bool) -> Outcome:
     start = time.perf_counter()
     try:
         with decisions() as decided:
@@ -90,6 +95,7 @@ def _run_sabotage(sabotage: Sabotage) -> Outcome:
     except Exception as other:
         error, holds = f"not rejected but crashed: {_describe(other)}", False
     seconds = time.perf_counter() - start
+    refuted = [d for d in decided if not d.holds][-1:] if holds else []
     return Outcome(
         "sabotage",
         sabotage.name,
@@ -97,7 +103,7 @@ def _run_sabotage(sabotage: Sabotage) -> Outcome:
         seconds,
         evidence=error if holds else None,
         error=error,
-        certificates=certificates_of([d for d in decided if not d.holds][-1:]) if holds else (),
+        certificates=certificates_of(refuted) if certify else None,
     )
 
 
@@ -108,23 +114,28 @@ def _describe(error: Exception) -> str:
 
 
 def verify_all(
-    claims: Sequence[Claim], *, jobs: int = 1, done: Callable[[Claim], None] | None = None
+    claims: Sequence[Claim],
+    *,
+    jobs: int = 1,
+    done: Callable[[Claim], None] | None = None,
+    certify: bool = False,
 ) -> list[ClaimReport]:
     """Verify claims (as ``load`` returns them); reports in the same order. ``done`` is called after each.
 
-    With ``jobs`` above one the claims are loaded and run afresh in that many processes.
+    With ``jobs`` above one the claims are loaded and run afresh in that many processes. With ``certify`` each decision
+    is printed as a goal for the proof kernel besides.
     """
     report_done = done or (lambda _: None)
     if jobs == 1 or len(claims) < _WORTH_A_PROCESS or not all(claim.path for claim in claims):
         reports = []
         for claim in claims:
-            reports.append(verify(claim))
+            reports.append(verify(claim, certify=certify))
             report_done(claim)
         return reports
     finished: dict[str, ClaimReport] = {}
     # JAX runs threads, so a fork of this process could hang: start fresh ones.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pending = {pool.submit(_verify_by_name, claim.path, claim.id): claim for claim in claims}
+        pending = {pool.submit(_verify_by_name, claim.path, claim.id, certify): claim for claim in claims}
         for future in as_completed(pending):
             claim = pending[future]
             outcomes, complaints, seconds = future.result()
@@ -144,9 +155,11 @@ def names_of(claim: Claim) -> list[str]:
     )
 
 
-def _verify_by_name(path: str, identifier: str) -> tuple[tuple[Outcome, ...], tuple[str, ...], float]:
+def _verify_by_name(
+    path: str, identifier: str, certify: bool
+) -> tuple[tuple[Outcome, ...], tuple[str, ...], float]:
     """In a worker: load the file, verify one of its claims, send back what can be sent."""
-    report = verify(_loaded(path)[identifier])
+    report = verify(_loaded(path)[identifier], certify=certify)
     return tuple(map(_portable, report.outcomes)), report.complaints, report.seconds
 
 

@@ -26,6 +26,8 @@ class Bridge:
         given: hypotheses, such as ``0 < r1 - r2``.
         field: the structure of the numbers: ``numFieldType``, or ``rcfType`` where there are roots.
         also: variables of the definition that the traced formula has lost.
+        code: the theorem before it, in the same file, that is about the same traced formula; empty, or its own name,
+            where there is none.
     """
 
     claim: str
@@ -37,31 +39,36 @@ class Bridge:
     given: tuple[str, ...] = ()
     field: str = "numFieldType"
     also: tuple[str, ...] = ()
+    code: str = ""
 
     def text(self) -> str:
         """Return the definition of what was traced, and the theorem."""
         names = sorted({*map(str, self.traced.free_symbols), *self.also})
         variables = f"(F : {self.field}) ({' '.join(names)} : F)"
         hypotheses = "".join(f"{hypothesis} -> " for hypothesis in self.given)
+        traced = f"traced_{self.code or self.name}"
+        is_first = self.code in ("", self.name)
+        definition = f"Definition {traced} {variables} : F :=\n  {coq_term(self.traced)}.\n\n"
+        unfold = f"rewrite /{traced}.\n"
         return (
-            f"Definition traced_{self.name} {variables} : F :=\n  {coq_term(self.traced)}.\n\n"
+            f"{definition if is_first else ''}"
             f"(* {self.claim}: {self.about} *)\n"
             f"Theorem {self.name} {variables} :\n"
-            f"  {hypotheses}@traced_{self.name} F {' '.join(names)} = {self.definition}.\n"
-            f"Proof.\nrewrite /traced_{self.name}.\n{self.proof}\nQed.\n"
+            f"  {hypotheses}@{traced} F {' '.join(names)} = {self.definition}.\n"
+            f"Proof.\n{unfold if is_first else ''}{self.proof}\nQed.\n"
         )
 
 
-def bridge_source(claim: str, bridges: Sequence[Bridge], imports: Sequence[str]) -> CoqFile:
-    """Return the file ``bridge_<claim>.v`` with the theorems of one claim."""
+def bridge_source(name: str, bridges: Sequence[Bridge], imports: Sequence[str]) -> CoqFile:
+    """Return the file ``bridge_<name>.v`` with the theorems of some claims."""
     heading = (
-        f"(* Generated: what the shipped code computes, as its jaxpr was read, and claim {claim}. *)\n"
+        "(* Generated: what the shipped code computes, as its jaxpr was read, and the theorems of the development. *)\n"
         "From mathcomp Require Import all_ssreflect all_algebra ring.\n"
         f"From {PREFIX} Require Import {' '.join(imports)}.\n"
         "Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.\n"
         "Import Order.Theory GRing.Theory Num.Theory.\nLocal Open Scope ring_scope.\n"
     )
-    return read_source(f"bridge_{claim}", "\n".join([heading, *(bridge.text() for bridge in bridges)]))
+    return read_source(f"bridge_{name}", "\n".join([heading, *(bridge.text() for bridge in bridges)]))
 
 
 def traced_update(rollouts: SymbolicGroup, weights: np.ndarray) -> tuple[sp.Expr, list[sp.Expr]]:

@@ -67,10 +67,7 @@ def read_kernel(folder: Path, wanted: Callable[[str], bool]) -> tuple[CoqFile, .
 
 
 def _bridges(file: Path, wanted: Callable[[str], bool]) -> list[CoqFile]:
-    if not file.is_file():
-        return []
-    module = import_file(file)
-    return [module.bridge(claim) for claim in module.BRIDGES if wanted(claim)]
+    return import_file(file).bridge_files(wanted) if file.is_file() else []
 
 
 def check_sources(

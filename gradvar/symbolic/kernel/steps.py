@@ -8,8 +8,10 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
+from gradvar.files.atomic import write_file
 from gradvar.symbolic.certify.certificate import digest
 from gradvar.symbolic.claims.outcome import Outcome
 from gradvar.symbolic.claims.report import ClaimReport
@@ -18,7 +20,7 @@ from gradvar.symbolic.kernel.compiler import Compiled, Compiler
 from gradvar.symbolic.kernel.development import PREFIX, CoqFile, Theorem, read_source
 
 TABLE = "steps.csv"  # beside the theorems: the steps that were checked, with the digest of what they decided
-_A_FILE = 60  # goals in one file
+_A_FILE = 100  # goals in one file
 _ALL = "every_certificate"
 
 
@@ -52,17 +54,16 @@ class StepResult:
 
 def goals_of(outcomes: Sequence[Outcome]) -> list[str]:
     """Return the goals of some checks, each once."""
-    return list(dict.fromkeys(c.goal for o in outcomes for c in o.certificates if c.goal))
+    return list(dict.fromkeys(c.goal for o in outcomes for c in o.certified() if c.goal))
 
 
-def certificate_files(claim: str, goals: Sequence[str], ladder: CoqFile) -> list[CoqFile]:
-    """Return the generated files with the goals of one claim; that of goal ``i`` is called ``c<i>``."""
+def certificate_files(goals: Sequence[str], ladder: CoqFile) -> list[CoqFile]:
+    """Return the generated files with these goals, named by what they hold; goal ``i`` of a file is called ``c<i>``."""
     files = []
     for first in range(0, len(goals), _A_FILE):
-        named = {f"c{first + i}": goal for i, goal in enumerate(goals[first : first + _A_FILE])}
-        name = f"certificates_{claim}_{first // _A_FILE}"
+        named = {f"c{i}": goal for i, goal in enumerate(goals[first : first + _A_FILE])}
         lines = [
-            f"(* Generated: what the steps of claim {claim} decided. *)",
+            "(* Generated: what steps of the ledger decided. *)",
             "From Coq Require Import Reals.",
             f"From {PREFIX} Require Import {ladder.name}.",
             "Local Open Scope R_scope.",
@@ -71,7 +72,8 @@ def certificate_files(claim: str, goals: Sequence[str], ladder: CoqFile) -> list
             asked(named),
         ]
         text = "\n".join(lines)
-        theorem = Theorem(claim, _ALL, "all certificates of this file", text)
+        name = f"certificates_{sha256(text.encode()).hexdigest()[:12]}"
+        theorem = Theorem("", _ALL, "all certificates of this file", text)
         files.append(CoqFile(name, text, (theorem,), (ladder.name,)))
     return files
 
@@ -90,28 +92,61 @@ def closed_goals(
     """Return the goals of each claim that the ladder closes.
 
     Args:
-        goals: of each claim, by its id.
+        goals: of each claim, by its id; a goal of several claims is given to the kernel once.
         folder: of the development, which has the ladder.
         compiler: the program.
         done: called with each file that was compiled.
         jobs: files at a time.
 
-    A file that the compiler refuses, or one that rests on an axiom that is none of the reals, closes nothing.
+    A file that the compiler refuses, or one that rests on an axiom that is none of the reals, closes nothing. What is
+    closed is kept by its text in the cache, so that an interrupted run goes on where it was; what stays open is tried
+    again, as a tactic's limit of time depends on the machine.
     """
     ladder = read_source("ladder", (folder / "ladder.v").read_text(encoding="utf-8"))
-    files = {claim: certificate_files(claim, texts, ladder) for claim, texts in goals.items()}
-    every = [ladder, *(file for parts in files.values() for file in parts)]
-    compiled = {result.name: result for result in compiler.compile_all(every, done, jobs)}
-    return {
-        claim: {
-            goals[claim][int(name[1:])]
-            for file in parts
-            if not unexpected(compiled[file.name].assumptions.get(_ALL, ("nothing",)))
-            for name, is_closed in compiled[file.name].closed.items()
-            if is_closed
-        }
-        for claim, parts in files.items()
-    }
+    record = ClosedGoals.of(compiler, ladder)
+    pending = [
+        goal for goal in dict.fromkeys(g for texts in goals.values() for g in texts) if goal not in record
+    ]
+    files = {file.name: file for file in certificate_files(pending, ladder)}
+    texts = {file: pending[i * _A_FILE : (i + 1) * _A_FILE] for i, file in enumerate(files)}
+
+    def keep(compiled: Compiled) -> None:
+        if compiled.name in files and not unexpected(compiled.assumptions.get(_ALL, ("nothing",))):
+            names = (int(name[1:]) for name, is_closed in compiled.closed.items() if is_closed)
+            record.add([texts[compiled.name][i] for i in names])
+        done(compiled)
+
+    if files:
+        compiler.compile_all([ladder, *files.values()], keep, jobs)
+    return {claim: {goal for goal in every if goal in record} for claim, every in goals.items()}
+
+
+@dataclass(frozen=True)
+class ClosedGoals:
+    """The goals that a compiler's kernel and a ladder have closed, by their text, in a file of the cache."""
+
+    path: Path
+    names: set[str]
+
+    @classmethod
+    def of(cls, compiler: Compiler, ladder: CoqFile) -> "ClosedGoals":
+        """Return what this compiler has closed with this ladder so far."""
+        made_by = sha256(f"{compiler.version}\0{ladder.text}".encode()).hexdigest()[:32]
+        path = compiler.cache / f"closed_{made_by}.txt"
+        return cls(path, set(path.read_text(encoding="utf-8").split()) if path.is_file() else set())
+
+    def __contains__(self, goal: str) -> bool:
+        return _name_of(goal) in self.names
+
+    def add(self, goals: Sequence[str]) -> None:
+        """Keep these goals as closed."""
+        self.names.update(map(_name_of, goals))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(self.path, "\n".join(sorted(self.names)).encode())
+
+
+def _name_of(goal: str) -> str:
+    return sha256(goal.encode()).hexdigest()
 
 
 def result_of(claim: str, outcome: Outcome, closed: set[str]) -> StepResult:
@@ -120,11 +155,11 @@ def result_of(claim: str, outcome: Outcome, closed: set[str]) -> StepResult:
     return StepResult(
         claim,
         outcome.name,
-        "SMT" if any(c.judge == "SMT" for c in outcome.certificates) else "CAS",
+        "SMT" if any(c.judge == "SMT" for c in outcome.certified()) else "CAS",
         len(goals),
         sum(goal in closed for goal in goals),
-        tuple(sorted({c.obstacle for c in outcome.certificates if c.obstacle})),
-        digest(outcome.certificates),
+        tuple(sorted({c.obstacle for c in outcome.certified() if c.obstacle})),
+        digest(outcome.certified()),
     )
 
 

@@ -1,0 +1,119 @@
+"""Bridges for binary rewards: a general baseline (A6), the two numbers of leave-one-out and of GRPO (N1, B6a)."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import sympy as sp
+from _traced import SIZES, group_of, token_means
+
+from gradvar import catalogue
+from gradvar import symbolic as sy
+from gradvar.core.estimator import Estimator
+from gradvar.symbolic.kernel.bridge import Bridge, traced_update, values
+from gradvar.symbolic.kernel.term import coq_term
+
+ALL_IN_THREE = (2, 3, 4)  # sizes at which every number of correct rollouts is traced
+
+
+def mixed(sizes: Sequence[int]) -> Iterator[tuple[int, int, list[int]]]:
+    """Group size, number of correct rollouts, rewards; of a large group three are correct."""
+    for size in sizes:
+        for right in range(1, size) if size in ALL_IN_THREE else (3,):
+            yield size, right, [1] * right + [0] * (size - right)
+
+
+def general_baseline(sizes: Sequence[int] = ALL_IN_THREE) -> list[Bridge]:
+    """The shipped REINFORCE with a constant, binary rewards, k of G correct, is the update with the baseline b."""
+    constant, rows = sp.Symbol("b", real=True), []
+    for size, right, rewards in mixed(sizes):
+        baseline = np.asarray([constant], object)
+        rollouts = sy.symbolic_group(size, rewards=rewards, on_policy=True, baseline=baseline)
+        update, scores = traced_update(rollouts, rollouts.weights(catalogue.get("reinforce_best_constant")))
+        rows.append(
+            Bridge(
+                "A6",
+                f"shipped_baseline_at_{right}_of_{size}",
+                f"reinforce_best_constant, {right} of {size} rollouts correct, any baseline and scores",
+                update,
+                f"general_baseline.update [set i : 'I_{size} | (i < {right})%N] {values(scores)} b",
+                f"rewrite /general_baseline.update (eq_bigr (fun i : 'I_{size} => (((i < {right})%N)%:R - b) * {values(scores)} i));"
+                " last by move=> i _; rewrite /general_baseline.reward inE.\n"
+                f"rewrite (sum_listed (fun i x => (((i < {right})%N)%:R - b) * x)) //=.\nby field.",
+            )
+        )
+    return rows
+
+
+def two_numbers(size: int, right: int, scores: str, numbers: tuple[str, str]) -> tuple[str, str]:
+    """The development's update with one number for correct and one for wrong rollouts, and its sum over a list."""
+    a, b = numbers
+    law = f"[set i : 'I_{size} | (i < {right})%N]"
+    definition = f"@four_numbers.update F {size} {law} [finType of 'I_{size}] {scores} {a} {b} [ffun i => i]"
+    case = f"(if (i < {right})%N then {a} else {b})"
+    return definition, (
+        f"rewrite /four_numbers.update (eq_bigr (fun i : 'I_{size} => {case} * {scores} i));"
+        " last by move=> i _; rewrite /four_numbers.advantage inE ffunE.\n"
+        f"rewrite (sum_listed (fun i x => {case} * x)) //=.\n"
+    )
+
+
+def two_advantages(sizes: Sequence[int] = SIZES) -> list[Bridge]:
+    """The shipped leave-one-out gives correct and wrong rollouts the two numbers of the law."""
+    rows = []
+    for size, right, rewards in mixed(sizes):
+        rollouts = group_of(size, rewards)
+        update, scores = traced_update(rollouts, rollouts.weights(catalogue.get("rloo")))
+        a, b = sp.Rational(size - right, size - 1), -sp.Rational(right, size - 1)
+        definition, unfolded = two_numbers(size, right, values(scores), (coq_term(a), coq_term(b)))
+        rows.append(
+            Bridge(
+                "N1",
+                f"shipped_two_numbers_at_{right}_of_{size}",
+                f"rloo as catalogued, {right} of {size} rollouts correct, of one and two tokens, any scores",
+                sp.expand(update),
+                definition,
+                f"{unfolded}by field.",
+            )
+        )
+    return rows
+
+
+def root_of_share(size: int, right: int, term: str, unfold: str) -> str:
+    """A proof step that a term is the root of k/G (1 - k/G) as SymPy writes it, in which the root is then a letter."""
+    rational, radical = sp.sqrt(sp.Rational(right * (size - right), size**2)).as_coeff_Mul()
+    c, x = coq_term(rational), coq_term(radical**2)
+    parts = f"apply: root_in_parts; [by rewrite divr_ge0 ?ler01 ?ler0n | {unfold}field]"
+    root = f"have root : {term} = {c} * Num.sqrt {x} by {parts}.\n"
+    if radical == 1:
+        return f"{root}rewrite root sqrtr1 mulr1; by field.\n"
+    return (
+        f"{root}have : Num.sqrt {x} ^+ 2 = {x} :> F by rewrite sqr_sqrtr ?ler0n.\n"
+        f"have : Num.sqrt {x} != 0 :> F by rewrite gt_eqF // sqrtr_gt0 ltr0n.\n"
+        f"rewrite root; move: (Num.sqrt {x}) => x x0 square; field: square; rewrite ?x0 //.\n"
+    )
+
+
+def standardised_numbers(estimator: Estimator | None = None, sizes: Sequence[int] = SIZES) -> list[Bridge]:
+    """The shipped GRPO without epsilon gives correct and wrong rollouts the advantages of the prompt weight."""
+    rows = []
+    for size, right, rewards in mixed(sizes):
+        rollouts = group_of(size, rewards)
+        update, scores = traced_update(
+            rollouts, rollouts.weights(estimator or catalogue.get("grpo", eps=0.0))
+        )
+        sigma = f"@sigma F {size - 2} {right}"
+        spread = f"rewrite /spread -[({size} - {right})%N]/({size - right})%N; "
+        numbers = tuple(f"(@advantage F {size - 2} {reward} {right})" for reward in (1, 0))
+        definition, unfolded = two_numbers(size, right, token_means(scores), numbers)
+        rows.append(
+            Bridge(
+                "B6a",
+                f"shipped_advantages_at_{right}_of_{size}",
+                f"grpo without epsilon, {right} of {size} rollouts correct, of one and two tokens, any scores",
+                sp.expand(update),
+                definition,
+                unfolded + "rewrite /advantage.\n" + root_of_share(size, right, sigma, spread),
+                field="rcfType",
+            )
+        )
+    return rows
