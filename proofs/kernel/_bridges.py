@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from _bridges_any import leave_one_out, mean_centred
-from _bridges_binary import general_baseline, standardised_numbers, two_advantages
+from _bridges_binary import clipped_contrast, general_baseline, standardised_numbers, two_advantages
 from _bridges_pieces import kl_slopes, truncated_weight
-from _bridges_roots import contrast
+from _bridges_roots import bounded, contrast
 
 from gradvar.symbolic.kernel.bridge import Bridge, bridge_source
 from gradvar.symbolic.kernel.development import CoqFile
@@ -33,7 +33,11 @@ FILES = {
         (general_baseline, two_advantages, standardised_numbers),
         ("general_baseline", "four_numbers", "prompt_weight", "bridging", "bridging_roots"),
     ),
-    "roots": BridgeFile(("A1a",), (contrast,), ("group_means", "standardised", "bridging")),
+    "roots": BridgeFile(
+        ("A1a", "A2", "B30"),
+        (contrast, clipped_contrast, bounded),
+        ("group_means", "standardised", "contrastive_form", "bridging", "bridging_roots"),
+    ),
     "pieces": BridgeFile(
         ("B24a", "R1"), (kl_slopes, truncated_weight), ("importance", "kl_estimators", "bridging")
     ),

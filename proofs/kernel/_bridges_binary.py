@@ -1,10 +1,10 @@
-"""Bridges for binary rewards: a general baseline (A6), the two numbers of leave-one-out and of GRPO (N1, B6a)."""
+"""Bridges for binary rewards: a general baseline (A6), the numbers of leave-one-out and GRPO (N1, B6a), the contrast (A2)."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import sympy as sp
-from _traced import SIZES, group_of, token_means
+from _traced import SIZES, group_of, lengths_of, token_means
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
@@ -78,18 +78,21 @@ def two_advantages(sizes: Sequence[int] = SIZES) -> list[Bridge]:
     return rows
 
 
-def root_of_share(size: int, right: int, term: str, unfold: str) -> str:
-    """A proof step that a term is the root of k/G (1 - k/G) as SymPy writes it, in which the root is then a letter."""
+def root_of_share(size: int, right: int, term: str, unfold: str, then: str = "") -> str:
+    """A proof step that a term is the root of k/G (1 - k/G) as SymPy writes it, in which the root is then a letter.
+
+    ``unfold`` opens the proof that it is; ``then`` is done to the goal afterwards.
+    """
     rational, radical = sp.sqrt(sp.Rational(right * (size - right), size**2)).as_coeff_Mul()
     c, x = coq_term(rational), coq_term(radical**2)
     parts = f"apply: root_in_parts; [by rewrite divr_ge0 ?ler01 ?ler0n | {unfold}field]"
-    root = f"have root : {term} = {c} * Num.sqrt {x} by {parts}.\n"
+    root = f"have root : {term} = {c} * Num.sqrt {x} :> F by {parts}.\n"
     if radical == 1:
-        return f"{root}rewrite root sqrtr1 mulr1; by field.\n"
+        return f"{root}rewrite root sqrtr1 mulr1; {then}by field.\n"
     return (
         f"{root}have : Num.sqrt {x} ^+ 2 = {x} :> F by rewrite sqr_sqrtr ?ler0n.\n"
         f"have : Num.sqrt {x} != 0 :> F by rewrite gt_eqF // sqrtr_gt0 ltr0n.\n"
-        f"rewrite root; move: (Num.sqrt {x}) => x x0 square; field: square; rewrite ?x0 //.\n"
+        f"rewrite root; {then}move: (Num.sqrt {x}) => x x0 square; field: square; rewrite ?x0 //.\n"
     )
 
 
@@ -117,3 +120,44 @@ def standardised_numbers(estimator: Estimator | None = None, sizes: Sequence[int
             )
         )
     return rows
+
+
+def clipped_contrast(estimator: Estimator | None = None, sizes: Sequence[int] = ALL_IN_THREE) -> list[Bridge]:
+    """The shipped GRPO without epsilon, binary rewards and any ratios, has the value of the clipped objective."""
+    rows = []
+    for size, right, rewards in mixed(sizes):
+        rollouts = sy.symbolic_group(size, lengths_of(size), rewards=rewards)
+        value = sp.expand(rollouts.value(estimator or catalogue.get("grpo", eps=0.0)))
+        rows_of = [row[:length] for row, length in zip(rollouts.rho[0], lengths_of(size), strict=True)]
+        ratios = "; ".join(f"[:: {'; '.join(map(str, row))}]" for row in rows_of)
+        share = f"Num.sqrt ({right}%:R / {size}%:R * (1 - {right}%:R / {size}%:R))"
+        places = f"F {size - 2} [:: {ratios}]"
+        rows.append(
+            Bridge(
+                "A2",
+                f"shipped_clipped_contrast_at_{right}_of_{size}",
+                f"grpo without epsilon, {right} of {size} rollouts correct, of one and two tokens, any ratios",
+                value,
+                f"grpo (@lengths {places}) (@ratio {places}) (1 / 5%:R) (1 / 5%:R)"
+                f" (standardised 0 0 (@reward F {size - 2} (@first {size - 2} {right})))",
+                "rewrite grpo_listed //; last by rewrite !divr_ge0 ?ler01 ?ler0n.\n"
+                + root_of_share(size, right, share, "", _clipped(right, rows_of)),
+                field="rcfType",
+            )
+        )
+    return rows
+
+
+def _clipped(right: int, ratios: Sequence[np.ndarray]) -> str:
+    """Proof steps: the contrast as sums over lists, each clipped ratio a letter."""
+    bounds = [("min", "6%:R") if i < right else ("max", "4%:R") for i in range(len(ratios))]
+    tokens = [(*bound, str(rho)) for bound, row in zip(bounds, ratios, strict=True) for rho in row]
+    clipped = " ".join(f"(Num.{name} ({bound} / 5%:R) {rho} : F)" for name, bound, rho in tokens)
+    letters = " ".join(f"c{i}" for i in range(len(tokens)))
+    return (
+        f"rewrite /contrast_listed /mean_listed /= -[({len(ratios)} - {right})%N]/({len(ratios) - right})%N.\n"
+        "have -> : 1 + 1 / 5%:R = 6%:R / 5%:R :> F by field.\n"
+        "have -> : 1 - 1 / 5%:R = 4%:R / 5%:R :> F by field.\n"
+        "rewrite ![Num.min _ (6%:R / 5%:R)]minC ![Num.max _ (4%:R / 5%:R)]maxC.\n"
+        f"move: {clipped} => {letters}; "
+    )

@@ -13,16 +13,22 @@ Definition values (G : nat) l : 'I_G -> F := fun i => nth 0 l i.
 
 (* A sum over the group is one over the list, which the kernel computes without a word about indices. *)
 Fixpoint total l := if l is x :: rest then x + total rest else 0.
-Fixpoint indexed (f : nat -> F -> F) (i : nat) l := if l is x :: rest then f i x :: indexed f i.+1 rest else [::].
+Fixpoint indexed (T : Type) (f : nat -> T -> F) (i : nat) (l : seq T) :=
+  if l is x :: rest then f i x :: indexed f i.+1 rest else [::].
 
-Lemma sum_listed (G : nat) (f : nat -> F -> F) l : size l = G -> \sum_(i < G) f i (values l i) = total (indexed f 0 l).
+Lemma sum_of_entries (T : Type) (d : T) (G : nat) (f : nat -> T -> F) (l : seq T) :
+  size l = G -> \sum_(i < G) f i (nth d l i) = total (indexed f 0 l).
 Proof.
-move=> <-; rewrite -[RHS]/(total (indexed (fun i => f (0 + i)%N) 0 l)) /values.
-suff shifted k : \sum_(i < size l) f (k + i)%N (nth 0 l i) = total (indexed f k l) by exact: (shifted 0%N).
+move=> <-; rewrite -[RHS]/(total (indexed (fun i => f (0 + i)%N) 0 l)).
+suff shifted k : \sum_(i < size l) f (k + i)%N (nth d l i) = total (indexed f k l) by exact: (shifted 0%N).
 elim: l k => [|x l known] k /=; first by rewrite big_ord0.
 rewrite big_ord_recl /= addn0; congr (_ + _); rewrite -known; apply: eq_bigr => i _.
 by rewrite /bump /= addnA addn1.
 Qed.
+
+Lemma sum_listed (G : nat) (f : nat -> F -> F) l :
+  size l = G -> \sum_(i < G) f i (values l i) = total (indexed f 0 l).
+Proof. exact: sum_of_entries. Qed.
 
 Lemma total_values (G : nat) l : size l = G -> \sum_(i < G) values l i = total l.
 Proof. by move=> l_size; rewrite (sum_listed (fun _ x => x) l_size); elim: l 0%N {l_size} => //= x l known k; rewrite known. Qed.
