@@ -45,7 +45,14 @@ def general_baseline(sizes: Sequence[int] = ALL_IN_THREE) -> list[Bridge]:
 
 
 def two_numbers(size: int, right: int, scores: str, numbers: tuple[str, str]) -> tuple[str, str]:
-    """The development's update with one number for correct and one for wrong rollouts, and its sum over a list."""
+    """The development's update with one number for correct and one for wrong rollouts, and its sum over a list.
+
+    Args:
+        size: the group size.
+        right: how many rollouts are correct, the first ones.
+        scores: of the rollouts, in Coq.
+        numbers: for a correct and for a wrong rollout, in Coq.
+    """
     a, b = numbers
     law = f"[set i : 'I_{size} | (i < {right})%N]"
     definition = f"@four_numbers.update F {size} {law} [finType of 'I_{size}] {scores} {a} {b} [ffun i => i]"
@@ -81,7 +88,12 @@ def two_advantages(sizes: Sequence[int] = SIZES) -> list[Bridge]:
 def root_of_share(size: int, right: int, term: str, unfold: str, then: str = "") -> str:
     """A proof step that a term is the root of k/G (1 - k/G) as SymPy writes it, in which the root is then a letter.
 
-    ``unfold`` opens the proof that it is; ``then`` is done to the goal afterwards.
+    Args:
+        size: G.
+        right: k.
+        term: in Coq.
+        unfold: opens the proof that the term is that root.
+        then: done to the goal afterwards.
     """
     rational, radical = sp.sqrt(sp.Rational(right * (size - right), size**2)).as_coeff_Mul()
     c, x = coq_term(rational), coq_term(radical**2)

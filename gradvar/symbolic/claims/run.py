@@ -120,10 +120,13 @@ def verify_all(
     done: Callable[[Claim], None] | None = None,
     certify: bool = False,
 ) -> list[ClaimReport]:
-    """Verify claims (as ``load`` returns them); reports in the same order. ``done`` is called after each.
+    """Verify claims, and return their reports in the same order.
 
-    With ``jobs`` above one the claims are loaded and run afresh in that many processes. With ``certify`` each decision
-    is printed as a goal for the proof kernel besides.
+    Args:
+        claims: as ``load`` returns them.
+        jobs: above one, the claims are loaded and run afresh in that many processes.
+        done: called after each claim.
+        certify: whether each decision is printed as a goal for the proof kernel besides.
     """
     report_done = done or (lambda _: None)
     if jobs == 1 or len(claims) < _WORTH_A_PROCESS or not all(claim.path for claim in claims):
