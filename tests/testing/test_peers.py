@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from gradvar.cli import main as cli
-from gradvar.testing.peers import PEERS, load, peer_function, survey
+from gradvar.testing.peers import PEERS, load, peer_function
 from gradvar.testing.peers.confirm import Confirmation
 from gradvar.testing.peers.methods import branches
 from gradvar.testing.peers.same_names import shared_names
@@ -32,29 +32,6 @@ def tunix(site):
     return site
 
 
-def rows_by_name(rows):
-    return {(row.kind, row.name, row.settings): row for row in rows}
-
-
-@pytest.mark.slow
-def test_each_function_is_named_and_checked(tunix):
-    with jax.enable_x64(False):
-        loaded = load(PEERS["tunix"])
-        rows = rows_by_name(survey(loaded, examples=10))
-    assert (loaded.version, loaded.reason, loaded.replaced) == ("9.9.9", "", ())
-    centred = rows["advantage", "drgrpo", ""]
-    assert centred.identity.startswith("Dr. GRPO")
-    assert centred.confirmation.equal
-    assert centred.confirmation.answer == centred.confirmation.oracle
-    assert centred.place.endswith("algo_core.py:15")
-    batch = rows["advantage", "of_the_batch", ""]
-    assert not batch.identity
-    assert "zero_on_equal_rewards" in batch.laws or "group_isolated" in (*batch.laws, *batch.traits)
-    loss = rows["loss", "grpo", ""]
-    assert "token ratio within 0.8 and 1.2, mean over all tokens" in loss.identity
-    assert loss.confirmation.equal
-
-
 def test_a_function_of_a_trainer_by_name(tunix):
     function = peer_function("tunix", "drgrpo")
     assert list(map(float, function(jax.numpy.array([1.0, 0.0]), 2))) == [0.5, -0.5]
@@ -65,11 +42,11 @@ def test_a_function_of_a_trainer_by_name(tunix):
 
 
 @pytest.mark.slow
-def test_the_command_writes_the_table(tunix, tmp_path, capsys):
+def test_the_command_names_each_function_and_writes_the_table(tunix, tmp_path, capsys):
     files = {name: tmp_path / f"rosetta.{name}" for name in ("csv", "html", "markdown")}
     options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
     with jax.enable_x64(False):
-        assert cli.run(["peers", "tunix", "openrlhf", "slime", "--examples", "5", *options]) == 0
+        assert cli.run(["peers", "tunix", "openrlhf", "slime", "--examples", "10", *options]) == 0
     shown = capsys.readouterr()
     assert "google-tunix 9.9.9" in shown.out
     assert "openrlhf: not installed; pip install openrlhf" in shown.err
@@ -77,7 +54,20 @@ def test_the_command_writes_the_table(tunix, tmp_path, capsys):
     assert "Traceback" not in shown.err
     rows = list(csv.DictReader(files["csv"].read_text().splitlines()))
     assert {row["name"] for row in rows} == {"drgrpo", "of_the_batch", "grpo"}
-    assert rows[0]["equal"] == "yes"
+    named = {(row["kind"], row["name"], row["settings"]): row for row in rows}
+    centred = named["advantage", "drgrpo", ""]
+    assert centred["what it is"].startswith("Dr. GRPO")
+    assert centred["equal"] == "yes"
+    assert centred["its answer"] == centred["the oracle's answer"] != ""
+    assert centred["place"].endswith("algo_core.py:15")
+    batch = named["advantage", "of_the_batch", ""]
+    assert not batch["what it is"]
+    assert "zero_on_equal_rewards" in batch["laws that fail"] or "group_isolated" in (
+        batch["laws that fail"] + batch["traits"]
+    )
+    loss = named["loss", "grpo", ""]
+    assert "token ratio within 0.8 and 1.2, mean over all tokens" in loss["what it is"]
+    assert loss["equal"] == "yes"
     page, html = files["markdown"].read_text(), files["html"].read_text()
     for text in ("google-tunix 9.9.9", "Same name, other thing", "not installed; pip install openrlhf"):
         assert text in page
