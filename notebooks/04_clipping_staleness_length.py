@@ -70,6 +70,7 @@ axes = row(2, width=4.9, height=3.5)
 gv.plot.staleness(exact, "cosine", group_size=4, ax=axes[0])
 gv.plot.staleness(exact, "trace_cov", group_size=4, ax=axes[1])
 axes[0].legend(loc="center right", fontsize="small")
+axes[1].get_legend().remove()  # as at the left
 plt.show()
 
 # %% [markdown]
