@@ -84,9 +84,23 @@ def write(path: Path, document: Path, fewest: int) -> None:
     text = TEMPLATE.read_text().format(
         cells=len(by_cell), repeats=f"{repeats:,}", error=f"{100 * np.sqrt(0.05 * 0.95 / repeats):.1f}", fewest=fewest,
         figures="\n".join(summary), worst="\n".join(worst), table="\n".join(table),
+        engines="\n".join(_engines(rows(path.with_name("calibration_engines.csv")))),
     )  # fmt: skip
     document.write_text(text)
     _draw(panels, path.with_suffix(".svg"))
+
+
+def _engines(measured: list[dict[str, str]]) -> list[str]:
+    """The table of the engines themselves beside their twins, cell by cell."""
+    names = {**FIGURES, "optimum": "optimum of advise", "regret": "regret of advise"}
+    shown = [name for name in names if any(row["figure"] == name for row in measured)]
+    by_cell: dict[str, dict[str, str]] = {}
+    for row in measured:
+        shares = [100 * float(row[k]) for k in ("covered", "given", "twin covered", "twin given")]
+        pairs = [f"{x:.0f} ({y:.0f})" if y else "none" for x, y in (shares[:2], shares[2:]) if y == y]
+        by_cell.setdefault(row["cell"], {})[row["figure"]] = " / ".join(pairs)
+    lines = [_line("cell", *(names[name] for name in shown)), "|---" * (len(shown) + 1) + "|"]
+    return lines + [_line(cell, *(x.get(name, "") for name in shown)) for cell, x in by_cell.items()]
 
 
 def _line(*columns: str) -> str:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from benchmarks.calibration import engines
 from benchmarks.calibration.cells import Cell, grid
 from benchmarks.calibration.measure import coverage
 from benchmarks.calibration.twin import draw, scale, truth
@@ -90,6 +91,32 @@ def test_the_twins_estimate_what_they_say(cell):
     for name in ("trace_cov", "within", "between", "signal"):
         error = values[name].std() / np.sqrt(300)
         assert abs(values[name].mean() - truth(cell, scales)[name]) < 4 * error, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [6, 8])  # stale and clipped in direct, groups of eight in a bank
+def test_the_twins_of_the_engines_estimate_what_is_enumerated(number):
+    scene, rng = engines.SCENES[number], np.random.default_rng(4)
+    problem = engines.Problem(scene)
+    twin = engines.Twin(scene, problem)
+    values = [figures(twin.sums(rng)).values for _ in range(200)]
+    for name in ("trace_cov", "within", "between", "signal"):
+        x = np.array([v[name] for v in values])
+        assert abs(x.mean() - getattr(problem.exact, name)) < 4 * x.std() / np.sqrt(200), name
+
+
+def test_an_engine_that_covers_otherwise_than_its_twin_is_named():
+    row = {
+        "cell": "a",
+        "repeats": "100",
+        "figure": "signal",
+        "given": "1",
+        "twin covered": "0.95",
+        "twin given": "1",
+    }
+    assert not engines.differences([row | {"covered": "0.9"}])
+    (line,) = engines.differences([row | {"covered": "0.8"}])
+    assert line == "a: signal covered 0.800, its twin 0.950"
 
 
 BAD = {

@@ -172,7 +172,7 @@ def advise(
         on_policy=summary.on_policy,
         prompts=len(summary.p),
         rollouts=summary.rewards.shape[1],
-        regret=max(1.0, regret),
+        regret=float(np.maximum(1.0, regret)),  # NaN where it is not known
         sentences=tuple(_sentences(summary, budgets[0], curve, (best, answer, regret), splits, costs, level)),
     )
 
@@ -196,6 +196,15 @@ class _Compared:
     def effective(self, size: int) -> float:
         """The effective number of prompts behind the variance at this size."""
         return float(effective_number(self.summary.second_moments(size)))
+
+    def compared(self, *sizes: int) -> float:
+        """The effective number of prompts behind a comparison of sizes.
+
+        Large groups are weighed by the spread between prompts, of which a prompt with one success says nothing: all
+        such prompts give the same quotient of two sizes' variances, whatever the truth is.
+        """
+        carried = float(effective_number(self.summary.signal))
+        return min(carried, *(self.effective(size) for size in sizes))
 
     def point(self, size: int, best: int | None) -> Point:
         """The figures of a size, compared with those of the best one."""
@@ -225,7 +234,7 @@ class _Compared:
         ratio = factor * float(total.variance(size) / total.variance(best))
         with np.errstate(all="ignore"):
             parts = factor * without.variance(size) / without.variance(best)
-        effective = min(self.effective(size), self.effective(best))
+        effective = self.compared(size, best)
         level, tied = level_of_pairs(self.level, len(self.sizes)), varies(without.variance(best))
         return ratio_interval(ratio, parts, level, effective, by_identity=tied)
 

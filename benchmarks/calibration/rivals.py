@@ -1,0 +1,129 @@
+"""Other intervals for the cells that miss the aim: studentised bootstrap and empirical likelihood, by coverage.
+
+    python -m benchmarks.calibration.rivals                    # some minutes
+    python -m benchmarks.calibration.rivals --repeats 300 --at-most 0.9
+
+Both take the jackknife's pseudo-values of a figure, of its logarithm for a variance, as a sample of its mean: the
+bootstrap-t of Efron (Hall 1988, Annals of Statistics 16(3) 927-953), and jackknife empirical likelihood (Jing, Yuan and
+Zhou 2009, Journal of the American Statistical Association 104(487) 1224-1232), with the quantile of F(1, B - 1) in
+place of chi-squared (Owen 1988, Biometrika 75(2) 237-249). An interval is given where the package gives one, so that
+coverages are of the same repeats. The last one is the package's, with the upper end on the scale of signed square roots
+where that lies higher.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from scipy.special import fdtri
+
+from benchmarks.calibration import report, twin
+from benchmarks.calibration.cells import Cell, as_row, grid
+from gradvar.stats.effective import FEWEST
+from gradvar.stats.figures import effective_blocks, figures, leave_one_out, pivots
+from gradvar.stats.intervals import interval
+from gradvar.stats.tails import Pivot
+
+METHODS = ("Student", "package", "bootstrap-t", "empirical likelihood", "upper end by roots")
+_RESAMPLES = 499
+_HALVINGS = 60
+_RESULTS = Path(__file__).resolve().parent.parent / "results" / "calibration.csv"
+
+
+def coverage(cell: Cell, name: str, repeats: int, seed: int) -> tuple[dict[str, float], float]:
+    """Of one figure of a cell: the coverage by every method, and how often there is an interval.
+
+    Args:
+        cell: The setting.
+        name: Of the figure.
+        repeats: How many measurements are simulated.
+        seed: Of everything random.
+    """
+    scales, rng = twin.scale(cell), np.random.default_rng(seed)
+    truth, held, given = twin.truth(cell, scales)[name], np.zeros(len(METHODS)), 0
+    for _ in range(repeats):
+        sums = twin.draw(rng, cell, scales, 1)[0]
+        values, errors = figures(sums)
+        value, parts = float(values[name][0]), leave_one_out(sums)[name][0]
+        if effective_blocks(sums)[name][0] < FEWEST or not errors[name][0] > 0:
+            continue
+        given += 1
+        ends = pivots(values, leave_one_out(sums))[name].bounds(values[name])
+        plain = interval(value, errors[name][0], len(parts) - 1, logarithmic=name != "between")
+        logarithmic = name in ("trace_cov", "within") and value > 0 and (parts > 0).all()
+        numbers = np.array([value, *parts, truth])
+        numbers = np.log(numbers) if logarithmic else numbers
+        whole, without, target = numbers[0], numbers[1:-1], float(numbers[-1])
+        pseudo = len(parts) * whole - (len(parts) - 1) * without
+        held += [
+            plain[0] <= truth <= plain[1],
+            ends[0][0] <= truth <= ends[1][0],
+            _bootstrap_holds(rng, pseudo, target),
+            likelihood_ratio(pseudo, target) <= fdtri(1, len(pseudo) - 1, 0.95),
+            ends[0][0] <= truth <= max(ends[1][0], _root_end(value, parts)),
+        ]
+    return dict(zip(METHODS, held / max(given, 1), strict=True)), given / repeats
+
+
+def _root_end(value: float, parts: np.ndarray) -> float:
+    """The upper end of an interval that is made of signed square roots."""
+    roots, whole = np.sign(parts) * np.sqrt(np.abs(parts)), np.asarray(np.sign(value) * np.sqrt(abs(value)))
+    end = float(Pivot.from_parts(whole, roots).bounds(whole)[1])
+    return end * abs(end)
+
+
+def _bootstrap_holds(rng: np.random.Generator, sample: np.ndarray, target: float) -> bool:
+    """Whether the target lies between the ends of the bootstrap-t."""
+    size = len(sample)
+    drawn = sample[rng.integers(size, size=(_RESAMPLES, size))]
+    error = drawn.std(1, ddof=1)
+    quotient = (drawn.mean(1) - sample.mean())[error > 0] / error[error > 0]
+    least, most = np.quantile(quotient, (0.025, 0.975))
+    return bool(least <= (sample.mean() - target) / sample.std(ddof=1) <= most)
+
+
+def likelihood_ratio(sample: np.ndarray, target: float) -> float:
+    """-2 log of the empirical likelihood ratio of a mean (Owen 1988); infinite outside the sample's range.
+
+    >>> round(likelihood_ratio(np.array([1.0, 2.0, 3.0]), 2.0), 6), likelihood_ratio(np.array([1.0, 2.0]), 3.0)
+    (0.0, inf)
+    """
+    z = sample - target
+    if not z.min() < 0 < z.max():
+        return np.inf
+    low, high = -1 / z.max(), -1 / z.min()  # of the multiplier: all 1 + multiplier z are positive between
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        slope = (z / (1 + middle * z)).sum()
+        low, high = (middle, high) if slope > 0 else (low, middle)
+    return float(2 * np.log1p((low + high) / 2 * z).sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=400)
+    parser.add_argument("--at-most", type=float, default=0.91, help="coverage of the cells that are tried")
+    parser.add_argument("--figures", nargs="+", default=["trace_cov", "signal"])
+    parser.add_argument("--engine", default="", help="only cells of this engine")
+    options = parser.parse_args()
+    cells = {tuple(as_row(cell).values()): cell for cell in grid()}
+    print("| figure | cell | given | " + " | ".join(METHODS) + " |\n|" + "---|" * (3 + len(METHODS)))
+    for row in report.rows(_RESULTS):
+        if row["figure"] not in options.figures or float(row["given"]) < report.RARELY:
+            continue
+        cell = cells[tuple(row[name] for name in as_row(grid()[0]))]
+        if float(row["after"]) > options.at_most or options.engine not in ("", cell.engine):
+            continue
+        with np.errstate(all="ignore"):  # figures without a signal are NaN
+            shares, given = coverage(cell, row["figure"], options.repeats, 5)
+        numbers = " | ".join(f"{100 * shares[name]:.1f}" for name in METHODS)
+        label = report.FIGURES[row["figure"]]
+        print(f"| {label} | {report.in_words(row)} | {100 * given:.0f} % | {numbers} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
