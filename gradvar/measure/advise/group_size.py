@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
 
 
+_ROUNDING = 1e-5  # of what a prompt contributes, with scores in single precision
+
+
 @dataclass(frozen=True)
 class Point:
     """One group size.
@@ -203,7 +206,8 @@ class _Compared:
         Large groups are weighed by the spread between prompts, of which a prompt with one success says nothing: all
         such prompts give the same quotient of two sizes' variances, whatever the truth is.
         """
-        carried = float(effective_number(self.summary.signal))
+        signal, scale = np.abs(self.summary.signal), np.abs(self.summary.second_moments(2))
+        carried = float(effective_number(np.where(signal > _ROUNDING * scale, signal, 0.0)))
         return min(carried, *(self.effective(size) for size in sizes))
 
     def point(self, size: int, best: int | None) -> Point:
