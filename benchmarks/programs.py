@@ -5,6 +5,14 @@
     python -m benchmarks.programs bank --calls 3000
 
 Each prints a row for every eighth of the calls, and fails where the second half adds more than 60 mappings or 60 MB.
+
+Run on 2026-11-29 with Python 3.11.7, jax 0.10.2, two cores that others used as well:
+
+    engine  calls  mappings after 375, after 3,000  MB after 375, after 3,000
+    exact   3,000  975, 976                         396, 404
+    direct  3,000  1,319, 1,319                     439, 442
+
+Before, each call took three mappings more, of which the system gives a process 65,530, and 1.5 MB.
 """
 
 import argparse

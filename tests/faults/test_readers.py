@@ -150,6 +150,9 @@ ARRAYS = {
     "fewer axes": ("rows", lambda x: {"basis": x["basis"][0].copy()}),
     "fewer rows": ("scores", lambda x: x | {"vectors": x["vectors"][:, :2].copy()}),
     "no scores": ("scores", lambda x: {"truth": x["truth"]}),
+    "a score that is none": ("scores", lambda x: x | {"vectors": np.full_like(x["vectors"], np.nan)}),
+    "scores without end": ("scores", lambda x: x | {"vectors": np.full_like(x["vectors"], -1e30)}),
+    "a reward without end": ("rollouts", lambda x: x | {"rewards": np.full_like(x["rewards"], np.inf)}),
     "a scalar": ("scores", lambda x: x | {"truth": np.array(1.0)}),
 }
 

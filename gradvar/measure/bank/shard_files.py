@@ -26,6 +26,9 @@ _AXES: dict[str, tuple[str, str]] = {  # kind of number and axes of every array
     "vectors": ("f", "QMK"), "gram": ("f", "QMM"), "cross": ("f", "QMQM"), "truth": ("f", "QM"),
     "true_gradient": ("f", "P"),
 }  # fmt: skip
+# Figures multiply scores four times: what is beyond these overflows, or is a NaN, and no bank that was recorded has it.
+_LARGEST = {"vectors": 1e15, "true_gradient": 1e15, "gram": 1e30, "cross": 1e30, "truth": 1e30}
+_LARGEST |= {"basis": 1e15, "rewards": 1e15}
 _OPTIONAL = ("values", "greedy_rewards", "baseline", "reward_parts", "logp_sampler")
 _SCORES = ("vectors", "gram", "cross", "truth", "true_gradient")
 
@@ -162,6 +165,11 @@ def _check(
         if not fits:
             raise ValueError(
                 f"folder: {path} has {name} of {array.dtype} {array.shape}, which does not fit the rest; {_AGAIN}"
+            )
+        largest = float(np.max(np.abs(array), initial=0)) if name in _LARGEST else 0.0
+        if not largest <= _LARGEST.get(name, 0.0):  # not so of a NaN either
+            raise ValueError(
+                f"folder: {path} has {name} of {largest:g}, of which nothing can be told; {_AGAIN}"
             )
 
 
