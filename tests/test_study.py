@@ -81,6 +81,15 @@ def test_clip_is_an_axis_for_those_that_clip():
     assert tight < wide
 
 
+def test_a_stale_policy_does_not_depend_on_what_else_is_asked_for():
+    asked = SMALL | {"estimators": ("grpo",), "group_sizes": (2,)}
+    (alone,) = gv.study(**asked | {"staleness": (3,)}).results
+    among = gv.study(**asked | {"staleness": (1, 3, 5)}).results
+    assert [r.staleness for r in among] == [1, 3, 5]
+    np.testing.assert_allclose(among[1].moments.mean, alone.moments.mean, rtol=1e-12)
+    assert not np.allclose(among[2].moments.mean, alone.moments.mean)
+
+
 @pytest.mark.slow
 def test_files_hold_the_rows_with_provenance(study, tmp_path):
     folder = tmp_path / "new" / "folder"

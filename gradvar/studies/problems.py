@@ -1,6 +1,5 @@
 """Problems that a study measures on: random finite ones, and a transformer that was warm-started on a task."""
 
-import itertools
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +26,7 @@ from gradvar.train.drift import drift
 from gradvar.train.warm_start import warm_start
 
 NUM_PROMPTS = 6
+_PATH = 4  # which random path a stale policy takes: any number would do
 DRIFT_RATE = {"bandit": 0.1, "tabular": 0.1, "transformer": 3e-4}
 
 # Small enough to be learnt in seconds, with prompts of unequal difficulty (carries, answers of one or two digits,
@@ -185,7 +185,7 @@ def _stale(
     config: MeasureConfig,
     monitor: ProgressMonitor,
 ) -> dict[int, PyTree]:
-    """The parameters at every staleness of ``config``, by their optimiser steps from the start.
+    """The parameters at every staleness of ``config``, by their optimiser steps from the start, all on one path.
 
     Args:
         name: Of the policy.
@@ -199,19 +199,13 @@ def _stale(
     steps = sorted({config.engine.steps, *(config.engine.steps + s for s in config.staleness)} - {0})
     if steps:
         monitor.stage(f"{name}: {steps[-1]} optimiser steps", len(steps))
-    key, mover = jax.random.key(config.seed), catalogue.get("rloo")
-    for before, after in itertools.pairwise([0, *steps]):
+    # One path for all: its first steps are the same wherever it ends, so a setting does not depend on the others.
+    path = jax.random.fold_in(jax.random.key(config.seed), config.engine.steps or _PATH)
+    for after in steps:
         params[after] = drift(
-            policy,
-            params[before],
-            task,
-            jax.random.fold_in(key, after),
-            after - before,
-            mover,
-            learning_rate=DRIFT_RATE[name],
-            prompts_per_step=8,
-            group=8,
-        )
+            policy, params[0], task, path, after, catalogue.get("rloo"), learning_rate=DRIFT_RATE[name],
+            prompts_per_step=8, group=8,
+        )  # fmt: skip
         monitor.advance()
     return params
 
