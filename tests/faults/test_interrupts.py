@@ -17,6 +17,14 @@ from gradvar.policies.transformer import config_file
 LINE = "gradvar: interrupted\n"
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_heard():
+    """A shell that starts the tests in the background has interrupts ignored, and so has what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def rows(path, count, prompt=lambda i: f"p{i // 8}"):
     text = "".join(json.dumps({"prompt": prompt(i), "reward": i % 3, "step": 1}) + "\n" for i in range(count))
     path.write_text(text)
