@@ -119,6 +119,7 @@ def brute_losses():
     }
 
 
+@pytest.mark.slow
 def test_the_command_against_loops(tmp_path, capsys):
     """The table's numbers are those of loops, and the sentence names the smaller loss."""
     command = f"mismatch --policy bandit --samplers top_p:{CUT} --corrections none tis:{CAP} --group-size 2 --prompts 1"

@@ -81,6 +81,7 @@ def test_the_list_of_prompts_can_be_filtered_by(sound, tmp_path):
         assert row["class"] == ("never" if k == 0 else "always" if k == n else "mixed")
 
 
+@pytest.mark.slow
 def test_no_jax_is_loaded(sound):
     script = (
         f"import sys; from gradvar.cli import main as cli; cli.run(['audit', {str(sound)!r}]); "

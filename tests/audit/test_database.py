@@ -46,6 +46,7 @@ def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path):
         (folder / name).rename(folder / "plain.parquet")
 
 
+@pytest.mark.slow
 def test_cells_that_memory_does_not_hold_are_spilled(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     duckdb.execute(f"COPY (SELECT i // 4 AS prompt, random() AS reward FROM range(400000) t(i)) TO '{path}'")

@@ -49,6 +49,7 @@ def files(tmp_path, columns):
         yield kind, path
 
 
+@pytest.mark.slow
 def test_prompts_of_every_type(tmp_path):
     paths = dict(files(tmp_path, "{} AS prompt, i // 2 % 2 AS reward"))
     rows = 2

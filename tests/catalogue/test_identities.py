@@ -40,6 +40,7 @@ def test_the_pairwise_form_is_grpo_at_two_rollouts(settings):
     assert np.any(wanted[1])
 
 
+@pytest.mark.slow
 def test_the_pairwise_form_is_clipped_rloo_on_binary_rewards():
     rloo = compose(
         advantage=advantage.leave_one_out,

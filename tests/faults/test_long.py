@@ -55,6 +55,7 @@ class Heard:
         self.heard.append(steps)
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_done_again(whole):
     folder, bank = whole
     times = {p: p.stat().st_mtime_ns for p in folder.rglob("*.*")}

@@ -53,6 +53,7 @@ def whole():
     return gv.study(**SMALL)
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_goes_on(whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stopping(patch, 4)
@@ -141,6 +142,7 @@ def test_two_sweeps_in_one_folder_are_refused(tmp_path, capsys):
     assert "out: another run is writing to" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_interrupt_says_what_is_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     stopping(monkeypatch, 3)

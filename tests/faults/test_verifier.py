@@ -44,6 +44,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 def test_python_gives_what_a_table_gives(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -195,6 +195,7 @@ def test_the_signal_estimate_is_unbiased_where_the_squared_mean_is_not():
     assert z((gradients.reshape(400, 32, -1).mean(1) ** 2).sum(-1), want.signal) > 4
 
 
+@pytest.mark.slow
 def test_a_cosine_is_never_beyond_one():
     """Leave-one-out is along grad J, so half of all estimates would come out above one; none does, nor does an
     interval, and every interval still reaches below its estimate."""

@@ -58,6 +58,7 @@ def rare():
     return bank_of(np.r_[np.eye(4)[:3], np.zeros((13, 4))])
 
 
+@pytest.mark.slow
 def test_no_success_gives_no_interval_of_width_zero(dead):
     found = dead.evaluate([RLOO], [2], independent="prompts")["rloo", 2]
     for figure in FIGURES:

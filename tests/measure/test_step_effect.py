@@ -37,6 +37,7 @@ def effect(estimator, group, rate=0.1):
     return step_effect(estimator, Bandit(3), jnp.asarray(LOGITS)[None], task, group, rate)
 
 
+@pytest.mark.slow
 def test_likelihood_on_own_rollouts_acts_in_second_order_whatever_its_sign():
     """E[g] = 0 and Cov g = F / G: the change is rate^2 tr(Hess f F) / (2 G) for both signs."""
     p = chances(LOGITS)

@@ -166,6 +166,7 @@ def test_shared_table_makes_prompts_interact_and_separate_tables_do_not():
     assert overlap(Tabular(3, 2, num_prompts=3, shared=True)) > 0.01
 
 
+@pytest.mark.slow
 def test_works_under_jit_vmap_and_in_single_precision():
     policy = Tabular(3, 2, num_prompts=3, stop=0)
     params = policy.init(jax.random.key(0), dtype=jnp.float32)

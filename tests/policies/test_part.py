@@ -116,6 +116,7 @@ def test_banks_of_parts_add_up(tmp_path):
     np.testing.assert_allclose(found.value, wanted.value, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_chunk_of_prompts_draws_what_all_of_them_draw():
     policy, part = last_layers(POLICY, PARAMS, 1)
     rest = policy.sample(part, jax.random.key(2), PROMPTS, 3, first_prompt=0)

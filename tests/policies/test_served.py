@@ -90,6 +90,7 @@ def test_chances_are_those_of_loops(small, name):
     np.testing.assert_array_equal(raw, policy.logprobs(params, PROMPTS, jnp.asarray(every)))
 
 
+@pytest.mark.slow
 def test_samples_have_these_chances_and_nothing_else_is_drawn(small):
     policy, params, every = small
     engine, number = top_p(0.7), 4096
@@ -105,6 +106,7 @@ def test_samples_have_these_chances_and_nothing_else_is_drawn(small):
     np.testing.assert_array_equal(part[0], drawn[1])
 
 
+@pytest.mark.slow
 def test_a_model_by_its_logits_agrees_with_the_same_completions_listed():
     table = np.asarray(jax.random.normal(jax.random.key(3), (4, 4)) * 2, np.float64)
     policy = FiniteLogitsPolicy(
@@ -192,6 +194,7 @@ def test_another_template_ends_the_prompt_otherwise(small):
         other_template(0).logprobs(Bandit(4), None, jnp.arange(2), every)
 
 
+@pytest.mark.slow
 def test_a_merged_adapter_is_the_adapter_but_for_rounding(small):
     policy, params, every = small
     part, trained = lora(policy, params, 2, jax.random.key(4))

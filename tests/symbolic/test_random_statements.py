@@ -33,6 +33,7 @@ def symbols_for(draw):
     return tuple(draw.sample(SYMBOLS, draw.choice((1, 1, 2, 3))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["rewritten", "mutated"])
 def test_an_accepted_identity_holds_on_a_grid(change):
     accepted = rejected = 0

@@ -65,6 +65,7 @@ def check(name, group, time, levels, seed):
 SAMPLED = [pytest.param(n, marks=pytest.mark.slow if i % 3 else ()) for i, n in enumerate(catalogue.names())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLED)
 def test_two_tokens(name):
     """G = 2, two tokens: two batches in which every level meets both signs of the advantage."""

@@ -43,6 +43,7 @@ def test_every_countdown_prompt_has_a_solution(numbers):
     np.testing.assert_array_equal(task.encode(texts, task.prompt_length), prompts)
 
 
+@pytest.mark.slow
 def test_countdown_counts_every_right_expression_and_no_other():
     task = Countdown(2)
     prompts = task.encode(["34:12=", "34:07=", "93:06=", "55:00="], task.prompt_length)

@@ -351,6 +351,7 @@ def test_a_loss_for_square_batches_alone_is_named():
     assert "as many rollouts as tokens" in report["shapes"].why
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_shape_and_an_output(tmp_path, capsys):
     from gradvar.cli import main as cli
 

@@ -159,6 +159,7 @@ def by_token(logp, old_logp, advantages, mask):
     return -np.exp((logp - old_logp) * mask) * advantages * mask
 
 
+@pytest.mark.slow
 def test_a_count_of_tokens_is_divided_by_or_ignored():
     identified(counted, "importance", {"aggregation": "token-count"})
     assert matches("importance", aggregation="token-count")(counted)

@@ -352,6 +352,7 @@ def test_a_law_that_does_not_apply_is_skipped():
         mark.args[1][0]()
 
 
+@pytest.mark.slow
 def test_three_lines_in_a_suite(tmp_path):
     """As a user's own suite would: one test id per law, and the plugin's options known by installing."""
     suite = """

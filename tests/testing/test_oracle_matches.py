@@ -173,6 +173,7 @@ def gae(rewards, values, gamma=0.99, lam=0.95):  # [T]
 """
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path, capsys):
     file = tmp_path / "mine.py"
     file.write_text(SOURCE)

@@ -62,6 +62,7 @@ def test_numbers_stay_in_range_and_reach_its_ends(name):
         assert reaches(strategy, lambda x, v=value: x == v) == value
 
 
+@pytest.mark.slow
 def test_groups_shrink_to_the_smallest_and_plainest():
     assert reaches(gen.groups(), lambda g: True) == (0.0, 0.0)
     assert reaches(gen.groups(mixed=True), lambda g: True) == (0.0, 1.0)
@@ -91,6 +92,7 @@ def test_equal_and_near_equal_groups(dtype):
     assert top <= (1e6 if dtype == "float64" else 1.0)
 
 
+@pytest.mark.slow
 def test_domains_are_kept():
     for make in (gen.equal_groups, gen.near_equal_groups):
         with none():

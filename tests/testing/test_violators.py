@@ -35,6 +35,7 @@ def test_a_loss_violator_is_caught(function, law, settings):
     _caught(check_loss, function, law, settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "law", "settings"), JAX_ADVANTAGES, ids=_ids(JAX_ADVANTAGES))
 def test_a_jax_advantage_violator_is_caught(function, law, settings):
     _caught(check_advantage, function, law, settings)

@@ -181,6 +181,7 @@ def test_finite_policies_can_be_warmed_too():
     assert 0.5 < warm.success_rate < 0.75
 
 
+@pytest.mark.slow
 def test_a_target_out_of_reach_is_a_warning():
     with pytest.warns(UserWarning, match="short of 0.99; give more max_steps"):
         warm = warm_start(

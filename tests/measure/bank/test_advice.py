@@ -41,6 +41,7 @@ def listed(scene):
     ]
 
 
+@pytest.mark.slow
 def test_numbers_of_every_prompt_are_unbiased(on_policy, listed):
     """About 40 recorded copies of each prompt; 4 figures of 6 prompts, |z| < 4.5."""
     summary = on_policy.summary()

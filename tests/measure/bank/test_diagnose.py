@@ -47,6 +47,7 @@ def test_layers_add_up_and_positions_are_parts(scene, bank):
         variance_by_layer(tokens, {}, catalogue.get("rloo"), 2)
 
 
+@pytest.mark.slow
 def test_contribution_of_the_clip_is_paired(bank):
     """Off policy, a tight clip changes the estimator; an estimator against itself has ratio 1 without any
     error."""

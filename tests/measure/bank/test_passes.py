@@ -300,6 +300,7 @@ def test_a_matrix_that_is_looked_up_only(network, way):
     np.testing.assert_allclose(flat, plain.sum(0), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_another_key_needs_no_program_of_its_own():
     policy, task = Tabular(3, 2, num_prompts=3), Lookup(np.eye(3, 9), Tabular(3, 2).support())
 

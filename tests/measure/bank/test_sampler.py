@@ -32,6 +32,7 @@ def bank(scene):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_three_policies_are_recorded(scene, bank):
     policy, _, _, old, _ = scene
     kept = bank.rollouts
