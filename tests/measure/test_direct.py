@@ -249,7 +249,7 @@ def test_a_rehearsal_compiles_what_measuring_runs():
     policy = Tabular(2, 2, num_prompts=2)
     task = Lookup([[1.0, 0.0, 0.0, 1.0]] * 2, policy.support())
     estimator, params = catalogue.get("rloo"), policy.init(jax.random.key(0))
-    stages = {"sample_prompts", "sample_rollouts", "score", "weigh_tokens", "pull_back", "sum_blocks"}
+    stages = {"sample_prompts", "sample_rollouts", "score", "_weigh_tokens", "pull_back", "sum_blocks"}
 
     def measured(prompts):
         with compilations() as names:
