@@ -118,8 +118,8 @@ def standardised_numbers(estimator: Estimator | None = None, sizes: Sequence[int
         )
         sigma = f"@sigma F {size - 2} {right}"
         spread = f"rewrite /spread -[({size} - {right})%N]/({size - right})%N; "
-        numbers = tuple(f"(@advantage F {size - 2} {reward} {right})" for reward in (1, 0))
-        definition, unfolded = two_numbers(size, right, token_means(scores), numbers)
+        of_correct, of_wrong = (f"(@advantage F {size - 2} {reward} {right})" for reward in (1, 0))
+        definition, unfolded = two_numbers(size, right, token_means(scores), (of_correct, of_wrong))
         rows.append(
             Bridge(
                 "B6a",
