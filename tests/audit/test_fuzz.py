@@ -217,6 +217,7 @@ def test_any_bytes_at_all(tmp_path, data):
     survives(tmp_path / "b.jsonl.gz")
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40,
     deadline=None,

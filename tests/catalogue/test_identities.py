@@ -51,6 +51,7 @@ def test_the_pairwise_form_is_clipped_rloo_on_binary_rewards():
     assert not close(weights("grpo_pair", GRADED), value_and_weights(rloo, GRADED["logp"], GRADED)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [(0.0, 1.0), (-1.0, 1.0), (2.0, 5.0)])
 def test_the_contrastive_form_is_grpo_on_two_reward_levels(levels):
     case = BINARY | {"rewards": np.where(BINARY["rewards"] > 0, levels[1], levels[0])}
@@ -156,6 +157,7 @@ def test_pass_at_k_weighs_prompts_as_the_power_law():
         np.testing.assert_allclose(found, k * (1 - p) ** (k - 1) * gradient(rewards), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_maxrl_targets_the_truncation_of_order_one_less_than_the_group():
     """sum_{j < G} (1-p)^(j-1) grad p: one term fewer than G, since the group without a success gets zero."""
     for group, rewards in itertools.product((2, 3, 4), ([1, 0, 0, 0], [1, 0, 1, 0])):

@@ -163,6 +163,7 @@ def test_the_training_step_lowers(single):
     lowered(trainer._evaluate, examination, (states.seed, states.params))
 
 
+@pytest.mark.slow
 def test_sampling_and_scoring_lower(single):
     policy, params, task = transformer()
     prompts = task.prompts(jax.random.key(1), 2)

@@ -64,6 +64,7 @@ def test_the_public_names_are_those_of_the_package():
     assert len(PUBLIC) > 150
 
 
+@pytest.mark.slow
 def test_every_claim_has_a_family_in_the_book():
     assert {claim.id[0] for claim in load(proofs_folder())} <= set(book.FAMILIES)
 

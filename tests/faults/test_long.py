@@ -65,6 +65,7 @@ def test_what_is_finished_is_not_done_again(whole):
     assert times == {p: p.stat().st_mtime_ns for p in folder.rglob("*.*")}
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_a_smaller_bank(whole, tmp_path):
     heard = []
     made, calls = Recorder.record, []
@@ -225,6 +226,7 @@ class Broken(gv.policies.Bandit):
         return found * jax.numpy.where(prompts == 2, jax.numpy.nan, 1.0)[:, None, None]
 
 
+@pytest.mark.slow
 def test_a_model_that_gives_no_number_is_refused(tmp_path):
     broken = Broken(2, num_prompts=3)
     message = r"logp: nan for prompt (\d), rollout 0; the model gives no finite number there"

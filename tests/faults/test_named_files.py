@@ -198,6 +198,7 @@ def test_numbers_of_a_format_that_no_float_holds(tmp_path, good, capsys):
         assert "format: " in one_line(["audit", f"{good}/a.jsonl", "--format", str(path)], capsys)
 
 
+@pytest.mark.slow
 def test_a_summary_is_read_whole_or_refused(tmp_path):
     path = tmp_path / "a"
     unsharded().summary().save(path)

@@ -91,6 +91,7 @@ def test_many_new_objectives_of_an_engine_take_no_more_mappings_than_some(engine
     assert len(kept) == 4
 
 
+@pytest.mark.slow
 def test_an_objective_that_changes_is_compiled_anew():
     """A caller's function may be another one at the next call, though it is the same object."""
 

@@ -63,6 +63,7 @@ def opens_or_says_why(folder, bank):
     return False
 
 
+@pytest.mark.slow
 @MANY
 @given(name=st.sampled_from(FILES), at=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed(saved, room, name, at, bit):

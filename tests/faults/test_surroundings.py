@@ -14,6 +14,7 @@ from gradvar.measure.bank.recorder import Recorder
 from tests.faults.scenes import SHARDS, record, same, unsharded
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_removed_under_the_run(tmp_path, monkeypatch):
     folder, made, calls = tmp_path / "run", Recorder.record, []
 

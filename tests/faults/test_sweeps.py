@@ -92,6 +92,7 @@ def test_sampled_settings_are_kept_too(tmp_path, monkeypatch):
     assert rows(again) == rows(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [0, 100, -5])
 def test_a_damaged_file_is_measured_again(whole, tmp_path, cut):
     gv.study(**SMALL, keep=tmp_path)

@@ -223,6 +223,7 @@ def test_bad_input_is_one_clear_line(change, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_too_large_an_enumeration_is_refused_before_it_starts():
     with pytest.raises(TooLarge, match="group_size: 64 makes"):
         exact(catalogue.get("rloo"), *scenes.bandit(0, binary=True, answers=16), 64)

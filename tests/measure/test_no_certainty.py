@@ -80,6 +80,7 @@ def test_nan_excludes_nothing():
     assert Interval(1.5, 1.2, np.inf).excludes(1)
 
 
+@pytest.mark.slow
 def test_comparisons_without_a_gradient_are_a_sentence(dead):
     """They were a ZeroDivisionError."""
     found = dead.evaluate([RLOO, GRPO], [2], independent="prompts")
@@ -170,6 +171,7 @@ def test_advice_is_corrected_for_its_choice_and_has_a_regret():
     assert "At worst" in str(many) or "No other of these sizes" in str(many)
 
 
+@pytest.mark.slow
 def test_the_regret_is_a_bound():
     """The size that is chosen costs more than the regret says in 5 % of data sets at most; the truth is known."""
     rng, wrong, sizes = np.random.default_rng(1), 0, (2, 3, 4, 5, 6)

@@ -54,6 +54,7 @@ def test_likelihood_on_own_rollouts_acts_in_second_order_whatever_its_sign():
         assert expected[1] < 0  # and it narrows the policy, whether it imitates or runs away
 
 
+@pytest.mark.slow
 def test_the_whole_change_is_both_orders_and_a_rest_of_third_order():
     rests = []
     for rate in (0.2, 0.1):

@@ -56,6 +56,7 @@ def flat(tree):
 _SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "chunk"),
     [("auto", None), pytest.param("ghost", 8, marks=_SLOW), pytest.param("formed", 8, marks=_SLOW)],

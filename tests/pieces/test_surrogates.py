@@ -184,6 +184,7 @@ def test_kl_cov_against_loops():
     np.testing.assert_allclose(flat[mask], advantages[mask], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_clip_cov_draws_what_its_mean_says():
     """Each seed drops the same number of able tokens, each of them equally often, and another batch draws anew."""
     rng = np.random.default_rng(1)

@@ -126,6 +126,7 @@ def test_samples_do_not_depend_on_how_the_batch_is_cut(policy):
     ).any()
 
 
+@pytest.mark.slow
 @a_few
 def test_greedy_takes_the_most_likely_token_at_every_step(policy):
     params = policy.init(jax.random.key(5))

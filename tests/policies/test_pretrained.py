@@ -68,6 +68,7 @@ def test_frequencies_by_cases(rope):
     assert np.all((share < 1 + 1e-12) & (share > (1 - 1e-12) / rope.factor))
 
 
+@pytest.mark.slow
 def test_bfloat16_weights_and_activations(tmp_path):
     folders.write(tmp_path, "qwen3", dtype="bfloat16")
     wide, params, _ = Transformer.from_pretrained(tmp_path, completion_length=5)

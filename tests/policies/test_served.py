@@ -123,6 +123,7 @@ def test_a_model_by_its_logits_agrees_with_the_same_completions_listed():
     assert policy.served(engine) == policy.served(top_p(0.6)) != policy.served(top_p(0.5))
 
 
+@pytest.mark.slow
 def test_a_part_of_a_transformer_is_served_too(small):
     policy, params, every = small
     part, trained = last_layers(policy, params, 1)
@@ -143,6 +144,7 @@ def wave_noise(seed, row):
     return np.sqrt(2 / 32) * total
 
 
+@pytest.mark.slow
 def test_noise_on_a_transformer_is_what_loops_say(small):
     policy, params, every = small
     engine = noise(0.3, seed=5)
@@ -179,6 +181,7 @@ def test_noise_is_normal_and_other_states_have_other_noise():
     assert np.abs(near - values).max() < 0.01  # rounding does not make another engine
 
 
+@pytest.mark.slow
 def test_another_template_ends_the_prompt_otherwise(small):
     policy, params, every = small
     every, engine = jnp.asarray(every), other_template(0)

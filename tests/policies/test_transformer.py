@@ -94,6 +94,7 @@ def test_later_tokens_do_not_reach_earlier_ones():
     np.testing.assert_array_equal(logp[:, 0, :2], logp[:, 1, :2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype", "tolerance"),
     [

@@ -47,6 +47,7 @@ def faults(text):
     return wordings + verdicts
 
 
+@pytest.mark.slow
 def test_no_old_wording_is_left():
     found = {str(path): faults(text) for path, text in texts().items() if faults(text)}
     assert not found

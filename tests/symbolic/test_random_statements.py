@@ -80,6 +80,7 @@ def test_exact_values_agree_with_fractions():
     assert compared > 1000
 
 
+@pytest.mark.slow
 def test_implications_and_points_hold_on_a_grid():
     verdicts = []
     for seed in SEEDS:

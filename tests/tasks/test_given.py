@@ -14,6 +14,7 @@ from gradvar.tasks import Bandit, Lookup
 REWARDS = [[0.0, -1.5, 2.0], [1.0, 1.0, 0.25]]
 
 
+@pytest.mark.slow
 def test_bandit_reward_solution_and_prompts():
     task = Bandit(REWARDS)
     assert isinstance(task, FiniteTask)

@@ -32,6 +32,7 @@ def test_addition_is_addition(digits, modulus):
     )
 
 
+@pytest.mark.slow
 def test_addition_lists_every_prompt_once_and_draws_them_uniformly():
     task = ModularAddition(1, 7)
     assert isinstance(task, FiniteTask)
@@ -65,6 +66,7 @@ def rewards_of(task, prompt, answers):
     return task.reward(prompts, jnp.array([rows]))[0].tolist()
 
 
+@pytest.mark.slow
 def test_exact_match_counts_the_text_up_to_the_first_stop_token():
     task = ModularAddition(2)
     cases = {

@@ -141,6 +141,7 @@ FORMS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=lambda f: f.__name__)
 def test_a_sound_function_passes_in_every_form(form):
     report = check_advantage(form(centred), examples=12)

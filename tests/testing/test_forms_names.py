@@ -95,6 +95,7 @@ def test_a_sound_function_passes(form):
     assert report.ok, report.table()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=lambda f: f.__name__)
 def test_its_faulty_twin_is_caught(form):
     report = check_advantage(form(uncentred), examples=10)

@@ -67,6 +67,7 @@ def test_constant_functions_are_called_that():
     assert "every advantage is 1" in identify(FAULTY_ADVANTAGES["ones"]).sentence
 
 
+@pytest.mark.slow
 def test_what_an_identification_says_is_what_matches_accepts():
     outcome = identify(flat(lambda r: (r - r.mean()) / (r.std(ddof=1) + 1e-4)))
     assert outcome.sentence.startswith("GRPO, sample std, epsilon 0.0001 added")
@@ -139,6 +140,7 @@ def shifted(logp, old_logp, advantages, mask):
     return -(np.exp(logp - old_logp) * advantages * later).sum() / later.sum()
 
 
+@pytest.mark.slow
 def test_what_a_loss_does_not_use_is_said():
     assert "old log-probabilities (taken and ignored)" in identified(old_ignored, "gpg", {}).differs
     assert (

@@ -246,6 +246,7 @@ def test_a_decided_law_is_reproduced_with_all_that_was_said(file, capsys):
     assert "* unbiased  fails" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_loss_is_reproduced_with_its_sign_and_its_aggregation(file, capsys):
     function, origin = load_target(f"{file}:objective"), f"{file}:objective"
     report = check_loss(function, origin=origin, sign=-1, aggregation="token-mean", laws=["aggregation"])

@@ -106,6 +106,7 @@ def test_domains_are_kept():
     assert any(0 < max(g) < 1e-15 for g in samples(gen.scaled_groups(), 200))
 
 
+@pytest.mark.slow
 def test_a_poisoned_group_names_a_row_of_it():
     with none():
         reaches(

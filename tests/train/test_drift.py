@@ -27,6 +27,7 @@ def expected_reward(params):
     return float((jax.nn.softmax(params) * jnp.asarray(TASK.rewards)).sum(-1).mean())
 
 
+@pytest.mark.slow
 def test_steps_climb_and_no_step_changes_nothing():
     params = POLICY.init(jax.random.key(0))
     key = jax.random.key(1)
@@ -39,6 +40,7 @@ def test_steps_climb_and_no_step_changes_nothing():
     )
 
 
+@pytest.mark.slow
 def test_steps_are_those_written_out_by_hand():
     params = POLICY.init(jax.random.key(0))
     key, num, group = jax.random.key(2), 5, 4
@@ -63,6 +65,7 @@ def test_steps_are_those_written_out_by_hand():
     np.testing.assert_allclose(moved, by_hand, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_estimators_get_what_they_need():
     policy = Tabular(3, 2, num_prompts=2, stop=0)
     task = Lookup(np.random.default_rng(0).normal(size=(2, len(policy.support()))), policy.support())

@@ -83,6 +83,7 @@ def test_pair_numbers_by_brute_force():
     np.testing.assert_allclose(found["zeta2"], pair - signal)
 
 
+@pytest.mark.slow
 def test_budget_law_gives_enumerated_variances(on_policy, listed):
     whole, without = on_policy.summary().budget()
     tables, parts = listed
@@ -183,6 +184,7 @@ def test_informative_share_without_replacement():
     assert found.solved == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_command(on_policy, tmp_path, capsys):
     on_policy.save(tmp_path / "bank")
     asked = Advise(

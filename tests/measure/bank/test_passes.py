@@ -75,6 +75,7 @@ def whole_scores(policy, params, rows, chunk=6):
     return np.concatenate(list(images))
 
 
+@pytest.mark.slow
 def test_factors_equal_autodiff(network, plain):
     policy, params, rows = network
     arrays = [jnp.asarray(x) for x in rows.values()]
@@ -148,6 +149,7 @@ def test_sketches_are_unbiased_with_the_variance_they_claim(name):
     assert abs(np.var(found, ddof=1) / variance - 1) < 4.5 * np.sqrt(2.5 / draws)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hashed", "rademacher"])
 def test_the_image_is_the_sum_of_the_images_of_parts(kind):
     """As several processes make it, each of the parameters that it holds; wherever the cuts are."""

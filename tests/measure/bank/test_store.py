@@ -40,6 +40,7 @@ def same(one, two):
     return all(one[s].trace_cov == two[s].trace_cov and one[s].signal == two[s].signal for s in one)
 
 
+@pytest.mark.slow
 def test_comes_back_as_it_was(small, tmp_path):
     again = ScoreBank.open(small.save(tmp_path / "bank"))
     assert same(small.evaluate([GRPO], [2]), again.evaluate([GRPO], [2]))
@@ -140,6 +141,7 @@ def test_a_gram_matrix_of_each_prompt_has_no_products_across_them(scene):
         record(*call, scores=Gram(cross=False)).evaluate([catalogue.get("rloo")], [2])
 
 
+@pytest.mark.slow
 def test_a_bank_says_what_it_is(bank):
     text = repr(bank)
     size, rollouts, _ = bank.rollouts.shape

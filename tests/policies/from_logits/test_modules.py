@@ -115,6 +115,7 @@ def test_a_module_is_taught():
     assert jax.tree.structure(moved) == jax.tree.structure(params)
 
 
+@pytest.mark.slow
 def test_modules_that_are_not_causal_are_refused_and_others_are_called_as_asked():
     class Around(models.Recurrent):
         def __call__(self, tokens):
