@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sympy as sp
 
+from gradvar import catalogue
 from gradvar.cli.prove import Prove, run
 from gradvar.core.compose import compose
 from gradvar.files.target import import_file
@@ -175,3 +176,26 @@ def test_a_mutated_estimator_is_no_leave_one_out(compiler):
         checked = check_sources([*sources, bridge_source("B1", rows, ("group_means", "bridging"))], compiler)
         (shipped,) = [row for row in checked if row.theorem.name == "shipped_leave_one_out_at_2"]
         assert shipped.holds == holds, shipped.complaint
+
+
+@pytest.mark.slow
+@needs_kernel
+@pytest.mark.parametrize(
+    ("maker", "file", "name", "settings"),
+    [
+        ("clipped_contrast", "roots", "grpo", {"clip_high": 0.3}),
+        ("standardised_numbers", "binary_rewards", "grpo_sample_std", {}),
+    ],
+)
+def test_a_mutated_grpo_is_refused(compiler, maker, file, name, settings):
+    """Planted: a wider clip, a standard deviation that divides by G - 1."""
+    mutant = catalogue.get(name, eps=0.0, **settings)
+    bridges = import_file(FOLDER / "_bridges.py")
+    imports = bridges.FILES[file].imports
+    sources = needed(read_development(FOLDER), imports)
+    for estimator, holds in ((None, True), (mutant, False)):
+        rows = getattr(bridges, maker)(estimator, sizes=(2,))
+        checked = check_sources([*sources, bridge_source(file, rows, imports)], compiler)
+        shipped = [row for row in checked if row.theorem.name in {bridge.name for bridge in rows}]
+        assert shipped
+        assert all(row.holds == holds for row in shipped), [row.complaint for row in shipped]
