@@ -21,7 +21,7 @@ from typing import Any
 from gradvar.testing.names import LAWS
 
 _LARGEST = 1 << 20
-"""Bytes of a file of exceptions at most."""
+"""Bytes of a file of exceptions at most. The kit stands apart from ``gradvar.files``, which reads other small files."""
 
 
 def of_project(folder: Path, function: str) -> dict[str, str]:

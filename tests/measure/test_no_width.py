@@ -112,6 +112,14 @@ def test_an_audit_of_prompts_that_are_alike(tmp_path, rewards):
     assert "nan" not in text(figures)
 
 
+def test_prompts_of_one_mean_reward_have_no_interval(tmp_path):
+    """The means of 0.1, 0.2, 0.3 and of 0.2, 0.2, 0.2 differ by rounding."""
+    groups = [[0.1, 0.2, 0.3], [0.2, 0.2, 0.2], [0.3, 0.2, 0.1], [0.1, 0.3, 0.2], [0.25, 0.15, 0.2]] * 3
+    one, *_ = audit([dump(tmp_path / "dump.jsonl", groups)]).best_of
+    assert one.k == 1
+    assert not one.largest.known
+
+
 def test_an_optimum_without_a_number_is_said_in_words():
     monitor = Monitor()
     monitor.rewards(np.tile([0.0, 1.0], (8, 2)))

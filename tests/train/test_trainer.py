@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import step_timing
 from benchmarks.step_timing import seconds_by_part
 from gradvar.train import arms
 from gradvar.train.experiment import at_rate
@@ -178,7 +179,16 @@ def test_a_limit_of_time_is_kept_to_a_step(scene):
 
 
 @pytest.mark.slow
-def test_the_parts_of_a_step_take_time(trainer, scene):
+def test_the_parts_of_a_step_take_time(trainer, scene, monkeypatch):
     taken = seconds_by_part(trainer.training, scene.params, trainer.limits(), repeats=3)
     assert set(taken) == {"sampling", "scoring", "update", "step"}
     assert all(0 < seconds < 60 for seconds in taken.values()), taken
+    # what is timed: a busy machine cannot exchange lines of a program, as it can seconds
+    monkeypatch.setattr(step_timing, "_least", lambda program, _, *arguments: lines_of(program, arguments))
+    lines = seconds_by_part(trainer.training, scene.params, trainer.limits())
+    assert lines["step"] > max(lines["sampling"], lines["scoring"], lines["update"])
+    assert len(set(lines.values())) == 4
+
+
+def lines_of(program, arguments):
+    return program.lower(*arguments).as_text().count("\n")
