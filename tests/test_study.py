@@ -1,5 +1,6 @@
 """The study, its files and figures, and the command line as a user meets them."""
 
+import contextlib
 import csv
 import errno
 import json
@@ -15,9 +16,11 @@ import pytest
 
 import gradvar as gv
 from gradvar.cli import main as cli
+from gradvar.core.progress import Silent
 from gradvar.files import paths
 from gradvar.plot.panels import save_figures
 from gradvar.studies.config import MeasureConfig
+from gradvar.studies.problems import problems
 from gradvar.studies.study import bias_curve, variants
 
 SMALL = {
@@ -88,6 +91,20 @@ def test_a_stale_policy_does_not_depend_on_what_else_is_asked_for():
     assert [r.staleness for r in among] == [1, 3, 5]
     np.testing.assert_allclose(among[1].moments.mean, alone.moments.mean, rtol=1e-12)
     assert not np.allclose(among[2].moments.mean, alone.moments.mean)
+
+
+def test_engines_of_any_age_lie_on_the_path_of_stale_policies():
+    """A trainer that is two steps ahead of its engine is the policy of two steps, and goes on as that does."""
+
+    def digests(*steps: int, **asked: object) -> list[str]:
+        config = MeasureConfig(policies=("bandit",), **asked)
+        with contextlib.closing(problems(config, Silent())) as prepared:
+            problem = next(prepared)
+            return [problem.digest(s) for s in steps]
+
+    behind = digests(0, 1, 3, sampler="stale:2", staleness=(0, 1, 3))
+    assert behind == digests(2, 3, 5, staleness=(2, 3, 5))
+    assert len(set(behind)) == 3
 
 
 @pytest.mark.slow

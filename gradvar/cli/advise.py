@@ -17,8 +17,8 @@ LARGEST_TABLE = 1 << 30
 if TYPE_CHECKING:
     import numpy as np
 
+    from gradvar.measure.advise.advice import Advice
     from gradvar.measure.advise.from_rewards import RewardAdvice
-    from gradvar.measure.advise.group_size import Advice
     from gradvar.measure.bank.summary import Summary
 
 

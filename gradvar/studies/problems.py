@@ -199,9 +199,8 @@ def _stale(
     steps = sorted({config.engine.steps, *(config.engine.steps + s for s in config.staleness)} - {0})
     if steps:
         monitor.stage(f"{name}: {steps[-1]} optimiser steps", len(steps))
-    # One path for all: its first steps are the same wherever it ends, so a setting does not depend on the others. An
-    # engine that is stale by another number of steps has a path of its own.
-    path = jax.random.fold_in(jax.random.key(config.seed), config.engine.steps or _PATH)
+    # One path for all: its first steps are the same wherever it ends, so a setting does not depend on the others.
+    path = jax.random.fold_in(jax.random.key(config.seed), _PATH)
     for after in steps:
         params[after] = drift(
             policy, params[0], task, path, after, catalogue.get("rloo"), learning_rate=DRIFT_RATE[name],

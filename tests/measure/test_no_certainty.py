@@ -15,9 +15,9 @@ from gradvar import catalogue
 from gradvar.cli.advise import Advise, run
 from gradvar.core.moments import Moments
 from gradvar.files.tables import to_plain
-from gradvar.measure.advise import group_size
 from gradvar.measure.advise.allocation import Split
 from gradvar.measure.advise.estimator_choice import compare_estimators
+from gradvar.measure.advise.findings import split_words
 from gradvar.measure.advise.group_size import advise
 from gradvar.measure.advise.optimum import optimal_size, optimum
 from gradvar.measure.bank.record import record
@@ -204,7 +204,7 @@ def test_a_split_that_raises_the_variance_is_said_to():
     advice = advise(summary_of(1 + rng.random(40), 1 + rng.random(40), 4 + rng.random(40)))
     assert all(split.gain.value > 0 for split in advice.splits)
     assert "divides the within-prompt variance by 0" not in str(advice)
-    words = group_size.split_words(Split("vip", np.array([2, 9]), Interval(0.07, 0.05, 0.1)))
+    words = split_words(Split("vip", np.array([2, 9]), Interval(0.07, 0.05, 0.1)))
     assert "multiplies the within-prompt variance by 14.29" in words
     noise = rng.normal(size=40)  # variances that are noise about zero
     advice = advise(summary_of(1 + rng.random(40), noise, 2 * noise))

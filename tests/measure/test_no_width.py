@@ -18,6 +18,7 @@ from gradvar.integrations.monitor import Monitor
 from gradvar.measure.advise import group_size
 from gradvar.measure.advise.allocation import Split
 from gradvar.measure.advise.estimator_choice import compare_estimators
+from gradvar.measure.advise.findings import split_words
 from gradvar.measure.advise.group_size import advise
 from gradvar.stats.bootstrap import bootstrap, compare
 from gradvar.stats.clusters import Clusters
@@ -193,7 +194,7 @@ def test_prompts_with_one_success_do_not_compare_sizes(strength, reason):
 def test_an_end_at_zero_is_no_division():
     """The ends of an interval on the logarithmic scale may underflow."""
     split = Split("vip", np.array([2, 9]), Interval(0.5, 0.0, 1.0))
-    assert "95 % interval 1.00 to no upper end" in group_size.split_words(split)
+    assert "95 % interval 1.00 to no upper end" in split_words(split)
     points = [
         replace(p, cost=Interval(2.0, 0.0, 9.0)) for p in advise(summary_of(*[np.arange(1.0, 9)] * 3)).curve
     ]

@@ -10,10 +10,10 @@ from gradvar.audit.text import text as audit_text
 from gradvar.cli import listing, mismatch, train
 from gradvar.cli.streams import Screen
 from gradvar.core.moments import Moments
+from gradvar.measure.advise.advice import Advice, Point
 from gradvar.measure.advise.costs import Costs
 from gradvar.measure.advise.estimator_choice import EstimatorRanking, RankedEstimator
 from gradvar.measure.advise.from_rewards import advise_from_rewards
-from gradvar.measure.advise.group_size import Advice, Point
 from gradvar.report.terminal import tables
 from gradvar.stats.intervals import Interval
 from gradvar.stats.sheet import Column, Sheet, wrapped
