@@ -11,8 +11,8 @@ import pytest
 
 from gradvar.cli import main as cli
 from gradvar.measure import ScoreBank
-from gradvar.symbolic import load, proofs_folder
 from gradvar.testing import check_advantage
+from tests.claims import CLAIMS
 from tests.policies import folders
 from tests.policies.test_tokenizer import write as write_tokenizer
 
@@ -114,10 +114,9 @@ def test_the_prove_command_runs(capsys):
 
 
 def test_the_number_of_claims_is_right():
-    claims = load(proofs_folder())
-    counts = Counter(claim.verdict for claim in claims)
-    named = sum(claim.verdict == "refuted" and claim.source.named for claim in claims)
-    assert f"{len(claims)} claims of the literature" in TEXT
+    counts = Counter(claim.verdict for claim in CLAIMS)
+    named = sum(claim.verdict == "refuted" and claim.source.named for claim in CLAIMS)
+    assert f"{len(CLAIMS)} claims of the literature" in TEXT
     assert ", ".join(f"{counts[v]} {v}" for v in ("proved", "conditional", "refuted")) in TEXT
     assert f"of the refuted ones {named} are stated or implied" in TEXT
 

@@ -1,5 +1,7 @@
 """Scores of a part: equal to the part of all scores, and to finite differences; what is frozen gets none."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,36 +19,46 @@ TASK = Sorting(3, 4)
 POLICY = Transformer.for_task(TASK, layers=2, width=16, heads=2, kv_heads=1, hidden=24, dtype="float64")
 
 
-def moved(params):
-    return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params)
+@functools.cache
+def prompts():
+    return TASK.prompts(jax.random.key(1), 2)
 
 
-PARAMS = moved(POLICY.init(jax.random.key(0)))
-PROMPTS = TASK.prompts(jax.random.key(1), 2)
-DONE = POLICY.sample(PARAMS, jax.random.key(2), PROMPTS, 3)
+def moved(tree):
+    return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), tree)
+
+
+@functools.cache
+def params():
+    return moved(POLICY.init(jax.random.key(0)))
+
+
+@functools.cache
+def done():
+    return POLICY.sample(params(), jax.random.key(2), prompts(), 3)
 
 
 def total(policy, params):
-    return jnp.sum(policy.logprobs(params, PROMPTS, DONE) * jnp.arange(6.0).reshape(2, 3, 1))
+    return jnp.sum(policy.logprobs(params, prompts(), done()) * jnp.arange(6.0).reshape(2, 3, 1))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layers", [1, 2])
 def test_last_layers_have_their_part_of_the_scores(layers):
-    policy, part = last_layers(POLICY, PARAMS, layers)
+    policy, part = last_layers(POLICY, params(), layers)
     np.testing.assert_allclose(
-        policy.logprobs(part, PROMPTS, DONE), POLICY.logprobs(PARAMS, PROMPTS, DONE), atol=1e-12
+        policy.logprobs(part, prompts(), done()), POLICY.logprobs(params(), prompts(), done()), atol=1e-12
     )
-    whole = jax.grad(lambda p: total(POLICY, p))(PARAMS)["layers"]
+    whole = jax.grad(lambda p: total(POLICY, p))(params())["layers"]
     expected = jax.tree.map(lambda x: x[2 - layers :], whole)
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, atol=1e-11),
         jax.grad(lambda p: total(policy, p))(part),
         expected,
     )
-    np.testing.assert_array_equal(policy.sample(part, jax.random.key(2), PROMPTS, 3), DONE)
+    np.testing.assert_array_equal(policy.sample(part, jax.random.key(2), prompts(), 3), done())
     assert f"last {layers} of 2 layers" in repr(policy)
-    other = jax.tree.map(lambda x: x + 1e-6, PARAMS)
+    other = jax.tree.map(lambda x: x + 1e-6, params())
     assert repr(last_layers(POLICY, other, layers)[0]) != repr(policy)
 
 
@@ -54,12 +66,12 @@ def test_last_layers_have_their_part_of_the_scores(layers):
 def test_no_gradient_runs_through_frozen_layers():
     """The backward pass of one layer of four has much less to do than that of all."""
     deep = Transformer(TransformerConfig(16, 4, layers=4, width=8, heads=2, kv_heads=1, hidden=8))
-    params = deep.init(jax.random.key(0))
-    one, part = last_layers(deep, params, 1)
-    every, all_of_them = last_layers(deep, params, 4)
+    start = deep.init(jax.random.key(0))
+    one, part = last_layers(deep, start, 1)
+    every, all_of_them = last_layers(deep, start, 4)
 
     def cost(policy, given):
-        slope = jax.grad(lambda p: jnp.sum(policy.logprobs(p, PROMPTS, DONE)))
+        slope = jax.grad(lambda p: jnp.sum(policy.logprobs(p, prompts(), done())))
         return jax.jit(slope).lower(given).compile().cost_analysis()["flops"]
 
     few, many = cost(one, part), cost(every, all_of_them)
@@ -68,19 +80,19 @@ def test_no_gradient_runs_through_frozen_layers():
 
 @pytest.mark.slow
 def test_adapters_start_as_the_policy_and_have_the_scores_of_the_chain_rule():
-    policy, part = lora(POLICY, PARAMS, 2, jax.random.key(3), targets=("query", "down"), alpha=3.0)
+    policy, part = lora(POLICY, params(), 2, jax.random.key(3), targets=("query", "down"), alpha=3.0)
     np.testing.assert_array_equal(
-        policy.logprobs(part, PROMPTS, DONE), POLICY.logprobs(PARAMS, PROMPTS, DONE)
+        policy.logprobs(part, prompts(), done()), POLICY.logprobs(params(), prompts(), done())
     )
     part = moved(part)
-    merged = dict(PARAMS["layers"])
+    merged = dict(params()["layers"])
     for name in ("query", "down"):
         merged[name] = merged[name] + 1.5 * jnp.einsum(
             "lir,lro->lio", part[f"{name}_in"], part[f"{name}_out"]
         )
-    whole = PARAMS | {"layers": merged}
+    whole = params() | {"layers": merged}
     np.testing.assert_allclose(
-        policy.logprobs(part, PROMPTS, DONE), POLICY.logprobs(whole, PROMPTS, DONE), atol=1e-12
+        policy.logprobs(part, prompts(), done()), POLICY.logprobs(whole, prompts(), done()), atol=1e-12
     )
     slope = jax.grad(lambda p: total(POLICY, p))(whole)["layers"]
     found = jax.grad(lambda p: total(policy, p))(part)
@@ -96,13 +108,13 @@ def test_adapters_start_as_the_policy_and_have_the_scores_of_the_chain_rule():
 def test_banks_of_parts_add_up(tmp_path):
     """tr Cov is a sum over parameters: that of the last layer is at most that of all, and is said to be its own."""
     rloo, key = catalogue.get("rloo"), jax.random.key(4)
-    policy, part = last_layers(POLICY, PARAMS, 1)
+    policy, part = last_layers(POLICY, params(), 1)
     small = record(policy, part, TASK, key, 3, 8, estimators=[rloo])
-    whole = record(POLICY, PARAMS, TASK, key, 3, 8, estimators=[rloo])
+    whole = record(POLICY, params(), TASK, key, 3, 8, estimators=[rloo])
     np.testing.assert_array_equal(small.rollouts.completions, whole.rollouts.completions)
     assert "last 1 of 2 layers" in small.info["policy"]
     assert small.info["params"] == sum(x.size for x in jax.tree.leaves(part))
-    here = jax.tree.map(jnp.zeros_like, PARAMS)
+    here = jax.tree.map(jnp.zeros_like, params())
     here["layers"] = jax.tree.map(lambda x: x.at[-1].set(1), here["layers"])
     chosen = np.asarray(ravel_pytree(here)[0]) == 1
     assert 0.1 < chosen.mean() < 0.5
@@ -118,21 +130,21 @@ def test_banks_of_parts_add_up(tmp_path):
 
 @pytest.mark.slow
 def test_a_chunk_of_prompts_draws_what_all_of_them_draw():
-    policy, part = last_layers(POLICY, PARAMS, 1)
-    rest = policy.sample(part, jax.random.key(2), PROMPTS, 3, first_prompt=0)
-    np.testing.assert_array_equal(rest, DONE)
+    policy, part = last_layers(POLICY, params(), 1)
+    rest = policy.sample(part, jax.random.key(2), prompts(), 3, first_prompt=0)
+    np.testing.assert_array_equal(rest, done())
     np.testing.assert_array_equal(
-        policy.sample(part, jax.random.key(2), PROMPTS[1:], 3, first_prompt=1), DONE[1:]
+        policy.sample(part, jax.random.key(2), prompts()[1:], 3, first_prompt=1), done()[1:]
     )
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: last_layers(POLICY, PARAMS, 3), "layers: 3; give 1 to 2"),
-    (lambda: last_layers(POLICY, PARAMS, 0), "layers: 0"),
-    (lambda: lora(POLICY, PARAMS, 0, jax.random.key(0)), "rank: 0"),
-    (lambda: lora(POLICY, PARAMS, 1, jax.random.key(0), targets=("embed",)), "targets: .*'embed'"),
-    (lambda: lora(POLICY, PARAMS, 1, jax.random.key(0), targets=("up", "up")), "each once"),
-    (lambda: lora(POLICY, PARAMS, 1, jax.random.key(0))[0].init(jax.random.key(0)), "no fresh parameters"),
+    (lambda: last_layers(POLICY, params(), 3), "layers: 3; give 1 to 2"),
+    (lambda: last_layers(POLICY, params(), 0), "layers: 0"),
+    (lambda: lora(POLICY, params(), 0, jax.random.key(0)), "rank: 0"),
+    (lambda: lora(POLICY, params(), 1, jax.random.key(0), targets=("embed",)), "targets: .*'embed'"),
+    (lambda: lora(POLICY, params(), 1, jax.random.key(0), targets=("up", "up")), "each once"),
+    (lambda: lora(POLICY, params(), 1, jax.random.key(0))[0].init(jax.random.key(0)), "no fresh parameters"),
 ])  # fmt: skip
 def test_bad_input_is_one_clear_line(make, message):
     with pytest.raises(ValueError, match=message):

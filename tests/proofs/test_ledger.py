@@ -1,19 +1,17 @@
 """Every row of the ledger has its claims; every claim holds; every page of the book can be set."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from gradvar import catalogue
 from gradvar.report.book import book
-from gradvar.symbolic import load, verify
+from gradvar.symbolic import verify
 from gradvar.symbolic.claims.coverage import public_pieces
 from gradvar.symbolic.claims.formula import text_to_html
 from gradvar.symbolic.read.usage import piece_name
+from tests.claims import CLAIMS
 
-FOLDER = Path(__file__).parents[2] / "proofs"
-CLAIMS = load(FOLDER)
 ROWS = [f"A{i}" for i in range(1, 23)] + [f"B{i}" for i in range(1, 31)] + [f"C{i}" for i in range(1, 8)]
 ROWS += ["L1", "L2"] + [f"R{i}" for i in range(1, 20)] + [f"P{i}" for i in range(1, 38)]
 # Claims that need no compilation and little algebra: a second or so each. All of them run in the slow suite.

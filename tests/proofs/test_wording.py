@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gradvar.symbolic import load
+from tests.claims import CLAIMS
 
 ROOT = Path(__file__).parents[2]
-VERDICTS = {claim.id: claim.verdict for claim in load(ROOT / "proofs")}
+VERDICTS = {claim.id: claim.verdict for claim in CLAIMS}
 FORBIDDEN = {
     r"\brecalled\b": "a source that was not read is 'not read'",
     r"as the ledger has it": "a claim says itself what it says",
