@@ -8,7 +8,8 @@ from pathlib import Path
 from gradvar.audit.formats import FORMATS, MORE_ROLES, ROLES, Format
 from gradvar.audit.record_values import Record, kind_at
 from gradvar.audit.reward_columns import RewardColumns, find_rewards
-from gradvar.audit.shapes import Shape, find_shape
+from gradvar.audit.shape_search import find_shape
+from gradvar.audit.shapes import Shape
 
 OPTIONAL = ("advantage", "length", "logp")
 _IDENTITIES = re.compile(r"(?:^|_)(?:id|idx|index|uuid|hash|key|task)$")

@@ -46,9 +46,10 @@ class CsvRecords:
     ) -> None:
         self._open = open_again
         self._done = done
-        self._plain = plain
+        self._delimiter = _delimiter(open_again())
+        self._plain = plain if self._delimiter == "," else None
         try:
-            records = iter(_Records(open_again()))
+            records = iter(self._cut())
             header = next(records)
         except StopIteration:
             raise ValueError("no CSV table (it is empty); a header and rows are needed") from None
@@ -57,6 +58,9 @@ class CsvRecords:
         # A CSV has no types, so every column may hold numbers.
         self.kinds = dict.fromkeys(self._header, "number")
         self.sample = self._first(records)
+
+    def _cut(self) -> _Records:
+        return _Records(self._open(), self._delimiter)
 
     def _first(self, records: Iterator[list[str] | _StrayQuote]) -> list[dict[str, Any]]:
         """The first records, with the numbers that are in them; none where the file is damaged so early."""
@@ -72,7 +76,7 @@ class CsvRecords:
 
     def records(self) -> Iterator[tuple[int, Any]]:
         """Every record's number and fields; a damaged one is its reason."""
-        records = iter(_Records(self._open()))
+        records = iter(self._cut())
         next(records)  # the header
         for number, row in enumerate(records, 1):
             if isinstance(row, _StrayQuote):
@@ -108,7 +112,7 @@ class CsvRecords:
             yield from records()
 
     def _records(self, query: Mapping[str, str], places: Sequence[int], reject: Reject) -> Iterator[FilePart]:
-        records = _Records(self._open())
+        records = self._cut()
         numbered = enumerate(records)
         next(numbered)  # the header
         rows: dict[int, list[str]] = {}
@@ -138,6 +142,13 @@ class CsvRecords:
             raise error
 
 
+def _delimiter(stream: IO[bytes]) -> str:
+    """What stands between the fields of the header: a comma, or a tab or semicolon where there is no comma."""
+    header = stream.readline(LONGEST)
+    others = [mark for mark in (b"\t", b";") if mark in header and b"," not in header]
+    return others[0].decode() if others else ","
+
+
 def _value(text: str) -> Any:
     """A field as JSON would have it: a number, a list or an object where it is one, None where it is empty."""
     if not text:
@@ -160,10 +171,11 @@ class _StrayQuote:
 class _Records:
     """The records of a CSV, a blank line being none, and the lines whose quotes do not close."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], delimiter: str) -> None:
         # Bytes that are no text become U+FFFD, so that a row of such is a row.
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
         self._text = text
+        self._delimiter = delimiter
         self._lines = iter(partial(text.readline, LONGEST), "")
         self._returned: deque[str] = deque()  # lines that are to be read again
         self._record: list[str] = []  # the lines of the record that is being read
@@ -188,7 +200,7 @@ class _Records:
         try:
             while True:
                 try:
-                    for record in csv.reader(self._cut()):
+                    for record in csv.reader(self._cut(), delimiter=self._delimiter):
                         if self._is_stray(record):
                             break
                         self._record.clear()
@@ -208,8 +220,9 @@ class _Records:
         """Return True for a row over several lines that is damaged, and whose second line is a row by itself."""
         if len(self._record) < 2 or not self._width:
             return False
-        is_damaged = len(record) != self._width or not _is_strict(self._record)
-        return is_damaged and len(next(csv.reader([self._record[1]]), [])) == self._width
+        is_damaged = len(record) != self._width or not _is_strict(self._record, self._delimiter)
+        second = next(csv.reader([self._record[1]], delimiter=self._delimiter), [])
+        return is_damaged and len(second) == self._width
 
     def _give_back(self, reason: str) -> _StrayQuote:
         """Read all but the first line of this record again; ``ValueError`` where that would go on for too long."""
@@ -224,10 +237,10 @@ class _Records:
         return _StrayQuote(reason)
 
 
-def _is_strict(lines: list[str]) -> bool:
+def _is_strict(lines: list[str], delimiter: str) -> bool:
     """Return True if every quote opens or closes a whole field."""
     try:
-        next(csv.reader(lines, strict=True), None)
+        next(csv.reader(lines, delimiter=delimiter, strict=True), None)
     except csv.Error:
         return False
     return True

@@ -12,10 +12,10 @@ import duckdb
 
 from gradvar.audit.database import file_literal
 from gradvar.audit.malformed import one_line
+from gradvar.audit.torch_files import LEGACY
 
 _HEAD = 1 << 16
 _BINARY = {
-    b"PK\x03\x04": "a zip archive",
     b"\x93NUMPY": "a NumPy array",
     b"ARROW1": "an Arrow file",
     b"\xff\xff\xff\xff": "an Arrow stream",
@@ -91,7 +91,9 @@ def is_parquet(path: Path) -> bool:
 
 
 def content(stream: IO[bytes], path: Path) -> str:
-    """Say what a file holds: ``lines`` of JSON, an ``array``, one ``object``, a ``torch`` file, or a ``csv``.
+    """Say what a file holds, in a word or two.
+
+    These are ``lines`` of JSON, an ``array``, one ``object``, a zip ``archive``, ``legacy torch``, or a ``csv``.
 
     Raises:
         ValueError: It holds none of these, and what it seems to be.
@@ -103,8 +105,10 @@ def content(stream: IO[bytes], path: Path) -> str:
     except (EOFError, zlib.error):  # broken off early, but not before its first lines
         if not head:
             raise
-    if head.startswith(b"PK\x03\x04") and b"data.pkl" in head[:4096]:
-        return "torch"
+    if head.startswith(b"PK\x03\x04"):
+        return "archive"
+    if head.startswith(LEGACY):
+        return "legacy torch"
     _refuse_binary(head)
     text = head.removeprefix(codecs.BOM_UTF8)
     starts = [line.lstrip()[:1] for line in text.splitlines() if line.strip()]
@@ -138,8 +142,11 @@ def _is_object(text: bytes, starts: list[bytes], named_json: bool) -> bool:
         return bool(newline) and opens and starts[1:2] != [b"{"]
     if len(starts) > 1 or not isinstance(value, dict):
         return False
+    values = list(value.values())
     is_table = isinstance(value.get("columns"), list) and isinstance(value.get("data"), list)
-    return is_table or any(isinstance(v, list) and v and isinstance(v[0], dict) for v in value.values())
+    by_key = named_json and len(values) > 1 and len({type(v) for v in values} & {dict, list}) == 1
+    is_alike = by_key and len({type(v) for v in values}) == 1
+    return is_table or is_alike or any(isinstance(v, list) and v and isinstance(v[0], dict) for v in values)
 
 
 def _refuse_binary(head: bytes) -> None:

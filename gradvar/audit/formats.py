@@ -13,8 +13,8 @@ from gradvar.files.reading import read_text
 ROLES = ("step", "prompt", "group", "advantage", "length", "logp")
 MORE_ROLES = ("text", "source", "successes", "attempts", "rate", "response", "sampler_logp", "trainer_logp")
 SHAPES = ("", "rollouts", "columns", "samples", "tokens", "counts")
-_LISTS = ("columns", "without", "parts", "rewards_between", *ROLES, *MORE_ROLES, "reward")
-_TEXTS = ("shape", "step_in_path", "rewards_in", "inside", "within", "read_from")
+_LISTS = ("columns", "without", "parts", "rewards_between", "within", *ROLES, *MORE_ROLES, "reward")
+_TEXTS = ("shape", "step_in_path", "rewards_in", "inside", "first_of", "read_from")
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class Format:
 
     ``shape``: what one record is; empty where the values say it. ``rewards_between``: every column of numbers between
     these two is a reward. ``rewards_in``: the column that lists the names of the rewards. ``inside``: where a record
-    of the file holds a list of rollouts. ``within``: the column that a prompt's number is unique within. ``values``:
-    the numbers that words stand for. ``parts``: patterns of the columns that the reward is made of. ``step_in_path``:
-    a regular expression whose group is the step.
+    of the file holds a list of rollouts. ``within``: the columns that a prompt's number is unique within. ``first_of``:
+    the column of which only the first value's records are read. ``values``: the numbers that words stand for.
+    ``parts``: patterns of the columns that the reward is made of. ``step_in_path``: a regular expression whose group is
+    the step.
     """
 
     name: str
@@ -36,7 +37,8 @@ class Format:
     rewards_between: tuple[str, ...] = ()
     rewards_in: str = ""
     inside: str = ""
-    within: str = ""
+    within: tuple[str, ...] = ()
+    first_of: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     step_in_path: str = ""
@@ -46,8 +48,8 @@ class Format:
         return self.columns <= columns.keys() and not self.without & columns.keys()
 
 
-def read_formats(text: str, usual: Mapping[str, tuple[str, ...]] | None = None) -> dict[str, Format]:
-    """Read formats from TOML, those of most columns first; ``usual`` names apply where a format has none of its own.
+def read_formats(text: str, usual: Format | None = None) -> dict[str, Format]:
+    """Read formats from TOML, those of most columns first; names and step of ``usual`` where one has none of its own.
 
     Without ``usual``, the last table has them.
 
@@ -62,24 +64,26 @@ def read_formats(text: str, usual: Mapping[str, tuple[str, ...]] | None = None) 
         raise ValueError("no table; give [name] and the names of columns, as the page about formats shows")
     for name, table in tables.items():
         _check(name, table)
-    last = list(tables.values())[-1]
-    roles = (*ROLES, *MORE_ROLES, "reward")
-    known = usual or {role: tuple(last.get(role, ())) for role in roles}
-    formats = [_format(name, table, known, roles) for name, table in tables.items()]
+    known = usual or _format("", list(tables.values())[-1], Format("", frozenset(), frozenset(), {}))
+    formats = [_format(name, table, known) for name, table in tables.items()]
     order = sorted(formats, key=lambda f: -len(f.columns))
     return {f.name: f for f in order}
 
 
-def _format(name: str, table: Mapping[str, Any], usual: Mapping[str, tuple[str, ...]], roles: Any) -> Format:
+def _format(name: str, table: Mapping[str, Any], usual: Format) -> Format:
+    roles = (*ROLES, *MORE_ROLES, "reward")
+    texts = {key: table.get(key, "") for key in _TEXTS if key != "read_from"}
+    texts["step_in_path"] = texts["step_in_path"] or usual.step_in_path
     return Format(
         name,
         columns=frozenset(table.get("columns", ())),
         without=frozenset(table.get("without", ())),
-        names={role: tuple(table.get(role, usual.get(role, ()))) for role in roles},
+        names={role: tuple(table.get(role, usual.names.get(role, ()))) for role in roles},
         rewards_between=tuple(table.get("rewards_between", ())),
         values={str(word): float(number) for word, number in table.get("values", {}).items()},
         parts=tuple(table.get("parts", ())),
-        **{key: table.get(key, "") for key in _TEXTS if key != "read_from"},
+        within=tuple(table.get("within", ())),
+        **texts,
     )
 
 
@@ -126,7 +130,7 @@ def formats_of(name: str) -> tuple[dict[str, Format], str]:
             raise ValueError(f"format: no file {path}; give one as the page about formats shows")
         text = read_text(path, "format", "give a file as the page about formats shows")
         try:
-            declared = read_formats(text, FORMATS["table"].names)
+            declared = read_formats(text, FORMATS["table"])
         except ValueError as error:
             raise ValueError(f"format: {path}: {error}") from None
         only = next(iter(declared)) if len(declared) == 1 else "auto"

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
@@ -16,6 +17,11 @@ LONGEST = 1 << 26  # characters of an element
 LARGEST = 1 << 30  # bytes of a document that is one object
 SAMPLE = 64
 _SPACE = " \t\r\n"
+KEY = "^key"
+"""The name that the key of an entry gets as its column."""
+_COLUMNS = {"prompt", "problem", "question", "input", "reward", "rewards", "score", "scores", "step"}
+_DEEPEST = 4  # arrays within arrays whose values are rollouts
+_NUMBERED = re.compile(r"(.+)_(\d{1,6})")
 
 
 class JsonArray:
@@ -68,10 +74,7 @@ def _rows_of(document: dict[str, Any], inside: str) -> list[Any]:
     if (
         isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data)
     ):  # W&B
-        return [
-            dict(zip(map(str, names), row, strict=False)) if len(row) == len(names) else "a short row"
-            for row in data
-        ]
+        return _rows_of_table(list(map(str, names)), data)
     if not inside:
         lists = [
             k
@@ -81,13 +84,47 @@ def _rows_of(document: dict[str, Any], inside: str) -> list[Any]:
         prompts = {"prompt", "problem", "question", "messages", "input"}
         inside = lists[0] if len(lists) == 1 and not prompts & document.keys() else ""
     if not inside:
-        return [document]
+        return _rows_by_key(document)
     above = {f"^{k}": v for k, v in document.items() if isinstance(v, int | float | str)}
     return [{**above, **x} if isinstance(x, dict) else x for x in document[inside]]
 
 
-def read_object(stream: IO[bytes]) -> dict[str, Any]:
-    """The one object of a file.
+def _rows_of_table(names: list[str], data: list[list[Any]]) -> list[Any]:
+    """The rows of a table; one whose columns are input_1, score_1, input_2, ... has a rollout for every number."""
+    parts = {name: match.groups() for name in names if (match := _NUMBERED.fullmatch(name))}
+    bases = {base for base, _ in parts.values()}
+    numbers = list(dict.fromkeys(number for _, number in parts.values()))
+    is_wide = len(bases) > 1 and len(numbers) > 1 and len(parts) == len(bases) * len(numbers)
+    rows: list[Any] = []
+    for row in data:
+        if len(row) != len(names):
+            rows.append("a short row")
+            continue
+        record = dict(zip(names, row, strict=True))
+        if not is_wide:
+            rows.append(record)
+            continue
+        shared = {name: value for name, value in record.items() if name not in parts}
+        rows += [{**shared, **{base: record[f"{base}_{number}"] for base in bases}} for number in numbers]
+    return rows
+
+
+def _rows_by_key(document: dict[str, Any]) -> list[Any]:
+    """An object of columns by row numbers, of objects or of lists by the keys of prompts; else the object alone."""
+    values = list(document.values())
+    if len(values) > 1 and all(isinstance(v, dict) for v in values):
+        keys = values[0].keys()
+        if _COLUMNS & document.keys() and all(v.keys() == keys for v in values):  # as pandas writes a table
+            return [{name: column[key] for name, column in document.items()} for key in keys]
+        return [{KEY: key, **value} for key, value in document.items()]
+    lists = all(isinstance(v, list) and v and all(isinstance(x, int | float) for x in v) for v in values)
+    if len(values) > 1 and lists and not _COLUMNS & document.keys():
+        return [{KEY: key, "rewards": value} for key, value in document.items()]
+    return [document]
+
+
+def read_object(stream: IO[bytes]) -> dict[str, Any] | None:
+    """The one object of a file; None where another one follows it.
 
     Raises:
         ValueError: It is larger than 1 GB, no JSON, or no object.
@@ -98,6 +135,8 @@ def read_object(stream: IO[bytes]) -> dict[str, Any]:
     try:
         value = json.loads(data.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+            return None
         raise ValueError(f"no JSON ({one_line(error)}); write one object per line (JSONL)") from None
     if not isinstance(value, dict):
         raise ValueError(f"a JSON {type(value).__name__}; give objects")
@@ -113,50 +152,84 @@ def _safe(values: Iterator[Any]) -> Iterator[Any]:
 
 
 def elements(stream: IO[bytes]) -> Iterator[Any]:
-    """The elements of an array, each as soon as it is whole.
+    """The values of one array or of several, or of objects one after another, each as soon as it is whole.
+
+    Of an array within an array the values are yielded, not the array.
 
     Raises:
-        UnreadableFile: The array is damaged or ends early; elements before are yielded.
+        UnreadableFile: The text is damaged or ends early; elements before are yielded.
     """
-    decoder, decode = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8-sig")()
-    text, place, count, ended = "", 0, 0, False
+    reader = _ValueReader(stream)
+    first = reader.following(_SPACE)
+    if first not in ("[", "{"):
+        raise UnreadableFile("", "no JSON array")
+    while (opening := reader.following(_SPACE)) == "[":
+        reader.place += 1
+        while (following := reader.following(_SPACE + ",")) not in ("]", ""):
+            yield from _flat(reader.value(following))
+        if not following:
+            raise reader.damage("the array does not end")
+        reader.place += 1
+    while opening:
+        yield from _flat(reader.value(opening))
+        opening = reader.following(_SPACE + ",")
 
-    def more() -> bool:
-        nonlocal text, place, ended
+
+def _flat(value: Any, depth: int = 0) -> Iterator[Any]:
+    """The values within arrays; an array of anything but objects and arrays is a value."""
+    is_group = isinstance(value, list) and value and all(isinstance(x, (dict, list)) for x in value)
+    if not is_group or depth > _DEEPEST:
+        yield value
+        return
+    for entry in value:
+        yield from _flat(entry, depth + 1)
+
+
+class _ValueReader:
+    """Values of JSON from a stream, in bounded memory; ``place`` is where the next one begins in what was read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._decode = stream, codecs.getincrementaldecoder("utf-8-sig")()
+        self._decoder, self._text, self._ended, self._count = json.JSONDecoder(), "", False, 0
+        self.place = 0
+        self._more()
+
+    def damage(self, reason: str) -> UnreadableFile:
+        """The error that names what cannot be read."""
+        return UnreadableFile(f"from element {self._count + 1} on", reason)
+
+    def _more(self) -> bool:
         try:
-            data = stream.read(BLOCK)
-            text, place = text[place:] + decode.decode(data, not data), 0
+            data = self._stream.read(BLOCK)
+            self._text, self.place = self._text[self.place :] + self._decode.decode(data, not data), 0
         except (OSError, EOFError, ValueError) as error:
-            raise UnreadableFile(f"from element {count + 1} on", one_line(error)) from None
-        ended = not data
+            raise self.damage(one_line(error)) from None
+        self._ended = not data
         return bool(data)
 
-    def skip(characters: str) -> str:
+    def following(self, characters: str) -> str:
         """The next character that is none of these; empty at the end."""
-        nonlocal place
         while True:
-            while place < len(text) and text[place] in characters:
-                place += 1
-            if place < len(text):
-                return text[place]
-            if not more():
+            while self.place < len(self._text) and self._text[self.place] in characters:
+                self.place += 1
+            if self.place < len(self._text):
+                return self._text[self.place]
+            if not self._more():
                 return ""
 
-    more()
-    if skip(_SPACE) != "[":
-        raise UnreadableFile("", "no JSON array")
-    place += 1
-    while (following := skip(_SPACE + ",")) not in ("]", ""):
-        try:
-            value, end = decoder.raw_decode(text, place)
-            if end == len(text) and not ended and following not in '{["':  # a number may go on
-                raise ValueError("cut")
-        except (ValueError, RecursionError) as error:
-            if ended or isinstance(error, RecursionError) or len(text) - place > LONGEST:
-                raise UnreadableFile(f"from element {count + 1} on", one_line(error)) from None
-            more()
-            continue
-        place, count = end, count + 1
-        yield value
-    if not following:
-        raise UnreadableFile(f"from element {count + 1} on", "the array does not end")
+    def value(self, following: str) -> Any:
+        """The value that begins here, with this character."""
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self.place)
+                if (
+                    end == len(self._text) and not self._ended and following not in '{["'
+                ):  # a number may go on
+                    raise ValueError("cut")
+            except (ValueError, RecursionError) as error:
+                if self._ended or isinstance(error, RecursionError) or len(self._text) - self.place > LONGEST:
+                    raise self.damage(one_line(error)) from None
+                self._more()
+                continue
+            self.place, self._count = end, self._count + 1
+            return value

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -12,6 +13,7 @@ from typing import IO, Any, Protocol
 import duckdb
 
 from gradvar.audit import plain_text
+from gradvar.audit.archives import read_archive, read_legacy
 from gradvar.audit.cell_sums import CellSums
 from gradvar.audit.columns import ColumnLayout, Columns, detect
 from gradvar.audit.csv_records import CsvRecords
@@ -24,27 +26,27 @@ from gradvar.audit.malformed import Faults, UnreadableFile, full_line, one_line
 from gradvar.audit.parquet import ParquetFile
 from gradvar.audit.reshaped import reshaped
 from gradvar.audit.reward_parts import LENGTH, TOTAL
-from gradvar.audit.torch_files import read_torch_file
 
-_TEXTS = (".jsonl", ".ndjson", ".csv", ".json")
+_TEXTS = (".jsonl", ".ndjson", ".csv", ".tsv", ".json")
 SUFFIXES = (
     ".jsonl",
     ".json",
     ".csv",
     ".parquet",
     ".pt",
+    ".eval",
+    ".tsv",
     ".ndjson",
     *(t + z for t in _TEXTS for z in (".gz", ".zst")),
 )
 
 
-NO_DUMPS = frozenset({
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "vocab.json", "added_tokens.json", "preprocessor_config.json", "model.safetensors.index.json",
-    "adapter_config.json", "trainer_state.json", "metadata.json", "results.json", "all_results.json",
-    "train_results.json", "metrics.json", "metrics.jsonl", "aggregated_results.jsonl", "args.json",
-})  # fmt: skip
-"""Files beside dumps that are none; read where they are named."""
+NO_DUMPS = (
+    "*config*.json", "tokenizer.json", "special_tokens_map.json", "vocab.json", "added_tokens.json", "*.index.json",
+    "trainer_state.json", "*metadata*.json", "results.json", "*_results.json", "*metrics*.json", "*metrics*.jsonl",
+    "aggregated_results.jsonl", "args.json", "*summary.json", "*_info*.json", "state.json", "annotations/*.jsonl",
+)  # fmt: skip
+"""Names of files beside dumps that are none; read where they are named."""
 
 
 class FileReader(Protocol):
@@ -179,25 +181,17 @@ def _reader(
         return min(stream.tell() / size, 1.0)
 
     found = content(unpacked.open(), path)
-    if found == "torch":
-        return JsonObject(_torch_object(path), formats)
+    if found in ("archive", "legacy torch"):
+        return JsonObject((read_archive if found == "archive" else read_legacy)(path), formats)
     if found == "array":
         return JsonArray(unpacked.open)
     if found == "object":
-        return JsonObject(read_object(unpacked.open()), formats)
+        document = read_object(unpacked.open())
+        return JsonArray(unpacked.open) if document is None else JsonObject(document, formats)
     is_json = found == "lines"
     is_plain = plain_text.are_plain_lines if is_json else plain_text.is_plain_csv
     quick = size >= QUICK and unpacked.is_plain and is_plain(unpacked.open())
     return (JsonLines if is_json else CsvRecords)(unpacked.open, done, copy if quick else None)
-
-
-def _torch_object(path: Path) -> dict[str, Any]:
-    value = read_torch_file(path)
-    if isinstance(value, list):
-        value = {"samples": value}
-    if not isinstance(value, dict):
-        raise ValueError("a file of torch.save that holds no dictionary of samples; write JSON lines")
-    return value
 
 
 def expand(files: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -235,5 +229,11 @@ def _below(folder: Path) -> Iterator[Path]:
         if path.is_dir():
             if not path.name.startswith(".") and not path.is_symlink():
                 yield from _below(path)
-        elif path.name.lower().endswith(SUFFIXES) and path.name not in NO_DUMPS and path.is_file():
+        elif path.name.lower().endswith(SUFFIXES) and not _is_beside(path) and path.is_file():
             yield path
+
+
+def _is_beside(path: Path) -> bool:
+    """Return True for a file that runs write beside their dumps."""
+    within = f"{path.parent.name}/{path.name}"
+    return any(fnmatchcase(within if "/" in name else path.name, name) for name in NO_DUMPS)

@@ -6,6 +6,13 @@ from typing import Any
 
 Record = Mapping[str, Any]
 MISSING = object()
+VERDICTS = {
+    "yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "correct": 1.0, "incorrect": 0.0, "wrong": 0.0, "right": 1.0,
+    "pass": 1.0, "passed": 1.0, "fail": 0.0, "failed": 0.0, "success": 1.0, "failure": 0.0,
+}  # fmt: skip
+"""Words that writers use for 1 and 0."""
+_OF_OBJECT = ("score", "value", "reward", "total")  # where the number of an object stands
+_ASKS = ("user", "human", "system")  # who speaks before the model does
 
 
 def value_at(record: Any, name: str) -> Any:
@@ -59,9 +66,9 @@ def numbers(values: Any) -> bool:
 def number_of(value: Any, words: Mapping[str, float]) -> Any:
     """A value as a number where it has one: a word's, a sum over a list, a score times its weight."""
     if isinstance(value, str):
-        return words.get(value, value)
+        return words.get(value, words.get(value.strip().lower(), value))
     if isinstance(value, Mapping):
-        score = value.get("score", value.get("value"))
+        score = next((value[name] for name in _OF_OBJECT if name in value), None)
         weight = value.get("weight", 1.0)
         if isinstance(score, int | float) and isinstance(weight, int | float):
             return score * weight
@@ -71,6 +78,39 @@ def number_of(value: Any, words: Mapping[str, float]) -> Any:
         if parts and all(isinstance(x, int | float) for x in parts):
             return math.fsum(parts)
     return value
+
+
+def is_chat(value: Any) -> bool:
+    """Return True for a list of messages."""
+    return isinstance(value, list) and bool(value) and all(map(_speaker, value))
+
+
+def _speaker(message: Any) -> str:
+    return str(message.get("role") or message.get("from") or "") if isinstance(message, Mapping) else ""
+
+
+def question_of(chat: Any) -> Any:
+    """The messages of a chat up to the last one that the model was asked; other values as they are.
+
+    >>> question_of([{"role": "user", "content": "1 + 1 ="}, {"role": "assistant", "content": "2"}])
+    [{'role': 'user', 'content': '1 + 1 ='}]
+    """
+    if not is_chat(chat):
+        return chat
+    last = max((i for i, message in enumerate(chat) if _speaker(message) in _ASKS), default=len(chat) - 1)
+    return chat[: last + 1]
+
+
+def repeats(responses: Any) -> int:
+    """How many responses a value holds: of lists within a list, one for every request, those of a request.
+
+    >>> repeats(["a", "b"]), repeats([["a", "b", "c"]]), repeats([[["-1.0", "False"]], [["-2.0", "True"]]])
+    (2, 3, 1)
+    """
+    if not isinstance(responses, list):
+        return 0
+    inner = [len(x) for x in responses if isinstance(x, list)]
+    return inner[0] if inner and len(inner) == len(responses) else len(responses)
 
 
 def leaves(value: Any) -> Iterator[Any]:

@@ -72,10 +72,16 @@ def _rows(
     columns = {r: n for r, n in layout.columns.items() if r not in ("sampler_logp", "trainer_logp")}
     numeric = tuple(dict.fromkeys((*layout.rewards, *layout.parts)))
     engine, trainer = (layout.columns.get(role, "") for role in ("sampler_logp", "trainer_logp"))
+    chosen: Any = None  # of what several grade, the first one's records
     for number, record in file.records():
         if not isinstance(record, dict):
             reject(record if isinstance(record, str) and len(record) < 80 else NO_OBJECT, 1, [(number, None)])
             continue
+        if layout.shape.first_of:
+            grader = value_at(record, layout.shape.first_of)
+            chosen = grader if chosen is None else chosen
+            if grader != chosen:
+                continue
         try:
             rows = list(rollouts(record, layout.shape, columns, numeric))
         except ValueError as error:
@@ -86,4 +92,8 @@ def _rows(
                 value_at(record, engine), value_at(record, trainer), value_at(record, "token_loss_mask")
             )
         for row in rows:
-            yield number, json.dumps(row)
+            yield number, json.dumps(row, default=_nothing)
+
+
+def _nothing(value: Any) -> None:
+    """In place of what is no plain value, such as an object in a file of ``torch.save``."""

@@ -4,14 +4,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradvar.audit.formats import Format
-from gradvar.audit.record_values import MISSING, Record, is_fraction, leaves, number_of, numbers, value_at
+from gradvar.audit.record_values import (
+    MISSING,
+    Record,
+    is_fraction,
+    number_of,
+    question_of,
+    repeats,
+    value_at,
+)
 
 MOST = 1 << 20  # rollouts of one record
 _WORDS = {
     "columns": "; an object is a step, a list a column",
     "samples": "; a row is a group, a list its samples",
     "tokens": ", summed over the tokens",
+    "steps": ", summed over the steps",
     "counts": "; a row is a group, k successes of n",
 }
 
@@ -21,7 +29,8 @@ class Shape:
     """A shape: its ``kind``, why (``reason``), the columns of counts, and what is said.
 
     ``lists``: columns whose values are lists, in the sample. ``attempts``: rollouts of a group where no column has it.
-    ``nested``: some names are paths, or words stand for numbers, so that records cannot be read as they are.
+    ``nested``: some names are paths, or words stand for numbers, so that records cannot be read as they are. ``chat``:
+    the prompt is a chat that goes on with the model's answers.
     """
 
     kind: str = "rollouts"
@@ -31,7 +40,10 @@ class Shape:
     attempts: int = 0
     nested: bool = False
     values: Mapping[str, float] = field(default_factory=dict)
-    within: str = ""
+    within: tuple[str, ...] = ()
+    first_of: str = ""
+    chat: bool = False
+    percent: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -65,124 +77,6 @@ def mostly(truths: Iterable[bool]) -> bool:
     return 2 * sum(truths) > len(truths)
 
 
-def find_shape(
-    declared_kind: str,
-    columns: Mapping[str, str],
-    rewards: Sequence[str],
-    sample: Sequence[Record],
-    attempts: str,
-    declared: Format,
-    kinds: Mapping[str, str],
-) -> Shape:
-    """Find the shape of the records.
-
-    Args:
-        declared_kind: The shape that the format declares, if it does.
-        columns: Columns by role.
-        rewards: Columns of the reward, none where there are counts only.
-        sample: The first records; without them, records are rollouts.
-        attempts: How many rollouts a group has, or the column that says so.
-        declared: The format.
-        kinds: The kind of every column; another name is a path.
-
-    Raises:
-        ValueError: A rate stands there without the number of its rollouts.
-    """
-    names = (*columns.values(), *rewards)
-    lists = frozenset(n for n in names if mostly(isinstance(value_at(r, n), list) for r in sample))
-    paths = any(n not in kinds for n in names)
-    roles = {"sampler_logp", "trainer_logp"} <= columns.keys()
-    optional = any(columns.get(role) in lists for role in ("length", "logp", "advantage"))
-    more: dict[str, Any] = {"lists": lists, "values": declared.values, "within": declared.within}
-    nested = paths or bool(declared.within) or bool(declared.values) or roles or optional
-    if declared_kind and declared_kind != "counts":
-        return Shape(declared_kind, "", nested=nested or declared_kind == "rollouts", **more)
-    counts = _counts(columns, rewards, sample, attempts)
-    if counts:
-        return Shape("counts", **{"nested": nested, **more, **counts})
-    if not rewards or not any(n in lists for n in rewards):
-        return Shape(nested=nested, **more)
-    kind, reason = _of_lists(columns, rewards[0], sample)
-    return Shape(kind, reason, nested=nested, **more)
-
-
-def _of_lists(columns: Mapping[str, str], reward: str, sample: Sequence[Record]) -> tuple[str, str]:
-    """The shape where the reward is a list: columns of a step, samples of a prompt, or tokens of a rollout."""
-
-    def alike(name: str) -> bool:
-        """Whether a column has as many entries as the reward, which are not the tokens of one response."""
-        pairs = [(value_at(r, name), value_at(r, reward)) for r in sample]
-        both = [(a, b) for a, b in pairs if isinstance(a, list) and isinstance(b, list)]
-        is_chat = all(isinstance(x, dict) and "role" in x for a, _ in both for x in a)
-        return not is_chat and mostly(len(a) == len(b) for a, b in both)
-
-    prompt, response = columns["prompt"], columns.get("response", "")
-    tokens = mostly(numbers(value_at(r, prompt)) for r in sample)
-    if alike(prompt) and not tokens:
-        return "columns", f"'{prompt}' and '{reward}' are lists of one length"
-    values = [value_at(r, response) for r in sample] if response else []
-    if mostly(isinstance(v, str) for v in values) or mostly(numbers(v) for v in values):
-        return "tokens", f"'{reward}' is a list beside one '{response}': rewards per token"
-    return "samples", f"'{reward}' is a list: the samples of a prompt"
-
-
-def _counts(
-    columns: Mapping[str, str], rewards: Sequence[str], sample: Sequence[Record], attempts: str
-) -> dict[str, Any]:
-    """What makes records counts: k of n by columns, as text, or a rate over as many responses as there are."""
-    rate = rewards[0] if rewards else columns.get("rate", "")
-    values = [value_at(r, rate) for r in sample] if rate else []
-    if mostly(is_fraction(v) for v in values):
-        return {"names": (rate,), "reason": f"'{rate}' is k/n"}
-    number = int(attempts) if attempts.isdecimal() else 0
-    trials = columns.get("attempts", "")
-    if rewards:
-        response = columns.get("response", "")
-        sizes = [_size(r, response) for r in sample] if response else []
-        rates = [number_of(v, {}) for v in values]
-        is_rate = bool(sizes) and min(sizes) > 1 and all(isinstance(v, int | float) for v in rates)
-        if is_rate and not any(isinstance(v, list) for v in values) and _whole(rates, sizes):
-            reason = f"'{rate}' is one number beside {sizes[0]} of '{response}': their rate"
-            return {"names": (rate, response), "reason": reason}
-        return {}
-    won = columns.get("successes", "")
-    if won and (trials or number):
-        return {
-            "names": (won, *filter(None, [trials])),
-            "attempts": number,
-            "reason": f"'{won}' of '{trials or number}'",
-        }
-    if mostly(isinstance(v, int | float) for v in values):
-        if not trials and not number:
-            raise ValueError(
-                f"'{rate}' is a rate, of how many rollouts is not said; give --attempts N, or the column that has it"
-            )
-        return {
-            "names": (rate, *filter(None, [trials])),
-            "attempts": number,
-            "reason": f"'{rate}' of '{trials or number}'",
-        }
-    return {}
-
-
-def _size(record: Record, name: str) -> int:
-    """Responses under a name; neither a chat nor tokens are several responses."""
-    value = value_at(record, name)
-    if (
-        not isinstance(value, list)
-        or numbers(value)
-        or any(isinstance(x, dict) and "role" in x for x in value)
-    ):
-        return 0
-    return len(list(leaves(value)))
-
-
-def _whole(rates: Sequence[Any], sizes: Sequence[int]) -> bool:
-    """Return True if every rate is in [0, 1] and a whole number of so many."""
-    pairs = zip(rates, sizes, strict=True)
-    return all(0 <= r <= 1 and abs(r * n - round(r * n)) < 1e-6 * n for r, n in pairs)
-
-
 def rollouts(
     record: Record, shape: Shape, columns: Mapping[str, str], numeric: Sequence[str]
 ) -> Iterator[Record]:
@@ -198,8 +92,12 @@ def rollouts(
         ValueError: Lists differ in their length, or counts are none.
     """
     values = {name: value_at(record, name) for name in (*columns.values(), *numeric)}
+    prompt = columns["prompt"]
     if shape.within:
-        values[columns["prompt"]] = f"{value_at(record, shape.within)}/{values[columns['prompt']]}"
+        around = [value_at(record, name) for name in shape.within]
+        values[prompt] = "/".join(str(x) for x in (*around, values[prompt]) if x is not MISSING)
+    if shape.chat:
+        values[prompt] = question_of(values[prompt])
     if shape.kind == "counts":
         yield from _of_counts(record, values, shape, columns)
     elif shape.kind in ("columns", "samples"):
@@ -265,12 +163,12 @@ def _of_counts(
         won, size = (float(x) for x in value.split("/"))
     else:
         beside = value_at(record, shape.names[1]) if len(shape.names) > 1 else shape.attempts
-        size = len(list(leaves(beside))) if isinstance(beside, list) else beside
+        size = repeats(beside) if isinstance(beside, list) else beside
         value = number_of(value, shape.values)
         if isinstance(size, bool) or not isinstance(size, int | float) or not isinstance(value, int | float):
             raise ValueError(f"'{name}' is no count")
         is_rate = name == columns.get("rate") or isinstance(beside, list)
-        won = round(value * size) if is_rate else value
+        won = round(value * size / (100 if shape.percent else 1)) if is_rate else value
     if not 0 <= won <= size or size > MOST or won != int(won) or size != int(size):
         raise ValueError(f"'{name}' is {won} of {size}")
     row = {n: _plain(None if v is MISSING else v) for n, v in values.items()}

@@ -1,13 +1,18 @@
 """Files of ``torch.save`` without PyTorch and without unpickling: plain containers are read, nothing is ever called.
 
-A pickle is a program for a small stack machine. Only the instructions that build lists, dictionaries, tuples, texts and
-numbers are carried out here; whatever names a class, calls a function or refers to a tensor's storage gives ``OPAQUE``.
+A pickle is a program for a small stack machine. Only the instructions that build lists, dictionaries, tuples, texts,
+numbers and tensors of numbers (``pickled_arrays``) are carried out here; whatever else names a class or calls a
+function gives ``OPAQUE``.
 """
 
+import io
 import pickletools
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from gradvar.audit.pickled_arrays import Named, called, storage_of
 
 LARGEST = 1 << 30  # bytes of the pickle
 MOST_VALUES = (
@@ -33,6 +38,9 @@ _LOADS = frozenset({
 })  # fmt: skip
 _SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _CALLS = {"REDUCE": 2, "NEWOBJ": 2, "NEWOBJ_EX": 3, "STACK_GLOBAL": 2, "BINPERSID": 1}
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""How a file of torch.save before version 1.6 begins: a pickle of its magic number."""
+_BEFORE = 3  # pickles before that of the value: the magic number, the protocol, the sizes of numbers
 
 
 def read_torch_file(path: Path) -> Any:
@@ -48,11 +56,35 @@ def read_torch_file(path: Path) -> Any:
                 raise ValueError("a zip archive without data.pkl; give what torch.save wrote, or JSON lines")
             if archive.getinfo(names[0]).file_size > LARGEST:
                 raise ValueError("a file of torch.save of more than 1 GB; write JSON lines")
-            data = archive.read(names[0])
+            data, folder, left = archive.read(names[0]), names[0].removesuffix("data.pkl"), LARGEST
+
+            def stored(key: str) -> bytes:
+                nonlocal left
+                name = f"{folder}data/{key}"
+                left -= archive.getinfo(name).file_size  # as often as it is referred to
+                if left < 0:
+                    raise ValueError("tensors of more than 1 GB")
+                return archive.read(name)
+
+            return _bounded(io.BytesIO(data), stored)
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise ValueError(f"no file of torch.save ({error}); write JSON lines") from None
+
+
+def read_legacy_torch_file(path: Path) -> Any:
+    """The same of a file in the form before PyTorch 1.6, whose tensors are opaque."""
+    if path.stat().st_size > LARGEST:
+        raise ValueError("a file of torch.save of more than 1 GB; write JSON lines")
+    stream = io.BytesIO(path.read_bytes())
+    for _ in range(_BEFORE):
+        _bounded(stream, None)
+    return _bounded(stream, None)
+
+
+def _bounded(stream: IO[bytes], stored: Callable[[str], bytes] | None) -> Any:
+    """What a pickle builds; ``ValueError`` where that is too much."""
     try:
-        value = plain_pickle(data)
+        value = _plain(stream, stored)
         if _values(value, {}, 0) > MOST_VALUES:
             raise ValueError(f"a pickle of more than {MOST_VALUES:,} values; write JSON lines")
         return value
@@ -88,12 +120,17 @@ def plain_pickle(data: bytes) -> Any:
         ValueError: The pickle has an instruction that plain values do not need.
 
     >>> import pickle
-    >>> plain_pickle(pickle.dumps({"a": [1, 2.5, "x", None]})), plain_pickle(pickle.dumps(print))
-    ({'a': [1, 2.5, 'x', None]}, OPAQUE)
+    >>> plain_pickle(pickle.dumps({"a": [1, 2.5, "x", None]})), plain_pickle(pickle.dumps([range(3)]))
+    ({'a': [1, 2.5, 'x', None]}, [OPAQUE])
     """
+    return _plain(io.BytesIO(data), None)
+
+
+def _plain(stream: IO[bytes], stored: Callable[[str], bytes] | None) -> Any:
+    """Carry out the next pickle of a stream; ``stored``: the bytes of a tensor's storage, where they can be had."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    for opcode, operand, _ in pickletools.genops(data):
+    for opcode, operand, _ in pickletools.genops(stream):
         argument: Any = operand
         name = opcode.name
         if name in ("PROTO", "FRAME"):
@@ -114,14 +151,31 @@ def plain_pickle(data: bytes) -> Any:
             memo[len(memo)] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET", "GET"):
             stack.append(memo[argument])
-        elif name in ("GLOBAL", "PERSID"):
+        elif name == "GLOBAL":
+            stack.append(Named(argument))
+        elif name == "PERSID":
             stack.append(OPAQUE)
         elif name in _CALLS:
+            operands = stack[-_CALLS[name] :]
             del stack[-_CALLS[name] :]
-            stack.append(OPAQUE)
+            stack.append(_value_of_call(name, operands, stored))
         else:
             _build(name, stack)
     raise ValueError("a pickle that does not end; write JSON lines")
+
+
+def _value_of_call(name: str, operands: list[Any], stored: Callable[[str], bytes] | None) -> Any:
+    """Numbers where an instruction puts them together, ``OPAQUE`` for every other call."""
+    if name == "STACK_GLOBAL" and all(isinstance(x, str) for x in operands):
+        return Named(" ".join(operands))
+    if name == "BINPERSID":
+        return storage_of(operands[0]) or OPAQUE
+    value = called(operands[0], operands[1], stored or _nowhere) if name == "REDUCE" else None
+    return OPAQUE if value is None else value
+
+
+def _nowhere(key: str) -> bytes:
+    raise KeyError(key)
 
 
 def _build(name: str, stack: list[Any]) -> None:
