@@ -102,6 +102,7 @@ def _estimate(row: Mapping[str, Any], name: str) -> str:
 
 def _footnote(experiment: Experiment) -> str:
     from gradvar.train.findings import cautions
+    from gradvar.train.prediction import sentences
 
     config = experiment.config
     unit = "warm starts" if config.starts > 1 else "the paired seeds of one warm start"
@@ -115,6 +116,8 @@ def _footnote(experiment: Experiment) -> str:
         "config": config.as_dict(),
         "tried": [vars(t) for t in experiment.tried],
     }
+    if experiment.prediction:
+        lines += sentences(experiment.predicted(), config.reference)
     lines += cautions(content)
     lines += [
         f"Rank correlation over arms of the gain with the gradient's signal-to-noise ratio {when}: "

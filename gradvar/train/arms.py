@@ -18,8 +18,10 @@ from gradvar.core.estimator import Estimator, Paper
 from gradvar.core.naming import resolve_name
 from gradvar.files.fingerprint import describe, fingerprint
 from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.train.allocation import Allocation, Rule
 from gradvar.train.game import PairedActions
 from gradvar.train.plan import Arm, Phase
+from gradvar.train.ragged import RAGGED_RLOO
 from gradvar.train.systems import PAIRED, dpo_one_pair, lpo_pointwise, own_likelihood, own_rollouts
 
 SIZES = (2, 4, 8, 16)
@@ -106,8 +108,16 @@ def _dual(name: str, summary: str, **settings: Any) -> Arm:
     return Arm(name, PAIRED, group=game.rollouts, minibatches=1, game=game, summary=summary)
 
 
+_RATED: tuple[tuple[Rule, str], ...] = (
+    ("even", "4 of them probes that no rule uses: what probing costs"),
+    ("vip", "4 of them probes, the rest as VIP gives them (2602.01601)"),
+    ("gvm", "4 of them probes, the rest as GVM gives them (2505.02391)"),
+    ("knapsack", "4 of them probes, the rest as Knapsack RL gives them (2509.25849)"),
+    ("ada", "4 of them probes, the rest as Reinforce-Ada-Est gives them (2510.04996)"),
+)
+
 ARMS: tuple[Arm, ...] = (
-    *(Arm(f"grpo-{g}", "grpo", group=g, summary=f"GRPO, {g} rollouts, population std") for g in SIZES),
+    *(Arm(f"grpo-{g}", "grpo", group=g, summary=f"GRPO, {g} rollouts, population std") for g in (*SIZES, 32)),
     *(
         Arm(f"grpo-{g}-sample-std", "grpo_sample_std", group=g, summary=f"GRPO, {g} rollouts, sample std")
         for g in SIZES
@@ -179,6 +189,19 @@ ARMS: tuple[Arm, ...] = (
         "grpo-2-contrast", with_contrast(catalogue.get("grpo"), -0.2), group=2, minibatches=1,
         summary="GRPO, 2 rollouts, and the same control variate with coefficient -0.2",
     ),
+    # rollouts over prompts: by rates that four rollouts of each prompt estimate, or while drawing
+    *(
+        Arm(
+            f"allocation-{rule}", RAGGED_RLOO, allocation=Allocation(rule),
+            summary=f"leave-one-out, 16 rollouts a prompt on average, {what}",
+        )
+        for rule, what in _RATED
+    ),
+    Arm(
+        "allocation-balanced", "reinforce_best_constant", group=4, allocation=Allocation("balanced"),
+        summary="Reinforce-Ada: rounds of 8 until 2 are right and 2 wrong, 32 at the most; 4 trained on (2510.04996)",
+    ),
+    Arm("rloo-16-resampled", "rloo", attempts=4, summary="leave-one-out, equal groups replaced, up to 4 rounds"),
     _dual("dpa-grpo", "DPA-GRPO as its reference implementation has it: verifier, revisions, approver (task form)"),
     _dual("dpa-grpo-published", "the same, log-probabilities summed over tokens, as printed", published=True),
     # one change at a time, exactly on policy: the baseline alone

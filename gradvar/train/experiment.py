@@ -1,7 +1,6 @@
 """The experiment: several arms, the same start, prompts and budget, several seeds each; and what came of it."""
 
 import contextlib
-import copy
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -17,12 +16,20 @@ from gradvar.core.labelled import Labelled
 from gradvar.core.progress import ProgressMonitor, Silent
 from gradvar.files.atomic import Lock
 from gradvar.files.provenance import provenance
-from gradvar.files.tables import write_csv, write_json
+from gradvar.files.tables import to_plain, write_csv, write_json
 from gradvar.policies import Transformer
 from gradvar.stats.bootstrap import PairedComparison, bootstrap, compare, interquartile_mean, profile
 from gradvar.stats.intervals import Interval
 from gradvar.stats.starts import by_start, holm, mean_of
-from gradvar.tasks import Countdown, FormLine, ModularAddition, PartialAddition, Sorting, Verification
+from gradvar.tasks import (
+    Countdown,
+    FormLine,
+    ModularAddition,
+    PartialAddition,
+    RunningTotal,
+    Sorting,
+    Verification,
+)  # fmt: skip
 from gradvar.train import arms as catalogue_of_arms
 from gradvar.train.findings import findings
 from gradvar.train.gradient_noise import Probe, rank_correlation
@@ -30,33 +37,25 @@ from gradvar.train.held_out import Part, Training
 from gradvar.train.loop import BAR, Run, joined, train
 from gradvar.train.pairs import informativeness
 from gradvar.train.plan import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
+from gradvar.train.prediction import compared, predict, written
 from gradvar.train.trainer import Trainer, check_arm
+from gradvar.train.tuning import Tried, at_rate, with_edge
 from gradvar.train.warm_start import WarmStart, warm_start
 
 TASKS: dict[str, Callable[[], Any]] = {
     "addition": lambda: ModularAddition(digits=2),
     "partial": lambda: PartialAddition(digits=2),
     "sorting": lambda: Sorting(length=8, values=10),
+    "long_sorting": lambda: Sorting(length=16, values=10, shortest=8),
     "arithmetic": lambda: ModularAddition(digits=3),
     "countdown": lambda: Countdown(numbers=3),
+    "running_total": lambda: RunningTotal(terms=5, digits=2),
     "verification": lambda: Verification(digits=2),
     "form": lambda: FormLine(digits=2),
 }
 _STARTS = 1 << 20  # keys of further warm starts, apart from those of the first
+_BANK = 1 << 22  # key of the bank of predictions
 _FORMAT = 1  # raise when training changes what the same settings give
-
-
-@dataclass(frozen=True, eq=False)
-class Tried:
-    """A learning rate that was tried for an arm, and the mean final reward of the seeds that tune, on their prompts.
-
-    ``edge``: the best one, and at an end of the grid, ``lowest`` or ``highest``; else empty.
-    """
-
-    arm: str
-    learning_rate: float
-    reward: float
-    edge: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +66,7 @@ class Experiment(Labelled):
     starts: tuple[WarmStart, ...]
     runs: tuple[Run, ...]
     tried: tuple[Tried, ...] = ()
+    prediction: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Experiment({', '.join(self.config.arms)} on {self.config.task}, {self.config.seeds} seeds)"
@@ -99,7 +99,7 @@ class Experiment(Labelled):
         rows = []
         comparisons = [self.compare(run.plan.arm.name) for run in self.runs]
         adjusted = holm(np.array([c.p_value for c in comparisons]))
-        for run, compared, p_adjusted in zip(self.runs, comparisons, adjusted, strict=True):
+        for run, comparison, p_adjusted in zip(self.runs, comparisons, adjusted, strict=True):
             plan, arm = run.plan, run.plan.arm
             updates = run.steps * arm.epochs * arm.minibatches
             row: dict[str, Any] = {
@@ -118,8 +118,8 @@ class Experiment(Labelled):
             _add(row, "gain", mean_of(by_start(run.gain(), self.origin)))
             for name in ("gain", "final", "difference", "improvement"):
                 column = f"retained_{name}" if name in ("final", "gain") else name
-                _add(row, column, getattr(compared, name))
-            row |= {"difference_p": compared.p_value, "difference_p_holm": float(p_adjusted)}
+                _add(row, column, getattr(comparison, name))
+            row |= {"difference_p": comparison.p_value, "difference_p_holm": float(p_adjusted)}
             _add(row, "final_iqm", bootstrap(interquartile_mean, by_start(run.final(), self.origin)))
             rows.append(row)
         return rows
@@ -163,6 +163,13 @@ class Experiment(Labelled):
                 rows.append({"arm": run.plan.arm.name, **means, **final})
         return rows
 
+    def predicted(self) -> dict[str, Any]:
+        """What was predicted before training, and what came of it; empty where nothing was."""
+        if not self.prediction:
+            return {}
+        gains = {run.plan.arm.name: run.gain() for run in self.runs}
+        return self.prediction | {"compared": to_plain(compared(self.prediction, gains))}
+
     def profiles(self, thresholds: Sequence[float] | None = None) -> dict[str, Any]:
         """Performance profiles of final rewards: the share of an arm's runs above each threshold."""
         levels = np.linspace(0, 1, 101) if thresholds is None else np.asarray(thresholds, np.float64)
@@ -191,6 +198,7 @@ class Experiment(Labelled):
             "tried": [dataclasses.asdict(t) for t in self.tried],
             "rows": self.rows(),
             "stored": self.stored(),
+            "prediction": self.predicted(),
             "mechanism": {name: dataclasses.asdict(correlation) for name, correlation in self.mechanism().items()},
             "profiles": self.profiles(),
             "curves": self.curve_rows(),
@@ -262,6 +270,7 @@ def _run(
     warm = tuple(_start(config, policy, task, number, monitor) for number in range(config.starts))
     part: Part = "test" if config.rate == "tuned" else "all"
     examination = task.examination(jax.random.fold_in(key, 1), config.eval_prompts, part)
+    prediction = _prediction(config, policy, task, warm[0], plans, folder) if config.predict else {}
     runs: list[Run] = []
     tried: list[Tried] = []
 
@@ -304,7 +313,25 @@ def _run(
             seeds = range(first, first + config.seeds)
             parts.append(trained(label, trainer, seeds, start, subfolder, probe))
         runs.append(joined(parts))
-    return Experiment(config, warm, tuple(runs), tuple(tried))
+    return Experiment(config, warm, tuple(runs), tuple(tried), prediction)
+
+
+def _prediction(
+    config: TrainConfig,
+    policy: Transformer,
+    task: Training,
+    start: WarmStart,
+    plans: list[Plan],
+    folder: Path | None,
+) -> dict[str, Any]:
+    key = jax.random.fold_in(jax.random.key(config.seed), _BANK)
+    identity = _identity(config) | {
+        "predict": config.predict, "plans": [p.as_dict() for p in plans], "reference": config.reference,
+    }  # fmt: skip
+    return written(
+        folder, identity,
+        lambda: predict(policy, task, start.params, key, config.predict, plans, config.reference),
+    )  # fmt: skip
 
 
 def _start(
@@ -319,20 +346,6 @@ def _start(
     warm = warm_start(policy, task, key, config.success, monitor=monitor)
     monitor.advance(note=f"to a success rate of {warm.success_rate:.2f}")
     return warm
-
-
-def with_edge(results: Sequence[Tried]) -> list[Tried]:
-    """Mark the best of the rates that were tried, in ascending order, where it is at an end: it is then not tuned."""
-    best = max(range(len(results)), key=lambda i: results[i].reward)
-    edge = {0: "lowest", len(results) - 1: "highest"}.get(best, "")
-    return [dataclasses.replace(t, edge=edge) if i == best else t for i, t in enumerate(results)]
-
-
-def at_rate(trainer: Trainer, learning_rate: float) -> Trainer:
-    """Return a trainer with the same compiled programs and another learning rate."""
-    other = copy.copy(trainer)
-    other.plan = dataclasses.replace(trainer.plan, learning_rate=learning_rate)
-    return other
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:

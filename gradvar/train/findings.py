@@ -6,6 +6,7 @@ from typing import Any
 
 from gradvar.stats.starts import HEADLINE
 from gradvar.stats.text import interval_texts, number_text
+from gradvar.train.prediction import sentences
 
 Row = Mapping[str, Any]
 _LEVEL = 0.05
@@ -18,7 +19,10 @@ def findings(content: Mapping[str, Any]) -> list[str]:
     config = content.get("config", {})
     rows = content["rows"]
     reference = str(config.get("reference", "")) or str(rows[0]["arm"])
-    return [*_retention(rows, reference, config), *cautions(content), *_mechanism(content), *_start(content)]
+    predicted = sentences(content["prediction"], reference) if content.get("prediction") else ()
+    return [
+        *_retention(rows, reference, config), *predicted, *cautions(content), *_mechanism(content), *_start(content),
+    ]  # fmt: skip
 
 
 def cautions(content: Mapping[str, Any]) -> list[str]:

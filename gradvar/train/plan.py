@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradvar.core.checks import at_least, between, finite, one_of, positive
 from gradvar.core.spelling import read_correction, read_sampler
 from gradvar.files.paths import check_file, check_writable
+from gradvar.train.allocation import Allocation
 from gradvar.train.game import PairedActions
 
 if TYPE_CHECKING:
@@ -22,7 +23,17 @@ Equal = Literal[
     "rollouts_per_step", "prompts_per_step", "prompts", "rollouts", "tokens", "updates", "seconds"
 ]
 Rate = Literal["fixed", "linear", "sqrt", "tuned"]
-TaskName = Literal["addition", "partial", "sorting", "arithmetic", "countdown", "verification", "form"]
+TaskName = Literal[
+    "addition",
+    "partial",
+    "sorting",
+    "long_sorting",
+    "arithmetic",
+    "countdown",
+    "running_total",
+    "verification",
+    "form",
+]
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,7 @@ class Arm:
     measure` (``top_p:0.95``, ``fp8``, ``stale:4``: the weights of four steps ago); the clip stays around the policy at
     the batch's start. ``correction``: the weights for it (``tis:2``). ``game``: a game of a generator and a verifier in
     the place of an objective, on tasks that have one; ``group`` is then the rollouts of a prompt's game at most.
+    ``allocation``: a rule that spends the step's rollouts unevenly over its prompts.
     """
 
     name: str
@@ -80,6 +92,7 @@ class Arm:
     sampler: str = "none"
     correction: str = "none"
     game: PairedActions | None = None
+    allocation: Allocation | None = None
     summary: str = ""
 
     def check(self) -> None:
@@ -104,6 +117,12 @@ class Arm:
         read_correction(self.correction)
         if self.game is not None:
             self.game.check(of_arm)
+        if self.allocation is not None:
+            self.allocation.check(of_arm, self.group)
+            if self.phases or self.game or self.attempts > 1:
+                raise ValueError(
+                    f"allocation {of_arm}: it has phases, a game or attempts too; give one of them"
+                )
         if (self.phases or self.game) and (self.sampler, self.correction) != ("none", "none"):
             raise ValueError(
                 f"sampler {of_arm}: {self.sampler} with {self.correction}, and the arm has phases or a game; "
@@ -123,6 +142,8 @@ class Arm:
         """Plain values: what names the arm between runs."""
         plain = {name: value for name, value in vars(self).items() if name != "summary"}
         plain["game"] = None if self.game is None else dict(vars(self.game))
+        if plain.pop("allocation") is not None:
+            plain["allocation"] = dict(vars(self.allocation))
         plain["phases"] = [dict(vars(phase)) for phase in self.phases]
         for item in (plain, *plain["phases"]):
             item["estimator"] = getattr(item["estimator"], "name", item["estimator"])
@@ -139,8 +160,9 @@ class TrainConfig:
     reference: str = "grpo-16"
     """The arm that the others are compared with."""
     task: TaskName = "addition"
-    """addition (2 digits), partial (the same, graded), sorting (8 numbers), arithmetic (3 digits), countdown (search),
-    verification (answers and verdicts on answers), form (drafted, challenged and revised lines of a form)."""
+    """addition (2 digits), partial (the same, graded), sorting (8 numbers), long_sorting (8 to 16), arithmetic (3
+    digits), countdown (search), running_total (five numbers, with totals on the way that are not graded), verification
+    (answers and verdicts on answers), form (drafted, challenged and revised lines of a form)."""
     sampler: str = "none"
     """The engine that draws every arm's rollouts, spelt as for `gradvar measure`: none (the policy itself), top_p:0.95,
     bfloat16, fp8, stale:4 (the weights of four steps ago) and so on."""
@@ -183,6 +205,9 @@ class TrainConfig:
     """Rollouts of each, for the mean reward and pass@k."""
     noise: int = 0
     """Prompts of the score bank that measures the gradient's noise at every evaluation; 0: it is not measured."""
+    predict: int = 0
+    """Prompts of a score bank of the first warm start, from which the best group, ratios of variances and every arm's
+    progress are predicted; written to prediction.json before any arm is trained, and compared afterwards. 0: none."""
     width: int = 48
     """Width of the transformer; its hidden layers are three times as wide."""
     precision: Literal["float32", "float64"] = "float32"
@@ -220,6 +245,8 @@ class TrainConfig:
             at_least(name, getattr(self, name), minimum)
         if self.noise and self.noise < 8:
             raise ValueError(f"noise: {self.noise} prompts; give 8 or more, or 0 to measure none")
+        if self.predict and self.predict < 8:
+            raise ValueError(f"predict: {self.predict} prompts; give 8 or more, or 0 to predict nothing")
         for name in ("learning_rate", "total"):
             positive(name, finite(name, getattr(self, name)))
         if self.equal in ("rollouts", "tokens") and self.total >= 2**30:

@@ -250,13 +250,16 @@ class TrainingStep:
             key,
             rate,
         )
-        reward = jnp.mean(rollouts.rewards).astype(jnp.float32)
+        present = jnp.any(
+            rollouts.mask, axis=-1
+        )  # [prompt, group]; of groups of unequal sizes some are absent
+        reward = (jnp.sum(rollouts.rewards, where=present) / jnp.sum(present)).astype(jnp.float32)
         baseline = jnp.where(state.step == 0, reward, _DECAY * state.baseline + (1 - _DECAY) * reward)
         is_fresh = phase.source == "fresh"
         metrics = figures | {
             "reward": reward if is_fresh else jnp.full((), jnp.nan, jnp.float32),
             "equal": jnp.mean(~sampling.is_mixed(rollouts.rewards)),
-            "length": jnp.mean(batch.lengths),
+            "length": jnp.sum(batch.mask) / jnp.sum(present),
             "learning_rate": rate,
         }
         if has_engine:

@@ -24,12 +24,20 @@ from gradvar.core.devices import DeviceMesh
 from gradvar.core.protocols import Policy, Task
 from gradvar.train.dual import DualStep, check_game
 from gradvar.train.evaluate import evaluate
-from gradvar.train.plan import Plan
+from gradvar.train.plan import Arm, Plan
+from gradvar.train.ragged import AllocatedStep
 from gradvar.train.state import Limits, State, streams
 from gradvar.train.step import TrainingStep, check_plan
 
 CHUNK = 50
 """Steps of one call at most: the resolution of a progress bar and of a limit of time."""
+
+
+def step_of(arm: Arm) -> type[TrainingStep]:
+    """Return what takes an arm's steps."""
+    if arm.allocation is not None:
+        return AllocatedStep
+    return TrainingStep if arm.game is None else DualStep
 
 
 def check_arm(task: Task, plan: Plan) -> None:
@@ -76,8 +84,7 @@ class Trainer:
         Raises:
             ValueError: Where the plan's estimators ask for what training cannot give.
         """
-        step = TrainingStep if plan.arm.game is None else DualStep
-        self.training = step(policy, task, plan, rule)
+        self.training = step_of(plan.arm)(policy, task, plan, rule)
         self.plan = plan
         self._chunk_steps = chunk
         self._devices = list(jax.devices() if devices is None else devices)

@@ -90,7 +90,7 @@ def test_the_command_prints_the_table_and_resumes(tmp_path):
     command = [
         *(sys.executable, "-m", "gradvar", "train", "--arms", "grpo-2", "grpo-16", "--task", "sorting"),
         *("--seeds", "2", "--steps", "2", "--evaluations", "1", "--eval-prompts", "8", "--width", "16"),
-        *("--rollouts-per-step", "32", "--success", "0.1"),
+        *("--rollouts-per-step", "32", "--success", "0.1", "--predict", "8"),
         *("--out", str(tmp_path / "out"), "--json", str(tmp_path / "all.json")),
     ]
     first = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -102,6 +102,11 @@ def test_the_command_prints_the_table_and_resumes(tmp_path):
     assert content["provenance"]["config"]["task"] == "sorting"
     for name in ("results.json", "results.csv", "curves.csv", "grpo-2/metrics.jsonl", "grpo-16/run.json"):
         assert (tmp_path / "out" / name).exists(), name
+    kept = tmp_path / "out" / "prediction.json"
+    assert kept.stat().st_mtime <= (tmp_path / "out" / "grpo-2" / "run.json").stat().st_mtime
+    written = json.loads(kept.read_text())["prediction"]
+    assert written.items() <= content["prediction"].items()
+    assert {row["arm"] for row in content["prediction"]["compared"]["arms"]} == {"grpo-2", "grpo-16"}
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert json.loads((tmp_path / "all.json").read_text())["rows"] == content["rows"], again.stderr
 
@@ -111,6 +116,7 @@ def test_bad_settings_are_one_line(capsys, tmp_path):
     assert "no 'grpo-3'; nearest" in refused(capsys, *out, "--arms", "grpo-3", "--reference", "grpo-3")
     assert "no 'grpo-3'; nearest" in refused(capsys, *out, "--arms", "grpo-3")
     assert "noise: 4 prompts; give 8 or more" in refused(capsys, *out, "--noise", "4")
+    assert "predict: 4 prompts; give 8 or more" in refused(capsys, *out, "--predict", "4")
     assert "reference: 'grpo-16'; choose one of grpo-2" in refused(capsys, *out, "--arms", "grpo-2")
     assert "names something twice" in refused(capsys, *out, "--arms", "grpo-16", "grpo-16")
     assert "is no multiple of the group" in refused(capsys, *out, "--rollouts-per-step", "40")

@@ -9,10 +9,10 @@ from gradvar.stats.bootstrap import compare
 from gradvar.stats.starts import by_start, holm, mean_of, p_value, ratio_of
 from gradvar.tasks import ModularAddition
 from gradvar.train.arms import get
-from gradvar.train.experiment import Tried, with_edge
 from gradvar.train.findings import findings
 from gradvar.train.held_out import Training, held_out
 from gradvar.train.plan import TrainConfig, plan
+from gradvar.train.tuning import Tried, with_edge
 
 SEEDS = 8
 

@@ -21,7 +21,7 @@ from tests.train.conftest import Scene
 
 PROMPTS, SEED = 4, 3
 # Other settings of an arm whose step is compiled here: that they are is tested below. A program takes seconds.
-SIZES = {"": ("grpo", 4, 8), "-sample-std": ("grpo_sample_std", 2, 8, 16), "-no-std": (None, 2, 4, 16)}
+SIZES = {"": ("grpo", 4, 8, 32), "-sample-std": ("grpo_sample_std", 2, 8, 16), "-no-std": (None, 2, 4, 16)}
 OTHER_SIZES = {f"grpo-{size}{end}" for end, (_, *sizes) in SIZES.items() for size in sizes}
 LISTWISE, FORMS = (2, 4, 8, 32), ("forward", "reverse", "pointwise")
 OTHER_SIZES |= {f"lpo-{form}-{size}" for form in FORMS for size in LISTWISE}
@@ -29,8 +29,14 @@ OTHER_SIZES |= {f"lpo-{form}-{size}" for form in FORMS for size in LISTWISE}
 OTHER_SIZES |= {f"g2d-{end}" for end in (10, 25, 75, 90, "one", "calibrated")}
 # Objectives alone, on arms whose steps are put together as others are: by closed forms in test_systems.
 OTHER_SIZES |= {"lpo-pointwise", "lpo-forward-moving", "lpo-reverse-moving", "sps-printed", "sps-intended"}
-# Arms with a game have a task and tests of their own (test_dual).
-NAMES = tuple(arm.name for arm in arms.ARMS if arm.game is None and arm.name not in OTHER_SIZES)
+# The same arms but for attempts, which are those of "grpo-2-resampled".
+OTHER_SIZES |= {"rloo-16-resampled"}
+# Arms with a game have a task and tests of their own (test_dual), as have those with an allocation (test_allocation).
+NAMES = tuple(
+    arm.name
+    for arm in arms.ARMS
+    if arm.game is None and arm.allocation is None and arm.name not in OTHER_SIZES
+)
 # One arm for each way in which a step is put together; the others differ from one of them in the objective alone.
 STRUCTURES = (
     *(

@@ -10,10 +10,10 @@ import pytest
 from benchmarks import step_timing
 from benchmarks.step_timing import seconds_by_part
 from gradvar.train import arms
-from gradvar.train.experiment import at_rate
 from gradvar.train.loop import train
 from gradvar.train.plan import Arm, TrainConfig, plan
 from gradvar.train.trainer import Trainer
+from gradvar.train.tuning import at_rate
 from tests.compilations import compilations
 
 MOST = 2**31 - 1

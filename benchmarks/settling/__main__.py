@@ -1,0 +1,54 @@
+"""Run it, or go on with it: ``python -m benchmarks.settling [--quick] [--minutes 5]``; results when all is there."""
+
+import argparse
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.settling.reading import results
+from benchmarks.settling.runs import Runs
+from benchmarks.settling.settings import QUICK, SETTINGS, Size
+from gradvar.cli.results import keep_compiled_programs
+from gradvar.files.provenance import provenance
+from gradvar.files.tables import write_json
+
+
+def main() -> None:
+    """Read the arguments, run what is left within the minutes, and write the results of what is whole."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="two sizes, two warm starts, a quarter of the steps"
+    )
+    parser.add_argument("--settings", nargs="*", default=[s.name for s in SETTINGS])
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many; go on later")
+    parser.add_argument("--starts", type=int, default=0, help="warm starts in place of the default's")
+    parser.add_argument("--folder", type=Path, default=Path("gradvar-settling"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=None, help="file of the results")
+    options = parser.parse_args()
+    size = QUICK if options.quick else Size(**({"starts": options.starts} if options.starts else {}))
+    folder = options.folder / ("quick" if options.quick else "whole")
+    keep_compiled_programs()
+    began = time.monotonic()
+    whole = []
+    for setting in SETTINGS:
+        if setting.name not in options.settings:
+            continue
+        runs, cut = Runs(setting, size, folder), False
+        for done in runs.everything():
+            print(f"{time.monotonic() - began:6.0f} s  {setting.name}: {done}", flush=True)
+            if time.monotonic() - began > 60 * options.minutes:
+                cut = True
+                break
+        if cut:
+            break
+        whole.append(runs)
+    if options.out is not None and whole:
+        write_json(
+            options.out,
+            {"kind": "settling", "provenance": provenance({"size": asdict(size)}), **results(whole)},
+        )
+        print(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()

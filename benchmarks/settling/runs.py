@@ -1,0 +1,196 @@
+"""The runs of one setting, each kept in a file of its own, so that the same command goes on where it was stopped.
+
+A step has as many rollouts with every group size, and the learning rate is constant, so one run is read at all budgets:
+what a run is after n steps does not depend on how long it goes on.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.settling import settings as fixed
+from benchmarks.settling.settings import Setting, Size
+from gradvar.files.tables import to_plain, write_json
+from gradvar.policies import Transformer
+from gradvar.train import arms
+from gradvar.train.held_out import Part, Training
+from gradvar.train.loop import train
+from gradvar.train.plan import TUNING_OFFSET, Plan
+from gradvar.train.prediction import predict
+from gradvar.train.trainer import Trainer
+from gradvar.train.tuning import at_rate
+from gradvar.train.warm_start import WarmStart, warm_start
+
+Curve = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All runs of a setting at one size, in a folder."""
+
+    setting: Setting
+    size: Size
+    folder: Path
+    seed: int = 5000
+
+    @cached_property
+    def task(self) -> Training:
+        """The task without its held-out prompts."""
+        return Training(self.setting.task)
+
+    @cached_property
+    def policy(self) -> Transformer:
+        """What is trained."""
+        width = self.setting.width
+        return Transformer.for_task(self.setting.task, width=width, hidden=3 * width)
+
+    def start(self, number: int) -> WarmStart:
+        """A warm start; they are kept on disk by ``warm_start``."""
+        key = jax.random.fold_in(jax.random.key(self.seed), number)
+        return warm_start(self.policy, self.task, key, self.setting.success)
+
+    def plan(self, group: int) -> Plan:
+        """An arm's plan: GRPO with this group, as many rollouts in a step as every other arm."""
+        prompts = self.size.rollouts_per_step // group
+        return Plan(arms.get(f"grpo-{group}"), prompts, fixed.LEARNING_RATE, self.size.steps)
+
+    def place(self, name: str) -> Path:
+        """The file of a part."""
+        return self.folder / self.setting.name / f"{name}.json"
+
+    def part(self, name: str, make: Any) -> Any:
+        """A part from its file, or made and kept."""
+        place = self.place(name)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_json(place, make())
+        return json.loads(place.read_text())
+
+    def prediction(self) -> dict[str, Any]:
+        """What the theory says of the arms, from a bank of the first warm start; made before any run."""
+
+        def make() -> dict[str, Any]:
+            plans = [self.plan(group) for group in self.size.groups]
+            key = jax.random.fold_in(jax.random.key(self.seed), 1 << 20)
+            start = self.start(0).params
+            return predict(
+                self.policy, self.task, start, key, self.size.bank_prompts, plans, f"grpo-{fixed.REFERENCE}"
+            )
+
+        return self.part("prediction", make)
+
+    def starts(self) -> list[dict[str, Any]]:
+        """Facts of the warm starts."""
+
+        def make() -> list[dict[str, Any]]:
+            made = [self.start(number) for number in range(self.size.starts)]
+            return [
+                {"success": s.success_rate, "steps": s.steps, "between_prompts": s.between_prompts}
+                for s in made
+            ]
+
+        return self.part("starts", make)
+
+    @cached_property
+    def _trainers(self) -> dict[tuple[int, str], Trainer]:
+        return {}
+
+    def _trainer(self, group: int, part: Part) -> Trainer:
+        if (group, part) not in self._trainers:
+            other = self._trainers.get((group, "test" if part == "validation" else "validation"))
+            key = jax.random.fold_in(jax.random.key(self.seed), (1 << 21) + (part == "validation"))
+            prompts = self.task.examination(key, self.size.eval_prompts, part)
+            made = (
+                other.examined_on(prompts)
+                if other
+                else Trainer(
+                    self.policy, self.task, self.plan(group), prompts, self.size.eval_rollouts,
+                    devices=jax.devices()[:1],
+                )
+            )  # fmt: skip
+            self._trainers[group, part] = made
+        return self._trainers[group, part]
+
+    def curve(self, group: int, factor: float, number: int, *, tuning: bool) -> Curve:
+        """One run: of a tuning seed from the first warm start, or of warm start ``number``."""
+
+        def make() -> Curve:
+            trainer = self._trainer(group, "validation" if tuning else "test")
+            trainer = at_rate(trainer, fixed.LEARNING_RATE * factor)
+            start = self.start(0 if tuning else number)
+            seed = self.seed + number + (TUNING_OFFSET if tuning else 0)
+            run = train(trainer, start.params, (seed,), evaluations=self.size.points)
+            return {
+                "steps": run.steps[:, 0], "tokens": run.tokens[:, 0], "seconds": run.seconds,
+                "reward": np.round(run.curves["reward"][:, 0], 5),
+            }  # fmt: skip
+
+        kind = "tuning" if tuning else "run"
+        return self.part(f"{kind}-{group}-{factor:g}-{number}", make)
+
+    def tuned(self, group: int) -> dict[str, dict[str, Any]]:
+        """The factor on the learning rate for the budget of prompts and for that of tokens, on validation prompts.
+
+        The grid is widened while the best of it is at an end, up to ``WIDEST``; there it is said to be at the edge.
+        """
+        made = {}
+        seeds = range(self.size.tuning_seeds)
+        for budget, steps in (("prompts", self.prompts_steps(group)), ("tokens", self.size.steps)):
+            grid = list(fixed.FIRST_GRID)
+            while True:
+                score = {
+                    factor: float(
+                        np.mean([at(self.curve(group, factor, s, tuning=True), "steps", steps) for s in seeds])
+                    )
+                    for factor in sorted(grid)
+                }  # fmt: skip
+                best = max(score, key=lambda factor: score[factor])
+                wider = best * {min(grid): 0.5, max(grid): 2.0}.get(best, 1.0)
+                if wider in grid or not fixed.WIDEST[0] <= wider <= fixed.WIDEST[1]:
+                    break
+                grid.append(wider)
+            made[budget] = {"factor": best, "edge": best in (min(grid), max(grid)), "tried": score}
+        return made
+
+    def prompts_steps(self, group: int) -> float:
+        """Steps after which every arm has seen as many prompts: the largest group all of its steps."""
+        return self.size.steps * group / max(self.size.groups)
+
+    def everything(self) -> Iterator[str]:
+        """Do what is left, a part at a time, and say what it was."""
+        self.starts()
+        yield "warm starts"
+        self.prediction()
+        yield "prediction"
+        for group in self.size.groups:
+            self.tuned(group)
+            yield f"tuning of {group}"
+        for number in range(self.size.starts):
+            for group in self.size.groups:
+                for factor in self.factors(group):
+                    self.curve(group, factor, number, tuning=False)
+                yield f"start {number}, {group}"
+
+    def factors(self, group: int) -> list[float]:
+        """The chosen factors of an arm, each once."""
+        return sorted({choice["factor"] for choice in self.tuned(group).values()})
+
+    def facts(self) -> dict[str, Any]:
+        """The setting in plain values."""
+        params = jax.eval_shape(self.policy.init, jax.random.key(0))
+        size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
+        return to_plain({
+            "task": repr(self.setting.task), "success": self.setting.success, "parameters": size,
+            "size": asdict(self.size),
+        })  # fmt: skip
+
+
+def at(curve: Curve, axis: str, place: float) -> float:
+    """A run's held-out reward at a place of an axis, by linear interpolation between its evaluations."""
+    return float(np.interp(place, curve[axis], curve["reward"]))

@@ -1,0 +1,50 @@
+"""What is trained, and what was fixed before anything ran."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gradvar.tasks import Countdown, ModularAddition, RunningTotal, Sorting
+
+CLAIMED, MARGIN = 0.976, 0.05
+"""The share that two rollouts are said to retain (arXiv 2510.00977 v3, abstract), and how far from it still counts."""
+REFERENCE = 16
+BUDGETS = ("prompts", "tokens", "time")
+FIRST_GRID = (0.5, 1.0, 2.0)
+WIDEST = (1 / 8, 8.0)  # a grid whose best rate is at an end is widened up to here
+LEARNING_RATE = 3e-4
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task, and the success rate of its warm starts."""
+
+    name: str
+    task: Any
+    success: float
+    width: int = 48
+
+
+SETTINGS = (
+    Setting("addition", ModularAddition(digits=2), 0.3),
+    Setting("countdown", Countdown(numbers=3), 0.03),
+    Setting("running_total", RunningTotal(terms=5), 0.7),
+    Setting("long_sorting", Sorting(length=16, values=10, shortest=8), 0.3),
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained. ``points``: evaluations along a run, on ``eval_prompts`` with ``eval_rollouts`` each."""
+
+    groups: tuple[int, ...] = (2, 4, 8, 16, 32)
+    starts: int = 8
+    tuning_seeds: int = 2
+    steps: int = 256
+    points: int = 16
+    rollouts_per_step: int = 64
+    eval_prompts: int = 128
+    eval_rollouts: int = 8
+    bank_prompts: int = 64
+
+
+QUICK = Size(groups=(2, 16), starts=2, tuning_seeds=1, steps=64, bank_prompts=16)
