@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gradvar.cli.results import keyword_arguments, show
+from gradvar.cli.results import check_shown, keyword_arguments, show
 from gradvar.core.extras import missing
 from gradvar.files.harmless import LONGEST, one_line
 from gradvar.files.target import absolute_target, load_target
@@ -83,6 +83,7 @@ class Check:
 def run(config: Check) -> int:
     """Check, print the table or the JSON, and return the exit code."""
     try:
+        check_shown(config.json)
         report = examine(config)
         show(report.table(), report.to_json(), config.json)
     except (ValueError, ImportError) as error:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gradvar.cli.results import keyword_arguments, show
+from gradvar.cli.results import check_shown, keyword_arguments, show
 from gradvar.core.extras import missing
 from gradvar.files.harmless import LONGEST, one_line
 from gradvar.files.target import absolute_target, load_target
@@ -35,6 +35,7 @@ class Identify:
 def run(config: Identify) -> int:
     """Identify, print the sentence or the JSON, and return the exit code."""
     try:
+        check_shown(config.json)
         identification = examine(config)
         show(str(identification), identification.to_json(), config.json)
     except (ValueError, ImportError) as error:

@@ -63,6 +63,18 @@ def save(
     return files
 
 
+def check_shown(path: str | None) -> None:
+    """Raise ``ValueError``, in one line, where ``show`` could not write the JSON to ``path``."""
+    if path in (None, "-"):
+        return
+    from gradvar.files.paths import check_file
+
+    file = Path(str(path))
+    check_file(file, "--json")
+    if not file.parent.is_dir():
+        raise ValueError(f"--json: {path}: {file.parent} is no folder; give another path")
+
+
 def show(table: str, json: str, path: str | None) -> None:
     """Print a finding, and write its JSON where that is asked for.
 
@@ -82,11 +94,8 @@ def show(table: str, json: str, path: str | None) -> None:
         Screen().say(table, "    ")
     if path in (None, "-"):
         return
-    file = Path(str(path))
-    if not file.parent.is_dir():
-        raise ValueError(f"--json: {path}: {file.parent} is no folder; give another path")
     try:
-        write_file(file, f"{json}\n".encode())
+        write_file(Path(str(path)), f"{json}\n".encode())
     except OSError as error:
         raise ValueError(f"--json: {path}: {error.strerror}; give another path") from error
 

@@ -1,18 +1,31 @@
 """An output path may be a link, a pipe or a device: what stands there is never replaced by a plain file."""
 
+import importlib
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 import threading
+import typing
 from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from gradvar.cli import advise
 from gradvar.cli import main as cli
 from gradvar.files import atomic, tables
 from gradvar.files.paths import check_file
+from gradvar.policies import Transformer
+from gradvar.stats.sheet import Column, Sheet
+from gradvar.studies.demo import RATES
+from gradvar.testing.peers import Loaded
 from tests.audit import dumps
 
 TEXT = b'{"a": 1}\n'
@@ -35,17 +48,115 @@ def dump(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def quick(monkeypatch, dump):
+    """What commands compute is not at issue here, only where they write it: stand-ins answer at once."""
+    monkeypatch.chdir(dump)
+    monkeypatch.setattr(Transformer, "from_pretrained", computed)
+    for place, value in STAND_INS.items():
+        module, _, name = place.rpartition(".")
+        monkeypatch.setattr(importlib.import_module(module), name, value)
+
+
+# Each option that names a file, of each command, with the rest of the command line; no other option is needed.
 COMMANDS = {
-    "audit --json": lambda dump, path: ["audit", str(dump / "a.jsonl"), "--quiet", "--json", path],
-    "audit --prompts": lambda dump, path: ["audit", str(dump / "a.jsonl"), "--quiet", "--prompts", path],
-    "list --json": lambda dump, path: ["list", "--json", path],
-    "cite --json": lambda dump, path: ["cite", "grpo", "--json", path],
-    "advise --json": lambda dump, path: ["advise", "--rewards", str(dump / "r.csv"), "--json", path],
-    "report --out": lambda dump, path: ["report", str(dump / "audit.json"), "--out", path],
-    "report --json": lambda dump, path: [
-        "report", str(dump / "audit.json"), "--out", str(dump / "r.html"), "--json", path,
-    ],
-}  # fmt: skip
+    "audit --json": ["a.jsonl", "--quiet"],
+    "audit --prompts": ["a.jsonl", "--quiet"],
+    "list --json": [],
+    "cite --json": ["grpo"],
+    "advise --json": ["--rewards", "r.csv"],
+    "report --out": ["audit.json"],
+    "report --json": ["audit.json", "--out", "r.html"],
+    "demo --out": [],
+    "demo --json": [],
+    "measure --json": ["--quiet", "--out", "results"],
+    "mismatch --json": ["--quiet", "--out", "results"],
+    "train --json": ["--quiet", "--out", "results"],
+    "record --json": ["model", "questions", "--quiet", "--out", "bank"],
+    "check --json": ["m:f"],
+    "identify --json": ["m:f"],
+    "peers --html": ["tunix"],
+    "peers --csv": ["tunix"],
+    "peers --markdown": ["tunix"],
+    "prove --json": ["--quiet"],
+    "prove --html": ["--quiet"],
+}
+FOLDERS = ("measure --out", "mismatch --out", "train --out", "record --out")
+NAMES = {"json", "html", "csv", "markdown", "out", "prompts"}
+
+
+def command_line(option, path):
+    name, flag = option.split()
+    return [name, *COMMANDS[option], flag, str(path)]
+
+
+class Computed:
+    """Results of any command: a finding, a table and JSON."""
+
+    ok, results, reused = True, (), 0
+    weights: ClassVar = {size: np.ones(len(RATES)) for size in (2, 16)}
+
+    def findings(self):
+        return ["All is well."]
+
+    def as_json(self):
+        return {"kind": "study", "findings": self.findings()}
+
+    def save(self, folder):
+        tables.write_json(folder / "results.json", self.as_json())
+        return [folder / "results.json"]
+
+    def rows(self):
+        return []
+
+    def table(self):
+        return "a table"
+
+    def to_json(self):
+        return json.dumps(self.as_json())
+
+
+COMPUTED = []
+
+
+def computed(*_, **__):
+    COMPUTED.append(Computed())
+    return COMPUTED[-1]
+
+
+def advised(config, _):
+    """``record`` hands its --json to ``advise``, which is run on a table of rewards in the bank's place."""
+    return advise.run(advise.Advise(rewards=Path("r.csv"), json=config.json))
+
+
+STAND_INS = {
+    "gradvar.studies.demo.demo": computed,
+    "gradvar.plot.prompt_weight": lambda *_: Figure().subplots(),
+    "gradvar.studies.study.variants": lambda config: None,
+    "gradvar.studies.study.study_parts": lambda *_: (),
+    "gradvar.studies.study.join": computed,
+    "gradvar.plot.panels.save_figures": lambda results, folder: [],
+    "gradvar.studies.mismatch.mismatch": computed,
+    "gradvar.plot.mismatch.save_figure": lambda results, folder: [],
+    "gradvar.cli.mismatch.table": lambda _: Sheet((Column("a"),), (("1",),)),
+    "gradvar.train.experiment.experiment": computed,
+    "gradvar.train.experiment.use_all_cores": lambda: None,
+    "gradvar.cli.train.table": lambda *_: Sheet((Column("a"),), (("1",),)),
+    "gradvar.cli.train.title": lambda _: "",
+    "gradvar.cli.train._footnote": lambda _: "",
+    "gradvar.tasks.questions.read_questions": lambda _: (["?"] * 4, ["!"] * 4),
+    "gradvar.cli.record._questions": lambda *_: SimpleNamespace(texts=["?"] * 4, tokens=[[1]] * 4),
+    "gradvar.cli.record._scored": lambda *_: (None, None),
+    "gradvar.cli.record._scores_line": lambda _: "no scores",
+    "gradvar.measure.bank.record.record": computed,
+    "gradvar.cli.record._show": lambda *_: None,
+    "gradvar.cli.record._advise": advised,
+    "gradvar.cli.check.examine": computed,
+    "gradvar.cli.identify.examine": computed,
+    "gradvar.testing.peers.load": lambda peer, _: Loaded(peer, "9.9"),
+    "gradvar.testing.peers.survey": lambda *_, **__: [],
+    "gradvar.symbolic.claims.ledger.load": lambda _: [],
+}
 
 
 def device(path):
@@ -56,6 +167,18 @@ def device(path):
     except OSError:
         pytest.skip("devices can be made, and used in this folder, by root only")
     return path
+
+
+def test_every_option_that_names_an_output_is_tried():
+    """A new one has to be added to the table above."""
+    options = set()
+    for name in cli.COMMANDS:
+        hints = typing.get_type_hints(cli.configuration(name))
+        paths = {option for option, hint in hints.items() if re.search("Path|str", str(hint))}
+        options |= {
+            f"{name} --{option}" for option in paths & NAMES if (name, option) != ("record", "prompts")
+        }
+    assert options == {*COMMANDS, *FOLDERS}
 
 
 def through_a_pipe(path, write):
@@ -110,52 +233,80 @@ def test_every_writer_goes_through_links_pipes_and_devices(tmp_path, writer):
     assert not [*tmp_path.rglob("*.part")]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_goes_through_links_and_pipes(tmp_path, dump, command, capsys):
+@pytest.mark.parametrize("option", COMMANDS)
+def test_every_command_goes_through_links_pipes_and_devices(tmp_path, quick, option, capsys):
     def run(path):
-        assert cli.run(COMMANDS[command](dump, str(path))) in (0, 1)
+        assert cli.run(command_line(option, path)) in (0, 1), capsys.readouterr().err
 
-    target = tmp_path / "target"
+    target = tmp_path / "target.svg"
     target.write_text("old")
     target.chmod(0o640)
-    (tmp_path / "link").symlink_to(target)
-    run(tmp_path / "link")
-    assert (tmp_path / "link").is_symlink()
+    (tmp_path / "link.svg").symlink_to(target)
+    run(tmp_path / "link.svg")
+    assert (tmp_path / "link.svg").is_symlink()
     assert target.read_text() != "old"
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
-    piped = through_a_pipe(tmp_path / "pipe", run)
+    piped = through_a_pipe(tmp_path / "pipe.svg", run)
     assert len(piped) > 0.9 * target.stat().st_size  # the report has the time in it
+    run(device(tmp_path / "null.svg"))
+    assert stat.S_ISCHR((tmp_path / "null.svg").stat().st_mode)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_what_cannot_be_written_is_refused_in_one_line(tmp_path, dump, command, capsys):
-    os.mkfifo(tmp_path / "unread")
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    (tmp_path / "folder").mkdir()
-    bad = [tmp_path / name for name in ("unread", "loop", "folder", "x" * 300, "/".join(["y" * 200] * 25))]
+@pytest.mark.parametrize("option", COMMANDS)
+def test_what_cannot_be_written_is_refused_in_one_line(tmp_path, quick, option, capsys):
+    os.mkfifo(tmp_path / "unread.svg")
+    (tmp_path / "loop.svg").symlink_to(tmp_path / "loop.svg")
+    (tmp_path / "folder.svg").mkdir()
+    names = ("unread.svg", "loop.svg", "folder.svg", "x" * 300 + ".svg", "/".join(["y" * 200] * 25) + ".svg")
+    bad = [tmp_path / name for name in names]
     with suppress(OSError):  # root only; nothing has these numbers, so that nothing can be harmed
-        os.mknod(tmp_path / "disk", 0o600 | stat.S_IFBLK, os.makedev(240, 250))
-        bad.append(tmp_path / "disk")
+        os.mknod(tmp_path / "disk.svg", 0o600 | stat.S_IFBLK, os.makedev(240, 250))
+        bad.append(tmp_path / "disk.svg")
     for path in bad:
-        assert cli.run(COMMANDS[command](dump, str(path))) == 2, path
-        error = capsys.readouterr().err
-        assert error.startswith("gradvar: error: ")
+        COMPUTED.clear()
+        assert cli.run(command_line(option, path)) == 2, path
+        error = capsys.readouterr().err.removeprefix("4 prompts, 12 completions of each; no scores\n")
+        assert re.match("gradvar: error: |gradvar (check|identify): ", error)
         assert error.count("\n") == 1
         assert len(error) < 600
-    assert stat.S_ISFIFO((tmp_path / "unread").stat().st_mode)
+        assert not COMPUTED or path == bad[0]  # whether somebody will read a pipe is not known before
+    assert stat.S_ISFIFO((tmp_path / "unread.svg").stat().st_mode)
 
 
-def test_a_full_disk_is_one_line(dump, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("option", FOLDERS)
+def test_a_folder_may_be_a_link_and_never_replaces_a_device(tmp_path, quick, option, capsys):
+    name, flag = option.split()
+    rest = [part for part in COMMANDS[f"{name} --json"] if part not in ("--out", "results", "bank")]
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    assert cli.run([name, *rest, flag, str(tmp_path / "link")]) == 0, capsys.readouterr().err
+    assert (tmp_path / "link").is_symlink()
+    made = tmp_path / "there" / "results.json"
+    if made.exists():  # a file in it may be a link or a device as well
+        made.rename(tmp_path / "elsewhere")
+        made.symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere").write_text("old")
+        assert cli.run([name, *rest, flag, str(tmp_path / "there")]) == 0
+        assert made.is_symlink()
+        assert (tmp_path / "elsewhere").read_text() != "old"
+    capsys.readouterr()
+    for path in (device(tmp_path / "null"), tmp_path / "null" / "below"):
+        assert cli.run([name, *rest, flag, str(path)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("gradvar: error: out: ")
+        assert error.count("\n") == 1
+    assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
+
+
+def test_a_full_disk_is_one_line(quick, tmp_path, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    for command in COMMANDS.values():
-        with monkeypatch.context() as patch:
-            patch.setattr(atomic.os, "fsync", full)
-            assert cli.run(command(dump, str(tmp_path / "out"))) == 2
-        error = capsys.readouterr().err
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    for option in COMMANDS:
+        assert cli.run(command_line(option, tmp_path / "out.svg")) == 2
+        *_, error = capsys.readouterr().err.splitlines()
         assert "No space left" in error
-        assert error.count("\n") == 1
     assert not [*tmp_path.iterdir()]
 
 
