@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,16 @@ from benchmarks.bank.scene import provenance
 from gradvar import catalogue
 from gradvar.gradients.sketch import Whole
 from gradvar.measure.bank.block_sums import block_sums
-from gradvar.measure.bank.coefficients import row_coefficients
-from gradvar.measure.bank.partition import draw_partition
+from gradvar.measure.bank.coefficients import Coefficients, row_coefficients
+from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
+from gradvar.measure.bank.partition import Partition, draw_partition
 from gradvar.measure.bank.record import record
+from gradvar.measure.bank.scores import WholeScores
 from gradvar.measure.exact.enumerate import exact
 from gradvar.measure.exact.tables import exact_tables
 from gradvar.policies import Bandit, Tabular
 from gradvar.stats.figures import SCALES, BlockSums, figures, jackknife_error, leave_one_out
+from gradvar.stats.products import BlockProducts
 from gradvar.stats.tails import Pivot
 from gradvar.tasks import Bandit as RewardTable
 from gradvar.tasks import Lookup
@@ -58,18 +63,31 @@ def scenes() -> dict[str, tuple[Any, Any, Any, Any]]:
     }
 
 
-def pools(sums: BlockSums) -> BlockSums:
-    """Sums over many prompts as sums of separate pools of ``PROMPTS`` prompts."""
-    estimators, many = sums.squares.shape
-    count = many // PROMPTS
-    gram = sums.gram.reshape(estimators, count, PROMPTS, count, PROMPTS)
-    gram = np.stack([gram[:, k, :, k] for k in range(count)], 1)
-    shape = (estimators, count, PROMPTS)
-    assert sums.pairs is not None
-    return BlockSums(
-        sums.count[:PROMPTS], gram, sums.squares.reshape(shape), sums.pairs.reshape(shape), sums.aligned.reshape(shape),
-        sums.truth, True,
-    )  # fmt: skip
+def pools(recording: Recording, coefficients: Coefficients, plan: Partition) -> BlockSums:
+    """Sums over the blocks of separate pools of ``PROMPTS`` prompts, each an experiment of its own."""
+    parts = []
+    for first in range(0, plan.dealt_prompts, PROMPTS):
+        pool = slice(first, first + PROMPTS)
+        rollouts = Rollouts(
+            **{n: jax.tree.map(itemgetter(pool), a) for n, a in recording.rollouts.arrays().items()}
+        )
+        arrays = {n: x if n == "true_gradient" else x[pool] for n, x in recording.scores.arrays().items()}
+        alone = replace(
+            recording,
+            rollouts=rollouts,
+            rows=BasisRows.of(recording.rows.basis[pool]),
+            scores=WholeScores(**arrays),
+        )
+        sums = block_sums(alone, coefficients[:, :, pool], replace(plan, orders=plan.orders[:, pool]))
+        parts.append(sums)
+    one = parts[0]
+    assert isinstance(one.gram, BlockProducts)
+    products = [x.gram for x in parts if isinstance(x.gram, BlockProducts)]
+    gram = BlockProducts(*(np.stack([getattr(x, n) for x in products], 1) for n in ("diagonal", "others")))
+    squares, pairs, aligned = (
+        np.stack([getattr(x, n) for x in parts], 1) for n in ("squares", "pairs", "aligned")
+    )
+    return BlockSums(one.count, gram, squares, pairs, aligned, one.truth, True)
 
 
 def main() -> None:
@@ -100,7 +118,7 @@ def main() -> None:
                     8 * PROMPTS * AT_ONCE * (ROLLOUTS // g),
                 )
                 coefs, _ = row_coefficients(bank.recording, estimators, plan)
-                sums = pools(block_sums(bank.recording, coefs, plan))
+                sums = pools(bank.recording, coefs, plan)
                 with np.errstate(all="ignore"):
                     values, parts = figures(sums).values, leave_one_out(sums)
                 for figure in FIGURES:

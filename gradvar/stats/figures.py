@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from gradvar.stats.effective import effective_number, too_few
 from gradvar.stats.intervals import SAME, Interval, is_rounding
+from gradvar.stats.products import BlockProducts
 from gradvar.stats.tails import Pivot, Scale
 
 FIGURES = ("trace_cov", "between", "within", "signal", "snr", "true_signal", "bias_factor", "cosine")
@@ -31,16 +32,17 @@ class BlockSums:
     ``count`` replicates per block; ``gram`` <S_i, S_j> of the blocks' gradient sums S; ``squares`` the sum of
     ||g||^2; ``pairs`` the sum of <g_a, g_b> over pairs, None where the prompts are fixed (no between-prompt part);
     ``aligned`` and ``truth``: with grad J known, <S_j, grad J> [B] and ||grad J||^2; otherwise <S_i, H_j> and
-    <H_i, H_j> [B, B] with H the sums of an unbiased reference estimator on the same replicates. ``pieces``: norms of
+    <H_i, H_j> with H the sums of an unbiased reference estimator on the same replicates. ``pieces``: norms of
     the independent parts that blocks are sums of, where those are many and known: blocks of many prompts each.
+    Products are all of them [B, B], or ``BlockProducts``.
     """
 
     count: Float[np.ndarray, " block"]
-    gram: Float[np.ndarray, "*experiment block block"]
+    gram: Float[np.ndarray, "*experiment block block"] | BlockProducts
     squares: Float[np.ndarray, "*experiment block"]
     pairs: Float[np.ndarray, "*experiment block"] | None
-    aligned: Float[np.ndarray, "..."]
-    truth: Float[np.ndarray, "..."]
+    aligned: Float[np.ndarray, "..."] | BlockProducts
+    truth: Float[np.ndarray, "..."] | BlockProducts
     truth_known: bool
     pieces: Float[np.ndarray, "*experiment piece"] | None = None
 
@@ -80,9 +82,8 @@ def effective_blocks(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experimen
     construction (a known grad J) counts as infinitely many. Blocks that are sums of many ``pieces`` count by those.
     """
 
-    def norms(gram: np.ndarray) -> np.ndarray:
-        diagonal = np.diagonal(gram, axis1=-2, axis2=-1)  # [..., block]
-        return effective_number(np.sqrt(np.maximum(diagonal, 0.0)))
+    def norms(products: np.ndarray | BlockProducts) -> np.ndarray:
+        return effective_number(_products(products).norms())
 
     if sums.pieces is None:
         second, mean = effective_number(sums.squares), norms(sums.gram)
@@ -215,6 +216,10 @@ def varies(parts: Float[np.ndarray, " block"]) -> bool:
     return bool(np.ptp(parts) > 0) and not is_rounding(float(np.ptp(parts)), float(np.abs(parts).max()))
 
 
+def _products(products: np.ndarray | BlockProducts) -> BlockProducts:
+    return products if isinstance(products, BlockProducts) else BlockProducts.of(products)
+
+
 def _evaluate(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:
     """The figures with all blocks (last axis 1) or with each block left out (last axis B)."""
 
@@ -222,20 +227,15 @@ def _evaluate(sums: BlockSums, leave_out: bool) -> dict[str, np.ndarray]:
         full = x.sum(-1, keepdims=True)  # [..., 1]
         return full - x if leave_out else full
 
-    def across(gram: np.ndarray) -> np.ndarray:
-        """The mean product of replicates of different blocks."""
-        diagonal = np.diagonal(gram, axis1=-2, axis2=-1)  # [..., block]
-        rows = gram.sum(-1) + gram.sum(-2) - 2 * diagonal  # all products with a block but its square
-        products = rows.sum(-1, keepdims=True) / 2  # [..., 1]
-        pairs = total(sums.count) ** 2 - total(sums.count**2)
-        return (products - rows if leave_out else products) / pairs
+    def across(products: np.ndarray | BlockProducts) -> np.ndarray:
+        return _products(products).across(sums.count, leave_out=leave_out)
 
     replicates = total(sums.count)
     signal = across(sums.gram)
     second = total(sums.squares) / replicates
     between = np.zeros_like(second) if sums.pairs is None else total(sums.pairs) / (replicates / 2) - signal
     if sums.truth_known:
-        aligned = total(sums.aligned) / replicates
+        aligned = total(np.asarray(sums.aligned)) / replicates
         truth = np.broadcast_to(np.asarray(sums.truth)[..., None], aligned.shape)
     else:
         aligned, truth = across(sums.aligned), across(sums.truth)

@@ -217,8 +217,7 @@ def _progress(
     gradients: Float[np.ndarray, "prompt prompt"],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and useful signal, [1 + Q] each: over all prompts, then with each prompt left out."""
-    signal, truth = across(weight[:, None] * weight * gradients), across(gradients)
-    aligned = across(0.5 * (weight[:, None] + weight) * gradients)
+    signal, truth, aligned = across(gradients, weight, weight), across(gradients), across(gradients, weight)
     variance = mean_over(weight**2 * np.diag(gradients)) - signal + mean_over(within)
     with np.errstate(divide="ignore", invalid="ignore"):
         return aligned / np.sqrt(signal * truth), np.maximum(aligned, 0) ** 2 / (truth * variance)

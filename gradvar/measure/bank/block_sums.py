@@ -17,6 +17,7 @@ from gradvar.measure.bank.partition import Partition
 from gradvar.measure.bank.scores import SketchedScores, WholeScores
 from gradvar.measure.direct_plan import REFERENCE, WEIGHTED_REFERENCE
 from gradvar.stats.figures import BlockSums
+from gradvar.stats.products import BlockProducts
 
 _LARGE_SET = 1024  # rows of a set of prompts from which cutting out each batch's part of the Gram matrix pays
 _GATHER = 600  # multiplications in whose time one number is cut out of a Gram matrix, on CPUs
@@ -40,7 +41,7 @@ def block_sums(recording: Recording, coefficients: Coefficients, partition: Part
     if slices == 1:
         totals = _totals(coefficients, groups, 1, batches)[:, 0]  # [estimator, prompt, row]
         count = np.full(sets, float(deals * batches))
-        gram = _by_set(scores.by_prompt(totals, totals), partition.prompts)  # [estimator, set, set]
+        gram = scores.set_products(totals, totals, partition.prompts)  # [estimator, set]
         # products of different batches of the same prompts, averaged over deals and pairs of batches
         shared = (together - squares.sum(-1)).mean(1) / (batches * (batches - 1))  # [estimator, set]
         if scores.truth is not None:
@@ -49,9 +50,10 @@ def block_sums(recording: Recording, coefficients: Coefficients, partition: Part
             truth: Any = _squared_truth(scores.true_gradient)
         else:
             reference = _reference(recording, partition)[0] * (count[0] / partition.prompts)
-            aligned = _by_set(scores.by_prompt(totals, reference), partition.prompts)
-            truth = _by_set(scores.by_prompt(reference, reference), partition.prompts)
-            truth = np.broadcast_to(truth, aligned.shape)
+            aligned = scores.set_products(totals, reference, partition.prompts)
+            truth = BlockProducts.stacked(
+                [scores.set_products(reference, reference, partition.prompts)] * estimators
+            )
         return BlockSums(count, gram, squares.sum((1, 3)), shared * count / 2, aligned, truth, is_known)
     per_slice = batches // slices
     totals = _totals(coefficients, groups, slices, per_slice)  # [estimator, slice, prompt, row]
@@ -220,14 +222,6 @@ def _prompt_norms(
     along = np.einsum("ekqm,qmn->ekqn", totals, gram, optimize=True)
     squares = (along * totals).sum(-1)  # [estimator, slice, prompt]
     return np.sqrt(np.maximum(squares, 0.0)).reshape(len(totals), -1)
-
-
-def _by_set(
-    products: Float[np.ndarray, "*lead prompt prompt"], prompts: int
-) -> Float[np.ndarray, "*lead set set"]:
-    """Sums over sets of consecutive prompts."""
-    sets = products.shape[-1] // prompts
-    return products.reshape(*products.shape[:-2], sets, prompts, sets, prompts).sum((-3, -1))
 
 
 def _squared_truth(gradient: Float[np.ndarray, " param"] | None) -> float:

@@ -15,6 +15,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from gradvar.stats.products import BlockProducts
+
 _LARGEST_GRAM = 1 << 32  # bytes of one set of prompts' Gram matrices
 
 Combinations = Float[np.ndarray, "*lead block prompt row"]
@@ -76,6 +78,37 @@ class Scores:
         """
         raise _no_products(first.shape[-2])
 
+    def set_products(
+        self,
+        first: Float[np.ndarray, "*lead prompt row"],
+        second: Float[np.ndarray, "*lead prompt row"],
+        prompts: int,
+    ) -> BlockProducts:
+        """Products of sets of ``prompts`` consecutive prompts, a combination at a time, for memory.
+
+        Args:
+            first: Combinations of rows; all leading axes but the last two are those of the result.
+            second: As many, or one for all.
+            prompts: In a set.
+
+        Raises:
+            ValueError: No products across prompts were kept.
+        """
+        lead = first.shape[:-2]
+        if not lead:
+            return self._set_products(first, second, prompts)
+        partners = np.broadcast_to(second, first.shape)
+        return BlockProducts.stacked(
+            [self.set_products(a, b, prompts) for a, b in zip(first, partners, strict=True)]
+        )
+
+    def _set_products(
+        self, first: Float[np.ndarray, "prompt row"], second: Float[np.ndarray, "prompt row"], prompts: int
+    ) -> BlockProducts:
+        products = self.by_prompt(first, second)
+        sets = len(products) // prompts
+        return BlockProducts.of(products.reshape(sets, prompts, sets, prompts).sum((1, 3)))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VectorScores(Scores):
@@ -102,6 +135,14 @@ class VectorScores(Scores):
         vectors = self.vectors[: first.shape[-2]]
         left, right = (np.einsum("...qm,qmk->...qk", x, vectors, optimize=True) for x in (first, second))
         return left @ np.swapaxes(right, -1, -2)
+
+    def _set_products(
+        self, first: Float[np.ndarray, "prompt row"], second: Float[np.ndarray, "prompt row"], prompts: int
+    ) -> BlockProducts:
+        vectors = self.vectors[: len(first)]
+        sets = len(first) // prompts
+        images = (np.einsum("qm,qmk->qk", x, vectors, optimize=True) for x in (first, second))
+        return BlockProducts.of_vectors(*(x.reshape(sets, prompts, -1).sum(1) for x in images))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

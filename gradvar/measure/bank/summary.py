@@ -115,9 +115,9 @@ class Summary:
             for x in zip(self.p, self.signal, self.v1, self.v0, strict=True)
         ]
         weight, within = np.array([x[0] for x in laws]), np.array([x[1] for x in laws])
-        products = weight[:, None] * weight[None] * self.gradients
-        size, diagonal = len(weight), np.trace(products)
-        shared = (products.sum() - diagonal) / (size * (size - 1)) if size > 1 else float(products[0, 0])
+        size, diagonal = len(weight), float(weight**2 @ np.diag(self.gradients))
+        total = float(weight @ self.gradients @ weight)  # of all products of two prompts' weighted gradients
+        shared = (total - diagonal) / (size * (size - 1)) if size > 1 else total
         between = float(diagonal / size - shared)
         return Forecast(group_size, weight, within, between, float(within.mean()), float(shared))
 
@@ -159,11 +159,23 @@ def mean_over(values: Float[np.ndarray, " prompt"]) -> Float[np.ndarray, " 1+pro
     return np.r_[values.mean(), (values.sum() - values) / (len(values) - 1)]
 
 
-def across(products: Float[np.ndarray, "prompt prompt"]) -> Float[np.ndarray, " 1+prompt"]:
-    """The mean product of different prompts, over all of them, then with each prompt left out."""
+def across(
+    products: Float[np.ndarray, "prompt prompt"],
+    first: Float[np.ndarray, " prompt"] | float = 1.0,
+    second: Float[np.ndarray, " prompt"] | float = 1.0,
+) -> Float[np.ndarray, " 1+prompt"]:
+    """The mean product of different prompts, weighted, over all of them, then with each prompt left out.
+
+    >>> across(np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 3.0], [2.0, 3.0, 9.0]])).tolist()
+    [2.0, 3.0, 2.0, 1.0]
+    """
     size = len(products)
-    off = products - np.diag(np.diag(products))
-    everything, rows = off.sum(), off.sum(0) + off.sum(1)
+    weights, partners = np.broadcast_to(first, size), np.broadcast_to(second, size)
+    diagonal = weights * partners * np.diag(products)
+    rows = (
+        weights * (products @ partners) + partners * (weights @ products) - 2 * diagonal
+    )  # each prompt's products with others
+    everything = rows.sum() / 2
     return np.r_[everything / (size * (size - 1)), (everything - rows) / ((size - 1) * (size - 2))]
 
 
@@ -224,7 +236,7 @@ def summarise(recording: Recording) -> Summary:
     # the leave-one-out gradient of every prompt, as a combination of rows [prompt, row]
     advantages = (rewards - rewards.mean(1, keepdims=True)) / (count - 1)
     leave_one_out = np.einsum("qn,qnm->qm", advantages, combinations)
-    gradients = np.array(recording.scores.by_prompt(leave_one_out, leave_one_out), np.float64)
+    gradients = np.asarray(recording.scores.by_prompt(leave_one_out, leave_one_out), np.float64)
     np.fill_diagonal(gradients, numbers["signal"])
     return Summary(
         rewards=rewards,
