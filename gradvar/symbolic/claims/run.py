@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
@@ -127,6 +128,8 @@ def verify_all(
         jobs: above one, the claims are loaded and run afresh in that many processes.
         done: called after each claim.
         certify: whether each decision is printed as a goal for the proof kernel besides.
+
+    Raises ``ValueError`` where a process was killed, or where a file changed meanwhile.
     """
     report_done = done or (lambda _: None)
     if jobs == 1 or len(claims) < _WORTH_A_PROCESS or not all(claim.path for claim in claims):
@@ -141,7 +144,14 @@ def verify_all(
         pending = {pool.submit(_verify_by_name, claim.path, claim.id, certify): claim for claim in claims}
         for future in as_completed(pending):
             claim = pending[future]
-            outcomes, complaints, seconds = future.result()
+            try:
+                outcomes, complaints, seconds = future.result()
+            except BrokenProcessPool:
+                left = [c.id for c in claims if c.id not in finished]
+                raise ValueError(
+                    f"jobs: one of {jobs} processes was killed, as when the memory is full, while {len(left)} claims "
+                    f"were to be run ({', '.join(left[:3])} ...); run again with --jobs 1"
+                ) from None
             if [o.name for o in outcomes] != names_of(claim):
                 raise ValueError(f"{claim.path}: it changed while claim {claim.id} ran; run again")
             finished[claim.id] = ClaimReport(claim, outcomes, complaints, seconds)

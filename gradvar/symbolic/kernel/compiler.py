@@ -12,7 +12,7 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from gradvar.files.atomic import write_file
+from gradvar.files.atomic import Lock, write_file
 from gradvar.files.cache import cache_folder
 from gradvar.symbolic.kernel.assumptions import parse_assumptions, parse_closed, questions
 from gradvar.symbolic.kernel.development import PREFIX, CoqFile, needed
@@ -23,6 +23,7 @@ MISSING = (
 )
 _LONGEST = 600  # seconds; the slowest file takes ten
 _LINES = 12  # of an error
+_RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -104,20 +105,18 @@ class Compiler:
 
     def _compiled(self, source: CoqFile, paths: Sequence[Path]) -> Compiled:
         folder = paths[-1]
-        report = folder / "result.json"
-        if report.is_file() and (folder / f"{source.name}.vo").is_file():
-            facts = json.loads(report.read_text(encoding="utf-8"))
-            assumptions = {name: tuple(row) for name, row in facts["assumptions"].items()}
-            closed = facts.get("closed", {})
-            return Compiled(source.name, "", assumptions, facts["seconds"], reused=True, closed=closed)
-        folder.mkdir(parents=True, exist_ok=True)
+        with Lock(folder, "kernel", wait=_LONGEST):  # another process may be making the same
+            return _earlier(source.name, folder) or self._made(source, paths)
+
+    def _made(self, source: CoqFile, paths: Sequence[Path]) -> Compiled:
+        folder = paths[-1]
         names = tuple(theorem.name for theorem in source.theorems)
         (folder / f"{source.name}.v").write_text(source.text + questions(names), encoding="utf-8")
         result = self._run(source.name, paths)
         if not result.error and set(result.assumptions) != set(names):
             result = Compiled(source.name, "its theorems' assumptions were not printed", {}, result.seconds)
         if not result.error:  # last, so that an interrupted run is done again
-            write_file(report, json.dumps(asdict(result)).encode())
+            write_file(folder / _RESULT, json.dumps(asdict(result)).encode())
         return result
 
     def _run(self, name: str, paths: Sequence[Path]) -> Compiled:
@@ -138,6 +137,19 @@ class Compiler:
             return Compiled(name, _shortened(finished.stderr or finished.stdout), {}, seconds)
         printed = finished.stdout
         return Compiled(name, "", parse_assumptions(printed), seconds, closed=parse_closed(printed))
+
+
+def _earlier(name: str, folder: Path) -> Compiled | None:
+    """What an earlier run made of a file; None where there is nothing, or where it is damaged."""
+    if not (folder / f"{name}.vo").is_file():
+        return None
+    try:
+        facts = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+        assumptions = {theorem: tuple(row) for theorem, row in facts["assumptions"].items()}
+        closed = dict(facts.get("closed", {}))
+        return Compiled(name, "", assumptions, float(facts["seconds"]), reused=True, closed=closed)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _shortened(text: str) -> str:
