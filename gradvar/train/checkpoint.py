@@ -64,6 +64,18 @@ class Metrics:
         os.fsync(self._file.fileno())
         self._board.flush()
 
+    def require_present(self) -> None:
+        """Raise ``ValueError`` where the folder was removed or replaced since: a checkpoint in it would be of no run."""
+        try:
+            same = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            same = False
+        if not same or not (self._path.parent / "run.json").exists():
+            raise ValueError(
+                f"out: {self._path.parent} was removed or replaced while the run wrote to it; do the same again, in a "
+                "folder that stays"
+            )
+
     def close(self) -> None:
         """Flush and close the files."""
         self.flush()

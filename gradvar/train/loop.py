@@ -177,6 +177,7 @@ class _Journal:
     def save(self, states: State) -> None:
         """Keep a checkpoint; its lines of metrics are on disk before."""
         if self.metrics is not None and self.checkpoints is not None:
+            self.metrics.require_present()
             self.metrics.flush()
             # the number grows with every checkpoint: an evaluation follows a chunk without a new one
             self.checkpoints.save(self.facts["chunk"] + len(self.points), states, self.facts)

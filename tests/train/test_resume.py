@@ -1,6 +1,7 @@
 """A run that was stopped, however it was stopped, and one that was not: the same numbers. So on four devices."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,32 @@ def test_a_finished_run_is_read_not_repeated(trainer, scene, whole):
     again = run(trainer, scene, whole[1], heard.append)
     assert not heard
     assert equal_states(again.states, whole[0].states)
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_removed_under_the_run(trainer, scene, whole, tmp_path):
+    folder, chunks = tmp_path / "run", []
+
+    def remove(note):
+        chunks.append(note)
+        if len(chunks) == 3:
+            shutil.rmtree(folder)
+
+    with pytest.raises(ValueError, match="out: .*run was removed or replaced") as caught:
+        run(trainer, scene, folder, remove)
+    assert "\n" not in str(caught.value)
+    assert equal_states(run(trainer, scene, folder).states, whole[0].states)  # the same call mends it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0, 4_102_444_800])
+def test_a_clock_that_jumps_makes_no_checkpoint_old_or_new(trainer, scene, whole, tmp_path, seconds):
+    shutil.copytree(whole[1], tmp_path / "run")
+    for number, path in enumerate(sorted((tmp_path / "run").rglob("*"), reverse=True)):
+        os.utime(path, (seconds + number, seconds + number))
+    heard = []
+    assert equal_states(run(trainer, scene, tmp_path / "run", heard.append).states, whole[0].states)
+    assert not heard
 
 
 def test_a_folder_is_for_one_run_at_a_time(tmp_path):
