@@ -1,33 +1,37 @@
 """Which functions JAX compiles meanwhile; its own count of a function's programs loses some in a long process."""
 
-import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import jax
+from jax import monitoring
 
-_COMPILING = re.compile(r"Compiling (?:jit\()?(\w+)")
+# JAX tells its listeners, in the thread that compiles, of each program that it makes for the compiler: no log, whose
+# wording or delay could matter.
+_MADE = "/jax/core/compile/jaxpr_to_mlir_module_duration"
+_FUNCTION = re.compile(r"(?:jit\()?(\w+)")
 
 
-class _Names(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
+_BLOCKS: list[list[str]] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        found = _COMPILING.match(record.getMessage())
-        if found:
-            self.names.append(found[1])
+
+def _listen(event: str, _: float, *, fun_name: str = "", **__: Any) -> None:
+    if event == _MADE:
+        found = _FUNCTION.match(fun_name)
+        for names in _BLOCKS:
+            names.append(found[1] if found else fun_name)
+
+
+monitoring.register_event_duration_secs_listener(_listen)  # once: JAX 0.8 takes no listener away
 
 
 @contextmanager
 def compilations() -> Iterator[list[str]]:
     """The names of the functions that are compiled in the block, one for each program; grows as they are."""
-    handler, logger = _Names(), logging.getLogger("jax")
-    logger.addHandler(handler)
+    names: list[str] = []
+    _BLOCKS.append(names)
     try:
-        with jax.log_compiles():
-            yield handler.names
+        yield names
     finally:
-        logger.removeHandler(handler)
+        _BLOCKS[:] = [block for block in _BLOCKS if block is not names]

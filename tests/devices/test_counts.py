@@ -26,7 +26,7 @@ def start(out, scene, counts, *more):
 
 
 def finish(process):
-    said, errors = process.communicate(timeout=300)
+    said, errors = process.communicate()
     assert process.returncode == 0, errors
     return said
 

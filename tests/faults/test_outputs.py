@@ -200,7 +200,7 @@ def through_a_pipe(path, write):
         write(path)
     finally:
         os.close(hold)
-        thread.join(10)
+        thread.join()
         os.close(reader)
     assert stat.S_ISFIFO(path.stat().st_mode)
     return b"".join(arrived)

@@ -60,7 +60,7 @@ def test_every_reference_is_of_an_estimator():
 @pytest.mark.parametrize("command", [["list"], ["cite", "grpo"]])
 def test_a_list_and_a_citation_load_no_jax(command):
     program = f"import sys; from gradvar.cli import main; main.run({command}); sys.exit('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
 
 
 def test_claims_sources_take_the_catalogues_paper_or_only_the_number():

@@ -23,7 +23,7 @@ def shared(folder, processes):
         )
         for i in range(processes)
     ]
-    said = [process.communicate(timeout=500) for process in started]
+    said = [process.communicate() for process in started]
     assert all(process.returncode == 0 for process in started), said[0][1]
     return [out.splitlines() for out, _ in said]
 

@@ -111,7 +111,7 @@ def test_a_folder_that_is_removed_under_the_run(trainer, scene, whole, tmp_path)
         if len(chunks) == 3:
             shutil.rmtree(folder)
 
-    with pytest.raises(ValueError, match="out: .*run was removed or replaced") as caught:
+    with pytest.raises(ValueError, match=r"out: .*run was removed or replaced") as caught:
         run(trainer, scene, folder, remove)
     assert "\n" not in str(caught.value)
     assert equal_states(run(trainer, scene, folder).states, whole[0].states)  # the same call mends it
