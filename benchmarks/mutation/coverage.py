@@ -1,0 +1,121 @@
+"""Which tests execute which lines: one run of a room's tests, recorded, decides what is run on a mutant."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FIXTURE = "fixture "
+
+
+class Recorder:
+    """A pytest plugin: the lines of each test and of each fixture that several tests share, and the seconds."""
+
+    def __init__(self, copy: Path, out: Path) -> None:
+        import coverage
+
+        self.copy, self.out = copy, out
+        self.measured = coverage.Coverage(data_file=None, source=[str(copy / "gradvar")], messages=False)
+        self.fixtures: dict[str, list[str]] = {}
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.failed: list[str] = []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Iterator[Any]:
+        """Record while the tests run; what is executed on import tells nothing."""
+        self.measured.start()
+        try:
+            return (yield)
+        finally:
+            self.measured.stop()
+            self.save()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: Any) -> Iterator[Any]:
+        self.fixtures[item.nodeid] = list(item.fixturenames)
+        self.measured.switch_context(item.nodeid)
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[Any]:
+        if fixturedef.scope == "function":
+            return (yield)
+        self.measured.switch_context(FIXTURE + fixturedef.argname)
+        try:
+            return (yield)
+        finally:
+            self.measured.switch_context(next(reversed(self.fixtures)))  # the test that is running
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def save(self) -> None:
+        """The tests with their seconds, and for each file and line the tests, as JSON."""
+        sharing = defaultdict(list)
+        for test, names in self.fixtures.items():
+            for name in names:
+                sharing[FIXTURE + name].append(test)
+        numbers = {test: number for number, test in enumerate(self.fixtures)}
+        lines: dict[str, dict[int, list[int]]] = {}
+        data = self.measured.get_data()
+        for file in data.measured_files():
+            covered: dict[int, list[int]] = lines.setdefault(str(Path(file).relative_to(self.copy)), {})
+            for line, contexts in data.contexts_by_lineno(file).items():
+                tests = {t for c in contexts if c for t in (sharing[c] if c.startswith(FIXTURE) else [c])}
+                covered[line] = sorted(numbers[test] for test in tests)
+        seconds = [[test, round(self.seconds[test], 3)] for test in self.fixtures]
+        self.out.write_text(
+            json.dumps({"tests": seconds, "lines": lines, "failed": self.failed}), encoding="utf-8"
+        )
+
+
+@dataclass
+class Coverage:
+    """What a run recorded, and which tests have killed mutants of which function since."""
+
+    tests: list[tuple[str, float]]
+    lines: dict[str, dict[int, list[int]]]
+    kills: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
+
+    @classmethod
+    def read(cls, path: Path) -> Coverage:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        lines = {f: {int(line): t for line, t in covered.items()} for f, covered in found["lines"].items()}
+        return cls([(test, seconds) for test, seconds in found["tests"]], lines)
+
+    def choose(self, module: str, line: int, function: range, most: float) -> list[str]:
+        """The tests that execute the function around the line, the likely killers first, for ``most`` seconds.
+
+        Those that execute the line itself come first, then those that killed mutants of the module, then the
+        quick ones; of a test with many parameters one comes before the others.
+        """
+        covered = self.lines.get(module, {})
+        exact = set(covered.get(line, ()))
+        tests = {test for at in function for test in covered.get(at, ())}
+        order: Callable[[int], Any] = lambda t: (t not in exact, -self.kills[module, t], self.tests[t][1])  # noqa: E731
+        first, others, seen = [], [], set()
+        for test in sorted(tests, key=order):
+            name = self.tests[test][0].split("[")[0]
+            (others if name in seen and not self.kills[module, test] else first).append(test)
+            seen.add(name)
+        chosen, seconds = [], 0.0
+        for test in first + others:
+            seconds += self.tests[test][1]
+            if seconds > most and chosen:
+                break
+            chosen.append(self.tests[test][0])
+        return chosen
+
+    def killed(self, module: str, test: str) -> None:
+        """Note that this test has killed a mutant of the module."""
+        for number, (name, _) in enumerate(self.tests):
+            if name == test:
+                self.kills[module, number] += 1
