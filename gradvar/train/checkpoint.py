@@ -65,7 +65,7 @@ class Metrics:
         self._board.flush()
 
     def require_present(self) -> None:
-        """Raise ``ValueError`` where the folder was removed or replaced since: a checkpoint in it would be of no run."""
+        """Raise ``ValueError`` where the folder was removed or replaced: a checkpoint in it would be of no run."""
         try:
             same = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
         except FileNotFoundError:
