@@ -65,7 +65,8 @@ def main() -> None:
         small.evaluate(ESTIMATORS, [2, 4])
         small.summary()
         forget_peak()
-        start, kept = in_use(), {}
+        start = in_use()
+        kept: dict[str, Any] = {}
         steps: dict[str, Callable[[], Any]] = {
             "record": lambda: record(options.prompts, Path(name) / "bank"),
             "open": lambda: gv.ScoreBank.open(Path(name) / "bank"),

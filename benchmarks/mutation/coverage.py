@@ -101,12 +101,15 @@ class Coverage:
         exact = set(covered.get(line, ()))
         tests = {test for at in function for test in covered.get(at, ())}
         order: Callable[[int], Any] = lambda t: (t not in exact, -self.kills[module, t], self.tests[t][1])  # noqa: E731
-        first, others, seen = [], [], set()
+        first: list[int] = []
+        others: list[int] = []
+        seen: set[str] = set()
         for test in sorted(tests, key=order):
             name = self.tests[test][0].split("[")[0]
             (others if name in seen and not self.kills[module, test] else first).append(test)
             seen.add(name)
-        chosen, seconds = [], 0.0
+        chosen: list[str] = []
+        seconds = 0.0
         for test in first + others:
             seconds += self.tests[test][1]
             if seconds > most and chosen:
