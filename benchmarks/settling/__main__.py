@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.settling.reading import results
@@ -21,12 +21,21 @@ def main() -> None:
     )
     parser.add_argument("--settings", nargs="*", default=[s.name for s in SETTINGS])
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many; go on later")
+    parser.add_argument("--runs", type=int, default=0, help="runs of an arm in place of the default's")
     parser.add_argument("--starts", type=int, default=0, help="warm starts in place of the default's")
+    parser.add_argument("--steps", type=int, default=0, help="steps of a run in place of the default's")
+    parser.add_argument(
+        "--groups", type=int, nargs="*", default=[], help="group sizes in place of the default's"
+    )
     parser.add_argument("--folder", type=Path, default=Path("gradvar-settling"), help="where runs are kept")
     parser.add_argument("--out", type=Path, default=None, help="file of the results")
     options = parser.parse_args()
-    size = QUICK if options.quick else Size(**({"starts": options.starts} if options.starts else {}))
-    folder = options.folder / ("quick" if options.quick else "whole")
+    size = QUICK if options.quick else Size()
+    size = replace(
+        size, runs=options.runs or size.runs, starts=options.starts or size.starts, steps=options.steps or size.steps,
+        groups=tuple(options.groups) or size.groups,
+    )  # fmt: skip
+    folder = options.folder / f"{size.steps}-steps"
     keep_compiled_programs()
     began = time.monotonic()
     whole = []

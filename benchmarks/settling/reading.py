@@ -37,7 +37,7 @@ def places(runs: Runs) -> dict[str, dict[int, tuple[str, float]]]:
 
 def _curves(runs: Runs, group: int, budget: str) -> list[dict[str, Any]]:
     factor = runs.tuned(group)["prompts" if budget == "prompts" else "tokens"]["factor"]
-    return [runs.curve(group, factor, number, tuning=False) for number in range(runs.size.starts)]
+    return [runs.curve(group, factor, number, tuning=False) for number in range(runs.size.runs)]
 
 
 def rows(runs: Runs) -> list[dict[str, Any]]:
@@ -78,9 +78,9 @@ def results(whole: Sequence[Runs]) -> dict[str, Any]:
         table = rows(runs)
         groups = runs.size.groups
         curves = [
-            {"group": group, "factor": factor, "start": number}
+            {"group": group, "factor": factor, "start": number % runs.size.starts, "run": number}
             | {name: curve[name] for name in ("steps", "tokens", "seconds", "reward")}
-            for group in groups for factor in runs.factors(group) for number in range(runs.size.starts)
+            for group in groups for factor in runs.factors(group) for number in range(runs.size.runs)
             for curve in [runs.curve(group, factor, number, tuning=False)]
         ]  # fmt: skip
         gains = {

@@ -118,12 +118,12 @@ class Runs:
         return self._trainers[group, part]
 
     def curve(self, group: int, factor: float, number: int, *, tuning: bool) -> Curve:
-        """One run: of a tuning seed from the first warm start, or of warm start ``number``."""
+        """One run: of a tuning seed from the first warm start, or the one of this number."""
 
         def make() -> Curve:
             trainer = self._trainer(group, "validation" if tuning else "test")
             trainer = at_rate(trainer, fixed.LEARNING_RATE * factor)
-            start = self.start(0 if tuning else number)
+            start = self.start(0 if tuning else number % self.size.starts)
             seed = self.seed + number + (TUNING_OFFSET if tuning else 0)
             run = train(trainer, start.params, (seed,), evaluations=self.size.points)
             return {
@@ -171,11 +171,11 @@ class Runs:
         for group in self.size.groups:
             self.tuned(group)
             yield f"tuning of {group}"
-        for number in range(self.size.starts):
+        for number in range(self.size.runs):
             for group in self.size.groups:
                 for factor in self.factors(group):
                     self.curve(group, factor, number, tuning=False)
-                yield f"start {number}, {group}"
+                yield f"run {number}, {group}"
 
     def factors(self, group: int) -> list[float]:
         """The chosen factors of an arm, each once."""

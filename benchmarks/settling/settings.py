@@ -34,9 +34,11 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Size:
-    """How much is trained. ``points``: evaluations along a run, on ``eval_prompts`` with ``eval_rollouts`` each."""
+    """How much is trained. ``runs``: of every arm, each from another of ``starts`` warm starts where there are as many.
+    ``points``: evaluations along a run, on ``eval_prompts`` with ``eval_rollouts`` each."""
 
     groups: tuple[int, ...] = (2, 4, 8, 16, 32)
+    runs: int = 8
     starts: int = 8
     tuning_seeds: int = 2
     steps: int = 256
@@ -47,4 +49,4 @@ class Size:
     bank_prompts: int = 64
 
 
-QUICK = Size(groups=(2, 16), starts=2, tuning_seeds=1, steps=64, bank_prompts=16)
+QUICK = Size(groups=(2, 16), runs=2, starts=2, tuning_seeds=1, steps=64, bank_prompts=16)

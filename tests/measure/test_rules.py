@@ -17,6 +17,7 @@ from gradvar.measure.advise.rules import (
     rule_sizes,
     spend,
     until_both,
+    with_probes,
 )
 from gradvar.measure.exact.tables import exact_tables
 from gradvar.policies import Bandit
@@ -74,6 +75,27 @@ def test_knapsack_maximises_its_value(numbers):
 def test_reinforce_ada_gives_the_hard_ones_more():
     # 1/p is 10, 2 and 5/4: of 53 beyond two each 40, 8 and 5
     assert rule_sizes("ada", {"p": np.array([0.1, 0.5, 0.8])}, 59).tolist() == [42, 10, 7]
+
+
+def test_probes_are_paid_for(numbers):
+    """Against draws of the probes; the even split loses exactly the variance of the rollouts that it does without."""
+    rng = np.random.default_rng(0)
+    even = within_variance(numbers, np.full(3, 10.0)).sum()
+    lost = within_variance(numbers, np.full(3, 7.0)).sum() / even
+    assert with_probes("even", numbers, 10, 3) == pytest.approx(lost, rel=1e-12)
+    for rule in ("vip", "knapsack", "gvm"):
+        drawn = []
+        for successes in rng.binomial(3, numbers["p"], (400, 3)):
+            rates = successes / 3 if rule == "gvm" else (successes + 1) / 5
+            sizes = rule_sizes(rule, numbers | {"p": rates}, 21)
+            drawn.append(within_variance(numbers, sizes.astype(float)).sum() / even)
+        error = np.std(drawn) / 20
+        assert error > 1e-6
+        assert abs(np.mean(drawn) - with_probes(rule, numbers, 10, 3)) < 4 * error
+    with pytest.raises(ValueError, match="rule: 'optimal'"):
+        with_probes("optimal", numbers, 10, 3)
+    with pytest.raises(ValueError, match="group: 3"):
+        with_probes("vip", numbers, 3, 2)
 
 
 def test_resampling_is_conditioning_on_mixed_groups():

@@ -9,12 +9,16 @@ Rules that fix every prompt's group size beforehand, from success rates that are
 - ``ada`` (2510.04996, Reinforce-Ada-Est; the code's ``ray_trainer_ema.py``): a share in proportion to 1/p beyond the
   least. The code gives one rollout at least, which is no group: here two; and its prior on p is left out.
 
+Success rates are never known: ``with_probes`` is exactly what a rule is worth where they come from rollouts that are
+spent on them, as GVM's do and as the arms ``allocation-...`` of ``gradvar train`` do.
+
 Rules that look while they draw: ``resampling`` (DAPO, 2503.14476: groups of equal rewards are replaced by those of new
 prompts) and ``until_both`` (the balanced stopping of Reinforce-Ada-Seq, second-hand: until k correct and k wrong ones
 are there, or the most). Their laws are exact; where they stop depends on the rewards, so they change what is
 estimated, and no variance is compared.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -134,6 +138,36 @@ def spend(numbers: Numbers, total: int) -> dict[str, Spent]:
         )
         for rule, size in sizes.items()
     }
+
+
+def with_probes(rule: str, numbers: Numbers, group: int, probes: int) -> float:
+    """The expected variance within prompts where a rule sees rates of ``probes`` rollouts that are not trained on, over
+    that of the even split of all rollouts, probes included: above 1, probing does not pay.
+
+    All numbers of successes are enumerated. Rates are (k + 1) / (probes + 2), for ``gvm`` k / probes, as the arms have
+    them; v1 is taken as known, which favours ``gvm``.
+
+    Args:
+        rule: One of ``RULES`` but ``optimal``, which needs more than rates.
+        numbers: The exact numbers of a few prompts, (probes + 1)^prompts of which are enumerated.
+        group: Rollouts of a prompt on average, probes included.
+        probes: Of these, spent on its rate.
+    """
+    one_of("rule", rule, tuple(name for name in RULES if name != "optimal"))
+    at_least("probes", probes, 1)
+    at_least("group", group, probes + _LEAST)
+    prompts = len(numbers["p"])
+    counts = np.arange(probes + 1)
+    chances = stats.binom.pmf(counts, probes, numbers["p"][:, None])  # [prompt, successes]
+    rates = counts / probes if rule == "gvm" else (counts + 1) / (probes + 2)
+    expected = 0.0
+    for successes in itertools.product(range(probes + 1), repeat=prompts):
+        chance = float(np.prod(chances[np.arange(prompts), successes]))
+        if chance > 0:
+            seen = numbers | {"p": rates[list(successes)]}
+            sizes = rule_sizes(rule, seen, prompts * (group - probes)).astype(float)
+            expected += chance * float(within_variance(numbers, sizes).sum())
+    return expected / float(within_variance(numbers, np.full(prompts, float(group))).sum())
 
 
 def resampling(p: Float[np.ndarray, " prompt"], group: int) -> Resampled:
