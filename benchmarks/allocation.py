@@ -5,6 +5,7 @@ one of them right; the spread of difficulty is what the logits of the right answ
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
@@ -33,6 +34,11 @@ SPREADS = {  # mean and standard deviation of the right answer's logit
 }
 
 
+def mean(values: Iterable[float]) -> float:
+    """Of numbers of any kind, as a plain one."""
+    return float(np.mean(list(values)))
+
+
 def numbers_of(spread: tuple[float, float], seed: int) -> dict[str, np.ndarray]:
     """The exact numbers of the prompts of a random problem."""
     rng = np.random.default_rng(seed)
@@ -53,18 +59,16 @@ def rows() -> list[dict[str, float | str]]:
         for rule in RULES:
             known = [s[rule].variance / s["even"].variance for s in even]
             row: dict[str, float | str] = {
-                "rates": name, "rule": rule, "variance_over_even": np.mean(known),
-                "variance_over_optimum": np.mean([s[rule].ratio for s in even]),
-                "mixed": np.mean([s[rule].mixed for s in even]),
+                "rates": name, "rule": rule, "variance_over_even": mean(known),
+                "variance_over_optimum": mean([s[rule].ratio for s in even]),
+                "mixed": mean([s[rule].mixed for s in even]),
             }  # fmt: skip
             if rule != "optimal":
-                row["with_probes_over_even"] = np.mean(
-                    [with_probes(rule, n, GROUP, PROBES) for n in problems]
-                )
+                row["with_probes_over_even"] = mean([with_probes(rule, n, GROUP, PROBES) for n in problems])
             made.append(row)
-        cost = np.mean([resampling(numbers["p"], GROUP).cost for numbers in problems])
-        drawn = np.mean([(until_both(p, 2, 32) * np.arange(33)).sum() for n in problems for p in n["p"]])
-        mixed = np.mean([mixed_chance(n["p"], GROUP).mean() for n in problems])
+        cost = mean(resampling(numbers["p"], GROUP).cost for numbers in problems)
+        drawn = mean([(until_both(p, 2, 32) * np.arange(33)).sum() for n in problems for p in n["p"]])
+        mixed = mean([float(mixed_chance(n["p"], GROUP).mean()) for n in problems])
         made.append(
             {"rates": name, "rule": "resampling (DAPO)", "mixed": mixed, "groups_drawn_per_kept": cost}
         )
