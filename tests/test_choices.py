@@ -74,3 +74,29 @@ def test_a_figure_without_an_interval_wins_nothing():
     assert not largest([row, known]).certain
     assert not largest([known, {**row, "value": 0.1}]).certain
     assert largest([known, {**known, "estimator": "c", "value": 0.1, "low": 0.05, "high": 0.2}]).certain
+
+
+def sampled(name, size, figure, value, half):
+    ends = {"low": value - half, "high": min(1.0, value + half)} if half else {"low": value, "high": value}
+    return {
+        "estimator": name,
+        "group_size": size,
+        "figure": figure,
+        "value": value,
+        **ends,
+        "effective": 40.0,
+    }
+
+
+def test_a_cosine_that_may_be_lower_forbids_the_furthest():
+    rows = [sampled("a", 2, "cosine", 0.9, 0.02), sampled("b", 2, "cosine", 0.99, 0.01)]
+    assert "Furthest from the direction of ∇J: a at G = 2" in " ".join(findings(rows))
+    wide = [*rows, sampled("c", 2, "cosine", 0.95, 0.2)]  # its interval includes one
+    assert "cannot be told: the lowest estimate is that of a at G = 2" in " ".join(findings(wide))
+
+
+def test_a_range_over_group_sizes_has_its_intervals():
+    rows = [sampled("a", size, "bias_factor", value, 0.1) for size, value in ((2, 0.5), (16, 0.55))]
+    assert "0.50 ±0.10 at G = 2 and 0.55 ±0.10 at G = 16 for a" in " ".join(findings(rows))
+    rows[1] = sampled("a", 16, "bias_factor", 0.8, 0.1)
+    assert "0.50 ±0.10 at G = 2 to 0.80 ±0.10 at G = 16 for a" in " ".join(findings(rows))

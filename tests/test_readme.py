@@ -24,7 +24,6 @@ SHOWN = {  # what the page shows below a command
     command.split()[1]: text.splitlines()
     for command, text in re.findall(r"```sh\n(gradvar [^\n]*)\n```\n\n```text\n(.*?)```", TEXT, re.S)
 }
-BANK = next(code for code in PYTHON if "bank.save" in code)
 
 
 def assert_shown(command, printed):
@@ -40,25 +39,11 @@ def run(code):
         exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 
-@pytest.mark.parametrize("code", [c for c in PYTHON if c != BANK], ids=lambda c: c.splitlines()[-1][:40])
+@pytest.mark.parametrize("code", PYTHON, ids=lambda c: c.splitlines()[-1][:40])
 @pytest.mark.slow
 def test_the_python_runs(code, capsys):
     run(code)
     assert capsys.readouterr().out.strip()
-
-
-@pytest.mark.slow
-def test_the_bank_and_its_advice_are_as_printed(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    run(BANK)
-    (command,) = [c for c in COMMANDS if c.startswith("gradvar advise")]
-    assert cli.run(shlex.split(command)[1:]) == 0
-    printed = " ".join(capsys.readouterr().out.split())  # it is broken to fit the terminal
-    outputs = [text for kind, text in re.findall(r"```(\w*)\n(.*?)```", TEXT, re.S) if not kind]
-    expected = [line for text in outputs for line in text.splitlines() if "95 %" in line]
-    assert len(expected) == 3
-    for line in expected:
-        assert line in printed
 
 
 def test_there_are_exactly_two_set_up_commands():
@@ -151,6 +136,8 @@ def test_the_record_command_runs(tmp_path, monkeypatch, capsys):
     assert cli.run([*shlex.split(command)[1:], "--completion-length", "2", "--rollouts", "6"]) == 0
     assert "tr Cov of one group" in capsys.readouterr().out
     assert ScoreBank.open(tmp_path / "bank").rollouts.rewards.shape == (4, 6)
+    (advise,) = [c for c in COMMANDS if c.startswith("gradvar advise")]
+    assert cli.run(shlex.split(advise)[1:]) == 0
 
 
 def test_the_audit_command_says_what_is_shown(monkeypatch, capsys):

@@ -14,7 +14,7 @@ from gradvar.studies.config import MeasureConfig
 def run(config: MeasureConfig) -> int:
     """Run the study that ``config`` describes: tables to the terminal, files to its folder. Returns the exit code.
 
-    Every setting is kept in the folder ``measured`` there as soon as it is done; a run that was stopped goes on.
+    Every setting is kept in the folder ``measured`` there as soon as it is done; a stopped run continues there.
     """
     config.check()
     started = time.perf_counter()
@@ -36,14 +36,15 @@ def run(config: MeasureConfig) -> int:
                 with bars.hidden():  # each table as soon as it is there
                     (table,) = tables(part)
                     screen.say(table.title)
-                    for sentence in at_one_place(part.rows(), shares=part.shares()):
+                    away = [distance.sentence() for distance in part.distances]
+                    for sentence in [*at_one_place(part.rows(), shares=part.shares()), *away]:
                         screen.say(f"- {sentence}", "  ")
                     screen.show(dataclasses.replace(table, title=""))
                     print(flush=True)
     except KeyboardInterrupt:
         if settings := len(list(measured.glob("*.safetensors"))):
             print(
-                f"gradvar: {settings} settings are kept in {measured}; the same command goes on there",
+                f"gradvar: {settings} settings are kept in {measured}; the same command continues there",
                 file=sys.stderr,
             )
         raise

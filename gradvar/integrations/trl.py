@@ -26,8 +26,8 @@ else:
         Base = None
 
 LOGGER = logging.getLogger("gradvar")
-FIRST = 5.0
-"""Seconds that the first look at the gradient may take: PyTorch's functions and JAX are loaded."""
+FIRST = 15.0
+"""Seconds that the first look at the gradient may take on a busy machine: PyTorch's functions and JAX are loaded."""
 _LAYER = re.compile(r"\.(\d+)\.")
 
 

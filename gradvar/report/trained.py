@@ -38,7 +38,7 @@ def training(content: Content) -> Section:
 def _trained(content: Content, rows: Sequence[Content], reference: str) -> list[Picture]:
     """Curves of the arms that a figure holds, profiles, and what every arm retains."""
     arms = _arms(rows, reference)
-    chosen = f" (the reference, the two best and the two worst of {len(rows)} arms)"
+    chosen = f" (the reference, and the two highest and the two lowest estimates of {len(rows)} arms)"
     which = "." if len(arms) == len(rows) else f"{chosen}."
     seeds = {int(number(r.get("seeds"))) for r in rows if math.isfinite(number(r.get("seeds")))}
     over = f"over {min(seeds)} seeds" if len(seeds) == 1 else "over seeds"
@@ -58,7 +58,7 @@ def _trained(content: Content, rows: Sequence[Content], reference: str) -> list[
 
 
 def _arms(rows: Sequence[Content], reference: str) -> list[str]:
-    """All arms if they are few; else the reference, and the two best and the two worst by what they retain."""
+    """All arms if they are few; else the reference, and the two that retain most and least by estimate."""
     names = [str(r["arm"]) for r in rows]
     if len(rows) <= _MOST_CURVES:
         return names

@@ -6,7 +6,8 @@ from typing import Any
 
 from gradvar import catalogue
 from gradvar.pieces.select import mixed_groups
-from gradvar.stats.text import interval_texts, number_text
+from gradvar.stats.intervals import Interval
+from gradvar.stats.text import estimate_text, interval_texts, number_text
 from gradvar.studies.choices import Shares, largest
 from gradvar.studies.rows import number, panels, series, tidy
 
@@ -69,10 +70,12 @@ def at_one_place(rows: Rows, place: str = "", shares: Shares | None = None) -> I
     if bent:
         straight = [name for name, group in series(cosines).items() if all(map(_is_straight, group))]
         rest = f"; along it: {listed(straight)}" if straight else ""
-        turned = [{**r, "value": -r["value"], "low": -r["high"], "high": -r["low"]} for r in bent]
-        choice = largest(turned)
-        worst = bent[choice.best]
-        names = listed([_setting(bent[i]) for i in choice.alike])
+        finite = [
+            r for r in cosines if math.isfinite(r["value"])
+        ]  # a wide interval may reach below the lowest one
+        choice = largest([{**r, "value": -r["value"], "low": -r["high"], "high": -r["low"]} for r in finite])
+        worst = finite[choice.best]
+        names = listed([_setting(finite[i]) for i in choice.alike])
         if choice.certain:
             sentence = f"{place}furthest from the direction of ∇J: {names}, cosine {_estimate(worst)}{rest}."
         else:
@@ -180,7 +183,7 @@ def _staleness(rows: Rows) -> Iterator[str]:
         if lost:
             fresh, stale = max(lost, key=lambda pair: pair[0]["value"] - pair[1]["value"])
             yield (
-                f"{_capital(place)}: {steps[-1]} optimiser steps of staleness cost {len(lost)} of {len(pairs)} "
+                f"{_capital(place)}: staleness by {steps[-1]} optimiser steps costs {len(lost)} of {len(pairs)} "
                 f"settings direction, {_setting(fresh)} among them: its cosine with ∇J goes from {_estimate(fresh)} to "
                 f"{_estimate(stale)}."
             )
@@ -206,7 +209,7 @@ def _identity(row: Row) -> tuple[Any, ...]:
 
 
 def _ranges(rows: Rows) -> dict[str, str]:
-    """Each estimator's figure over group sizes: one, if it lies in all intervals, or else the range."""
+    """Each estimator's figure at the smallest and the largest group size; one, if it lies in all intervals."""
     ranges = {}
     for name, group in series(rows).items():
         finite = [r for r in group if math.isfinite(r["value"])]
@@ -217,10 +220,13 @@ def _ranges(rows: Rows) -> dict[str, str]:
         else:
             ordered = sorted(finite, key=lambda r: number(r["group_size"]))
             first, last = ordered[0], ordered[-1]
-            ends = [number_text(row["value"]) for row in (first, last)]
+            ends = [estimate_text(Interval(row["value"], row["low"], row["high"])) for row in (first, last)]
             ranges[name] = ends[0]
             if ends[0] != ends[1]:
-                ranges[name] += f" at G = {first['group_size']} to {ends[1]} at G = {last['group_size']}"
+                joined = "to" if _differ(first, last) else "and"
+                ranges[name] += (
+                    f" at G = {first['group_size']} {joined} {ends[1]} at G = {last['group_size']}"
+                )
     return ranges
 
 

@@ -108,7 +108,13 @@ def panels(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def panel(row: Row) -> str:
     """Return the policy, task and staleness of a row in words."""
     steps = row.get("staleness")
-    age = "" if steps is None else "on policy" if steps == 0 else f"{steps} optimiser steps stale"
+    age = (
+        ""
+        if steps is None
+        else "on policy"
+        if steps == 0
+        else f"{steps} optimiser step{'s' * (steps != 1)} stale"
+    )
     place = " on ".join(str(row[k]) for k in ("policy", "task") if row.get(k) is not None)
     engine = row.get("sampler")
     if engine not in (None, "none"):

@@ -29,6 +29,7 @@ from gradvar.policies import Bandit
 from gradvar.stats.figures import FIGURES
 from gradvar.studies.choices import identity
 from gradvar.studies.config import MeasureConfig
+from gradvar.studies.distance import Distance, distance
 from gradvar.studies.findings import findings
 from gradvar.studies.problems import Problem, problems
 from gradvar.studies.rows import panel
@@ -72,6 +73,8 @@ class Study(Labelled):
     """Mean reward of the sampling policy, by policy."""
     reused: int = 0
     """Settings that an earlier run had measured and kept."""
+    distances: tuple[Distance, ...] = ()
+    """How far each stale policy is from the one that drew."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: one per setting and figure, with its standard error and 95 % interval.
@@ -120,7 +123,12 @@ class Study(Labelled):
 
     def findings(self) -> list[str]:
         """What was found, in sentences; best is said only where an interval that counts the choice says so."""
-        return findings(self.rows(), self.shares())
+        return [*findings(self.rows(), self.shares()), *self._staleness()]
+
+    def _staleness(self) -> list[str]:
+        """Why figures of stale policies are what they are: one sentence for each policy and staleness."""
+        named = len(self.config.policies) > 1
+        return [f"{d.place}: {d.sentence()}" if named else d.sentence() for d in self.distances]
 
     def __repr__(self) -> str:
         names = dict.fromkeys(r.moments.estimator for r in self.results)
@@ -144,7 +152,7 @@ class Study(Labelled):
         rows = self.rows()
         return {
             "kind": "measurement",
-            "findings": [*self.shortfalls(), *findings(rows, self.shares())],
+            "findings": [*self.shortfalls(), *self.findings()],
             "provenance": provenance(self.config.as_dict()),
             "success": self.success,
             "rows": rows,
@@ -182,6 +190,7 @@ def study_parts(
     """
     config.check()
     estimators = variants(config)
+    chosen = [estimator for _, estimator in estimators]
     monitor = monitor or Silent()
     moments_cache = NullCache() if keep is None else MomentsCache(keep)
     with moments_cache as cache, contextlib.closing(problems(config, monitor)) as prepared:
@@ -189,7 +198,7 @@ def study_parts(
             cells = itertools.product(config.staleness, config.group_sizes)
             settings = [_setting(problem, steps, size, config) for steps, size in cells]
             monitor.stage(f"{problem.name}: measuring", len(settings) * len(estimators))
-            measured = measure_all(settings, [estimator for _, estimator in estimators], cache, monitor)
+            measured = measure_all(settings, chosen, cache, monitor)
             with contextlib.closing(measured):
                 for steps in config.staleness:
                     reused = cache.reused
@@ -207,14 +216,16 @@ def study_parts(
                         for number, route, moments in results_of_setting
                     )
                     part = dataclasses.replace(config, policies=(problem.name,), staleness=(steps,))
-                    yield Study(part, results, {problem.title: problem.success}, cache.reused - reused)
+                    away = (distance(problem, steps, chosen, config.seed),) if steps else ()
+                    yield Study(part, results, {problem.title: problem.success}, cache.reused - reused, away)
 
 
 def join(config: MeasureConfig, parts: Sequence[Study]) -> Study:
     """One study of ``config`` from its parts."""
     results = tuple(result for part in parts for result in part.results)
     success = {title: rate for part in parts for title, rate in part.success.items()}
-    return Study(config, results, success, sum(part.reused for part in parts))
+    distances = tuple(away for part in parts for away in part.distances)
+    return Study(config, results, success, sum(part.reused for part in parts), distances)
 
 
 def _setting(problem: Problem, steps: int, group_size: int, config: MeasureConfig) -> Setting:

@@ -127,7 +127,7 @@ def test_what_is_not_told_apart_is_said_so(tmp_path, undrawn):
         "Most signal per rollout from mine at G = 4, SNR 1.30 (95 % interval 1.20 to 1.40)"
     )
     assert "cannot be told" not in far[0]
-    assert "1.3 for mine" in far[1]
+    assert "1.30 ±0.10 for mine" in far[1]
 
 
 BROKEN = {
