@@ -64,10 +64,21 @@ def _to_claim(named: re.Match[str]) -> str:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Put the bodies in, which are HTML that Markdown must not touch; fold the long code of notebooks."""
+    """Put the bodies in, which are HTML that Markdown must not touch; fold the long code of notebooks.
+
+    Long names in tables may break behind the marks that join their words, and nowhere else.
+    """
     if page.file.src_uri.startswith("notebooks/"):
         html = notebooks.folded(html)
     for mark, body in _BODIES.items():
         if mark in html:
             html = html.replace(mark, body)
-    return html
+    if page.file.src_uri.startswith("notebooks/"):
+        return html
+    return re.sub(r"<td.*?</td>", _breakable, html, flags=re.DOTALL)
+
+
+def _breakable(cell: re.Match[str]) -> str:
+    return re.sub(
+        r"<code>[^<]*</code>", lambda code: re.sub(r"(?<=\w[_.=])(?=\w)", "<wbr>", code[0]), cell[0]
+    )

@@ -54,7 +54,7 @@ def test_the_help_names_every_command(arguments, capsys):
 def test_an_unknown_command_is_one_line_with_the_nearest(capsys):
     assert cli.run(["mesure"]) == 2
     error = capsys.readouterr().err
-    assert error == "gradvar: error: no command 'mesure'; give measure; see gradvar --help\n"
+    assert error == "gradvar: error: no command 'mesure'; did you mean measure?; see gradvar --help\n"
 
 
 @pytest.mark.parametrize("place", ["_parse", "command"])

@@ -47,7 +47,7 @@ def pages() -> Book:
     """Make the index, and a page for every claim."""
     book, claims = Book(), _claims()
     book.pages["theorems/index.md"] = (
-        f"# Claims about group-relative policy gradients, checked\n\n{_mark('index')}\n"
+        f"---\nhide: [toc]\n---\n\n# Claims about group-relative policy gradients, checked\n\n{_mark('index')}\n"
     )
     book.bodies[_mark("index")] = _index(claims)
     book.navigation.append("theorems/index.md")
@@ -72,8 +72,8 @@ def _mark(name: str) -> str:
 
 def _index(claims: list[View]) -> str:
     return (
-        "<p>Titles say what is claimed, verdicts what became of the statement; how it relates to a source stands apart,"
-        " and a paper's name stands next to a verdict only where the paper states or implies the statement. Each"
+        "<p>A title says what is claimed; the verdict is about the formal statement. The statement's relation to a source"
+        " is given separately, and a paper is named next to a verdict only where it states or implies the statement. Each"
         " conclusion was shown by two routes at least, and every check rejected a false statement planted for it:"
         ' <a href="../trusted_base.html">what a verdict rests on</a>. <code>gradvar prove</code> runs them again;'
         f" <code>gradvar prove --html book.html</code> writes them to one page.</p>{index(claims, '{}.html')}"

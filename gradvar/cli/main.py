@@ -107,8 +107,9 @@ def _run(argv: Sequence[str]) -> int:
         print(f"gradvar {__version__}")
         return 0
     if name not in COMMANDS:
-        near = nearest(name, COMMANDS, most=1, likeness=0.6) or COMMANDS
-        _say(f"no command '{one_line(name, 40)}'; give {', '.join(near)}; see gradvar --help")
+        near = nearest(name, COMMANDS, most=1, likeness=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"give {', '.join(COMMANDS)}"
+        _say(f"no command '{one_line(name, 40)}'; {hint}; see gradvar --help")
         return 2
     try:
         module, settings = command(name), _parse(name, with_settings_file(name, arguments))

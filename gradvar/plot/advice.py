@@ -29,7 +29,7 @@ def cost(advice: Any, *, ax: Axes | None = None) -> Axes:
         is_best = sizes == number(content["best"])
         ax.plot(
             sizes[is_best], value[is_best], "o", mfc="none", mec=colour(ax, 1), mew=1.8, ms=12,
-            label=f"best of those asked for, G = {number(content['best']):g}",
+            label=f"best asked for, G = {number(content['best']):g}",
         )  # fmt: skip
     if isinstance(content.get("optimum"), Mapping):
         _optimum(ax, content["optimum"])

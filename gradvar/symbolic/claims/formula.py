@@ -16,6 +16,7 @@ from latex2mathml.converter import convert
 
 ENVIRONMENTS = ("aligned", "array", "bmatrix", "cases", "matrix", "pmatrix")
 _CODE = re.compile(r"`([^`\n]+)`")
+_NAMES = re.compile(r"\\text\{([^{}]*)\} \\in \\\{ (\\text\{[^{}]*\}(?:, \\text\{[^{}]*\})*) \\\}")
 _THIN = "0.167em"  # LaTeX's space between the name of a function and a factor
 
 
@@ -45,20 +46,30 @@ def to_mathml(latex: str, *, block: bool = False) -> str:
 
 
 def text_to_html(text: str) -> str:
-    """Escape a text, set its ``$...$`` as MathML and what stands between backticks as code.
+    r"""Escape a text, set its ``$...$`` as MathML and what stands between backticks as code.
 
-    Raises ``ValueError`` on an odd dollar or an unknown command.
+    A set of names is set as words, for a line may break between them. Raises ``ValueError`` on an odd dollar or an
+    unknown command.
 
     >>> text_to_html("`grpo` & more")
     '<code>grpo</code> &amp; more'
+    >>> text_to_html(r"$\text{mean} \in \{ \text{over tokens}, \text{over rollouts} \}$")
+    'mean ∈ {over tokens, over rollouts}'
     """
     parts = text.split("$")
     if len(parts) % 2 == 0:
         raise ValueError(f"text: a dollar without its pair in {text!r}")
     return "".join(
-        to_mathml(part) if i % 2 else _CODE.sub(r"<code>\1</code>", escape(part))
+        _formula(part) if i % 2 else _CODE.sub(r"<code>\1</code>", escape(part))
         for i, part in enumerate(parts)
     )
+
+
+def _formula(latex: str) -> str:
+    if (names := _NAMES.fullmatch(latex)) is None:
+        return to_mathml(latex)
+    listed = re.sub(r"\\text\{([^{}]*)\}", r"\1", names[2])
+    return escape(f"{names[1]} ∈ {{{listed}}}")
 
 
 def _check_pairs(latex: str) -> None:
