@@ -36,8 +36,8 @@ def run(config: MeasureConfig) -> int:
                 with bars.hidden():  # each table as soon as it is there
                     (table,) = tables(part)
                     screen.say(table.title)
-                    away = [distance.sentence() for distance in part.distances]
-                    for sentence in [*at_one_place(part.rows(), shares=part.shares()), *away]:
+                    stale = [policy.sentence() for policy in part.stale]
+                    for sentence in [*at_one_place(part.rows(), shares=part.shares()), *stale]:
                         screen.say(f"- {sentence}", "  ")
                     screen.show(dataclasses.replace(table, title=""))
                     print(flush=True)

@@ -29,11 +29,11 @@ from gradvar.policies import Bandit
 from gradvar.stats.figures import FIGURES
 from gradvar.studies.choices import identity
 from gradvar.studies.config import MeasureConfig
-from gradvar.studies.distance import Distance, distance
 from gradvar.studies.findings import findings
 from gradvar.studies.problems import Problem, problems
 from gradvar.studies.rows import panel
 from gradvar.studies.settings import Setting, measure_all
+from gradvar.studies.stale_tokens import StaleTokens, stale_tokens
 from gradvar.tasks import Bandit as RewardTable
 
 SETTING = ("policy", "task", "sampler", "staleness", "clip", "estimator", "group_size", "prompts", "rollouts")
@@ -73,8 +73,8 @@ class Study(Labelled):
     """Mean reward of the sampling policy, by policy."""
     reused: int = 0
     """Settings that an earlier run had measured and kept."""
-    distances: tuple[Distance, ...] = ()
-    """How far each stale policy is from the one that drew."""
+    stale: tuple[StaleTokens, ...] = ()
+    """Of each stale policy: how many ratios are far from one, and how many tokens estimators drop."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Tidy rows: one per setting and figure, with its standard error and 95 % interval.
@@ -128,7 +128,7 @@ class Study(Labelled):
     def _staleness(self) -> list[str]:
         """Why figures of stale policies are what they are: one sentence for each policy and staleness."""
         named = len(self.config.policies) > 1
-        return [f"{d.place}: {d.sentence()}" if named else d.sentence() for d in self.distances]
+        return [f"{s.place}: {s.sentence()}" if named else s.sentence() for s in self.stale]
 
     def __repr__(self) -> str:
         names = dict.fromkeys(r.moments.estimator for r in self.results)
@@ -216,16 +216,16 @@ def study_parts(
                         for number, route, moments in results_of_setting
                     )
                     part = dataclasses.replace(config, policies=(problem.name,), staleness=(steps,))
-                    away = (distance(problem, steps, chosen, config.seed),) if steps else ()
-                    yield Study(part, results, {problem.title: problem.success}, cache.reused - reused, away)
+                    stale = (stale_tokens(problem, steps, chosen, config.seed),) if steps else ()
+                    yield Study(part, results, {problem.title: problem.success}, cache.reused - reused, stale)
 
 
 def join(config: MeasureConfig, parts: Sequence[Study]) -> Study:
     """One study of ``config`` from its parts."""
     results = tuple(result for part in parts for result in part.results)
     success = {title: rate for part in parts for title, rate in part.success.items()}
-    distances = tuple(away for part in parts for away in part.distances)
-    return Study(config, results, success, sum(part.reused for part in parts), distances)
+    stale = tuple(policy for part in parts for policy in part.stale)
+    return Study(config, results, success, sum(part.reused for part in parts), stale)
 
 
 def _setting(problem: Problem, steps: int, group_size: int, config: MeasureConfig) -> Setting:

@@ -6,19 +6,19 @@ import jax.numpy as jnp
 import pytest
 
 import gradvar as gv
-from gradvar.studies.distance import distance
+from gradvar.studies.stale_tokens import stale_tokens
 
 ESTIMATORS = [gv.catalogue.get(name) for name in ("rloo", "grpo", "dapo", "reinforce")]
 
 
 def at(rate):
-    """The distance from a success rate of one half to another one, of one prompt with two answers."""
+    """From a success rate of one half to another one, of one prompt with two answers."""
     params = {steps: jnp.log(jnp.array([[p, 1 - p]])) for steps, p in {0: 0.5, 3: rate}.items()}
     problem = SimpleNamespace(
         policy=gv.policies.Bandit(2), task=gv.tasks.Bandit([1.0, 0.0]), sampler=None, title="two answers",
         params=params.get,
     )  # fmt: skip
-    return distance(problem, 3, ESTIMATORS, seed=0)
+    return stale_tokens(problem, 3, ESTIMATORS, seed=0)
 
 
 def test_all_tokens_leave_the_range_and_only_clips_drop_them():

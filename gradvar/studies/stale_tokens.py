@@ -22,8 +22,8 @@ _SERVED = {"logp_ref", "logp_sampler"}
 
 
 @dataclass(frozen=True)
-class Distance:
-    """Of a policy from the one that drew, on rollouts of 32 prompts, 8 each.
+class StaleTokens:
+    """Of a policy and the one that drew, on rollouts of 32 prompts, 8 each.
 
     ``outside``: the share of tokens whose ratio is not near one. ``dropped``: by estimator, of the tokens that have a
     weight on policy, the share whose weight is zero here.
@@ -48,7 +48,7 @@ class Distance:
         return f"{text}; clipped to a weight of zero: {'; '.join(parts)}." if parts else f"{text}."
 
 
-def distance(problem: Problem, steps: int, estimators: Sequence[Estimator], seed: int) -> Distance:
+def stale_tokens(problem: Problem, steps: int, estimators: Sequence[Estimator], seed: int) -> StaleTokens:
     """Draw rollouts as the measurement does, and look at their ratios and token weights.
 
     Args:
@@ -58,7 +58,7 @@ def distance(problem: Problem, steps: int, estimators: Sequence[Estimator], seed
         seed: Of the draws.
 
     Returns:
-        The distance, with intervals over prompts.
+        The shares, with intervals over prompts.
     """
     policy, old = problem.policy, problem.params(0)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), steps))
@@ -84,7 +84,7 @@ def distance(problem: Problem, steps: int, estimators: Sequence[Estimator], seed
         fresh, stale = (np.asarray(token_weights(estimator, x, batch)) for x in (logp_old, logp))
         counted = mask & (fresh != 0)
         dropped[estimator.name] = Clusters(prompt[counted]).share((stale[counted] == 0).astype(float))
-    return Distance(problem.title, steps, Clusters(prompt[mask]).share(far[mask].astype(float)), dropped)
+    return StaleTokens(problem.title, steps, Clusters(prompt[mask]).share(far[mask].astype(float)), dropped)
 
 
 def _percent(share: Interval) -> str:
