@@ -41,8 +41,12 @@ class Order:
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         if self.order:
-            items[:] = [item for item in items if item.nodeid in self.order]
-            items.sort(key=lambda item: self.order[item.nodeid])
+            places = {
+                item: self.order.get(item.nodeid, self.order.get(item.nodeid.split("[")[0])) for item in items
+            }
+            items[:] = sorted(
+                (item for item in items if places[item] is not None), key=lambda item: places[item]
+            )
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
@@ -95,7 +99,8 @@ def run_tests(
     """Fork, run the tests in the child, and say whether they noticed.
 
     Args:
-        tests: names of tests to run, in this order, or one folder; the first that fails ends the child.
+        tests: names of tests to run, in this order, with or without their parameters, or one folder; the first that
+            fails ends the child.
         seconds: of processor that the child may take; what only waits is ended after twenty times as many.
         plugins: of pytest, besides the order.
         keep: write bytecode; never with a mutant, which may have the size and the second of another.

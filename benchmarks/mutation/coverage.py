@@ -86,10 +86,18 @@ class Coverage:
     kills: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
 
     @classmethod
-    def read(cls, path: Path) -> Coverage:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        lines = {f: {int(line): t for line, t in covered.items()} for f, covered in found["lines"].items()}
-        return cls([(test, seconds) for test, seconds in found["tests"]], lines)
+    def read(cls, paths: list[Path]) -> Coverage:
+        """What several runs recorded, as one."""
+        joined = cls([], {})
+        for path in paths:
+            recorded = json.loads(path.read_text(encoding="utf-8"))
+            before = len(joined.tests)
+            for file, covered in recorded["lines"].items():
+                lines = joined.lines.setdefault(file, {})
+                for line, tests in covered.items():
+                    lines.setdefault(int(line), []).extend(before + test for test in tests)
+            joined.tests.extend((test, seconds) for test, seconds in recorded["tests"])
+        return joined
 
     def choose(self, module: str, line: int, function: range, most: float) -> list[str]:
         """The tests that execute the function around the line, the likely killers first, for ``most`` seconds.
