@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,23 +100,36 @@ class Coverage:
             joined.tests.extend((test, seconds) for test, seconds in recorded["tests"])
         return joined
 
-    def choose(self, module: str, line: int, function: range, most: float) -> list[str]:
+    def choose(self, module: str, line: int, function: range | None, most: float) -> list[str]:
         """The tests that execute the function around the line, the likely killers first, for ``most`` seconds.
 
-        Those that execute the line itself come first, then those that killed mutants of the module, then the
-        quick ones; of a test with many parameters one comes before the others.
+        Those that execute the line itself come first, then those that killed mutants of the module, then the quick
+        ones; of a test with many parameters one comes before the others. What is executed on import (no function is
+        around it, or tests call it while they are collected) is noticed by tests that name the module, by those that
+        execute any of it, or by any other.
         """
         covered = self.lines.get(module, {})
         exact = set(covered.get(line, ()))
-        tests = {test for at in function for test in covered.get(at, ())}
-        order: Callable[[int], Any] = lambda t: (t not in exact, -self.kills[module, t], self.tests[t][1])  # noqa: E731
+        within = {test for at in function or covered for test in covered.get(at, ())}
+        name = Path(module).stem
+        named = {n for n, (test, _) in enumerate(self.tests) if name in re.split(r"[\[\].-]", test)}
+        tests = exact | within if exact and function else set(range(len(self.tests)))
+
+        def order(test: int) -> Any:
+            nearness = (test not in exact, test not in within | named)
+            return (*nearness, -self.kills[module, test], self.tests[test][1])
+
         first: list[int] = []
         others: list[int] = []
         seen: set[str] = set()
         for test in sorted(tests, key=order):
-            name = self.tests[test][0].split("[")[0]
-            (others if name in seen and not self.kills[module, test] else first).append(test)
-            seen.add(name)
+            function_name = self.tests[test][0].split("[")[0]
+            (
+                others
+                if function_name in seen and not self.kills[module, test] and test not in named
+                else first
+            ).append(test)
+            seen.add(function_name)
         chosen: list[str] = []
         seconds = 0.0
         for test in first + others:

@@ -94,12 +94,12 @@ def changed_text(text: str, mutant: Mutant) -> str:
     return "" if same else changed
 
 
-def function_lines(text: str, line: int) -> range:
-    """The lines of the innermost function around the line that run when it is called; of the file, if none is."""
-    inner = range(1, text.count("\n") + 2)
+def function_lines(text: str, line: int) -> range | None:
+    """The lines of the innermost function around the line that run when it is called; None outside of all."""
+    inner = None
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = range(node.body[0].lineno, (node.end_lineno or 0) + 1)
-            if line in body and len(body) <= len(inner):
+            if line in body and (inner is None or len(body) <= len(inner)):
                 inner = body
     return inner

@@ -9,10 +9,10 @@ device runs the program that one device would run on its rows, and sums are take
 from __future__ import annotations
 
 import contextvars
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 import equinox as eqx
@@ -29,6 +29,7 @@ DeviceChoice = Literal["all"] | int | Sequence[jax.Device]
 _ROW = "row"
 _SHARDED, _REPLICATED = PartitionSpec(_ROW), PartitionSpec()
 _MAX_THREADS = 4  # each holds the coefficients of its batches
+_MAX_PROGRAMS = 256  # of several devices; a training arm has about ten
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -103,7 +104,7 @@ class DeviceMesh:
 
     def gather(self, results: PyTree) -> PyTree:
         """Copy the results into the memory of every process."""
-        collect = partial(multihost_utils.process_allgather, tiled=True)
+        collect = functools.partial(multihost_utils.process_allgather, tiled=True)
         return jax.tree.map(lambda x: np.asarray(x) if _is_local(x) else collect(x), results)
 
     def _place(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
@@ -131,16 +132,30 @@ def _placed(x: Any, sharding: NamedSharding) -> Any:
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
-@eqx.filter_jit
 def _sharded_call(mesh: Mesh, function: Callable[..., PyTree], shared: tuple, rows: tuple) -> PyTree:
+    """Call ``function`` on each device with its rows, by a program that is kept for the next call like it."""
     arrays, static = eqx.partition((function, shared, rows), eqx.is_array)
+    leaves, structure = jax.tree.flatten(static)
+    # numbers of two types may be equal, and make two programs
+    return _sharded_program(mesh, tuple((type(leaf), leaf) for leaf in leaves), structure)(arrays)
+
+
+@functools.lru_cache(maxsize=_MAX_PROGRAMS)
+def _sharded_program(
+    mesh: Mesh, leaves: tuple[tuple[type, Any], ...], structure: Any
+) -> Callable[..., PyTree]:
+    """The program for what is no array; those used last are kept (see ``core.program_cache``)."""
+    static = jax.tree.unflatten(structure, [leaf for _, leaf in leaves])
 
     def local(*arrays: Any) -> PyTree:
         call, local_shared, local_rows = eqx.combine(arrays, static)
         return call(*local_shared, *local_rows)
 
-    specs = (_REPLICATED, _REPLICATED, _SHARDED)
-    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=_SHARDED, check_vma=False)(*arrays)
+    def _sharded_call(arrays: tuple) -> PyTree:
+        specs = (_REPLICATED, _REPLICATED, _SHARDED)
+        return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=_SHARDED, check_vma=False)(*arrays)
+
+    return jax.jit(_sharded_call)
 
 
 def choose_devices(devices: DeviceChoice = "all") -> Devices:

@@ -1,14 +1,18 @@
 """What is compiled for one objective is let go when others come: mappings of memory stay bounded."""
 
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gradvar as gv
+from gradvar.core import devices
+from gradvar.core.devices import DeviceMesh
 from gradvar.core.program_cache import Programs
 from gradvar.measure import direct_stages, separability
 from gradvar.measure.bank import coefficients
@@ -108,3 +112,32 @@ def test_an_objective_that_changes_is_compiled_anew():
         first = measure(scaled).mean
         scaled.factor = 2.0
         np.testing.assert_allclose(measure(scaled).mean, 2 * first, rtol=1e-6, atol=1e-12)
+
+
+def test_programs_of_several_devices_are_let_go(monkeypatch):
+    """Planted: a cache that is never full."""
+    mesh, rows, traced = DeviceMesh(jax.devices()[:1]), jnp.arange(3.0), []
+
+    def add(x, *, amount):
+        traced.append(amount)
+        return x + amount
+
+    def grown(most):
+        monkeypatch.setattr(devices, "_sharded_program", lru_cache(most)(sharded_program))
+        before = mappings()
+        for i in range(10):
+            np.testing.assert_array_equal(
+                mesh.over(lambda x, i=i: jnp.sin(i + x), (), (rows,)), jnp.sin(i + rows)
+            )
+        return mappings() - before
+
+    sharded_program = devices._sharded_program.__wrapped__
+    for _ in range(
+        2
+    ):  # the same function with the same settings is compiled once, 2 and 2.0 are two settings
+        for amount in (2, 2.0):
+            found = mesh.over(eqx.Partial(add, amount=amount), (), (rows.astype(int),))
+            assert found.dtype == jnp.result_type(rows.astype(int) + amount)
+    assert traced == [2, 2.0]
+    if MAPS.exists():
+        assert grown(2) < 15 <= grown(None)  # each takes three and more
