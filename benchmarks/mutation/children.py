@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import pkgutil
@@ -18,9 +19,13 @@ from typing import Any
 import pytest
 
 # A plugin that was imported before pytest started cannot be rewritten, and need not be. Examples do not vary.
-OPTIONS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-profile=ci",
+# To look for what nobody awaits takes a full collection of garbage, half a second.
+OPTIONS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--hypothesis-profile=ci",
            "-W", "ignore::pytest.PytestAssertRewriteWarning")  # fmt: skip
 MEMORY = 12 << 30
+# What pytest's plugins and JAX import when they are first used.
+LATE = ("anyio.pytest_plugin", "anyio.to_thread", "execnet", "execnet.rsync", "jaxlib.mlir.dialects.mhlo", "typeguard",
+        "jaxtyping._pytest_plugin", "_hypothesis_pytestplugin", "pdb")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,17 @@ def warm(copy: Path, scratch: Path) -> None:
     sys.path.insert(0, str(copy))
     import gradvar
 
-    for module in pkgutil.walk_packages(gradvar.__path__, "gradvar."):
-        if module.name != "gradvar.__main__":
+    modules = [module.name for module in pkgutil.walk_packages(gradvar.__path__, "gradvar.")]
+    for name in (*modules, *LATE):
+        if name != "gradvar.__main__":
             with contextlib.suppress(ImportError):
-                importlib.import_module(module.name)
+                importlib.import_module(name)
     assert gradvar.__file__.startswith(str(copy)), "the package of the copy"
     for name in [m for m in sys.modules if m.split(".")[0] == "gradvar"]:
         del sys.modules[name]  # the children import it, with the mutant
     importlib.invalidate_caches()
+    gc.collect()
+    gc.freeze()  # the children's collector need not look at all that
 
 
 @contextlib.contextmanager

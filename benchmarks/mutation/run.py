@@ -62,7 +62,7 @@ EXAMPLES = "tests/test_architecture.py::test_the_examples_of_docstrings_are_righ
 STATISTICS = ("tests/measure", "tests/train/test_retention.py", "tests/train/test_starts.py", "tests/test_mismatch.py",
               "tests/audit/test_intervals.py", "tests/audit/test_schemes.py")  # fmt: skip
 ROOMS = {
-    "pieces": Room(("pieces",), ("tests/pieces",)),
+    "pieces": Room(("pieces",), ("tests/pieces", "tests/measure/test_corrections.py")),
     "estimators": Room(
         ("estimators", "catalogue.py", "core/compose.py", "core/estimator.py"), ("tests/catalogue",)
     ),

@@ -15,6 +15,7 @@ from gradvar.measure.direct import rehearse, samples
 from gradvar.measure.direct_plan import PolicyOnTask
 from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.policies import Tabular
+from gradvar.stats.figures import BlockSums, effective_blocks, figures, leave_one_out
 from gradvar.stats.intervals import interval
 from gradvar.tasks import Lookup
 from tests.compilations import compilations
@@ -135,6 +136,39 @@ def test_results_do_not_depend_on_the_chunk_or_on_company():
             np.testing.assert_allclose(other.se[figure], whole.se[figure], rtol=1e-8, atol=1e-14)
 
 
+def test_figures_are_those_of_the_sampled_gradients():
+    """Block by block: of each replicate's gradient, the sums, squares, pairs and products that the figures need."""
+    policy, params, task = scenes.bandit(31, binary=True, prompts=2)
+    estimators, key = [catalogue.get("rloo"), catalogue.get("grpo")], jax.random.key(2)
+    heard = []
+    work = Work(on_progress=lambda *done: heard.append(done))
+    found = direct(estimators, policy, params, task, 2, key=key, replicates=32, work=work)
+    drawn = samples(estimators, PolicyOnTask(policy, task, params), 2, key=key, replicates=32)
+    truth = exact_tables(policy, params, task).true_gradient
+    assert heard == [(32, 32)]
+    for got, gradients in zip(found, np.moveaxis(drawn, 1, 0), strict=True):
+        pairs = gradients.reshape(16, 2, -1).astype(np.float64)  # each a block
+        sums = pairs.sum(1)
+        blocks = BlockSums(
+            count=np.full(16, 2.0),
+            gram=sums @ sums.T,
+            squares=(pairs**2).sum((1, 2)),
+            pairs=(pairs[:, 0] * pairs[:, 1]).sum(-1),
+            aligned=sums @ truth,
+            truth=np.asarray(truth @ truth),
+            truth_known=True,
+        )
+        values, errors = figures(blocks)
+        assert (got.dof, got.replicates, got.prompts, got.group_size) == (15, 32, 1, 2)
+        np.testing.assert_allclose(got.mean, gradients.mean(0), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(got.mean_se, sums.std(0, ddof=1) / 2 / 4, rtol=1e-5, atol=1e-9)
+        for figure in values:
+            assert getattr(got, figure) == pytest.approx(float(values[figure]), rel=1e-4, abs=1e-7), figure
+            assert got.se[figure] == pytest.approx(float(errors[figure]), rel=1e-4, abs=1e-7), figure
+            assert got.effective[figure] == pytest.approx(float(effective_blocks(blocks)[figure]), rel=1e-4)
+        np.testing.assert_allclose(got.without["snr"], leave_one_out(blocks)["snr"], rtol=1e-3)
+
+
 @pytest.mark.slow
 def test_a_reference_stands_in_for_the_true_gradient():
     """On a fixed batch of prompts grad J is not tabulated; the importance-weighted reference gives the same figures."""
@@ -168,8 +202,6 @@ def test_the_signal_estimate_is_unbiased_where_the_squared_mean_is_not():
     policy, params, task = scenes.bandit(31, binary=True, prompts=2)
     estimator = catalogue.get("rloo")
     want = exact(estimator, tables=exact_tables(policy, params, task), group_size=2)
-    from gradvar.stats.figures import BlockSums, figures
-
     gradients = samples(
         [estimator], PolicyOnTask(policy, task, params), 2, key=jax.random.key(2), replicates=400 * 32
     )[:, 0]

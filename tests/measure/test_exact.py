@@ -75,6 +75,9 @@ def test_against_plain_loops_and_autodiff(name):
         np.testing.assert_allclose(got.within, second - conditional, **CLOSE)
         np.testing.assert_allclose(got.snr, got.signal / got.trace_cov, **CLOSE)
         np.testing.assert_allclose(got.bias_factor, got.mean @ got.true_gradient / got.true_signal, **CLOSE)
+        np.testing.assert_allclose(got.signal, first @ first, **CLOSE)
+        lengths = np.linalg.norm(got.mean), np.linalg.norm(got.true_gradient)
+        np.testing.assert_allclose(got.cosine, got.mean @ got.true_gradient / np.prod(lengths), **CLOSE)
 
 
 def check_both_routes(name):
