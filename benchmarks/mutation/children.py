@@ -46,11 +46,12 @@ class Order:
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         if self.order:
-            places = {
-                item: self.order.get(item.nodeid, self.order.get(item.nodeid.split("[")[0])) for item in items
+            names = {
+                item: item.nodeid if item.nodeid in self.order else item.nodeid.split("[")[0]
+                for item in items
             }
             items[:] = sorted(
-                (item for item in items if places[item] is not None), key=lambda item: places[item]
+                (i for i in items if names[i] in self.order), key=lambda i: self.order[names[i]]
             )
 
     def pytest_runtest_logreport(self, report: Any) -> None:
