@@ -110,8 +110,7 @@ def image_of_leaves(
         dtype = jnp.result_type(*leaves)
         return jnp.concatenate([x.astype(dtype) for x in leaves], axis=1)
     starts = np.cumsum([0, *(x.shape[1] for x in leaves)])
-    images = [scores.image(x, key, int(start)) for x, start in zip(leaves, starts, strict=False)]
-    return sum(images[1:], images[0])
+    return scores.image_of_parts([(x, int(start)) for x, start in zip(leaves, starts, strict=False)], key)
 
 
 def rollout_score(

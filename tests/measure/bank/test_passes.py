@@ -3,6 +3,8 @@ contract."""
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,6 +162,23 @@ def test_the_image_is_the_sum_of_the_images_of_parts(kind):
     np.testing.assert_allclose(sum(parts), whole, atol=1e-12)
     shifted = sketch.image(jnp.asarray(scores[:, 7:101]), key, 8)  # the planted violator
     assert np.abs(shifted - parts[1]).max() > 0.1
+
+
+def test_blocks_that_are_added_some_at_a_time_make_the_same_image(monkeypatch):
+    """Against block after block, turned by itself; the arrays begin and end within blocks, the last round overlaps."""
+    monkeypatch.setattr("gradvar.gradients.sketch._CACHED", 4 * 3 * 2 * 8)  # three blocks of two rows
+    scores, sketch, key = (
+        np.random.default_rng(1).normal(size=(2, 999)),
+        Sketch("hashed", 8),
+        jax.random.key(3),
+    )
+    cuts = (0, 5, 301, 999)
+    parts = [(jnp.asarray(scores[:, a:b]), a + 3) for a, b in itertools.pairwise(cuts)]
+    blocks = np.pad(scores, ((0, 0), (3, 6))).reshape(2, -1, 1, 8)
+    one_by_one = [
+        sketch.image_of_blocks(jnp.asarray(blocks[:, i]), jnp.array([i]), key) for i in range(blocks.shape[1])
+    ]
+    np.testing.assert_allclose(sketch.image_of_parts(parts, key), sum(one_by_one), atol=1e-12)
 
 
 KINDS = {
