@@ -6,7 +6,7 @@ what a run is after n steps does not depend on how long it goes on.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,13 @@ Curve = dict[str, Any]
 
 @dataclass(frozen=True)
 class Runs:
-    """All runs of a setting at one size, in a folder."""
+    """All runs of a setting at one size, in a folder. ``trainers``: compiled programs, for settings of one task."""
 
     setting: Setting
     size: Size
     folder: Path
     seed: int = 5000
+    trainers: dict[tuple[int, str], Trainer] = field(default_factory=dict, compare=False)
 
     @cached_property
     def task(self) -> Training:
@@ -97,13 +98,9 @@ class Runs:
 
         return self.part("starts", make)
 
-    @cached_property
-    def _trainers(self) -> dict[tuple[int, str], Trainer]:
-        return {}
-
     def _trainer(self, group: int, part: Part) -> Trainer:
-        if (group, part) not in self._trainers:
-            other = self._trainers.get((group, "test" if part == "validation" else "validation"))
+        if (group, part) not in self.trainers:
+            other = self.trainers.get((group, "test" if part == "validation" else "validation"))
             key = jax.random.fold_in(jax.random.key(self.seed), (1 << 21) + (part == "validation"))
             prompts = self.task.examination(key, self.size.eval_prompts, part)
             made = (
@@ -114,8 +111,8 @@ class Runs:
                     devices=jax.devices()[:1],
                 )
             )  # fmt: skip
-            self._trainers[group, part] = made
-        return self._trainers[group, part]
+            self.trainers[group, part] = made
+        return self.trainers[group, part]
 
     def curve(self, group: int, factor: float, number: int, *, tuning: bool) -> Curve:
         """One run: of a tuning seed from the first warm start, or the one of this number."""

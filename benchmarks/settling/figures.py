@@ -1,0 +1,193 @@
+"""The figures: curves over three budgets, and the map. ``python -m benchmarks.settling.figures``."""
+
+import argparse
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gradvar.plot.style import faint, look
+from gradvar.plot.style import settings as style
+from gradvar.stats.intervals import student_half_width
+
+RESULTS = Path("benchmarks/results")
+
+
+def curves(content: Mapping[str, Any]) -> Figure:
+    """A row for every setting: held-out reward over prompts, over tokens, and over time, an arm a line."""
+    settings = content["settings"]
+    figure, axes = plt.subplots(len(settings), 3, figsize=(10, 2.7 * len(settings)), squeeze=False)
+    for row, setting in zip(axes, settings, strict=True):
+        groups = sorted({curve["group"] for curve in setting["curves"]})
+        for index, group in enumerate(groups):
+            for ax, axis in zip(row, ("prompts", "tokens", "seconds"), strict=True):
+                choice = setting["tuned"][str(group)]["prompts" if axis == "prompts" else "tokens"]["factor"]
+                runs = [c for c in setting["curves"] if (c["group"], c["factor"]) == (group, choice)]
+                places, rewards = _places(runs, axis, setting), np.array([run["reward"] for run in runs])
+                _band(ax, places, rewards, index, f"{group} rollouts")
+        for ax, name in zip(row, ("prompts", "generated tokens", "seconds of one core"), strict=True):
+            ax.set_xlabel(name)
+            ax.set_xscale("symlog", linthresh=ax.get_xlim()[1] / 100)
+        row[0].set_ylabel(f"{setting['name'].replace('_', ' ')}\nheld-out reward")
+    axes[0, 0].legend(fontsize="small")
+    return figure
+
+
+def _places(runs: list[Mapping[str, Any]], axis: str, setting: Mapping[str, Any]) -> np.ndarray:
+    steps = np.array(runs[0]["steps"])
+    if axis == "prompts":
+        return steps * setting["size"]["rollouts_per_step"] // runs[0]["group"]
+    if axis == "tokens":
+        return np.mean([run["tokens"] for run in runs], axis=0)
+    return steps * min(run["seconds"] for run in runs) / steps[-1]
+
+
+def _band(ax: Axes, places: np.ndarray, values: np.ndarray, index: int, label: str) -> None:
+    middle = values.mean(0)
+    (line,) = ax.plot(places, middle, label=label, markevery=4, **look(ax, index))
+    if len(values) > 1:
+        error = values.std(0, ddof=1) / len(values) ** 0.5
+        half = student_half_width(error, len(values) - 1, 0.95)
+        ax.fill_between(places, middle - half, middle + half, color=line.get_color(), alpha=0.15, lw=0)
+
+
+def statement_map(rows: list[Mapping[str, Any]]) -> Figure:
+    """Retained reward over success rate and prompts per step, a panel for every length, with the law's line; and all
+    cells over what the law says of them."""
+    tasks = list(dict.fromkeys(row["cell"].rsplit("-", 2)[0] for row in rows))
+    figure, axes = plt.subplots(1, len(tasks) + 1, figsize=(4.2 * (len(tasks) + 1), 3.6))
+    values = [row["retained"]["value"] for row in rows]
+    span = max(abs(np.log(values)).max(), 0.01)
+    for ax, task in zip(axes, tasks, strict=False):
+        chosen = [row for row in rows if row["cell"].startswith(task)]
+        place = {rate: k for k, rate in enumerate(sorted({row["rollouts_per_step"] for row in chosen}))}
+        success = np.array([row["success"] for row in chosen])
+        height = np.array([place[row["rollouts_per_step"]] for row in chosen])
+        shade = np.log([row["retained"]["value"] for row in chosen])
+        square = {"s": 900, "marker": "s", "edgecolors": faint(ax)}
+        ax.scatter(success, height, c=shade, cmap="PuOr", vmin=-span, vmax=span, **square)
+        for row, x, y in zip(chosen, success, height, strict=True):
+            figures = row["retained"]
+            ends = "" if figures["low"] is None else f"\n[{figures['low']:.2f}, {figures['high']:.2f}]"
+            ax.annotate(f"{figures['value']:.2f}{ends}", (x, y), ha="center", va="center", fontsize=7)
+        crossing = _crossing(chosen)
+        if crossing is not None:
+            ax.axvline(crossing, color=faint(ax), ls="--")
+            ax.annotate("the law: equal", (crossing, len(place) - 0.62), fontsize=7, ha="center")
+        length = np.mean([row["length"] for row in chosen])
+        ax.set_title(f"{task.replace('_', ' ')}, {length:.0f} tokens")
+        labels = [f"{rate // 2} and {rate // 16}" for rate in place]
+        ax.set_yticks(list(place.values()), labels)
+        ax.set_ylim(-0.6, len(place) - 0.4)
+        ax.set_xlim(-0.02, 0.92)
+        ax.set_xlabel("success rate at the start")
+    axes[0].set_ylabel("prompts per step, of two and of sixteen")
+    _against_law(axes[-1], rows)
+    return figure
+
+
+def _crossing(rows: list[Mapping[str, Any]]) -> float | None:
+    """The success rate at which the law's ratio of variances is 1, by interpolation of its logarithm."""
+    points = sorted({(row["success"], row["law"]["value"]) for row in rows if row["law"]["value"]})
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        if (y0 - 1) * (y1 - 1) < 0:
+            return float(x0 + (x1 - x0) * np.log(y0) / (np.log(y0) - np.log(y1)))
+    return None
+
+
+def _against_law(ax: Axes, rows: list[Mapping[str, Any]]) -> None:
+    known = [row for row in rows if row["law"]["value"]]
+    for index, rate in enumerate(sorted({row["rollouts_per_step"] for row in known})):
+        chosen = [row for row in known if row["rollouts_per_step"] == rate]
+        x = np.array([row["law"]["value"] for row in chosen])
+        y, low, high = (
+            np.array([row["retained"][k] for row in chosen], float) for k in ("value", "low", "high")
+        )
+        ax.errorbar(
+            x, y, yerr=[y - low, high - y], capsize=2, label=f"{rate} rollouts per step",
+            **{**look(ax, index), "linestyle": "none"},
+        )  # fmt: skip
+    ax.axhline(1, color=faint(ax), lw=1, zorder=0)
+    ax.axvline(1, color=faint(ax), lw=1, ls="--", zorder=0)
+    ax.set_xscale("log")
+    ax.set_xlabel("the law: variance per rollout,\ntwo over sixteen")
+    ax.set_ylabel("reward of two over that of sixteen")
+    ax.legend(fontsize="small")
+
+
+def warm_up(content: Mapping[str, Any]) -> Figure:
+    """G2D: the held-out gain at the end, and how informative the stored pairs were, over GRPO's share of the run."""
+    shares = {
+        plan["arm"]["name"]: plan["arm"]["phases"][0]["share"]
+        for plan in content["plans"] if len(plan["arm"]["phases"]) == 2
+    }  # fmt: skip
+    rows = sorted(
+        (row for row in content["rows"] if row["arm"] in shares), key=lambda row: shares[row["arm"]]
+    )
+    x = np.array([shares[row["arm"]] for row in rows])
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+    gain, low, high = (np.array([row[f"gain{end}"] for row in rows], float) for end in ("", "_low", "_high"))
+    axes[0].errorbar(
+        x, gain, yerr=[gain - low, high - gain], capsize=2, label="GRPO, then DPO", **look(axes[0], 0)
+    )
+    for row in content["rows"]:
+        if row["arm"] not in shares:
+            axes[0].axhline(row["gain"], color=faint(axes[0]), ls="--", label=f"{row['arm']} throughout")
+    axes[0].set_ylabel("gain in held-out reward")
+    axes[0].legend(fontsize="small")
+    stored = {row["arm"]: row for row in content["stored"]}
+    for ax, name, label in (
+        (axes[1], "contrast", "contrast of a prompt's pairs, 4 p (1 - p)"),
+        (axes[2], "pairs", "pairs of a right and a wrong rollout"),
+    ):
+        ax.plot(x, [stored[row["arm"]][name] for row in rows], **look(ax, 1))
+        ax.set_ylabel(label)
+    for ax in axes:
+        ax.set_xlabel("share of the rollouts before the pairs are drawn")
+    return figure
+
+
+def systems(content: Mapping[str, Any]) -> Figure:
+    """Held-out reward of arms over the rollouts that were drawn, with bands over seeds."""
+    figure, ax = plt.subplots(figsize=(5, 3.4))
+    arms = list(dict.fromkeys(row["arm"] for row in content["curves"]))
+    for index, arm in enumerate(arms):
+        rows = [row for row in content["curves"] if row["arm"] == arm]
+        seeds = sorted({row["seed"] for row in rows})
+        table = np.array([[row["reward"] for row in rows if row["seed"] == seed] for seed in seeds])
+        places = np.mean([[row["rollouts"] for row in rows if row["seed"] == seed] for seed in seeds], axis=0)
+        _band(ax, places, table, index, arm)
+    ax.set_xlabel("rollouts drawn")
+    ax.set_ylabel("held-out reward")
+    ax.legend(fontsize="small")
+    return figure
+
+
+def main() -> None:
+    """Draw what there are results of."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=RESULTS)
+    folder = parser.parse_args().folder
+    appearance: Any = {**style("light"), "svg.hashsalt": "gradvar"}
+    matplotlib.rcParams.update(appearance)
+    for name, draw in (
+        ("settling", curves),
+        ("settling_map", lambda content: statement_map(content["rows"])),
+        ("train_g2d", warm_up),
+        ("train_dpa_grpo", systems),
+        ("train_allocation", systems),
+    ):
+        place = folder / f"{name}.json"
+        if place.exists():
+            draw(json.loads(place.read_text())).savefig(place.with_suffix(".svg"), metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

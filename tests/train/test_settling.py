@@ -1,0 +1,77 @@
+"""How the settling experiment is read: places of equal budgets, tuning, and rows, on curves made by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+settings = pytest.importorskip("benchmarks.settling.settings")
+from benchmarks.settling.reading import places, rows  # noqa: E402
+from benchmarks.settling.runs import Runs, at  # noqa: E402
+
+STEPS, POINTS = 32, 4
+TOKENS = {2: 5.0, 16: 4.0}  # per step
+SECONDS = {2: 2.0, 16: 1.0}
+BEST = {2: 2.0, 16: 1.0}  # the factor at which a curve rises fastest
+
+
+def curve(group, factor, number):
+    """A reward that rises from 0.3 with the square root of steps, fastest at the best factor."""
+    steps = np.linspace(0, STEPS, POINTS + 1)
+    speed = 0.02 * np.exp(-(np.log2(factor / BEST[group]) ** 2)) * (1 + 0.01 * number)
+    reward = 0.3 + speed * np.sqrt(steps)
+    return {"steps": steps, "tokens": TOKENS[group] * steps, "seconds": SECONDS[group], "reward": reward}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    size = settings.Size((2, 16), runs=3, starts=1, steps=STEPS, points=POINTS)
+    made = Runs(settings.Setting("by hand", None, 0.3), size, tmp_path)
+    for group in (2, 16):
+        for factor in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0):
+            for number in range(3):
+                for kind in ("tuning", "run"):
+                    place = made.place(f"{kind}-{group}-{factor:g}-{number}")
+                    place.parent.mkdir(exist_ok=True)
+                    content = {k: np.asarray(v).tolist() for k, v in curve(group, factor, number).items()}
+                    place.write_text(json.dumps(content))
+    return made
+
+
+def test_a_grid_is_widened_until_its_best_is_inside(runs):
+    inside = runs.tuned(16)["tokens"]
+    assert (inside["factor"], inside["edge"], sorted(inside["tried"])) == (1.0, False, [0.5, 1.0, 2.0])
+    widened = runs.tuned(2)["prompts"]
+    assert (widened["factor"], widened["edge"]) == (2.0, False)
+    assert sorted(widened["tried"]) == [0.5, 1.0, 2.0, 4.0]
+    assert runs.factors(2) == [2.0]
+
+
+def test_budgets_are_where_they_should_be(runs):
+    made = places(runs)
+    assert made["prompts"] == {
+        2: ("steps", 4.0),
+        16: ("steps", 32.0),
+    }  # an eighth of the steps, as many prompts
+    assert made["tokens"] == {2: ("tokens", 128.0), 16: ("tokens", 128.0)}
+    assert made["time"] == {2: ("steps", 16.0), 16: ("steps", 32.0)}
+    assert at(runs.curve(2, 2.0, 0, tuning=False), "tokens", 128.0) == pytest.approx(
+        np.interp(25.6, [0, 8, 16, 24, 32], 0.3 + 0.02 * np.sqrt([0, 8, 16, 24, 32]))
+    )
+
+
+def test_rows_say_what_is_retained(runs):
+    table = {(row["budget"], row["group"]): row for row in rows(runs)}
+    assert len(table) == 6
+    small, large = table["prompts", 2], table["prompts", 16]
+    finals = [
+        [0.3 + 0.02 * (1 + 0.01 * n) * root for n in range(3)] for root in (np.sqrt(8) / 2, np.sqrt(32))
+    ]
+    assert small["reward"].value == pytest.approx(np.mean(finals[0]))
+    assert small["retained"].value == pytest.approx(np.mean(finals[0]) / np.mean(finals[1]))
+    gains = (np.mean(finals[0]) - 0.3) / (np.mean(finals[1]) - 0.3)
+    assert small["retained_gain"].value == pytest.approx(gains)
+    assert small["equivalence_p"] > 0.05  # 0.8 is not within 0.05 of 0.976
+    assert large["retained"].value == 1
+    assert large["equivalence_p"] is None
+    assert table["tokens", 2]["equivalence_p"] < 0.05
