@@ -3,7 +3,7 @@
 import argparse
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.settling.settings import SETTINGS
 from gradvar.plot.style import faint, look
 from gradvar.plot.style import settings as style
 from gradvar.stats.intervals import student_half_width
@@ -170,6 +171,15 @@ def systems(content: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def joined(places: Iterable[Path]) -> dict[str, Any]:
+    """The results of several settings, or of several tasks of the map, as one."""
+    content: dict[str, Any] = {"settings": [], "rows": []}
+    for place in places:
+        part = json.loads(place.read_text())
+        content = {name: content[name] + part.get(name, []) for name in content}
+    return content
+
+
 def main() -> None:
     """Draw what there are results of."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -177,16 +187,18 @@ def main() -> None:
     folder = parser.parse_args().folder
     appearance: Any = {**style("light"), "svg.hashsalt": "gradvar"}
     matplotlib.rcParams.update(appearance)
-    for name, draw in (
-        ("settling", curves),
-        ("settling_map", lambda content: statement_map(content["rows"])),
-        ("train_g2d", warm_up),
-        ("train_dpa_grpo", systems),
-        ("train_allocation", systems),
-    ):
-        place = folder / f"{name}.json"
-        if place.exists():
-            draw(json.loads(place.read_text())).savefig(place.with_suffix(".svg"), metadata={"Date": None})
+    figures = {}
+    if settings := joined(place for s in SETTINGS if (place := folder / f"settling_{s.name}.json").exists())[
+        "settings"
+    ]:
+        figures["settling"] = curves({"settings": settings})
+    if rows := joined(sorted(folder.glob("settling_map_*.json")))["rows"]:
+        figures["settling_map"] = statement_map(rows)
+    for name, draw in (("train_g2d", warm_up), ("train_dpa_grpo", systems), ("train_allocation", systems)):
+        if (place := folder / f"{name}.json").exists():
+            figures[name] = draw(json.loads(place.read_text()))
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""The results as tables of a page: ``python -m benchmarks.settling.text``."""
+
+import argparse
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.settling.figures import RESULTS, joined
+from benchmarks.settling.settings import SETTINGS
+from gradvar.stats.text import interval_texts
+
+
+def words(figure: Mapping[str, Any] | None) -> str:
+    """A figure with its interval."""
+    if figure is None or figure["value"] is None:
+        return "-"
+    ends = [math.nan if figure[name] is None else figure[name] for name in ("value", "low", "high")]
+    value, low, high = interval_texts(*ends)
+    return value if figure["low"] is None else f"{value} [{low}, {high}]"
+
+
+def retained(content: Mapping[str, Any]) -> Iterator[str]:
+    """A line for every setting, budget and group size but the reference's."""
+    yield "| setting | budget | rollouts a prompt | rate | reward | of sixteen's | of its gain | p of equivalence |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in content["rows"]:
+        p_value = "-" if row["equivalence_p"] is None else f"{row['equivalence_p']:.3f}"
+        rate = f"x{row['factor']:g}{' (edge)' if row['edge'] else ''}"
+        yield (
+            f"| {row['setting'].replace('_', ' ')} | {row['budget']} | {row['group']} | {rate} | {words(row['reward'])} | "
+            f"{words(row['retained'])} | {words(row['retained_gain'])} | {p_value} |"
+        )
+
+
+def predictions(content: Mapping[str, Any]) -> Iterator[str]:
+    """A line for every setting: what the bank said before training, and what came."""
+    yield "| setting | success, length | best group by the bank | variance per rollout, 2 over 16 | predicted best, measured best | correlation |"
+    yield "|---|---|---|---|---|---|"
+    for setting in content["settings"]:
+        prediction, outcome = setting["prediction"], setting["compared"]
+        bank = prediction["bank"]
+        (law,) = (arm["variance_ratio"] for arm in prediction["arms"] if arm["group"] == 2)
+        yield (
+            f"| {setting['name'].replace('_', ' ')} | {bank['success']:.2f}, {bank['length']:.1f} | "
+            f"{prediction['best_group']} | {words(law)} | {outcome['predicted_best']}, {outcome['measured_best']} | "
+            f"{words(outcome['correlation'])} |"
+        )
+
+
+def cells(content: Mapping[str, Any]) -> Iterator[str]:
+    """A line for every cell of the map."""
+    yield "| task, tokens | success | prompts per step, 2 and 16 | reward, 2 over 16 | gain, 2 over 16 | the law's ratio |"
+    yield "|---|---|---|---|---|---|"
+    for row in content["rows"]:
+        prompts = row["prompts_per_step"]
+        yield (
+            f"| {row['cell'].rsplit('-', 2)[0].replace('_', ' ')}, {row['length']:.1f} | {row['success']:.2f} | "
+            f"{prompts['2']} and {prompts['16']} | {words(row['retained'])} | {words(row['retained_gain'])} | "
+            f"{words(row['law'])} |"
+        )
+
+
+def main() -> None:
+    """Print the tables of what there are results of."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=RESULTS)
+    folder = parser.parse_args().folder
+    settings = joined(place for s in SETTINGS if (place := folder / f"settling_{s.name}.json").exists())
+    lines = [*retained(settings), "", *predictions(settings), ""]
+    if rows := joined(sorted(folder.glob("settling_map_*.json")))["rows"]:
+        lines += cells({"rows": rows})
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
