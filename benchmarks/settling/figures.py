@@ -171,6 +171,12 @@ def systems(content: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def kept(folder: Path) -> list[Path]:
+    """The files of the settings that there are results of, in the settings' order."""
+    places = [folder / f"settling_{setting.name}.json" for setting in SETTINGS]
+    return [place for place in places if place.exists()]
+
+
 def joined(places: Iterable[Path]) -> dict[str, Any]:
     """The results of several settings, or of several tasks of the map, as one."""
     content: dict[str, Any] = {"settings": [], "rows": []}
@@ -188,10 +194,9 @@ def main() -> None:
     appearance: Any = {**style("light"), "svg.hashsalt": "gradvar"}
     matplotlib.rcParams.update(appearance)
     figures = {}
-    if settings := joined(place for s in SETTINGS if (place := folder / f"settling_{s.name}.json").exists())[
-        "settings"
-    ]:
-        figures["settling"] = curves({"settings": settings})
+    content = joined(kept(folder))
+    if content["settings"]:
+        figures["settling"] = curves(content)
     if rows := joined(sorted(folder.glob("settling_map_*.json")))["rows"]:
         figures["settling_map"] = statement_map(rows)
     for name, draw in (("train_g2d", warm_up), ("train_dpa_grpo", systems), ("train_allocation", systems)):

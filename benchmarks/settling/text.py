@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.settling.figures import RESULTS, joined
-from benchmarks.settling.settings import SETTINGS
+from benchmarks.settling.figures import RESULTS, joined, kept
 from gradvar.stats.text import interval_texts
 
 
@@ -28,14 +27,17 @@ def retained(content: Mapping[str, Any]) -> Iterator[str]:
         p_value = "-" if row["equivalence_p"] is None else f"{row['equivalence_p']:.3f}"
         rate = f"x{row['factor']:g}{' (edge)' if row['edge'] else ''}"
         yield (
-            f"| {row['setting'].replace('_', ' ')} | {row['budget']} | {row['group']} | {rate} | {words(row['reward'])} | "
-            f"{words(row['retained'])} | {words(row['retained_gain'])} | {p_value} |"
+            f"| {row['setting'].replace('_', ' ')} | {row['budget']} | {row['group']} | {rate} | "
+            f"{words(row['reward'])} | {words(row['retained'])} | {words(row['retained_gain'])} | {p_value} |"
         )
 
 
 def predictions(content: Mapping[str, Any]) -> Iterator[str]:
     """A line for every setting: what the bank said before training, and what came."""
-    yield "| setting | success, length | best group by the bank | variance per rollout, 2 over 16 | predicted best, measured best | correlation |"
+    yield (
+        "| setting | success, length | best group by the bank | variance per rollout, 2 over 16 | "
+        "predicted best, measured best | correlation |"
+    )
     yield "|---|---|---|---|---|---|"
     for setting in content["settings"]:
         prediction, outcome = setting["prediction"], setting["compared"]
@@ -50,7 +52,10 @@ def predictions(content: Mapping[str, Any]) -> Iterator[str]:
 
 def cells(content: Mapping[str, Any]) -> Iterator[str]:
     """A line for every cell of the map."""
-    yield "| task, tokens | success | prompts per step, 2 and 16 | reward, 2 over 16 | gain, 2 over 16 | the law's ratio |"
+    yield (
+        "| task, tokens | success | prompts per step, 2 and 16 | reward, 2 over 16 | gain, 2 over 16 | "
+        "the law's ratio |"
+    )
     yield "|---|---|---|---|---|---|"
     for row in content["rows"]:
         prompts = row["prompts_per_step"]
@@ -66,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=RESULTS)
     folder = parser.parse_args().folder
-    settings = joined(place for s in SETTINGS if (place := folder / f"settling_{s.name}.json").exists())
+    settings = joined(kept(folder))
     lines = [*retained(settings), "", *predictions(settings), ""]
     if rows := joined(sorted(folder.glob("settling_map_*.json")))["rows"]:
         lines += cells({"rows": rows})
