@@ -1,6 +1,6 @@
 """Rules for spending rollouts against the exact optimum, with known rates and with rates that probes estimate.
 
-``python -m benchmarks.allocation``: a minute. Policies are softmax bandits over eight answers with random logits,
+``python -m benchmarks.allocation``: seconds. Policies are softmax bandits over eight answers with random logits,
 one of them right; the spread of difficulty is what the logits of the right answer are drawn from.
 """
 
@@ -26,7 +26,7 @@ from gradvar.measure.exact.tables import exact_tables
 from gradvar.policies import Bandit
 from gradvar.tasks import Bandit as Rewards
 
-ANSWERS, PROMPTS, GROUP, PROBES, PROBLEMS = 8, 4, 16, 4, 8
+ANSWERS, PROMPTS, GROUP, PROBES, PROBLEMS = 8, 3, 16, 4, 10
 SPREADS = {  # mean and standard deviation of the right answer's logit
     "rates alike (about 0.3)": (1.4, 0.3),
     "rates spread (0.02 to 0.98)": (2.0, 2.5),
