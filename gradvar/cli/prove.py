@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections import Counter
@@ -17,13 +18,15 @@ from gradvar.files.harmless import LONGEST, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
+    from gradvar.stats.sheet import Sheet
     from gradvar.symbolic.claims.claim import Claim
     from gradvar.symbolic.claims.coverage import Coverage
     from gradvar.symbolic.claims.obligations import Obligation
     from gradvar.symbolic.claims.report import ClaimReport
 
-_WIDTH = 160  # of a table that goes to a file or a pipe, where no terminal says how wide it is
+_WIDTH = 160  # of an objective's table that goes to a file or a pipe, where no terminal says how wide it is
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def _console() -> Console:
 
 def _claims(config: Prove) -> int:
     from gradvar import catalogue
+    from gradvar.cli.streams import Screen, console
     from gradvar.files.tables import to_plain
     from gradvar.symbolic.claims.coverage import coverage
     from gradvar.symbolic.claims.findings import findings
@@ -127,23 +131,21 @@ def _claims(config: Prove) -> int:
         )
     claims = select(_load(config.target) if config.target else load(proofs_folder()), config.only)
     reports = _with_progress(claims, config.quiet, jobs, certify=config.html is not None)
-    console = _console()
-    console.print(table(reports))
+    screen = Screen()
+    console(width=screen.width).print(coloured(reports, screen.width), soft_wrap=True)
     for report in reports:
         for line in details(report, everything=config.verbose):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(tally(reports), markup=False, highlight=False)
+            screen.say(line, "  ")
+    screen.say(tally(reports))
     covered = coverage(reports, catalogue.names())
-    lines = _coverage_table(covered) if config.verbose else covered.sentences()
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    for line in _coverage_table(covered) if config.verbose else covered.sentences():
+        screen.say(line, "  ")
     content = [report.as_dict() for report in reports]
     data = {"kind": "proof", "findings": findings(content), "claims": content, "coverage": to_plain(covered)}
     _write(config, data, reports)
     failed = [report.claim.id for report in reports if not report.holds]
     if failed:
-        console.print(
-            f"{len(failed)} of {len(reports)} verdicts do not hold: {', '.join(failed)}", markup=False
-        )
+        screen.say(f"{len(failed)} of {len(reports)} verdicts do not hold: {', '.join(failed)}", "  ")
     return 1 if failed else 0
 
 
@@ -213,32 +215,49 @@ def _with_progress(claims: list[Claim], quiet: bool, jobs: int, *, certify: bool
         return verify_all(claims, jobs=jobs, done=done, certify=certify)
 
 
-def table(reports: list[ClaimReport]) -> Any:
-    """Return the verdicts as a rich table, each apart from how its statement relates to the source."""
-    from rich.table import Table
+def table(reports: list[ClaimReport]) -> Sheet:
+    """Return the verdicts as a table, each apart from how its statement relates to the source."""
+    from gradvar.stats.sheet import Column, Sheet
 
-    verdicts = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("", "claim", "verdict", "source", "routes"):
-        verdicts.add_column(name)
-    verdicts.add_column("s", justify="right")
+    columns = (
+        Column("", words=True),
+        Column("verdict", words=True),
+        Column("claim", words=True),
+        Column("source", words=True, rank=1),
+        Column("routes", words=True, rank=2),
+        Column("s", rank=3),
+    )
+    rows = []
     for report in reports:
-        c = report.claim
-        title = c.title.replace("$", "").replace("\\", "").replace("[", r"\[")
-        source = c.source.attribution.replace("[", r"\[")
-        verdicts.add_row(
-            c.id, title, _verdict(report), source, ", ".join(report.routes), f"{report.seconds:.1f}"
-        )
-    return verdicts
+        claim = report.claim
+        verdict = claim.verdict if report.holds else f"{claim.verdict}: FAILS"
+        title = claim.title.replace("$", "").replace("\\", "")
+        routes = ", ".join(report.routes)
+        rows.append((claim.id, verdict, title, claim.source.attribution, routes, f"{report.seconds:.1f}"))
+    return Sheet(columns, tuple(rows))
 
 
-def _verdict(report: ClaimReport) -> str:
-    """Return the verdict in colour: red only where the source states or implies what is refuted."""
+def coloured(reports: list[ClaimReport], width: int) -> Text:
+    """Return the table as text of a width, with the verdicts in colour where a terminal shows them."""
+    from rich.text import Text
+
+    text = Text(table(reports).render(width, more="a wider terminal, --json and --html show them"))
+    styles = {report.claim.id: verdict_style(report) for report in reports}
+    for row in re.finditer(
+        r"^(\S+) +((?:proved|refuted|conditional|open)(?:: FAILS)?)", text.plain, re.MULTILINE
+    ):
+        if row[1] in styles:
+            text.stylize(styles[row[1]], *row.span(2))
+    return text
+
+
+def verdict_style(report: ClaimReport) -> str:
+    """Return the colour of a verdict: red only where the source states or implies what is refuted."""
     claim = report.claim
     if not report.holds:
-        return f"[bold magenta]{claim.verdict}: FAILS[/]"
+        return "bold magenta"
     refuted = "red" if claim.source.named else "cyan"
-    colour = {"proved": "green", "refuted": refuted, "conditional": "yellow", "open": "blue"}[claim.verdict]
-    return f"[{colour}]{claim.verdict}[/]"
+    return {"proved": "green", "refuted": refuted, "conditional": "yellow", "open": "blue"}[claim.verdict]
 
 
 def details(report: ClaimReport, *, everything: bool) -> list[str]:

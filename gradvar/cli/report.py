@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from gradvar.cli.streams import Screen
+
 
 @dataclass(frozen=True)
 class ReportPage:
@@ -57,11 +59,12 @@ def run(config: ReportPage) -> int:
     date = f"{datetime.datetime.now(datetime.UTC):%d %B %Y, %H:%M} UTC"
     html = page(title, sections, lines, date)
     write_file(out, lambda path: path.write_text(html, encoding="utf-8"))
+    screen = Screen()
     for section in sections:
-        print(printable(f"{section.file}: {section.title}"))
+        screen.say(printable(f"{section.file}: {section.title}"))
         for finding in section.findings[:3]:
-            print(f"  {printable(finding)}")
-    print(f"Written to {out}")
+            screen.say(f"- {printable(finding)}", "  ")
+    screen.say(f"Written to {out}")
     if config.json is not None:
         content = [
             {"file": s.file, "kind": s.kind, "title": s.title, "findings": [printable(f) for f in s.findings]}

@@ -154,8 +154,13 @@ class CheckReport:
         if profile:
             lines.append("profile: what kind of function it is; nothing below is an error")
             words = {HOLDS: "yes", FAILS: "no"}
-            profile.sort(key=lambda r: r.status == OUT)
-            lines += [line for r in profile for line in self._lines(r, width, words.get(r.status, r.status))]
+            asked = [r for r in profile if r.status in words]
+            lines += [line for r in asked for line in self._lines(r, width, words[r.status])]
+            reasons: dict[str, list[str]] = {}
+            for r in profile:
+                if r.status not in words:
+                    reasons.setdefault(f"{r.status}: {r.why}" if r.why else r.status, []).append(r.name)
+            lines += [f"  {reason} ({', '.join(names)})" for reason, names in reasons.items()]
         return "\n".join(lines)
 
     @staticmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradvar.cli.prove import Prove, run, table
+from gradvar.cli.prove import Prove, coloured, run, table, verdict_style
 from gradvar.symbolic import load, verify
 from gradvar.symbolic.claims.coverage import Coverage, coverage
 from gradvar.symbolic.claims.formula import to_mathml
@@ -267,10 +267,18 @@ def test_refuted_is_red_only_where_the_source_states_or_implies_it(tmp_path, rel
     (tmp_path / "t.py").write_text(REFUTED.format(relation=relation))
     (claim,) = load(tmp_path)
     report = verify(claim)
-    shown = table([replace(report, complaints=())])
-    (verdict,), (source,) = (list(column.cells)[0:1] for column in shown.columns[2:4])
-    assert verdict == ("[red]refuted[/]" if named else "[cyan]refuted[/]")
+    sound = replace(report, complaints=())
+    colour = "red" if named else "cyan"
+    assert verdict_style(sound) == colour
+    ((_, verdict, _, source, *_),) = table([sound]).rows
+    assert verdict == "refuted"
     assert ("0000.00000" in source) == named
+    for width in (60, 80, 120):
+        text = coloured([sound], width)
+        assert max(map(len, text.plain.splitlines())) <= width
+        assert [(text.plain[span.start : span.end], span.style) for span in text.spans] == [
+            ("refuted", colour)
+        ]
 
 
 def test_coverage_names_what_no_claim_ran():

@@ -22,7 +22,7 @@ def test_what_is_wrong_comes_first_and_the_profile_has_neutral_words():
     assert lines == [
         "scale_invariant no [0, 1] -> [0, 2]",
         "zero_sum yes",
-        "bounded does not apply no groups",
+        "does not apply: no groups (bounded)",
     ]
     assert "profile" not in CheckReport("f", LAWS[1:3]).table()
 
