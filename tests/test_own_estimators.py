@@ -30,6 +30,17 @@ made = gv.catalogue.get("rloo")
 
 def three(a, b, c):
     return a
+
+def array(logp, batch):
+    return logp
+
+def numpy(logp, batch):
+    import numpy as np
+    return np.asarray(logp).sum()
+
+def eight(logp, batch):
+    assert logp.shape[1] == 8
+    return logp.sum()
 '''
 
 
@@ -49,7 +60,12 @@ def test_a_name_a_file_or_an_object_is_an_estimator(file):
     mine = gv.Estimator("mine", lambda logp, batch: (logp * 0).sum())
     assert catalogue.resolve(mine) is mine
     assert catalogue.resolve(mine.objective).name == "<lambda>"
-    for name, words in {"three": "takes 3 arguments", "nothing": "has no 'nothing'"}.items():
+    assert catalogue.resolve(f"{file}:eight").name == "eight"
+    refused = {
+        "three": "takes 3 arguments", "nothing": "has no 'nothing'", "array": r"returns shape \(1, 4, 2\)",
+        "numpy": r"cannot be traced by JAX \(TracerArrayConversionError: ",
+    }  # fmt: skip
+    for name, words in refused.items():
         with pytest.raises(ValueError, match=f"^estimators: .*{words}"):
             catalogue.resolve(f"{file}:{name}")
     with pytest.raises(ValueError, match=r"estimators: .*gone.py does not exist"):

@@ -7,6 +7,7 @@ import re
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,6 @@ from gradvar.core.extras import is_optional
 from gradvar.files.harmless import LONGEST, one_line
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
     from gradvar.stats.sheet import Sheet
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from gradvar.symbolic.claims.obligations import Obligation
     from gradvar.symbolic.claims.report import ClaimReport
 
-_WIDTH = 160  # of an objective's table that goes to a file or a pipe, where no terminal says how wide it is
+_VERDICT = re.compile(r"^(\S+) +((?:proved|refuted|conditional|open|undecided)(?:: FAILS)?)", re.MULTILINE)
+_LAWS = {"proved": "green", "refuted": "red", "undecided": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,6 @@ def _first_line(error: BaseException, target: str | None = None) -> str:
     """The first line of an error; a target that has a line feed in its name is written in one."""
     text = str(error).replace(target, one_line(target)) if target else str(error)
     return (text.splitlines() or [type(error).__name__])[0]
-
-
-def _console() -> Console:
-    from gradvar.cli.streams import console
-
-    return console(width=_WIDTH)
 
 
 def _claims(config: Prove) -> int:
@@ -239,13 +234,16 @@ def table(reports: list[ClaimReport]) -> Sheet:
 
 def coloured(reports: list[ClaimReport], width: int) -> Text:
     """Return the table as text of a width, with the verdicts in colour where a terminal shows them."""
+    sheet = table(reports).render(width, more="a wider terminal, --json and --html show them")
+    return painted(sheet, {report.claim.id: verdict_style(report) for report in reports})
+
+
+def painted(sheet: str, styles: Mapping[str, str]) -> Text:
+    """Return a rendered table whose rows begin with a name and a verdict, in the style of that name."""
     from rich.text import Text
 
-    text = Text(table(reports).render(width, more="a wider terminal, --json and --html show them"))
-    styles = {report.claim.id: verdict_style(report) for report in reports}
-    for row in re.finditer(
-        r"^(\S+) +((?:proved|refuted|conditional|open)(?:: FAILS)?)", text.plain, re.MULTILINE
-    ):
+    text = Text(sheet)
+    for row in _VERDICT.finditer(sheet):
         if row[1] in styles:
             text.stylize(styles[row[1]], *row.span(2))
     return text
@@ -288,6 +286,7 @@ def _obligation(obligation: Obligation) -> str:
 
 
 def _objective(config: Prove) -> int:
+    from gradvar.cli.streams import Screen, console
     from gradvar.symbolic.analyse.display import render
     from gradvar.symbolic.analyse.objective import analyse, load_objective
 
@@ -307,12 +306,14 @@ def _objective(config: Prove) -> int:
             traceback.print_exc()
         line = _first_line(error)
         raise ValueError(line if line.startswith("target:") else _unusable(target, error)) from error
-    console = _console()
-    for line in render(analysis, verbose=config.verbose):
-        if isinstance(line, str):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    screen = Screen()
+    for part in render(analysis, verbose=config.verbose):
+        if isinstance(part, str):
+            screen.say(part, "  ")
         else:
-            console.print(line)
+            styles = {law.name: _LAWS[law.verdict] for law in analysis.laws}
+            text = painted(part.render(screen.width), styles)
+            console(width=screen.width).print(text, soft_wrap=True)
     _write(config, analysis.as_dict(), None)
     return 0
 

@@ -83,8 +83,10 @@ class Bag(dict[str, Any]):
             return ROLES[role].usual
         if settings:
             return self._setting(name, touched)
+        objective = "; `gradvar prove` and `gradvar measure` take an objective(logp, batch) of gradvar"
         raise UnknownEntry(
             f"target: cannot tell what '{name}' of {label} is; wrap the function, or say --adapter"
+            f"{objective if name == 'rewards' else ''}"
         )
 
     def _setting(self, name: str, touched: dict[str, str]) -> Any:

@@ -133,7 +133,7 @@ def unknown(logp, batch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("misspelt", "no attribute 'reward'"), ("beyond", "IndexError"), ("no_scalar", "scalar-output"),
+        ("misspelt", "no attribute 'reward'"), ("beyond", "IndexError"), ("no_scalar", "returns shape"),
         ("branching", "boolean conversion"), ("unknown", "'svd'"), ("", "give module:function"),
     ],
 )  # fmt: skip

@@ -1,10 +1,11 @@
 """An analysis of a user's objective on a terminal: regions put together, conditions made readable."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sympy as sp
 
+from gradvar.stats.sheet import Column, Sheet
 from gradvar.symbolic.analyse.objective import Analysis, pair
 from gradvar.symbolic.decide.regions import Region, relation
 from gradvar.symbolic.decide.smt import smt_valid
@@ -85,34 +86,28 @@ def formula(analysis: Analysis) -> str:
 
 
 def render(analysis: Analysis, *, verbose: bool = False) -> Iterator[Any]:
-    """Yield the analysis for a terminal: the formula on policy in one line, then laws, as rich tables and lines.
+    """Yield the analysis for a terminal: the formula on policy in one line, then laws, as tables and lines.
 
     ``verbose``: the tokens' weights in every region, too.
     """
-    from rich.markup import escape
-    from rich.table import Table
-
     yield formula(analysis)
     for note in analysis.notes:
         yield f"note: {note}"
     if verbose:
         yield "Token weights at G = 2, one token each (rho: new over old probability, r: reward)"
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for title in ("region", "weight of rollout 1", "weight of rollout 2"):
-            table.add_column(title, overflow="fold")
-        for alternatives, (first, second) in merged(analysis.regions):
-            table.add_row(*map(escape, (" or\n".join(alternatives), str(first), str(second))))
-        yield table
-    laws = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("law", "verdict", "counterexample", "checked"):
-        laws.add_column(title, no_wrap=title in ("law", "verdict"))
-    colours = {"proved": "green", "refuted": "red", "undecided": "yellow"}
-    for law in analysis.laws:
-        shown = (
-            ""
-            if law.counterexample is None
-            else ", ".join(f"{k} = {v}" for k, v in law.counterexample.items())
+        yield _sheet(
+            ("region", "weight of rollout 1", "weight of rollout 2"),
+            [
+                (" or\n".join(alternatives), str(first), str(second))
+                for alternatives, (first, second) in merged(analysis.regions)
+            ],
         )
-        verdict = f"[{colours[law.verdict]}]{law.verdict}[/]"
-        laws.add_row(law.name, verdict, escape(shown), escape(law.note))
-    yield laws
+    laws = []
+    for law in analysis.laws:
+        values = law.counterexample or {}
+        laws.append((law.name, law.verdict, ", ".join(f"{k} = {v}" for k, v in values.items()), law.note))
+    yield _sheet(("law", "verdict", "counterexample", "checked"), laws)
+
+
+def _sheet(names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Sheet:
+    return Sheet(tuple(Column(name, words=True) for name in names), tuple(rows))
