@@ -1,6 +1,8 @@
 """The book of theorems: one page, no network, every formula as MathML. Its parts are pages of the site too."""
 
+import csv
 import inspect
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -76,13 +78,32 @@ def _theorems(folder: Path) -> Mapping[str, Sequence[Theorem]]:
     return theorems_by_claim(read_development(folder)) if folder.is_dir() else {}
 
 
-def _formal(claim: Claim) -> list[dict[str, str]]:
-    """The statements in the kernel of a claim that is bundled: what each says, and its text."""
+def _formal(claim: Claim) -> dict[str, Any]:
+    """The statements in the kernel of a bundled claim: each with what it says, and what all are stated with.
+
+    ``notation`` are the rows of ``coq_notation.csv`` whose pattern is in them. Empty where the claim has no theorem.
+    """
     bundled = proofs_folder()
     if not claim.path or not Path(claim.path).is_relative_to(bundled):
-        return []
-    rows = _theorems(bundled / "kernel").get(claim.id, ())
-    return [{"says": row.comment, "statement": row.statement} for row in rows]
+        return {}
+    theorems = _theorems(bundled / "kernel").get(claim.id, ())
+    context = list(dict.fromkeys(sentence for theorem in theorems for sentence in theorem.context))
+    text = "\n".join([*context, *(theorem.statement for theorem in theorems)])
+    if not theorems:
+        return {}
+    return {
+        "theorems": [{"says": theorem.comment, "statement": theorem.statement} for theorem in theorems],
+        "context": context,
+        "notation": [row for row in _notation() if re.search(row["pattern"], text)],
+    }
+
+
+@cache
+def _notation() -> Sequence[Mapping[str, str]]:
+    with (Path(__file__).parent / "templates" / "coq_notation.csv").open(
+        newline="", encoding="utf-8"
+    ) as file:
+        return tuple(csv.DictReader(file))
 
 
 def _judge(claim: Claim, outcome: Outcome) -> str:

@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from _bridges_any import leave_one_out, mean_centred
-from _bridges_binary import clipped_contrast, general_baseline, standardised_numbers, two_advantages
+from _bridges_binary import (
+    clipped_contrast,
+    general_baseline,
+    prompt_weights,
+    standardised_numbers,
+    two_advantages,
+)
 from _bridges_pieces import kl_slopes, truncated_weight
 from _bridges_roots import bounded, contrast
 
@@ -29,8 +35,8 @@ FILES = {
         ("A17b", "B1", "B3a", "N2"), (leave_one_out, mean_centred), ("group_means", "variance", "bridging")
     ),
     "binary_rewards": BridgeFile(
-        ("A6", "B6a", "N1"),
-        (general_baseline, two_advantages, standardised_numbers),
+        ("A6", "B6a", "B6b", "N1"),
+        (general_baseline, two_advantages, standardised_numbers, prompt_weights),
         ("general_baseline", "four_numbers", "prompt_weight", "bridging", "bridging_roots"),
     ),
     "roots": BridgeFile(

@@ -43,19 +43,21 @@ def leave_one_out(estimator: Estimator | None = None, sizes: Sequence[int] = SIZ
     return rows
 
 
-def mean_centred(name: str = "dr_grpo", sizes: Sequence[int] = SIZES) -> list[Bridge]:
+def mean_centred(estimator: Estimator | None = None, sizes: Sequence[int] = SIZES) -> list[Bridge]:
     """The shipped mean-centred estimator, whose code is clipped, in the region of two witnesses at each size."""
     rows = []
     for size, sign in itertools.product(sizes, (1, -1)):
         rollouts = group_of(size)
         rewards = rollouts.rewards.reshape(-1)
         witness = sy.Witness({r: sign * (5 * i % size + i * i) for i, r in enumerate(rewards)})
-        update, scores = traced_update(rollouts, rollouts.weights(catalogue.get(name), assume=witness))
+        update, scores = traced_update(
+            rollouts, rollouts.weights(estimator or catalogue.get("dr_grpo"), assume=witness)
+        )
         rows.append(
             Bridge(
                 "A17b",
                 f"shipped_centring_{'up' if sign > 0 else 'down'}_at_{size}",
-                f"{about(name, size)}, where the advantages have the signs of the hypotheses",
+                f"{about('dr_grpo', size)}, where the advantages have the signs of the hypotheses",
                 sp.expand(update),
                 f"estimate (centred {values(rewards)}) {values(scores)}",
                 "move=> *; rewrite estimate_listed // /centred_listed /=.\nby field.",

@@ -1,5 +1,6 @@
-"""Bridges for binary rewards: a general baseline (A6), the numbers of leave-one-out and GRPO (N1, B6a), the contrast (A2)."""
+"""Bridges for binary rewards: a baseline (A6), the numbers of leave-one-out and GRPO (N1, B6a, B6b), the contrast (A2)."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,23 +13,25 @@ from gradvar.core.estimator import Estimator
 from gradvar.symbolic.kernel.bridge import Bridge, traced_update, values
 from gradvar.symbolic.kernel.term import coq_term
 
-ALL_IN_THREE = (2, 3, 4)  # sizes at which every number of correct rollouts is traced
+ALL_COUNTS = (2, 3, 4)  # sizes at which every number of correct rollouts is traced
 
 
 def mixed(sizes: Sequence[int]) -> Iterator[tuple[int, int, list[int]]]:
     """Group size, number of correct rollouts, rewards; of a large group three are correct."""
     for size in sizes:
-        for right in range(1, size) if size in ALL_IN_THREE else (3,):
+        for right in range(1, size) if size in ALL_COUNTS else (3,):
             yield size, right, [1] * right + [0] * (size - right)
 
 
-def general_baseline(sizes: Sequence[int] = ALL_IN_THREE) -> list[Bridge]:
+def general_baseline(estimator: Estimator | None = None, sizes: Sequence[int] = SIZES) -> list[Bridge]:
     """The shipped REINFORCE with a constant, binary rewards, k of G correct, is the update with the baseline b."""
     constant, rows = sp.Symbol("b", real=True), []
     for size, right, rewards in mixed(sizes):
         baseline = np.asarray([constant], object)
         rollouts = sy.symbolic_group(size, rewards=rewards, on_policy=True, baseline=baseline)
-        update, scores = traced_update(rollouts, rollouts.weights(catalogue.get("reinforce_best_constant")))
+        update, scores = traced_update(
+            rollouts, rollouts.weights(estimator or catalogue.get("reinforce_best_constant"))
+        )
         rows.append(
             Bridge(
                 "A6",
@@ -64,12 +67,12 @@ def two_numbers(size: int, right: int, scores: str, numbers: tuple[str, str]) ->
     )
 
 
-def two_advantages(sizes: Sequence[int] = SIZES) -> list[Bridge]:
+def two_advantages(estimator: Estimator | None = None, sizes: Sequence[int] = SIZES) -> list[Bridge]:
     """The shipped leave-one-out gives correct and wrong rollouts the two numbers of the law."""
     rows = []
     for size, right, rewards in mixed(sizes):
         rollouts = group_of(size, rewards)
-        update, scores = traced_update(rollouts, rollouts.weights(catalogue.get("rloo")))
+        update, scores = traced_update(rollouts, rollouts.weights(estimator or catalogue.get("rloo")))
         a, b = sp.Rational(size - right, size - 1), -sp.Rational(right, size - 1)
         definition, unfolded = two_numbers(size, right, values(scores), (coq_term(a), coq_term(b)))
         rows.append(
@@ -134,7 +137,68 @@ def standardised_numbers(estimator: Estimator | None = None, sizes: Sequence[int
     return rows
 
 
-def clipped_contrast(estimator: Estimator | None = None, sizes: Sequence[int] = ALL_IN_THREE) -> list[Bridge]:
+def prompt_weights(estimator: Estimator | None = None, sizes: Sequence[int] = SIZES) -> list[Bridge]:
+    """The shipped GRPO without epsilon gives a prompt of success rate p the development's weight."""
+    p, rows = sp.Symbol("p", real=True), []
+    for size in sizes:
+        weight, advantages = sp.Integer(0), []
+        for right in range(1, size):
+            rollouts = group_of(size, [1] * right + [0] * (size - right))
+            shares = rollouts.weights(estimator or catalogue.get("grpo", eps=0.0))[0].sum(axis=1)  # [group]
+            of_correct, of_wrong = (sp.Add(*part) for part in (shares[:right], shares[right:]))
+            chance = math.comb(size, right) * p**right * (1 - p) ** (size - right)
+            # The mean score of a correct rollout is the gradient of p by p, that of a wrong one less it by 1 - p.
+            weight += chance * (of_correct / p - of_wrong / (1 - p))
+            advantages += [
+                (right, 1, of_correct * size / right),
+                (right, 0, of_wrong * size / (size - right)),
+            ]
+        rows.append(
+            Bridge(
+                "B6b",
+                f"shipped_weight_at_{size}",
+                f"grpo without epsilon, {size} rollouts of one and two tokens, the mean over all numbers of correct ones",
+                weight,
+                f"weight {size - 2} p",
+                _weights_term_by_term(size, advantages),
+                given=("p != 0", "1 - p != 0"),
+                field="rcfType",
+                also=("p",),
+            )
+        )
+    return rows
+
+
+def _weights_term_by_term(size: int, advantages: Sequence[tuple[int, int, sp.Expr]]) -> str:
+    """Proof steps: every advantage as SymPy writes it, then the sum over the number of correct rollouts."""
+    steps, names = [], []
+    for right, reward, value in advantages:
+        sigma, name = f"@sigma F {size - 2} {right}", f"of_{reward}_at_{right}"
+        spread = f"rewrite /spread -[({size} - {right})%N]/({size - right})%N; "
+        steps.append(
+            f"have {name} : @advantage F {size - 2} {reward} {right} = {coq_term(value)}.\n  rewrite /advantage."
+        )
+        steps.append(root_of_share(size, right, sigma, spread).rstrip())
+        names.append(name)
+    numbers = " ".join(
+        f"-[({size} - {k})%N]/({size - k})%N -['C({size}, {k})]/({math.comb(size, k)})%N"
+        for k in range(1, size)
+    )
+    below = " ".join(f"(big_ltn (isT : ({k} < {size})%N))" for k in range(1, size))
+    roots = {
+        root for *_, value in advantages for root in value.atoms(sp.Pow) if root.exp == sp.Rational(1, 2)
+    }
+    letters = " ".join(f"(Num.sqrt {coq_term(root.base)} : F)" for root in sorted(roots, key=str))
+    general = f"move: {letters} => {' '.join(f'x{i}' for i in range(len(roots)))}; " if roots else ""
+    return (
+        "move=> p0 q0.\n" + "\n".join(steps) + "\n"
+        f"rewrite /weight {below} (big_geq (isT : ({size} <= {size})%N)) /term /chance.\n"
+        f"rewrite {numbers} {' '.join(names)}.\n"
+        f"{general}by field; rewrite p0 q0."
+    )
+
+
+def clipped_contrast(estimator: Estimator | None = None, sizes: Sequence[int] = SIZES) -> list[Bridge]:
     """The shipped GRPO without epsilon, binary rewards and any ratios, has the value of the clipped objective."""
     rows = []
     for size, right, rewards in mixed(sizes):

@@ -10,8 +10,8 @@ from gradvar.pieces import advantage, aggregate, penalty, surrogate
 from gradvar.symbolic.kernel.bridge import Bridge
 
 
-def kl_slopes() -> list[Bridge]:
-    """The shipped penalties' slopes by the log-probability are those of the development."""
+def kl_slopes(scale: float = 1.0) -> list[Bridge]:
+    """The shipped penalties' slopes by the log-probability are those of the development, with the scale 1."""
     k, p, q = sp.symbols("k p q", real=True)
     rows = []
     for name, definition in (
@@ -21,7 +21,7 @@ def kl_slopes() -> list[Bridge]:
     ):
         piece = getattr(penalty, name)
         logp, ref = sy.symbols("logp", (1, 1, 1)), sy.symbols("ref", (1, 1, 1))
-        slope = sy.trace(jax.grad(lambda a, b, piece=piece: piece(a, b).sum()), logp, ref).item()
+        slope = sy.trace(jax.grad(lambda a, b, piece=piece: piece(a, b, beta=scale).sum()), logp, ref).item()
         x, y = logp.item(), ref.item()
         formula = sp.expand(slope).subs(x, k + y).subs(sp.exp(-k), q / p)
         rows.append(
@@ -38,11 +38,16 @@ def kl_slopes() -> list[Bridge]:
     return rows
 
 
-def truncated_weight(cap: int = 2) -> list[Bridge]:
-    """The shipped truncated weight, averaged over a sampler of two answers, is the development's update."""
+def truncated_weight(cap: int = 2, shipped_cap: float = 2.0) -> list[Bridge]:
+    """The shipped truncated weight, averaged over a sampler of two answers, is the development's update.
+
+    Args:
+        cap: of the development's.
+        shipped_cap: of the shipped one, the same.
+    """
     estimator = compose(
         advantage=advantage.raw,
-        surrogate=surrogate.truncated_importance(surrogate.likelihood, cap=float(cap)),
+        surrogate=surrogate.truncated_importance(surrogate.likelihood, cap=shipped_cap),
         aggregate=aggregate.sequence_token_sum,
         min_group=1,
     )

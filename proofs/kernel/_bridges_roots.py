@@ -1,25 +1,31 @@
 """Bridges for any rewards, with roots: the contrast of two rollouts (A1a), the bounded advantage (B30)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sympy as sp
 from _traced import about, group_of, token_means
 
 from gradvar import catalogue
 from gradvar import symbolic as sy
+from gradvar.core.estimator import Estimator
 from gradvar.symbolic.kernel.bridge import Bridge, traced_update, values
 from gradvar.symbolic.kernel.term import coq_term
 
 
 def contrast(
-    names: Sequence[str] = ("grpo", "grpo_pair"), epsilon: sp.Expr = sp.Rational(1, 10**6)
+    estimators: Mapping[str, Estimator] | None = None, epsilon: sp.Expr = sp.Rational(1, 10**6)
 ) -> list[Bridge]:
-    """The shipped pair, the first rollout the better one, is the development's with its deviation and epsilon."""
+    """The shipped pair, the first rollout the better one, is the development's with its deviation and epsilon.
+
+    Args:
+        estimators: by name, those of ``grpo`` and ``grpo_pair`` as catalogued if left out.
+        epsilon: of ``grpo``, which it adds to the deviation.
+    """
     rows = []
-    for name in names:
+    for name, estimator in (estimators or {n: catalogue.get(n) for n in ("grpo", "grpo_pair")}).items():
         rollouts = group_of(2)
         r1, r2 = rollouts.rewards.reshape(-1)
-        weights = rollouts.weights(catalogue.get(name), assume=sy.Witness({r1: 1, r2: 0}))
+        weights = rollouts.weights(estimator, assume=sy.Witness({r1: 1, r2: 0}))
         update, _ = traced_update(rollouts, weights)
         s11, s21, s22 = sp.symbols("s11 s21 s22", real=True)
         eps = coq_term(epsilon if name == "grpo" else sp.Integer(0))
@@ -49,7 +55,7 @@ have low : r1 - r2 + 2%:R * ({eps}) != 0.
 {forget}by field; rewrite ?d0 ?low."""
 
 
-def bounded(name: str = "grpo", sizes: Sequence[int] = (3, 4)) -> list[Bridge]:
+def bounded(estimator: Estimator | None = None, sizes: Sequence[int] = (3, 4, 8)) -> list[Bridge]:
     """The shipped GRPO without epsilon, in the region of a witness, has the advantages that are bounded."""
     rows = []
     for size in sizes:
@@ -57,14 +63,14 @@ def bounded(name: str = "grpo", sizes: Sequence[int] = (3, 4)) -> list[Bridge]:
         rewards = rollouts.rewards.reshape(-1)
         witness = sy.Witness({r: 5 * i % size + i * i for i, r in enumerate(rewards)})
         update, scores = traced_update(
-            rollouts, rollouts.weights(catalogue.get(name, eps=0.0), assume=witness)
+            rollouts, rollouts.weights(estimator or catalogue.get("grpo", eps=0.0), assume=witness)
         )
         r, shares = values(rewards), token_means(scores)
         rows.append(
             Bridge(
                 "B30",
                 f"shipped_standardised_at_{size}",
-                f"{about(name, size)}, without epsilon, where the advantages have the signs of the witness",
+                f"{about('grpo', size)}, without epsilon, where the advantages have the signs of the witness",
                 update,
                 f"(\\sum_i standardised 0 0 {r} i * {shares} i) / {size}%:R",
                 _same_root(update, list(rewards)),

@@ -1,20 +1,20 @@
 """Theorems that a proof kernel checks: what they rest on, terms, bridges, and what is said where no kernel is."""
 
+import csv
 import json
 import re
 import shutil
 from fractions import Fraction
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import sympy as sp
 
-from gradvar import catalogue
 from gradvar.cli.prove import Prove, run
-from gradvar.core.compose import compose
 from gradvar.files.target import import_file
-from gradvar.pieces import advantage, aggregate, surrogate
 from gradvar.symbolic import proofs_folder
+from gradvar.symbolic.claims.ledger import order
 from gradvar.symbolic.kernel.assumptions import AXIOMS_OF_THE_REALS, parse_assumptions, questions, unexpected
 from gradvar.symbolic.kernel.bridge import bridge_source
 from gradvar.symbolic.kernel.compiler import Compiler
@@ -27,6 +27,7 @@ from gradvar.symbolic.kernel.development import (
 )
 from gradvar.symbolic.kernel.run import check_sources
 from gradvar.symbolic.kernel.term import coq_relation, coq_term
+from tests.report import schema
 
 FOLDER = proofs_folder() / "kernel"
 PRINTED = """gradvar theorem first
@@ -95,7 +96,19 @@ def test_every_theorem_is_of_a_claim_of_the_ledger():
     claims = theorems_by_claim(read_development(FOLDER))
     text = "".join(path.read_text() for path in proofs_folder().rglob("[a-z]*.py"))
     ids = set(re.findall(r'\bid="([A-Z]\d+[a-z]?)"', text))
-    assert {"A1a", "A2", "A6", "B1", "B3a", "B6a", "B24a", "B30", "N1", "N2", "N3"} <= set(claims) <= ids
+    assert (
+        {"A1a", "A2", "A6", "B1", "B3a", "B6a", "B6b", "B24a", "B30", "N1", "N2", "N3"} <= set(claims) <= ids
+    )
+
+
+def test_the_page_lists_every_claim_with_a_theorem():
+    page = (Path(__file__).parents[2] / "docs" / "kernel_theorems.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([A-Z]\d+[a-z]?) \| `(\w+)\.v` \| `(\w+)` \|", page, re.MULTILINE)
+    theorems = [
+        (t.claim, source.name, t.name) for source in read_development(FOLDER) for t in source.theorems
+    ]
+    assert set(rows) <= set(theorems)
+    assert [claim for claim, *_ in rows] == sorted({claim for claim, *_ in theorems}, key=order)
 
 
 def test_nothing_is_taken_without_proof():
@@ -121,6 +134,43 @@ def test_files_are_in_order():
         read_source("a", "(* a remark *)\nTheorem t : True.\nProof. by []. Qed.")
 
 
+def test_a_statement_stands_with_all_that_it_uses():
+    text = """Section A. Variable x : nat.
+Definition even := x.
+End A.
+Section B.
+Variable y : nat.
+Hypothesis h : y = 1.
+Definition twice := y + y.
+Definition four := twice + twice.
+Definition unused := y.
+(* B1 *)
+Theorem t : four = four.
+Proof. by []. Qed.
+End B.
+"""
+    (theorem,) = read_source("t", text).theorems
+    assert [sentence.split()[1] for sentence in theorem.context] == ["y", "h", "twice", "four"]
+    (bound,) = (t for t in theorems_by_claim(read_development(FOLDER))["B30"] if t.comment == "B30, bound")
+    stated = "\n".join(bound.context)
+    for part in (
+        "rcfType",
+        "not_all_equal : squares r != 0",
+        "Notation A",
+        "squares r :=",
+        "mean r :=",
+    ):  # the last is imported
+        assert part in stated, part
+
+
+def test_every_row_of_the_notation_is_of_some_theorem():
+    table = (files("gradvar.report") / "templates" / "coq_notation.csv").read_text(encoding="utf-8")
+    theorems = [t for rows in theorems_by_claim(read_development(FOLDER)).values() for t in rows]
+    text = "\n".join(line for t in theorems for line in (*t.context, t.statement))
+    for row in csv.DictReader(table.splitlines()):
+        assert re.search(row["pattern"], text), row
+
+
 def test_without_a_kernel_one_line_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     assert run(Prove(kernel=True)) == 2
@@ -132,13 +182,44 @@ def test_without_a_kernel_one_line_says_how_to_get_it(monkeypatch, capsys):
     assert "leave the target out" in capsys.readouterr().err
 
 
+STAND_IN = r"""#!/bin/sh
+[ "$1" = --version ] && echo "a stand-in, version 1" && exit
+for file; do :; done
+touch "${file%.v}.vo"
+sed -n 's/^Goal True. idtac "\(gradvar theorem .*\)". Abort.$/\1\nANSWER/p' "$file"
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [("Closed under the global context", 0), ("Axioms:\\ncheat : 1 = 2", 1)]
+)
+def test_what_the_command_writes_is_as_the_schema_says(tmp_path, monkeypatch, capsys, answer, code):
+    """With a program in Coq's place that gives every theorem the same answer: what is read of it and written."""
+    program = tmp_path / "coqc"
+    program.write_text(STAND_IN.replace("ANSWER", answer))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "kernel.json"
+    assert run(Prove(kernel=True, only=("N3",), json=file, quiet=True)) == code
+    result = json.loads(file.read_text())
+    assert schema.errors("kernel", result) == []
+    assert [row["holds"] for row in result["theorems"]] == [code == 0] * len(result["theorems"])
+    assert {row["claim"] for row in result["theorems"] + result["steps"]} == {"N3"}
+    for rows in ("theorems", "steps"):
+        for name in result[rows][0]:
+            less = {key: value for key, value in result[rows][0].items() if key != name}
+            assert schema.errors("kernel", result | {rows: [less]}), name
+        assert schema.errors("kernel", result | {rows: [result[rows][0] | {"more": 1}]})
+
+
 needs_kernel = pytest.mark.skipif(shutil.which("coqc") is None, reason="no coqc is installed")
 
 
 @pytest.fixture(scope="module")
-def compiler(tmp_path_factory):
-    path = shutil.which("coqc")
-    return Compiler((str(path),), Path(tmp_path_factory.mktemp("kernel")))
+def compiler():
+    """With the cache that the command has: a file is named by its text and all that it imports."""
+    return Compiler.installed()
 
 
 @pytest.mark.slow
@@ -158,44 +239,27 @@ def test_the_kernel_refuses_what_is_false(compiler):
     )
     (row,) = check_sources([assumed], compiler)
     assert row.complaint == "it rests on cheat, which is no axiom of the reals"
-    assert json.dumps(row.as_dict())
+    content = {"kind": "kernel", "findings": [], "theorems": [row.as_dict()], "steps": []}
+    assert schema.errors("kernel", content) == []
     assert "Print Assumptions t." in questions(("t",))
 
 
 @pytest.mark.slow
 @needs_kernel
-def test_a_mutated_estimator_is_no_leave_one_out(compiler):
-    """Planted: the deviation from the group's mean, which divides by G where leave-one-out divides by G - 1."""
-    mutant = compose(
-        advantage=advantage.group_mean, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum
-    )
-    bridges = import_file(FOLDER / "_bridges.py")
-    sources = [s for s in read_development(FOLDER) if s.name in ("group_means", "bridging")]
-    for estimator, holds in ((None, True), (mutant, False)):
-        rows = [row for row in bridges.leave_one_out(estimator, sizes=(2,)) if row.claim == "B1"]
-        checked = check_sources([*sources, bridge_source("B1", rows, ("group_means", "bridging"))], compiler)
-        (shipped,) = [row for row in checked if row.theorem.name == "shipped_leave_one_out_at_2"]
-        assert shipped.holds == holds, shipped.complaint
-
-
-@pytest.mark.slow
-@needs_kernel
-@pytest.mark.parametrize(
-    ("maker", "file", "name", "settings"),
-    [
-        ("clipped_contrast", "roots", "grpo", {"clip_high": 0.3}),
-        ("standardised_numbers", "binary_rewards", "grpo_sample_std", {}),
-    ],
-)
-def test_a_mutated_grpo_is_refused(compiler, maker, file, name, settings):
-    """Planted: a wider clip, a standard deviation that divides by G - 1."""
-    mutant = catalogue.get(name, eps=0.0, **settings)
-    bridges = import_file(FOLDER / "_bridges.py")
-    imports = bridges.FILES[file].imports
-    sources = needed(read_development(FOLDER), imports)
-    for estimator, holds in ((None, True), (mutant, False)):
-        rows = getattr(bridges, maker)(estimator, sizes=(2,))
-        checked = check_sources([*sources, bridge_source(file, rows, imports)], compiler)
-        shipped = [row for row in checked if row.theorem.name in {bridge.name for bridge in rows}]
-        assert shipped
-        assert all(row.holds == holds for row in shipped), [row.complaint for row in shipped]
+def test_mutants_of_the_shipped_code_are_refused(compiler):
+    """Planted: beside each bridge other code, which its theorem cannot be about; with the shipped code it holds."""
+    files = import_file(FOLDER / "_bridges.py").FILES
+    planted = import_file(FOLDER / "_mutants.py").MUTANTS
+    same_code = {"B3a", "N2"}  # of B1's, whose theorem these rewrite with
+    assert {m.claim for m in planted} | same_code == {
+        claim for file in files.values() for claim in file.claims
+    }
+    for name, file in files.items():
+        chosen = [mutant for mutant in planted if mutant.file == name]
+        shipped = bridge_source(name, [row for mutant in chosen for row in mutant.shipped()], file.imports)
+        mutated = [bridge_source(f"{name}_{m.claim}", m.mutated(), file.imports) for m in chosen]
+        sources = needed(read_development(FOLDER), file.imports)
+        *_, right = compiler.compile_all([*sources, shipped])
+        assert not right.error
+        for wrong in compiler.compile_all([*sources, *mutated])[len(sources) :]:
+            assert "Not a valid ring equation" in wrong.error, wrong.name

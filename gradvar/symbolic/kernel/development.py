@@ -10,17 +10,26 @@ PREFIX = "Gradvar"  # the logical path of every file
 _THEOREM = re.compile(r"^Theorem\s+(\w+)", re.MULTILINE)
 _COMMENT_BEFORE = re.compile(r"\(\*((?:(?!\*\)).)*)\*\)\s*\Z", re.DOTALL)
 _CLAIM = re.compile(r"\s*([A-Z]\d+[a-z]?)\b")
+_SENTENCE = re.compile(
+    r"^(?:Local )?(Section|End|Variables?|Hypothes[ie]s|Notation|Definition|Fixpoint|Let)\s+\(*(\w+).*?\.(?=\s)",
+    re.MULTILINE | re.DOTALL,
+)
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _REQUIRE = re.compile(rf"^From {PREFIX} Require Import ([\w\s]+)\.", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Theorem:
-    """A theorem: the claim of the ledger that it is of, its name, what its comment says, its statement in Coq."""
+    """A theorem: the claim of the ledger that it is of, its name, what its comment says, its statement in Coq.
+
+    ``context`` are the variables, hypotheses and notations of its sections, and the definitions that it is stated with.
+    """
 
     claim: str
     name: str
     comment: str
     statement: str
+    context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,18 +42,20 @@ class CoqFile:
     imports: tuple[str, ...]
 
 
-def read_source(name: str, text: str) -> CoqFile:
-    """Read one file. Raises ``ValueError`` where a theorem has no comment with the id of a claim in front of it.
+def read_source(name: str, text: str, imported: str = "") -> CoqFile:
+    """Read one file; ``imported`` is the text of what it imports, whose definitions its theorems may be stated with.
+
+    Raises ``ValueError`` where a theorem has no comment with the id of a claim in front of it.
 
     >>> read_source("sums", "(* B1, factor *)\\nTheorem one : 1 = 1.\\nProof. by []. Qed.\\n").theorems[0].claim
     'B1'
     """
-    theorems = tuple(_theorem(name, text, match) for match in _THEOREM.finditer(text))
+    theorems = tuple(_theorem(name, text, match, imported) for match in _THEOREM.finditer(text))
     imports = tuple(word for match in _REQUIRE.finditer(text) for word in match[1].split())
     return CoqFile(name, text, theorems, imports)
 
 
-def _theorem(file: str, text: str, match: re.Match[str]) -> Theorem:
+def _theorem(file: str, text: str, match: re.Match[str], imported: str) -> Theorem:
     comment = _COMMENT_BEFORE.search(text, 0, match.start())
     claim = _CLAIM.match(comment[1]) if comment else None
     if comment is None or claim is None:
@@ -52,7 +63,35 @@ def _theorem(file: str, text: str, match: re.Match[str]) -> Theorem:
             f"{file}.v: the theorem {match[1]} has no claim; write its id in a comment before it, as in (* B1 *)"
         )
     statement = text[match.start() : text.index("Proof.", match.start())].strip()
-    return Theorem(claim[1], match[1], " ".join(comment[1].split()), statement)
+    context = _context(f"{imported}\n{text[: match.start()]}", statement)
+    return Theorem(claim[1], match[1], " ".join(comment[1].split()), statement, context)
+
+
+def _context(text: str, statement: str) -> tuple[str, ...]:
+    """The sentences before a theorem that its statement rests on, in their order."""
+    places: dict[str, int] = {}  # of each sentence
+    sections: list[list[str]] = [[]]
+    definitions: dict[str, str] = {}
+    for match in _SENTENCE.finditer(text):
+        word, name, sentence = match[1], match[2], match[0]
+        places[sentence] = match.start()
+        if word == "Section":
+            sections.append([])
+        elif word == "End":
+            sections.pop()
+        elif word in ("Definition", "Fixpoint", "Let"):
+            if ":=" in sentence:  # a Let without it is a lemma
+                definitions[name] = sentence
+        else:
+            sections[-1].append(sentence)
+    stated = [sentence for section in sections for sentence in section]
+    pending = [statement, *stated]
+    while pending:
+        words = set(_WORD.findall(pending.pop()))
+        further = [definitions.pop(name) for name in words & definitions.keys()]
+        stated += further
+        pending += further
+    return tuple(sorted(stated, key=places.__getitem__))
 
 
 def read_development(folder: Path) -> tuple[CoqFile, ...]:
@@ -63,7 +102,11 @@ def read_development(folder: Path) -> tuple[CoqFile, ...]:
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.v"))}
     if not texts:
         raise ValueError(f"{folder}: no .v files there; the theorems of the kernel are missing")
-    return in_order(read_source(name, text) for name, text in texts.items())
+    sources = in_order(read_source(name, text) for name, text in texts.items())
+    imported = {
+        source.name: "\n".join(below.text for below in needed(sources, source.imports)) for source in sources
+    }
+    return tuple(read_source(source.name, source.text, imported[source.name]) for source in sources)
 
 
 def in_order(sources: Iterable[CoqFile]) -> tuple[CoqFile, ...]:
