@@ -9,8 +9,9 @@ import pytest
 import sympy as sp
 
 from gradvar.symbolic import Rejected, equal, find_point, proofs_folder, smt_valid
-from gradvar.symbolic.certify.certificate import certificate, certificates_of, digest
-from gradvar.symbolic.certify.reals import NoTerm, Reals
+from gradvar.symbolic.certify.certificate import certificate, certificates_of, digest, refuted_certificate
+from gradvar.symbolic.certify.letters import NoTerm
+from gradvar.symbolic.certify.reals import Reals
 from gradvar.symbolic.claims.outcome import Outcome
 from gradvar.symbolic.kernel.assumptions import asked, parse_closed
 from gradvar.symbolic.kernel.compiler import Compiler
@@ -98,7 +99,9 @@ def test_each_decision_is_noted_once_with_its_judge():
 def test_what_has_no_goal_says_why():
     assert certificate(Decided(None, obstacle="floats")).obstacle == "floats"
     assert certificate(Decided(sp.Eq(sp.factorial(n), 1))).obstacle == "factorial"
-    assert certificate(Decided(sp.Eq(x**n, 1))).obstacle == "a power that is not whole or half"
+    assert (
+        certificate(Decided(sp.Eq(x ** sp.Rational(1, 3), 1))).obstacle == "a power that is not whole or half"
+    )
     undefined_part = Decided(sp.false, (sp.Or(x > 0, 1 / y > 0),), where_defined=True)
     assert certificate(undefined_part).obstacle == "a part that need not be defined"
     with pytest.raises(NoTerm, match="sin"):
@@ -109,7 +112,40 @@ def test_what_has_no_goal_says_why():
 
 def test_a_logarithm_is_any_number():
     (decided,) = decided_by(equal, 2 * sp.log(p) - sp.log(p), sp.log(p))
-    assert certificate(decided).goal == "forall v_p ln0 : R, 0 < v_p -> (0 < v_p) -> (ln0 = ln0)"
+    assert certificate(decided).goal == "forall v_p ln_0 : R, 0 < v_p -> (0 < v_p) -> (ln_0 = ln_0)"
+
+
+def test_a_logarithm_of_a_product_is_a_sum():
+    """Of what is shown with it: that it is this product, of positive factors. Logarithms of primes are in order."""
+    (decided,) = decided_by(equal, sp.log(p / (1 + p)), sp.log(p) - sp.log(1 + p))
+    assert certificate(decided).goal.endswith(
+        "((v_p / ((1 + v_p))) = (1 * v_p * (/ (1 + v_p)))) /\\ (0 < v_p) /\\ (0 < (1 + v_p))"
+        " /\\ ((ln_0 + ((- 1) * ln_1)) = (((- 1) * ln_1) + ln_0))"
+    )
+    numbers = certificate(Decided(sp.Lt(sp.log(sp.Rational(4, 3)), sp.log(6), evaluate=False))).goal
+    assert numbers.startswith("forall ln2 ln3 : R, 0 < ln2 -> ln2 < ln3 -> ")
+    assert numbers.endswith("(((2 * ln2) + ((- 1) * ln3)) < (ln2 + ln3))")
+
+
+def test_a_power_of_a_symbol_is_a_letter():
+    power = certificate(Decided(sp.Eq((1 - p) ** (n + 1), (1 - p) ** n * (1 - p), evaluate=False)))
+    assert power.goal.endswith("((pow0 * (1 + ((- 1) * v_p))) = ((pow0 * 1) * (1 + ((- 1) * v_p))))")
+    below = certificate(Decided(sp.Eq((1 - p) ** (n - 1), 0, evaluate=False))).goal
+    assert (
+        "(0 < (1 + ((- 1) * v_p))) /\\ " in below
+    )  # shown, for nothing says that the exponent is not below zero
+    half = certificate(Decided(sp.Eq(p ** (n / 2), 0, evaluate=False)))
+    assert half.obstacle == "a power that is not whole or half"
+
+
+def test_what_was_rejected_is_false_at_a_point():
+    false = Decided(sp.Lt(x, 2 * x, evaluate=False), (x > -1,), holds=False)
+    goal, point = refuted_certificate(false).refutation.rsplit(")) ", 1)
+    assert goal == "(fun v_x : R => (v_x > (- 1)) /\\ (~ (v_x < (2 * v_x))"
+    assert -1 < Fraction(point.strip("()").replace("- ", "-").replace(" ", "").replace("(", "")) <= 0
+    numbers = Decided(sp.Eq(1 / sp.Integer(2), 1, evaluate=False), where_defined=True, holds=False)
+    assert refuted_certificate(numbers).refutation == "(~ ((1 / 2) = 1))"
+    assert refuted_certificate(Decided(sp.Eq(sp.log(p), 1, evaluate=False), holds=False)).refutation == ""
 
 
 def test_symbols_of_one_name_stay_apart():

@@ -5,23 +5,31 @@ they claim outright is stated together with these conditions. So nothing is assu
 """
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
+from sympy.logic.boolalg import BooleanFalse
 
-from gradvar.symbolic.certify.reals import NoTerm, Reals
+from gradvar.symbolic.certify.letters import NoTerm
+from gradvar.symbolic.certify.reals import Reals
+from gradvar.symbolic.decide.points import samples
 from gradvar.symbolic.read.decided import Decided, Joined
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A decision's goal in Coq; empty where it has none, and ``obstacle`` says why."""
+    """A decision's goal in Coq; empty where it has none, and ``obstacle`` says why.
+
+    ``refutation`` is a further goal, of a decision that was rejected: at a point all is defined, its premises hold, and
+    its conclusion does not. Empty where no such point is known.
+    """
 
     goal: str
     judge: str
     obstacle: str = ""
+    refutation: str = ""
 
 
 def certificate(decided: Decided) -> Certificate:
@@ -37,6 +45,44 @@ def certificate(decided: Decided) -> Certificate:
         return Certificate(goal_text(decided), decided.judge)
     except NoTerm as error:
         return Certificate("", decided.judge, str(error))
+
+
+def refuted_certificate(decided: Decided) -> Certificate:
+    """Return the goal of a decision that was rejected, which nothing may close, with its refutation.
+
+    >>> x = sp.Symbol("x", positive=True)
+    >>> refuted_certificate(Decided(sp.Eq(x, 2 * x, evaluate=False), where_defined=True, holds=False)).refutation
+    '(fun v_x : R => 0 < v_x /\\\\ (~ (v_x = (2 * v_x)))) (45 / 97)'
+    """
+    false = certificate(decided)
+    return replace(false, refutation=_refutation(decided)) if false.goal else false
+
+
+def _refutation(decided: Decided) -> str:
+    premises = [p for p in decided.premises if p != sp.true]
+    everything = [*premises, decided.conclusion]
+    symbols = set().union(*(part.free_symbols for part in everything))
+    point = _point_where_false(decided.conclusion, premises) if symbols else {}
+    reals = Reals(list(symbols))
+    conditions = dict.fromkeys(c for part in everything for c in reals.conditions(part))
+    parts = [*reals.assumptions(), *map(reals.proposition, premises), *conditions]
+    body = " /\\ ".join([*parts, f"(~ {reals.proposition(decided.conclusion)})"])
+    if point is None or reals.letters.names:  # of a letter less is known than of what it stands for
+        return ""
+    if not symbols:
+        return body
+    values = " ".join(reals.term(point[symbol]) for symbol in reals.names)
+    return f"(fun {' '.join(reals.names.values())} : R => {body}) {values}"
+
+
+def _point_where_false(conclusion: Any, premises: Sequence[Any]) -> Mapping[sp.Symbol, sp.Rational] | None:
+    """A point inside the premises at which a relation is false, among those that are looked at for proofs."""
+    if not isinstance(conclusion, (sp.core.relational.Relational, BooleanFalse)):
+        return None
+    for sample in samples([conclusion], premises):
+        if sample.values.truth(conclusion) is False:
+            return sample.point
+    return None
 
 
 def certificates_of(decided: Iterable[Decided]) -> tuple[Certificate, ...]:
@@ -62,9 +108,10 @@ def goal_text(decided: Decided) -> str:
         if conditions and any(_settles(part) for part in everything):
             raise NoTerm("a part that need not be defined")
         hypotheses += conditions
-    else:
-        concluded = " /\\ ".join([*conditions, concluded])
-    variables = [*reals.names.values(), *reals.logarithms.values()]
+    shown = [*reals.letters.shown, *([] if decided.where_defined else conditions)]
+    concluded = " /\\ ".join([*shown, concluded])
+    hypotheses += reals.letters.premises()
+    variables = [*reals.names.values(), *reals.letters.names]
     opening = f"forall {' '.join(variables)} : R, " if variables else ""
     return opening + "".join(f"{hypothesis} -> " for hypothesis in hypotheses) + concluded
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import sympy as sp
 
+from gradvar.symbolic.certify.letters import Letters, NoTerm
 from gradvar.symbolic.read.decided import Joined
 
 _RELATIONS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -20,21 +21,17 @@ _DECIDED = {  # a test that a term can branch on
 _LONGEST = 20_000  # characters of a term; beyond, reading it takes Coq longer than a proof may
 
 
-class NoTerm(ValueError):
-    """The formula holds something that has no term here; the message names it."""
-
-
 class Reals:
     """Prints formulas that share their symbols, each under a name of its own.
 
     Coq divides by zero and takes roots of negative numbers, with values about which nothing is said. So ``conditions``
-    gives what keeps a formula away from there; whoever states a goal has to assume or to prove it. A logarithm is a
-    name in ``logarithms``, for any number: Coq's own rests on an axiom that is none of the three of the reals.
+    gives what keeps a formula away from there; whoever states a goal has to assume or to prove it. Logarithms, and
+    powers with a symbol on top, are ``letters``.
     """
 
     def __init__(self, symbols: Sequence[sp.Symbol]) -> None:
         self.names: dict[sp.Symbol, str] = {}
-        self.logarithms: dict[str, str] = {}
+        self.letters = Letters(self.term)
         for symbol in sorted(symbols, key=sp.default_sort_key):
             base = "".join(c if c.isascii() and c.isalnum() else "_" for c in symbol.name).strip("_")
             name = f"v_{base}" if base else "v"
@@ -70,7 +67,11 @@ class Reals:
         if isinstance(e, sp.Abs):
             return f"(Rabs {self._term(e.args[0])})"
         if isinstance(e, sp.log):
-            return self.logarithms.setdefault(self._term(e.args[0]), f"ln{len(self.logarithms)}")
+            return self.letters.logarithm(e.args[0])
+        if e is sp.E:
+            return "(exp 1)"
+        if isinstance(e, sp.tanh):
+            return self._term(_by_exponentials(e))
         if isinstance(e, sp.sign):
             x = e.args[0]
             return self._term(sp.Piecewise((1, x > 0), (-1, x < 0), (0, True), evaluate=False))
@@ -85,8 +86,10 @@ class Reals:
         return f"({top} / ({' * '.join(below)}))" if below else f"({top})"
 
     def _power(self, base: sp.Expr, exponent: sp.Expr) -> str:
-        if not exponent.is_Rational or exponent.q > 2:
+        if exponent.is_Rational and exponent.q > 2:
             raise NoTerm("a power that is not whole or half")
+        if not exponent.is_Rational:
+            return self.letters.power(base, exponent)
         if exponent.is_negative:
             return f"(/ {self._power(base, -exponent)})"
         inner = self._term(base) if exponent.q == 1 else f"(sqrt {self._term(base)})"
@@ -137,6 +140,9 @@ class Reals:
         if isinstance(e, sp.Piecewise):
             yield from self._of_cases(list(e.args))
             return
+        if isinstance(e, sp.tanh):
+            yield from self.conditions(_by_exponentials(e))
+            return
         for part in _parts(e):
             yield from self.conditions(part)
         if isinstance(e, sp.Pow) and e.exp.is_Rational:
@@ -186,6 +192,11 @@ def _parts(formula: Any) -> Sequence[Any]:
     if isinstance(formula, (sp.And, sp.Or, sp.Equivalent)):
         return sorted(formula.args, key=sp.default_sort_key)
     return formula.args
+
+
+def _by_exponentials(e: sp.Expr) -> sp.Expr:
+    double = sp.exp(2 * e.args[0])
+    return (double - 1) / (double + 1)
 
 
 def _rational(number: sp.Rational) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import sympy as sp
 
-from gradvar.symbolic.certify.certificate import certificates_of
+from gradvar.symbolic.certify.certificate import certificates_of, refuted_certificate
 from gradvar.symbolic.claims.claim import Check, Claim, Sabotage
 from gradvar.symbolic.claims.formula import to_mathml
 from gradvar.symbolic.claims.goal import discharging
@@ -104,7 +104,7 @@ def _run_sabotage(sabotage: Sabotage, certify: bool) -> Outcome:
         seconds,
         evidence=error if holds else None,
         error=error,
-        certificates=certificates_of(refuted) if certify else None,
+        certificates=tuple(map(refuted_certificate, refuted)) if certify else None,
     )
 
 
