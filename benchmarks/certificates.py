@@ -99,7 +99,7 @@ def _sabotages(reports: Sequence[ClaimReport], closed: Closing, path: Path) -> N
     accepted = closed(_by_claim(left))
     if wrong := [key for key, goal in left.items() if goal in accepted[key[0]]]:
         raise SystemExit("\n".join(f"{claim}: {sabotage} is closed" for claim, sabotage in wrong))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (*key, "left open" if key in left else "refuted" if c.goal else "no goal", c.obstacle)
         for key, c in planted.items()
     ]
