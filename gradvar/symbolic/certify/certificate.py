@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
-from sympy.logic.boolalg import BooleanFalse
 
 from gradvar.symbolic.certify.letters import NoTerm
 from gradvar.symbolic.certify.reals import Reals
@@ -76,13 +75,17 @@ def _refutation(decided: Decided) -> str:
 
 
 def _point_where_false(conclusion: Any, premises: Sequence[Any]) -> Mapping[sp.Symbol, sp.Rational] | None:
-    """A point inside the premises at which a relation is false, among those that are looked at for proofs."""
-    if not isinstance(conclusion, (sp.core.relational.Relational, BooleanFalse)):
-        return None
-    for sample in samples([conclusion], premises):
-        if sample.values.truth(conclusion) is False:
+    """A point inside the premises at which a conclusion is false, among those that are looked at for proofs."""
+    statement = _evaluated(conclusion)
+    for sample in samples([statement], premises):
+        if sample.values.truth(statement) is False:
             return sample.point
     return None
+
+
+def _evaluated(part: Any) -> Any:
+    """A Boolean of SymPy from one in which nothing was evaluated."""
+    return part.kind(*map(_evaluated, part.parts)) if isinstance(part, Joined) else part
 
 
 def certificates_of(decided: Iterable[Decided]) -> tuple[Certificate, ...]:
