@@ -1,6 +1,6 @@
 """What people write by hand: group by step and prompt, and count the groups whose rewards are all the same.
 
-    python peers.py pandas|polars FILE
+    python peers.py pandas|polars|duckdb FILE
 
 Prints, as JSON, the groups, the share of equal ones, the mean over steps of that share, and how many prompts were
 always, and never, solved.
@@ -56,5 +56,28 @@ def with_polars(path):
     }
 
 
+def with_duckdb(path):
+    import duckdb
+
+    source = (
+        f"read_parquet('{path}')"
+        if path.endswith(".parquet")
+        else f"read_json('{path}', format = 'newline_delimited')"
+    )
+    database = duckdb.connect()
+    database.execute(
+        "CREATE TABLE groups AS SELECT step, prompt, count(*) AS size, min(reward) AS low, max(reward) AS high, "
+        f"sum(reward) AS total FROM {source} GROUP BY step, prompt"
+    )
+    by_step = "SELECT avg(share) FROM (SELECT avg((low = high)::INT) AS share FROM groups GROUP BY step)"
+    prompts = "SELECT sum(size) AS size, sum(total) AS total FROM groups GROUP BY prompt"
+    asked = f"SELECT count(*), avg((low = high)::INT), ({by_step}) FROM groups"
+    solved = f"SELECT count(*) FILTER (total = size), count(*) FILTER (total = 0) FROM ({prompts})"
+    [(groups, equal, mean)] = database.execute(asked).fetchall()
+    [(always, never)] = database.execute(solved).fetchall()
+    return {"groups": groups, "equal": equal, "by_step": mean, "always": always, "never": never}
+
+
 if __name__ == "__main__":
-    print(json.dumps({"pandas": with_pandas, "polars": with_polars}[sys.argv[1]](sys.argv[2])))
+    tools = {"pandas": with_pandas, "polars": with_polars, "duckdb": with_duckdb}
+    print(json.dumps(tools[sys.argv[1]](sys.argv[2])))

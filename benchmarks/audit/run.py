@@ -1,12 +1,13 @@
-"""The audit against pandas and polars, which count equal groups only, on millions of rollouts: rows/s and peak memory.
+"""The audit against pandas, polars and duckdb, which count equal groups only, on millions of rollouts: time and memory.
 
     python -m benchmarks.audit.run --venv DIR [--rows 5000000] [--runs 5]
 
 Every measurement is a process of its own, start included, and runs alternate; medians of wall and CPU seconds, and the
 largest resident set. The audit does all that ``gradvar audit`` does (every interval, estimator and check) and names
 malformed rows; the peers group by step and prompt and count (``peers.py``). All must find the same groups. pandas,
-polars and pyarrow (for pandas) are installed into ``--venv`` where it is missing. "long": prompts of 4,000 characters,
-100,000 rollouts, to see what text costs. Measured on whatever the machine is doing besides; the load is in the file.
+polars, duckdb and pyarrow (for pandas) are installed into ``--venv`` where it is missing. "long": prompts of 4,000
+characters, 100,000 rollouts, to see what text costs. Measured on whatever the machine is doing besides; the load is in
+the file.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-PACKAGES = ("pandas", "polars", "pyarrow")
+PACKAGES = ("pandas", "polars", "duckdb", "pyarrow")
+PEERS = ("pandas", "polars", "duckdb")
 HERE = Path(__file__).parent
 
 
@@ -75,10 +77,10 @@ def of_peer(python: Path, name: str, file: Path) -> dict[str, Any]:
 
 def compare(python: Path, file: Path, rows: int, runs: int, out: Path) -> dict[str, Any]:
     """Medians of every tool on one file; an error where they disagree."""
-    every: dict[str, list[dict[str, Any]]] = {"gradvar": [], "pandas": [], "polars": []}
+    every: dict[str, list[dict[str, Any]]] = {"gradvar": [], **{peer: [] for peer in PEERS}}
     for _ in range(runs):
         every["gradvar"].append(of_audit(file, out))
-        for peer in ("pandas", "polars"):
+        for peer in PEERS:
             every[peer].append(of_peer(python, peer, file))
     found = every["gradvar"][0]["found"]
     for name, measurements in every.items():
@@ -134,7 +136,7 @@ def main() -> None:
             results[file] = compare(python, folder / file, rows, options.runs, folder / "out.json")
             show(file, results[file])
     content = {
-        "what": "gradvar audit (everything) against a group-by of pandas and polars; a shared machine under load",
+        "what": "gradvar audit (everything) against a group-by of pandas, polars and duckdb; a shared, busy machine",
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared",
         "load_average": [round(load, 2), round(os.getloadavg()[0], 2)],

@@ -25,6 +25,10 @@ def to_plain(value: Any) -> Any:
     >>> to_plain(Interval(0.5, 0.4, 0.6))
     {'value': 0.5, 'low': 0.4, 'high': 0.6, 'se': None, 'dof': None, 'effective': None, 'reason': ''}
     """
+    if value is None or type(value) in (str, int, bool):  # most values, and to ask for more takes longer
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

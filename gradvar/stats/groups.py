@@ -18,6 +18,18 @@ def chance_all(
     0.5
     """
     successes, total = np.broadcast_arrays(np.asarray(successes), np.asarray(total))
+    width = int(total.max(initial=0)) + 1
+    if (
+        successes.size > 4 * width**2 and successes.min() >= 0 and successes.max() < width
+    ):  # few pairs, all of them once
+        pairs = np.arange(width)
+        table = _chance_all(pairs[None, :], pairs[:, None], group_size)
+        return np.asarray(table.ravel()[total.astype(np.int64) * width + successes.astype(np.int64)])
+    return _chance_all(successes, total, group_size)
+
+
+def _chance_all(successes: np.ndarray, total: np.ndarray, group_size: int) -> Float[np.ndarray, "*n"]:
+    successes, total = np.broadcast_arrays(successes, total)
     chance = np.ones(successes.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         for taken in range(group_size):
