@@ -103,7 +103,12 @@ def changed(place: Path, text: str) -> Iterator[None]:
 
 
 def run_tests(
-    tests: tuple[str, ...], seconds: float, plugins: tuple[Any, ...] = (), *, keep: bool = False
+    tests: tuple[str, ...],
+    seconds: float,
+    plugins: tuple[Any, ...] = (),
+    *,
+    keep: bool = False,
+    marks: str = "not slow",
 ) -> Ending:
     """Fork, run the tests in the child, and say whether they noticed.
 
@@ -112,6 +117,7 @@ def run_tests(
             fails ends the child.
         seconds: of processor that the child may take; what only waits is ended after twenty times as many.
         plugins: of pytest, besides the order.
+        marks: which tests are collected, as for ``pytest -m``.
         keep: write bytecode; never with a mutant, which may have the size and the second of another.
     """
     sys.stdout.flush()
@@ -130,7 +136,7 @@ def run_tests(
         with contextlib.suppress(BaseException):
             named = tuple(test for test in tests if "::" in test)
             files = dict.fromkeys(test.split("::")[0] for test in tests)
-            code = pytest.main([*OPTIONS, *files], plugins=[Order(named, writer), *plugins])
+            code = pytest.main([*OPTIONS, "-m", marks, *files], plugins=[Order(named, writer), *plugins])
         os._exit(int(code))
     os.close(writer)
     end = time.monotonic() + 20 * seconds

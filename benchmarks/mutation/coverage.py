@@ -78,6 +78,22 @@ class Recorder:
         )
 
 
+def words(test: str) -> set[str]:
+    """The parts of a test's name: those of its parameters among them."""
+    return set(re.split(r"[\[\].-]", test))
+
+
+class Collector:
+    """A pytest plugin: the names of what is collected, and nothing is run."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        self.out.write_text(json.dumps([item.nodeid for item in session.items]), encoding="utf-8")
+        session.items[:] = []
+
+
 @dataclass
 class Coverage:
     """What a run recorded, and which tests have killed mutants of which function since."""
@@ -100,19 +116,20 @@ class Coverage:
             joined.tests.extend((test, seconds) for test, seconds in recorded["tests"])
         return joined
 
-    def choose(self, module: str, line: int, function: range | None, most: float) -> list[str]:
+    def choose(
+        self, module: str, line: int, function: range | None, names: frozenset[str], most: float
+    ) -> list[str]:
         """The tests that execute the function around the line, the likely killers first, for ``most`` seconds.
 
         Those that execute the line itself come first, then those that killed mutants of the module, then the quick
         ones; of a test with many parameters one comes before the others. What is executed on import (no function is
-        around it, or tests call it while they are collected) is noticed by tests that name the module, by those that
-        execute any of it, or by any other.
+        around it, or tests call it while they are collected) is noticed by tests of one of the module's ``names``, by
+        those that execute any of it, or by any other.
         """
         covered = self.lines.get(module, {})
         exact = set(covered.get(line, ()))
         within = {test for at in function or covered for test in covered.get(at, ())}
-        name = Path(module).stem
-        named = {n for n, (test, _) in enumerate(self.tests) if name in re.split(r"[\[\].-]", test)}
+        named = {n for n, (test, _) in enumerate(self.tests) if names & words(test)}
         tests = exact | within if exact and function else set(range(len(self.tests)))
 
         def order(test: int) -> Any:

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import json
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -103,3 +104,9 @@ def function_lines(text: str, line: int) -> range | None:
             if line in body and (inner is None or len(body) <= len(inner)):
                 inner = body
     return inner
+
+
+def names_in(text: str, module: str) -> frozenset[str]:
+    """What tests may call the module: its file, its functions, and what it gives a ``name``."""
+    defined = {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
+    return frozenset({Path(module).stem, *defined, *re.findall(r'\bname="([\w.]+)"', text)})

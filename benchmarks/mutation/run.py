@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import difflib
+import json
 import shutil
 import sys
 import tempfile
@@ -30,8 +31,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from benchmarks.mutation.children import changed, run_tests, warm
-from benchmarks.mutation.coverage import Coverage, Recorder
-from benchmarks.mutation.mutants import Mutant, changed_text, function_lines, mutants_of, sample
+from benchmarks.mutation.coverage import Collector, Coverage, Recorder, words
+from benchmarks.mutation.mutants import Mutant, changed_text, function_lines, mutants_of, names_in, sample
 
 ROOT = Path(__file__).resolve().parents[2]
 AUDIT = ("statistics", "cell_sums", "reward_counts", "best_of", "estimators", "group_sizes", "larger_groups",
@@ -129,14 +130,14 @@ def main() -> int:
             turns = zip_longest(*(mutants[: options.each] for mutants in samples))
             drawn = [place for turn in turns for place in turn if place and place not in done]
         warm(copy, kept)
-        coverage = {
-            room: coverage_of(copy, kept, ROOMS[room].tests, again=options.record)
+        known = {
+            room: known_of(copy, kept, ROOMS[room].tests, again=options.record)
             for room in dict.fromkeys(room for room, _ in drawn)
         }
         for room, mutant in drawn:
             if time.monotonic() - start > 60 * options.minutes:
                 break
-            row = try_one(copy, room, mutant, coverage[room], options)
+            row = try_one(copy, room, mutant, known[room], options)
             done |= {(room, mutant): row} if row else {}
             if options.out:
                 write(list(done.values()), options.out)
@@ -150,9 +151,20 @@ def mutants_at(copy: Path, file: str, line: str) -> list[tuple[str, Mutant]]:
     return [(room, mutant) for mutant in mutants_of(copy, file) if mutant.line == int(line)]
 
 
-def coverage_of(copy: Path, kept: Path, tests: tuple[str, ...], *, again: bool) -> Coverage:
-    """Which of a room's tests, and of the examples in its docstrings, execute what."""
-    return Coverage.read([recorded(copy, kept, place, again=again) for place in (*tests, EXAMPLES)])
+def known_of(copy: Path, kept: Path, tests: tuple[str, ...], *, again: bool) -> tuple[Coverage, list[str]]:
+    """Which of a room's tests, and of the examples in docstrings, execute what; and the names of its slow tests."""
+    slow = [test for place in tests for test in collected(copy, kept, place, again=again)]
+    return Coverage.read([recorded(copy, kept, place, again=again) for place in (*tests, EXAMPLES)]), slow
+
+
+@cache
+def collected(copy: Path, kept: Path, tests: str, *, again: bool) -> list[str]:
+    """The names of the slow tests, whose lines are not recorded."""
+    path = kept / f"{tests.replace('/', '.')}.slow.json"
+    if again or not path.exists():
+        run_tests((tests,), 300.0, (Collector(path),), keep=True, marks="slow")
+    names: list[str] = json.loads(path.read_text(encoding="utf-8"))
+    return names
 
 
 @cache
@@ -169,20 +181,22 @@ def recorded(copy: Path, kept: Path, tests: str, *, again: bool) -> Path:
 
 
 def try_one(
-    copy: Path, room: str, mutant: Mutant, coverage: Coverage, options: argparse.Namespace
+    copy: Path, room: str, mutant: Mutant, known: tuple[Coverage, list[str]], options: argparse.Namespace
 ) -> Row | None:
     """What becomes of the mutant, None if it is no Python; a survivor's difference is printed."""
+    coverage, slow = known
     text = (copy / mutant.module).read_text(encoding="utf-8")
     mutated = changed_text(text, mutant)
     if not mutated:
         return None
-    function = function_lines(text, mutant.line)
-    tests = options.tests or coverage.choose(mutant.module, mutant.line, function, options.most)
+    function, names = function_lines(text, mutant.line), names_in(text, mutant.module)
+    tests = options.tests or coverage.choose(mutant.module, mutant.line, function, names, options.most)
+    named = [test for test in slow if names & words(test)][: 2 * LOOK]
     outcome, killer, seconds = "survived", "", 0.0
     with changed(copy / mutant.module, mutated):
-        for part in (tests[:LOOK], tests[LOOK:]):
+        for part, marks in ((tests[:LOOK], "not slow"), (tests[LOOK:], "not slow"), (named, "slow")):
             if part and outcome == "survived":
-                ending = run_tests(tuple(part), 3 * options.most + 20)
+                ending = run_tests(tuple(part), 3 * options.most + 20, marks=marks)
                 outcome, killer = ending.outcome, ending.test
                 seconds += ending.seconds
     coverage.killed(mutant.module, killer)

@@ -76,14 +76,18 @@ def mean_gradients(
     """Mean gradients and their standard errors where whole scores are kept; of no parameters elsewhere."""
     if not isinstance(recording.scores, WholeScores):
         return np.zeros((coefficients.shape[0], 0)), np.zeros((coefficients.shape[0], 0))
-    vectors = recording.scores.vectors
-    totals = np.asarray(coefficients, np.float64).sum(1) / (partition.deals * partition.batches)
-    if partition.slices > 1:
-        mean = np.einsum("eqm,qmp->ep", totals, vectors, optimize=True)
-        return mean, np.full_like(mean, np.nan)
-    by_prompt = np.einsum("eqm,qmp->eqp", totals, vectors[: totals.shape[1]], optimize=True)
-    sets = by_prompt.reshape(len(totals), partition.prompt_sets, partition.prompts, -1).sum(2)
-    return sets.mean(1), sets.std(1, ddof=1) / np.sqrt(sets.shape[1])
+    totals = coefficients.sum(1, dtype=np.float64) / (partition.deals * partition.batches)
+    means, errors = [], []
+    for combination in totals:  # an estimator's, for memory
+        by_prompt = recording.scores.images(combination)  # [prompt, param]
+        sets = by_prompt.reshape(partition.prompt_sets, partition.prompts, -1).sum(1)
+        if partition.slices > 1:
+            means.append(by_prompt.sum(0))
+            errors.append(np.full(by_prompt.shape[1], np.nan))
+        else:
+            means.append(sets.mean(0))
+            errors.append(sets.std(0, ddof=1) / np.sqrt(len(sets)))
+    return np.stack(means), np.stack(errors)
 
 
 def sketch_errors(

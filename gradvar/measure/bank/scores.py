@@ -18,6 +18,7 @@ from jaxtyping import Float
 from gradvar.stats.products import BlockProducts
 
 _LARGEST_GRAM = 1 << 32  # bytes of one set of prompts' Gram matrices
+_AT_ONCE = 256  # prompts whose rows are combined at a time
 
 Combinations = Float[np.ndarray, "*lead block prompt row"]
 
@@ -118,6 +119,13 @@ class VectorScores(Scores):
 
     main: ClassVar[str] = "vectors"
 
+    def images(self, combination: Float[np.ndarray, "prompt row"]) -> Float[np.ndarray, "prompt image"]:
+        """Each prompt's part of a combination of rows; some prompts at a time, for NumPy widens what it multiplies."""
+        starts = range(0, len(combination), _AT_ONCE)
+        parts = [slice(start, min(start + _AT_ONCE, len(combination))) for start in starts]
+        products = [np.matmul(combination[part][:, None], self.vectors[part])[:, 0] for part in parts]
+        return np.concatenate(products).astype(np.float64)
+
     def _set_gram(self, sets: int, prompts: int, rows: int) -> Float[np.ndarray, "set row row"]:
         joined = self.vectors[: sets * prompts].reshape(sets, prompts * rows, -1)  # [set, row, image]
         return np.matmul(joined, np.swapaxes(joined, 1, 2))
@@ -139,10 +147,8 @@ class VectorScores(Scores):
     def _set_products(
         self, first: Float[np.ndarray, "prompt row"], second: Float[np.ndarray, "prompt row"], prompts: int
     ) -> BlockProducts:
-        vectors = self.vectors[: len(first)]
-        sets = len(first) // prompts
-        images = (np.einsum("qm,qmk->qk", x, vectors, optimize=True) for x in (first, second))
-        return BlockProducts.of_vectors(*(x.reshape(sets, prompts, -1).sum(1) for x in images))
+        images = (self.images(x) for x in (first, second))
+        return BlockProducts.of_vectors(*(x.reshape(len(x) // prompts, prompts, -1).sum(1) for x in images))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
