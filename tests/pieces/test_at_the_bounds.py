@@ -1,0 +1,128 @@
+"""What lies exactly on a bound is kept, what is divided by nothing is zero, and a setting that is left out has the
+value of its signature's page: where continuous random numbers never come to lie."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradvar.pieces import (
+    advantage,
+    advantage_adaptive,
+    correction,
+    correction_reject,
+    surrogate_trust,
+    tracker,
+)
+from gradvar.pieces.piece import on_rewards
+
+MASK = jnp.ones((1, 1, 2), bool)
+MINUS = jnp.full((1, 1, 2), -1.0)
+LOGS = {"logp_old": MINUS, "logp_sampler": MINUS}  # w is exactly one
+MASKED = LOGS | {"mask": MASK}
+
+# A bound on either side of one, or of zero, that w or its logarithm comes to lie on; and one that is just beyond.
+KEPT = {
+    "token_band": (correction.token_band, LOGS, [{"low": 1.0}, {"high": 1.0}], [{"low": 1.01}, {"high": 0.99}]),
+    "sequence_mask": (
+        correction.sequence_mask, MASKED, [{"cap": 1.0}, {"floor": 1.0}], [{"cap": 0.99}, {"floor": 1.01}],
+    ),
+    "geometric_mask": (
+        correction.geometric_mask, MASKED, [{"low": 1.0}, {"high": 1.0}], [{"low": 1.01}, {"high": 0.99}],
+    ),
+    "outlier_mask": (
+        correction_reject.outlier_mask, MASKED, [{"low": 1.0}, {"high": 1.0}], [{"low": 1.01}, {"high": 0.99}],
+    ),
+    "probability_mask": (
+        correction_reject.probability_mask, LOGS, [{"low": 0.0}, {"high": 0.0}], [{"low": -0.01}, {"high": -0.01}],
+    ),
+    "rejection by k1": (
+        correction_reject.rejection, MASKED | {"divergence": "k1"}, [{"low": 1.0}, {"high": 1.0}],
+        [{"low": 1.01}, {"high": 0.99}],
+    ),
+    "rejection by k3": (correction_reject.rejection, MASKED, [{"high": 0.0}], [{"high": -0.01}]),
+    "off_policy_sequence_mask": (
+        correction_reject.off_policy_sequence_mask,
+        {"logp": MINUS, "logp_sampler": MINUS, "mask": MASK, "advantages": MINUS},
+        [{"threshold": 0.0}], [{"threshold": -0.01}],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_lies_on_a_bound_is_kept(name):
+    piece, arrays, bounds, beyond = KEPT[name]
+    for settings in bounds:
+        np.testing.assert_array_equal(piece(**arrays, **settings), [[[1.0, 1.0]]])
+    for settings in beyond:
+        np.testing.assert_array_equal(piece(**arrays, **settings), [[[0.0, 0.0]]])
+
+
+def test_a_mean_of_squares_on_its_threshold_is_not_below_it():
+    squares = {
+        "logp_old": jnp.zeros((1, 1, 3)),
+        "logp_sampler": jnp.array([[[0.5, 0.5, 0.5]]]),
+        "mask": MASK[..., :1],
+    }
+    squares["mask"] = jnp.ones((1, 1, 3), bool)
+    kept = correction_reject.second_moment_mask(**squares, threshold=0.25)
+    np.testing.assert_array_equal(kept, [[[1.0, 0.0, 0.0]]])  # one is left anyway
+    np.testing.assert_array_equal(
+        correction_reject.second_moment_mask(**squares, threshold=0.26), [[[1.0, 1.0, 1.0]]]
+    )
+
+
+def test_a_probability_that_moved_as_far_as_it_may_keeps_its_weight():
+    logp, sampler = jnp.log(jnp.array([[[0.5], [0.5]]])), jnp.log(jnp.array([[[0.25], [0.75]]]))
+    change = (
+        float((jnp.exp(logp) - jnp.exp(sampler))[0, 0, 0]),
+        float((jnp.exp(sampler) - jnp.exp(logp))[0, 1, 0]),
+    )
+    for sign, place, far in ((1.0, 0, change[0]), (-1.0, 1, change[1])):
+        arrays = {"logp": logp, "logp_sampler": sampler, "advantages": jnp.full((1, 2, 1), sign)}
+        bound = "high" if sign > 0 else "low"
+        assert float(surrogate_trust.dppo_tv(**arrays, **{bound: far})[0, place, 0]) != 0
+        assert float(surrogate_trust.dppo_tv(**arrays, **{bound: far * 0.999})[0, place, 0]) == 0
+
+
+def test_nothing_is_divided_by_nothing():
+    zero, equal = jnp.zeros((1, 2)), jnp.ones((2, 2))
+    np.testing.assert_array_equal(advantage_adaptive.shrunk(equal), 0.0)
+    rewards, nothing = jnp.array([[1.0, 3.0]]), jnp.zeros((1, 2))
+    np.testing.assert_array_equal(advantage.score_weighted(rewards, nothing, include_self=True), [[0.0, 2.0]])
+    np.testing.assert_array_equal(advantage.score_weighted(rewards, nothing), 0.0)
+    silent = advantage_adaptive.token_baseline(rewards, jnp.zeros((1, 2, 1)), jnp.ones((1, 2, 1), bool))
+    np.testing.assert_array_equal(silent, [[[0.0], [2.0]]])  # relative to the first
+    seen = tracker.add(tracker.empty(), zero)
+    assert float(tracker.shrinkage(seen, seen, 2)) == 0.0
+    dropped = correction_reject.batch_normalised(lambda *, logp_old: jnp.zeros_like(logp_old))
+    np.testing.assert_array_equal(dropped(logp_old=LOGS["logp_old"], mask=MASK), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("piece", "settings"),
+    [
+        (correction.token_truncation, {"cap": 2.0, "floor": 0.0}),
+        (correction.token_band, {"low": 0.5, "high": 5.0}),
+        (correction.sequence_truncation, {"cap": 2.0, "floor": 0.0}),
+        (correction.sequence_mask, {"cap": 3.0, "floor": 0.0}),
+        (correction.geometric_mask, {"low": 0.999, "high": 1.002}),
+        (correction_reject.rejection, {"divergence": "k3", "level": "token", "low": 0.5, "high": 2.0}),
+        (correction_reject.second_moment_mask, {"threshold": 0.04}),
+        (correction_reject.outlier_mask, {"low": 1e-4, "high": 100.0}),
+        (correction_reject.probability_mask, {"low": 0.2, "high": 0.2}),
+        (correction_reject.off_policy_sequence_mask, {"threshold": 0.5}),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_the_published_values_are_the_defaults(piece, settings):
+    """Of the papers and trainers that the docstrings name; a default that moves is another method."""
+    assert {name: piece.__kwdefaults__[name] for name in settings} == settings
+    assert set(settings) == set(piece.__kwdefaults__)
+
+
+def test_a_piece_that_takes_any_rewards_keeps_its_name():
+    def mine(rewards):
+        """The page."""
+        return rewards
+
+    assert (on_rewards(mine).__name__, on_rewards(mine).__doc__) == ("mine", "The page.")
