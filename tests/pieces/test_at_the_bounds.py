@@ -60,10 +60,9 @@ def test_what_lies_on_a_bound_is_kept(name):
 def test_a_mean_of_squares_on_its_threshold_is_not_below_it():
     squares = {
         "logp_old": jnp.zeros((1, 1, 3)),
-        "logp_sampler": jnp.array([[[0.5, 0.5, 0.5]]]),
-        "mask": MASK[..., :1],
+        "logp_sampler": jnp.full((1, 1, 3), 0.5),
+        "mask": jnp.ones((1, 1, 3), bool),
     }
-    squares["mask"] = jnp.ones((1, 1, 3), bool)
     kept = correction_reject.second_moment_mask(**squares, threshold=0.25)
     np.testing.assert_array_equal(kept, [[[1.0, 0.0, 0.0]]])  # one is left anyway
     np.testing.assert_array_equal(
