@@ -6,8 +6,8 @@
 Prints for recording in shards, opening, evaluating and the summary the largest memory in use above what was in use
 before the first of them, beside the bytes of the bank's arrays and, for the summary, of its products of prompts.
 
-Run on 2026-11-30 with Python 3.11.7, jax 0.10.2, two cores that others used as well (MB; processor seconds of evaluating
-three estimators at two group sizes). Before, evaluating formed the products of all prompts:
+Run on 2026-11-30 with Python 3.11.7, jax 0.10.2, two cores that others used as well: MB, and seconds to evaluate
+three estimators at two group sizes. Before, evaluating formed the products of all prompts:
 
     rollouts  arrays  record  evaluate  before       summary  before
     20,000        78     183  446, 3 s    831, 5 s       392     369
