@@ -81,7 +81,7 @@ for sign, margin in (
 
 # %% [markdown]
 # Both are a number times (1, -1), for every reference policy, and the factor is the one derived by hand. The two have the same
-# direction for one pair and not the same step: where DPO is content and stops, GRPO goes on with full strength.
+# direction for one pair and not the same step: where DPO is content and stops, GRPO continues with full strength.
 #
 # ## Plotted over the margin
 

@@ -85,7 +85,7 @@ report = check_advantage(above_median, library_name="jax", examples=15)
 print(report.table())
 
 # %% [markdown]
-# **Measure it**, exactly, beside its neighbours. A bias factor that changes with G, and a cosine below 1, say that the median is
+# **Measure it**, exactly, next to similar ones. A bias factor that changes with G, and a cosine below 1, say that the median is
 # no baseline that is independent of the rollout it is subtracted from.
 
 # %%

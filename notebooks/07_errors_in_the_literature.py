@@ -15,9 +15,9 @@
 #
 # `gradvar prove` checks formal statements about these estimators: proved, conditional, or refuted by an exact counterexample. Here is every
 # refuted one, with a picture. **Dashed orange is the statement, solid blue what is so**; nothing is sampled, so there are no intervals.
-# A verdict is about the statement. How the statement relates to a source stands apart from it, and decides the part in which it stands here:
+# A verdict is about the statement. The statement's relation to a source is given separately, and decides in which part it is listed here:
 #
-# 1. **Errors**: the source states the sentence, or it follows from what stands there. The source's other results are not touched by it.
+# 1. **Errors**: the source states the sentence, or it follows from what the source states. The source's other results are not touched by it.
 # 2. **Misreadings and our own questions**: no paper makes the statement. It is one reading of a sentence, or a question that we asked; where
 #    a paper says the opposite, that is noted.
 #

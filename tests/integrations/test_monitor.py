@@ -94,6 +94,7 @@ def test_without_transformers_the_callback_says_so(monkeypatch):
     monkeypatch.delitem(sys.modules, "gradvar.integrations.trl", raising=False)
     import gradvar.integrations
 
+    monkeypatch.delitem(vars(gradvar.integrations), "trl", raising=False)  # of another test
     with pytest.raises(ImportError, match="transformers: not installed; pip install trl"):
         gradvar.integrations.trl.GradVarCallback(object())
     monkeypatch.delitem(sys.modules, "gradvar.integrations.trl", raising=False)
