@@ -51,6 +51,20 @@ def test_the_help_names_every_command(arguments, capsys):
         assert summary in printed
 
 
+@pytest.mark.parametrize("name", ["check", "measure"])
+def test_the_help_of_an_option_is_one_paragraph(name, capsys, monkeypatch):
+    """Broken where the terminal ends, not where the source does."""
+    monkeypatch.setenv("COLUMNS", "2000")
+    with pytest.raises(SystemExit):
+        cli.run([name, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    whole = {
+        "check": "f(rewards[N], prompt_ids), f(rewards[N], num_generations)",
+        "measure": "min_p:P, noise:SIZE",
+    }
+    assert any(whole[name] in line for line in lines)
+
+
 def test_an_unknown_command_is_one_line_with_the_nearest(capsys):
     assert cli.run(["mesure"]) == 2
     error = capsys.readouterr().err

@@ -19,19 +19,19 @@ from gradvar.files.target import absolute_target, load_target
 class Check:
     """Find out which laws an advantage function or a policy-gradient loss obeys, with shrunk counterexamples.
 
-    Universal laws decide, and those named by --claims, --laws or a setting; others only tell functions apart.
-    Exit code 0: all that decide are as they should be. 1: one is not. 2: bad usage.
+    Laws of every correct function decide, and those named by --claims, --laws or a setting; the others describe the
+    function. Exit code 0: all that decide are as they should be. 1: one is not. 2: bad usage.
     """
 
     target: Annotated[str, tyro.conf.Positional]
     """What to check: module:function, or path/to/file.py:function. NumPy, JAX or PyTorch."""
     claims: tuple[str, ...] = ()
-    """Laws that should hold as well; no:NAME for one that should not, and whose witness is looked for."""
+    """Laws that should hold as well; no:NAME for one that should not, of which a counterexample is sought."""
     laws: tuple[str, ...] = ()
     """Run these laws only; they decide. Default: all of them."""
     excepting: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="except")] = ()
     """A law that does not decide for this function, with its reason: --except LAW --because REASON. May be
-    repeated. Further ones stand in [tool.gradvar.except] of the nearest pyproject.toml."""
+    repeated. Others are read from [tool.gradvar.except] of the nearest pyproject.toml."""
     because: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """The reason of the --except before it."""
     except_file: str | None = None

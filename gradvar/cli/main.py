@@ -35,7 +35,7 @@ COMMANDS = {
     "advise": "which group size buys the most signal at your costs",
     "record": "a score bank of a local model on your prompts",
     "audit": "what the rewards in rollout dumps show",
-    "train": "arms trained side by side, and what a small group retains of a large one",
+    "train": "variants (arms) trained alike, and what a small group retains of a large one",
     "report": "one HTML file of the results in a folder",
     "list": "the estimators of the catalogue",
     "cite": "BibTeX of estimators, of claims' sources, and of gradvar",
@@ -170,10 +170,26 @@ def _help() -> str:
     )
 
 
+def _explained(settings: type) -> type:
+    """Give every option its docstring as one paragraph: the parser would break it where the source does."""
+    import docstring_parser
+    from tyro.conf import arg
+
+    hints = typing.get_type_hints(settings, include_extras=True)
+    for option in docstring_parser.parse_from_object(settings).params:
+        text = " ".join((option.description or "").split())
+        if text and option.arg_name in settings.__annotations__:
+            help_text: Any = arg(help=text)
+            settings.__annotations__[option.arg_name] = typing.Annotated[hints[option.arg_name], help_text]
+    return settings
+
+
 def _parse(name: str, arguments: Sequence[str]) -> Any:
     import tyro
 
     settings = configuration(name)
+    if {"-h", "--help"} & set(arguments):
+        settings = _explained(settings)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):

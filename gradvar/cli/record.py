@@ -174,7 +174,7 @@ def _kept(config: Record) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         kept = str(interrupt) or f"finished shards are kept in {config.out}"
         kept = kept.split(", which ScoreBank.open")[0]
-        print(f"stopped: {kept}; the same command goes on from there", file=sys.stderr)
+        print(f"stopped: {kept}; the same command continues from there", file=sys.stderr)
         raise
 
 

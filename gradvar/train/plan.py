@@ -153,7 +153,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train arms side by side, several seeds each, and say what a small group retains of a large one."""
+    """Train variants of an estimator (arms), several seeds each; say what a small group retains of a large one."""
 
     arms: tuple[str, ...] = ("grpo-2", "grpo-16")
     """Names from `gradvar train --list`, or your own estimator as path/to/file.py:name, with @4 for groups of four."""
@@ -194,7 +194,7 @@ class TrainConfig:
     """Adam's, of the reference arm."""
     grid: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Factors on the learning rate to tune over, three or more; the runs that tune have seeds and held-out prompts of
-    their own, from the first warm start. A best rate at an end of the grid is refused as tuned: give a wider grid."""
+    their own, from the first warm start. A rate at an end of the grid does not count as tuned: give a wider grid."""
     tuning_seeds: int = 3
     """Seeds per point of the grid."""
     evaluations: int = 10

@@ -150,7 +150,8 @@ def test_an_interrupt_says_what_is_kept(tmp_path, monkeypatch, capsys):
     assert cli.run(["measure", *ARGUMENTS, "--out", str(tmp_path / "out")]) == 130
     error = capsys.readouterr().err
     assert (
-        f"gradvar: 2 settings are kept in {tmp_path}/out/measured; the same command goes on there\n" in error
+        f"gradvar: 2 settings are kept in {tmp_path}/out/measured; the same command continues there\n"
+        in error
     )
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -70,7 +70,7 @@ def test_an_interrupt_says_what_is_kept(place, capsys, monkeypatch):
     monkeypatch.setattr("gradvar.measure.bank.record.record", interrupted)
     assert run([*COMMON, "--out", "half"]) == 130
     *_, kept, last = capsys.readouterr().err.strip().splitlines()
-    assert kept == "stopped: finished shards are kept in half; the same command goes on from there"
+    assert kept == "stopped: finished shards are kept in half; the same command continues from there"
     assert last == "gradvar: interrupted"
 
 
