@@ -232,11 +232,21 @@ Proof. rewrite <- exp_whole; f_equal; ring. Qed.
 Lemma exp_opposite x : exp (-1 * x) = / exp x.
 Proof. rewrite <- exp_Ropp; f_equal; ring. Qed.
 
+(* By its series: what the library has of the growth of exp rests on an axiom more. *)
 Lemma exp_above_line x : 0 < x -> 1 + x < exp x.
-Proof. intros above; apply exp_ineq1; lra. Qed.
+Proof.
+intros above; unfold exp; destruct (exist_exp x) as [y sums]; simpl.
+assert (below : sum_f_R0 (fun i => / INR (fact i) * x ^ i) 2 <= y).
+  apply sum_incr; [exact sums | intro n].
+  apply Rmult_le_pos; [apply Rlt_le, Rinv_0_lt_compat, INR_fact_lt_0 | apply pow_le; lra].
+simpl in below; nra.
+Qed.
 
 Lemma exp_below_one x : x < 0 -> exp x < 1.
-Proof. intros below; rewrite <- exp_0; apply exp_increasing; exact below. Qed.
+Proof.
+intros below; assert (above := exp_above_line (- x) ltac:(lra)); rewrite exp_Ropp in above.
+assert (positive := exp_pos x); assert (inverse := Rinv_r (exp x) (Rgt_not_eq _ _ positive)); nra.
+Qed.
 
 (* Exponentials of sums, opposites and multiples as products, quotients and powers; then each a number above zero. *)
 Ltac counted p := let n := eval compute in (Pos.to_nat p) in change (Pos.to_nat p) with n.
@@ -364,25 +374,58 @@ Ltac parabolas n := repeat match goal with
     lazymatch goal with _ : mark v |- _ => fail | _ => assert (mark v) by exact I end; parabola n v
   end.
 
-Ltac with_squares :=
-  not_zero_squares;
-  lazymatch goal with
-  | |- 0 <= ?n => parabolas n
-  | |- 0 < ?n => parabolas n
-  | |- _ => idtac
+(* Which products have been formed. *)
+Definition multiplied (a b : R) := True.
+
+(* The products of every two premises that something is above zero, or not below it. *)
+Ltac above_zero := repeat match goal with
+  | H : ?a > ?b |- _ => apply Rgt_lt in H
+  | H : ?a >= ?b |- _ => apply Rge_le in H
+  | H : ?a < ?b |- _ => lazymatch a with 0 => fail | _ => apply minus_above in H end
+  | H : ?a <= ?b |- _ => lazymatch a with 0 => fail | _ => apply minus_not_below in H end
+  end.
+
+Ltac not_yet a b :=
+  lazymatch goal with _ : multiplied a b |- _ => fail | _ : multiplied b a |- _ => fail | _ => idtac end;
+  assert (multiplied a b) by exact I.
+
+(* Without premises that have no variable in common with what is to be shown. *)
+Ltac relevant := repeat match goal with
+  H : ?p |- ?g => lazymatch type of p with Prop => idtac end;
+    tryif match goal with v : R |- _ => match p with context [v] => match g with context [v] => idtac end end end
+    then fail else clear H
+  end.
+
+Ltac products :=
+  above_zero; relevant;
+  repeat match goal with
+  | H : 0 < ?a, K : 0 < ?b |- _ => not_yet a b; generalize (Rmult_lt_0_compat a b H K)
+  | H : 0 < ?a, K : 0 <= ?b |- _ => not_yet a b; generalize (Rmult_le_pos a b (Rlt_le 0 a H) K)
+  | H : 0 <= ?a, K : 0 <= ?b |- _ => not_yet a b; generalize (Rmult_le_pos a b H K)
   end;
-  limited nra.
+  intros.
+
+Ltac with_squares := first
+  [ limited nra
+  | products; limited nra
+  | not_zero_squares;
+    lazymatch goal with
+    | |- 0 <= ?n => parabolas n
+    | |- 0 < ?n => parabolas n
+    | |- _ => idtac
+    end;
+    limited nra ].
 
 Ltac by_squares := field_simplify_eq; [ | sides ..]; apply equal_by_squares; [equations; limited (solve [nsatz]) | limited nra].
 
 Ltac further :=
   first
   [ ideal
-  | lazymatch goal with |- _ = _ => by_squares | |- False => with_squares | |- _ <> _ => fail | _ => conclusion with_squares end ].
+  | lazymatch goal with |- _ = _ => by_squares | |- False => with_squares | |- _ <> _ => nonzero | _ => conclusion with_squares end ].
 
 Ltac leaf_again :=
   first
-  [ further
+  [ first [algebra | further]
   | progress exponentials; first [algebra | further]
   | progress roots_of_numerals; first [algebra | further]
   | progress (roots_alike; roots); first [algebra | further]

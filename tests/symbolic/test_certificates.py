@@ -189,6 +189,15 @@ def test_the_ladder_closes_what_holds_and_nothing_else(tmp_path):
         *decided_by(equal, sp.sqrt(p) * sp.sqrt(p + 1) / p, sp.sqrt(p + 1) / sp.sqrt(p)),
         *decided_by(smt_valid, [n >= 2], (n - 1) / n < 1),
         *decided_by(find_point, [x + y > 1, x < 0, y < 1]),
+        *decided_by(smt_valid, [n >= 2], x <= (1 + x**2) / 2),  # a parabola
+        Decided(sp.Gt(p * y / (1 - p + p * y), p, evaluate=False), (p < 1, y > 1)),  # three factors
+        Decided(sp.Eq(x, y, evaluate=False), (sp.Eq(p * (x - y), 0, evaluate=False),), where_defined=True),
+        *decided_by(equal, sp.exp(x + 2 * y) * sp.exp(-x), sp.exp(y) ** 2),
+        *decided_by(
+            equal, sp.log(p / (1 + p)) + sp.log(6), sp.log(2) + sp.log(p) + sp.log(3) - sp.log(1 + p)
+        ),
+        Decided(sp.Lt(sp.sqrt(2) + sp.sqrt(3), sp.Rational(63, 20), evaluate=False)),
+        *decided_by(equal, (1 + p) ** (n + 1), (1 + p) ** n + p * (1 + p) ** n),
     ]
     false = [
         Decided(sp.Eq(x / (x - y), 2 + y / (x - y)), where_defined=True),
@@ -197,7 +206,14 @@ def test_the_ladder_closes_what_holds_and_nothing_else(tmp_path):
         Decided(sp.Lt((n - 1) / n, 1 - 2 / n, evaluate=False), (n >= 2,)),
         Decided(sp.false, (x + y > 1, x < 1, y < 1), where_defined=True),
     ]
-    goals = {"T1": [certificate(d).goal for d in holding], "T2": [certificate(d).goal for d in false]}
+    refutations = [
+        refuted_certificate(d).refutation for i, d in enumerate(false) if i != 2
+    ]  # that holds where defined
+    goals = {
+        "T1": [*(certificate(d).goal for d in holding), *refutations],
+        "T2": [certificate(d).goal for d in false],
+    }
+    assert all(goals["T1"])
     assert all(goals["T2"])
     compiler = Compiler((str(shutil.which("coqc")),), Path(tmp_path))
     closed = closed_goals(goals, proofs_folder() / "kernel", compiler)
