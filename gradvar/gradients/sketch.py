@@ -93,8 +93,6 @@ class Sketch:
             key: What the map is drawn from.
             start: Number of the first parameter; the others are taken to be zero.
         """
-        if self.kind == "hashed":
-            return _hashed_parts([scores], (start,), key, self.width)
         first, before = divmod(start, self.block)
         after = -(before + scores.shape[1]) % self.block
         blocks = jnp.pad(scores, ((0, 0), (before, after))).reshape(len(scores), -1, self.block)
@@ -199,9 +197,12 @@ def _hashed(
     blocks: Float[Array, "row block width"], numbers: Int[Array, " block"], key: PRNGKeyArray
 ) -> Float[Array, "row width"]:
     """Random signs, a random turn of every block, and the sum over blocks."""
-    width = blocks.shape[-1]
+    rows, count, width = blocks.shape
+    if count >= _MANY * width:
+        by_turn = jnp.zeros((width, rows, width), blocks.dtype)
+        return _turned(_add_blocks(by_turn, blocks.reshape(rows, -1), 0, numbers, key))
     signed, turns = _signed(blocks, numbers, key)
-    if len(numbers) < width:  # fewer blocks than turns
+    if count < width:  # fewer blocks than turns
         return jnp.take_along_axis(signed, _places(width)[turns][None], axis=-1).sum(1)
     return _turned(jax.ops.segment_sum(jnp.moveaxis(signed, 1, 0), turns, width))
 
@@ -246,7 +247,7 @@ def _add_blocks(
     by_turn: Float[Array, "turn row width"],
     scores: Float[Array, "row _"],
     head: int,
-    numbers: Int[np.ndarray, " block"],
+    numbers: Int[Array, " block"] | Int[np.ndarray, " block"],
     key: PRNGKeyArray,
 ) -> Float[Array, "turn row width"]:
     """Add the signed blocks of an array from place ``head`` on, as many at a time as the cache holds."""
@@ -256,11 +257,12 @@ def _add_blocks(
     def add(step: Array, total: Array) -> Array:
         begin = jnp.minimum(
             step * at_once, whole - at_once
-        )  # the last ones overlap those before, which are zeroed
+        )  # what is there already is zeroed in the last round
         part = jax.lax.dynamic_slice_in_dim(scores, head + begin * width, at_once * width, axis=1)
         is_new = begin + jnp.arange(at_once) >= step * at_once
         blocks = jnp.where(is_new[:, None], part.reshape(rows, at_once, width), 0)
-        signed, turns = _signed(blocks, int(numbers[0]) + begin + jnp.arange(at_once), key)
+        of_blocks = jax.lax.dynamic_slice_in_dim(jnp.asarray(numbers), begin, at_once)
+        signed, turns = _signed(blocks, of_blocks, key)
         return total.at[turns].add(jnp.moveaxis(signed, 1, 0))
 
     return jax.lax.fori_loop(0, -(-whole // at_once), add, by_turn)

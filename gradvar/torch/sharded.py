@@ -1,9 +1,10 @@
-"""Rows of a model that FSDP2 cuts over processes: each process sketches the parameters that it holds.
+"""Rows of a model that FSDP2 or tensor parallelism cuts over processes: each sketches the parameters that it holds.
 
 ``fully_shard`` keeps every parameter as a ``DTensor`` that is cut along its first axis. All processes go through the
 same rows, so the mean over processes that FSDP2 takes of their gradients is each row's gradient; a sketch is linear, so
 the sum of the sketches of the pieces is the sketch of the whole. What travels besides FSDP2's own traffic is that sum:
-K numbers a row.
+K numbers a row. ``parallelize_module`` cuts matrices along their first or second axis, and its gradients are those of
+the whole; a piece of the second axis is sketched among zeros.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from gradvar.gradients.sketch import Sketch
 from gradvar.torch.arrays import TorchRollouts
@@ -30,6 +31,19 @@ class _Piece:
     parameter: torch.nn.Parameter
     start: int
     counts: bool  # false where another process counts the same numbers
+    within: tuple[int, int] | None = (
+        None  # the axis along which it is cut, but for the first one, and where it begins
+    )
+
+    def flat(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The local gradient as numbers from ``start`` on, zero where another process holds them."""
+        local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
+        if self.within is not None:
+            axis, begin = self.within
+            whole = torch.zeros(self.parameter.shape, dtype=local.dtype, device=local.device)
+            whole.narrow(axis, begin, local.shape[axis]).copy_(local)
+            local = whole
+        return local.detach().reshape(1, -1).to(torch.promote_types(local.dtype, torch.float32))
 
 
 def is_sharded(parameters: Mapping[str, torch.Tensor]) -> bool:
@@ -87,18 +101,26 @@ def _pieces(model: torch.nn.Module, names: list[str]) -> list[_Piece]:
     parameters, first, pieces = dict(model.named_parameters()), 0, []
     for name in names:
         parameter, start, counts = parameters[name], first, dist.get_rank() == 0
+        within: tuple[int, int] | None = None
         if not parameter.requires_grad:
             raise ValueError(f"only: {name} requires no gradient; call requires_grad_() before fully_shard")
         if isinstance(parameter, DTensor):
             mesh, placements = parameter.device_mesh, parameter.placements
-            if placements != (Shard(0),) or mesh.size() != dist.get_world_size():
+            is_cut = len(placements) == 1 and isinstance(placements[0], Shard)
+            if mesh.size() != dist.get_world_size() or not (is_cut or placements == (Replicate(),)):
                 raise ValueError(
-                    f"model: {name} is laid out as {placements}; give one that fully_shard cuts over all processes"
+                    f"model: {name} is laid out as {placements}; give one that fully_shard or parallelize_module cuts "
+                    "over all processes, along one axis"
                 )
-            step = -(-parameter.shape[0] // mesh.size())  # as torch.chunk cuts
-            start += min(mesh.get_local_rank() * step, parameter.shape[0]) * parameter[0].numel()
-            counts = True
-        pieces.append(_Piece(parameter, start, counts))
+            if is_cut:
+                counts, axis = True, placements[0].dim
+                step = -(-parameter.shape[axis] // mesh.size())  # as torch.chunk cuts
+                begin = min(mesh.get_local_rank() * step, parameter.shape[axis])
+                if axis == 0:
+                    start += begin * parameter[0].numel()
+                else:  # not one piece in the order of the parameters
+                    within = (axis, begin)
+        pieces.append(_Piece(parameter, start, counts, within))
         first += parameter.numel()
     return pieces
 
@@ -110,14 +132,7 @@ def _image(pieces: list[_Piece], sketch: Sketch, key: jax.Array) -> Float[np.nda
         gradient = piece.parameter.grad
         if gradient is None or not piece.counts:
             continue
-        local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
-        if local.numel():
-            flat = (
-                local.detach()
-                .reshape(1, -1)
-                .to(torch.promote_types(local.dtype, torch.float32))
-                .cpu()
-                .numpy()
-            )
-            total = total + np.asarray(sketch.image(jnp.asarray(flat), key, piece.start))
+        flat = piece.flat(gradient)
+        if flat.numel():
+            total = total + np.asarray(sketch.image(jnp.asarray(flat.cpu().numpy()), key, piece.start))
     return total

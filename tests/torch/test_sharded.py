@@ -1,4 +1,4 @@
-"""A model cut by FSDP2 over two processes on CPU records the bank of the model in one process."""
+"""A model cut over two processes on CPU, by FSDP2 or along its matrices, records the bank of one process."""
 
 import os
 import subprocess
@@ -26,9 +26,12 @@ def test_sketches_of_pieces_add_up_to_the_sketch(tmp_path):
         [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert finished.returncode == 0, finished.stderr[-2000:]
-    alone = sharded_once.record(models.Llama().float(), Sketch("hashed", 16)).recording.scores.vectors
+    banks = [sharded_once.record(models.Llama(tied=x).float(), Sketch("hashed", 16)) for x in (True, False)]
+    alone, untied = (bank.recording.scores.vectors for bank in banks)
     assert np.abs(alone).max() > 0.1
     for rank in range(2):
         made = np.load(tmp_path / f"{rank}.npz")
         np.testing.assert_allclose(made["vectors"], alone, atol=1e-5)
+        np.testing.assert_allclose(made["cut"], untied, atol=1e-5)
+        assert made["placements"].tolist() == ["(Shard(dim=0),)", "(Shard(dim=1),)"]
         assert "give scores=Sketch" in str(made["refusal"])
