@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradvar.audit.formats import FORMATS, MORE_ROLES, ROLES, Format
-from gradvar.audit.record_values import Record, kind_at
+from gradvar.audit.record_values import Record, kind_at, value_at
 from gradvar.audit.reward_columns import RewardColumns, find_rewards
 from gradvar.audit.shape_search import find_shape
 from gradvar.audit.shapes import Shape
 
 OPTIONAL = ("advantage", "length", "logp")
+_FEW = 8  # rows that tell an identity of rollouts from one of prompts
+_RATE = re.compile(r"(?:solve|pass|success)_rate$|^avg@\d+$")
 _IDENTITIES = re.compile(r"(?:^|_)(?:id|idx|index|uuid|hash|key|task)$")
 
 
@@ -108,7 +110,7 @@ def detect(
             raise ValueError(missing_column(kinds, f"'{named}'", f"--{role}"))
         name = named or next((n for n in declared.names[role] if n not in rare and kind_of(n)), "")
         if not name and role == "rate":
-            name = next((n for n in usual if n.endswith(("solve_rate", "pass_rate", "success_rate"))), "")
+            name = next((n for n in usual if _RATE.search(n)), "")
         if name:
             columns[role] = name
     if "prompt" not in columns:
@@ -118,6 +120,12 @@ def detect(
             columns["prompt"] = path_inside
     if "prompt" not in columns:
         raise ValueError(missing_column(kinds, "prompt", "--prompt"))
+    is_found = not by_hand.prompt and not declared.columns
+    if is_found and _is_of_rollouts(columns["prompt"], columns.get("text", ""), sample):
+        notes.append(
+            f"'{columns['prompt']}' differs in every row and '{columns['text']}' does not: that is the prompt"
+        )
+        columns["prompt"] = columns["text"]
     if columns.get("text") == columns["prompt"] or not _is_identity(columns["prompt"]):
         columns.pop("text", None)  # the prompt is its own text
     rewards = find_rewards(declared, kinds, usual, columns, by_hand.reward, sample)
@@ -155,6 +163,14 @@ def _used(columns: dict[str, str], shape: Shape, kind_of: object, notes: list[st
             continue
         used[role] = name
     return used
+
+
+def _is_of_rollouts(name: str, text: str, sample: Sequence[Record]) -> bool:
+    """Return True for an identity of rollouts: no value occurs twice, while texts of prompts do."""
+    if not text or text == name or not _is_identity(name) or len(sample) < _FEW:
+        return False
+    values, texts = ([str(value_at(r, n)) for r in sample] for n in (name, text))
+    return len(set(values)) == len(values) and 2 * len(set(texts)) <= len(texts)
 
 
 def _is_identity(name: str) -> bool:

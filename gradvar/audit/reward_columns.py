@@ -1,5 +1,6 @@
 """Which columns are the reward: a total alone, or several that are added up; and the parts beside a total."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +16,9 @@ TOTALS = ("reward", "rewards", "total_reward", "reward_total", "total", "final_r
 _WORDS = ("reward", "score", "correct", "accuracy", "penalty", "bonus", "format")
 _SHORT = ("acc", "em", "pass", "passed")
 _LIKELY = ("reward", "penalty", "bonus")
+_OVER = "mean|avg|average|std|var|min|max|median"
+_STATISTIC = re.compile(rf"(?:{_OVER})_(?:reward|score)s?|(?:reward|score)s?_(?:{_OVER})")
+"""A figure of a group's rewards, which is no reward of a rollout."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def find_rewards(
         return RewardColumns(tuple(by_hand), tuple(n for n in likely if n not in by_hand))
     if declared.rewards_between:
         names = [n for n in _between(declared.rewards_between, kinds) if n in candidates and n not in taken]
-        return _without_total(names, likely, sample)
+        if names:
+            return _without_total(names, likely, sample)
     here = {n for n in usual if _may_be_reward(n, kinds, sample)}
     name = next((n for n in _declared_names(declared, sample) if n in here or _at_path(n, sample)), "")
     if name:
@@ -70,7 +75,8 @@ def find_rewards(
             n for n in candidates if n != name and n not in columns.values() and _is_part(n, declared, likely)
         )
         return RewardColumns((name,), parts, _left_out(parts, name))
-    names = [n for n in likely if any(word in n.lower() for word in _LIKELY) and n in usual]
+    marked = [n for n in likely if n in usual and not _STATISTIC.fullmatch(n.lower())]
+    names = [n for n in marked if any(word in n.lower() for word in _LIKELY)]
     names = names or _numbers_of_object(declared.names["reward"], usual, sample)
     inside = "" if names else _inside(declared.names["reward"], usual, sample)
     return RewardColumns((inside,)) if inside else _without_total(names, likely, sample)
@@ -88,9 +94,15 @@ def _numbers_of_object(names: Sequence[str], kinds: Mapping[str, str], sample: S
     for column in (n for n in names if kinds.get(n) == "other"):
         first = next((v for r in sample if isinstance(v := value_at(r, column), Mapping)), {})
         paths = [f"{column}.{key}" for key in first]
-        if paths := [path for path in paths if kind_at(sample, path) == "number"]:
+        if paths := [path for path in paths if kind_at(sample, path) == "number" or _are_lists(path, sample)]:
             return paths
     return []
+
+
+def _are_lists(path: str, sample: Sequence[Record]) -> bool:
+    """Return True where most records have a list of numbers at a path."""
+    values = [value_at(record, path) for record in sample]
+    return 2 * sum(isinstance(v, list) and bool(v) and numbers(v) for v in values) > len(values)
 
 
 def _inside(names: Sequence[str], kinds: Mapping[str, str], sample: Sequence[Record]) -> str:

@@ -73,6 +73,10 @@ RECORDS = {
         response_length=lambda *_: 7,
     )}],
 }  # fmt: skip
+RECORDS["inspect_samples"] = flat(
+    id=lambda q, g, r: q, epoch=lambda q, g, r: g + 1, input=lambda q, g, r: f"q{q}",
+    scores=lambda q, g, r: {"match": {"value": "C" if r else "I"}},
+)  # fmt: skip
 ELSEWHERE = {"open_instruct", "areal", "nemo_rl", "tinker", "lm_eval", "prime_rl", "inspect", "table"}
 
 

@@ -85,6 +85,15 @@ DUMPS = {
         {"task_id": f"t{q}", "steps": [{"action": "a", "reward": 0.0}, {"action": "b", "reward": r}]}
         for q, _, r in EACH
     ),
+    "ids_of_rollouts.jsonl": lines({"prompt_id": f"{q}-{g}", "prompt": f"q {q}", "reward": r} for q, g, r in EACH),
+    "lists_in_an_object.jsonl": lines(
+        {"prompt": f"q {q}", "completions": ["a"] * 4, "rewards": {"right": row.tolist(), "none": [0.0] * 4}}
+        for q, row in enumerate(RIGHT.astype(float))
+    ),
+    "objects_as_trl_has_columns.jsonl": lines(
+        {"prompt": f"q {q}", "completion": "a", "rewards": {"right": r}} for q, _, r in EACH
+    ),
+    "avg_at_4.jsonl": lines({"problem": f"q {q}", "avg@4": k / SIZE, "n": SIZE} for q, k in enumerate(WON)),
     "train_rollout_summaries.jsonl": lines(
         {"split": split, "iteration": 3, "group_idx": q % 4, "traj_idx": g, "tags": ["x"], "total_reward": r}
         for q, g, r in EACH
@@ -116,6 +125,13 @@ def test_a_dump_of_this_form_is_the_table(tmp_path, name):
             "only the records whose 'filter' is 'strict-match' are read, not 'flexible-extract'"
             in found.notes[0]
         )
+
+
+def test_figures_of_a_group_are_no_rewards(tmp_path):
+    rows = [{"prompt": f"q {q}", "reward_mean": k / SIZE, "reward_std": 0.5} for q, k in enumerate(WON)]
+    (tmp_path / "a.jsonl").write_text(lines(rows))
+    with pytest.raises(ValueError, match="no column for reward among prompt, reward_mean, reward_std"):
+        audit([tmp_path / "a.jsonl"])
 
 
 def test_a_log_of_inspect_as_it_is_packed(tmp_path):
