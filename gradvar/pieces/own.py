@@ -39,8 +39,8 @@ def load_estimator(target: str) -> Estimator:
         return _traced(dataclasses.replace(estimator, paper=Paper(target, "")), target)
     if len([p for p in parameters if p.default is p.empty]) != 2:
         raise ValueError(
-            f"target: {target} takes {len(parameters)} arguments; an objective takes (logp, batch), an"
-            " advantage (rewards)"
+            f"target: {target} takes {len(parameters)} argument{'s' * (len(parameters) != 1)}; "
+            "an objective takes (logp, batch), an advantage (rewards)"
         )
     return _traced(Estimator(name=name, objective=function, paper=Paper(target, "")), target)
 
