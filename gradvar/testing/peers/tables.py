@@ -48,7 +48,7 @@ def markdown(loaded: Sequence[Loaded], rows: Sequence[PeerRow], missing: Sequenc
         'unless given. "Where it differs" names the inputs on which the answer is another than the definition\'s,',
         'and "laws that fail" the kit\'s universal laws with a counterexample. Neither says that a trainer is',
         "wrong. A failure may be meant (kl-cov's penalty pulls against the advantage and is chosen over the whole",
-        "batch; a batch with one token is refused with a message), and whether it can bite depends on what its",
+        "batch; a batch with one token is refused with a message), and whether it does harm depends on what its",
         "trainer guarantees about the input: most never pass a NaN or a group of one. What stands in brackets",
         "after a line was read in the source.",
         "The numbers behind each line are in `benchmarks/results/rosetta.csv`;",
