@@ -75,17 +75,17 @@ def find_shape(
 def _verdicts(rewards: Sequence[str], sample: Sequence[Record]) -> Mapping[str, float]:
     """The words for 1 and 0, where the rewards of the sample are some of them and nothing else."""
     marks = [mark for name in rewards for record in sample for mark in leaves(value_at(record, name))]
-    there = [mark for mark in marks if mark is not MISSING and mark is not None]
-    is_verdict = [isinstance(mark, str) and mark.strip().lower() in VERDICTS for mark in there]
-    return VERDICTS if there and all(is_verdict) else {}
+    marked = [mark for mark in marks if mark is not MISSING and mark is not None]
+    is_verdict = [isinstance(mark, str) and mark.strip().lower() in VERDICTS for mark in marked]
+    return VERDICTS if marked and all(is_verdict) else {}
 
 
 def _notes(declared: Format, sample: Sequence[Record]) -> tuple[str, ...]:
     """Which records are read where several grade the same rollouts."""
-    found = list(dict.fromkeys(str(value_at(r, declared.first_of)) for r in sample))
-    others = ", ".join(f"'{x}'" for x in found[1:])
+    graders = list(dict.fromkeys(str(value_at(r, declared.first_of)) for r in sample))
+    others = ", ".join(f"'{x}'" for x in graders[1:])
     return (
-        f"only the records whose '{declared.first_of}' is '{found[0]}' are read, not {others}: the same rollouts",
+        f"only the records whose '{declared.first_of}' is '{graders[0]}' are read, not {others}: the same rollouts",
     )
 
 
@@ -120,9 +120,9 @@ def _counts(
         return {"names": (rate,), "reason": f"'{rate}' is k/n"}
     number = int(attempts) if attempts.isdecimal() else 0
     trials = columns.get("attempts", "")
-    beside = [value_at(r, trials) if trials else number for r in sample]
+    sizes = [value_at(r, trials) if trials else number for r in sample]
     if rewards:
-        if rate in _COUNTED and trials and trials not in rewards and _are_counts(values, beside):
+        if rate in _COUNTED and trials and trials not in rewards and _are_counts(values, sizes):
             return {"names": (rate, trials), "reason": f"'{rate}' of '{trials}'"}
         return _rate_of_responses(rate, columns.get("response", ""), sample)
     won = columns.get("successes", "")

@@ -226,11 +226,11 @@ def _hashed_parts(
     for scores, start in zip(arrays, starts, strict=True):
         size = scores.shape[1]
         head = min(-start % width, size)  # parameters before the first whole block
-        whole = (size - head) // width if size >= _MANY * width**2 else 0
-        any_whole |= whole > 0
-        if whole:
-            by_turn = _add_blocks(by_turn, scores, head, -(-start // width) + np.arange(whole), key)
-        edges = ((0, head), (head + whole * width, size)) if whole else ((0, size),)
+        count = (size - head) // width if size >= _MANY * width**2 else 0
+        any_whole |= count > 0
+        if count:
+            by_turn = _add_blocks(by_turn, scores, head, -(-start // width) + np.arange(count), key)
+        edges = ((0, head), (head + count * width, size)) if count else ((0, size),)
         for begin, end in edges:
             if end > begin:
                 first, before = divmod(start + begin, width)
@@ -251,12 +251,12 @@ def _add_blocks(
     key: PRNGKeyArray,
 ) -> Float[Array, "turn row width"]:
     """Add the signed blocks of an array from place ``head`` on, as many at a time as the cache holds."""
-    (_, rows, width), whole = by_turn.shape, len(numbers)
-    at_once = min(whole, max(1, _CACHED // (4 * rows * width)))
+    (_, rows, width), count = by_turn.shape, len(numbers)
+    at_once = min(count, max(1, _CACHED // (4 * rows * width)))
 
     def add(step: Array, total: Array) -> Array:
         begin = jnp.minimum(
-            step * at_once, whole - at_once
+            step * at_once, count - at_once
         )  # what is there already is zeroed in the last round
         part = jax.lax.dynamic_slice_in_dim(scores, head + begin * width, at_once * width, axis=1)
         is_new = begin + jnp.arange(at_once) >= step * at_once
@@ -265,7 +265,7 @@ def _add_blocks(
         signed, turns = _signed(blocks, of_blocks, key)
         return total.at[turns].add(jnp.moveaxis(signed, 1, 0))
 
-    return jax.lax.fori_loop(0, -(-whole // at_once), add, by_turn)
+    return jax.lax.fori_loop(0, -(-count // at_once), add, by_turn)
 
 
 def _signed(

@@ -85,8 +85,8 @@ def _distinct(keys: Int[np.ndarray, " item"]) -> tuple[Int[np.ndarray, " key"], 
     """
     largest = int(keys.max(initial=0))
     if keys.min(initial=0) < 0 or largest > _DENSE * max(len(keys), 1):
-        found, place = np.unique(keys, return_inverse=True)
-        return found, place
+        distinct, place = np.unique(keys, return_inverse=True)
+        return distinct, place
     is_there = np.zeros(largest + 1, bool)
     is_there[keys] = True
     return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[keys]

@@ -4,6 +4,7 @@ Left padding is shifted away, and what fills a row up on the right is invisible 
 and no positions have to be given, and a padded prompt gets the results of the same prompt without padding.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from gradvar.torch.ragged import filled, is_ragged
 
 PADDING = -1
 """The token of a bank's prompts where there is none."""
+_FIELDS = ("logp_old", "logp_sampler", "logp_ref", "values", "greedy_rewards", "baseline")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,17 @@ class TorchRollouts:
         """Prompts, rollouts of each, and tokens: (Q, N, T)."""
         prompts, rollouts, time = self.completions.shape
         return prompts, rollouts, time
+
+    def of(self, prompts: slice) -> "TorchRollouts":
+        """The rollouts of a range of prompts."""
+        rows = slice(*(place * self.shape[1] for place in prompts.indices(len(self.prompts))[:2]))
+        return TorchRollouts(
+            self.prompts[prompts],
+            self.completions[prompts],
+            self.mask[prompts],
+            self.tokens[rows],
+            self.lengths[rows],
+        )
 
     def ends(self) -> Int[np.ndarray, " row"]:
         """Completion tokens of each row up to the last one that counts; 1 where none does."""
@@ -121,6 +134,27 @@ def by_rollout(
     if array.shape not in (shape, flat):
         raise ValueError(f"{name}: shape {array.shape}; give {shape}")
     return array.reshape(shape)
+
+
+def arrays_of(rollouts: TorchRollouts, rewards: Any, fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Rewards and fields by prompt; ``ValueError`` for what is not finite or does not fit."""
+    if unknown := sorted(set(fields) - set(_FIELDS)):
+        raise ValueError(f"fields: '{unknown[0]}'; choose from {', '.join(_FIELDS)}")
+    size, count, _ = rollouts.shape
+    shapes = {"greedy_rewards": (size,), "baseline": (size,)}
+    arrays = {"rewards": by_rollout("rewards", rewards, (size, count))}
+    for name in _FIELDS:
+        if fields.get(name) is not None:
+            per_token = name not in shapes
+            counted = rollouts.mask if per_token else None
+            arrays[name] = by_rollout(name, fields[name], shapes.get(name, rollouts.shape), counted)
+            if name.startswith("logp"):
+                arrays[name] = np.where(rollouts.mask, arrays[name], 0.0)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            where = ", ".join(map(str, np.argwhere(~np.isfinite(array))[0]))
+            raise ValueError(f"{name}: {array[~np.isfinite(array)][0]} at [{where}]; give finite numbers")
+    return arrays
 
 
 def as_numpy(values: Any) -> np.ndarray:

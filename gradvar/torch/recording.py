@@ -3,7 +3,8 @@
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -13,14 +14,15 @@ import torch
 from jaxtyping import Float
 
 from gradvar.core.estimator import Estimator, Objective, as_estimator
+from gradvar.files.fingerprint import describe, digest
 from gradvar.gradients.sketch import Gram, PerToken, Sketch, Whole, describe_map
 from gradvar.measure.bank.bank import ScoreBank
 from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
-from gradvar.measure.bank.recorder import default_tolerance
+from gradvar.measure.bank.recorder import ShardPart, default_tolerance
 from gradvar.measure.bank.score import CHUNK, WHOLE, assemble
 from gradvar.torch import sharded
-from gradvar.torch.arrays import TorchRollouts, by_rollout
+from gradvar.torch.arrays import TorchRollouts, arrays_of
 from gradvar.torch.gradients import RowGradients, Way
 from gradvar.torch.model import (
     Only,
@@ -31,8 +33,7 @@ from gradvar.torch.model import (
     row_logprobs,
     rows_of_pass,
 )
-
-_FIELDS = ("logp_old", "logp_sampler", "logp_ref", "values", "greedy_rewards", "baseline")
+from gradvar.torch.parts import check_parts, map_of_parts, range_of, record_part, weights_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,8 @@ class TorchSettings:
     if they are all there is. ``cuts``: ratios at which the bank serves every token-level clip. ``memory``: the most
     bytes that may be held. ``chunk``: rows of a pass. ``way``: how per-row gradients are formed, see
     ``gradvar.torch.gradients``. ``tolerance``: the relative residual of token weights (default 1e-9 in float64, 2e-6 in
-    float32). ``seed``: of a sketch.
+    float32). ``seed``: of a sketch. ``part`` with a ``folder``: record only this part of the prompts, as a shard of the
+    folder, which processes that know nothing of each other may share; the bank is of what is there by then.
     """
 
     temperature: float = 1.0
@@ -54,6 +56,8 @@ class TorchSettings:
     way: Way = "auto"
     tolerance: float | None = None
     seed: int = 0
+    folder: str | Path | None = None
+    part: ShardPart | None = None
 
 
 def record(
@@ -104,6 +108,9 @@ def record(
         )
     parameters = chosen(model, only)
     size = sum(p.numel() for p in parameters.values())
+    if settings.folder is not None:
+        by_prompt = arrays_of(rollouts, rewards, fields or {})
+        return _record_part(model, parameters, rollouts, by_prompt, (only, estimators, scores, settings))
     served = tuple(as_estimator(e) for e in estimators)
     with evaluating(model):
         pass_rows = settings.chunk or rows_of_pass(rollouts, check_model(model, rollouts))
@@ -150,6 +157,51 @@ def record(
     return ScoreBank(Recording(recorded, rows, held, settings.drawn, tolerance, info))
 
 
+def _record_part(
+    model: torch.nn.Module,
+    parameters: Mapping[str, torch.Tensor],
+    rollouts: TorchRollouts,
+    arrays: Mapping[str, np.ndarray],
+    plan: tuple[
+        Only, Sequence[Estimator | Objective], Whole | Gram | Sketch | Literal["auto"], TorchSettings
+    ],
+) -> ScoreBank:
+    """Record the part of the prompts that the settings name, into their folder; ``arrays``: rewards and fields."""
+    only, estimators, scores, settings = plan
+    check_parts(parameters, scores)
+    alone, (prompts, count, _) = replace(settings, folder=None, part=None), rollouts.shape
+    map_ = map_of_parts(scores, 4 * prompts * count * sum(p.numel() for p in parameters.values()))
+    facts = {
+        "tokens": digest([rollouts.tokens, rollouts.completions, rollouts.mask]),
+        "arrays": digest(dict(arrays)),
+        "weights": weights_of(parameters),
+        "estimators": [describe(as_estimator(e)) for e in estimators],
+        "scores": describe_map(map_),
+        **{
+            name: describe(getattr(alone, name))
+            for name in ("temperature", "drawn", "cuts", "tolerance", "seed")
+        },
+    }
+
+    def recorded(range_: slice) -> Recording:
+        fields = range_of(arrays, range_)
+        rewards = fields.pop("rewards")
+        bank = record(
+            model,
+            rollouts.of(range_),
+            rewards,
+            fields,
+            only=only,
+            estimators=estimators,
+            scores=map_,
+            settings=alone,
+        )
+        return bank.recording
+
+    part = settings.part or ShardPart(1, 1)
+    return ScoreBank(record_part(Path(str(settings.folder)), part, facts, prompts, recorded))
+
+
 def _logprobs(
     model: torch.nn.Module, rollouts: TorchRollouts, temperature: float, chunk: int
 ) -> Float[np.ndarray, "prompt rollout time"]:
@@ -168,23 +220,7 @@ def _recorded(
     logp: Float[np.ndarray, "prompt rollout time"],
 ) -> Rollouts:
     """Everything that objectives look at, in one precision."""
-    if unknown := sorted(set(fields) - set(_FIELDS)):
-        raise ValueError(f"fields: '{unknown[0]}'; choose from {', '.join(_FIELDS)}")
-    size, count, _ = rollouts.shape
-    shapes = {"greedy_rewards": (size,), "baseline": (size,)}
-    arrays = {"rewards": by_rollout("rewards", rewards, (size, count))}
-    for name in _FIELDS:
-        if fields.get(name) is not None:
-            per_token = name not in shapes
-            counted = rollouts.mask if per_token else None
-            arrays[name] = by_rollout(name, fields[name], shapes.get(name, rollouts.shape), counted)
-            if name.startswith("logp"):
-                arrays[name] = np.where(rollouts.mask, arrays[name], 0.0)
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            where = ", ".join(map(str, np.argwhere(~np.isfinite(array))[0]))
-            raise ValueError(f"{name}: {array[~np.isfinite(array)][0]} at [{where}]; give finite numbers")
-    arrays = {name: array.astype(logp.dtype) for name, array in arrays.items()}
+    arrays = {name: array.astype(logp.dtype) for name, array in arrays_of(rollouts, rewards, fields).items()}
     arrays = {"logp_old": logp} | arrays
     arrays = {"logp_ref": arrays["logp_old"]} | arrays
     return Rollouts(

@@ -40,9 +40,9 @@ class _Piece:
         local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
         if self.within is not None:
             axis, begin = self.within
-            whole = torch.zeros(self.parameter.shape, dtype=local.dtype, device=local.device)
-            whole.narrow(axis, begin, local.shape[axis]).copy_(local)
-            local = whole
+            matrix = torch.zeros(self.parameter.shape, dtype=local.dtype, device=local.device)
+            matrix.narrow(axis, begin, local.shape[axis]).copy_(local)
+            local = matrix
         return local.detach().reshape(1, -1).to(torch.promote_types(local.dtype, torch.float32))
 
 
