@@ -22,7 +22,7 @@ RESULTS = Path("benchmarks/results")
 
 
 def curves(content: Mapping[str, Any]) -> Figure:
-    """A row for every setting: held-out reward over prompts, over tokens, and over time, an arm a line."""
+    """A row for every setting: the gain over the warm start by prompts, by tokens, and by time, an arm a line."""
     settings = content["settings"]
     figure, axes = plt.subplots(len(settings), 3, figsize=(10, 2.7 * len(settings)), squeeze=False)
     for row, setting in zip(axes, settings, strict=True):
@@ -32,11 +32,11 @@ def curves(content: Mapping[str, Any]) -> Figure:
                 choice = setting["tuned"][str(group)]["prompts" if axis == "prompts" else "tokens"]["factor"]
                 runs = [c for c in setting["curves"] if (c["group"], c["factor"]) == (group, choice)]
                 places, rewards = _places(runs, axis, setting), np.array([run["reward"] for run in runs])
-                _band(ax, places, rewards, index, f"{group} rollouts")
+                _band(ax, places, rewards - rewards[:, :1], index, f"{group} rollouts")
         for ax, name in zip(row, ("prompts", "generated tokens", "seconds of one core"), strict=True):
             ax.set_xlabel(name)
-            ax.set_xscale("symlog", linthresh=ax.get_xlim()[1] / 100)
-        row[0].set_ylabel(f"{setting['name'].replace('_', ' ')}\nheld-out reward")
+        row[0].set_xscale("log")
+        row[0].set_ylabel(f"{setting['name'].replace('_', ' ')}\ngain in held-out reward")
     axes[0, 0].legend(fontsize="small")
     return figure
 
