@@ -145,13 +145,14 @@ def warm_up(content: Mapping[str, Any]) -> Figure:
     axes[0].legend(fontsize="small")
     stored = {row["arm"]: row for row in content["stored"]}
     for ax, name, label in (
-        (axes[1], "contrast", "contrast of a prompt's pairs, 4 p (1 - p)"),
-        (axes[2], "pairs", "pairs of a right and a wrong rollout"),
+        (axes[1], "contrast", "contrast of the pairs, 4 p (1 - p)"),
+        (axes[2], "pairs", "pairs, right and wrong"),
     ):
         ax.plot(x, [stored[row["arm"]][name] for row in rows], **look(ax, 1))
         ax.set_ylabel(label)
+        ax.set_ylim(bottom=0)
     for ax in axes:
-        ax.set_xlabel("share of the rollouts before the pairs are drawn")
+        ax.set_xlabel("share of rollouts before the pairs")
     return figure
 
 
