@@ -11,11 +11,11 @@ from gradvar.studies.stale_tokens import stale_tokens
 ESTIMATORS = [gv.catalogue.get(name) for name in ("rloo", "grpo", "dapo", "reinforce")]
 
 
-def at(rate):
+def at(rate, rewards=(1.0, 0.0)):
     """From a success rate of one half to another one, of one prompt with two answers."""
     params = {steps: jnp.log(jnp.array([[p, 1 - p]])) for steps, p in {0: 0.5, 3: rate}.items()}
     problem = SimpleNamespace(
-        policy=gv.policies.Bandit(2), task=gv.tasks.Bandit([1.0, 0.0]), sampler=None, title="two answers",
+        policy=gv.policies.Bandit(2), task=gv.tasks.Bandit([*rewards]), sampler=None, title="two answers",
         params=params.get,
     )  # fmt: skip
     return stale_tokens(problem, 3, ESTIMATORS, seed=0)
@@ -46,3 +46,9 @@ def test_near_the_old_policy_nothing_is_dropped():
     assert away.outside.value == 0
     assert all(share.value == 0 for share in away.dropped.values())
     assert away.outside.high < 0.2
+
+
+def test_without_two_rewards_in_a_group_nothing_is_said_of_the_clip():
+    away = at(0.7, rewards=(1.0, 1.0))
+    assert set(away.dropped) == {"reinforce"}
+    assert "grpo" not in away.sentence()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, PyTree
 
 from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, token_weights
+from gradvar.core.programs import quick_jit
+from gradvar.core.protocols import Policy, Task
 from gradvar.stats.clusters import Clusters
 from gradvar.stats.intervals import Interval
 from gradvar.studies.problems import Problem
-from gradvar.train.rollouts import Engine, draw
+from gradvar.train.rollouts import Engine, Keys, draw
 
 NEAR = (0.8, 1.2)
 """Ratios between these are near one: GRPO's clip range."""
@@ -60,31 +65,47 @@ def stale_tokens(problem: Problem, steps: int, estimators: Sequence[Estimator], 
     Returns:
         The shares, with intervals over prompts.
     """
-    policy, old = problem.policy, problem.params(0)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), steps))
-    engine = Engine(problem.sampler, old)
-    rollouts, _ = draw(policy, problem.task, engine, (keys[0], keys[1]), 0, _PROMPTS, _GROUP)
-    logp_old = policy.logprobs(old, rollouts.prompts, rollouts.completions)  # [prompt, group, time]
-    logp = policy.logprobs(problem.params(steps), rollouts.prompts, rollouts.completions)
-    batch = Batch(
-        rollouts.rewards,
-        logp_old,
-        rollouts.mask,
-        logp_ref=logp_old,
-        logp_sampler=engine.logprobs(policy, rollouts.prompts, rollouts.completions),
-    )
-    mask = np.asarray(rollouts.mask)
+    engine = Engine(problem.sampler, problem.params(0))
+    batch, logps = _draw(problem.policy, problem.task, engine, problem.params(steps), (keys[0], keys[1]))
+    weighed = tuple(e for e in estimators if set(e.needs) <= _SERVED and e.min_group <= _GROUP)
+    mask = np.asarray(batch.mask)
     prompt = np.broadcast_to(np.arange(_PROMPTS)[:, None, None], mask.shape)
-    ratio = np.exp(np.asarray(logp - logp_old, np.float64))
+    ratio = np.exp(np.asarray(logps[1] - logps[0], np.float64))
     far = (ratio < NEAR[0]) | (ratio > NEAR[1])
     dropped = {}
-    for estimator in estimators:
-        if not set(estimator.needs) <= _SERVED or estimator.min_group > _GROUP:
-            continue
-        fresh, stale = (np.asarray(token_weights(estimator, x, batch)) for x in (logp_old, logp))
+    for estimator, weights in zip(weighed, _weigh(weighed, logps, batch), strict=True):
+        fresh, stale = np.asarray(weights)
         counted = mask & (fresh != 0)
-        dropped[estimator.name] = Clusters(prompt[counted]).share((stale[counted] == 0).astype(float))
+        if counted.any():  # else no group has two rewards, and nothing was there to drop
+            dropped[estimator.name] = Clusters(prompt[counted]).share((stale[counted] == 0).astype(float))
     return StaleTokens(problem.title, steps, Clusters(prompt[mask]).share(far[mask].astype(float)), dropped)
+
+
+@quick_jit
+def _draw(
+    policy: Policy, task: Task, engine: Engine, current: PyTree, keys: Keys
+) -> tuple[Batch, Float[Array, "policy prompt group time"]]:
+    """A batch that the engine drew, and the log-probabilities of the proximal policy and the current one."""
+    rollouts, _ = draw(policy, task, engine, keys, 0, _PROMPTS, _GROUP)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), engine.params, current)
+    # one after the other: the forward pass is compiled once
+    logps = jax.lax.map(lambda params: policy.logprobs(params, rollouts.prompts, rollouts.completions), both)
+    reported = (
+        logps[0]
+        if engine.sampler is None
+        else engine.logprobs(policy, rollouts.prompts, rollouts.completions)
+    )
+    batch = Batch(rollouts.rewards, logps[0], rollouts.mask, logp_ref=logps[0], logp_sampler=reported)
+    return batch, logps
+
+
+@quick_jit
+def _weigh(
+    estimators: tuple[Estimator, ...], logps: Float[Array, "policy prompt group time"], batch: Batch
+) -> list[Float[Array, "policy prompt group time"]]:
+    """Token weights of every estimator at each policy's log-probabilities."""
+    return [jax.vmap(functools.partial(token_weights, e), (0, None))(logps, batch) for e in estimators]
 
 
 def _percent(share: Interval) -> str:
