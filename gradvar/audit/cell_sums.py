@@ -105,12 +105,12 @@ class CellSums:
     def _describe(self, cells: Columns, prompts: np.ndarray, known: int, file: tuple[str, str]) -> None:
         """Keep where each new prompt stands first and how it begins, and which texts every prompt has."""
         fresh, first = np.unique(prompts, return_index=True)
-        sources = np.ma.filled(cells["source"], "")
-        beginnings = np.where(np.ma.getmaskarray(cells["beginning"]), cells["prompt"], cells["beginning"])
-        for prompt, i in zip(fresh.tolist(), first.tolist(), strict=True):
-            if prompt >= known:
-                text = _readable(str(beginnings[i]))
-                self._origins.append(Origin(*file, int(cells["first"][i]), text, str(sources[i])))
+        places = first[fresh >= known]
+        sources = np.ma.filled(cells["source"][places], "")
+        is_cut = np.ma.getmaskarray(cells["beginning"])[places]
+        beginnings = np.where(is_cut, cells["prompt"][places], cells["beginning"][places])
+        for number, text, source in zip(cells["first"][places].tolist(), beginnings, sources, strict=True):
+            self._origins.append(Origin(*file, int(number), _readable(str(text)), str(source)))
         if np.ma.is_masked(cells["least_text"]) and np.ma.getmaskarray(cells["least_text"]).all():
             return
         masked = np.ma.getmaskarray(cells["least_text"])
