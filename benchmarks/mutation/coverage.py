@@ -56,7 +56,7 @@ class Recorder:
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.seconds[report.nodeid] += report.duration
         if report.failed:
-            self.failed.append(report.nodeid)
+            self.failed.append(report.longreprtext)
 
     def save(self) -> None:
         """The tests with their seconds, and for each file and line the tests, as JSON."""

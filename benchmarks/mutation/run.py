@@ -175,8 +175,9 @@ def recorded(copy: Path, kept: Path, tests: str, *, again: bool) -> Path:
         ending = run_tests((tests,), 3000.0, (Recorder(copy, path),), keep=True)
         print(f"recorded {tests} in {ending.seconds:.0f} s of processor", flush=True)
         if ending.outcome != "survived":
+            failed = json.loads(path.read_text(encoding="utf-8"))["failed"] if path.exists() else []
             path.unlink(missing_ok=True)
-            raise SystemExit(f"without any mutation this fails: {ending.test or tests}")
+            raise SystemExit("\n".join([f"without any mutation this fails: {ending.test or tests}", *failed]))
     return path
 
 
