@@ -75,3 +75,45 @@ def test_parts_are_apart():
     for i in range(3):
         assert together[i] == Clusters(prompt[part == i]).share(y[part == i])
     assert np.isnan(together[3].value)
+
+
+def test_a_ratio_and_its_variance_by_hand():
+    """Cochran's formula in loops; a cluster that counts nothing is none, and one alone has no variance."""
+    rng = np.random.default_rng(2)
+    cluster, part = rng.integers(0, 12, 90), rng.integers(0, 2, 90)
+    x, y = rng.random(90) * (cluster != 3), rng.random(90)
+    y = y * x
+    cluster, part, x, y = (np.append(a, b) for a, b in ((cluster, 5), (part, 2), (x, 0.5), (y, 0.25)))
+    found = Clusters(cluster, part, 3).ratio(y, x)
+    for p in range(3):
+        names = [c for c in range(12) if c != 3 and ((part == p) & (cluster == c)).any()]
+        xs = np.array([x[(part == p) & (cluster == c)].sum() for c in names])
+        ys = np.array([y[(part == p) & (cluster == c)].sum() for c in names])
+        ratio, count = ys.sum() / xs.sum(), len(names)
+        variance = count / (count - 1) * ((ys - ratio * xs) ** 2).sum() / xs.sum() ** 2 if count > 1 else 0.0
+        expected = (xs.sum(), ratio, variance, count, xs.sum() ** 2 / (xs**2).sum())
+        np.testing.assert_allclose([column[p] for column in found], expected)
+
+
+def test_a_share_has_the_sample_size_that_its_variance_gives():
+    """Wilson's interval at R (1 - R) / variance; few effective clusters are single trials at most."""
+    rng = np.random.default_rng(3)
+    for clusters in (30, 5):
+        cluster = np.repeat(np.arange(clusters), 4)
+        y = (rng.random(len(cluster)) < np.repeat(rng.random(clusters), 4)).astype(float)
+        items = Clusters(cluster)
+        _, (value,), (variance,), _, (effective,) = items.ratio(y, np.ones(len(y)))
+        size = (
+            value * (1 - value) / variance
+            if clusters == 30
+            else min(value * (1 - value) / variance, effective)
+        )
+        low, high = wilson(np.array([value]), np.array([size]))
+        found = items.share(y)
+        np.testing.assert_allclose((found.low, found.high, found.se), (low[0], high[0], variance**0.5))
+        assert (found.dof, found.effective) == (clusters - 1, effective)
+    even = Clusters(np.repeat(np.arange(20), 2)).share(
+        np.tile([0.0, 1.0], 20)
+    )  # nothing varies between clusters
+    low, high = wilson(np.array([0.5]), np.array([20.0]))
+    np.testing.assert_allclose((even.low, even.high), (low[0], high[0]))

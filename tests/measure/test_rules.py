@@ -8,7 +8,7 @@ import pytest
 
 from gradvar import catalogue, tasks
 from gradvar.measure import exact
-from gradvar.measure.advise.allocation import within_variance
+from gradvar.measure.advise.allocation import _correlation, within_variance
 from gradvar.measure.advise.rules import (
     RULES,
     exact_numbers,
@@ -142,3 +142,12 @@ def test_what_cannot_be_met_is_one_line(numbers):
     with pytest.raises(ValueError, match="rewards other than 0 and 1"):
         exact_numbers(exact_tables(Bandit(2), jnp.zeros((1, 2)), tasks.Bandit([0.5, 0.0])))
     assert mixed_chance(np.array([0.5]), 3).tolist() == [0.75]
+
+
+def test_reliability_is_the_correlation_of_two_halves():
+    rng = np.random.default_rng(0)
+    x, noise = rng.random(40), rng.random(40)
+    assert _correlation(x, x + noise) == pytest.approx(np.corrcoef(x, x + noise)[0, 1])
+    assert _correlation(x, -x) == 0
+    assert _correlation(x, np.ones(40)) == 0
+    assert _correlation(x, 3 * x) == pytest.approx(1)

@@ -10,6 +10,7 @@ from gradvar import catalogue
 from gradvar.core.moments import Moments
 from gradvar.core.until import Until
 from gradvar.measure import Work, direct, exact
+from gradvar.measure.direct import _until
 from gradvar.stats.intervals import Interval
 from gradvar.stats.sequential import next_size, relative_half_width
 from gradvar.studies.config import MeasureConfig
@@ -53,6 +54,14 @@ def test_a_first_round_predicts_and_the_second_goes_half_way():
     assert [next_size(256, 8.0, 1), next_size(8192, 1.5, 2), next_size(20000, 1.0, 3)] == [8192, 19354, 20000]
     assert next_size(256, 1.2, 1) == 388  # half the prediction is there already
     assert relative_half_width(Interval(1.0, np.nan, np.nan)) == np.inf
+
+
+def test_one_of_a_number_and_a_width_is_asked_for():
+    assert _until(None, None) == 1024
+    assert _until(64, None) == 64
+    assert _until(None, {"trace_cov": 0.05}) == Until({"trace_cov": 0.05})
+    with pytest.raises(ValueError, match=r"until: .* and replicates: 64; give one of them"):
+        _until(64, {"trace_cov": 0.05})
 
 
 def test_what_is_missing_is_said_in_one_line():
