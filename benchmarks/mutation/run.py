@@ -192,10 +192,16 @@ def try_one(
         return None
     function, names = function_lines(text, mutant.line), names_in(text, mutant.module)
     tests = options.tests or coverage.choose(mutant.module, mutant.line, function, names, options.most)
-    named = [test for test in slow if names & words(test)][: 2 * LOOK]
+    named = [test for test in slow if names & words(test)]
+    if not named and function is None:  # data of a module: any of its tests may notice
+        named = slow[:: max(1, len(slow) // (2 * LOOK))]
     outcome, killer, seconds = "survived", "", 0.0
     with changed(copy / mutant.module, mutated):
-        for part, marks in ((tests[:LOOK], "not slow"), (tests[LOOK:], "not slow"), (named, "slow")):
+        for part, marks in (
+            (tests[:LOOK], "not slow"),
+            (tests[LOOK:], "not slow"),
+            (named[: 2 * LOOK], "slow"),
+        ):
             if part and outcome == "survived":
                 ending = run_tests(tuple(part), 3 * options.most + 20, marks=marks)
                 outcome, killer = ending.outcome, ending.test
