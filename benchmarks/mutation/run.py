@@ -65,7 +65,8 @@ STATISTICS = ("tests/measure", "tests/train/test_retention.py", "tests/train/tes
 ROOMS = {
     "pieces": Room(("pieces",), ("tests/pieces", "tests/measure/test_corrections.py")),
     "estimators": Room(
-        ("estimators", "catalogue.py", "core/compose.py", "core/estimator.py"), ("tests/catalogue",)
+        ("estimators", "catalogue.py", "core/compose.py", "core/estimator.py"),
+        ("tests/catalogue", "tests/test_own_estimators.py", "tests/measure/test_corrections.py"),
     ),
     "exact": Room(("measure/exact", "measure/separability.py", "core/moments.py"), ("tests/measure",)),
     "direct": Room((*DIRECT, "measure/baselines.py", "core/until.py"), ("tests/measure",)),

@@ -103,6 +103,7 @@ def test_a_name_like_none_gets_all_of_them():
         ("dpo", {"beta": 0.0}, "beta: 0.0; give a number above zero"),
         ("ppo", {"discount": 1.1}, "discount: 1.1; give 0 to 1"),
         ("ppo", {"dual": 0.5}, "dual: 0.5; give a cap above 1"),
+        ("ppo", {"dual": 1.0}, "dual: 1.0; give a cap above 1"),
         ("grpo_pair", {"ddof": 2}, "ddof: 2; give 0"),
         ("reinforce_pp", {"over": "all"}, "over: 'all'; choose one of rollouts, tokens"),
         (
@@ -117,6 +118,10 @@ def test_a_name_like_none_gets_all_of_them():
 def test_bad_settings_are_named(name, settings, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         catalogue.get(name, **settings)
+
+
+def test_any_cap_above_one_is_taken():
+    assert catalogue.get("ppo", dual=1.5).parts["surrogate"].keywords["cap"] == 1.5
 
 
 @pytest.mark.parametrize("name", [n for n in WANTED if catalogue.get(n).needs])

@@ -1,6 +1,8 @@
 """What lies exactly on a bound is kept, what is divided by nothing is zero, and a setting that is left out has the
 value of its signature's page: where continuous random numbers never come to lie."""
 
+import inspect
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from gradvar.pieces import (
     advantage_adaptive,
     correction,
     correction_reject,
+    surrogate,
     surrogate_trust,
     tracker,
 )
@@ -110,6 +113,20 @@ def test_nothing_is_divided_by_nothing():
         (correction_reject.outlier_mask, {"low": 1e-4, "high": 100.0}),
         (correction_reject.probability_mask, {"low": 0.2, "high": 0.2}),
         (correction_reject.off_policy_sequence_mask, {"threshold": 0.5}),
+        (surrogate.ppo_clip, {"low": 0.2, "high": 0.2}),
+        (surrogate.dual_clip, {"low": 0.2, "high": 0.2, "cap": 3.0}),
+        (surrogate.sequence_clip, {"low": 3e-4, "high": 4e-4}),
+        (surrogate.sequence_clip_per_token, {"low": 3e-4, "high": 4e-4}),
+        (surrogate.clipped_weight, {"low": 1.0, "high": 4.0}),
+        (surrogate.geometric_clip, {"low": 0.4, "high": 0.4}),
+        (surrogate.soft_gate, {"positive": 1.0, "negative": 1.05}),
+        (surrogate.truncated_importance, {"cap": 2.0}),
+        (surrogate.masked_importance, {"low": 0.5, "high": 5.0}),
+        (surrogate_trust.dppo_tv, {"low": 0.2, "high": 0.2, "cap": 10.0}),
+        (surrogate_trust.dppo_kl, {"threshold": 0.05, "cap": 10.0}),
+        (surrogate_trust.kl_cov, {"share": 2e-4, "coefficient": 1.0}),
+        (surrogate_trust.clip_cov, {"share": 2e-4, "bounds": (1.0, 5.0), "clip": (0.2, 0.2), "seed": None}),
+        (surrogate_trust.vespo, {"positive": (2.0, 3.0), "negative": (3.0, 2.0)}),
     ],
     ids=lambda x: getattr(x, "__name__", ""),
 )
@@ -117,6 +134,16 @@ def test_the_published_values_are_the_defaults(piece, settings):
     """Of the papers and trainers that the docstrings name; a default that moves is another method."""
     assert {name: piece.__kwdefaults__[name] for name in settings} == settings
     assert set(settings) == set(piece.__kwdefaults__)
+
+
+def test_every_advantage_takes_rewards_of_any_type():
+    pieces = [f for m in (advantage, advantage_adaptive) for f in vars(m).values() if inspect.isfunction(f)]
+    public = {
+        f.__name__: f for f in pieces if f.__module__.startswith(advantage.__name__) and f.__name__[0] != "_"
+    }
+    asking = [name for name, f in public.items() if next(iter(inspect.signature(f).parameters)) == "rewards"]
+    assert len(asking) > 15
+    assert [name for name in asking if not hasattr(public[name], "__wrapped__")] == []
 
 
 def test_a_piece_that_takes_any_rewards_keeps_its_name():
