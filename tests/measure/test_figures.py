@@ -13,6 +13,7 @@ from gradvar.stats.figures import (
     jackknife_error,
     jackknife_interval,
     leave_one_out,
+    point_estimates,
     ratio_interval,
     varies,
 )
@@ -24,11 +25,11 @@ RATIOS = {"snr", "bias_factor", "cosine"}
 def scene(known, paired, blocks=5):
     """Two experiments of sums with unequal counts; the second's reference lies elsewhere."""
     rng = np.random.default_rng(3)
-    count = np.array([2.0, 4.0, 2.0, 6.0, 4.0])[:blocks]
+    count = np.array([3.0, 4.0, 2.0, 6.0, 4.0])[:blocks]
     sums = count[:, None] * (rng.normal(size=(2, blocks, 3)) * 0.4 + [2.0, 1.0, -1.0])
     reference = count[:, None] * (rng.normal(size=(2, blocks, 3)) * 0.3 + [1.5, 1.0, -0.5])
     squares = count * rng.uniform(9.0, 14.0, (2, blocks))
-    pairs = count / 2 * rng.uniform(6.0, 9.0, (2, blocks)) if paired else None
+    pairs = count / 2 * rng.uniform([[1.0], [20.0]], [[3.0], [30.0]], (2, blocks)) if paired else None
     truth = np.array([1.5, 1.0, -0.5])
     return sums, reference, truth, BlockSums(
         count=count,
@@ -90,6 +91,22 @@ def test_figures_are_their_definitions(known, paired):
             error = (4 / 5 * ((left - left.mean()) ** 2).sum()) ** 0.5
             assert errors[name][experiment] == pytest.approx(error, rel=1e-8, abs=1e-12), name
             assert jackknife_error(left) == pytest.approx(error, rel=1e-8, abs=1e-12)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_cosine_beyond_one_is_one(sign):
+    """Gradients along grad J, or against it: taking the bias off leads beyond one in some samples, which are cut."""
+    truth, beyond = np.array([2.0, 1.0]), 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        sums = sign * truth * rng.uniform(0.5, 2.0, (8, 1)) + 0.3 * rng.normal(size=(8, 2))
+        blocks = BlockSums(
+            np.ones(8), sums @ sums.T, (sums**2).sum(1), None, sums @ truth, np.asarray(truth @ truth), True
+        )
+        raw = 8 * point_estimates(blocks)["cosine"] - 7 * leave_one_out(blocks)["cosine"].mean()
+        assert float(figures(blocks).values["cosine"]) == pytest.approx(np.clip(raw, -1, 1), rel=1e-12)
+        beyond += abs(raw) > 1
+    assert 0 < beyond < 30
 
 
 def number(amounts):
