@@ -106,7 +106,9 @@ def function_lines(text: str, line: int) -> range | None:
     return inner
 
 
-def names_in(text: str, module: str) -> frozenset[str]:
-    """What tests may call the module: its file, its functions, and what it gives a ``name``."""
-    defined = {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
-    return frozenset({Path(module).stem, *defined, *re.findall(r'\bname="([\w.]+)"', text)})
+def names_in(text: str, mutant: Mutant) -> tuple[frozenset[str], frozenset[str]]:
+    """What tests may call the place: the functions around it; and the module: its file, its functions, each ``name``."""
+    defined = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    around = frozenset(f.name for f in defined if f.lineno <= mutant.line <= (f.end_lineno or 0))
+    every = {Path(mutant.module).stem, *(f.name for f in defined), *re.findall(r'\bname="([\w.]+)"', text)}
+    return around, frozenset(every)

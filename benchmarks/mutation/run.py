@@ -191,9 +191,9 @@ def try_one(
     mutated = changed_text(text, mutant)
     if not mutated:
         return None
-    function, names = function_lines(text, mutant.line), names_in(text, mutant.module)
+    function, (around, names) = function_lines(text, mutant.line), names_in(text, mutant)
     tests = options.tests or coverage.choose(mutant.module, mutant.line, function, names, options.most)
-    named = [test for test in slow if names & words(test)]
+    named = sorted((t for t in slow if names & words(t)), key=lambda test: not around & words(test))
     if not named and function is None:  # data of a module: any of its tests may notice
         named = slow[:: max(1, len(slow) // (2 * LOOK))]
     outcome, killer, seconds = "survived", "", 0.0
