@@ -107,7 +107,7 @@ def function_lines(text: str, line: int) -> range | None:
 
 
 def names_in(text: str, mutant: Mutant) -> tuple[frozenset[str], frozenset[str]]:
-    """What tests may call the place: the functions around it; and the module: its file, its functions, each ``name``."""
+    """What tests may call the place (functions around it) and the module (file, functions, each ``name`` in it)."""
     defined = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
     around = frozenset(f.name for f in defined if f.lineno <= mutant.line <= (f.end_lineno or 0))
     every = {Path(mutant.module).stem, *(f.name for f in defined), *re.findall(r'\bname="([\w.]+)"', text)}
