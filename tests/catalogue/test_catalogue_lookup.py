@@ -120,6 +120,22 @@ def test_bad_settings_are_named(name, settings, message):
         catalogue.get(name, **settings)
 
 
+def test_those_that_need_no_company_take_a_group_of_one():
+    """A baseline that is given, tracked, greedy, a constant or of the batch needs no second rollout; all others do."""
+    alone = {name: catalogue.get(name).min_group for name in WANTED if catalogue.get(name).min_group != 2}
+    given = (
+        "reinforce",
+        "reinforce_best_constant",
+        "remax",
+        "reinforce_pp",
+        "ppo",
+        "ppo_dual_clip",
+        "krpo",
+        "spo",
+    )
+    assert alone == dict.fromkeys(given, 1)
+
+
 def test_any_cap_above_one_is_taken():
     assert catalogue.get("ppo", dual=1.5).parts["surrogate"].keywords["cap"] == 1.5
 

@@ -8,7 +8,7 @@ import pytest
 
 from gradvar import catalogue, tasks
 from gradvar.measure import exact
-from gradvar.measure.advise.allocation import _correlation, within_variance
+from gradvar.measure.advise.allocation import _correlation, prompt_numbers, within_variance
 from gradvar.measure.advise.rules import (
     RULES,
     exact_numbers,
@@ -151,3 +151,13 @@ def test_reliability_is_the_correlation_of_two_halves():
     assert _correlation(x, -x) == 0
     assert _correlation(x, np.ones(40)) == 0
     assert _correlation(x, 3 * x) == pytest.approx(1)
+
+
+def test_numbers_of_a_prompt_are_those_of_the_law():
+    """Var = 4 zeta1 / G + (2 zeta2 - 4 zeta1) / (G (G - 1)): (4 (G - 2) zeta1 + 2 zeta2) / (G (G - 1))."""
+    numbers = prompt_numbers(
+        {"zeta1": np.array([0.3]), "zeta2": np.array([0.7]), "p": np.ones(1), "v1": np.ones(1)}
+    )
+    for size in (2.0, 3.0, 8.0):
+        expected = (4 * (size - 2) * 0.3 + 2 * 0.7) / (size * (size - 1))
+        assert within_variance(numbers, np.array([size])) == pytest.approx(expected)

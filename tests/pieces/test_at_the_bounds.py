@@ -100,6 +100,16 @@ def test_nothing_is_divided_by_nothing():
     np.testing.assert_array_equal(dropped(logp_old=LOGS["logp_old"], mask=MASK), 0.0)
 
 
+def test_a_rollout_without_tokens_has_no_part_in_the_batchs_mean():
+    logs = {
+        "logp_old": jnp.zeros((1, 3, 2)),
+        "logp_sampler": -jnp.log(jnp.array([[[1.0, 1.0], [3.0, 5.0], [7.0, 7.0]]])),
+    }
+    mask = jnp.array([[[True, False], [True, True], [False, False]]])
+    whole = correction_reject.batch_normalised(correction.token_ratio, level="sequence")(**logs, mask=mask)
+    np.testing.assert_allclose(whole, jnp.exp(-logs["logp_sampler"]) / 2.5, rtol=1e-6)  # the mean of 1 and 4
+
+
 @pytest.mark.parametrize(
     ("piece", "settings"),
     [
