@@ -96,7 +96,8 @@ def _of_arm(summary: Summary, plan: Plan, reference: Plan) -> dict[str, Any]:
         return row | {"snr": nothing, "progress": nothing, "variance_ratio": None}
     total, without = summary.budget()
     noise = float(total.variance(arm.group)) / plan.prompts
-    snr = max(float(total.signal), 0.0) / noise if noise > 0 else nothing
+    # an estimate of |grad J|^2 without bias may fall below zero: then there is nothing to order arms by
+    snr = float(total.signal) / noise if noise > 0 and float(total.signal) > 0 else nothing
     row |= {
         "snr": snr,
         "progress": steps * plan.learning_rate * math.sqrt(snr / (1 + snr)),
@@ -137,7 +138,7 @@ def compared(
     arm's.
     """
     rows = [row for row in prediction["arms"] if row["progress"] is not None and row["arm"] in gains]
-    if not rows:
+    if len(rows) < 2:
         return {}
     means = {row["arm"]: float(gains[row["arm"]].mean()) for row in rows}
     predicted, best = (

@@ -59,6 +59,14 @@ def test_a_prediction_is_the_law_of_leave_one_out():
     assert made["best_group"] == (2 if ratio.value < 1 else 16)
 
 
+def test_without_a_signal_nothing_is_ordered():
+    summary, slopes = a_summary()
+    weak = dataclasses.replace(summary, gradients=-slopes @ slopes.T)
+    made = to_plain(of_summary(weak, plans("grpo-2", "grpo-16"), "grpo-16"))
+    assert [row["progress"] for row in made["arms"]] == [None, None]
+    assert compared(made, {"grpo-2": np.ones(2), "grpo-16": np.ones(2)}) == {}
+
+
 def test_limits_of_every_kind():
     (plan,) = plans("grpo-2", steps=2**31 - 1)
     assert expected_steps(dataclasses.replace(plan, steps=7), 3.0) == 7
