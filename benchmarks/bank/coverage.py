@@ -33,7 +33,14 @@ from gradvar.measure.bank.scores import WholeScores
 from gradvar.measure.exact.enumerate import exact
 from gradvar.measure.exact.tables import exact_tables
 from gradvar.policies import Bandit, Tabular
-from gradvar.stats.figures import SCALES, BlockSums, figures, jackknife_error, leave_one_out
+from gradvar.stats.figures import (
+    BlockSums,
+    effective_blocks,
+    figures,
+    jackknife_error,
+    leave_one_out,
+    pivots,
+)
 from gradvar.stats.products import BlockProducts
 from gradvar.stats.tails import Pivot
 from gradvar.tasks import Bandit as RewardTable
@@ -121,10 +128,11 @@ def main() -> None:
                 sums = pools(bank.recording, coefs, plan)
                 with np.errstate(all="ignore"):
                     values, parts = figures(sums).values, leave_one_out(sums)
+                    shapes = pivots(values, parts, effective_blocks(sums))
                 for figure in FIGURES:
                     known_truth = np.array([getattr(truth[n, g], figure) for n in NAMES])[:, None]
                     inside.setdefault((g, figure), []).append(
-                        _covers(figure, values[figure], parts[figure], known_truth)
+                        _covers(shapes[figure], values[figure], parts[figure], known_truth)
                     )
                 known_truth = np.array(
                     [truth[n, g].trace_cov / truth["rloo", g].trace_cov for n in NAMES[1:]]
@@ -178,10 +186,9 @@ def main() -> None:
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def _covers(figure: str, value: np.ndarray, parts: np.ndarray, exact: np.ndarray) -> np.ndarray:
+def _covers(pivot: Pivot, value: np.ndarray, parts: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """1 where the library's interval holds the exact value, 0 where not, NaN where the two are the same number by
     construction."""
-    pivot = Pivot.from_parts(value, parts, SCALES.get(figure, "linear"))
     low, high = pivot.bounds(value)
     return np.where(jackknife_error(parts) > 1e-9, (low <= exact) & (exact <= high), np.nan)
 

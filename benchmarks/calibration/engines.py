@@ -162,9 +162,10 @@ class Twin:
         whole = np.zeros((number, _PROMPTS, _ANSWERS))
         whole[np.arange(number), prompt] = rows.sum(1)
         total = np.add.reduceat(whole.reshape(number, -1), starts)
-        squares, pairs = (rows**2).sum((1, 2)), (rows[:, 0] * rows[:, 1]).sum(-1)
+        each = (rows**2).sum(2)  # [pair, 2]
+        of_pairs = each.sum(1), (rows[:, 0] * rows[:, 1]).sum(-1), each[:, 0] * each[:, 1]
         count = np.diff(np.append(starts, number)) * 2.0
-        return self._block_sums(count, total, *(np.add.reduceat(x, starts) for x in (squares, pairs)))
+        return self._block_sums(count, total, *(np.add.reduceat(x, starts) for x in of_pairs))
 
     def _bank(self, rng: np.random.Generator) -> BlockSums:
         number, size, rollouts = self.scene.amount, self.scene.group, self.scene.rollouts
@@ -173,18 +174,26 @@ class Twin:
         order = np.argsort(rng.random((deals, number, rollouts)), -1)[..., : batches * size]
         dealt = np.take_along_axis(answers[None], order, -1).reshape(deals, number, batches, size)
         rows = self.gradients(np.broadcast_to(prompt[None, :, None], dealt.shape[:3]), dealt)
-        together, norms = rows.sum(2), (rows**2).sum((2, 3))  # [deal, prompt, ...]
-        shared = (((together**2).sum(-1) - norms) / (batches * (batches - 1))).mean(0)
+        each, together = (rows**2).sum(3), rows.sum(2)  # [deal, prompt, ...]
+        norms, share = each.sum(2), batches * (batches - 1)
+        shared = ((together**2).sum(-1) - norms).mean(0) / share
+        joint = (norms**2 - (each**2).sum(2)).mean(0) / share
         total, count = np.zeros((number, _PROMPTS, _ANSWERS)), np.full(number, float(deals * batches))
         total[np.arange(number), prompt] = together.sum(0)
-        return self._block_sums(count, total.reshape(number, -1), norms.sum(0), shared * count / 2)
+        summed = total.reshape(number, -1)
+        return self._block_sums(count, summed, norms.sum(0), shared * count / 2, joint * count / 2)
 
-    def _block_sums(
-        self, count: np.ndarray, total: np.ndarray, squares: np.ndarray, pairs: np.ndarray
-    ) -> BlockSums:
-        truth = self.truth.ravel()
+    def _block_sums(self, count: np.ndarray, total: np.ndarray, *of_pairs: np.ndarray) -> BlockSums:
+        truth, (squares, pairs, joint) = self.truth.ravel(), of_pairs
         return BlockSums(
-            count, total @ total.T, squares, pairs, total @ truth, np.asarray(truth @ truth), True
+            count,
+            total @ total.T,
+            squares,
+            pairs,
+            total @ truth,
+            np.asarray(truth @ truth),
+            True,
+            joint=joint,
         )
 
 
@@ -200,7 +209,8 @@ def of_twin(
     sums = twin.sums(rng)
     with np.errstate(all="ignore"):  # figures without a signal are NaN
         values, errors = figures(sums)
-        shapes, effective = pivots(values, leave_one_out(sums)), effective_blocks(sums)
+        effective = effective_blocks(sums)
+        shapes = pivots(values, leave_one_out(sums), effective)
         held = {}
         for name in FIGURES:
             low, high = shapes[name].bounds(values[name])

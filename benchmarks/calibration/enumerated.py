@@ -32,7 +32,7 @@ from gradvar.measure.direct_sums import BLOCKS  # noqa: E402
 from gradvar.measure.exact.enumerate import exact  # noqa: E402
 from gradvar.measure.exact.tables import exact_tables  # noqa: E402
 from gradvar.policies import Bandit, Tabular  # noqa: E402
-from gradvar.stats.figures import BlockSums, figures, leave_one_out, pivots  # noqa: E402
+from gradvar.stats.figures import BlockSums, effective_blocks, figures, leave_one_out, pivots  # noqa: E402
 from gradvar.tasks import Bandit as Rewards  # noqa: E402
 from gradvar.tasks import Lookup  # noqa: E402
 
@@ -81,7 +81,7 @@ def coverage(gradients: np.ndarray, exact_moments, experiments: int, level: floa
         truth_known=True,
     )
     values = figures(block_sums).values
-    shapes = pivots(values, leave_one_out(block_sums))
+    shapes = pivots(values, leave_one_out(block_sums), effective_blocks(block_sums))
     covered = {}
     for name in COVERED:
         low, high = shapes[name].bounds(values[name], level)

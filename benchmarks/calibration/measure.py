@@ -55,7 +55,7 @@ def _repeats(sums: list[BlockSums], exact: dict[str, float]) -> dict[str, list[n
     """By figure: estimates, covered before, covered after, given after, and widths, of each repeat."""
     values, errors = figures(sums[0])
     parts, effective = leave_one_out(sums[0]), effective_blocks(sums[0])
-    shapes = pivots(values, parts)
+    shapes = pivots(values, parts, effective)
     dof = sums[0].count.shape[-1] - 1
     columns = {}
     for name in twin.FIGURES:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.calibration.cells import Cell
+from benchmarks.calibration.cells import Cell, grid
 
 FIGURES = {
     "trace_cov": "tr Cov", "within": "within", "between": "between", "signal": "signal", "snr": "SNR",
@@ -82,9 +82,11 @@ def write(path: Path, document: Path, fewest: int) -> None:
     table = [_line("cell", *FIGURES.values()), "|---" * (len(FIGURES) + 1) + "|"]
     table += [_line(cell, *(_entry(x.get(name)) for name in FIGURES)) for cell, x in by_cell.items()]
     text = TEMPLATE.read_text().format(
-        cells=len(by_cell), repeats=f"{repeats:,}", error=f"{100 * np.sqrt(0.05 * 0.95 / repeats):.1f}", fewest=fewest,
+        cells=_number_of_cells(len(by_cell)), repeats=f"{repeats:,}", fewest=fewest,
+        error=f"{100 * np.sqrt(0.05 * 0.95 / repeats):.1f}",
         figures="\n".join(summary), worst="\n".join(worst), table="\n".join(table),
         engines="\n".join(_engines(rows(path.with_name("calibration_engines.csv")))),
+        advice="\n".join(_advice(rows(path.with_name("calibration_advice.csv")))), banks=_banks(path),
     )  # fmt: skip
     document.write_text(text)
     _draw(panels, path.with_suffix(".svg"))
@@ -101,6 +103,46 @@ def _engines(measured: list[dict[str, str]]) -> list[str]:
         by_cell.setdefault(row["cell"], {})[row["figure"]] = " / ".join(pairs)
     lines = [_line("cell", *(names[name] for name in shown)), "|---" * (len(shown) + 1) + "|"]
     return lines + [_line(cell, *(x.get(name, "") for name in shown)) for cell, x in by_cell.items()]
+
+
+def _advice(measured: list[dict[str, str]]) -> list[str]:
+    """The table of advice: a row for each policy and cost of a prompt."""
+    names = ("policy", "a prompt costs", "G*", "best size", "G* covered (given)", "regret covered (given)",
+             "cost of the size named: mean, most", "cost of G=32", "informative shares covered")  # fmt: skip
+    lines = [_line(*names), "|---" * len(names) + "|"]
+    for row in measured:
+        x = {key: float(value) for key, value in row.items() if key != "policy"}
+        pairs = [_share(x[f"{what} covered"], x[f"{what} given"]) for what in ("optimum", "regret")]
+        lost, largest = f"{x['lost']:.3f}, {x['lost most']:.2f}", f"{x['largest']:.2f}"
+        shares = f"{100 * x['informative covered']:.0f}"
+        lines.append(
+            _line(
+                row["policy"],
+                row["cost"],
+                f"{x['G*']:.1f}",
+                f"{x['best']:.0f}",
+                *pairs,
+                lost,
+                largest,
+                shares,
+            )
+        )
+    return lines
+
+
+def _number_of_cells(measured: int) -> str:
+    """How many cells were measured, and of how many, where some are missing."""
+    whole = len(grid())
+    return f"{measured} cells" if measured == whole else f"{measured} of the grid's {whole} cells"
+
+
+def _banks(path: Path) -> str:
+    """How many banks the advice was measured on."""
+    return ", ".join(dict.fromkeys(row["repeats"] for row in rows(path.with_name("calibration_advice.csv"))))
+
+
+def _share(covered: float, given: float) -> str:
+    return f"{100 * covered:.0f} ({100 * given:.0f})" if given else "none"
 
 
 def _line(*columns: str) -> str:

@@ -71,18 +71,17 @@ class Pairs:
         def into_blocks(x: np.ndarray) -> np.ndarray:
             return x[: blocks * size].reshape(blocks, size, *x.shape[1:]).sum(1)[None]
 
-        total, squares, products, *references = map(into_blocks, columns)
-        count = np.full(blocks, 2.0 * size)
-        return twin.block_sums(
-            self._cell, count, total, squares, products, references[0] if references else None
-        )
+        total, squares, products, joint, *references = map(into_blocks, columns)
+        count, of_pairs = np.full(blocks, 2.0 * size), (squares, products, joint)
+        return twin.block_sums(self._cell, count, total, of_pairs, references[0] if references else None)
 
     def _draw(self, number: int) -> None:
         size = self._cell.group_size
         prompts = twin.Prompts(self._rng, self._cell, self._scales, (number,), 2 * size)
         order = np.arange(2 * size).reshape(2, size)
         g = prompts.gradients(self._cell, order)  # [pair, 2, param]
-        columns = [g.sum(1), (g**2).sum((1, 2)), (g[:, 0] * g[:, 1]).sum(-1)]
+        each = (g**2).sum(2)  # [pair, 2]
+        columns = [g.sum(1), each.sum(1), (g[:, 0] * g[:, 1]).sum(-1), each[:, 0] * each[:, 1]]
         if not self._cell.known:
             every = replace(self._cell, estimator="rloo", staleness=0.0)
             columns.append(prompts.gradients(every, order).sum(1))
@@ -94,7 +93,8 @@ def estimates(sums: BlockSums) -> dict[str, Interval]:
     """Every figure of one repeat with its interval, as ``Moments.estimate`` gives it."""
     with np.errstate(all="ignore"):
         values = figures(sums).values
-        shapes, effective = pivots(values, leave_one_out(sums)), effective_blocks(sums)
+        effective = effective_blocks(sums)
+        shapes = pivots(values, leave_one_out(sums), effective)
     made = {}
     for name in ASKED:
         low, high = shapes[name].bounds(values[name])

@@ -108,20 +108,23 @@ def _grad_j(cell: Cell) -> np.ndarray:
 def _bank(rng: np.random.Generator, cell: Cell, prompts: Prompts) -> BlockSums:
     batches = cell.rollouts // cell.group_size
     deals = max(1, ceil(_BANK_REPLICATES / (cell.prompts * batches)))
-    total, squares, shared = np.zeros(1), np.zeros(1), np.zeros(1)
+    total, squares, shared, joint = np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1)
+    share = batches * (batches - 1) * deals
     for _ in range(deals):
         # rollouts of a prompt are alike, so one shuffle serves all prompts
         order = rng.permutation(cell.rollouts)[: batches * cell.group_size].reshape(batches, cell.group_size)
         g = prompts.gradients(cell, order)  # [repeat, prompt, batch, param]
-        together, norms = g.sum(2), (g**2).sum((2, 3))
+        each = (g**2).sum(3)  # [repeat, prompt, batch]
+        together, norms = g.sum(2), each.sum(2)
         total, squares = total + together, squares + norms
-        shared = shared + ((together**2).sum(-1) - norms) / (batches * (batches - 1) * deals)
+        shared = shared + ((together**2).sum(-1) - norms) / share
+        joint = joint + (norms**2 - (each**2).sum(2)) / share
     count = np.full(cell.prompts, float(deals * batches))
     reference = None
     if not cell.known:
         every = replace(cell, estimator="rloo", staleness=0.0)
         reference = prompts.gradients(every, np.arange(cell.rollouts)[None])[:, :, 0] * count[0]
-    return block_sums(cell, count, total, squares, shared * count / 2, reference)
+    return block_sums(cell, count, total, (squares, shared * count / 2, joint * count / 2), reference)
 
 
 def _direct(rng: np.random.Generator, cell: Cell, scales: Scale, repeats: int) -> BlockSums:
@@ -140,23 +143,28 @@ def _direct(rng: np.random.Generator, cell: Cell, scales: Scale, repeats: int) -
         every = replace(cell, estimator="rloo", staleness=0.0)
         reference = into_blocks(prompts.gradients(every, order).sum(2))
     count = np.diff(np.append(starts, number)) * 2.0
-    products = (g[:, :, 0] * g[:, :, 1]).sum(-1)
-    return block_sums(
-        cell, count, into_blocks(g.sum(2)), into_blocks((g**2).sum((2, 3))), into_blocks(products), reference
-    )
+    each = (g**2).sum(3)  # [repeat, pair, 2]
+    of_pairs = each.sum(2), (g[:, :, 0] * g[:, :, 1]).sum(-1), each[:, :, 0] * each[:, :, 1]
+    squares, products, joint = map(into_blocks, of_pairs)
+    return block_sums(cell, count, into_blocks(g.sum(2)), (squares, products, joint), reference)
 
 
 def block_sums(
     cell: Cell,
     count: np.ndarray,
     total: np.ndarray,
-    squares: np.ndarray,
-    pairs: np.ndarray,
+    of_pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
     reference: np.ndarray | None,
 ) -> BlockSums:
+    """What the engines make: from each block's sum of gradients, and its squares, products and joint squares."""
+    squares, pairs, joint = of_pairs
     gram = total @ total.swapaxes(1, 2)
     if reference is None:
         gradient = _grad_j(cell)
-        return BlockSums(count, gram, squares, pairs, total @ gradient, gradient @ gradient, True)
+        return BlockSums(
+            count, gram, squares, pairs, total @ gradient, gradient @ gradient, True, joint=joint
+        )
     transposed = reference.swapaxes(1, 2)
-    return BlockSums(count, gram, squares, pairs, total @ transposed, reference @ transposed, False)
+    return BlockSums(
+        count, gram, squares, pairs, total @ transposed, reference @ transposed, False, joint=joint
+    )

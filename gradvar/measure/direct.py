@@ -255,6 +255,7 @@ def _block_sums(plan: DirectPlan, index: int, sums: stages.Sums) -> BlockSums:
         aligned=aligned,
         truth=squared,
         truth_known=plan.tables is not None,
+        joint=np.asarray(sums.joint[index], np.float64),
     )
 
 
@@ -265,8 +266,8 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
     count = blocks.count
     with np.errstate(divide="ignore", invalid="ignore"):  # a cosine without a signal is NaN
         values, errors = figures(blocks)
-        parts = leave_one_out(blocks)
-        shapes = pivots(values, parts)
+        parts, effective = leave_one_out(blocks), effective_blocks(blocks)
+        shapes = pivots(values, parts, effective)
     block_means = np.asarray(gradients, np.float64) / count[:, None]
     return Moments(
         estimator=plan.estimators[index].name,
@@ -278,7 +279,7 @@ def _moments(plan: DirectPlan, index: int, sums: stages.Sums) -> Moments:
         true_gradient=truth,
         dof=len(block_means) - 1,
         replicates=int(count.sum()),
-        effective={name: float(x) for name, x in effective_blocks(blocks).items()},
+        effective={name: float(x) for name, x in effective.items()},
         pivots={name: shapes[name].numbers() for name in FIGURES},
         without={"snr": [float(x) for x in parts["snr"]]},
         **{name: float(values[name]) for name in FIGURES},

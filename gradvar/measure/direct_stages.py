@@ -38,11 +38,12 @@ class Layout:
 
 
 class Sums(eqx.Module):
-    """Block sums of every estimator (the reference last where grad J is unknown)."""
+    """Block sums of every estimator (the reference last where grad J is unknown); ``joint``: of ||g_a||^2 ||g_b||^2."""
 
     gradients: Float[Array, "estimator block param"]
     squares: Float[Array, "estimator block"]
     pairs: Float[Array, "estimator block"]
+    joint: Float[Array, "estimator block"]
     count: Float[Array, " block"]
 
 
@@ -303,9 +304,11 @@ def sum_blocks(
     def into_blocks(x: Array) -> Array:  # [pair, estimator, ...] -> [estimator, block, ...]
         return jnp.moveaxis(jax.ops.segment_sum(x, block, blocks), 0, min(1, x.ndim - 1))
 
+    squares = (gradients**2).sum(-1)  # [pair, 2, estimator]
     return Sums(
         gradients=into_blocks(first + second),
-        squares=into_blocks((gradients**2).sum((1, 3))),
+        squares=into_blocks(squares.sum(1)),
         pairs=into_blocks((first * second).sum(-1)),
+        joint=into_blocks(squares[:, 0] * squares[:, 1]),
         count=into_blocks(2.0 * is_counted),
     )

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gradvar.plot.style import SIZE, axes_of, bars, faint, legend, look, name
 from gradvar.stats.intervals import student_half_width, wilson
+from gradvar.stats.starts import by_start
 from gradvar.studies.rows import column, number
 
 COUNTED: Mapping[str, str] = {
@@ -43,14 +44,16 @@ def training(
     level: float = 0.95,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw training curves: the mean over seeds, and as a band its confidence interval over seeds by Student's t.
+    """Draw training curves: means, and as bands their 95 % intervals over warm starts, or over the seeds of one.
+
+    Intervals are Student's; of several warm starts each counts once, with the mean of its seeds (``stats.starts``).
 
     Args:
         experiment: An ``Experiment``, what ``gradvar train --json`` wrote, or curve rows.
         figure: The column of the curves to draw.
         x: What is counted along the training: steps, rollouts or tokens.
         arms: Only these, in this order; all by default.
-        level: Of the interval. One seed has no band.
+        level: Of the interval. One seed or start has no band.
         ax: Axes to draw on; new ones by default.
 
     Returns:
@@ -60,17 +63,21 @@ def training(
         raise ValueError(f"level: {level}; give a number between 0 and 1, such as 0.95")
     if x not in COUNTED:
         raise ValueError(f"x: '{x}'; choose {', '.join(COUNTED)}")
-    by_arm, new_axes = tables(experiment, figure, arms, x), ax is None
+    by_arm, starts, new_axes = tables(experiment, figure, arms, x), _starts(experiment), ax is None
     ax = axes_of(ax)
+    units = "seeds"
     for index, (arm, (positions, values)) in enumerate(by_arm.items()):
-        middle, half = _mean(values, level)
+        units = "warm starts" if len(set(starts[arm])) > 1 else units
+        middle, half = _mean(np.stack([by_start(of_seeds, starts[arm]) for of_seeds in values]), level)
         style = look(ax, index)
         (line,) = ax.plot(positions, middle, label=name(arm), markevery=max(1, len(positions) // 8), **style)
         if np.isfinite(half).any():
             ax.fill_between(positions, middle - half, middle + half, color=line.get_color(), alpha=0.2, lw=0)
     seeds = {values.shape[1] for _, values in by_arm.values()}
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set_xlabel(COUNTED[x] + ("" if seeds == {1} else f"\n(bands: {100 * level:g} % interval over seeds)"))
+    ax.set_xlabel(
+        COUNTED[x] + ("" if seeds == {1} else f"\n(bands: {100 * level:g} % interval over {units})")
+    )
     ax.set_ylabel(_CURVES.get(figure, f"held-out {figure}"))
     legend(ax, new_axes)
     return ax
@@ -199,8 +206,16 @@ def tables(
     return by_arm
 
 
+def _starts(experiment: Any) -> dict[str, np.ndarray]:
+    """The warm start of each arm's seeds [seed], in the order of ``tables``."""
+    by_arm: dict[str, dict[Any, int]] = {}
+    for r in _curve_rows(experiment):
+        by_arm.setdefault(str(r.get("arm")), {})[r["seed"]] = int(r.get("start", 0))
+    return {arm: np.array([of[seed] for seed in sorted(of)]) for arm, of in by_arm.items()}
+
+
 def _mean(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over seeds and half the width of its interval [evaluation]; NaN for one seed."""
+    """Mean over seeds or starts and half the width of its interval [evaluation]; NaN for one."""
     seeds = values.shape[1]
     if seeds < 2:
         return values[:, 0], np.full(len(values), np.nan)

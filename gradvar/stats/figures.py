@@ -14,15 +14,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from gradvar.stats.effective import effective_number, too_few
+from gradvar.stats.effective import ENOUGH, effective_number, too_few
 from gradvar.stats.intervals import SAME, Interval, is_rounding
+from gradvar.stats.meetings import directions_met, pairs_met
 from gradvar.stats.products import BlockProducts
 from gradvar.stats.tails import Pivot, Scale
 
 FIGURES = ("trace_cov", "between", "within", "signal", "snr", "true_signal", "bias_factor", "cosine")
 RATIOS = ("snr", "bias_factor", "cosine")
-SCALES: dict[str, Scale] = {"trace_cov": "log", "within": "log", "snr": "quotient"}
+SCALES: dict[str, Scale] = {"trace_cov": "log", "within": "log", "snr": "quotient", "signal": "root"}
 """Where a figure's interval is made, by measured coverage (``benchmarks/CALIBRATION.md``); elsewhere it is linear."""
+REACH = {"trace_cov": 1.0, "within": 1.0, "between": 1.0, "signal": 0.5, "snr": 0.5}
+"""By which share of the largest influence of a block the upper end reaches further, chosen in the same way."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class BlockSums:
     ``aligned`` and ``truth``: with grad J known, <S_j, grad J> [B] and ||grad J||^2; otherwise <S_i, H_j> and
     <H_i, H_j> with H the sums of an unbiased reference estimator on the same replicates. ``pieces``: norms of
     the independent parts that blocks are sums of, where those are many and known: blocks of many prompts each.
+    ``joint``: the sum of ||g_a||^2 ||g_b||^2 over pairs; where it is missing, nothing is asked of them.
     Products are all of them [B, B], or ``BlockProducts``.
     """
 
@@ -45,6 +49,7 @@ class BlockSums:
     truth: Float[np.ndarray, "..."] | BlockProducts
     truth_known: bool
     pieces: Float[np.ndarray, "*experiment piece"] | None = None
+    joint: Float[np.ndarray, "*experiment block"] | None = None
 
 
 class Figures(NamedTuple):
@@ -80,6 +85,8 @@ def effective_blocks(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experimen
     A block contributes its squares to a variance, the norm of its sum to what is made of mean gradients, and its pairs'
     products to the between-prompt part; a figure made of several has the least of theirs. A part that is exact by
     construction (a known grad J) counts as infinitely many. Blocks that are sums of many ``pieces`` count by those.
+    Products count only as far as the gradients that carry them have met (``stats.meetings``): where half of what must
+    be met was, or less, blocks of a signal count less; the part between prompts has twice as many as pairs have met.
     """
 
     def norms(products: np.ndarray | BlockProducts) -> np.ndarray:
@@ -93,19 +100,23 @@ def effective_blocks(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experimen
     between = np.full_like(mean, np.inf)  # zero by construction where prompts are fixed
     if sums.pairs is not None:
         between = np.minimum(effective_number(sums.pairs), mean)
+    if sums.pairs is not None and sums.joint is not None:
+        met = np.minimum(pairs_met(sums.joint, sums.squares, sums.count), 1.0)
+        between = np.minimum(between * met, 2 * effective_number(sums.joint))
     truth = np.full_like(mean, np.inf)
     if not sums.truth_known:
         truth = mean if sums.pieces is not None else np.broadcast_to(norms(sums.truth), mean.shape)
-    both, aligned = np.minimum(second, mean), np.minimum(mean, truth)
+    met = directions_met(sums.gram) if isinstance(sums.gram, np.ndarray) else sums.gram.directions
+    aligned, signal = np.minimum(mean, truth), mean * np.minimum(2 * met, 1.0)
     return {
         "trace_cov": second,
         "between": between,
         "within": second,
-        "signal": mean,
-        "snr": both,
+        "signal": signal,
+        "snr": np.minimum(second, signal),
         "true_signal": truth,
         "bias_factor": aligned,
-        "cosine": aligned,
+        "cosine": np.minimum(aligned, signal),
     }
 
 
@@ -122,9 +133,15 @@ def leave_one_out(sums: BlockSums) -> dict[str, Float[np.ndarray, "*experiment b
 def pivots(
     values: dict[str, Float[np.ndarray, "*experiment"]],
     parts: dict[str, Float[np.ndarray, "*experiment block"]],
+    effective: dict[str, Float[np.ndarray, "*experiment"]],
 ) -> dict[str, Pivot]:
-    """What the figures' intervals are made of (``stats.tails``), from ``figures`` and ``leave_one_out``."""
-    return {name: Pivot.from_parts(values[name], x, SCALES.get(name, "linear")) for name, x in parts.items()}
+    """What intervals are made of (``stats.tails``), from ``figures``, ``leave_one_out`` and ``effective_blocks``."""
+    return {
+        name: Pivot.from_parts(
+            values[name], x, SCALES.get(name, "linear"), REACH.get(name, 0.0), effective[name] < ENOUGH
+        )
+        for name, x in parts.items()
+    }
 
 
 def jackknife_error(parts: Float[np.ndarray, "*experiment block"]) -> Float[np.ndarray, "*experiment"]:

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from gradvar.stats.meetings import directions_met
+
+_COMPARED = 512  # blocks, up to which all pairs of directions are compared
+
 
 @dataclass(frozen=True, eq=False)
 class BlockProducts:
     """Products <S_i, R_j> of the sums of B blocks; the leading axes are independent experiments.
 
-    ``diagonal``: <S_i, R_i>. ``others``: the sum over j != i of (<S_i, R_j> + <S_j, R_i>) / 2.
+    ``diagonal``: <S_i, R_i>. ``others``: the sum over j != i of (<S_i, R_j> + <S_j, R_i>) / 2. ``directions``: of S,
+    ``stats.meetings.directions_met``; one, which asks nothing, for blocks that are too many to compare them all.
 
     >>> products = BlockProducts.of(np.array([[1.0, 2.0, 3.0], [2.0, 5.0, 4.0], [3.0, 4.0, 9.0]]))
     >>> products.diagonal.tolist(), products.others.tolist()
@@ -21,12 +26,17 @@ class BlockProducts:
 
     diagonal: Float[np.ndarray, "*experiment block"]
     others: Float[np.ndarray, "*experiment block"]
+    directions: Float[np.ndarray, "*experiment"] | float = 1.0
 
     @classmethod
-    def of(cls, matrix: Float[np.ndarray, "*experiment block block"]) -> BlockProducts:
-        """The same numbers from all products [..., B, B]."""
+    def of(
+        cls, matrix: Float[np.ndarray, "*experiment block block"], *, compared: bool = False
+    ) -> BlockProducts:
+        """The same numbers from all products [..., B, B]; ``compared``: with ``directions``."""
         diagonal = np.diagonal(matrix, axis1=-2, axis2=-1)
-        return cls(diagonal, (matrix.sum(-1) + matrix.sum(-2)) / 2 - diagonal)
+        others = (matrix.sum(-1) + matrix.sum(-2)) / 2 - diagonal
+        is_compared = compared and matrix.shape[-1] <= _COMPARED
+        return cls(diagonal, others, directions_met(matrix) if is_compared else 1.0)
 
     @classmethod
     def of_vectors(
@@ -43,12 +53,16 @@ class BlockProducts:
         diagonal = np.einsum("...bk,...bk->...b", first, second)
         along = np.einsum("...bk,...k->...b", first, second.sum(-2))
         along = along + np.einsum("...bk,...k->...b", second, first.sum(-2))
-        return cls(diagonal, along / 2 - diagonal)
+        directions: np.ndarray | float = 1.0
+        if first.shape[-2] <= _COMPARED:
+            directions = directions_met(first @ np.swapaxes(first, -1, -2))
+        return cls(diagonal, along / 2 - diagonal, directions)
 
     @classmethod
     def stacked(cls, parts: list[BlockProducts]) -> BlockProducts:
         """Experiments along a new first axis."""
-        return cls(np.stack([x.diagonal for x in parts]), np.stack([x.others for x in parts]))
+        columns = ([getattr(x, name) for x in parts] for name in ("diagonal", "others", "directions"))
+        return cls(*map(np.stack, columns))
 
     def norms(self) -> Float[np.ndarray, "*experiment block"]:
         """||S_i||, where the two sums are the same."""

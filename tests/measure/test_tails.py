@@ -47,16 +47,53 @@ def test_a_tail_to_the_right_moves_both_ends_to_the_right():
     assert (-mirrored[0], -mirrored[1]) == (pytest.approx(high), pytest.approx(low))
 
 
-@pytest.mark.parametrize("scale_name", ["linear", "log", "quotient"])
+@pytest.mark.parametrize("scale_name", ["linear", "log", "quotient", "root"])
 def test_units_do_not_matter(scale_name):
     x = np.random.default_rng(1).exponential(size=60)
-    pivot = Pivot.from_parts(np.array(x.mean()), without_each(x), scale_name)
+    pivot = Pivot.from_parts(np.array(x.mean()), without_each(x), scale_name, 0.5)
     ends = np.array(pivot.bounds(np.array(x.mean())))
-    scaled = Pivot.from_parts(np.array(5 * x.mean()), without_each(5 * x), scale_name)
+    scaled = Pivot.from_parts(np.array(5 * x.mean()), without_each(5 * x), scale_name, 0.5)
     np.testing.assert_allclose(scaled.bounds(np.array(5 * x.mean())), 5 * ends)
     np.testing.assert_allclose(pivot.scaled(5.0).bounds(np.array(5 * x.mean())), 5 * ends)
     np.testing.assert_allclose(Pivot.of(pivot.numbers()).bounds(np.array(x.mean())), ends)
     assert scale_name == "linear" or ends.min() > 0
+
+
+def test_the_upper_end_reaches_by_the_largest_block():
+    """Of a mean: by a share of what the largest of B adds to it, (largest - mean) / (B - 1); the lower end stays."""
+    x = np.random.default_rng(2).exponential(size=30)
+    value, parts = np.array(x.mean()), without_each(x)
+    plain, reached = (np.array(Pivot.from_parts(value, parts, reach=r).bounds(value)) for r in (0.0, 0.5))
+    np.testing.assert_allclose(reached - plain, [0.0, 0.5 * (x.max() - x.mean()) / 29], atol=1e-12)
+
+
+def test_a_squared_norm_has_its_interval_on_the_scale_of_roots():
+    """Of the square of a mean that is far from zero: the squares of the mean's own ends."""
+    x = 3 + np.random.default_rng(3).normal(size=50)
+    roots = np.array(Pivot.from_parts(np.array(x.mean()), without_each(x)).bounds(np.array(x.mean())))
+    value = np.array(x.mean() ** 2)
+    ends = Pivot.from_parts(value, without_each(x) ** 2, "root").bounds(value)
+    np.testing.assert_allclose(ends, roots**2)
+    through_zero = without_each(x - x.mean())
+    assert Pivot.from_parts(np.array(0.1), through_zero, "root").scale == 0
+
+
+def test_of_few_blocks_the_upper_end_is_that_of_signed_roots():
+    """Where a block left out leads below zero, and only if it is further than the linear one."""
+    x = np.random.default_rng(4).standard_t(3, size=(200, 12)) + 0.3
+    parts = without_each(x)
+    value, few = parts.mean(-1), np.arange(200) % 2 == 0
+    crossing = ~(parts > 0).all(-1)
+    plain, reached = (
+        np.array(Pivot.from_parts(value, parts, "root", few=f).bounds(value)) for f in (False, few)
+    )
+    roots = np.sign(parts) * np.sqrt(np.abs(parts))
+    middle = np.sign(value) * np.sqrt(np.abs(value))
+    ends = Pivot.from_parts(middle, roots).bounds(middle)[1]
+    expected = np.where(few & crossing, np.maximum(ends * np.abs(ends), plain[1]), plain[1])
+    np.testing.assert_allclose(reached[1], expected)
+    np.testing.assert_array_equal(reached[0], plain[0])
+    assert (reached[1] > plain[1]).sum() > 10
 
 
 @pytest.mark.slow

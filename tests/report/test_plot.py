@@ -204,6 +204,24 @@ def test_training_bands_are_students_intervals():
         assert at.max() == pytest.approx(high)
 
 
+def test_training_bands_of_several_starts_count_each_once():
+    """Six seeds of two starts scatter little within a start: over seeds the band would be far too narrow."""
+    curves = [
+        r | {"start": r["seed"] // 3, "reward": r["reward"] + 0.2 * (r["seed"] // 3)} for r in RUNS["curves"]
+    ]
+    ax = gv.plot.training(RUNS | {"curves": curves}, arms=("grpo-16",))
+    assert "over warm starts" in ax.get_xlabel()
+    finals = [
+        [r["reward"] for r in curves if (r["arm"], r["evaluation"], r["start"]) == ("grpo-16", 4, s)]
+        for s in (0, 1)
+    ]
+    means = np.mean(finals, 1)
+    low, high = stats.t.interval(0.95, 1, means.mean(), stats.sem(means))
+    band = ax.collections[0].get_paths()[0].vertices
+    at = band[np.isclose(band[:, 0], 40)][:, 1]
+    assert (at.min(), at.max()) == (pytest.approx(low), pytest.approx(high))
+
+
 def test_one_seed_has_no_band():
     assert not gv.plot.training(samples.experiment(seeds=1)).collections
 

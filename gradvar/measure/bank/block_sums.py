@@ -43,7 +43,9 @@ def block_sums(recording: Recording, coefficients: Coefficients, partition: Part
         count = np.full(sets, float(deals * batches))
         gram = scores.set_products(totals, totals, partition.prompts)  # [estimator, set]
         # products of different batches of the same prompts, averaged over deals and pairs of batches
-        shared = (together - squares.sum(-1)).mean(1) / (batches * (batches - 1))  # [estimator, set]
+        number = batches * (batches - 1)
+        shared = (together - squares.sum(-1)).mean(1) / number  # [estimator, set]
+        joint = (squares.sum(-1) ** 2 - (squares**2).sum(-1)).mean(1) / number
         if scores.truth is not None:
             aligned = np.einsum("eqm,qm->eq", totals, scores.truth[:dealt])
             aligned = aligned.reshape(estimators, sets, partition.prompts).sum(-1)
@@ -54,7 +56,8 @@ def block_sums(recording: Recording, coefficients: Coefficients, partition: Part
             truth = BlockProducts.stacked(
                 [scores.set_products(reference, reference, partition.prompts)] * estimators
             )
-        return BlockSums(count, gram, squares.sum((1, 3)), shared * count / 2, aligned, truth, is_known)
+        shared, joint = shared * count / 2, joint * count / 2
+        return BlockSums(count, gram, squares.sum((1, 3)), shared, aligned, truth, is_known, joint=joint)
     per_slice = batches // slices
     totals = _totals(coefficients, groups, slices, per_slice)  # [estimator, slice, prompt, row]
     count = np.full(slices, float(deals * per_slice))

@@ -127,9 +127,8 @@ def _measure(
     sums = block_sums(recording, coefficients, partition)
     with np.errstate(divide="ignore", invalid="ignore"):  # a cosine without a signal is NaN
         values, errors = figures(sums)
-        parts = leave_one_out(sums)
-        shapes = pivots(values, parts)
-    effective = effective_blocks(sums)
+        parts, effective = leave_one_out(sums), effective_blocks(sums)
+        shapes = pivots(values, parts, effective)
     sketch = sketch_errors(recording, coefficients, partition)
     mean, mean_se = mean_gradients(recording, coefficients, partition)
     scale = prompts // partition.prompts  # a mean over independent prompts

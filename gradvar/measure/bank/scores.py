@@ -108,7 +108,8 @@ class Scores:
     ) -> BlockProducts:
         products = self.by_prompt(first, second)
         sets = len(products) // prompts
-        return BlockProducts.of(products.reshape(sets, prompts, sets, prompts).sum((1, 3)))
+        together = products.reshape(sets, prompts, sets, prompts).sum((1, 3))
+        return BlockProducts.of(together, compared=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

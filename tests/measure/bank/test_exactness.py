@@ -136,6 +136,10 @@ def test_every_batch_equals_autodiff(scene, bank, estimators, monkeypatch):
         others = large_quadratics(np.asarray(by_set), members, gram, plan.batches)
         for one, two in zip((squares, together), others, strict=True):
             np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
+    sums = block_sums.block_sums(bank.recording, coefs, plan)
+    for at, of_set in enumerate(np.asarray(squares)[0, 0, :3]):
+        others = [x * y for i, x in enumerate(of_set) for y in of_set[i + 1 :]]  # of every pair of batches
+        assert sums.joint[0, at] / (sums.count[at] / 2) == pytest.approx(np.mean(others))
     arrays = bank.rollouts.objective_arrays()
     for at, batch_number in ((0, 0), (7, 2), (50, 4)):
         rows = np.arange(at * prompts, (at + 1) * prompts)
