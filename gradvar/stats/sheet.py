@@ -169,7 +169,7 @@ def _shared(room: int, least: list[int], most: list[int]) -> list[int]:
 def _broken(text: str, width: int, first: str = "", further: str = "") -> list[str]:
     parts = textwrap.wrap(
         text,
-        width,
+        max(width, 1),  # a column without a heading in a table without rows has none
         initial_indent=first,
         subsequent_indent=further,
         break_long_words=False,

@@ -183,6 +183,7 @@ def sound(row, keys):
     return fine and row.get("prompt") is not None
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60,
     deadline=None,

@@ -78,7 +78,7 @@ def outcome(path, quick, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "damaged"), [("a.csv", damaged_records), ("a.jsonl", damaged_lines)])
-@pytest.mark.parametrize("begin", [0, 30])
+@pytest.mark.parametrize("begin", [0, pytest.param(30, marks=pytest.mark.slow)])
 def test_damaged_files_mean_the_same_in_both_readers(tmp_path, monkeypatch, begin, name, damaged):
     path = tmp_path / name
     by_database = 0

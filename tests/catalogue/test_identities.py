@@ -19,6 +19,7 @@ def weights(name, case, **settings):
     return value_and_weights(catalogue.get(name, **settings), case["logp"], case)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"eps": 1e-2}, {"ddof": 1}, {"clip_low": 0.1, "clip_high": 0.5}, {"standardise": False}]
 )
@@ -61,6 +62,7 @@ def test_the_contrastive_form_is_grpo_on_two_reward_levels(levels):
     assert close(grpo[1], contrast[1])
 
 
+@pytest.mark.slow
 def test_the_contrastive_form_is_not_grpo_on_three_levels():
     assert not close(weights("grpo_contrastive", GRADED), weights("grpo", GRADED, eps=0.0), tol=1e-3)
 

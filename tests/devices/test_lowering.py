@@ -136,6 +136,7 @@ def test_every_jitted_function_of_the_engines_lowers(single):
         DeviceMesh(jax.devices()).over(lambda rows: rows + 1, (), (jnp.arange(4.0),))
         # what the programs above hold inside, on its own
         Sketch("rademacher", 16).image(jnp.ones((2, 40)), jax.random.key(0))
+        Sketch("hashed", 16).image_of_parts([(jnp.ones((2, 40)), 0)], jax.random.key(0))
         rows = (prompts, policy.sample(params, jax.random.key(2), prompts, 1)[:, 0])
         tapped = trace_policy(policy, params, prompts, rows[1].shape[1])
         weights = jnp.ones(rows[1].shape, jnp.float32)

@@ -77,6 +77,7 @@ def test_a_flipped_bit_is_noticed(saved, room, name, at, bit):
     )  # which has no sum of its own: its text, not its arrays, may differ
 
 
+@pytest.mark.slow
 @MANY
 @given(name=st.sampled_from(FILES[1:]), at=st.integers(0, 300), content=st.binary(min_size=1, max_size=8))
 def test_a_signed_header_of_any_bytes_is_no_crash(saved, room, name, at, content):

@@ -41,6 +41,7 @@ def test_a_folder_that_is_removed_under_the_run(tmp_path, monkeypatch):
     assert same(record(folder), unsharded())  # the same command mends it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0, 4_102_444_800])
 def test_a_clock_that_jumps_makes_nothing_old_or_new(tmp_path, seconds, monkeypatch):
     first = record(tmp_path)

@@ -104,6 +104,7 @@ def test_a_damaged_file_is_measured_again(whole, tmp_path, cut):
     assert rows(found) == rows(whole)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_setting_is_not_believed(whole, tmp_path):
     gv.study(**SMALL, keep=tmp_path)
     one, two, *_ = sorted(tmp_path.glob("*.safetensors"))

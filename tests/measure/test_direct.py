@@ -136,6 +136,7 @@ def test_results_do_not_depend_on_the_chunk_or_on_company():
             np.testing.assert_allclose(other.se[figure], whole.se[figure], rtol=1e-8, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_sampled_gradients():
     """Block by block: of each replicate's gradient, the sums, squares, pairs and products that the figures need."""
     policy, params, task = scenes.bandit(31, binary=True, prompts=2)

@@ -65,6 +65,7 @@ def test_the_whole_change_is_both_orders_and_a_rest_of_third_order():
     assert np.abs(up - down).max() > 1e-4  # the signs part in third order
 
 
+@pytest.mark.slow
 def test_the_reading_acts_in_first_order():
     """Of two rollouts, one correct: weight 1/2 on it and -1/2 on the other, so grad f . E[g] by hand."""
     p, slope = chances(LOGITS), np.zeros(3)

@@ -71,6 +71,7 @@ def test_equal_to_whole_scores(scene, whole, way, chunk):
     assert found.norms[2] == 0
 
 
+@pytest.mark.slow
 def test_the_default_is_the_score_up_to_the_stop(scene):
     policy, params, prompts, completions, _ = scene
     found = score_trace(policy, params, prompts, completions, error=False)

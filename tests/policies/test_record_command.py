@@ -84,7 +84,7 @@ def test_an_interrupt_says_what_is_kept(place, capsys, monkeypatch):
     (["--chat"], "no chat template"),
     (["--estimators", "nothing"], "nothing"),
     (["--completion-length", "100"], "100"),
-    (["--reward", "r.py:fail"], "ZeroDivisionError"),
+    pytest.param(["--reward", "r.py:fail"], "ZeroDivisionError", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_bad_input_is_one_clear_line(place, capsys, more, message):
     assert run([*COMMON, *more]) == 2

@@ -67,6 +67,7 @@ ENGINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_chances_are_those_of_loops(small, name):
     policy, params, every = small
@@ -166,6 +167,7 @@ def test_noise_on_a_transformer_is_what_loops_say(small):
     assert np.abs(got - np.asarray(plain)).max() > 0.05
 
 
+@pytest.mark.slow
 def test_noise_is_normal_and_other_states_have_other_noise():
     """Moments over 200 states of 500 tokens, within 4.5 standard errors of independent normal numbers."""
     states = jax.random.normal(jax.random.key(1), (200, 500)) * 2

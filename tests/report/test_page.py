@@ -260,6 +260,7 @@ def test_a_page_that_lets_markup_through_is_seen():
         checked(page("t", [section], [], ""))
 
 
+@pytest.mark.slow
 def test_figures_stand_in_the_page_with_their_text_and_the_pages_colours(tmp_path):
     save(tmp_path, {"advice": samples.advice(), "measurement": samples.measurement(staleness=(0,))})
     html = page("t", read(tmp_path)[0], [], "")

@@ -1,6 +1,7 @@
 """gradvar prove: exit codes, JSON, the book, a folder of the user's own."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -228,7 +229,10 @@ def test_claims_in_folders_share_a_helper_above(tmp_path, capsys):
 def test_verbose_shows_what_had_to_be_shown_and_the_relation_stands_apart(folder, tmp_path, capsys):
     assert run(Prove(str(folder), quiet=True, verbose=True, json=tmp_path / "out.json")) == 0
     printed = capsys.readouterr().out
-    obligation = next(line for line in printed.splitlines() if line.startswith("T1: goal 'square'"))
+    obligation = re.search(r"^T1: goal 'square'.*(?:\n  .*)*", printed, re.MULTILINE)[
+        0
+    ]  # with its further lines
+    obligation = " ".join(obligation.split())
     for part in (
         r"(a + b)^2 = a^{2} + 2 a b + b^{2}",
         "shown by 'Expand' (sympy); 'Small cases' (enumeration)",

@@ -97,6 +97,7 @@ def test_budget_law_gives_enumerated_variances(on_policy, listed):
     assert within == pytest.approx(float(whole.rollout / 64 + whole.pair / (64 * 63)), rel=0.1)
 
 
+@pytest.mark.slow
 def test_forecast_matches_the_bank(on_policy):
     """The four-number law from the summary against the bank's own measurement of the same estimator."""
     measured = on_policy.evaluate([catalogue.get("rloo")], [4])["rloo", 4]

@@ -49,6 +49,7 @@ def test_comes_back_as_it_was(small, tmp_path):
     assert {p.suffix for p in (tmp_path / "bank" / "shard-00000").iterdir()} == {".json", ".safetensors"}
 
 
+@pytest.mark.slow
 def test_opens_in_part(small, tmp_path):
     small.save(tmp_path)
     part = ScoreBank.open(tmp_path, prompts=slice(2, 10))

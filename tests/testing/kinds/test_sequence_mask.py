@@ -8,7 +8,14 @@ from ..seeds import SEEDS
 from .correction_functions import SOUND as CORRECTIONS
 from .sequence_functions import SOUND, VIOLATORS
 
-CASES = [pytest.param(*case, id=f"{case[0].__name__}-{case[1]}".replace(" ", "-")) for case in VIOLATORS]
+CASES = [
+    pytest.param(
+        *case,
+        id=f"{case[0].__name__}-{case[1]}".replace(" ", "-"),
+        marks=pytest.mark.slow if number % 4 else (),
+    )
+    for number, case in enumerate(VIOLATORS)
+]
 
 
 @pytest.mark.parametrize(("make", "slip", "law"), CASES)
