@@ -24,6 +24,7 @@ ELSEWHERE = {  # pages that lie in the folders that they are about
     "howto/write_a_claim.md": "proofs/README.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
+    "studies/results/settling.svg": "benchmarks/results/settling.svg",
     "claims.css": "gradvar/report/templates/claims.css",
 }
 PARTS = {  # name under ``gradvar`` to what it is, in the order in which a reader needs them

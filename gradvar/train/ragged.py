@@ -154,6 +154,13 @@ class AllocatedStep(TrainingStep):
             rollouts, generated = self._by_rate(state, prompts, key)
         return state, rollouts, generated, generated
 
+    def _means(self, rollouts: TrainingRollouts) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """The mean reward and length of the rollouts that are present."""
+        present = jnp.any(rollouts.mask, axis=-1)  # [prompt, group]
+        count = jnp.sum(present)
+        reward = jnp.sum(rollouts.rewards, where=present) / count
+        return reward.astype(jnp.float32), jnp.sum(rollouts.mask) / count
+
     def _sampled(self, state: State, prompts: Array, key: Array, group: int) -> TrainingRollouts:
         completions = self.engine(state).sample(self.policy, key, prompts, group)
         rewards = self.task.reward(prompts, completions)

@@ -250,16 +250,13 @@ class TrainingStep:
             key,
             rate,
         )
-        present = jnp.any(
-            rollouts.mask, axis=-1
-        )  # [prompt, group]; of groups of unequal sizes some are absent
-        reward = (jnp.sum(rollouts.rewards, where=present) / jnp.sum(present)).astype(jnp.float32)
+        reward, length = self._means(rollouts)
         baseline = jnp.where(state.step == 0, reward, _DECAY * state.baseline + (1 - _DECAY) * reward)
         is_fresh = phase.source == "fresh"
         metrics = figures | {
             "reward": reward if is_fresh else jnp.full((), jnp.nan, jnp.float32),
             "equal": jnp.mean(~sampling.is_mixed(rollouts.rewards)),
-            "length": jnp.sum(batch.mask) / jnp.sum(present),
+            "length": length,
             "learning_rate": rate,
         }
         if has_engine:
@@ -274,6 +271,12 @@ class TrainingStep:
             served=self._served(state),
         )
         return state, {name: jnp.asarray(metrics[name], jnp.float32) for name in self.metrics}
+
+    def _means(self, rollouts: sampling.TrainingRollouts) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """The mean reward and length of a step's rollouts."""
+        # By a fixed number: the last bit of a quotient by a computed one differs between numbers of devices.
+        tokens = jnp.sum(rollouts.mask, axis=-1)  # [prompt, group]
+        return jnp.mean(rollouts.rewards).astype(jnp.float32), jnp.mean(tokens)
 
     def _served(self, state: State) -> PyTree:
         """The parameters of the last steps, this step's in the place of the oldest."""
