@@ -12,7 +12,6 @@ Writes ``calibration.csv`` to --out, a row for every cell and figure as soon as 
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
@@ -47,12 +46,7 @@ def main() -> None:
             keys | {"repeats": options.repeats, "figure": name} | {k: f"{x[k]:.6g}" for k in _MEASURED}
             for name, x in shares.items()
         ]
-        is_new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-            if is_new:
-                writer.writeheader()
-            writer.writerows(table)
+        report.append(path, table)
         seconds = time.process_time() - started
         print(f"{number + 1} of {len(grid())}: {cell.engine} {cell.size}, {seconds:.1f} s of CPU", flush=True)
     document = HERE if options.out.resolve() == HERE / "results" else options.out

@@ -15,7 +15,6 @@ Writes ``calibration_advice.csv`` to --out, and prints it.
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,8 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
+from benchmarks.calibration import report  # noqa: E402
 from benchmarks.calibration.engines import Problem, Scene  # noqa: E402
-from benchmarks.calibration.report import rows as read_rows  # noqa: E402
 from gradvar import catalogue  # noqa: E402
 from gradvar.core.protocols import FinitePolicy, FiniteTask  # noqa: E402
 from gradvar.measure.advise.costs import GROUP_SIZES  # noqa: E402
@@ -177,19 +176,14 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "calibration_advice.csv"
-    known = read_rows(path)
+    known = report.rows(path)
     done = {row["policy"] for row in known if row["repeats"] == str(options.repeats)}
     for name in (*SCENES, *SEQUENCES):
         if name in done:
             continue
         started = time.process_time()
         rows = measure(name, options.repeats)
-        is_new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            if is_new:
-                writer.writeheader()
-            writer.writerows(rows)
+        report.append(path, rows)
         known += rows
         print(f"{name}: {time.process_time() - started:.1f} s of CPU", flush=True)
     for row in known:

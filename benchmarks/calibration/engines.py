@@ -14,7 +14,6 @@ than three standard errors in coverage or in how often there is an interval.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
+from benchmarks.calibration import report  # noqa: E402
 from benchmarks.calibration.population import advantages, success_nodes  # noqa: E402
 from gradvar import catalogue  # noqa: E402
 from gradvar.measure.advise.group_size import advise  # noqa: E402
@@ -300,19 +300,14 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "calibration_engines.csv"
-    known = list(csv.DictReader(path.open())) if path.exists() else []
+    known = report.rows(path)
     done = {row["cell"] for row in known if row["repeats"] == str(options.repeats)}
     for number, scene in enumerate(SCENES):
         if scene.name in done:
             continue
         started = time.process_time()
         rows = measure(scene, options.repeats, options.seed + number)
-        is_new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            if is_new:
-                writer.writeheader()
-            writer.writerows(rows)
+        report.append(path, rows)
         known += rows
         print(f"{scene.name}: {time.process_time() - started:.1f} s of CPU", flush=True)
     for row in known:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,16 @@ def rows(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def append(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows below those of a file; with their names above them where there is no file."""
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerows(table)
 
 
 def in_words(row: dict[str, str]) -> str:

@@ -19,9 +19,8 @@ def chance_all(
     """
     successes, total = np.broadcast_arrays(np.asarray(successes), np.asarray(total))
     width = int(total.max(initial=0)) + 1
-    if (
-        successes.size > 4 * width**2 and successes.min() >= 0 and successes.max() < width
-    ):  # few pairs, all of them once
+    if successes.size > 4 * width**2 and successes.min() >= 0 and successes.max() < width:
+        # few pairs, all of them once
         pairs = np.arange(width)
         table = _chance_all(pairs[None, :], pairs[:, None], group_size)
         return np.asarray(table.ravel()[total.astype(np.int64) * width + successes.astype(np.int64)])

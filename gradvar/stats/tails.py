@@ -33,11 +33,8 @@ Scale = Literal["linear", "log", "quotient", "root"]
 """Where an interval is made: ``log`` and ``root`` from the leave-one-out values' logarithms and square roots,
 ``quotient`` on a logarithmic scale for a figure whose denominator is the variance."""
 
-_CLEAR = {
-    "log": 2.0,
-    "quotient": 3.0,
-    "root": 0.0,
-}  # standard errors above zero from which on the scale is not linear
+# standard errors above zero from which on the scale is not linear
+_CLEAR = {"log": 2.0, "quotient": 3.0, "root": 0.0}
 _LINEAR, _LOG, _ROOT = 0, 1, 2
 _Moments = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -97,10 +94,8 @@ class Pivot:
             made = cls._of(_chosen(clear, _moments(bent), linear), reach, np.where(clear, number, _LINEAR))
             if scale == "log" or not np.any(few & ~clear):
                 return made
-            root = signed_root(value)
-            further = cls._of(_moments(signed_root(parts)), 0.0, np.full(value.shape, _LINEAR)).bounds(root)[
-                1
-            ]
+            roots = cls._of(_moments(signed_root(parts)), 0.0, np.full(value.shape, _LINEAR))
+            _, further = roots.bounds(signed_root(value))
             gap = further * np.abs(further) - made.bounds(value)[1]
             return replace(made, reach=made.reach + np.where(few & ~clear & (gap > 0), gap, 0.0))
 

@@ -70,9 +70,8 @@ def at_one_place(rows: Rows, place: str = "", shares: Shares | None = None) -> I
     if bent:
         straight = [name for name, group in series(cosines).items() if all(map(_is_straight, group))]
         rest = f"; along it: {listed(straight)}" if straight else ""
-        finite = [
-            r for r in cosines if math.isfinite(r["value"])
-        ]  # a wide interval may reach below the lowest one
+        # all of them: a wide interval may reach below the lowest one
+        finite = [r for r in cosines if math.isfinite(r["value"])]
         choice = largest([{**r, "value": -r["value"], "low": -r["high"], "high": -r["low"]} for r in finite])
         worst = finite[choice.best]
         names = listed([_setting(finite[i]) for i in choice.alike])

@@ -172,9 +172,8 @@ def across(
     size = len(products)
     weights, partners = np.broadcast_to(first, size), np.broadcast_to(second, size)
     diagonal = weights * partners * np.diag(products)
-    rows = (
-        weights * (products @ partners) + partners * (weights @ products) - 2 * diagonal
-    )  # each prompt's products with others
+    # each prompt's products with others
+    rows = weights * (products @ partners) + partners * (weights @ products) - 2 * diagonal
     everything = rows.sum() / 2
     return np.r_[everything / (size * (size - 1)), (everything - rows) / ((size - 1) * (size - 2))]
 
