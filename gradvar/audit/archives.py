@@ -23,6 +23,12 @@ def read_archive(path: Path) -> dict[str, Any]:
             if any(n == "data.pkl" or n.endswith("/data.pkl") for n in names):
                 return _samples(read_torch_file(path))
             samples = [n for n in names if n.startswith("samples/") and n.endswith(".json")]
+            if "xl/workbook.xml" in names:
+                raise ValueError("an Excel workbook, which is not read; save its sheet as CSV")
+            if any(n.endswith(".npy") for n in names):
+                raise ValueError(
+                    "arrays of NumPy (.npz), which are not read; write one JSON object per line (JSONL)"
+                )
             if not samples:
                 raise ValueError("a zip archive, which is not read; unpack it and give the files in it")
             if sum(archive.getinfo(n).file_size for n in names) > LARGEST:

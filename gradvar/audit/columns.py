@@ -1,18 +1,20 @@
 """Which columns of a dump hold what: named by hand, else found by the formats that are declared."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gradvar.audit.counts import COUNT_ROLES, count_role
 from gradvar.audit.formats import FORMATS, MORE_ROLES, ROLES, Format
-from gradvar.audit.record_values import Record, kind_at, value_at
+from gradvar.audit.record_values import Record, is_number, kind_at, value_at, words_before_number
 from gradvar.audit.reward_columns import RewardColumns, find_rewards
 from gradvar.audit.shape_search import find_shape
 from gradvar.audit.shapes import Shape
 
 OPTIONAL = ("advantage", "length", "logp")
 _FEW = 8  # rows that tell an identity of rollouts from one of prompts
+_CHECKPOINTS = ("checkpoint", "ckpt")
 _RATE = re.compile(r"(?:solve|pass|success)_rate$|^avg@\d+$")
 _IDENTITIES = re.compile(r"(?:^|_)(?:id|idx|index|uuid|hash|key|task)$")
 
@@ -38,7 +40,7 @@ class ColumnLayout:
 
     ``columns`` by role, the ``rewards`` that are added up, the ``step`` of a file without a column for it, and the
     ``shape`` of a record. ``parts``: columns of numbers that are shown beside the reward. ``evidence``: why it is read
-    so, in words.
+    so, in words. ``step_words``: what stands before the number in the text of every step.
     """
 
     format: str
@@ -49,6 +51,7 @@ class ColumnLayout:
     shape: Shape = field(default_factory=Shape)
     parts: tuple[str, ...] = ()
     evidence: str = ""
+    step_words: str = ""
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -108,16 +111,22 @@ def detect(
             named = ""
         if named and not kind_of(named):
             raise ValueError(missing_column(kinds, f"'{named}'", f"--{role}"))
-        name = named or next((n for n in declared.names[role] if n not in rare and kind_of(n)), "")
+        there = (n for n in declared.names[role] if n not in rare and kind_of(n))
+        name = named or next((n for n in there if role != "step" or _holds_steps(n, sample)), "")
+        if not name and role in COUNT_ROLES:
+            name = next((n for n in usual if count_role(n) == role and kind_of(n) == "number"), "")
         if not name and role == "rate":
             name = next((n for n in usual if _RATE.search(n)), "")
         if name:
             columns[role] = name
     if "prompt" not in columns:
         below = [top for top, kind in usual.items() if kind == "other"]
-        paths = (f"{top}.{name}" for top in below for name in declared.names["prompt"])
+        starts = (start for top in below for start in (top, f"{top}.0"))
+        paths = (f"{start}.{name}" for start in starts for name in declared.names["prompt"])
         if path_inside := next((p for p in paths if kind_of(p)), ""):
             columns["prompt"] = path_inside
+    if "prompt" not in columns and (name := _repeated_identity(usual, sample)):
+        columns["prompt"] = name
     if "prompt" not in columns:
         raise ValueError(missing_column(kinds, "prompt", "--prompt"))
     is_found = not by_hand.prompt and not declared.columns
@@ -138,10 +147,13 @@ def detect(
     columns = _used(columns, shape, kind_of, notes)
     names = rewards.names or (shape.counted,)
     step = _step_of(path, declared) if "step" not in columns else 0
+    step_words = _words_of_steps(columns.get("step", ""), sample)
+    if step_words:
+        notes.append(f"the step is the number after '{step_words}' in '{columns['step']}'")
     parts = tuple(n for n in rewards.parts if n not in columns.values() and shape.has_part(n, sample))
     return ColumnLayout(
         declared.name, columns, names, step, (*notes, *rewards.notes, *shape.notes), shape, parts[:8],
-        _evidence(declared, format_name, rewards, shape),
+        _evidence(declared, format_name, rewards, shape), step_words,
     )  # fmt: skip
 
 
@@ -149,7 +161,7 @@ def _used(columns: dict[str, str], shape: Shape, kind_of: object, notes: list[st
     """The roles that this shape has a use for; optional ones that hold no numbers are left out, which is said."""
     used = {}
     for role, name in columns.items():
-        if role in ("successes", "attempts", "rate", "response"):
+        if role in (*COUNT_ROLES, "rate", "response"):
             if shape.kind == "counts" and name in shape.names:
                 used[role] = name
             continue
@@ -173,9 +185,42 @@ def _is_of_rollouts(name: str, text: str, sample: Sequence[Record]) -> bool:
     return len(set(values)) == len(values) and 2 * len(set(texts)) <= len(texts)
 
 
+def _repeated_identity(names: Iterable[str], sample: Sequence[Record]) -> str:
+    """A column such as id whose values stand in several records each, so that it is none of rollouts."""
+    for name in (n for n in names if n.lower() in ("id", "idx", "index", "uuid")):
+        values = [str(value_at(record, name)) for record in sample]
+        if len(values) >= _FEW and 2 * len(set(values)) <= len(values):
+            return name
+    return ""
+
+
 def _is_identity(name: str) -> bool:
     """Return True for a name of a column that numbers or names prompts, and does not hold them."""
     return bool(_IDENTITIES.search(name.rpartition(".")[2].lower()))
+
+
+def _holds_steps(name: str, sample: Sequence[Record]) -> bool:
+    """Return False for a column of checkpoints that are texts without a number at their end, such as paths."""
+    texts = [v for r in sample if isinstance(v := value_at(r, name), str) and not is_number(v)]
+    return name not in _CHECKPOINTS or not any(words_before_number(text) is None for text in texts)
+
+
+def _words_of_steps(name: str, sample: Sequence[Record]) -> str:
+    """What stands before the number of most steps of the sample, such as global_step_; empty where they are numbers.
+
+    Raises:
+        ValueError: Different words stand there, so that one number may be two steps.
+    """
+    texts = [str(v) for r in sample if isinstance(v := value_at(r, name), str)] if name else []
+    words = [w for w in map(words_before_number, texts) if w]
+    if 2 * len(words) <= len(sample):
+        return ""
+    if len(set(words)) > 1:
+        shown = ", ".join(f"'{w}'" for w in dict.fromkeys(words))
+        raise ValueError(
+            f"'{name}' has several words before its numbers ({shown}); write numbers, or audit the parts apart"
+        )
+    return words[0]
 
 
 def _step_of(path: Path, declared: Format) -> int:
@@ -199,6 +244,9 @@ def missing_column(kinds: Mapping[str, str], missing: str, flag: str) -> str:
         missing: What is missing.
         flag: The flag that names it.
     """
+    if not kinds:
+        return "no JSON object among the first lines; write one on every line, with json.dumps (JSONL)"
     names = [name if len(name) <= 40 else f"{name[:37]}..." for name in kinds]
     shown = ", ".join(names[:12]) + (", ..." if len(kinds) > 12 else "")
-    return f"no column for {missing} among {shown or 'no columns'}; name it with {flag} COLUMN"
+    one = " (one column only: is it a CSV with a header, or JSON lines?)" if len(kinds) == 1 else ""
+    return f"no column for {missing} among {shown}{one}; name it with {flag} COLUMN"

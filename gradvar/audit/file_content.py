@@ -12,6 +12,7 @@ import duckdb
 
 from gradvar.audit.database import file_literal
 from gradvar.audit.malformed import one_line
+from gradvar.audit.task_results import rows_of_tasks
 from gradvar.audit.torch_files import LEGACY
 
 _HEAD = 1 << 16
@@ -146,7 +147,11 @@ def _is_object(text: bytes, starts: list[bytes], named_json: bool) -> bool:
     is_table = isinstance(value.get("columns"), list) and isinstance(value.get("data"), list)
     by_key = named_json and len(values) > 1 and len({type(v) for v in values} & {dict, list}) == 1
     is_alike = by_key and len({type(v) for v in values}) == 1
-    return is_table or is_alike or any(isinstance(v, list) and v and isinstance(v[0], dict) for v in values)
+    inner = [v for v in values if isinstance(v, dict)]
+    is_alike |= named_json and len(inner) == 1 and rows_of_tasks(inner[0]) is not None and len(inner[0]) > 1
+    lists = [v[0] for v in values if isinstance(v, list) and v]
+    groups = [v[0] if isinstance(v, list) and v else v for v in lists]
+    return is_table or is_alike or any(isinstance(v, dict) for v in groups)
 
 
 def _refuse_binary(head: bytes) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 from gradvar.files.reading import read_text
 
 ROLES = ("step", "prompt", "group", "advantage", "length", "logp")
-MORE_ROLES = ("text", "source", "successes", "attempts", "rate", "response", "sampler_logp", "trainer_logp")
+MORE_ROLES = (
+    "text", "source", "successes", "failures", "attempts", "rate", "response", "sampler_logp", "trainer_logp",
+)  # fmt: skip
 SHAPES = ("", "rollouts", "columns", "samples", "tokens", "counts")
 _LISTS = ("columns", "without", "parts", "rewards_between", "within", *ROLES, *MORE_ROLES, "reward")
 _TEXTS = ("shape", "step_in_path", "rewards_in", "inside", "first_of", "read_from")

@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
@@ -11,17 +10,15 @@ from gradvar.audit.database import FilePart, Reject
 from gradvar.audit.formats import FORMATS, Format
 from gradvar.audit.json_lines import json_kinds
 from gradvar.audit.malformed import UnreadableFile, one_line
+from gradvar.audit.task_results import rows_of_tasks
 
 BLOCK = 1 << 20  # bytes at once
 LONGEST = 1 << 26  # characters of an element
 LARGEST = 1 << 30  # bytes of a document that is one object
 SAMPLE = 64
 _SPACE = " \t\r\n"
-KEY = "^key"
-"""The name that the key of an entry gets as its column."""
 _COLUMNS = {"prompt", "problem", "question", "input", "reward", "rewards", "score", "scores", "step"}
 _DEEPEST = 4  # arrays within arrays whose values are rollouts
-_NUMBERED = re.compile(r"(.+)_(\d{1,6})")
 
 
 class JsonArray:
@@ -86,27 +83,12 @@ def _rows_of(document: dict[str, Any], inside: str) -> list[Any]:
     if not inside:
         return _rows_by_key(document)
     above = {f"^{k}": v for k, v in document.items() if isinstance(v, int | float | str)}
-    return [{**above, **x} if isinstance(x, dict) else x for x in document[inside]]
+    return [{**above, **x} if isinstance(x, dict) else x for entry in document[inside] for x in _flat(entry)]
 
 
 def _rows_of_table(names: list[str], data: list[list[Any]]) -> list[Any]:
-    """The rows of a table; one whose columns are input_1, score_1, input_2, ... has a rollout for every number."""
-    parts = {name: match.groups() for name in names if (match := _NUMBERED.fullmatch(name))}
-    bases = {base for base, _ in parts.values()}
-    numbers = list(dict.fromkeys(number for _, number in parts.values()))
-    is_wide = len(bases) > 1 and len(numbers) > 1 and len(parts) == len(bases) * len(numbers)
-    rows: list[Any] = []
-    for row in data:
-        if len(row) != len(names):
-            rows.append("a short row")
-            continue
-        record = dict(zip(names, row, strict=True))
-        if not is_wide:
-            rows.append(record)
-            continue
-        shared = {name: value for name, value in record.items() if name not in parts}
-        rows += [{**shared, **{base: record[f"{base}_{number}"] for base in bases}} for number in numbers]
-    return rows
+    """The rows of a table of columns and data."""
+    return [dict(zip(names, row, strict=True)) if len(row) == len(names) else "a short row" for row in data]
 
 
 def _rows_by_key(document: dict[str, Any]) -> list[Any]:
@@ -116,11 +98,15 @@ def _rows_by_key(document: dict[str, Any]) -> list[Any]:
         keys = values[0].keys()
         if _COLUMNS & document.keys() and all(v.keys() == keys for v in values):  # as pandas writes a table
             return [{name: column[key] for name, column in document.items()} for key in keys]
-        return [{KEY: key, **value} for key, value in document.items()]
-    lists = all(isinstance(v, list) and v and all(isinstance(x, int | float) for x in v) for v in values)
-    if len(values) > 1 and lists and not _COLUMNS & document.keys():
-        return [{KEY: key, "rewards": value} for key, value in document.items()]
-    return [document]
+    if _COLUMNS & document.keys():
+        return [document]
+    tasks = [name for name, v in document.items() if isinstance(v, dict)]
+    facts = {f"^{name}": v for name, v in document.items() if isinstance(v, str | int | float)}
+    if len(tasks) == 1 and len(tasks) + len(facts) + values.count(None) == len(
+        values
+    ):  # below what is said of them
+        return [{**facts, **row} for row in rows_of_tasks(document[tasks[0]]) or ()] or [document]
+    return (rows_of_tasks(document) if len(values) > 1 else None) or [document]
 
 
 def read_object(stream: IO[bytes]) -> dict[str, Any] | None:

@@ -33,6 +33,11 @@ class Storage:
     key: str
     kind: str
 
+    @property
+    def item_size(self) -> int:
+        """Bytes of one number."""
+        return int(self.kind[1:]) if self.kind != "bf16" else 2
+
 
 def called(function: Any, arguments: Any, stored: Callable[[str], bytes]) -> Any:
     """What a call gives, where it only puts numbers together; None for any other.

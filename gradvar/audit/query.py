@@ -32,6 +32,8 @@ class Query:
         none = "plain_number(NULL)"
         parts = {"number": "number", "broken": broken}
         parts["step"] = number(columns["step"]) if "step" in columns else f"plain_number({layout.step})"
+        if layout.step_words:
+            parts["step"] = f"named_number({key(columns['step'])}, {literal(layout.step_words)})"
         parts["prompt"] = key(columns["prompt"])
         parts["grp"] = key(columns["group"]) if "group" in columns else "NULL::VARCHAR"
         parts |= {r: number(columns[r]) if r in columns else none for r in ("advantage", "length", "logp")}

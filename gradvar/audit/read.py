@@ -23,6 +23,7 @@ from gradvar.audit.formats import Format, formats_of
 from gradvar.audit.json_documents import JsonArray, JsonObject, read_object
 from gradvar.audit.json_lines import JsonLines
 from gradvar.audit.malformed import Faults, UnreadableFile, full_line, one_line
+from gradvar.audit.numbered_columns import NumberedColumns, rollout_families
 from gradvar.audit.parquet import ParquetFile
 from gradvar.audit.reshaped import reshaped
 from gradvar.audit.reward_parts import LENGTH, TOTAL
@@ -84,6 +85,12 @@ class ReadSettings:
     columns: Columns | None = None
     reward_weights: Sequence[float] | None = None
 
+    def names_any(self, names: Iterable[str]) -> bool:
+        """Return True if one of these columns was named by hand."""
+        by_hand = self.columns or Columns()
+        named = {*by_hand.reward, *(value for value in vars(by_hand).values() if isinstance(value, str))}
+        return not named.isdisjoint(names)
+
     def weights(self, layout: ColumnLayout) -> Sequence[float]:
         """Return a weight for each reward; ``ValueError`` if another number of them was given."""
         weights, names = self.reward_weights, layout.rewards
@@ -128,6 +135,9 @@ def read_file(
             try:
                 formats, name = formats_of(settings.format)
                 reader = _reader(stream, unpacked, path, copy, (database, formats))
+                families = rollout_families(reader.sample, list(reader.kinds))
+                if families and not settings.names_any(x for f in families.values() for x in f.values()):
+                    reader = NumberedColumns(reader, families)
                 name = reader.format or name if name == "auto" else name
                 layout = detect(
                     reader.kinds, path, name, settings.columns, reader.rare, reader.sample, formats

@@ -1,17 +1,20 @@
 """Values in records of any nesting: a name may be a path, and a value is a number, a text, or a list of them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Record = Mapping[str, Any]
 MISSING = object()
 VERDICTS = {
     "yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "correct": 1.0, "incorrect": 0.0, "wrong": 0.0, "right": 1.0,
-    "pass": 1.0, "passed": 1.0, "fail": 0.0, "failed": 0.0, "success": 1.0, "failure": 0.0,
+    "pass": 1.0, "passed": 1.0, "fail": 0.0, "failed": 0.0, "success": 1.0, "failure": 0.0, "timeout": 0.0,
 }  # fmt: skip
 """Words that writers use for 1 and 0."""
 _OF_OBJECT = ("score", "value", "reward", "total")  # where the number of an object stands
+_FRACTION = re.compile(r"\s*(\d{1,9})\s*(?:/|of|out of)\s*(\d{1,9})\s*", re.ASCII | re.IGNORECASE)
+_NAMED_NUMBER = re.compile(r"([A-Za-z][A-Za-z _.:=#-]*)\d{1,12}", re.ASCII)
 _ASKS = ("user", "human", "system")  # who speaks before the model does
 
 
@@ -131,13 +134,27 @@ def is_number(text: str) -> bool:
     return True
 
 
-def is_fraction(value: Any) -> bool:
-    """Return True for text such as 3/8.
+def fraction_of(value: Any) -> tuple[int, int] | None:
+    """The numbers of text such as 3/8 or 3 of 8; None for any other value.
 
-    >>> is_fraction("3/8"), is_fraction("3.5")
-    (True, False)
+    >>> fraction_of("3/8"), fraction_of("3 out of 8"), fraction_of("3.5")
+    ((3, 8), (3, 8), None)
     """
-    if not isinstance(value, str):
-        return False
-    first, slash, second = value.strip().partition("/")
-    return bool(slash) and first.strip().isdecimal() and second.strip().isdecimal()
+    match = _FRACTION.fullmatch(value) if isinstance(value, str) else None
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def words_before_number(value: Any) -> str | None:
+    """What stands before the number of text such as global_step_10; None for any other value.
+
+    >>> words_before_number("global_step_10"), words_before_number("10"), words_before_number("v2 of 3")
+    ('global_step_', None, None)
+    """
+    match = _NAMED_NUMBER.fullmatch(value) if isinstance(value, str) else None
+    return match[1] if match else None
+
+
+def mostly(truths: Iterable[bool]) -> bool:
+    """Return True where more than half are true: one damaged record does not give the others another meaning."""
+    truths = list(truths)
+    return 2 * sum(truths) > len(truths)

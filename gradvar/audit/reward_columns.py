@@ -8,13 +8,28 @@ from itertools import pairwise
 
 import numpy as np
 
+from gradvar.audit.counts import COUNT_ROLES
 from gradvar.audit.formats import Format
-from gradvar.audit.record_values import Record, is_number, kind_at, numbers, value_at
+from gradvar.audit.record_values import (
+    MISSING,
+    VERDICTS,
+    Record,
+    is_number,
+    kind_at,
+    leaves,
+    mostly,
+    numbers,
+    value_at,
+)
 
 TOTALS = ("reward", "rewards", "total_reward", "reward_total", "total", "final_reward", "overall_reward", "reward_sum",
           "sum_reward", "combined_reward", "overall", "score")  # fmt: skip
 _WORDS = ("reward", "score", "correct", "accuracy", "penalty", "bonus", "format")
 _SHORT = ("acc", "em", "pass", "passed")
+_VERDICT_NAMES = (
+    "label", "labels", "grade", "grades", "verdict", "verdicts", "judgement",
+    "judgment", "outcome", "outcomes", "result", "results",
+)  # fmt: skip
 _LIKELY = ("reward", "penalty", "bonus")
 _OVER = "mean|avg|average|std|var|min|max|median"
 _STATISTIC = re.compile(rf"(?:{_OVER})_(?:reward|score)s?|(?:reward|score)s?_(?:{_OVER})")
@@ -52,7 +67,7 @@ def find_rewards(
     Raises:
         ValueError: A total and its parts were named together.
     """
-    counts = ("successes", "attempts", "rate")
+    counts = (*COUNT_ROLES, "rate")
     taken = {*(n for role, n in columns.items() if role not in counts), *declared.columns}
     candidates = [n for n in kinds if _holds_numbers(n, kinds, sample) and not n.startswith("__")]
     likely = [n for n in candidates if n not in taken and _sounds_like_one(n)]
@@ -71,6 +86,8 @@ def find_rewards(
     here = {n for n in usual if _may_be_reward(n, kinds, sample)}
     name = next((n for n in _declared_names(declared, sample) if n in here or _at_path(n, sample)), "")
     if name:
+        if score := _score_of_object(name, sample):
+            return _with_parts(f"{name}.{score}", name, sample)
         parts = tuple(
             n for n in candidates if n != name and n not in columns.values() and _is_part(n, declared, likely)
         )
@@ -78,8 +95,11 @@ def find_rewards(
     marked = [n for n in likely if n in usual and not _STATISTIC.fullmatch(n.lower())]
     names = [n for n in marked if any(word in n.lower() for word in _LIKELY)]
     names = names or _numbers_of_object(declared.names["reward"], usual, sample)
-    inside = "" if names else _inside(declared.names["reward"], usual, sample)
-    return RewardColumns((inside,)) if inside else _without_total(names, likely, sample)
+    if not names:
+        nested = _inside(declared.names["reward"], usual, sample) or _verdict(usual, columns, sample)
+        if nested:
+            return nested
+    return _without_total(names, likely, sample)
 
 
 def _may_be_reward(name: str, kinds: Mapping[str, str], sample: Sequence[Record]) -> bool:
@@ -87,6 +107,12 @@ def _may_be_reward(name: str, kinds: Mapping[str, str], sample: Sequence[Record]
     values = [value_at(record, name) for record in sample]
     objects = sum(isinstance(v, Mapping) and "score" not in v and "value" not in v for v in values)
     return kinds[name] != "other" or 2 * objects <= len(values)
+
+
+def _score_of_object(name: str, sample: Sequence[Record]) -> str:
+    """Under which key the number of an object stands; empty where values are no objects, or have a weight."""
+    keys = _keys_at(name, sample) if mostly(isinstance(value_at(r, name), Mapping) for r in sample) else []
+    return "" if "weight" in keys else next((key for key in ("score", "value") if key in keys), "")
 
 
 def _numbers_of_object(names: Sequence[str], kinds: Mapping[str, str], sample: Sequence[Record]) -> list[str]:
@@ -105,16 +131,103 @@ def _are_lists(path: str, sample: Sequence[Record]) -> bool:
     return 2 * sum(isinstance(v, list) and bool(v) and numbers(v) for v in values) > len(values)
 
 
-def _inside(names: Sequence[str], kinds: Mapping[str, str], sample: Sequence[Record]) -> str:
-    """A reward inside of an object, or of every object of a list: its path; empty where there is none."""
+def _inside(names: Sequence[str], kinds: Mapping[str, str], sample: Sequence[Record]) -> RewardColumns | None:
+    """A reward inside of an object, or of every object of a list, or one object further in; None where there is none.
+
+    Numbers beside it that may be its parts are named.
+    """
+    known = (*names, *(n for n in _VERDICT_NAMES if not n.startswith("label")))
     for column in (n for n, kind in kinds.items() if kind == "other"):
-        for name in names:
-            if kind_at(sample, f"{column}.{name}") == "number":
-                return f"{column}.{name}"
-            lists = [value_at(record, f"{column}.*.{name}") for record in sample]
-            if 2 * sum(map(numbers, lists)) > len(lists):
-                return f"{column}.*.{name}"
-    return ""
+        for start in (f"{column}.*",) if _are_entries(column, sample) else (column, f"{column}.*"):
+            keys = _keys_at(start, sample)
+            for name in (n for n in known if n in keys):
+                if _are_marks(f"{start}.{name}", sample):
+                    return _with_parts(f"{start}.{name}", start, sample)
+            for key in (*(n for n in known if n in keys), *(k for k in keys if k not in known)):
+                inner = _keys_at(f"{start}.{key}", sample)
+                total = next((n for n in (*known, *TOTALS, "value") if n in inner), "")
+                if total and _are_marks(f"{start}.{key}.{total}", sample):
+                    if key in known or total in known:
+                        return _with_parts(f"{start}.{key}.{total}", f"{start}.{key}", sample)
+                elif key in known:
+                    paths = [path for n in inner if _are_marks(path := f"{start}.{key}.{n}", sample)]
+                    if paths:
+                        return _without_total(paths, (), sample)
+    return None
+
+
+def _are_entries(column: str, sample: Sequence[Record]) -> bool:
+    """Return True for objects of objects alike, such as samples by their numbers."""
+    values = [value_at(record, column) for record in sample]
+    return mostly(
+        isinstance(v, Mapping)
+        and len(v) > 1
+        and all(isinstance(x, Mapping) for x in v.values())
+        and len({tuple(x) for x in v.values()}) == 1
+        for v in values
+    )
+
+
+def _are_marks(path: str, sample: Sequence[Record]) -> bool:
+    """Return True where most records have a number or a verdict at a path, or in each object of a list."""
+    if kind_at(sample, path) == "number" or ("*" in path and _are_lists(path, sample)):
+        return True
+    marks = [mark for record in sample for mark in leaves(value_at(record, path))]
+    return bool(marks) and all(isinstance(mark, str) and _mark(mark) is not None for mark in marks)
+
+
+def _keys_at(path: str, sample: Sequence[Record]) -> list[str]:
+    """The keys of the objects at a path."""
+    found = (value_at(record, path) for record in sample)
+    entries = (v[0] if isinstance(v, list) and v else v for v in found)
+    return list(next((v for v in entries if isinstance(v, Mapping)), {}))
+
+
+def _with_parts(path: str, above: str, sample: Sequence[Record]) -> RewardColumns:
+    """The reward at a path; numbers beside it, ``above`` them, that may be its parts are named."""
+    beside = (f"{above}.{key}" for key in _keys_at(above, sample))
+    own = above.endswith((".reward", ".rewards", ".score", ".scores"))
+    parts = tuple(
+        p
+        for p in beside
+        if p != path and (own or _sounds_like_one(p.rpartition(".")[2])) and _are_marks(p, sample)
+    )
+    return RewardColumns((path,), parts, _left_out(parts, path))
+
+
+def _verdict(
+    kinds: Mapping[str, str], columns: Mapping[str, str], sample: Sequence[Record]
+) -> RewardColumns | None:
+    """A column of verdicts that has the name of one: 0 and 1, or words for them; None where there is none.
+
+    A label may be the answer that was wanted; it is a verdict where it differs between rollouts of a prompt.
+
+    Raises:
+        ValueError: A label may be a verdict as well as an answer.
+    """
+    for name in (n for n in kinds if n.lower() in _VERDICT_NAMES and n not in columns.values()):
+        by_prompt: dict[str, set[float]] = {}
+        values = [(value_at(r, columns["prompt"]), value_at(r, name)) for r in sample]
+        marks = [(prompt, mark) for prompt, value in values for mark in leaves(value)]
+        known = [(prompt, _mark(mark)) for prompt, mark in marks if mark is not None and mark is not MISSING]
+        if not known or any(mark is None for _, mark in known):
+            continue
+        for prompt, mark in known:
+            by_prompt.setdefault(str(prompt), set()).add(float(mark or 0))
+        if not any(len(found) > 1 for found in by_prompt.values()) and name.lower().startswith("label"):
+            raise ValueError(
+                f"no column for reward; '{name}' is 0 or 1 and the same for all rollouts of a prompt, so it may be the "
+                f"answer that was wanted; if it is the verdict, say --reward {name}"
+            )
+        return RewardColumns((name,), reason=f"'{name}' is a verdict by its name and its values")
+    return None
+
+
+def _mark(value: object) -> float | None:
+    """A verdict as a number; None for any other value."""
+    if isinstance(value, str):
+        return VERDICTS.get(value.strip().lower())
+    return float(value) if isinstance(value, int | float) and value in (-1, 0, 1) else None
 
 
 def _sounds_like_one(name: str) -> bool:

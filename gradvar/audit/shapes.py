@@ -1,13 +1,14 @@
 """What one record of a dump is: a rollout, a step as lists, the samples of a prompt, or how many of them succeeded."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradvar.audit.record_values import (
     MISSING,
     Record,
-    is_fraction,
+    fraction_of,
+    mostly,
     number_of,
     question_of,
     repeats,
@@ -17,6 +18,7 @@ from gradvar.audit.record_values import (
 MOST = 1 << 20  # rollouts of one record
 _WORDS = {
     "columns": "; an object is a step, a list a column",
+    "matrix": "; an object is a step, with a list of samples for every prompt",
     "samples": "; a row is a group, a list its samples",
     "tokens": ", summed over the tokens",
     "steps": ", summed over the steps",
@@ -30,7 +32,8 @@ class Shape:
 
     ``lists``: columns whose values are lists, in the sample. ``attempts``: rollouts of a group where no column has it.
     ``nested``: some names are paths, or words stand for numbers, so that records cannot be read as they are. ``chat``:
-    the prompt is a chat that goes on with the model's answers.
+    the prompt is a chat that goes on with the model's answers. ``rate``: the first of ``names`` is a share of the
+    rollouts, or ``percent`` of them. ``beside_failures``: the second one counts those that failed, not all.
     """
 
     kind: str = "rollouts"
@@ -43,7 +46,9 @@ class Shape:
     within: tuple[str, ...] = ()
     first_of: str = ""
     chat: bool = False
+    rate: bool = False
     percent: bool = False
+    beside_failures: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -64,17 +69,11 @@ class Shape:
     def has_part(self, name: str, sample: Sequence[Record]) -> bool:
         """Return True if a column has a number for every rollout."""
         is_list = mostly(isinstance(value_at(r, name), list) for r in sample)
-        return self.kind != "counts" and (is_list or self.kind not in ("samples", "columns"))
+        return self.kind != "counts" and (is_list or self.kind not in ("samples", "columns", "matrix"))
 
     def has_lists(self, name: str) -> bool:
         """Return True if the values of this column are lists."""
         return name in self.lists
-
-
-def mostly(truths: Iterable[bool]) -> bool:
-    """Return True where more than half are true: one damaged record does not give the others another meaning."""
-    truths = list(truths)
-    return 2 * sum(truths) > len(truths)
 
 
 def rollouts(
@@ -99,7 +98,10 @@ def rollouts(
     if shape.chat:
         values[prompt] = question_of(values[prompt])
     if shape.kind == "counts":
-        yield from _of_counts(record, values, shape, columns)
+        yield from _of_counts(record, values, shape)
+    elif shape.kind == "matrix":
+        for row in _of_matrix(values, numeric):
+            yield from _of_columns(row, replace(shape, kind="samples"), columns, numeric)
     elif shape.kind in ("columns", "samples"):
         yield from _of_columns(values, shape, columns, numeric)
     else:
@@ -153,22 +155,31 @@ def _of_columns(
         yield _one(row, shape, columns, numeric)
 
 
-def _of_counts(
-    record: Record, values: Mapping[str, Any], shape: Shape, columns: Mapping[str, str]
-) -> Iterator[Record]:
+def _of_matrix(values: Mapping[str, Any], numeric: Sequence[str]) -> Iterator[Record]:
+    """The prompts of a record, each with the lists of its samples."""
+    size = max((len(values[name]) for name in numeric if isinstance(values[name], list)), default=0)
+    for name in numeric:
+        if not isinstance(values[name], list) or len(values[name]) != size:
+            raise ValueError(f"'{name}' is no list of {size} lists")
+    for i in range(size):
+        yield {n: v[i] if isinstance(v, list) and len(v) == size else v for n, v in values.items()}
+
+
+def _of_counts(record: Record, values: Mapping[str, Any], shape: Shape) -> Iterator[Record]:
     """n rollouts, k of which have the reward 1."""
     name = shape.counted
     value = value_at(record, name)
-    if is_fraction(value):
-        won, size = (float(x) for x in value.split("/"))
+    fraction = fraction_of(value)
+    if fraction:
+        won, size = map(float, fraction)
     else:
         beside = value_at(record, shape.names[1]) if len(shape.names) > 1 else shape.attempts
         size = repeats(beside) if isinstance(beside, list) else beside
         value = number_of(value, shape.values)
         if isinstance(size, bool) or not isinstance(size, int | float) or not isinstance(value, int | float):
             raise ValueError(f"'{name}' is no count")
-        is_rate = name == columns.get("rate") or isinstance(beside, list)
-        won = round(value * size / (100 if shape.percent else 1)) if is_rate else value
+        size = value + size if shape.beside_failures else size
+        won = round(value * size / (100 if shape.percent else 1)) if shape.rate else value
     if not 0 <= won <= size or size > MOST or won != int(won) or size != int(size):
         raise ValueError(f"'{name}' is {won} of {size}")
     row = {n: _plain(None if v is MISSING else v) for n, v in values.items()}

@@ -7,12 +7,13 @@ function gives ``OPAQUE``.
 
 import io
 import pickletools
+import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from gradvar.audit.pickled_arrays import Named, called, storage_of
+from gradvar.audit.pickled_arrays import Named, Storage, called, storage_of
 
 LARGEST = 1 << 30  # bytes of the pickle
 MOST_VALUES = (
@@ -72,19 +73,49 @@ def read_torch_file(path: Path) -> Any:
 
 
 def read_legacy_torch_file(path: Path) -> Any:
-    """The same of a file in the form before PyTorch 1.6, whose tensors are opaque."""
+    """The same of a file in the form before PyTorch 1.6.
+
+    The bytes of its tensors follow the pickle of the value, each with the number of its entries before it, in the order
+    of a pickled list of their keys (torch/serialization.py, _legacy_save); so the pickle is read twice.
+    """
     if path.stat().st_size > LARGEST:
         raise ValueError("a file of torch.save of more than 1 GB; write JSON lines")
     stream = io.BytesIO(path.read_bytes())
     for _ in range(_BEFORE):
         _bounded(stream, None)
-    return _bounded(stream, None)
-
-
-def _bounded(stream: IO[bytes], stored: Callable[[str], bytes] | None) -> Any:
-    """What a pickle builds; ``ValueError`` where that is too much."""
+    begin, places = stream.tell(), dict[str, Storage]()
+    value = _bounded(stream, None, places)
+    if not places:
+        return value
     try:
-        value = _plain(stream, stored)
+        stored = _legacy_bytes(stream, _bounded(stream, None), places)
+    except (ValueError, struct.error) as error:
+        raise ValueError(
+            f"an old file of torch.save whose tensors are damaged ({error}); save it again with PyTorch 1.6 or later"
+        ) from None
+    stream.seek(begin)
+    return _bounded(stream, stored.__getitem__)
+
+
+def _legacy_bytes(stream: IO[bytes], keys: Any, places: Mapping[str, Storage]) -> dict[str, bytes]:
+    """The bytes of every storage by its key; ``ValueError`` where the file ends before them."""
+    stored = {}
+    for key in keys if isinstance(keys, list) else [keys]:
+        if not isinstance(key, str) or key not in places:
+            raise ValueError("numbers of a kind that is not read")
+        size = struct.unpack("<q", stream.read(8))[0] * places[key].item_size
+        stored[key] = stream.read(max(size, 0))
+        if size < 0 or len(stored[key]) != size:
+            raise ValueError("the file ends early")
+    return stored
+
+
+def _bounded(
+    stream: IO[bytes], stored: Callable[[str], bytes] | None, places: dict[str, Storage] | None = None
+) -> Any:
+    """What a pickle builds; ``ValueError`` where that is too much. ``places`` is filled with the storages it names."""
+    try:
+        value = _plain(stream, stored, places)
         if _values(value, {}, 0) > MOST_VALUES:
             raise ValueError(f"a pickle of more than {MOST_VALUES:,} values; write JSON lines")
         return value
@@ -126,7 +157,9 @@ def plain_pickle(data: bytes) -> Any:
     return _plain(io.BytesIO(data), None)
 
 
-def _plain(stream: IO[bytes], stored: Callable[[str], bytes] | None) -> Any:
+def _plain(
+    stream: IO[bytes], stored: Callable[[str], bytes] | None, places: dict[str, Storage] | None = None
+) -> Any:
     """Carry out the next pickle of a stream; ``stored``: the bytes of a tensor's storage, where they can be had."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
@@ -159,6 +192,8 @@ def _plain(stream: IO[bytes], stored: Callable[[str], bytes] | None) -> Any:
             operands = stack[-_CALLS[name] :]
             del stack[-_CALLS[name] :]
             stack.append(_value_of_call(name, operands, stored))
+            if places is not None and isinstance(stack[-1], Storage):
+                places[stack[-1].key] = stack[-1]
         else:
             _build(name, stack)
     raise ValueError("a pickle that does not end; write JSON lines")

@@ -68,6 +68,10 @@ RECORDS = {
         {"doc": {"query": f"q{q}"}, "model_response": {"text": ["x"] * 4}, "metric": {"pass@k:k=1": row.mean()}}
         for q, row in enumerate(REWARDS)
     ],
+    "lighteval_details": [
+        {"full_prompt": f"q{q}", "predictions": ["x"] * 4, "metrics": {"extractive_match": row.mean()}, "gold": ["1"]}
+        for q, row in enumerate(REWARDS)
+    ],
     "slime": [{"rollout_id": 6, "samples": flat(
         group_index=lambda q, g, r: q, prompt=lambda q, g, r: f"q{q}", reward=lambda q, g, r: {"score": r},
         response_length=lambda *_: 7,
@@ -77,7 +81,17 @@ RECORDS["inspect_samples"] = flat(
     id=lambda q, g, r: q, epoch=lambda q, g, r: g + 1, input=lambda q, g, r: f"q{q}",
     scores=lambda q, g, r: {"match": {"value": "C" if r else "I"}},
 )  # fmt: skip
-ELSEWHERE = {"open_instruct", "areal", "nemo_rl", "tinker", "lm_eval", "prime_rl", "inspect", "table"}
+ELSEWHERE = {
+    "open_instruct",
+    "areal",
+    "nemo_rl",
+    "tinker",
+    "lm_eval",
+    "prime_rl",
+    "inspect",
+    "evalplus",
+    "table",
+}
 
 
 def test_every_format_is_read_somewhere():

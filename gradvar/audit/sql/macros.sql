@@ -14,6 +14,12 @@ CREATE MACRO json_number(j) AS {
   'value': coalesce(TRY_CAST(j AS DOUBLE), number_of_word(json_text(j))), 'missing': coalesce(j = 'null', true), 'shown': j
 };
 
+-- global_step_10 is 10 after these words; other words may mean other steps.
+CREATE MACRO named_number(t, words) AS {
+  'value': number_of_text(CASE WHEN starts_with(t, words) THEN substr(t, length(words) + 1) ELSE t END),
+  'missing': t IS NULL, 'shown': t
+};
+
 -- Keys in one form for all formats: 5, 5.0 and "5" are the same prompt.
 CREATE MACRO number_key(x) AS CASE
   WHEN x = trunc(x) AND abs(x) < 1e18 THEN CAST(CAST(x AS BIGINT) AS VARCHAR) ELSE CAST(x AS VARCHAR)
