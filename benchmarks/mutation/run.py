@@ -41,10 +41,14 @@ AUDIT = ("statistics", "cell_sums", "reward_counts", "best_of", "estimators", "g
 
 @dataclass(frozen=True)
 class Room:
-    """Files and folders of the package (not those that start with an ``!``), and the room's own tests."""
+    """Files and folders of the package (not those that start with an ``!``), and the room's own tests.
+
+    Those are the quick ones of ``tests``, and all of ``whole``, slow or not.
+    """
 
     places: tuple[str, ...]
     tests: tuple[str, ...]
+    whole: tuple[str, ...] = ()
 
     def files(self) -> list[str]:
         """The room's modules."""
@@ -62,6 +66,12 @@ DIRECT = tuple(f"measure/direct{part}.py" for part in ("", "_plan", "_rounds", "
 EXAMPLES = "tests/test_architecture.py::test_the_examples_of_docstrings_are_right"
 STATISTICS = ("tests/measure", "tests/train/test_retention.py", "tests/train/test_starts.py", "tests/test_mismatch.py",
               "tests/audit/test_intervals.py", "tests/audit/test_schemes.py")  # fmt: skip
+# The quick suite runs a sample of the kit's tables, of which each row is quick; of the catalogue's pairs that will do.
+CATALOGUE = ("tests/testing/test_catalogue.py",)
+KIT = ("tests/testing/kinds", *(
+    f"tests/testing/{file.name}" for file in sorted((ROOT / "tests/testing").glob("test_*.py"))
+    if file.name != "test_catalogue.py" and not file.stem.endswith("_torch")
+))  # fmt: skip
 ROOMS = {
     "pieces": Room(("pieces",), ("tests/pieces", "tests/measure/test_corrections.py")),
     "estimators": Room(
@@ -72,9 +82,9 @@ ROOMS = {
     "direct": Room((*DIRECT, "measure/baselines.py", "core/until.py"), ("tests/measure",)),
     "bank": Room(("measure/bank",), ("tests/measure",)),
     "statistics": Room(("stats", "!stats/sheet.py", "!stats/text.py"), STATISTICS),
-    "laws": Room(("testing/laws",), ("tests/testing",)),
+    "laws": Room(("testing/laws",), CATALOGUE, whole=KIT),
     "advise": Room(("measure/advise",), ("tests/measure",)),
-    "kit": Room(("testing", "!testing/laws"), ("tests/testing",)),
+    "kit": Room(("testing", "!testing/laws"), CATALOGUE, whole=KIT),
     "prover": Room(("symbolic", "!symbolic/kernel"), ("tests/symbolic",)),
     "audit": Room(tuple(f"audit/{name}.py" for name in AUDIT), ("tests/audit",)),
 }
@@ -132,7 +142,7 @@ def main() -> int:
             drawn = [place for turn in turns for place in turn if place and place not in done]
         warm(copy, kept)
         known = {
-            room: known_of(copy, kept, ROOMS[room].tests, again=options.record)
+            room: known_of(copy, kept, ROOMS[room], again=options.record)
             for room in dict.fromkeys(room for room, _ in drawn)
         }
         for room, mutant in drawn:
@@ -152,10 +162,12 @@ def mutants_at(copy: Path, file: str, line: str) -> list[tuple[str, Mutant]]:
     return [(room, mutant) for mutant in mutants_of(copy, file) if mutant.line == int(line)]
 
 
-def known_of(copy: Path, kept: Path, tests: tuple[str, ...], *, again: bool) -> tuple[Coverage, list[str]]:
+def known_of(copy: Path, kept: Path, room: Room, *, again: bool) -> tuple[Coverage, list[str]]:
     """Which of a room's tests, and of the examples in docstrings, execute what; and the names of its slow tests."""
-    slow = [test for place in tests for test in collected(copy, kept, place, again=again)]
-    return Coverage.read([recorded(copy, kept, place, again=again) for place in (*tests, EXAMPLES)]), slow
+    slow = [test for place in room.tests for test in collected(copy, kept, place, again=again)]
+    runs = [recorded(copy, kept, place, "not slow", again=again) for place in (*room.tests, EXAMPLES)]
+    runs += [recorded(copy, kept, place, "", again=again) for place in room.whole]
+    return Coverage.read(runs), slow
 
 
 @cache
@@ -169,11 +181,11 @@ def collected(copy: Path, kept: Path, tests: str, *, again: bool) -> list[str]:
 
 
 @cache
-def recorded(copy: Path, kept: Path, tests: str, *, again: bool) -> Path:
+def recorded(copy: Path, kept: Path, tests: str, marks: str, *, again: bool) -> Path:
     """Run tests once and record what they execute; they have to pass before any mutation."""
     path = kept / f"{tests.replace('/', '.').replace(':', '')}.json"
     if again or not path.exists():
-        ending = run_tests((tests,), 3000.0, (Recorder(copy, path),), keep=True)
+        ending = run_tests((tests,), 3000.0, (Recorder(copy, path),), keep=True, marks=marks)
         print(f"recorded {tests} in {ending.seconds:.0f} s of processor", flush=True)
         if ending.outcome != "survived":
             failed = json.loads(path.read_text(encoding="utf-8"))["failed"] if path.exists() else []
@@ -196,15 +208,16 @@ def try_one(
     named = sorted((t for t in slow if names & words(t)), key=lambda test: not around & words(test))
     if not named and function is None:  # data of a module: any of its tests may notice
         named = slow[:: max(1, len(slow) // (2 * LOOK))]
+    marks = "" if ROOMS[room].whole else "not slow"
     outcome, killer, seconds = "survived", "", 0.0
     with changed(copy / mutant.module, mutated):
-        for part, marks in (
-            (tests[:LOOK], "not slow"),
-            (tests[LOOK:], "not slow"),
+        for part, which in (
+            (tests[:LOOK], marks),
+            (tests[LOOK:], marks),
             (named[: 2 * LOOK], "slow"),
         ):
             if part and outcome == "survived":
-                ending = run_tests(tuple(part), 3 * options.most + 20, marks=marks)
+                ending = run_tests(tuple(part), 3 * options.most + 20, marks=which)
                 outcome, killer = ending.outcome, ending.test
                 seconds += ending.seconds
     coverage.killed(mutant.module, killer)
