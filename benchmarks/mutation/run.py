@@ -68,10 +68,11 @@ STATISTICS = ("tests/measure", "tests/train/test_retention.py", "tests/train/tes
               "tests/audit/test_intervals.py", "tests/audit/test_schemes.py")  # fmt: skip
 # The quick suite runs a sample of the kit's tables, of which each row is quick; of the catalogue's pairs that will do.
 CATALOGUE = ("tests/testing/test_catalogue.py",)
-KIT = ("tests/testing/kinds", *(
-    f"tests/testing/{file.name}" for file in sorted((ROOT / "tests/testing").glob("test_*.py"))
-    if file.name != "test_catalogue.py" and not file.stem.endswith("_torch")
-))  # fmt: skip
+KIT = tuple(
+    str(file.relative_to(ROOT))
+    for file in sorted((ROOT / "tests/testing").rglob("test_*.py"))
+    if str(file.relative_to(ROOT)) not in CATALOGUE and not file.stem.endswith("_torch")
+)
 ROOMS = {
     "pieces": Room(("pieces",), ("tests/pieces", "tests/measure/test_corrections.py")),
     "estimators": Room(

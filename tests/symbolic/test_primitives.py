@@ -49,8 +49,8 @@ def test_whole_numbers_round_towards_zero():
 
 SCALARS = {
     "neg": operator.neg, "exp": math.exp, "exp2": lambda v: 2.0**v, "log": np.log, "log1p": np.log1p,
-    "expm1": math.expm1, "logistic": scipy.special.expit, "tanh": math.tanh, "sin": math.sin, "cos": math.cos, "atan": math.atan,
-    "asin": np.arcsin, "erf": math.erf, "cbrt": np.cbrt, "square": np.square, "lgamma": math.lgamma,
+    "expm1": math.expm1, "logistic": scipy.special.expit, "tanh": math.tanh, "sin": math.sin, "cos": math.cos,
+    "atan": math.atan, "asin": np.arcsin, "erf": math.erf, "cbrt": np.cbrt, "square": np.square, "lgamma": math.lgamma,
     "digamma": scipy.special.digamma, "floor": math.floor, "ceil": math.ceil, "is_finite": math.isfinite,
     **dict.fromkeys(("real", "copy", "copy_p", "stop_gradient", "reduce_precision", "name"), lambda v: v),
 }  # fmt: skip
