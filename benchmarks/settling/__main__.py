@@ -1,6 +1,11 @@
-"""Run it, or go on with it: ``python -m benchmarks.settling [--quick] [--minutes 5]``; results when all is there."""
+"""Run it, or go on with it: ``python -m benchmarks.settling [--quick] [--minutes 5]``; results when all is there.
+
+With ``--restore benchmarks/results/settling_*.json`` the runs in these files are not made again: more warm starts or
+group sizes are added to them.
+"""
 
 import argparse
+import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +33,9 @@ def main() -> None:
         "--groups", type=int, nargs="*", default=[], help="group sizes in place of the default's"
     )
     parser.add_argument("--folder", type=Path, default=Path("gradvar-settling"), help="where runs are kept")
+    parser.add_argument(
+        "--restore", type=Path, nargs="*", default=[], help="results whose runs are put there first"
+    )
     parser.add_argument("--out", type=Path, default=None, help="file of the results")
     options = parser.parse_args()
     size = QUICK if options.quick else Size()
@@ -39,10 +47,14 @@ def main() -> None:
     keep_compiled_programs()
     began = time.monotonic()
     whole = []
+    files = [json.loads(place.read_text()) for place in options.restore]
+    earlier = {setting["name"]: setting for content in files for setting in content["settings"]}
     for setting in SETTINGS:
         if setting.name not in options.settings:
             continue
         runs, cut = Runs(setting, size, folder), False
+        if setting.name in earlier:
+            runs.restore(earlier[setting.name])
         for done in runs.everything():
             print(f"{time.monotonic() - began:6.0f} s  {setting.name}: {done}", flush=True)
             if time.monotonic() - began > 60 * options.minutes:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.settling.settings import SETTINGS
+from benchmarks.settling.settings import SETTINGS, Size
 from gradvar.plot.style import faint, look
 from gradvar.plot.style import settings as style
 from gradvar.stats.intervals import student_half_width
@@ -26,13 +26,13 @@ def curves(content: Mapping[str, Any]) -> Figure:
     settings = content["settings"]
     figure, axes = plt.subplots(len(settings), 3, figsize=(10, 2.7 * len(settings)), squeeze=False)
     for row, setting in zip(axes, settings, strict=True):
-        groups = sorted({curve["group"] for curve in setting["curves"]})
-        for index, group in enumerate(groups):
+        made = [c for c in setting["curves"] if c["kind"] == "run" and c["run"] < setting["size"]["runs"]]
+        for group in setting["size"]["groups"]:
             for ax, axis in zip(row, ("prompts", "tokens", "seconds"), strict=True):
                 choice = setting["tuned"][str(group)]["prompts" if axis == "prompts" else "tokens"]["factor"]
-                runs = [c for c in setting["curves"] if (c["group"], c["factor"]) == (group, choice)]
+                runs = [c for c in made if (c["group"], c["factor"]) == (group, choice)]
                 places, rewards = _places(runs, axis, setting), np.array([run["reward"] for run in runs])
-                _band(ax, places, rewards - rewards[:, :1], index, f"{group} rollouts")
+                _band(ax, places, rewards - rewards[:, :1], Size.groups.index(group), f"{group} rollouts")
         for ax, name in zip(row, ("prompts", "generated tokens", "seconds of one core"), strict=True):
             ax.set_xlabel(name)
         row[0].set_xscale("log")
@@ -87,7 +87,10 @@ def statement_map(rows: list[Mapping[str, Any]]) -> Figure:
         labels = [f"{rate // 2} and {rate // 16}" for rate in place]
         ax.set_yticks(list(place.values()), labels)
         ax.set_ylim(-0.6, len(place) - 0.4)
-        ax.set_xlim(-0.02, 0.92)
+        ax.set_xscale("log")
+        ax.set_xlim(0.016, 1.35)
+        ax.set_xticks(ticks := sorted({row["target"] for row in chosen}), [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
         ax.set_xlabel("success rate at the start")
     axes[0].set_ylabel("prompts per step, of two and of sixteen")
     _against_law(axes[-1], rows)
@@ -95,11 +98,11 @@ def statement_map(rows: list[Mapping[str, Any]]) -> Figure:
 
 
 def _crossing(rows: list[Mapping[str, Any]]) -> float | None:
-    """The success rate at which the law's ratio of variances is 1, by interpolation of its logarithm."""
+    """The success rate at which the law's ratio of variances is 1, by interpolation of both logarithms."""
     points = sorted({(row["success"], row["law"]["value"]) for row in rows if row["law"]["value"]})
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if (y0 - 1) * (y1 - 1) < 0:
-            return float(x0 + (x1 - x0) * np.log(y0) / (np.log(y0) - np.log(y1)))
+            return float(x0 * (x1 / x0) ** (np.log(y0) / (np.log(y0) - np.log(y1))))
     return None
 
 

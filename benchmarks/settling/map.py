@@ -1,67 +1,85 @@
 """Where two rollouts retain what sixteen reach: success rate, length of answers and prompts per step.
 
-``python -m benchmarks.settling.map``: both arms at equal rollouts per step and steps, the learning rate the same for
-both and not tuned, so a cell says how the arms differ and no more. Beside every cell stands what the law of
-leave-one-out says from a bank of its warm start: the variance per rollout of two over that of sixteen. Below 1 two
-should do better. The same command goes on where it was stopped.
+``python -m benchmarks.settling.map``: both arms with as many rollouts in a step, the learning rate the same for both
+and not tuned, so a cell says how the arms differ and no more. A cell is read at equal rollouts, and at as many prompts
+as sixteen had, the paper's budget. Beside it stands what the law of leave-one-out says from a bank of its warm start:
+the variance per rollout of two over that of sixteen. Below 1 two should do better at equal rollouts. The same command
+goes on where it was stopped.
 """
 
 import argparse
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.settling.runs import Runs
+from benchmarks.settling.runs import Runs, at
 from benchmarks.settling.settings import Setting, Size
 from gradvar.cli.results import keep_compiled_programs
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import to_plain, write_json
-from gradvar.stats.starts import ratio_of
+from gradvar.stats.starts import mean_of, ratio_of
 from gradvar.tasks import ModularAddition, RunningTotal
 
 TASKS = (("addition", ModularAddition(digits=2)), ("running_total", RunningTotal(terms=5)))
-SUCCESSES = (0.1, 0.3, 0.7)
+SUCCESSES = (0.03, 0.1, 0.3, 0.7)
 ROLLOUTS = (32, 128)
 SMALL, LARGE = 2, 16
+STEPS, POINTS = 96, 8
+"""An eighth of the steps is an evaluation: by then two have seen as many prompts as sixteen in all of them."""
 
 
-def cells(folder: Path) -> list[Runs]:
+def cells(folder: Path, tasks: Sequence[str], rollouts: Sequence[int]) -> list[Runs]:
     """The cells; those of one task and one number of rollouts share their compiled programs."""
     found = []
     for name, task in TASKS:
-        for rollouts in ROLLOUTS:
+        if name not in tasks:
+            continue
+        for per_step in rollouts:
             trainers: dict[tuple[int, str], Any] = {}
-            size = Size((SMALL, LARGE), runs=4, starts=1, steps=96, points=2, rollouts_per_step=rollouts)
+            size = Size((SMALL, LARGE), 4, starts=1, steps=STEPS, points=POINTS, rollouts_per_step=per_step)
             for success in SUCCESSES:
-                setting = Setting(f"{name}-{success:g}-{rollouts}", task, success)
+                setting = Setting(f"{name}-{success:g}-{per_step}", task, success)
                 found.append(Runs(setting, size, folder, trainers=trainers))
     return found
 
 
+def bank_of(runs: Runs) -> Runs:
+    """The bank of a cell's warm start, one for all numbers of rollouts: the law's ratio is per rollout."""
+    setting = replace(runs.setting, name=runs.setting.name.rsplit("-", 1)[0])
+    return replace(runs, setting=setting, size=replace(runs.size, rollouts_per_step=Size.rollouts_per_step))
+
+
 def row_of(runs: Runs) -> dict[str, Any]:
-    """A cell: retained reward and gain over seeds, and the law's ratio of variances."""
+    """A cell: retained reward and gain over seeds at both budgets, and the law's ratio of variances."""
     curves = {
         g: [runs.curve(g, 1.0, number, tuning=False) for number in range(runs.size.runs)]
         for g in (SMALL, LARGE)
     }
-    final, before = (
-        {g: np.array([curve["reward"][place] for curve in curves[g]]) for g in curves} for place in (-1, 0)
+    before, early, final = (
+        {g: np.array([at(curve, "steps", steps) for curve in curves[g]]) for g in curves}
+        for steps in (0, STEPS * SMALL / LARGE, STEPS)
     )
-    prediction = runs.prediction()
+    prediction = bank_of(runs).prediction()
     (law,) = (arm["variance_ratio"] for arm in prediction["arms"] if arm["group"] == SMALL)
     bank = prediction["bank"]
+    gain = final[LARGE] - before[LARGE]
     return to_plain({
         "cell": runs.setting.name, "length": bank["length"], "success": bank["success"],
         "target": runs.setting.success, "rollouts_per_step": runs.size.rollouts_per_step,
         "prompts_per_step": {g: runs.size.rollouts_per_step // g for g in curves},
-        "before": float(before[LARGE].mean()), "reward": {g: final[g] for g in curves},
+        "before": float(before[LARGE].mean()), "reward": {g: final[g] for g in curves}, "gain": mean_of(gain),
+        "difference": mean_of(final[SMALL] - final[LARGE]),
         "retained": ratio_of(final[SMALL], final[LARGE], what="reward of sixteen"),
-        "retained_gain": ratio_of(
-            final[SMALL] - before[SMALL], final[LARGE] - before[LARGE], what="gain of sixteen"
-        ),
-        "law": law, "snr": {arm["group"]: arm["snr"] for arm in prediction["arms"]}, "bank": bank,
+        "retained_gain": ratio_of(final[SMALL] - before[SMALL], gain, what="gain of sixteen"),
+        "at_prompts": {
+            "retained": ratio_of(early[SMALL], final[LARGE], what="reward of sixteen"),
+            "retained_gain": ratio_of(early[SMALL] - before[SMALL], gain, what="gain of sixteen"),
+        },
+        "law": law, "bank": bank,
     })  # fmt: skip
 
 
@@ -70,15 +88,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many; go on later")
     parser.add_argument("--tasks", nargs="*", default=[name for name, _ in TASKS])
+    parser.add_argument("--rollouts", type=int, nargs="*", default=ROLLOUTS, help="of a step")
     parser.add_argument("--folder", type=Path, default=Path("gradvar-settling/map"))
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     keep_compiled_programs()
     began, rows = time.monotonic(), []
-    for runs in cells(options.folder):
-        if not runs.setting.name.startswith(tuple(options.tasks)):
-            continue
-        runs.prediction()
+    for runs in cells(options.folder, options.tasks, options.rollouts):
+        bank_of(runs).prediction()
         for number in range(runs.size.runs):
             for group in (SMALL, LARGE):
                 runs.curve(group, 1.0, number, tuning=False)

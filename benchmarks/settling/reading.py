@@ -77,12 +77,6 @@ def results(whole: Sequence[Runs]) -> dict[str, Any]:
     for runs in whole:
         table = rows(runs)
         groups = runs.size.groups
-        curves = [
-            {"group": group, "factor": factor, "start": number % runs.size.starts, "run": number}
-            | {name: curve[name] for name in ("steps", "tokens", "seconds", "reward")}
-            for group in groups for factor in runs.factors(group) for number in range(runs.size.runs)
-            for curve in [runs.curve(group, factor, number, tuning=False)]
-        ]  # fmt: skip
         gains = {
             f"grpo-{group}": np.array(
                 [c["reward"][-1] - c["reward"][0] for c in _curves(runs, group, "tokens")]
@@ -92,7 +86,8 @@ def results(whole: Sequence[Runs]) -> dict[str, Any]:
         prediction = runs.prediction()
         content["settings"].append({
             "name": runs.setting.name, **runs.facts(), "starts": runs.starts(), "prediction": prediction,
-            "compared": compared(prediction, gains), "tuned": {g: runs.tuned(g) for g in groups}, "curves": curves,
+            "compared": compared(prediction, gains), "tuned": {g: runs.tuned(g) for g in groups},
+            "curves": runs.kept_curves(),
         })  # fmt: skip
         content["rows"] += table
     return to_plain(content)

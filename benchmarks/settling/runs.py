@@ -5,7 +5,7 @@ what a run is after n steps does not depend on how long it goes on.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -74,10 +74,11 @@ class Runs:
         return json.loads(place.read_text())
 
     def prediction(self) -> dict[str, Any]:
-        """What the theory says of the arms, from a bank of the first warm start; made before any run."""
+        """What the theory says of the default's arms and of these, from a bank of the first warm start; made before any
+        run, so that arms which are added later have theirs already."""
 
         def make() -> dict[str, Any]:
-            plans = [self.plan(group) for group in self.size.groups]
+            plans = [self.plan(group) for group in sorted({*Size.groups, *self.size.groups})]
             key = jax.random.fold_in(jax.random.key(self.seed), 1 << 20)
             start = self.start(0).params
             return predict(
@@ -96,7 +97,7 @@ class Runs:
                 for s in made
             ]
 
-        return self.part("starts", make)
+        return self.part(f"starts-{self.size.starts}", make)
 
     def _trainer(self, group: int, part: Part) -> Trainer:
         if (group, part) not in self.trainers:
@@ -158,6 +159,33 @@ class Runs:
     def prompts_steps(self, group: int) -> float:
         """Steps after which every arm has seen as many prompts: the largest group all of its steps."""
         return self.size.steps * group / max(self.size.groups)
+
+    def kept_curves(self) -> list[Curve]:
+        """Every run that is on disk, the tuning's too: with ``restore`` a later session goes on from results alone."""
+        made = []
+        for place in sorted(self.place("x").parent.glob("*-*-*-*.json")):
+            kind, group, factor, number = place.stem.split("-")
+            row = {"kind": kind, "group": int(group), "factor": float(factor), "run": int(number)}
+            start = 0 if kind == "tuning" else int(number) % self.size.starts
+            made.append(row | {"start": start} | json.loads(place.read_text()))
+        return made
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Put the prediction and the runs of this setting's results where ``part`` looks for them.
+
+        Raises ``ValueError`` where they were made at another size.
+        """
+        for name in ("steps", "points", "rollouts_per_step", "eval_prompts", "eval_rollouts", "bank_prompts"):
+            if content["size"][name] != getattr(self.size, name):
+                raise ValueError(
+                    f"{name}: {content['size'][name]} in the results, {getattr(self.size, name)} asked for"
+                )
+        self.part("prediction", lambda: content["prediction"])
+        for row in content["curves"]:
+            if row["kind"] == "run" and row["start"] != row["run"] % self.size.starts:
+                continue  # with more warm starts this number is another one's
+            curve = {name: row[name] for name in ("steps", "tokens", "seconds", "reward")}
+            self.part(f"{row['kind']}-{row['group']}-{row['factor']:g}-{row['run']}", lambda kept=curve: kept)
 
     def everything(self) -> Iterator[str]:
         """Do what is left, a part at a time, and say what it was."""

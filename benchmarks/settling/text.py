@@ -53,16 +53,16 @@ def predictions(content: Mapping[str, Any]) -> Iterator[str]:
 def cells(content: Mapping[str, Any]) -> Iterator[str]:
     """A line for every cell of the map."""
     yield (
-        "| task, tokens | success | prompts per step, 2 and 16 | reward, 2 over 16 | gain, 2 over 16 | "
-        "the law's ratio |"
+        "| task, tokens | success | prompts per step, 2 and 16 | sixteen's gain | the law's ratio | "
+        "equal rollouts: reward, 2 over 16 | its gain | equal prompts: reward, 2 over 16 |"
     )
-    yield "|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     for row in content["rows"]:
         prompts = row["prompts_per_step"]
         yield (
             f"| {row['cell'].rsplit('-', 2)[0].replace('_', ' ')}, {row['length']:.1f} | {row['success']:.2f} | "
-            f"{prompts['2']} and {prompts['16']} | {words(row['retained'])} | {words(row['retained_gain'])} | "
-            f"{words(row['law'])} |"
+            f"{prompts['2']} and {prompts['16']} | {words(row['gain'])} | {words(row['law'])} | "
+            f"{words(row['retained'])} | {words(row['retained_gain'])} | {words(row['at_prompts']['retained'])} |"
         )
 
 

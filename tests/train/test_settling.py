@@ -1,6 +1,7 @@
 """How the settling experiment is read: places of equal budgets, tuning, and rows, on curves made by hand."""
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -75,3 +76,20 @@ def test_rows_say_what_is_retained(runs):
     assert large["retained"].value == 1
     assert large["equivalence_p"] is None
     assert table["tokens", 2]["equivalence_p"] < 0.05
+
+
+def test_results_alone_are_enough_to_go_on(runs, tmp_path):
+    content = {
+        "size": asdict(runs.size), "prediction": {"kept": 1},
+        "curves": runs.kept_curves(),
+    }  # fmt: skip
+    assert len(content["curves"]) == 2 * 2 * 6 * 3
+    again = replace(runs, folder=tmp_path / "again")
+    again.restore(content)
+    assert again.curve(2, 0.25, 1, tuning=True) == runs.curve(2, 0.25, 1, tuning=True)
+    assert (again.prediction(), again.tuned(2)) == ({"kept": 1}, runs.tuned(2))
+    more = replace(runs, folder=tmp_path / "more", size=replace(runs.size, starts=2))
+    more.restore(content)  # run 1 is the second start's there
+    assert [more.place(f"run-16-1-{n}").exists() for n in range(3)] == [True, False, True]
+    with pytest.raises(ValueError, match="steps: 32 in the results, 64"):
+        replace(runs, size=replace(runs.size, steps=64)).restore(content)
