@@ -50,6 +50,8 @@ def kl_term(target: LossTarget, layout: str) -> None:
     gradient, cost = np.array(pulls), np.array(values)  # [distance, token]
     small = max(slack(target), 1e-7)
     if np.all(np.abs(gradient + still[batch.mask]) <= small):
+        is_k1 = parallel(cost, DISTANCES, 1e-3) and _form(gradient.sum(1)) == "k1"
+        expect(not is_k1, f"the reference moves the value by {shown(cost)}, and no weight: {FAULTS['k1']}")
         expect(
             bool(np.all(np.abs(cost) <= small)),
             f"the reference moves the value by {shown(cost)}, and no weight: the term has no gradient",
