@@ -42,7 +42,14 @@ FILES = {
     "roots": BridgeFile(
         ("A1a", "A2", "B30"),
         (contrast, clipped_contrast, bounded),
-        ("group_means", "standardised", "contrastive_form", "bridging", "bridging_roots"),
+        (
+            "inequalities",
+            "group_means",
+            "standardised",
+            "contrastive_form",
+            "bridging",
+            "bridging_roots",
+        ),
     ),
     "pieces": BridgeFile(
         ("B24a", "R1"), (kl_slopes, truncated_weight), ("importance", "kl_estimators", "bridging")

@@ -21,7 +21,7 @@ def leave_one_out(estimator: Estimator | None = None, sizes: Sequence[int] = SIZ
         first = f"shipped_leave_one_out_at_{size}"
         kernel = f"({r} i - {r} j) * ({s} i - {s} j) / 2%:R"
         average = f"(\\sum_(i < {size}) \\sum_(j < {size} | (i < j)%N) {kernel}) / 'C({size}, 2)%:R"
-        of_indices = f"@update F {size - 2} [finType of 'I_{size}] {r} {s} [ffun i => i]"
+        of_indices = f"@update F {size - 2} _ {r} {s} [ffun i => i]"
         rows += [
             Bridge(claim, name, about("rloo", size), update, definition, proof, code=first)
             for claim, name, definition, proof in (

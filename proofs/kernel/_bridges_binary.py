@@ -58,7 +58,7 @@ def two_numbers(size: int, right: int, scores: str, numbers: tuple[str, str]) ->
     """
     a, b = numbers
     law = f"[set i : 'I_{size} | (i < {right})%N]"
-    definition = f"@four_numbers.update F {size} {law} [finType of 'I_{size}] {scores} {a} {b} [ffun i => i]"
+    definition = f"@four_numbers.update F {size} {law} _ {scores} {a} {b} [ffun i => i]"
     case = f"(if (i < {right})%N then {a} else {b})"
     return definition, (
         f"rewrite /four_numbers.update (eq_bigr (fun i : 'I_{size} => {case} * {scores} i));"

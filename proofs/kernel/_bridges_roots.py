@@ -51,7 +51,7 @@ move=> better; have eps0 : 0 <= {eps} :> F by rewrite ?divr_ge0 ?mulr_ge0 ?exprn
 rewrite (@pair_update_is_contrast F _ _ false) // /contrast_factor /kappa /values /= mul1r.
 have d0 : r1 - r2 != 0 by exact: lt0r_neq0.
 have low : r1 - r2 + 2%:R * ({eps}) != 0.
-  by apply: lt0r_neq0; apply: ltr_paddr => //; apply: mulr_ge0 => //; exact: ler0n.
+  by apply: lt0r_neq0; apply: strictly_below_with_more => //; apply: mulr_ge0 => //; exact: ler0n.
 {forget}by field; rewrite ?d0 ?low."""
 
 

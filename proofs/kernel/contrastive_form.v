@@ -1,7 +1,7 @@
 (* GRPO's clipped, length-normalised objective with binary rewards is a contrast, at every group size. Rollout i has
    len i tokens of the ratios rho i t, the clip is [1 - low, 1 + high]. Those in the set right are correct. *)
 From mathcomp Require Import all_ssreflect all_algebra ring.
-From Gradvar Require Import group_means standardised.
+From Gradvar Require Import inequalities group_means standardised.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
@@ -37,18 +37,18 @@ Let rest_gt0 : 0 < 1 - share. Proof. by rewrite rest_share divr_gt0 ?ltr0n // su
 Lemma clip_up A x : 0 < A -> surrogate A x = A * Num.min x (1 + high).
 Proof.
 case: clip_is_an_interval => low0 high0 A0.
-rewrite /surrogate -minr_pmull ?(ltW A0) // mulrC; congr (_ * _).
-have order : 1 - low <= 1 + high by rewrite ler_add2l (le_trans _ high0) // oppr_le0.
+rewrite /surrogate -min_times_positive // mulrC; congr (_ * _).
+have order : 1 - low <= 1 + high by rewrite cancel_left_summand (le_trans _ high0) // oppr_le0.
 rewrite /clip; case: (leP x (1 + high)) => [inside|above].
-  by rewrite min_l // le_maxr lexx orbT.
+  by rewrite min_l //; case: (leP (1 - low) x) => // /ltW.
 by rewrite (max_r order) min_r // ltW.
 Qed.
 
 Lemma clip_down A x : A < 0 -> surrogate A x = A * Num.max x (1 - low).
 Proof.
 case: clip_is_an_interval => low0 high0 A0.
-have order : 1 - low <= 1 + high by rewrite ler_add2l (le_trans _ high0) // oppr_le0.
-rewrite /surrogate -maxr_nmull ?(ltW A0) // mulrC; congr (_ * _).
+have order : 1 - low <= 1 + high by rewrite cancel_left_summand (le_trans _ high0) // oppr_le0.
+rewrite /surrogate -max_times_negative // mulrC; congr (_ * _).
 rewrite /clip; case: (leP x (1 + high)) => [inside|above]; first by rewrite maxCA maxxx maxC.
 by rewrite (max_r order) max_l ?max_l // ?(le_trans order) ?(ltW above).
 Qed.

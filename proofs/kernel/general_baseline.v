@@ -1,6 +1,7 @@
 (* A general baseline with binary rewards: the update is along the mean of the positives less c times that of the
    negatives. A group of G rollouts, those in the set right are correct. *)
 From mathcomp Require Import all_ssreflect all_algebra ring.
+From Gradvar Require Import inequalities.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
@@ -75,11 +76,11 @@ Theorem coefficient_is_below_one_below_the_mean :
 Proof.
 case/andP: mixed => k_pos below _ small.
 have G_pos : (0 : F) < G%:R by rewrite ltr0n (leq_ltn_trans _ below).
-have : b * G%:R < k%:R by rewrite -ltr_pdivl_mulr.
+have : b * G%:R < k%:R by rewrite -strictly_below_quotient.
 move=> small'; have b1 : b < 1.
-  by apply: (lt_trans small); rewrite ltr_pdivr_mulr // mul1r ltr_nat.
-rewrite ltr_pdivr_mulr ?mul1r; last by rewrite mulr_gt0 ?ltr0n // subr_gt0.
-rewrite natrB ?(ltnW below) // mulrBl mulrBr mulr1 ltr_sub_addr subrK mulrC.
-by [].
+  by apply: (lt_trans small); rewrite quotient_strictly_below // mul1r ltr_nat.
+rewrite quotient_strictly_below ?mul1r; last by rewrite mulr_gt0 ?ltr0n // subr_gt0.
+rewrite natrB ?(ltnW below) // -subr_gt0 [X in 0 < X](_ : _ = k%:R - b * G%:R); last by ring.
+by rewrite subr_gt0.
 Qed.
 End Below.

@@ -1,6 +1,7 @@
 (* The best group size at a fixed number N = Q G of rollouts. N times the variance is V G = G b + o + c / (G - 1): b the
    variance of the gradient between prompts, o and c (sigma_o^2 and Delta of N2) averaged over prompts. *)
 From mathcomp Require Import all_ssreflect all_algebra ring.
+From Gradvar Require Import inequalities.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
@@ -48,9 +49,9 @@ rewrite mulr_ge0 ?invr_ge0 ?(ltW (prod_pos _ _)) //.
 case: (ltngtP m n) => [less|more|->]; last by rewrite subrr mul0r.
 - rewrite mulr_le0 ?subr_le0 ?ler_nat ?(ltnW less) //.
   case: n fewer less {enough} => // k fewer less; apply: (le_trans _ (ltW (fewer k (erefl _)))).
-  by rewrite -!mulrA ler_pmul2l ?ltr0n // ler_pmul2r // ler_nat.
+  by rewrite -!mulrA cancel_left_factor ?ltr0n // cancel_right_factor // ler_nat.
 - rewrite mulr_ge0 ?subr_ge0 ?ler_nat ?(ltnW more) //; apply: (le_trans enough).
-  by rewrite [n.+2%:R * _]mulrC -!mulrA ler_pmul2l ?ltr0n // ler_pmul2r // ler_nat.
+  by rewrite [n.+2%:R * _]mulrC -!mulrA cancel_left_factor ?ltr0n // cancel_right_factor // ler_nat.
 Qed.
 
 (* N3, two against G *)

@@ -1,5 +1,6 @@
 (* Weights of rollouts that another policy drew: the whole weight is unbiased, a truncated one is not. *)
 From mathcomp Require Import all_ssreflect all_algebra ring.
+From Gradvar Require Import inequalities.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
@@ -26,9 +27,9 @@ Proof.
 rewrite /truncated_update /gradient [X in _ = _ - X]big_mkcond -sumrB; apply: eq_bigr => y _.
 case: ifP => above.
   rewrite min_r; first by ring.
-  by rewrite ler_pdivl_mulr // ltW.
+  by rewrite below_quotient // ltW.
 rewrite min_l; first by field.
-by rewrite ler_pdivr_mulr // leNgt above.
+by rewrite quotient_below // leNgt above.
 Qed.
 
 (* R1, cap out of reach *)

@@ -43,8 +43,8 @@ Qed.
 Theorem k3_as_a_loss_is_the_forward_kl x : pull k3_slope x = forward_kl_slope x.
 Proof.
 rewrite /pull /forward_kl_slope /slope_of_chance /k3_slope.
-under eq_bigr do rewrite mulrA mulrBr mulr1 mulrBl.
-by rewrite sumrB score_sum sub0r -sumrN; apply: eq_bigr => y _; ring.
+rewrite (eq_bigr (fun y => p y * score p x y + - (q y / p y) * (p y * score p x y))) => [|y _]; last by ring.
+by rewrite big_split /= score_sum add0r.
 Qed.
 
 (* B24a, k1 in the reward: the sample's score is multiplied by k there, and by the slope of k2 in the loss *)

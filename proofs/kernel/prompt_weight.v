@@ -1,7 +1,7 @@
 (* The weight w_G(p) that GRPO (population deviation, no epsilon) gives a prompt of success rate p, binary rewards: the
    mean update is w_G(p) times the gradient of p. A group has G = N.+2 rollouts, k of them correct. *)
 From mathcomp Require Import all_ssreflect all_algebra ring.
-From Gradvar Require Import group_means.
+From Gradvar Require Import inequalities group_means.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
@@ -129,7 +129,7 @@ have root_at (m : nat) : root P m.+1%:R.
     apply: (mulIf m0); rewrite mulrBl mul1r /p /q divfK // mulVf //.
     by rewrite -[m.+2]addn1 natrD addrAC subrr add0r.
   have inside : 0 < p < 1.
-    by rewrite divr_gt0 ?ltr0n //= ltr_pdivr_mulr ?ltr0n // mul1r ltr_nat.
+    by rewrite divr_gt0 ?ltr0n //= quotient_strictly_below ?ltr0n // mul1r ltr_nat.
   have zero : \sum_(i < N.+1) 'C(N, i)%:R * p ^+ i * (1 - p) ^+ (N - i) * (c i - K) = 0.
     under eq_bigr do rewrite mulrBr.
     by rewrite sumrB constant // -mulr_suml binomial mul1r subrr.

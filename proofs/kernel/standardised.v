@@ -1,7 +1,7 @@
 (* Advantages divided by the group's standard deviation: the contrast of two rollouts, and the bound sqrt(G - 1).
    Any real closed field (the reals, the real algebraic numbers): only roots are needed. *)
 From mathcomp Require Import all_ssreflect all_algebra ring.
-From Gradvar Require Import group_means.
+From Gradvar Require Import inequalities group_means.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
@@ -91,7 +91,7 @@ Qed.
 (* B30, the same bound as it is often written *)
 Theorem standardised_abs_at_most_root i : `|A i| <= Num.sqrt n.+1%:R.
 Proof.
-by rewrite -(@ler_pexpn2r _ 2) ?nnegrE ?normr_ge0 ?sqrtr_ge0 // real_normK ?num_real // sqr_sqrtr ?ler0n //
+by rewrite -ler_sqr ?nnegrE ?normr_ge0 ?sqrtr_ge0 // real_normK ?num_real // sqr_sqrtr ?ler0n //
   standardised_at_most_root.
 Qed.
 
@@ -102,9 +102,10 @@ have -> : standardised 1 0 r i ^+ 2 = n.+1%:R / G%:R * A i ^+ 2.
   rewrite A_def /standardised addr0 !expr_div_n !deviation_sq subn0 subn1 /=.
   have n0 : (n.+1%:R : F) != 0 by rewrite pnatr_eq0.
   have G0 : (G%:R : F) != 0 by rewrite pnatr_eq0.
-  by move: n0 G0 not_all_equal; set a := n.+1%:R; set b := G%:R => a0 b0 c0; field; rewrite a0 b0 c0.
+  move: n0 G0 not_all_equal; move: (squares r) (n.+1%:R : F) (G%:R : F) => c a b a0 b0 c0.
+  by field; rewrite a0 b0 c0.
 rewrite [X in _ <= X](_ : _ = n.+1%:R / G%:R * n.+1%:R); last by rewrite expr2 mulrAC.
-by rewrite ler_pmul2l ?divr_gt0 ?ltr0n // standardised_at_most_root.
+by rewrite cancel_left_factor ?divr_gt0 ?ltr0n // standardised_at_most_root.
 Qed.
 End Bound.
 
@@ -154,9 +155,9 @@ Proof.
 move=> eps0; rewrite /standardised pair_deviation centred_winner centred_loser /contrast_factor.
 have kappa_gt0 : 0 < kappa sample by case: sample; rewrite /kappa ?sqrtr_gt0 ?ltr0n ?ltr01.
 have low : kappa sample * d + 2%:R * eps != 0.
-  by rewrite lt0r_neq0 // ltr_paddr ?mulr_ge0 ?ler0n // mulr_gt0.
+  by rewrite lt0r_neq0 // strictly_below_with_more ?mulr_ge0 ?ler0n // mulr_gt0.
 have low2 : kappa sample * d / 2%:R + eps != 0.
-  by rewrite lt0r_neq0 // ltr_paddr // divr_gt0 ?ltr0n // mulr_gt0.
+  by rewrite lt0r_neq0 // strictly_below_with_more // divr_gt0 ?ltr0n // mulr_gt0.
 by split; field; rewrite low.
 Qed.
 
@@ -175,11 +176,11 @@ Theorem contrast_factor_is_bounded (sample : bool) (eps : F) : 0 <= eps ->
 Proof.
 move=> eps0; have kappa_ge1 : 1 <= kappa sample.
   by case: sample; rewrite /kappa // -[X in X <= _]sqrtr1 ler_sqrt ?ltr0n // ler1n.
-have kd : d <= kappa sample * d by rewrite ler_pemull // ltW.
+have kd : d <= kappa sample * d by rewrite below_multiple // ltW.
 have low : 0 < kappa sample * d + 2%:R * eps.
-  by rewrite ltr_paddr ?mulr_ge0 ?ler0n // (lt_le_trans winner_is_better).
-rewrite /contrast_factor divr_gt0 //= ler_pdivr_mulr // mul1r.
-by rewrite ler_paddr ?mulr_ge0 ?ler0n.
+  by rewrite strictly_below_with_more ?mulr_ge0 ?ler0n // (lt_le_trans winner_is_better).
+rewrite /contrast_factor divr_gt0 //= quotient_below // mul1r.
+by rewrite below_with_more ?mulr_ge0 ?ler0n.
 Qed.
 
 (* A1a, finding: without the division (Dr. GRPO) the advantages are plus and minus d / 2 *)
