@@ -56,8 +56,8 @@ def test_the_objective_is_its_formula():
         name="mine", paper=Paper("a", "b", "c"), laws={"finite": True}, min_group=3,
     )  # fmt: skip
     logp, old, ref, values = map(numbers, (LOGP, OLD, REF, VALUES))
-    least = REWARDS.min()
-    chosen = MASK & (REWARDS > least)[..., None]
+    rewards = np.array(REWARDS)
+    chosen = MASK & (rewards > rewards.min())[..., None]
     assert chosen.sum() < MASK.sum()
     advantages = (REWARDS - REWARDS.mean(1, keepdims=True))[..., None] + values
     tokens = (2.0 + logp - old) * np.exp(logp - old) * advantages
