@@ -172,8 +172,8 @@ def choose_map(
     item, vectors = rows.basis.dtype.itemsize, size * width * params_bytes
     cross = vectors + (size * width) ** 2 * item
     if scores == "auto":
-        scores = Whole() if vectors <= min(WHOLE, memory) else Gram()
-        scores = Sketch() if cross > memory else scores
+        products: Gram | Sketch = Gram() if cross <= memory else Sketch()
+        scores = Whole() if vectors <= min(WHOLE, memory) else products
     if isinstance(scores, Sketch):
         need = size * width * scores.width * item
     elif isinstance(scores, Gram):
