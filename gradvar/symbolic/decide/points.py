@@ -28,7 +28,7 @@ _SQUARES = tuple(Fraction(a * a, b * b) for a, b in ((1, 2), (3, 4), (2, 3), (3,
 _CORNERS = (Fraction(0), Fraction(1), Fraction(1, 2), Fraction(-1), Fraction(2))
 _STEPS = (Fraction(0), Fraction(1, 1009), Fraction(-1, 1013))
 _GENERAL = 11  # smaller integers are in no general position: much is undefined at G = 1, 2, 3
-_INTEGER_CORNERS = (1, 2, 0, -1, 3)
+_INTEGER_CORNERS = (1, 2, 0, -1, 3, -2)
 
 
 @dataclass(frozen=True)
