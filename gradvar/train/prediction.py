@@ -106,6 +106,7 @@ def _of_arm(summary: Summary, plan: Plan, reference: Plan) -> dict[str, Any]:
     if _within_law(reference.arm):
         sizes = (arm.group, reference.arm.group)
         effective = min(float(effective_number(summary.second_moments(size))) for size in sizes)
+        effective *= summary.met()
         factor = sizes[0] / sizes[1]
         ratio = factor * float(total.variance(sizes[0]) / total.variance(sizes[1]))
         with np.errstate(all="ignore"):

@@ -1,8 +1,14 @@
 """Products of gradients that have not met each other: no interval of what most samples have not seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from gradvar.measure.advise.group_size import advise
+from gradvar.measure.advise.optimum import optimal_size
+from gradvar.measure.bank.pair_kernel import joint_squares, prompt_numbers, squared_kernel
+from gradvar.measure.bank.summary import Budget, Summary
 from gradvar.stats.effective import FEWEST, effective_number, too_few
 from gradvar.stats.figures import BlockSums, effective_blocks, figures, leave_one_out, pivots
 from gradvar.stats.meetings import directions_met, pairs_met
@@ -77,3 +83,48 @@ def test_large_sums_in_directions_of_their_own_count_less():
         size=(300, 1)
     )
     assert float(directions_met(noise @ noise.T)) == pytest.approx(1, abs=0.1)
+
+
+CHANCES, REWARDS = np.array([0.49, RARE, 0.5]), np.array([1.0, WORTH, 0.0])
+
+
+def optimum_listed() -> float:
+    """G* of leave-one-out where each prompt has parameters of its own, from sums over all pairs of answers."""
+    scores = np.eye(3) - CHANCES
+    slope = (CHANCES * REWARDS) @ scores
+    kernel = (
+        (REWARDS[:, None, None] - REWARDS[:, None]) * (scores[:, None] - scores) / 2
+    )  # [answer, answer, param]
+    given_one = np.einsum(
+        "aj,b->aj", np.einsum("abj,b->aj", kernel, CHANCES), [1.0]
+    )  # E[h | the first answer]
+    single = CHANCES @ (given_one**2).sum(-1) - slope @ slope
+    double = CHANCES @ (kernel**2).sum(-1) @ CHANCES - slope @ slope
+    between = float(slope @ slope)
+    return float(optimal_size(Budget(between, 4 * single, 2 * double - 4 * single, 0.0), 0.0))
+
+
+def bank_numbers(seed: int, prompts: int = 60, rollouts: int = 16) -> Summary:
+    """The summary of a bank of such prompts, whose gradients are orthogonal."""
+    answers = np.random.default_rng(seed).choice(3, size=(prompts, rollouts), p=CHANCES)
+    scores, rewards = (np.eye(3) - CHANCES)[answers], REWARDS[answers]
+    gram = scores @ scores.swapaxes(1, 2)
+    numbers = prompt_numbers(rewards, gram)
+    return Summary(
+        rewards=rewards, length=np.ones(prompts), gradients=np.diag(numbers["signal"]), se={}, on_policy=True,
+        joint=joint_squares(squared_kernel(rewards, gram)), **numbers,
+    )  # fmt: skip
+
+
+def test_no_best_size_of_gradients_that_never_met():
+    """A rare 50 decides the spread between prompts; a bank that has no two of them on a prompt was sure of it."""
+    truth, wrong, given = optimum_listed(), 0, 0
+    for seed in range(16):
+        summary = bank_numbers(seed)
+        before, after = advise(replace(summary, joint=None)).optimum, advise(summary)
+        wrong += before.known and before.excludes(truth)
+        given += after.optimum.known
+        assert not after.optimum.excludes(truth)
+        assert after.optimum.known or "record more rollouts of each prompt" in str(after)
+    assert wrong >= 4
+    assert 0 < given < 16

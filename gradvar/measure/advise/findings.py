@@ -15,6 +15,8 @@ from gradvar.stats.groups import redrawing_gain
 from gradvar.stats.intervals import Interval
 from gradvar.stats.power import prompts_for_ratio, prompts_words
 
+_MET = 0.5  # of what large gradients of a prompt must have met, below which it is said
+
 
 def findings(advice: Advice, summary: Summary, total: Budget, costs: Costs, level: float) -> list[str]:
     """Return the sentences on an advice.
@@ -31,6 +33,12 @@ def findings(advice: Advice, summary: Summary, total: Budget, costs: Costs, leve
     if best is None:
         return [_nothing(summary, curve)]
     sentences = [f"{_choice(curve, best)}; {_optimum_words(over_all, summary)}."]
+    if (met := summary.met()) < _MET:
+        sentences.append(
+            "Large gradients have hardly met another large one of their prompt (their products reach "
+            f"{met:.2g} of what they must in the long run), so the spread between prompts, which decides the best "
+            "size, is not known: record more rollouts of each prompt."
+        )
     if caution := too_few(over_all.effective):
         sentences.append(f"There are {caution}: which size is best cannot be told from these prompts.")
     elif caution := warning(over_all.effective):

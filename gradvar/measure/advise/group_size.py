@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
 
 
-_ROUNDING = 1e-5  # of what a prompt contributes, with scores in single precision
-
-
 @overload
 def advise(
     source: ScoreBank | Summary,
@@ -96,7 +93,7 @@ def advise(
     best = compared.best()
     curve = tuple(compared.point(g, best) for g in sizes)
     fixed = costs.per_prompt / costs.updated_rollout
-    answer = optimum(budgets, fixed, level, compared.effective(best or sizes[0]))
+    answer = optimum(budgets, fixed, level, compared.effective(best or sizes[0]) * summary.met())
     splits = split_rollouts(summary, best, level) if best else ()
     advice = Advice(
         best=best,
@@ -133,14 +130,8 @@ class _Compared:
         return float(effective_number(self.summary.second_moments(size)))
 
     def compared(self, *sizes: int) -> float:
-        """The effective number of prompts behind a comparison of sizes.
-
-        Large groups are weighed by the spread between prompts, of which a prompt with one success says nothing: all
-        such prompts give the same quotient of two sizes' variances, whatever the truth is.
-        """
-        signal, scale = np.abs(self.summary.signal), np.abs(self.summary.second_moments(2))
-        carried = float(effective_number(np.where(signal > _ROUNDING * scale, signal, 0.0)))
-        return min(carried, *(self.effective(size) for size in sizes))
+        """The effective number of prompts behind a comparison of sizes."""
+        return min(self.summary.carried(), *(self.effective(size) for size in sizes))
 
     def point(self, size: int, best: int | None) -> Point:
         """The figures of a size, compared with those of the best one."""

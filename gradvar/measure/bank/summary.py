@@ -2,9 +2,7 @@
 
 For each prompt: p = P(r=1), ||grad J||^2, v1 = E[||s||^2 | r=1], v0 = E[||s||^2 | r=0] for binary rewards,
 and for any rewards zeta1, zeta2 of the pair kernel h_ij = (1/2)(r_i - r_j)(s_i - s_j). All of them are
-U-statistics in the Gram matrix of sequence scores, so they cost nothing beyond the bank. Write H_i = sum_j
-h_ij; as a combination of scores it is (1/2)[(N r_i - R) e_i - r_i 1 + r], so all sums over pairs and triples
-of distinct rollouts are quadratic forms."""
+U-statistics in the Gram matrix of sequence scores (``pair_kernel``), so they cost nothing beyond the bank."""
 
 from __future__ import annotations
 
@@ -20,11 +18,15 @@ from safetensors import SafetensorError
 from gradvar.core.checks import at_least
 from gradvar.files.cache import read_arrays, write_arrays
 from gradvar.measure.bank.data import Recording
+from gradvar.measure.bank.pair_kernel import joint_squares, prompt_numbers, squared_kernel
 from gradvar.measure.exact.closed_forms import FourNumbers, four_number_law
+from gradvar.stats.effective import effective_number
 from gradvar.stats.figures import jackknife_error
 from gradvar.stats.groups import unequal_share
+from gradvar.stats.meetings import pairs_met
 
 _BLOCKS = 16
+_ROUNDING = 1e-5  # of what a prompt contributes, with scores in single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,8 @@ class Summary:
     ``length``: mean tokens. ``se`` [Q] by name, jackknifed over the rollouts of the prompt. ``halves``: the same
     numbers from each half of the rollouts, for cross-fitting. ``v1`` and ``v0`` are NaN where a prompt has no success
     or no failure among its rollouts, or where rewards are not binary. ``on_policy`` is a hypothesis of every law.
+    ``joint`` [Q]: the mean of ||h_ij||^2 ||h_kl||^2 over disjoint pairs; where it is missing (files of before it was
+    kept), nothing is asked of what has met.
     """
 
     rewards: Float[np.ndarray, "prompt rollout"]
@@ -49,6 +53,7 @@ class Summary:
     se: dict[str, Float[np.ndarray, " prompt"]]
     on_policy: bool
     halves: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
+    joint: Float[np.ndarray, " prompt"] | None = None
 
     @property
     def binary(self) -> bool:
@@ -67,6 +72,24 @@ class Summary:
         """E ||ghat||^2 of leave-one-out in one group, for every prompt: what each contributes to a variance."""
         pairs = group_size * (group_size - 1)
         return self.signal + 4 * self.zeta1 / group_size + (2 * self.zeta2 - 4 * self.zeta1) / pairs
+
+    def carried(self) -> float:
+        """The effective number of prompts behind the spread between them, and so behind group sizes compared.
+
+        Large groups are weighed by that spread, of which a prompt with one success says nothing: all such prompts give
+        the same quotient of two sizes' variances, whatever the truth is. It is a mean of products of two pairs, so
+        prompts count only as far as the large ones have met (``stats.meetings.pairs_met``).
+        """
+        signal, scale = np.abs(self.signal), np.abs(self.second_moments(2))
+        number = float(effective_number(np.where(signal > _ROUNDING * scale, signal, 0.0)))
+        return number * self.met()
+
+    def met(self) -> float:
+        """How far large gradients of the same prompt have met each other, at most one."""
+        if self.joint is None:
+            return 1.0
+        pairs = np.full(len(self.joint), 2.0)
+        return min(1.0, float(pairs_met(self.joint, 2 * self.second_moments(2), pairs)))
 
     def save(self, path: Path | str) -> Path:
         """Write the numbers to one safetensors file: all that advice needs, and no rollout."""
@@ -137,6 +160,7 @@ def _require_summary(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
         raise ValueError("another kind of file")
     numbers = ("p", "signal", "v1", "v0", "zeta1", "zeta2")
     named = {"rewards": 2, "gradients": 2, "length": 1} | dict.fromkeys(numbers, 1)
+    optional = {"joint": 1}
     groups = dict.fromkeys((f"se.{n}" for n in numbers), 1)
     groups |= dict.fromkeys((f"half{half}.{n}" for half in (0, 1) for n in numbers), 1)
     if missing := sorted(named.keys() - arrays.keys()):
@@ -146,7 +170,7 @@ def _require_summary(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
     if len(halves) not in (0, 2 * len(numbers)):
         raise ValueError("numbers of a half are missing")
     for name, array in arrays.items():
-        axes = (named | groups).get(name)
+        axes = (named | groups | optional).get(name)
         fits = array.dtype.kind == "f" and array.ndim == axes and size > 0 and len(array) == size
         if not fits or (name == "gradients" and array.shape != (size, size)):
             raise ValueError(f"{name[:40]} of {array.dtype} {array.shape}, which does not fit")
@@ -244,6 +268,7 @@ def summarise(recording: Recording) -> Summary:
         se=se,
         on_policy=rollouts.on_policy,
         halves=_halves(rewards, seq),
+        joint=joint_squares(squared_kernel(rewards, seq)),
         **numbers,
     )
 
@@ -267,34 +292,6 @@ def sequence_rows(recording: Recording) -> Float[np.ndarray, "prompt rollout row
     rollout = rows.rollout[q, m]
     combinations[q, rollout, m] = along[q, rollout, rows.basis_index[q, m]]
     return combinations
-
-
-def prompt_numbers(
-    rewards: Float[np.ndarray, "prompt rollout"], seq: Float[np.ndarray, "prompt rollout rollout"]
-) -> dict[str, Float[np.ndarray, " prompt"]]:
-    """p, signal, v1, v0, zeta1 and zeta2 of every prompt, from rewards and inner products of sequence scores."""
-    n = rewards.shape[1]
-    norms = np.einsum("qnn->qn", seq)  # [prompt, rollout]
-    total = rewards.sum(1)
-    gaps = rewards[:, :, None] - rewards[:, None]  # [prompt, rollout, rollout]
-    pair = 0.25 * gaps**2 * (norms[:, :, None] + norms[:, None] - 2 * seq)  # ||h_ij||^2
-    coef = 0.5 * (
-        (n * rewards - total[:, None])[:, :, None] * np.eye(n) - rewards[:, :, None] + rewards[:, None]
-    )
-    centred = np.einsum("qim,qmk,qik->qi", coef, seq, coef, optimize=True)  # ||H_i||^2
-    # sums over ordered triples and unordered pairs of distinct rollouts, and over disjoint pairs [prompt]
-    triples = centred.sum(1) - pair.sum((1, 2))
-    all_pairs = 0.5 * coef.sum(1)  # the sum of h_ij over all pairs, as a combination of scores
-    pairs = 0.5 * pair.sum((1, 2))
-    disjoint = np.einsum("qm,qmk,qk->q", all_pairs, seq, all_pairs, optimize=True) - pairs - triples
-    signal = disjoint / (n * (n - 1) * (n - 2) * (n - 3) / 4)
-    zeta1 = triples / (n * (n - 1) * (n - 2)) - signal
-    zeta2 = pairs / (n * (n - 1) / 2) - signal
-    binary = np.isin(rewards, (0.0, 1.0)).all()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        v1 = (norms * rewards).sum(1) / total if binary else np.full(len(total), np.nan)
-        v0 = (norms * (1 - rewards)).sum(1) / (n - total) if binary else np.full(len(total), np.nan)
-    return {"p": total / n, "signal": signal, "v1": v1, "v0": v0, "zeta1": zeta1, "zeta2": zeta2}
 
 
 def _prompt_law(

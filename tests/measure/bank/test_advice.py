@@ -16,8 +16,9 @@ from gradvar.core.compose import compose
 from gradvar.measure.advise.allocation import split_sizes, within_variance
 from gradvar.measure.advise.estimator_choice import _progress, by_successes, compare_estimators
 from gradvar.measure.advise.group_size import advise
+from gradvar.measure.bank.pair_kernel import prompt_numbers
 from gradvar.measure.bank.record import record
-from gradvar.measure.bank.summary import Summary, prompt_numbers
+from gradvar.measure.bank.summary import Summary
 from gradvar.measure.exact.closed_forms import four_numbers, ustatistic_law, ustatistic_numbers
 from gradvar.measure.exact.enumerate import exact
 from gradvar.measure.exact.tables import exact_tables
