@@ -6,7 +6,7 @@
 The same through the engines themselves: ``enumerated`` and ``benchmarks.bank.coverage``.
 
 Writes ``calibration.csv`` to --out, a row for every cell and figure as soon as it is known, then the table
-``benchmarks/CALIBRATION.md`` and its figure.
+``benchmarks/CALIBRATION.md`` and its figure. Rows say by which rule they were made; those of another one are run again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.calibration import report
 from benchmarks.calibration.cells import as_row, grid
 from benchmarks.calibration.measure import coverage
+from benchmarks.calibration.rule import INTERVALS, append, rows_of, rule_of
 from gradvar.stats.effective import FEWEST
 
 HERE = Path(__file__).resolve().parent.parent
@@ -35,7 +36,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "calibration.csv"
     names = (*as_row(grid()[0]), "repeats")
-    done = {tuple(row[name] for name in names) for row in report.rows(path)}
+    rule = rule_of(INTERVALS)
+    done = {tuple(row[name] for name in names) for row in rows_of(path, rule)}
     for number, cell in enumerate(grid()):
         keys = as_row(cell)
         if (*keys.values(), str(options.repeats)) in done:
@@ -43,10 +45,13 @@ def main() -> None:
         started = time.process_time()
         shares = coverage(cell, options.repeats, options.seed + number)
         table = [
-            keys | {"repeats": options.repeats, "figure": name} | {k: f"{x[k]:.6g}" for k in _MEASURED}
+            keys
+            | {"repeats": options.repeats, "figure": name}
+            | {k: f"{x[k]:.6g}" for k in _MEASURED}
+            | {"rule": rule}
             for name, x in shares.items()
         ]
-        report.append(path, table)
+        append(path, table)
         seconds = time.process_time() - started
         print(f"{number + 1} of {len(grid())}: {cell.engine} {cell.size}, {seconds:.1f} s of CPU", flush=True)
     document = HERE if options.out.resolve() == HERE / "results" else options.out

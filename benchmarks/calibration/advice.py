@@ -25,8 +25,8 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
-from benchmarks.calibration import report  # noqa: E402
 from benchmarks.calibration.engines import Problem, Scene  # noqa: E402
+from benchmarks.calibration.rule import ADVICE, append, rows_of, rule_of  # noqa: E402
 from gradvar import catalogue  # noqa: E402
 from gradvar.core.protocols import FinitePolicy, FiniteTask  # noqa: E402
 from gradvar.measure.advise.costs import GROUP_SIZES  # noqa: E402
@@ -176,14 +176,15 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "calibration_advice.csv"
-    known = report.rows(path)
+    rule = rule_of(ADVICE)
+    known = rows_of(path, rule)
     done = {row["policy"] for row in known if row["repeats"] == str(options.repeats)}
     for name in (*SCENES, *SEQUENCES):
         if name in done:
             continue
         started = time.process_time()
-        rows = measure(name, options.repeats)
-        report.append(path, rows)
+        rows = [row | {"rule": rule} for row in measure(name, options.repeats)]
+        append(path, rows)
         known += rows
         print(f"{name}: {time.process_time() - started:.1f} s of CPU", flush=True)
     for row in known:

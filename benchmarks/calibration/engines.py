@@ -24,8 +24,8 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
-from benchmarks.calibration import report  # noqa: E402
 from benchmarks.calibration.population import advantages, success_nodes  # noqa: E402
+from benchmarks.calibration.rule import ADVICE, append, rows_of, rule_of  # noqa: E402
 from gradvar import catalogue  # noqa: E402
 from gradvar.measure.advise.group_size import advise  # noqa: E402
 from gradvar.measure.advise.optimum import optimal_size  # noqa: E402
@@ -300,14 +300,15 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "calibration_engines.csv"
-    known = report.rows(path)
+    rule = rule_of(ADVICE)
+    known = rows_of(path, rule)
     done = {row["cell"] for row in known if row["repeats"] == str(options.repeats)}
     for number, scene in enumerate(SCENES):
         if scene.name in done:
             continue
         started = time.process_time()
-        rows = measure(scene, options.repeats, options.seed + number)
-        report.append(path, rows)
+        rows = [row | {"rule": rule} for row in measure(scene, options.repeats, options.seed + number)]
+        append(path, rows)
         known += rows
         print(f"{scene.name}: {time.process_time() - started:.1f} s of CPU", flush=True)
     for row in known:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.calibration.cells import Cell, grid
+from benchmarks.calibration.rule import ADVICE, INTERVALS, rows, rule_of
 
 FIGURES = {
     "trace_cov": "tr Cov", "within": "within", "between": "between", "signal": "signal", "snr": "SNR",
@@ -19,24 +17,6 @@ BAND, LEAST = (0.93, 0.97), 0.9
 RARELY = 0.05  # share of repeats with an interval under which a coverage says nothing
 TEMPLATE = Path(__file__).with_name("document.md")
 _WORST = 5
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    """The rows that were written; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def append(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows below those of a file; with their names above them where there is no file."""
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerows(table)
 
 
 def in_words(row: dict[str, str]) -> str:
@@ -99,6 +79,7 @@ def write(path: Path, document: Path, fewest: int) -> None:
         figures="\n".join(summary), worst="\n".join(worst), table="\n".join(table),
         engines="\n".join(_engines(rows(path.with_name("calibration_engines.csv")))),
         advice="\n".join(_advice(rows(path.with_name("calibration_advice.csv")))), banks=_banks(path),
+        rules=_rules(path),
     )  # fmt: skip
     document.write_text(text)
     _draw(panels, path.with_suffix(".svg"))
@@ -123,7 +104,7 @@ def _advice(measured: list[dict[str, str]]) -> list[str]:
              "cost of the size named: mean, most", "cost of G=32", "informative shares covered")  # fmt: skip
     lines = [_line(*names), "|---" * len(names) + "|"]
     for row in measured:
-        x = {key: float(value) for key, value in row.items() if key != "policy"}
+        x = {key: float(value) for key, value in row.items() if key not in ("policy", "rule")}
         pairs = [_share(x[f"{what} covered"], x[f"{what} given"]) for what in ("optimum", "regret")]
         lost, largest = f"{x['lost']:.3f}, {x['lost most']:.2f}", f"{x['largest']:.2f}"
         shares = f"{100 * x['informative covered']:.0f}"
@@ -151,6 +132,18 @@ def _number_of_cells(measured: int) -> str:
 def _banks(path: Path) -> str:
     """How many banks the advice was measured on."""
     return ", ".join(dict.fromkeys(row["repeats"] for row in rows(path.with_name("calibration_advice.csv"))))
+
+
+def _rules(path: Path) -> str:
+    """By which rule the rows of every file were made, and how many by another one than today's."""
+    names, words = ("calibration", "calibration_engines", "calibration_advice"), []
+    for name, files in zip(names, (INTERVALS, ADVICE, ADVICE), strict=True):
+        today, made = rule_of(files), [row.get("rule") for row in rows(path.with_name(f"{name}.csv"))]
+        older = len(made) - made.count(today)
+        words.append(
+            f"`{name}.csv` {today}" + (f" (**{older} of {len(made)} rows by another**)" if older else "")
+        )
+    return ", ".join(words)
 
 
 def _share(covered: float, given: float) -> str:

@@ -20,6 +20,7 @@ from scipy.special import fdtri
 
 from benchmarks.calibration import report, twin
 from benchmarks.calibration.cells import Cell, as_row, grid
+from benchmarks.calibration.rule import rows
 from gradvar.stats.effective import FEWEST
 from gradvar.stats.figures import effective_blocks, figures, leave_one_out, pivots
 from gradvar.stats.intervals import interval
@@ -102,7 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     cells = {tuple(as_row(cell).values()): cell for cell in grid()}
     print("| figure | cell | given | " + " | ".join(METHODS) + " |\n|" + "---|" * (3 + len(METHODS)))
-    for row in report.rows(_RESULTS):
+    for row in rows(_RESULTS):
         if row["figure"] not in options.figures or float(row["given"]) < report.RARELY:
             continue
         cell = cells[tuple(row[name] for name in as_row(grid()[0]))]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from benchmarks.calibration import engines
+from benchmarks.calibration import advice, engines, rule
 from benchmarks.calibration.cells import Cell, grid
 from benchmarks.calibration.measure import coverage
 from benchmarks.calibration.twin import draw, scale, truth
@@ -173,3 +173,25 @@ def test_coverage_in_bad_cells(cell):
     assert found["after"] >= 0.85 - spread
     assert found["after"] <= 1.0
     assert found["before"] < 0.95
+
+
+def test_rows_of_another_rule_are_run_again(tmp_path, monkeypatch, capsys):
+    """A planted older row goes, today's stays; comments are no rule, a changed number is."""
+    path = tmp_path / "calibration_advice.csv"
+    names = [*advice.SCENES, *advice.SEQUENCES]
+    made, today = {"repeats": "3", "cost": "0"}, rule.rule_of(rule.ADVICE)
+    rule.append(path, [made | {"policy": n, "rule": today} for n in names[1:]])
+    rule.append(path, [made | {"policy": names[0], "rule": "an older one"}])
+    monkeypatch.setattr(advice, "measure", lambda name, repeats: [made | {"policy": name}])
+    monkeypatch.setattr("sys.argv", ["advice", "--repeats", "3", "--out", str(tmp_path)])
+    advice.main()
+    assert "1 rows were made by another rule" in capsys.readouterr().out
+    assert [row["policy"] for row in rule.rows(path)] == [*names[1:], names[0]]
+    assert {row["rule"] for row in rule.rows(path)} == {today}
+
+    def hashed(text):
+        (tmp_path / "x.py").write_text(text)
+        return rule.rule_of(["x.py"], tmp_path)
+
+    said = hashed('"""Text."""\nFEWEST = 6\n"""More."""\n')
+    assert said == hashed("FEWEST = 6  # a comment\n") != hashed("FEWEST = 8\n")
