@@ -128,3 +128,10 @@ def test_no_best_size_of_gradients_that_never_met():
         assert after.optimum.known or "record more rollouts of each prompt" in str(after)
     assert wrong >= 4
     assert 0 < given < 16
+
+
+def test_a_saved_summary_says_what_has_met_and_an_older_file_does_not(tmp_path):
+    summary = bank_numbers(1)
+    assert Summary.open(summary.save(tmp_path / "new")).met() == summary.met() < 0.1
+    older = Summary.open(replace(summary, joint=None).save(tmp_path / "older"))
+    assert (older.joint, older.met()) == (None, 1.0)
