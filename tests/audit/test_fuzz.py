@@ -3,7 +3,6 @@
 import json
 import math
 import resource
-import subprocess
 import sys
 
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from gradvar.audit import Audit, audit, json_lines
 from tests.audit import dumps
+from tests.processor import run_within
 
 KINDS = ("a.jsonl", "a.csv", "a.parquet", "a.jsonl.gz", "a.csv.gz")
 TOKENS = (
@@ -118,9 +118,7 @@ def test_very_many_damaged_files(tmp_path, name):
         "import pathlib; from tests.audit import test_fuzz as t; "
         f"print(t.bounded(pathlib.Path({str(tmp_path)!r}), {name!r}, 1500))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=900
-    )
+    done = run_within(900, [sys.executable, "-c", script])
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
     grown, read = map(int, done.stdout.split())
     assert grown < 600  # MB; a block, its columns and the parser's own

@@ -3,7 +3,6 @@
 import inspect
 import json
 import os
-import subprocess
 import sys
 import zlib
 from html.parser import HTMLParser
@@ -14,6 +13,7 @@ import pytest
 from pages import book, library
 
 from tests.claims import CLAIMS
+from tests.processor import run_within
 from tests.report import browser
 
 ROOT = Path(__file__).parent.parent.parent
@@ -121,12 +121,13 @@ def test_a_dead_link_a_dead_anchor_and_a_foreign_script_are_found(tmp_path):
 def site(tmp_path_factory):
     pytest.importorskip("mkdocs")
     folder = tmp_path_factory.mktemp("site")
-    subprocess.run(
+    run_within(
+        600,
         [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
         cwd=ROOT,
         env=os.environ | {"GRADVAR_DOCS_CLAIMS": "A6 A7", "NO_MKDOCS_2_WARNING": "1"},
         check=True,
-        timeout=600,
+        capture_output=False,
     )
     return folder
 

@@ -16,6 +16,7 @@ from gradvar.files.atomic import Lock
 from gradvar.measure.bank.disk import layout_of
 from gradvar.measure.bank.recorder import Recorder, ShardPart
 from tests.faults.scenes import POLICY, SHARDS, TASK, params, record, same, unsharded
+from tests.processor import run_within
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -263,10 +264,7 @@ def test_a_score_that_is_no_number_is_refused():
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_points(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.killed", str(tmp_path), "0", "20"], cwd=ROOT, capture_output=True,
-        text=True, timeout=900, check=False,
-    )  # fmt: skip
+    done = run_within(900, [sys.executable, "-m", "tests.faults.killed", str(tmp_path), "0", "20"], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert sum(line[0] == "killed" for line in lines) >= 18

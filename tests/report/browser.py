@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 60  # seconds for one answer
+PATIENCE = 1800  # seconds after which no answer will come; on a busy machine one may take a minute
 
 
 def find():
