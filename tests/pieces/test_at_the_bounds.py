@@ -162,3 +162,13 @@ def test_a_piece_that_takes_any_rewards_keeps_its_name():
         return rewards
 
     assert (on_rewards(mine).__name__, on_rewards(mine).__doc__) == ("mine", "The page.")
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_a_single_token_is_its_own_mean(level):
+    """And where none counts nothing is divided by."""
+    one = jnp.array([[[True, False]]])
+    weight = correction_reject.batch_normalised(correction.token_ratio, level=level)
+    logs = {"logp_old": jnp.log(jnp.array([[[3.0, 7.0]]])), "logp_sampler": jnp.zeros((1, 1, 2))}
+    np.testing.assert_allclose(weight(**logs, mask=one)[0, 0, 0], 1.0, rtol=1e-6)
+    np.testing.assert_allclose(weight(**logs, mask=~one & one), [[[3.0, 7.0]]], rtol=1e-6)
