@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class Recorder:
         self.copy, self.out = copy, out
         self.measured = coverage.Coverage(data_file=None, source=[str(copy / "gradvar")], messages=False)
         self.fixtures: dict[str, list[str]] = {}
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = {}  # of processor, whatever else the machine does
         self.failed: list[str] = []
 
     @pytest.hookimpl(wrapper=True)
@@ -42,7 +43,11 @@ class Recorder:
     def pytest_runtest_protocol(self, item: Any) -> Iterator[Any]:
         self.fixtures[item.nodeid] = list(item.fixturenames)
         self.measured.switch_context(item.nodeid)
-        return (yield)
+        start = time.process_time()
+        try:
+            return (yield)
+        finally:
+            self.seconds[item.nodeid] = time.process_time() - start
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[Any]:
@@ -55,7 +60,6 @@ class Recorder:
             self.measured.switch_context(next(reversed(self.fixtures)))  # the test that is running
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        self.seconds[report.nodeid] += report.duration
         if report.failed:
             self.failed.append(report.longreprtext)
 
@@ -67,8 +71,10 @@ class Recorder:
                 sharing[FIXTURE + name].append(test)
         numbers = {test: number for number, test in enumerate(self.fixtures)}
         lines: dict[str, dict[int, list[int]]] = {}
-        data = self.measured.get_data()
-        for file in data.measured_files():
+        data = (
+            self.measured.get_data() if self.fixtures else None
+        )  # of no test at all there is none, and a warning
+        for file in data.measured_files() if data else ():
             covered: dict[int, list[int]] = lines.setdefault(str(Path(file).relative_to(self.copy)), {})
             for line, contexts in data.contexts_by_lineno(file).items():
                 tests = {t for c in contexts if c for t in (sharing[c] if c.startswith(FIXTURE) else [c])}
@@ -84,17 +90,6 @@ def words(test: str) -> set[str]:
     return set(re.split(r"[\[\].-]", test))
 
 
-class Collector:
-    """A pytest plugin: the names of what is collected, and nothing is run."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-
-    def pytest_collection_finish(self, session: Any) -> None:
-        self.out.write_text(json.dumps([item.nodeid for item in session.items]), encoding="utf-8")
-        session.items[:] = []
-
-
 @dataclass
 class Coverage:
     """What a run recorded, and which tests have killed mutants of which function since."""
@@ -104,17 +99,18 @@ class Coverage:
     kills: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
 
     @classmethod
-    def read(cls, paths: list[Path]) -> Coverage:
-        """What several runs recorded, as one."""
+    def read(cls, quick: list[Path], slow: list[Path], most: float) -> Coverage:
+        """What several runs recorded, as one, but for the ``slow`` tests that took longer than ``most`` seconds."""
         joined = cls([], {})
-        for path in paths:
+        for path in quick + slow:
             recorded = json.loads(path.read_text(encoding="utf-8"))
-            before = len(joined.tests)
+            kept = [n for n, (_, took) in enumerate(recorded["tests"]) if path in quick or took <= most]
+            numbers = {n: len(joined.tests) + place for place, n in enumerate(kept)}
             for file, covered in recorded["lines"].items():
                 lines = joined.lines.setdefault(file, {})
                 for line, tests in covered.items():
-                    lines.setdefault(int(line), []).extend(before + test for test in tests)
-            joined.tests.extend((test, seconds) for test, seconds in recorded["tests"])
+                    lines.setdefault(int(line), []).extend(numbers[t] for t in tests if t in numbers)
+            joined.tests.extend(tuple(recorded["tests"][n]) for n in kept)
         return joined
 
     def choose(

@@ -12,6 +12,7 @@ import hashlib
 import json
 import random
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -83,16 +84,27 @@ def unevaluated(text: str) -> Iterator[Span]:
 
 
 def changed_text(text: str, mutant: Mutant) -> str:
-    """The module with the mutant's change; "" if that is no Python (``*`` in parameters is no product), or the same."""
+    """The module with the mutant's change; "" if that is no Python, or the same.
+
+    No Python are what does not compile, what compiles with a warning (``is`` with a number), and another sign in place
+    of the ``*`` in a list of parameters, which is no product.
+    """
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
     changed = mutate_code(text, get_operator(f"core/{mutant.operator}")(), mutant.occurrence)
-    try:
-        same = ast.dump(ast.parse(changed)) == ast.dump(ast.parse(text))
-    except SyntaxError:
-        return ""
-    return "" if same else changed
+    with warnings.catch_warnings(action="error", category=SyntaxWarning):
+        try:
+            compile(changed, mutant.module, "exec")
+        except (SyntaxError, SyntaxWarning):
+            return ""
+    before, after = ast.parse(text), ast.parse(changed)
+    return "" if ast.dump(before) == ast.dump(after) or _positional(before) != _positional(after) else changed
+
+
+def _positional(module: ast.Module) -> int:
+    """How many parameters are positional only."""
+    return sum(len(node.posonlyargs) for node in ast.walk(module) if isinstance(node, ast.arguments))
 
 
 def function_lines(text: str, line: int) -> range | None:
@@ -106,9 +118,7 @@ def function_lines(text: str, line: int) -> range | None:
     return inner
 
 
-def names_in(text: str, mutant: Mutant) -> tuple[frozenset[str], frozenset[str]]:
-    """What tests may call the place (functions around it) and the module (file, functions, each ``name`` in it)."""
-    defined = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
-    around = frozenset(f.name for f in defined if f.lineno <= mutant.line <= (f.end_lineno or 0))
-    every = {Path(mutant.module).stem, *(f.name for f in defined), *re.findall(r'\bname="([\w.]+)"', text)}
-    return around, frozenset(every)
+def names_in(text: str, mutant: Mutant) -> frozenset[str]:
+    """What tests may call the module: its file, its functions, each ``name`` in it."""
+    defined = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    return frozenset({Path(mutant.module).stem, *defined, *re.findall(r'\bname="([\w.]+)"', text)})

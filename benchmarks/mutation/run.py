@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import difflib
+import hashlib
 import json
 import shutil
 import sys
@@ -31,7 +32,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from benchmarks.mutation.children import changed, run_tests, warm
-from benchmarks.mutation.coverage import Collector, Coverage, Recorder, words
+from benchmarks.mutation.coverage import Coverage, Recorder
 from benchmarks.mutation.mutants import Mutant, changed_text, function_lines, mutants_of, names_in, sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,14 +42,10 @@ AUDIT = ("statistics", "cell_sums", "reward_counts", "best_of", "estimators", "g
 
 @dataclass(frozen=True)
 class Room:
-    """Files and folders of the package (not those that start with an ``!``), and the room's own tests.
-
-    Those are the quick ones of ``tests``, and all of ``whole``, slow or not.
-    """
+    """Files and folders of the package (not those that start with an ``!``), and the files of the room's own tests."""
 
     places: tuple[str, ...]
     tests: tuple[str, ...]
-    whole: tuple[str, ...] = ()
 
     def files(self) -> list[str]:
         """The room's modules."""
@@ -66,12 +63,10 @@ DIRECT = tuple(f"measure/direct{part}.py" for part in ("", "_plan", "_rounds", "
 EXAMPLES = "tests/test_architecture.py::test_the_examples_of_docstrings_are_right"
 STATISTICS = ("tests/measure", "tests/train/test_retention.py", "tests/train/test_starts.py", "tests/test_mismatch.py",
               "tests/audit/test_intervals.py", "tests/audit/test_schemes.py")  # fmt: skip
-# The quick suite runs every n-th row of the kit's tables of planted faults and their twins, each of which is quick.
-OF_TABLES = {f"test_{table}" for table in ("violators", "violators_table", "identify", "oracle", "oracle_matches",
-                                           "forms", "forms_names", "adapters")}  # fmt: skip
-KIT = [f for f in modules(ROOT / "tests/testing") if f.stem[:5] == "test_" and not f.stem.endswith("_torch")]
-WHOLE = tuple(str(f.relative_to(ROOT)) for f in KIT if f.stem in OF_TABLES or f.parent.name == "kinds")
-OTHERS = tuple(name for f in KIT if (name := str(f.relative_to(ROOT))) not in WHOLE)
+FOR_KIT = [
+    f for f in modules(ROOT / "tests/testing") if f.stem[:5] == "test_" and not f.stem.endswith("_torch")
+]
+KIT = tuple(str(f.relative_to(ROOT)) for f in FOR_KIT)
 ROOMS = {
     "pieces": Room(("pieces",), ("tests/pieces", "tests/measure/test_corrections.py")),
     "estimators": Room(
@@ -82,12 +77,13 @@ ROOMS = {
     "direct": Room((*DIRECT, "measure/baselines.py", "core/until.py"), ("tests/measure",)),
     "bank": Room(("measure/bank",), ("tests/measure",)),
     "statistics": Room(("stats", "!stats/sheet.py", "!stats/text.py"), STATISTICS),
-    "laws": Room(("testing/laws",), OTHERS, whole=WHOLE),
+    "laws": Room(("testing/laws",), KIT),
     "advise": Room(("measure/advise",), ("tests/measure",)),
-    "kit": Room(("testing", "!testing/laws"), OTHERS, whole=WHOLE),
+    "kit": Room(("testing", "!testing/laws"), KIT),
     "prover": Room(("symbolic", "!symbolic/kernel"), ("tests/symbolic",)),
     "audit": Room(tuple(f"audit/{name}.py" for name in AUDIT), ("tests/audit",)),
 }
+SLOW = 5.0  # seconds of processor when recorded, compilation included: slow tests up to this are a room's own
 LOOK = 6  # so many tests are tried first, in a child of their own: they end most runs
 
 
@@ -142,7 +138,7 @@ def main() -> int:
             drawn = [place for turn in turns for place in turn if place and place not in done]
         warm(copy, kept)
         known = {
-            room: known_of(copy, kept, ROOMS[room], again=options.record)
+            room: known_of(copy, kept, ROOMS[room].tests, again=options.record)
             for room in dict.fromkeys(room for room, _ in drawn)
         }
         for room, mutant in drawn:
@@ -162,31 +158,27 @@ def mutants_at(copy: Path, file: str, line: str) -> list[tuple[str, Mutant]]:
     return [(room, mutant) for mutant in mutants_of(copy, file) if mutant.line == int(line)]
 
 
-def known_of(copy: Path, kept: Path, room: Room, *, again: bool) -> tuple[Coverage, list[str]]:
-    """Which of a room's tests, and of the examples in docstrings, execute what; and the names of its slow tests."""
-    slow = [test for place in room.tests for test in collected(copy, kept, place, again=again)]
-    runs = [recorded(copy, kept, place, "not slow", again=again) for place in (*room.tests, EXAMPLES)]
-    runs += [recorded(copy, kept, place, "", again=again) for place in room.whole]
-    return Coverage.read(runs), slow
+def known_of(copy: Path, kept: Path, tests: tuple[str, ...], *, again: bool) -> Coverage:
+    """Which of a room's tests, and of the examples in docstrings, execute what; its dear slow tests are left out."""
+    files = sorted({str(f.relative_to(copy)) for place in tests for f in test_files(copy / place)})
+    quick = [recorded(copy, kept, file, "not slow", again=again) for file in (*files, EXAMPLES)]
+    return Coverage.read(quick, [recorded(copy, kept, file, "slow", again=again) for file in files], SLOW)
 
 
-@cache
-def collected(copy: Path, kept: Path, tests: str, *, again: bool) -> list[str]:
-    """The names of the slow tests, whose lines are not recorded."""
-    path = kept / f"{tests.replace('/', '.')}.slow.json"
-    if again or not path.exists():
-        run_tests((tests,), 300.0, (Collector(path),), keep=True, marks="slow")
-    names: list[str] = json.loads(path.read_text(encoding="utf-8"))
-    return names
+def test_files(place: Path) -> list[Path]:
+    """The file, or the files of tests under the folder."""
+    return [place] if place.is_file() else sorted(place.rglob("test_*.py"))
 
 
 @cache
 def recorded(copy: Path, kept: Path, tests: str, marks: str, *, again: bool) -> Path:
-    """Run tests once and record what they execute; they have to pass before any mutation."""
-    path = kept / f"{tests.replace('/', '.').replace(':', '')}.json"
+    """Run a file of tests once, and again after it has changed, and record what they execute; they have to pass
+    before any mutation."""
+    content = hashlib.sha256((copy / tests.split("::")[0]).read_bytes()).hexdigest()[:8]
+    path = kept / f"{tests.replace('/', '.').replace(':', '')}.{marks.replace(' ', '_')}.{content}.json"
     if again or not path.exists():
         ending = run_tests((tests,), 3000.0, (Recorder(copy, path),), keep=True, marks=marks)
-        print(f"recorded {tests} in {ending.seconds:.0f} s of processor", flush=True)
+        print(f"recorded {tests}, {marks}, in {ending.seconds:.0f} s of processor", flush=True)
         if ending.outcome != "survived":
             failed = json.loads(path.read_text(encoding="utf-8"))["failed"] if path.exists() else []
             path.unlink(missing_ok=True)
@@ -195,29 +187,20 @@ def recorded(copy: Path, kept: Path, tests: str, marks: str, *, again: bool) -> 
 
 
 def try_one(
-    copy: Path, room: str, mutant: Mutant, known: tuple[Coverage, list[str]], options: argparse.Namespace
+    copy: Path, room: str, mutant: Mutant, coverage: Coverage, options: argparse.Namespace
 ) -> Row | None:
     """What becomes of the mutant, None if it is no Python; a survivor's difference is printed."""
-    coverage, slow = known
     text = (copy / mutant.module).read_text(encoding="utf-8")
     mutated = changed_text(text, mutant)
     if not mutated:
         return None
-    function, (around, names) = function_lines(text, mutant.line), names_in(text, mutant)
+    function, names = function_lines(text, mutant.line), names_in(text, mutant)
     tests = options.tests or coverage.choose(mutant.module, mutant.line, function, names, options.most)
-    named = sorted((t for t in slow if names & words(t)), key=lambda test: not around & words(test))
-    if not named and function is None:  # data of a module: any of its tests may notice
-        named = slow[:: max(1, len(slow) // (2 * LOOK))]
-    marks = "" if ROOMS[room].whole else "not slow"
     outcome, killer, seconds = "survived", "", 0.0
     with changed(copy / mutant.module, mutated):
-        for part, which in (
-            (tests[:LOOK], marks),
-            (tests[LOOK:], marks),
-            (named[: 2 * LOOK], "slow"),
-        ):
+        for part in (tests[:LOOK], tests[LOOK:]):
             if part and outcome == "survived":
-                ending = run_tests(tuple(part), 3 * options.most + 20, marks=which)
+                ending = run_tests(tuple(part), 3 * options.most + 20, marks="")
                 outcome, killer = ending.outcome, ending.test
                 seconds += ending.seconds
     coverage.killed(mutant.module, killer)
