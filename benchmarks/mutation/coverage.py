@@ -71,9 +71,9 @@ class Recorder:
                 sharing[FIXTURE + name].append(test)
         numbers = {test: number for number, test in enumerate(self.fixtures)}
         lines: dict[str, dict[int, list[int]]] = {}
-        data = (
+        data: Any = (
             self.measured.get_data() if self.fixtures else None
-        )  # of no test at all there is none, and a warning
+        )  # of no test there is none, and a warning
         for file in data.measured_files() if data else ():
             covered: dict[int, list[int]] = lines.setdefault(str(Path(file).relative_to(self.copy)), {})
             for line, contexts in data.contexts_by_lineno(file).items():
