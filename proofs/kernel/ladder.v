@@ -1,6 +1,6 @@
 (* The tactics that close certificates: what the ledger decided, stated over the real numbers. Always the same ladder, with
    limits of time and no word about a single goal; what it does not close stays with SymPy or z3. *)
-From Coq Require Import Reals Lra Psatz Nsatz.
+From Coq Require Import Factorial Reals Lra Lia Psatz Nsatz.
 Local Open Scope R_scope.
 
 (* A quotient compared with zero, without its divisor. *)
@@ -216,7 +216,9 @@ rewrite S_INR, Rmult_plus_distr_r, Rmult_1_l, exp_plus, known; simpl; ring.
 Qed.
 
 Lemma exp_whole p x : exp (IZR (Zpos p) * x) = exp x ^ Pos.to_nat p.
-Proof. rewrite <- exp_multiple, INR_IZR_INZ, positive_nat_Z; reflexivity. Qed.
+Proof.
+rewrite <- exp_multiple, INR_IZR_INZ; replace (Z.of_nat (Pos.to_nat p)) with (Zpos p) by lia; reflexivity.
+Qed.
 
 Lemma exp_share p q : exp (IZR (Zpos p) / IZR q) = exp (1 / IZR q) ^ Pos.to_nat p.
 Proof. rewrite <- exp_whole; f_equal; unfold Rdiv; ring. Qed.
@@ -442,9 +444,70 @@ Ltac apart :=
 
 Ltac certify_again := cbv beta; parts; apart; branches; parts; solve [leaf_again | left; leaf_again | right; leaf_again].
 
+(* Derivatives: rules for the functions that are printed, in the form in which they are printed. *)
+Lemma slope_of_sum f g x a b :
+  derivable_pt_lim f x a -> derivable_pt_lim g x b -> derivable_pt_lim (fun y => f y + g y) x (a + b).
+Proof. exact (derivable_pt_lim_plus f g x a b). Qed.
+
+Lemma slope_of_product f g x a b :
+  derivable_pt_lim f x a -> derivable_pt_lim g x b ->
+  derivable_pt_lim (fun y => f y * g y) x (a * g x + f x * b).
+Proof. exact (derivable_pt_lim_mult f g x a b). Qed.
+
+Lemma slope_of_composition f g x a b :
+  derivable_pt_lim f x a -> derivable_pt_lim g (f x) b -> derivable_pt_lim (fun y => g (f y)) x (b * a).
+Proof. exact (derivable_pt_lim_comp f g x a b). Qed.
+
+Lemma slope_of_quotient f g x a b :
+  derivable_pt_lim f x a -> derivable_pt_lim g x b -> g x <> 0 ->
+  derivable_pt_lim (fun y => f y / g y) x ((a * g x - b * f x) / (g x * g x)).
+Proof. exact (derivable_pt_lim_div f g x a b). Qed.
+
+Lemma slope_of_inverse g x b :
+  derivable_pt_lim g x b -> g x <> 0 -> derivable_pt_lim (fun y => / g y) x (- b / (g x * g x)).
+Proof.
+intros slope nonzero; apply (derivable_pt_lim_ext (fun y => 1 / g y)); [intro; unfold Rdiv; ring | ].
+replace (- b / (g x * g x)) with ((0 * g x - b * 1) / (g x * g x)) by (field; assumption).
+exact (slope_of_quotient (fun _ => 1) g x 0 b (derivable_pt_lim_const 1 x) slope nonzero).
+Qed.
+
+Lemma slope_of_power f x a n k :
+  k = INR (S n) -> derivable_pt_lim f x a -> derivable_pt_lim (fun y => f y ^ S n) x (k * f x ^ n * a).
+Proof.
+intros -> slope; exact (slope_of_composition f (fun y => y ^ S n) x a _ slope (derivable_pt_lim_pow (f x) (S n))).
+Qed.
+
+(* All that is used of the logarithm: what it is but for a constant. Coq's own rests on an axiom more. *)
+Definition is_logarithm f := forall y, 0 < y -> derivable_pt_lim f y (/ y).
+
+Ltac slope := cbv beta; match goal with
+  | |- derivable_pt_lim (fun y => y) _ _ => exact (derivable_pt_lim_id _)
+  | |- derivable_pt_lim (fun _ => ?c) ?x _ => exact (derivable_pt_lim_const c x)
+  | |- derivable_pt_lim (fun y => @?f y + @?g y) ?x _ => eapply (slope_of_sum f g); slope
+  | |- derivable_pt_lim (fun y => @?f y * @?g y) ?x _ => eapply (slope_of_product f g); slope
+  | |- derivable_pt_lim (fun y => @?f y / @?g y) ?x _ => eapply (slope_of_quotient f g); [slope | slope | cbv beta; nonzero]
+  | |- derivable_pt_lim (fun y => / @?g y) ?x _ => eapply (slope_of_inverse g); [slope | cbv beta; nonzero]
+  | |- derivable_pt_lim (fun y => @?f y ^ S ?n) ?x _ =>
+    let k := eval compute in (Z.of_nat (S n)) in eapply (slope_of_power f x _ n (IZR k)); [simpl; lra | slope]
+  | |- derivable_pt_lim (fun y => sqrt (@?f y)) ?x _ =>
+    eapply (slope_of_composition f sqrt); [slope | cbv beta; apply derivable_pt_lim_sqrt; positive]
+  | |- derivable_pt_lim (fun y => exp (@?f y)) ?x _ =>
+    eapply (slope_of_composition f exp); [slope | apply derivable_pt_lim_exp]
+  | rule : is_logarithm ?logarithm |- derivable_pt_lim (fun y => ?logarithm (@?f y)) ?x _ =>
+    eapply (slope_of_composition f logarithm); [slope | cbv beta; apply rule; first [assumption | positive]]
+  end.
+
+(* A derivative is a number that exists, and the rules find it; what is said of it is left. *)
+Ltac slopes := lazymatch goal with
+  | |- context [derivable_pt_lim] =>
+    parts; repeat match goal with |- exists _ : R, _ => eexists; split; [slope | cbv beta; simpl pow] end;
+    repeat match goal with rule : is_logarithm _ |- _ => clear rule end
+  | _ => idtac
+  end.
+
 (* A proposition that the ladder closed, with its proof, or one that it left open. *)
 Inductive checked (P : Prop) : Type := closed (proof : P) | left_open.
 
 Definition is_closed (P : Prop) (c : checked P) : bool := if c then true else false.
 
-Ltac climb := first [timeout 60 (apply closed; certify) | timeout 60 (apply closed; certify_again) | exact (left_open _)].
+Ltac climb := first [timeout 60 (apply closed; slopes; certify) | timeout 60 (apply closed; slopes; certify_again) | exact (left_open _)].

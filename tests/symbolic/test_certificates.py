@@ -32,6 +32,10 @@ p = sp.Symbol("p", positive=True)
 n = sp.Symbol("n", integer=True, positive=True)
 
 
+def slope_of(formula):
+    return sp.Derivative(formula, x if formula.has(x) else p)
+
+
 def decided_by(check, *arguments, **settings):
     with decisions() as collected:
         check(*arguments, **settings)
@@ -138,6 +142,36 @@ def test_a_power_of_a_symbol_is_a_letter():
     assert half.obstacle == "a power that is not whole or half"
 
 
+def test_a_derivative_is_a_number_that_exists():
+    """Of the function that is printed, at the symbol or at a point; nothing is taken by SymPy on the way."""
+    cube = certificate(Decided(sp.Eq(sp.Derivative(p**3, p), 3 * p**2, evaluate=False))).goal
+    assert cube == (
+        "forall v_p : R, 0 < v_p -> exists slope0 : R, "
+        "derivable_pt_lim (fun v_p : R => (v_p ^ 3)) v_p slope0 /\\ (slope0 = (3 * (v_p ^ 2)))"
+    )
+    placed = sp.Derivative(p**3 + y * p, p).subs(p, 2)
+    assert "derivable_pt_lim (fun x : R => ((x ^ 3) + (v_y * x))) 2 slope0" in (
+        certificate(Decided(sp.Eq(placed, 12 + y, evaluate=False))).goal
+    )
+    constant = certificate(Decided(sp.Eq(sp.Derivative(y, p, evaluate=False), 0, evaluate=False))).goal
+    assert constant.startswith(
+        "forall v_y x : R, exists slope0 : R, derivable_pt_lim (fun x : R => v_y) x slope0"
+    )
+    logarithm = certificate(Decided(sp.Eq(sp.Derivative(sp.log(p), p), 1 / p, evaluate=False))).goal
+    assert "forall logarithm : R -> R, is_logarithm logarithm -> " in logarithm
+    assert "(fun v_p : R => (logarithm v_p)) v_p slope0" in logarithm
+    second = sp.Derivative(sp.Derivative(p**3, p), p, evaluate=False)
+    assert (
+        certificate(Decided(sp.Eq(second, 6 * p, evaluate=False))).obstacle == "a derivative of a derivative"
+    )
+    premise = Decided(sp.false, (sp.Gt(sp.Derivative(p**3, p), 0, evaluate=False),))
+    assert certificate(premise).obstacle == "a derivative in a premise"
+    power = sp.Derivative((1 - p) ** n, p)
+    assert "symbol on top" in certificate(Decided(sp.Eq(power, 0, evaluate=False))).obstacle
+    false = Decided(sp.Eq(sp.Derivative(p**3, p), 2 * p**2, evaluate=False), holds=False)
+    assert refuted_certificate(false).refutation == ""
+
+
 def test_what_was_rejected_is_false_at_a_point():
     false = Decided(sp.Lt(x, 2 * x, evaluate=False), (x > -1,), holds=False)
     goal, point = refuted_certificate(false).refutation.rsplit(")) ", 1)
@@ -198,6 +232,9 @@ def test_the_ladder_closes_what_holds_and_nothing_else(tmp_path):
         ),
         Decided(sp.Lt(sp.sqrt(2) + sp.sqrt(3), sp.Rational(63, 20), evaluate=False)),
         *decided_by(equal, (1 + p) ** (n + 1), (1 + p) ** n + p * (1 + p) ** n),
+        Decided(sp.Eq(slope_of(p**3 * sp.exp(-y * p)), p**2 * (3 - y * p) * sp.exp(-y * p), evaluate=False)),
+        Decided(sp.Eq(slope_of(sp.log(p / (1 + p))), 1 / (p + p**2), evaluate=False), where_defined=True),
+        Decided(sp.Gt(slope_of(sp.sqrt(p) / (1 + p)).subs(p, sp.Rational(1, 4)), 0, evaluate=False)),
     ]
     false = [
         Decided(sp.Eq(x / (x - y), 2 + y / (x - y)), where_defined=True),
@@ -205,10 +242,14 @@ def test_the_ladder_closes_what_holds_and_nothing_else(tmp_path):
         Decided(sp.Eq(x / (x - y), 1 + y / (x - y), evaluate=False)),  # nothing says that x is not y
         Decided(sp.Lt((n - 1) / n, 1 - 2 / n, evaluate=False), (n >= 2,)),
         Decided(sp.false, (x + y > 1, x < 1, y < 1), where_defined=True),
+        Decided(sp.Eq(slope_of(p**3), 2 * p**2, evaluate=False)),
+        Decided(sp.Eq(slope_of(sp.log(p / (1 + p))), 2 / (p + p**2), evaluate=False), where_defined=True),
+        Decided(sp.Lt(slope_of(sp.sqrt(p) / (1 + p)).subs(p, sp.Rational(1, 4)), 0, evaluate=False)),
+        Decided(sp.Eq(slope_of(sp.Abs(x)), 1, evaluate=False), (x > -1,)),  # at zero it has none
     ]
     refutations = [
-        refuted_certificate(d).refutation for i, d in enumerate(false) if i != 2
-    ]  # that holds where defined
+        refuted_certificate(d).refutation for i, d in enumerate(false[:5]) if i != 2
+    ]  # that holds where defined; of derivatives no point is given
     goals = {
         "T1": [*(certificate(d).goal for d in holding), *refutations],
         "T2": [certificate(d).goal for d in false],

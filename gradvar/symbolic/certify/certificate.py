@@ -12,7 +12,7 @@ from typing import Any
 import sympy as sp
 
 from gradvar.symbolic.certify.letters import NoTerm
-from gradvar.symbolic.certify.reals import Reals
+from gradvar.symbolic.certify.reals import LOGARITHM, Reals
 from gradvar.symbolic.decide.points import samples
 from gradvar.symbolic.read.decided import Decided, Joined
 
@@ -60,6 +60,8 @@ def refuted_certificate(decided: Decided) -> Certificate:
 def _refutation(decided: Decided) -> str:
     premises = [p for p in decided.premises if p != sp.true]
     everything = [*premises, decided.conclusion]
+    if any(_is_of_derivatives(part) for part in everything):  # nothing says where one is false
+        return ""
     symbols = set().union(*(part.free_symbols for part in everything))
     point = _point_where_false(decided.conclusion, premises) if symbols else {}
     reals = Reals(list(symbols))
@@ -114,9 +116,21 @@ def goal_text(decided: Decided) -> str:
     shown = [*reals.letters.shown, *([] if decided.where_defined else conditions)]
     concluded = " /\\ ".join([*shown, concluded])
     hypotheses += reals.letters.premises()
+    if any(name in hypothesis for name in reals.slopes.values() for hypothesis in hypotheses):
+        raise NoTerm("a derivative in a premise")
+    for slope, name in reversed(reals.slopes.items()):
+        concluded = f"exists {name} : R, {slope} {name} /\\ {concluded}"
     variables = [*reals.names.values(), *reals.letters.names]
     opening = f"forall {' '.join(variables)} : R, " if variables else ""
+    if reals.has_logarithm:
+        opening += f"forall {LOGARITHM} : R -> R, is_logarithm {LOGARITHM} -> "
     return opening + "".join(f"{hypothesis} -> " for hypothesis in hypotheses) + concluded
+
+
+def _is_of_derivatives(part: Any) -> bool:
+    if isinstance(part, Joined):
+        return any(map(_is_of_derivatives, part.parts))
+    return bool(part.has(sp.Derivative))
 
 
 def _settles(part: Any) -> bool:

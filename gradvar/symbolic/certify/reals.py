@@ -1,6 +1,7 @@
 """Formulas as Coq terms and propositions over Coq's real numbers, with what has to hold for them to mean something."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sympy as sp
@@ -18,6 +19,8 @@ _DECIDED = {  # a test that a term can branch on
     "==": ("Req_EM_T {} {}", False),
     "!=": ("Req_EM_T {} {}", True),  # the branches change places
 }
+LOGARITHM = "logarithm"  # inside a derivative: any function whose derivative is the inverse
+_BOUND = "x"  # a symbol that a derivative binds or takes anywhere, and that is free nowhere
 _LONGEST = 20_000  # characters of a term; beyond, reading it takes Coq longer than a proof may
 
 
@@ -26,12 +29,16 @@ class Reals:
 
     Coq divides by zero and takes roots of negative numbers, with values about which nothing is said. So ``conditions``
     gives what keeps a formula away from there; whoever states a goal has to assume or to prove it. Logarithms, and
-    powers with a symbol on top, are ``letters``.
+    powers with a symbol on top, are ``letters``. A derivative is the name of a number that ``slopes`` says to be one;
+    within it the logarithm is a function.
     """
 
     def __init__(self, symbols: Sequence[sp.Symbol]) -> None:
         self.names: dict[sp.Symbol, str] = {}
         self.letters = Letters(self.term)
+        self.slopes: dict[str, str] = {}  # what a number is the derivative of, and its name
+        self.has_logarithm = False  # inside a derivative
+        self._is_inside = False
         for symbol in sorted(symbols, key=sp.default_sort_key):
             base = "".join(c if c.isascii() and c.isalnum() else "_" for c in symbol.name).strip("_")
             name = f"v_{base}" if base else "v"
@@ -66,6 +73,13 @@ class Reals:
             return first
         if isinstance(e, sp.Abs):
             return f"(Rabs {self._term(e.args[0])})"
+        if isinstance(e, sp.Derivative):
+            return self._slope(e)
+        if isinstance(e, sp.Subs):
+            return self._slope(*_at_a_point(e))
+        if isinstance(e, sp.log) and self._is_inside:
+            self.has_logarithm = True
+            return f"({LOGARITHM} {self._term(e.args[0])})"
         if isinstance(e, sp.log):
             return self.letters.logarithm(e.args[0])
         if e is sp.E:
@@ -79,6 +93,29 @@ class Reals:
             return self._piecewise(list(e.args))
         raise NoTerm(type(e).__name__)
 
+    def _slope(self, e: sp.Derivative, point: sp.Expr | None = None) -> str:
+        """The name of a derivative, at a point or where its symbol is."""
+        symbol, order = e.variable_count[0]
+        if len(e.variable_count) > 1 or order != 1 or self._is_inside:
+            raise NoTerm("a derivative of a derivative")
+        if point is None:  # a constant has lost the symbol: it is differentiated anywhere
+            self.names.setdefault(symbol, _BOUND)
+        place = self._term(symbol if point is None else point)
+        outside = self.names
+        self.names = outside | {symbol: outside.get(symbol, _BOUND)}
+        with self._inside():
+            text = f"derivable_pt_lim (fun {self.names[symbol]} : R => {self._term(e.expr)}) {place}"
+        self.names = outside
+        return self.slopes.setdefault(text, f"slope{len(self.slopes)}")
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        self._is_inside = True
+        try:
+            yield
+        finally:
+            self._is_inside = False
+
     def _product(self, e: sp.Mul) -> str:
         above = [f for f in e.args if not (f.is_Pow and f.exp.is_Rational and f.exp.is_negative)]
         below = [self._power(f.base, -f.exp) for f in e.args if f not in above]
@@ -88,6 +125,8 @@ class Reals:
     def _power(self, base: sp.Expr, exponent: sp.Expr) -> str:
         if exponent.is_Rational and exponent.q > 2:
             raise NoTerm("a power that is not whole or half")
+        if not exponent.is_Rational and self._is_inside:
+            raise NoTerm("a derivative of a power with a symbol on top")
         if not exponent.is_Rational:
             return self.letters.power(base, exponent)
         if exponent.is_negative:
@@ -143,6 +182,11 @@ class Reals:
         if isinstance(e, sp.tanh):
             yield from self.conditions(_by_exponentials(e))
             return
+        if isinstance(e, (sp.Derivative, sp.Subs)):
+            derivative, point = _at_a_point(e) if isinstance(e, sp.Subs) else (e, e.variables[0])
+            with self._inside():
+                yield from list(self.conditions(derivative.expr.subs(derivative.variables[0], point)))
+            return
         for part in _parts(e):
             yield from self.conditions(part)
         if isinstance(e, sp.Pow) and e.exp.is_Rational:
@@ -192,6 +236,13 @@ def _parts(formula: Any) -> Sequence[Any]:
     if isinstance(formula, (sp.And, sp.Or, sp.Equivalent)):
         return sorted(formula.args, key=sp.default_sort_key)
     return formula.args
+
+
+def _at_a_point(e: sp.Subs) -> tuple[sp.Derivative, sp.Expr]:
+    """A derivative and the point at which it is taken. Raises ``NoTerm`` for any other substitution."""
+    if not (isinstance(e.expr, sp.Derivative) and e.variables == e.expr.variables and len(e.variables) == 1):
+        raise NoTerm("a substitution")
+    return e.expr, e.point[0]
 
 
 def _by_exponentials(e: sp.Expr) -> sp.Expr:

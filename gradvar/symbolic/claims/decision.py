@@ -49,8 +49,9 @@ def decide(conclusion: Any, assignment: Values, premises: Sequence[Any], what: s
         except Vacuous:  # a case that these premises exclude; they must not exclude everything
             smt_valid(premises, sp.true, where_defined=True)
             return False
-    placed, obstacle = _placed(conclusion, assignment), _carried_out(conclusion)
-    with deciding(placed, premises, where_defined=isinstance(conclusion, sp.Eq), obstacle=obstacle):
+    placed = _placed(conclusion, assignment)
+    stated, obstacle = _stated(conclusion, assignment)
+    with deciding(stated, premises, where_defined=isinstance(conclusion, sp.Eq), obstacle=obstacle):
         if isinstance(conclusion, sp.core.relational.Relational):
             _decide_relation(placed, premises, what)
         else:
@@ -101,12 +102,24 @@ def _carried_out(conclusion: Any) -> str:
     return ", ".join(f"{name} by SymPy" for kind, name in kinds.items() if conclusion.has(kind))
 
 
+def _stated(conclusion: Any, assignment: Values) -> tuple[Any, str]:
+    """A conclusion at these values with its derivatives still to be taken, and what stands against handing it on."""
+    obstacle = _carried_out(conclusion)
+    if obstacle != "a derivative by SymPy" or not isinstance(conclusion, sp.core.relational.Relational):
+        return _placed(conclusion, assignment), obstacle
+    placed = [side.subs(_symbols_last(assignment)) for side in conclusion.args]
+    stated = conclusion.func(*placed, evaluate=False)
+    before, after = (len(relation.atoms(sp.Derivative)) for relation in (conclusion, stated))
+    return stated, obstacle if before != after else ""  # SymPy has taken one already
+
+
 def note_refuted(conclusion: Any, assignment: Values) -> None:
     """Note that a conclusion was decided to be false at numbers."""
-    if obstacle := _carried_out(conclusion):
+    stated, obstacle = _stated(conclusion, assignment)
+    if obstacle:
         note_obstacle(obstacle)
     else:
-        note_decided(Decided(Joined(sp.Not, (_placed(conclusion, assignment),))))
+        note_decided(Decided(Joined(sp.Not, (stated,))))
 
 
 def _exclude_everything(premises: Sequence[Any]) -> bool:
