@@ -219,3 +219,4 @@ def test_widths_in_two_digits():
     ]
     asked = Until.read(["trace_cov:0.05", "snr:0.1"], most=512)
     assert asked.as_dict() == {"precision": {"trace_cov": 0.05, "snr": 0.1}, "most": 512}
+    assert not asked.warn  # the words of a command are answered by its own line

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gradvar.measure.bank import basis as module
-from gradvar.measure.bank.basis import _pilot_rewards, clip_regions, span
+from gradvar.measure.bank.basis import _pilot_rewards, clip_regions, find_basis, span
+from gradvar.measure.bank.data import Rollouts
 
 RNG = np.random.default_rng(0)
 TIME = 6
@@ -123,3 +124,18 @@ def test_of_many_different_rewards_eight_are_met():
     assert met[:16:2] == met[1:16:2]
     assert all(len(x) == 1 for x in met[:16])
     assert all(len(x) > 1 for x in met[16:])
+
+
+@pytest.mark.parametrize("cuts", [(), (1.0,)])
+def test_ratios_are_spanned_where_they_are_asked_for(cuts):
+    """With no estimator: every token alike, and the four tokens' ratios on either side of a cut."""
+    shape = (1, 4, 4)
+    logp = np.log(np.broadcast_to([0.5, 0.8, 1.25, 2.0], shape))
+    rewards = np.array([[0.0, 1.0, 0.0, 1.0]])
+    rollouts = Rollouts(
+        None, np.zeros(shape, int), rewards, np.ones(shape, bool), logp, np.zeros(shape), logp
+    )
+    basis = find_basis(rollouts, (), cuts, 1e-9)
+    assert basis.shape == (1, 4, 4 if cuts else 1, 4)  # of two regions: where, and the ratio there
+    np.testing.assert_allclose(basis[0, 0] @ basis[0, 0].T, np.eye(basis.shape[2]), atol=1e-12)
+    assert np.linalg.norm(basis[0, 0] @ np.full(4, 0.5)) == pytest.approx(1.0)  # every token alike is spanned

@@ -185,6 +185,16 @@ def test_how_prompts_lie_in_shards(tmp_path):
     assert layout.written() == [2]
 
 
+def test_a_shard_in_anothers_place_is_noticed(tmp_path):
+    layout, other = ShardLayout(tmp_path, 4, 2, "run"), ShardLayout(tmp_path, 4, 2, "another", is_saved=True)
+    layout.write(1, recording(0))
+    np.testing.assert_array_equal(layout.read(1).rollouts.rewards, recording(0).rollouts.rewards)
+    layout.path(1).rename(layout.path(0))
+    for one, number, fix in ((layout, 0, "record it again"), (other, 0, "copy the whole folder again")):
+        with pytest.raises(ValueError, match=f"shard-00000 holds a shard of another place or run; {fix}"):
+            one.read(number)
+
+
 def test_old_vectors_are_put_among_the_new_ones():
     """Two rollouts of three and one vector of two were scored; the rest is new."""
     old_basis = BASIS[:, :2, :1]
