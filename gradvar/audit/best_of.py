@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradvar.audit.reward_counts import Cells
+from gradvar.audit.schemes import Rewards
 from gradvar.audit.statistics import Success, successes
 from gradvar.stats.clusters import Clusters
 from gradvar.stats.groups import chance_all
@@ -26,10 +27,13 @@ class BestOf:
     largest: Interval
 
 
-def best_of(cells: Cells, rule: Success) -> tuple[BestOf, ...]:
-    """The curve up to the size that more than half of the groups have, with intervals clustered by prompt."""
+def best_of(cells: Cells, rule: Success, rewards: Rewards) -> tuple[BestOf, ...]:
+    """The curve up to the size that more than half of the groups have, with intervals clustered by prompt.
+
+    ``rewards``: those of the cells.
+    """
     groups = cells.groups
-    clusters = Clusters(groups.prompt)
+    clusters, kinds = groups.by_prompt, rewards.kinds
     won = successes(cells, rule)
     usual = int(np.median(groups.size))
     points = []
@@ -37,22 +41,21 @@ def best_of(cells: Cells, rule: Success) -> tuple[BestOf, ...]:
         enough = (groups.size >= k).astype(float)  # [group]
         failing = np.nan_to_num(chance_all(groups.size - won, groups.size, k))
         passing = clusters.share((1 - failing) * enough, enough)
-        points.append(BestOf(k, passing, _mean(clusters, np.nan_to_num(_largest(cells, k)) * enough, enough)))
+        largest = _largest(kinds.rewards, k)[kinds.group] if kinds else _largest(rewards, k)
+        points.append(BestOf(k, passing, _mean(clusters, np.nan_to_num(largest) * enough, enough)))
     return tuple(points)
 
 
-def _largest(cells: Cells, k: int) -> np.ndarray:
+def _largest(rewards: Rewards, k: int) -> np.ndarray:
     """The mean of the largest of ``k`` rewards of a group: [group]."""
-    groups = cells.groups
-    before = np.cumsum(cells.n) - cells.n
+    before = np.cumsum(rewards.n) - rewards.n
     below = (
-        before - before[groups.start][groups.of_cell]
+        before - before[rewards.start][rewards.of_cell]
     )  # rollouts of the group with a smaller reward, [cell]
-    size = groups.size[groups.of_cell]
-    chance = chance_all(below + cells.n, size, k) - chance_all(
-        below, size, k
-    )  # that this reward is the largest
-    return np.asarray(groups.sum(chance * cells.reward))
+    size = rewards.size[rewards.of_cell]
+    # That this reward is the largest.
+    chance = chance_all(below + rewards.n, size, k) - chance_all(below, size, k)
+    return np.asarray(np.add.reduceat(chance * rewards.reward, rewards.start))
 
 
 def _mean(clusters: Clusters, y: np.ndarray, x: np.ndarray) -> Interval:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradvar.audit.database import Reject
+from gradvar.audit.database import AddedRows, Reject
 from gradvar.audit.reward_counts import Cells
 from gradvar.audit.reward_parts import PartSums
 from gradvar.audit.token_logps import TokenLogps
 
-KEEP = 1 << 19  # cells that may wait before they are added up
+KEEP = 1 << 21  # cells that may wait before they are added up
 KEPT_KEY = 64  # bytes of a key that is kept whole, as in macros.sql
 LABEL = 33  # characters that are shown of a longer key: # and 128 bits of its hash
 OPTIONAL = ("advantage", "length", "logp")
@@ -62,42 +62,47 @@ class CellSums:
         self.logps = TokenLogps()
         self.parts = PartSums()
 
-    def add(self, part: Columns, reject: Reject, file: tuple[str, str] = ("", "row")) -> dict[str, int]:
-        """Add what ``part.sql`` found.
+    def add(self, part: AddedRows, reject: Reject, file: tuple[str, str] = ("", "row")) -> dict[str, int]:
+        """Add a part of a file.
 
         Args:
-            part: Its columns.
+            part: What the database found.
             reject: Takes rows that cannot be used.
             file: The file's name, and what its rows are counted in.
 
         Returns:
             By role, how many rows are used but for a value that is optional.
         """
-        order = np.argsort(part["first"])
-        part = {name: column[order] for name, column in part.items()}
-        sound = np.asarray(part["sound"], bool)
-        for reason, count, examples in zip(
-            *(part[c][~sound] for c in ("reason", "n", "examples")), strict=True
-        ):
-            reject(reason, int(count), [(e["number"], e["shown"]) for e in examples])
-        cells = {name: column[sound] for name, column in part.items()}
+        cells = part.cells if part.prompts and "grp" not in part.cells else _in_order(part.cells)
+        faults = part.faults and _in_order(part.faults)
+        if part.prompts is None:
+            sound = np.asarray(cells["sound"], bool)
+            faults = {name: column[~sound] for name, column in cells.items()}
+            cells = {name: column[sound] for name, column in cells.items()}
+        if faults:
+            for reason, count, examples in zip(
+                *(faults[c] for c in ("reason", "n", "examples")), strict=True
+            ):
+                reject(reason, int(count), [(e["number"], e["shown"]) for e in examples])
         rows = int(cells["n"].sum())
         if rows:
-            self._keep(cells, file)
+            self._keep(cells, part.prompts, file)
             self.rows += rows
-        return {role: rows - int(cells[f"{role}_n"].sum()) for role in OPTIONAL}
+        return {role: rows - int(cells[f"{role}_n"].sum()) for role in OPTIONAL if f"{role}_n" in cells}
 
-    def _keep(self, cells: Columns, file: tuple[str, str]) -> None:
+    def _keep(self, cells: Columns, prompts: Columns | None, file: tuple[str, str]) -> None:
         # A sum over no rollouts is zero; the least and the largest of none are no numbers.
-        numbers = {name: np.ma.filled(cells[name], 0) for name in ("step", "reward", *_SUMS)}
-        numbers |= {name: np.ma.filled(cells[name], np.nan) for name in ("low", "high")}
+        fills = {"step": 0, "reward": 0, **dict.fromkeys(_SUMS, 0), "low": np.nan, "high": np.nan}
+        kept = {name: np.ma.filled(cells[name], fill) for name, fill in fills.items() if name in cells}
         known = len(self._prompts)
-        numbers["prompt"] = self._prompts.of(cells["prompt"])
-        self._describe(cells, numbers["prompt"], known, file)
-        grouped = not np.ma.is_masked(cells["grp"])
+        described = prompts or cells
+        numbers = self._prompts.of(described["prompt"])
+        kept["prompt"] = numbers[np.ma.getdata(cells["prompt"])] if prompts else numbers
+        self._describe(described, numbers, known, file)
+        grouped = "grp" in cells and not np.ma.is_masked(cells["grp"])
         self._grouped.add(grouped)
-        numbers["group"] = self._groups.of(cells["grp"]) if grouped else numbers["prompt"]
-        self._waiting.append(numbers)
+        kept["group"] = self._groups.of(cells["grp"]) if grouped else kept["prompt"]
+        self._waiting.append(kept)
         if sum(len(columns["n"]) for columns in self._waiting) > self._limit:
             self._waiting = [_added_up(self._waiting)]
             self._limit = max(KEEP, 2 * len(self._waiting[0]["n"]))
@@ -142,7 +147,14 @@ class CellSums:
                 "files: some have a column for the group and some have none; audit them apart, or name one with --group"
             )
         labels = tuple([key if len(key) <= KEPT_KEY else key[:LABEL] for key in self._prompts])
-        return Cells(**_added_up(self._waiting), grouped=self._grouped == {True}), labels
+        found = _added_up(self._waiting)
+        size = len(found["n"])
+        for role in OPTIONAL:
+            found.setdefault(role, np.zeros(size))
+            found.setdefault(f"{role}_n", np.zeros(size, np.int64))
+        for name in ("low", "high"):
+            found.setdefault(name, np.full(size, np.nan))
+        return Cells(**found, grouped=self._grouped == {True}), labels
 
 
 def _readable(text: str) -> str:
@@ -168,25 +180,66 @@ class _Numbers(dict[str, int]):
         return np.fromiter(map(self.__getitem__, np.ma.getdata(keys).tolist()), np.int64, len(keys))
 
 
+def _in_order(part: Columns) -> Columns:
+    """The same in the order of the rows."""
+    order = np.argsort(part["first"])
+    return {name: column[order] for name, column in part.items()}
+
+
 def _added_up(parts: Sequence[Columns]) -> Columns:
     """The cells in order, each once: parts of a file, and files, may share some."""
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    names = dict.fromkeys(name for part in parts for name in part)
+    columns = {name: np.concatenate([_column(part, name) for part in parts]) for name in names}
     columns["reward"] = columns["reward"] + 0.0  # -0.0 becomes 0.0, as it is shown
-    keys = [columns[name] for name in ("step", "group", "reward", "prompt")]
-    order = np.lexsort(keys[::-1])
-    fresh = np.zeros(len(order), bool)
-    fresh[:1] = True
-    for key in keys:
-        fresh[1:] |= np.diff(key[order]) != 0
+    order, fresh = _sorted(columns)
     columns = {name: column[order] for name, column in columns.items()}
     if fresh.all():
         return columns
     start, cell = np.flatnonzero(fresh), np.cumsum(fresh) - 1
     cells = {name: column[start] for name, column in columns.items()}
-    for name in _SUMS:
+    for name in (n for n in _SUMS if n in columns):
         # In the order of the rows, so that it does not matter in which parts they came.
         sums = np.bincount(cell, columns[name])
         cells[name] = sums.astype(columns[name].dtype)
     for name, extreme in (("low", np.fmin), ("high", np.fmax)):
-        cells[name] = extreme.reduceat(columns[name], start)
+        if name in columns:
+            cells[name] = extreme.reduceat(columns[name], start)
     return cells
+
+
+def _column(part: Columns, name: str) -> np.ndarray:
+    """A column, of zeros or of no numbers where a part has none."""
+    return part[name] if name in part else np.full(len(part["n"]), np.nan if name in ("low", "high") else 0.0)
+
+
+def _sorted(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """The order of the cells by step, group, reward and prompt, and which of them, in that order, are the first alike.
+
+    The four are one whole number for each cell, where that is not too large.
+    """
+    names = ("step", "group", "reward", "prompt")
+    ranks, number = np.zeros(len(columns["n"]), np.int64), 1
+    for name in names[:3] if np.array_equal(columns["group"], columns["prompt"]) else names:
+        rank, count = _ranks(columns[name])
+        number *= count
+        if number > 1 << 62:
+            break
+        ranks = ranks * count + rank
+    fresh = np.ones(len(ranks), bool)
+    if number <= 1 << 62:
+        order = np.argsort(ranks)
+        fresh[1:] = np.diff(ranks[order]) != 0
+        return (order if fresh.all() else np.argsort(ranks, kind="stable")), fresh
+    keys = [columns[name] for name in names]
+    order = np.lexsort(keys[::-1])
+    fresh[1:] = np.any([np.diff(key[order]) != 0 for key in keys], axis=0)
+    return order, fresh
+
+
+def _ranks(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Whole numbers from zero in the order of the values, and how many there are at most."""
+    if values.dtype.kind == "f":
+        levels = np.unique(values)
+        return np.searchsorted(levels, values), len(levels)
+    low, high = int(values.min()), int(values.max())
+    return values - low, high - low + 1

@@ -148,6 +148,16 @@ class FilePart:
     instead: Callable[[], Iterator[FilePart]] | None = None
 
 
+@dataclass(frozen=True)
+class AddedRows:
+    """Rows added up: the columns of ``part.sql``; or of ``cells.sql``, with the places of their ``prompts`` in the
+    columns of ``prompts.sql``, and those of ``faults.sql`` where there are any."""
+
+    cells: dict[str, np.ndarray]
+    prompts: dict[str, np.ndarray] | None = None
+    faults: dict[str, np.ndarray] | None = None
+
+
 class Database:
     """A connection, with the rows in memory that a query may ask for, and the plans of such queries.
 
@@ -160,7 +170,10 @@ class Database:
         self._block = NO_ROWS
         self._plans: dict[str, str] = {}
         self._names = (f"plan_{i}" for i in itertools.count())
-        self._part, self._moments = Template(statement("part")), Template(statement("moments"))
+        self._moments = Template(statement("moments"))
+        self._of_rows = {
+            name: Template(statement("rows") + statement(name)) for name in ("part", "cells", "faults")
+        }
         for name, values, kind in (
             ("block_numbers", lambda: self._block.numbers, "BIGINT[]"),
             ("block_lines", lambda: self._block.rows, "VARCHAR[]"),
@@ -174,18 +187,42 @@ class Database:
         with self._lock, _interrupts():
             return self.connection.execute(sql).fetchall()
 
-    def add_up(self, part: FilePart, progress: Callable[[float], object]) -> dict[str, np.ndarray]:
-        """Return the columns of ``part.sql``; ``progress`` is called with the share of the file that has been read."""
-        sql = self._part.substitute(part.query, examples=SHOWN, shown=BEGINNING)
+    def add_up(self, part: FilePart, progress: Callable[[float], object]) -> AddedRows:
+        """Add up the rows of a part; ``progress`` is called with the share of the file that has been read."""
+        sql = {
+            name: query.substitute(part.query, examples=SHOWN, shown=BEGINNING)
+            for name, query in self._of_rows.items()
+        }
         with self._lock:
             if part.block:
                 self._block = part.block
-                columns = self._columns(f"EXECUTE {self._plan(sql)}")
+                sums = AddedRows(self._columns(f"EXECUTE {self._plan(sql['part'])}"))
                 self._block = NO_ROWS
             else:
-                columns = self._watched(sql, progress) if part.instead else self._columns(sql)
+                sums = self._many(sql, progress if part.instead else None)
         progress(part.done)
-        return columns
+        return sums
+
+    def _many(self, sql: Mapping[str, str], progress: Callable[[float], object] | None) -> AddedRows:
+        """Add up many rows: their prompts are numbered here, so that no cell brings its prompt's text along."""
+        create = f"CREATE OR REPLACE TEMP TABLE cells AS {sql['cells']}"
+        try:
+            if progress:
+                self._watched(create, progress)
+            else:
+                self._columns(create)
+            self._columns(f"CREATE OR REPLACE TEMP TABLE prompts AS {statement('prompts')}")
+            prompts = self._columns("SELECT * FROM prompts ORDER BY place")
+            unused = "prompt, beginning, source, least_text, greatest_text, reason"
+            cells = self._columns(
+                f"SELECT cells.* EXCLUDE ({unused}), place AS prompt FROM cells JOIN prompts USING (prompt) "
+                "WHERE reason IS NULL"
+            )
+            is_faulty = self.connection.execute("SELECT any_value(reason) FROM cells").fetchall() != [(None,)]
+            return AddedRows(cells, prompts, self._columns(sql["faults"]) if is_faulty else None)
+        finally:
+            self.connection.execute("DROP TABLE IF EXISTS cells").fetchall()
+            self.connection.execute("DROP TABLE IF EXISTS prompts").fetchall()
 
     def moments(self, part: FilePart) -> dict[str, np.ndarray]:
         """Return the columns of ``moments.sql``: the moments of reward, parts and length, by step."""

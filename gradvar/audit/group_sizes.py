@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
 
 from gradvar.audit.schemes import Rewards
 from gradvar.stats.clusters import NO_SHARE, Clusters
@@ -25,15 +24,17 @@ class Size:
     relative_cost: float
 
 
-def curve(rewards: Rewards, prompt: Int[np.ndarray, " group"], recorded: int) -> tuple[Size, ...]:
-    """Every size up to twice the recorded one."""
+def curve(rewards: Rewards, clusters: Clusters, recorded: int) -> tuple[Size, ...]:
+    """Every size up to twice the recorded one; ``clusters`` are the groups by their prompts."""
     wanted = sorted({g for g in (*GROUP_SIZES, recorded) if 2 <= g <= 2 * recorded})
     enough = [
         g for g in wanted if (rewards.size >= g).mean() > 0.5
     ]  # else it would speak of odd large groups only
-    clusters, shares = Clusters(prompt), {}
+    shares, kinds = {}, rewards.kinds
+    some = kinds.rewards if kinds else rewards
     for size in enough:
-        chance = unequal_share_of_counts(rewards.n, rewards.start, size)
+        chance = unequal_share_of_counts(some.n, some.start, size)
+        chance = chance[kinds.group] if kinds else chance
         known = np.isfinite(chance)
         shares[size] = clusters.share(np.where(known, chance, 0.0), known.astype(float))
     recorded_cost = cost_of_equal_variance(recorded) if recorded > 1 else np.nan

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from gradvar.audit.columns import ColumnLayout
+from gradvar.audit.columns import OPTIONAL, ColumnLayout
 from gradvar.audit.database import literal
 from gradvar.audit.malformed import NO_OBJECT
 from gradvar.audit.reward_parts import moments_sql
 
+_SUM = "sum({0}) AS {0}, count({0}) AS {0}_n"
+_SUMS = {"advantage": _SUM + ", min({0}) AS low, max({0}) AS high", "length": _SUM, "logp": _SUM}
 LARGEST = 1e100  # the squares of larger rewards overflow
 LONGEST_KEY = (
     1 << 22
@@ -54,6 +56,8 @@ class Query:
             "descriptions": described,
             "reward": _total(weights),
             "faults": " ".join(_faults(layout, len(weights))),
+            "sums": "".join(f"{_SUMS[role].format(role)}, " for role in OPTIONAL if role in columns),
+            "group": "grp," if "group" in columns else "",
         }
 
     def of(self, source: str) -> dict[str, str]:

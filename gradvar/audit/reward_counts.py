@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
+from gradvar.stats.clusters import Clusters
+
 
 @dataclass(frozen=True, eq=False)
 class Cells:
@@ -65,6 +67,11 @@ class Groups:
         no equal rewards.
         """
         return self.low == self.high
+
+    @cached_property
+    def by_prompt(self) -> Clusters:
+        """The groups by their prompts."""
+        return Clusters(self.prompt)
 
     @property
     def by_rounding(self) -> np.ndarray:

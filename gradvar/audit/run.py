@@ -147,7 +147,7 @@ def _figures(sums: CellSums, read: ReadFiles, estimator: str | None, success_abo
     overall = steps(cells, rule, overall=True)[0]
     table = prompt_table(cells, rule)
     by_prompt = prompts(cells, table)
-    sizes = curve(rewards, groups.prompt, overall.group_size)
+    sizes = curve(rewards, groups.by_prompt, overall.group_size)
     estimates = compare(cells, rewards, rule, used, overall.group_size)
     ambiguous = [labels[prompt] for prompt in sums.ambiguous]
     return Audit(
@@ -174,7 +174,7 @@ def _figures(sums: CellSums, read: ReadFiles, estimator: str | None, success_abo
         sums.origins,
         read.evidence,
         by_source(cells, rule, [origin.source for origin in sums.origins]),
-        best_of(cells, rule),
+        best_of(cells, rule, rewards),
         larger_groups(cells, rule),
         parts(sums.parts),
         mismatch(sums.logps),

@@ -4,14 +4,18 @@ The same numbers as the catalogue's pieces (a test compares every name here with
 loads JAX nor expands the counts: a dump of millions of rollouts has few distinct (group, reward) cells.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gradvar.stats.groups import prompt_weight
+
+_WORTH = 4  # times as many groups as kinds, from which on each kind is computed once
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,44 @@ class Rewards:
         """Rewards less their group's mean; exactly zero where all are equal."""
         d = self.reward - self.reward[self.start][self.of_cell]
         return d - self.spread(self.n * d) / self.sizes
+
+    @cached_property
+    def kinds(self) -> Kinds | None:
+        """The few kinds of groups that there are, where that is less than to go through every group; else None."""
+        cells = np.diff(np.append(self.start, len(self.n)))  # [group]
+        levels, most = np.unique(self.reward), int(self.n.max(initial=0)) + 1
+        base, longest = len(levels) * most, int(cells.max(initial=0))
+        if not longest or base**longest > 1 << 62:
+            return None
+        mark = np.searchsorted(levels, self.reward) * most + self.n  # [cell], above zero
+        code = np.zeros(len(self.start), np.int64)  # [group]
+        for place in range(longest):
+            has = cells > place
+            code *= base
+            code[has] += mark[self.start[has] + place]
+        codes = np.unique(code)
+        if _WORTH * len(codes) > len(code):
+            return None
+        group = np.searchsorted(codes, code)
+        example = np.zeros(len(codes), np.int64)  # [kind], a group of each
+        example[group] = np.arange(len(code))
+        size = cells[example]
+        start = np.cumsum(size) - size
+        of_cell = np.repeat(np.arange(len(codes)), size)
+        places = self.start[example][of_cell] + np.arange(len(of_cell)) - start[of_cell]
+        rewards = Rewards(self.reward[places], self.n[places], start, of_cell)
+        cell = start[group][self.of_cell] + np.arange(len(self.n)) - self.start[self.of_cell]
+        return Kinds(rewards, group, cell)
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """One group of every kind, whose rewards are the same numbers as often; the kind of each ``group``, and for each
+    ``cell`` the one of its kind that is like it."""
+
+    rewards: Rewards
+    group: Int[np.ndarray, " group"]
+    cell: Int[np.ndarray, " cell"]
 
 
 Scheme = Callable[[Rewards], Float[np.ndarray, " cell"]]
@@ -122,7 +164,13 @@ def scheme(name: str) -> Scheme:
         raise ValueError(
             f"estimator: '{name}' has no advantages that the rewards of one group fix; give one of {', '.join(SCHEMES)}"
         )
-    return SCHEMES[name]
+    return partial(_by_kind, SCHEMES[name])
+
+
+def _by_kind(function: Scheme, rewards: Rewards) -> np.ndarray:
+    """The advantages of every cell, computed once for groups that are alike."""
+    kinds = rewards.kinds
+    return function(rewards) if kinds is None else function(kinds.rewards)[kinds.cell]
 
 
 def binary_groups(group_size: int, low: float = 0.0, high: float = 1.0) -> Rewards:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradvar.audit.reward_counts import Cells
-from gradvar.stats.clusters import Clusters
+from gradvar.stats.clusters import Clusters, distinct
 from gradvar.stats.intervals import Interval, jeffreys
 
 BINS = ("0 %", "below 20 %", "20 to 40 %", "40 to 60 %", "60 to 80 %", "80 % and more", "100 %")
@@ -195,7 +195,7 @@ def histogram(
     square = groups.sum(cells.n * centred**2)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = groups.sum(cells.n * advantages * centred) / square * (groups.size - 1) / groups.size
-    bins, clusters = [], Clusters(groups.prompt)
+    bins, clusters = [], groups.by_prompt
     for i, name in enumerate(BINS):
         in_bin = place == i
         some = in_bin & ~groups.equal & (square > 0)
@@ -239,7 +239,7 @@ class PromptTable:
 
 def prompt_table(cells: Cells, rule: Success) -> PromptTable:
     """Prompts with all their rollouts in the dump."""
-    prompt, place = np.unique(cells.prompt, return_inverse=True)
+    prompt, place = distinct(cells.prompt)
     rollouts = np.bincount(place, cells.n).astype(np.int64)
     won = np.bincount(place, cells.n * (cells.reward > rule.above)).astype(np.int64)
     return PromptTable(prompt, rollouts, won, *jeffreys(won, rollouts))
@@ -261,5 +261,5 @@ def prompts(cells: Cells, table: PromptTable) -> Prompts:
         clusters.share(never.astype(float)),
         clusters.share(mixed.astype(float)),
         bound,
-        Clusters(groups.prompt).share(again.astype(float), groups.equal.astype(float)),
+        groups.by_prompt.share(again.astype(float), groups.equal.astype(float)),
     )

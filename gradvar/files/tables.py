@@ -44,7 +44,30 @@ def to_plain(value: Any) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a result as JSON that any reader accepts (see ``to_plain``)."""
-    write_file(path, (json.dumps(to_plain(content), indent=1, allow_nan=False) + "\n").encode())
+    write_file(path, (indented(to_plain(content)) + "\n").encode())
+
+
+def indented(value: Any, depth: int = 0) -> str:
+    """The text of ``json.dumps(value, indent=1, allow_nan=False)``, which takes many times as long for large results.
+
+    What holds no further containers is written by the fast encoder, which takes no indent but any separator.
+
+    >>> indented({"a": [1, {}]}) == json.dumps({"a": [1, {}]}, indent=1)
+    True
+    """
+    if not isinstance(value, dict | list) or not value:
+        return json.dumps(value, allow_nan=False)
+    inner, last = "\n" + " " * (depth + 1), "\n" + " " * depth
+    if not any(
+        isinstance(x, dict | list | tuple) for x in (value.values() if isinstance(value, dict) else value)
+    ):
+        text = json.dumps(value, allow_nan=False, separators=("," + inner, ": "))
+        return f"{text[0]}{inner}{text[1:-1]}{last}{text[-1]}"
+    if isinstance(value, dict):
+        entries = [f"{json.dumps(str(name))}: {indented(entry, depth + 1)}" for name, entry in value.items()]
+        return f"{{{inner}{f',{inner}'.join(entries)}{last}}}"
+    entries = [indented(entry, depth + 1) for entry in value]
+    return f"[{inner}{f',{inner}'.join(entries)}{last}]"
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:

@@ -32,7 +32,7 @@ class Clusters:
         parts = np.zeros(len(cluster), np.int64) if part is None else part.astype(np.int64)
         stride = int(cluster.max(initial=0)) + 1
         # One key for each cluster within a part; an item's place is the index of its key.
-        keys, self._place = _distinct(parts * stride + cluster)
+        keys, self._place = distinct(parts * stride + cluster)
         self._part = keys // stride  # [key]
         self.count = count
 
@@ -77,10 +77,10 @@ class Clusters:
         return self.shares(y, np.ones(len(y)) if x is None else x)[0]
 
 
-def _distinct(keys: Int[np.ndarray, " item"]) -> tuple[Int[np.ndarray, " key"], Int[np.ndarray, " item"]]:
+def distinct(keys: Int[np.ndarray, " item"]) -> tuple[Int[np.ndarray, " key"], Int[np.ndarray, " item"]]:
     """The distinct keys, ascending, and the place of every item's among them; without sorting where they are dense.
 
-    >>> [x.tolist() for x in _distinct(np.array([7, 3, 7]))]
+    >>> [x.tolist() for x in distinct(np.array([7, 3, 7]))]
     [[3, 7], [1, 0, 1]]
     """
     largest = int(keys.max(initial=0))

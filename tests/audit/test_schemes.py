@@ -11,6 +11,7 @@ from gradvar.audit.schemes import Rewards
 from gradvar.core.compose import required
 from gradvar.measure import advise
 from gradvar.measure.exact.closed_forms import prompt_weight
+from gradvar.stats.clusters import Clusters
 from gradvar.stats.groups import unequal_share
 
 
@@ -93,7 +94,7 @@ def test_an_estimator_that_needs_more_than_rewards_is_refused_by_name():
 def test_group_sizes_are_those_of_advise():
     rewards = np.random.default_rng(2).choice([0.0, 0.5, 1.0], (40, 8), p=[0.6, 0.2, 0.2])
     cells, _ = as_cells(rewards)
-    found = {s.group_size: s for s in curve(cells, np.arange(40), 8)}
+    found = {s.group_size: s for s in curve(cells, Clusters(np.arange(40)), 8)}
     advised = {p.group_size: p for p in advise(rewards, group_sizes=tuple(found)).curve}
     for size, own in found.items():
         if size <= 8:
@@ -101,3 +102,20 @@ def test_group_sizes_are_those_of_advise():
             np.testing.assert_allclose(unequal_share(rewards, size).mean(), own.informative.value)
         ratio = advised[size].relative_cost / advised[8].relative_cost
         assert own.relative_cost == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("levels", [(0.0, 1.0), (-0.3, 0.1, 0.7)])
+@pytest.mark.parametrize("name", schemes.SCHEMES)
+def test_kinds_of_groups_have_the_advantages_of_every_group(name, levels):
+    rng = np.random.default_rng(5)
+    rewards = rng.choice(levels, (4000, 4))
+    rewards[0] = levels[-1]  # a kind that is rare
+    cells, _ = as_cells(rewards)
+    assert len(cells.kinds.rewards.start) == len({tuple(sorted(row)) for row in rewards.tolist()})
+    whole = schemes.SCHEMES[name](cells)
+    # The formula of best-of-two sums over all groups before, and so rounds otherwise.
+    np.testing.assert_allclose(schemes.scheme(name)(cells), whole, rtol=0, atol=1e-11)
+    if name != "pass_at_k":
+        np.testing.assert_array_equal(schemes.scheme(name)(cells), whole)
+    other, _ = as_cells(rng.normal(size=(50, 4)))
+    assert other.kinds is None
