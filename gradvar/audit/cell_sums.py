@@ -93,16 +93,16 @@ class CellSums:
     def _keep(self, cells: Columns, prompts: Columns | None, file: tuple[str, str]) -> None:
         # A sum over no rollouts is zero; the least and the largest of none are no numbers.
         fills = {"step": 0, "reward": 0, **dict.fromkeys(_SUMS, 0), "low": np.nan, "high": np.nan}
-        kept = {name: np.ma.filled(cells[name], fill) for name, fill in fills.items() if name in cells}
+        columns = {name: np.ma.filled(cells[name], fill) for name, fill in fills.items() if name in cells}
         known = len(self._prompts)
         described = prompts or cells
         numbers = self._prompts.of(described["prompt"])
-        kept["prompt"] = numbers[np.ma.getdata(cells["prompt"])] if prompts else numbers
+        columns["prompt"] = numbers[np.ma.getdata(cells["prompt"])] if prompts else numbers
         self._describe(described, numbers, known, file)
         grouped = "grp" in cells and not np.ma.is_masked(cells["grp"])
         self._grouped.add(grouped)
-        kept["group"] = self._groups.of(cells["grp"]) if grouped else kept["prompt"]
-        self._waiting.append(kept)
+        columns["group"] = self._groups.of(cells["grp"]) if grouped else columns["prompt"]
+        self._waiting.append(columns)
         if sum(len(columns["n"]) for columns in self._waiting) > self._limit:
             self._waiting = [_added_up(self._waiting)]
             self._limit = max(KEEP, 2 * len(self._waiting[0]["n"]))
@@ -147,14 +147,14 @@ class CellSums:
                 "files: some have a column for the group and some have none; audit them apart, or name one with --group"
             )
         labels = tuple([key if len(key) <= KEPT_KEY else key[:LABEL] for key in self._prompts])
-        found = _added_up(self._waiting)
-        size = len(found["n"])
+        columns = _added_up(self._waiting)
+        size = len(columns["n"])
         for role in OPTIONAL:
-            found.setdefault(role, np.zeros(size))
-            found.setdefault(f"{role}_n", np.zeros(size, np.int64))
+            columns.setdefault(role, np.zeros(size))
+            columns.setdefault(f"{role}_n", np.zeros(size, np.int64))
         for name in ("low", "high"):
-            found.setdefault(name, np.full(size, np.nan))
-        return Cells(**found, grouped=self._grouped == {True}), labels
+            columns.setdefault(name, np.full(size, np.nan))
+        return Cells(**columns, grouped=self._grouped == {True}), labels
 
 
 def _readable(text: str) -> str:

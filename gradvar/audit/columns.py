@@ -111,8 +111,8 @@ def detect(
             named = ""
         if named and not kind_of(named):
             raise ValueError(missing_column(kinds, f"'{named}'", f"--{role}"))
-        there = (n for n in declared.names[role] if n not in rare and kind_of(n))
-        name = named or next((n for n in there if role != "step" or _holds_steps(n, sample)), "")
+        names_there = (n for n in declared.names[role] if n not in rare and kind_of(n))
+        name = named or next((n for n in names_there if role != "step" or _holds_steps(n, sample)), "")
         if not name and role in COUNT_ROLES:
             name = next((n for n in usual if count_role(n) == role and kind_of(n) == "number"), "")
         if not name and role == "rate":
@@ -248,5 +248,5 @@ def missing_column(kinds: Mapping[str, str], missing: str, flag: str) -> str:
         return "no JSON object among the first lines; write one on every line, with json.dumps (JSONL)"
     names = [name if len(name) <= 40 else f"{name[:37]}..." for name in kinds]
     shown = ", ".join(names[:12]) + (", ..." if len(kinds) > 12 else "")
-    one = " (one column only: is it a CSV with a header, or JSON lines?)" if len(kinds) == 1 else ""
-    return f"no column for {missing} among {shown}{one}; name it with {flag} COLUMN"
+    hint = " (one column only: is it a CSV with a header, or JSON lines?)" if len(kinds) == 1 else ""
+    return f"no column for {missing} among {shown}{hint}; name it with {flag} COLUMN"

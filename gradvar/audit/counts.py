@@ -71,9 +71,9 @@ def find_counts(
     if rewards:
         if count_role(rate) == "successes":
             for role in ("attempts", "failures"):
-                beside = columns.get(role, "")
-                if beside and beside not in rewards and _are_counts(columns, rate, beside, role, sample):
-                    return _of_columns(rate, beside, role)
+                column = columns.get(role, "")
+                if column and column not in rewards and _are_counts(columns, rate, column, role, sample):
+                    return _of_columns(rate, column, role)
         return _of_responses(rate, columns.get("response", ""), sample)
     won, lost, response = (columns.get(role, "") for role in ("successes", "failures", "response"))
     if won and (trials or number):

@@ -57,8 +57,8 @@ def families_of(names: Sequence[str]) -> dict[str, dict[str, str]]:
     for name in names:
         if match := _NUMBERED.fullmatch(name):
             families.setdefault(match[1], {})[match[2]] = name
-    most = max((len(columns) for columns in families.values()), default=0)
-    return {base: columns for base, columns in families.items() if most > 1 and len(columns) == most}
+    longest = max((len(columns) for columns in families.values()), default=0)
+    return {base: columns for base, columns in families.items() if longest > 1 and len(columns) == longest}
 
 
 def cut(record: Record, families: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:

@@ -178,19 +178,19 @@ def _are_marks(path: str, sample: Sequence[Record]) -> bool:
 
 def _keys_at(path: str, sample: Sequence[Record]) -> list[str]:
     """The keys of the objects at a path."""
-    found = (value_at(record, path) for record in sample)
-    entries = (v[0] if isinstance(v, list) and v else v for v in found)
+    values = (value_at(record, path) for record in sample)
+    entries = (v[0] if isinstance(v, list) and v else v for v in values)
     return list(next((v for v in entries if isinstance(v, Mapping)), {}))
 
 
 def _with_parts(path: str, above: str, sample: Sequence[Record]) -> RewardColumns:
     """The reward at a path; numbers beside it, ``above`` them, that may be its parts are named."""
-    beside = (f"{above}.{key}" for key in _keys_at(above, sample))
-    own = above.endswith((".reward", ".rewards", ".score", ".scores"))
+    paths = (f"{above}.{key}" for key in _keys_at(above, sample))
+    of_reward = above.endswith((".reward", ".rewards", ".score", ".scores"))
     parts = tuple(
         p
-        for p in beside
-        if p != path and (own or _sounds_like_one(p.rpartition(".")[2])) and _are_marks(p, sample)
+        for p in paths
+        if p != path and (of_reward or _sounds_like_one(p.rpartition(".")[2])) and _are_marks(p, sample)
     )
     return RewardColumns((path,), parts, _left_out(parts, path))
 
@@ -214,7 +214,7 @@ def _verdict(
             continue
         for prompt, mark in known:
             by_prompt.setdefault(str(prompt), set()).add(float(mark or 0))
-        if not any(len(found) > 1 for found in by_prompt.values()) and name.lower().startswith("label"):
+        if not any(len(marks) > 1 for marks in by_prompt.values()) and name.lower().startswith("label"):
             raise ValueError(
                 f"no column for reward; '{name}' is 0 or 1 and the same for all rollouts of a prompt, so it may be the "
                 f"answer that was wanted; if it is the verdict, say --reward {name}"

@@ -52,16 +52,16 @@ class Rewards:
     def kinds(self) -> Kinds | None:
         """The few kinds of groups that there are, where that is less than to go through every group; else None."""
         cells = np.diff(np.append(self.start, len(self.n)))  # [group]
-        levels, most = np.unique(self.reward), int(self.n.max(initial=0)) + 1
-        base, longest = len(levels) * most, int(cells.max(initial=0))
+        levels, stride = np.unique(self.reward), int(self.n.max(initial=0)) + 1
+        base, longest = len(levels) * stride, int(cells.max(initial=0))
         if not longest or base**longest > 1 << 62:
             return None
-        mark = np.searchsorted(levels, self.reward) * most + self.n  # [cell], above zero
+        mark = np.searchsorted(levels, self.reward) * stride + self.n  # [cell], above zero
         code = np.zeros(len(self.start), np.int64)  # [group]
         for place in range(longest):
-            has = cells > place
+            groups = cells > place
             code *= base
-            code[has] += mark[self.start[has] + place]
+            code[groups] += mark[self.start[groups] + place]
         codes = np.unique(code)
         if _WORTH * len(codes) > len(code):
             return None

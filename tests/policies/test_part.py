@@ -9,6 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from gradvar import catalogue
+from gradvar.gradients.sketch import Whole
 from gradvar.measure import record
 from gradvar.measure.bank.recorder import RecordSettings
 from gradvar.policies import Transformer, TransformerConfig
@@ -126,6 +127,21 @@ def test_banks_of_parts_add_up(tmp_path):
     np.testing.assert_array_equal(sharded.rollouts.completions, small.rollouts.completions)
     wanted, found = (x.evaluate([rloo], [2])["rloo", 2].estimate("trace_cov") for x in (small, sharded))
     np.testing.assert_allclose(found.value, wanted.value, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_adapters_are_recorded_in_two_shards_as_in_one(tmp_path):
+    policy, part = lora(POLICY, params(), 1, jax.random.key(3), targets=("query",))
+    whole, sharded = (
+        record(policy, part, TASK, jax.random.key(4), 3, 4, scores=Whole(), folder=tmp_path / f"{size}",
+               settings=RecordSettings(shard=size))
+        for size in (3, 2)
+    )  # fmt: skip
+    assert sharded.info["shards"]["of"] == 2
+    np.testing.assert_array_equal(sharded.rollouts.completions, whole.rollouts.completions)
+    scores = [bank.recording.scores.vectors for bank in (sharded, whole)]
+    np.testing.assert_allclose(*scores, atol=1e-10)
+    assert np.abs(scores[0][2]).max() > 0
 
 
 @pytest.mark.slow
