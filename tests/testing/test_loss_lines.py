@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gradvar.testing.laws import Broken
+from gradvar.testing.laws import Broken, Residue
 from gradvar.testing.laws.loss_batches import (
     make_batch,
     padded,
@@ -164,3 +164,33 @@ def test_half_precision_may_lose_sixteen_rounding_steps(dtype, unit, where):
     line = 16 * unit * terms
     assert at(0.99 * line) is None
     assert at(1.01 * line) is Broken
+
+
+def test_a_second_mask_and_an_entropy_have_their_lines_too():
+    def tools(size):
+        weights = lambda b: 4.0 * (b.mask & b.second_mask) + size * b.mask[:, 1].any()  # noqa: E731
+        return outcome(
+            LOSS_LAWS["second_mask_counts"],
+            planted(lambda b: (0.0, weights(b)), "second_mask"),
+            layout="right",
+        )
+
+    line = 10 * UNIT * 4 + 1e-4 * 4  # rounding, and a share of the weights
+    assert tools(0.99 * line) is None
+    assert tools(1.01 * line) is Broken
+
+    def bonus(size):
+        return outcome(
+            LOSS_LAWS["entropy_raises"], planted(lambda b: (-size * b.entropy.sum(), 0.0), "entropy")
+        )
+
+    assert bonus(0.99 * UNIT / 8) is None  # sixteen cells, half a nat more in each
+    assert bonus(1.01 * UNIT / 8) is Broken
+    assert bonus(-1.0) is None
+
+
+def test_a_pull_that_is_there_on_the_reference_alone_is_an_influence():
+    law, example = LOSS_LAWS["kl_direction"], {"shape": SHAPE, "distance": 0.1}
+    assert outcome(law, planted(lambda b: (0.0, 0.0 + (b.logp == b.ref_logp)), "ref_logp"), **example) is None
+    assert outcome(law, planted(lambda b: (0.0, 0.0), "ref_logp"), **example) is Residue
+    assert outcome(law, planted(lambda b: (0.0, -1.0), "ref_logp"), **example) is None

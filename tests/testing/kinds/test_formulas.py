@@ -6,8 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from gradvar.testing.kinds import averages, matrix_forms, pair_forms, sequence_forms
+from gradvar.testing.arrays import library
+from gradvar.testing.caller import Caller
+from gradvar.testing.kinds import averages, matrix_forms, pair_forms, sequence_forms, value_loss
 from gradvar.testing.losses import LossBatch, between_ends
+from gradvar.testing.signatures import Signature
 from gradvar.testing.targets import per_rollout, row_values
 
 C, R = np.array([-2.0, 0.3, 1.5, 0.0]), np.array([0.4, -1.0, 1.2, -3.0])
@@ -188,3 +191,30 @@ def test_what_a_batch_of_rollouts_hands_over():
     assert (found["entropy"] == 0.5).all()
     assert loss.rows([3]).values()["token_count"] == 1.0
     assert loss.rows([1, 2]).mask.tolist() == mask[1:3].tolist()
+
+
+def test_errors_of_values_plain_held_near_the_old_ones_and_linear_from_one_on():
+    scene = {
+        "values": [[0.1, 3.0], [-2.0, 0.5]],
+        "old_values": [[0.0, 1.0], [-1.9, 2.0]],
+        "returns": [[1.0, 2.5], [0.0, 0.5]],
+    }
+    plain, held = value_loss.squares(scene, 0.2)
+    np.testing.assert_allclose(plain, [[0.81, 0.25], [4, 0]])
+    np.testing.assert_allclose(held, [[0.81, 1.69], [4, 1.69]])
+    np.testing.assert_allclose(value_loss.huber(scene), [[0.405, 0.125], [1.5, 0]])
+    np.testing.assert_allclose(value_loss.huber({"values": [[1.0]], "returns": [[0.0]]}), 0.5)
+
+
+def test_rows_of_unequal_length_end_with_their_last_token():
+    signature = Signature("loss", {"logp": "logp", "mask": "mask"}, ragged=frozenset({"logp"}))
+    caller = Caller(print, signature, library("numpy"), "planted", "", "", "float", [])
+    mask = np.array([[0, 1, 0], [1, 1, 1], [0, 0, 0]], bool)
+    rows = np.arange(9.0).reshape(3, 3)
+    assert [list(row) for row in caller._ragged(rows, {"mask": mask}, "float64")[0]] == [
+        [0, 1],
+        [3, 4, 5],
+        [],
+    ]
+    assert [list(row) for row in caller._ragged(rows, {}, "float64")[0]] == rows.tolist()
+    assert [float(value) for value in caller._ragged(rows[0], {}, "float64")[0]] == [0, 1, 2]
