@@ -27,12 +27,9 @@ class BestOf:
     largest: Interval
 
 
-def best_of(cells: Cells, rule: Success, rewards: Rewards) -> tuple[BestOf, ...]:
-    """The curve up to the size that more than half of the groups have, with intervals clustered by prompt.
-
-    ``rewards``: those of the cells.
-    """
-    groups = cells.groups
+def best_of(cells: Cells, rule: Success) -> tuple[BestOf, ...]:
+    """The curve up to the size that more than half of the groups have, with intervals clustered by prompt."""
+    groups, rewards = cells.groups, cells.rewards
     clusters, kinds = groups.by_prompt, rewards.kinds
     won = successes(cells, rule)
     usual = int(np.median(groups.size))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int
 
 from gradvar.audit.schemes import Rewards
 from gradvar.stats.clusters import NO_SHARE, Clusters
@@ -24,13 +25,13 @@ class Size:
     relative_cost: float
 
 
-def curve(rewards: Rewards, clusters: Clusters, recorded: int) -> tuple[Size, ...]:
-    """Every size up to twice the recorded one; ``clusters`` are the groups by their prompts."""
+def curve(rewards: Rewards, prompt: Int[np.ndarray, " group"], recorded: int) -> tuple[Size, ...]:
+    """Every size up to twice the recorded one."""
     wanted = sorted({g for g in (*GROUP_SIZES, recorded) if 2 <= g <= 2 * recorded})
     enough = [
         g for g in wanted if (rewards.size >= g).mean() > 0.5
     ]  # else it would speak of odd large groups only
-    shares, kinds = {}, rewards.kinds
+    clusters, shares, kinds = Clusters(prompt), {}, rewards.kinds
     some = kinds.rewards if kinds else rewards
     for size in enough:
         chance = unequal_share_of_counts(some.n, some.start, size)

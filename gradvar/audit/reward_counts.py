@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
+from gradvar.audit.schemes import Rewards
 from gradvar.stats.clusters import Clusters
 
 
@@ -36,6 +37,11 @@ class Cells:
     def groups(self) -> Groups:
         """The groups that the cells form."""
         return Groups.of(self)
+
+    @cached_property
+    def rewards(self) -> Rewards:
+        """The rewards of the groups alone."""
+        return Rewards(self.reward, self.n, self.groups.start, self.groups.of_cell)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from gradvar.audit.mismatch import mismatch
 from gradvar.audit.read import ReadSettings, expand, read_file
 from gradvar.audit.result import AuditFigures
 from gradvar.audit.reward_parts import parts
-from gradvar.audit.schemes import Rewards, scheme
+from gradvar.audit.schemes import scheme
 from gradvar.audit.statistics import by_source, histogram, prompt_table, prompts, steps, success
 from gradvar.audit.text import text
 
@@ -137,7 +137,7 @@ class ReadFiles:
 def _figures(sums: CellSums, read: ReadFiles, estimator: str | None, success_above: float | None) -> Audit:
     cells, labels = sums.cells()
     groups = cells.groups
-    rewards = Rewards(cells.reward, cells.n, groups.start, groups.of_cell)
+    rewards = cells.rewards
     wrote = written(cells, rewards)
     used, source = estimator or "grpo", "as asked" if estimator else "assumed; name it with --estimator"
     if estimator is None and wrote and wrote.estimator:
@@ -147,7 +147,7 @@ def _figures(sums: CellSums, read: ReadFiles, estimator: str | None, success_abo
     overall = steps(cells, rule, overall=True)[0]
     table = prompt_table(cells, rule)
     by_prompt = prompts(cells, table)
-    sizes = curve(rewards, groups.by_prompt, overall.group_size)
+    sizes = curve(rewards, groups.prompt, overall.group_size)
     estimates = compare(cells, rewards, rule, used, overall.group_size)
     ambiguous = [labels[prompt] for prompt in sums.ambiguous]
     return Audit(
@@ -174,7 +174,7 @@ def _figures(sums: CellSums, read: ReadFiles, estimator: str | None, success_abo
         sums.origins,
         read.evidence,
         by_source(cells, rule, [origin.source for origin in sums.origins]),
-        best_of(cells, rule, rewards),
+        best_of(cells, rule),
         larger_groups(cells, rule),
         parts(sums.parts),
         mismatch(sums.logps),

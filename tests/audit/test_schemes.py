@@ -11,7 +11,6 @@ from gradvar.audit.schemes import Rewards
 from gradvar.core.compose import required
 from gradvar.measure import advise
 from gradvar.measure.exact.closed_forms import prompt_weight
-from gradvar.stats.clusters import Clusters
 from gradvar.stats.groups import unequal_share
 
 
@@ -94,7 +93,7 @@ def test_an_estimator_that_needs_more_than_rewards_is_refused_by_name():
 def test_group_sizes_are_those_of_advise():
     rewards = np.random.default_rng(2).choice([0.0, 0.5, 1.0], (40, 8), p=[0.6, 0.2, 0.2])
     cells, _ = as_cells(rewards)
-    found = {s.group_size: s for s in curve(cells, Clusters(np.arange(40)), 8)}
+    found = {s.group_size: s for s in curve(cells, np.arange(40), 8)}
     advised = {p.group_size: p for p in advise(rewards, group_sizes=tuple(found)).curve}
     for size, own in found.items():
         if size <= 8:
