@@ -224,3 +224,29 @@ def test_a_rejected_rollout_may_move_a_baseline_and_no_scale():
         (s, e): outcome(LAWS["rejected_rows_silent"], make(s, e), **example) for s in (0, 1) for e in (0, 1)
     }
     assert verdicts == {(0, 0): None, (1, 0): None, (0, 1): Residue, (1, 1): Broken}
+
+
+def test_half_precision_fills_a_group_that_is_too_small():
+    def picky(rewards):
+        assert rewards.shape[1] >= 5
+        return centred(rewards)
+
+    example = {"group": (0.0, 1.0), "dtype": "float16"}
+    assert outcome(LAWS["half_precision"], grouped(picky, min_group=5), **example) is None
+
+
+def test_siblings_of_a_bad_row_are_told_once_or_apart():
+    def off(by):
+        def function(rewards):
+            centre = rewards - np.nanmean(rewards, -1, keepdims=True)
+            return np.where(np.isnan(rewards), 0, centre + by * np.isnan(rewards).any())
+
+        return grouped(function)
+
+    bad = {"poisoned": ((0.0, 1.0, 3.0), 2, np.nan), "beside": ()}
+    for by, told in (
+        (1.0, r"its siblings should get \[-0.5, 0.5\]"),
+        (1e-5, r"its siblings get \[-0.49999, 0.50001\], and"),
+    ):
+        with pytest.raises(Broken, match=told):
+            LAWS["nan_contained"].check(off(by), **bad)

@@ -148,3 +148,10 @@ def test_a_normalisation_inside_the_loss_is_recognised():
     assert normalises(scaled(lambda a: np.sign(a))) == ""
     assert normalises(scaled(lambda a: np.tanh(deviations(a)))) == ""
     assert normalises(scaled(lambda a: np.nan * a)) == ""
+
+
+def test_weights_that_fade_are_no_clip():
+    fading = of_ratio(lambda s, r: np.exp(-30 * np.log(r) ** 2), lambda s, r: 0.0)
+    with pytest.raises(Residue, match="smooth weights that fade, advantage"):
+        LOSS_LAWS["clip_form"].check(fading, tokens=2)
+    assert not curve(lambda s, r: np.exp(-30 * np.log(r) ** 2), 1).is_ratio
