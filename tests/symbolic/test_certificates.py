@@ -172,6 +172,14 @@ def test_a_derivative_is_a_number_that_exists():
     assert refuted_certificate(false).refutation == ""
 
 
+def test_a_power_of_minus_one_is_a_sign_and_that_of_two_is_positive():
+    sign = certificate(Decided(sp.Eq(3 * (-1) ** (n + 1), -3 * (-1) ** n, evaluate=False))).goal
+    assert "pow0 * pow0 = 1 -> ((3 * (pow0 * (- 1))) = ((- 3) * (pow0 * 1)))" in sign
+    assert "0 < pow0" not in sign
+    power = certificate(Decided(sp.Eq(3 * sp.Integer(2) ** n, 1, evaluate=False))).goal
+    assert "(0 < 2 -> 0 < pow0) -> ((3 * (pow0 * 1)) = 1)" in power
+
+
 def test_what_was_rejected_is_false_at_a_point():
     false = Decided(sp.Lt(x, 2 * x, evaluate=False), (x > -1,), holds=False)
     goal, point = refuted_certificate(false).refutation.rsplit(")) ", 1)

@@ -5,8 +5,10 @@ import sympy as sp
 
 from gradvar import catalogue
 from gradvar.symbolic.analyse.display import merged, render
+from gradvar.symbolic.analyse.laws import binary_laws
 from gradvar.symbolic.analyse.objective import analyse, load_objective, prompt_weight_of
 
+ORDER = ("unbiased_binary", "unbiased_up_to_constant", "direction_biased_across_prompts")
 SOURCE = """
 import jax.numpy as jnp
 
@@ -41,6 +43,29 @@ def test_prompt_weights():
     assert prompt_weight_of(catalogue.get("dr_grpo").objective, 3) == sp.Rational(2, 3)
     assert prompt_weight_of(catalogue.get("grpo", eps=0.0).objective, 3) == sp.sqrt(2)
     assert prompt_weight_of(catalogue.get("reinforce").objective, 2) == 1
+
+
+def test_laws_for_binary_rewards_are_read_off_prompt_weights():
+    p, q = sp.symbols("p q", positive=True)
+
+    def laws(weights):
+        found = {law.name: law for law in binary_laws(weights)}
+        return [found[name].verdict for name in ORDER], found
+
+    for weights, wanted in (
+        ({2: sp.Integer(1), 3: sp.Integer(1)}, ["proved", "proved", "refuted"]),
+        ({2: sp.Rational(1, 2)}, ["refuted", "proved", "refuted"]),
+        ({2: sp.Integer(1), 3: 1 / sp.sqrt(p * (1 - p))}, ["refuted", "refuted", "proved"]),
+        ({2: q}, ["undecided"] * 3),
+    ):
+        assert laws(weights)[0] == wanted, weights
+    bent = laws({2: sp.Integer(1), 3: 1 / sp.sqrt(p * (1 - p))})[1]
+    assert bent["unbiased_binary"].counterexample == {"G": "3", "p": "1/2", "w(p)": "2"}
+    assert bent["unbiased_up_to_constant"].counterexample == {"G": "3", "w(1/2)": "2", "w(1/10)": "10/3"}
+    assert laws({2: sp.Rational(1, 2)})[1]["direction_biased_across_prompts"].counterexample == {
+        "w(p)": "1/2"
+    }
+    assert "G = 2, 3" in bent["unbiased_binary"].note
 
 
 @pytest.mark.slow
