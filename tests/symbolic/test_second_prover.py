@@ -60,7 +60,7 @@ MEANT = [
 ]
 
 
-@pytest.mark.parametrize(("assumed", "follows"), MEANT, ids=str)
+@pytest.mark.parametrize(("assumed", "follows"), MEANT, ids=[" ".join(assumed) for assumed, _ in MEANT])
 def test_what_a_symbol_is_follows_and_nothing_more(assumed, follows):
     translator = Translator(z3)
     assumed_symbol, stand_in = sp.Symbol("s", real=True, **assumed), sp.Symbol("t", real=True)
