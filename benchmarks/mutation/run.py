@@ -68,7 +68,9 @@ FOR_KIT = [
 ]
 KIT = tuple(str(f.relative_to(ROOT)) for f in FOR_KIT)
 ROOMS = {
-    "pieces": Room(("pieces",), ("tests/pieces", "tests/measure/test_corrections.py")),
+    "pieces": Room(
+        ("pieces",), ("tests/pieces", "tests/measure/test_corrections.py", "tests/test_own_estimators.py")
+    ),
     "estimators": Room(
         ("estimators", "catalogue.py", "core/compose.py", "core/estimator.py"),
         ("tests/catalogue", "tests/test_own_estimators.py", "tests/measure/test_corrections.py"),

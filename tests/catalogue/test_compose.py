@@ -170,7 +170,7 @@ def test_objectives_of_ones_own():
         as_estimator("grpo")
     assert made != as_estimator(mine)  # by identity
     np.testing.assert_allclose(token_weights(mine, numbers(LOGP), BATCH), 2 * numbers(LOGP), rtol=1e-6)
-    for wrong in (LOGP[:1], LOGP[..., :1], LOGP[..., 0]):
+    for wrong in (LOGP[:1], LOGP[..., :1], LOGP[..., 0], np.zeros((3, 3, 2))):
         with pytest.raises(ValueError, match=r"logp: shape \(.*\) does not match the batch's \(2, 3, 2\)"):
             token_weights(mine, wrong, BATCH)
     assert jax.numpy.asarray(made(jnp.ones((1, 1, 2)), BATCH)) == 2.0

@@ -179,6 +179,9 @@ def test_declarations_that_depend_on_a_setting():
         assert catalogue.get("grpo", eps=eps).laws["no_amplification"] is holds
     assert changed("grpo", beta=0.5) == {"kl_direction": True}
     assert changed("grpo", eps=0.0) == {"no_amplification": False}
+    assert changed("ppo", dual=1.01) == {}
+    with pytest.raises(ValueError, match=r"dual: 1\.0; give a cap above 1, such as 3"):
+        catalogue.get("ppo", dual=1.0)
 
 
 def test_the_table_that_is_shipped_has_these_settings():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gradvar.measure.advise.costs import Costs, check_group_sizes, level_of_pairs
+from gradvar.measure.advise.costs import GROUP_SIZES, Costs, check_group_sizes, level_of_pairs
 from gradvar.measure.advise.estimator_choice import (
     _progress,
     _ratio,
@@ -14,6 +14,7 @@ from gradvar.measure.advise.estimator_choice import (
 )
 from gradvar.measure.advise.group_size import advise
 from gradvar.measure.advise.optimum import optimal_size, optimum
+from gradvar.measure.advise.rules import rule_sizes
 from gradvar.measure.bank.summary import Budget
 from gradvar.stats.figures import jackknife_error, jackknife_interval, ratio_interval
 from gradvar.stats.intervals import student_half_width
@@ -150,6 +151,7 @@ def test_the_interval_of_the_optimum():
 def test_costs_and_levels():
     assert Costs(2.0, 1.0, 0.5).updated_rollout == 1.5
     assert check_group_sizes([8, 2, 8]) == [2, 8]
+    assert GROUP_SIZES == (2, 3, 4, 6, 8, 12, 16, 24, 32)  # of `gradvar advise --help`
     for wrong in ([], [1, 8], [8, 0]):
         with pytest.raises(ValueError, match=r"group_sizes: \(.*\); give sizes of 2 or more"):
             check_group_sizes(wrong)
@@ -227,9 +229,23 @@ def test_ranked_estimators():
     for one in ranking.settings:
         assert one.cost.value == pytest.approx(best / useful[one.scheme, one.group_size])
     assert ranking.best.cost.value == 1.0
+    uneven = replace(SUMMARY, p=np.linspace(0.2, 0.8, SIZE))
+    (one,) = compare_estimators(uneven, {"b": scaled}, (4,)).settings
+    law = uneven.forecast(by_successes(scaled), 4)
+    parts, _ = _progress(law.weight, law.spread, SUMMARY.gradients)
+    assert parts[0] < 0.9999
+    expected = jackknife_interval(float(parts[0]), parts[1:])
+    assert (one.cosine.value, one.cosine.low) == pytest.approx((parts[0], expected.low), rel=1e-12)
     assert ranking.of("b").group_size == 4
     with pytest.raises(ValueError, match=r"group_sizes: \(2,\) are below the least of every estimator"):
         compare_estimators(SUMMARY, {"b": scaled}, (2,), least={"b": 3})
     solved = replace(SUMMARY, p=np.ones(SIZE))
     with pytest.raises(ValueError, match="rewards: every prompt's are all equal"):
         compare_estimators(solved, {"a": centred}, (2,))
+
+
+def test_inverse_success_rates_with_the_largest_remainders_first():
+    """Of ten rollouts beyond two each, 5 : 2 : 1.25 are 6.06, 2.42 and 1.52; a rate of zero counts as a millionth."""
+    assert rule_sizes("ada", {"p": np.array([0.2, 0.5, 0.8])}, 16).tolist() == [8, 4, 4]
+    assert rule_sizes("ada", {"p": np.array([0.0, 0.5, 1.0])}, 16).tolist() == [12, 2, 2]
+    assert rule_sizes("ada", {"p": np.array([2e-6, 1e-6, 0.0])}, 16).tolist() == [4, 6, 6]

@@ -13,7 +13,7 @@ from gradvar.measure.direct_plan import DirectPlan
 from gradvar.measure.exact.tables import state_values
 from gradvar.stats.bootstrap import bootstrap
 from gradvar.stats.clusters import Clusters
-from gradvar.stats.intervals import SAME, interval
+from gradvar.stats.intervals import SAME, check_level, interval
 from gradvar.stats.tails import Pivot, skewed_quantile
 
 FIGURES = ("trace_cov", "between", "within", "signal", "snr", "true_signal", "bias_factor", "cosine")
@@ -242,3 +242,10 @@ def test_the_value_of_a_state_is_what_may_still_come():
     start, after_zero = 0.1 * 2 + 0.3 * 4 + 0.6 * 8, (0.1 * 2 + 0.3 * 4) / 0.4
     np.testing.assert_allclose(found[:, 0], start, rtol=1e-6)
     np.testing.assert_allclose(found[:, 1], [after_zero, after_zero, 8.0, 8.0], rtol=1e-6)
+
+
+def test_levels():
+    assert check_level(0.5) == 0.5
+    for wrong in (0.0, 1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=f"level: {wrong}; give a number between 0 and 1"):
+            check_level(wrong)

@@ -175,6 +175,23 @@ def test_what_shards_keep():
         chosen(Gram(cross=True), 1)
 
 
+class Asked(Exception):
+    """What a piece was asked for."""
+
+
+def test_shards_are_planned_by_the_bytes_of_all_whole_scores(monkeypatch):
+    """Five prompts with six rollouts of 32 bytes each."""
+
+    def chosen(plan, need):
+        raise Asked(need)
+
+    monkeypatch.setattr(record, "_shard_map", chosen)
+    subject = SimpleNamespace(params={"a": np.zeros(3), "b": np.zeros(1)})
+    for prompts in (5, {"x": np.zeros((5, 2))}):
+        with pytest.raises(Asked, match=r"^960$"):
+            record._record_shards(None, subject, None, prompts, 6, RecordPlan())
+
+
 def test_an_error_says_what_is_kept(tmp_path):
     layout = SimpleNamespace(folder=tmp_path, count=5)
     for error in (KeyboardInterrupt, ValueError):
@@ -185,10 +202,6 @@ def test_an_error_says_what_is_kept(tmp_path):
             raise error("first")
     with record._kept_shards(layout, 2):
         pass
-
-
-class Asked(Exception):
-    """What a sampler of rollouts was made with."""
 
 
 @pytest.mark.parametrize("numbered", [True, False])
