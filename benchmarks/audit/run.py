@@ -13,6 +13,7 @@ the file.
 from __future__ import annotations
 
 import argparse
+import csv
 import datetime
 import json
 import os
@@ -57,7 +58,8 @@ def of_audit(file: Path, out: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "gradvar", "audit", str(file), "--quiet", "--json", str(out)]
     row = measured([*command, "--prompts", str(out.with_suffix(".csv"))])
     found = json.loads(out.read_text())
-    kinds = [line.rsplit(",", 1)[1] for line in out.with_suffix(".csv").read_text().splitlines()[1:]]
+    with out.with_suffix(".csv").open(newline="") as file_of_prompts:
+        kinds = [prompt["class"] for prompt in csv.DictReader(file_of_prompts)]
     return row | {
         "found": {
             "groups": found["overall"]["groups"],
