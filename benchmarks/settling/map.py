@@ -32,7 +32,9 @@ STEPS, POINTS = 96, 8
 """An eighth of the steps is an evaluation: by then two have seen as many prompts as sixteen in all of them."""
 
 
-def cells(folder: Path, tasks: Sequence[str], rollouts: Sequence[int]) -> list[Runs]:
+def cells(
+    folder: Path, tasks: Sequence[str], rollouts: Sequence[int], successes: Sequence[float]
+) -> list[Runs]:
     """The cells; those of one task and one number of rollouts share their compiled programs."""
     found = []
     for name, task in TASKS:
@@ -41,7 +43,7 @@ def cells(folder: Path, tasks: Sequence[str], rollouts: Sequence[int]) -> list[R
         for per_step in rollouts:
             trainers: dict[tuple[int, str], Any] = {}
             size = Size((SMALL, LARGE), 4, starts=1, steps=STEPS, points=POINTS, rollouts_per_step=per_step)
-            for success in SUCCESSES:
+            for success in successes:
                 setting = Setting(f"{name}-{success:g}-{per_step}", task, success)
                 found.append(Runs(setting, size, folder, trainers=trainers))
     return found
@@ -89,12 +91,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many; go on later")
     parser.add_argument("--tasks", nargs="*", default=[name for name, _ in TASKS])
     parser.add_argument("--rollouts", type=int, nargs="*", default=ROLLOUTS, help="of a step")
+    parser.add_argument("--successes", type=float, nargs="*", default=SUCCESSES, help="of the warm starts")
     parser.add_argument("--folder", type=Path, default=Path("gradvar-settling/map"))
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     keep_compiled_programs()
     began, rows = time.monotonic(), []
-    for runs in cells(options.folder, options.tasks, options.rollouts):
+    for runs in cells(options.folder, options.tasks, options.rollouts, options.successes):
         bank_of(runs).prediction()
         for number in range(runs.size.runs):
             for group in (SMALL, LARGE):

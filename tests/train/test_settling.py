@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 settings = pytest.importorskip("benchmarks.settling.settings")
+from benchmarks.settling.map import bank_of, row_of  # noqa: E402
 from benchmarks.settling.reading import places, rows  # noqa: E402
 from benchmarks.settling.runs import Runs, at  # noqa: E402
 
@@ -93,3 +94,27 @@ def test_results_alone_are_enough_to_go_on(runs, tmp_path):
     assert [more.place(f"run-16-1-{n}").exists() for n in range(3)] == [True, False, True]
     with pytest.raises(ValueError, match="steps: 32 in the results, 64"):
         replace(runs, size=replace(runs.size, steps=64)).restore(content)
+
+
+def test_a_cell_of_the_map_is_read_at_both_budgets(tmp_path):
+    size = settings.Size((2, 16), runs=3, starts=1, steps=96, points=8, rollouts_per_step=128)
+    made = Runs(settings.Setting("addition-0.3-128", None, 0.3), size, tmp_path)
+    bank_of(made).place("x").parent.mkdir()
+    made.place("x").parent.mkdir()
+    law = {"value": 0.6, "low": 0.5, "high": 0.7}
+    arms = [{"group": 2, "variance_ratio": law}, {"group": 16, "variance_ratio": {"value": 1.0}}]
+    content = {"bank": {"length": 3.0, "success": 0.31}, "arms": arms}
+    (tmp_path / "addition-0.3" / "prediction.json").write_text(json.dumps(content))
+    steps = np.linspace(0, 96, 9)
+    for group, slope in ((2, 0.002), (16, 0.001)):
+        for number in range(3):
+            curve = {"steps": steps.tolist(), "reward": (0.3 + slope * (1 + 0.01 * number) * steps).tolist()}
+            made.place(f"run-{group}-1-{number}").write_text(json.dumps(curve))
+    row = row_of(made)
+    two, early, sixteen = 0.3 + 0.192 * 1.01, 0.3 + 0.024 * 1.01, 0.3 + 0.096 * 1.01
+    assert row["retained"]["value"] == pytest.approx(two / sixteen)
+    assert row["retained_gain"]["value"] == pytest.approx(2)
+    assert row["at_prompts"]["retained"]["value"] == pytest.approx(early / sixteen)
+    assert row["at_prompts"]["retained_gain"]["value"] == pytest.approx(0.25)
+    assert row["difference"]["value"] == pytest.approx(two - sixteen)
+    assert (row["law"], row["prompts_per_step"]) == (law, {"2": 64, "16": 8})
