@@ -74,10 +74,13 @@ def statement_map(rows: list[Mapping[str, Any]]) -> Figure:
         shade = np.log([row["retained"]["value"] for row in chosen])
         square = {"s": 900, "marker": "s", "edgecolors": faint(ax)}
         ax.scatter(success, height, c=shade, cmap="PuOr", vmin=-span, vmax=span, **square)
+        label: Any = {"ha": "center", "va": "top", "fontsize": 7}
         for row, x, y in zip(chosen, success, height, strict=True):
             figures = row["retained"]
             ends = "" if figures["low"] is None else f"\n[{figures['low']:.2f}, {figures['high']:.2f}]"
-            ax.annotate(f"{figures['value']:.2f}{ends}", (x, y), ha="center", va="center", fontsize=7)
+            ax.annotate(
+                f"{figures['value']:.2f}{ends}", (x, y), (0, -18), textcoords="offset points", **label
+            )
         crossing = _crossing(chosen)
         if crossing is not None:
             ax.axvline(crossing, color=faint(ax), ls="--")
@@ -120,7 +123,6 @@ def _against_law(ax: Axes, rows: list[Mapping[str, Any]]) -> None:
         )  # fmt: skip
     ax.axhline(1, color=faint(ax), lw=1, zorder=0)
     ax.axvline(1, color=faint(ax), lw=1, ls="--", zorder=0)
-    ax.set_xscale("log")
     ax.set_xlabel("the law: variance per rollout,\ntwo over sixteen")
     ax.set_ylabel("reward of two over that of sixteen")
     ax.legend(fontsize="small")

@@ -25,6 +25,7 @@ ELSEWHERE = {  # pages that lie in the folders that they are about
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
     "studies/results/settling.svg": "benchmarks/results/settling.svg",
+    "studies/results/settling_map.svg": "benchmarks/results/settling_map.svg",
     "claims.css": "gradvar/report/templates/claims.css",
 }
 PARTS = {  # name under ``gradvar`` to what it is, in the order in which a reader needs them
