@@ -95,6 +95,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("gradvar-settling/map"))
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
+    fewest = 2 * LARGE  # a step's prompts are split over two minibatches
+    for per_step in options.rollouts:
+        if per_step < fewest or per_step % fewest:
+            parser.error(
+                f"--rollouts: {per_step}; give multiples of {fewest}, two prompts of {LARGE} rollouts at least"
+            )
     keep_compiled_programs()
     began, rows = time.monotonic(), []
     for runs in cells(options.folder, options.tasks, options.rollouts, options.successes):
