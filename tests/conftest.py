@@ -34,7 +34,7 @@ def pytest_collection_finish(session):
         raise pytest.UsageError(f"give these tests ids of their own: {named_by_address[:3]}")
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(50_000, 20, 10)
 
 
 _MAPS = Path("/proc/self/maps")
@@ -49,3 +49,4 @@ def room_for_programs():
     yield
     if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST:
         jax.clear_caches()
+        gc.collect()
