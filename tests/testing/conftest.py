@@ -26,6 +26,7 @@ SAMPLED = {
 
 
 @pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(tryfirst=True)  # before a plugin shuffles them: which are quick does not depend on the order
 def pytest_collection_modifyitems(items):
     counts = dict.fromkeys(SAMPLED, 0)
     for item in items:
