@@ -25,11 +25,16 @@ SAMPLED = {
 }
 
 
+def _place(item):
+    """Where a test stands in its file: a plugin may have shuffled the tests, and which are quick is not to change."""
+    indices = item.callspec.indices if hasattr(item, "callspec") else {}
+    return str(item.path), item.location[1] or 0, tuple(indices.values()), item.nodeid
+
+
 @pytest.hookimpl(tryfirst=True)
-@pytest.hookimpl(tryfirst=True)  # before a plugin shuffles them: which are quick does not depend on the order
 def pytest_collection_modifyitems(items):
     counts = dict.fromkeys(SAMPLED, 0)
-    for item in items:
+    for item in sorted(items, key=_place):
         name = item.path.name
         if name in SAMPLED and hasattr(item, "callspec") and "testing" in item.path.parts:
             if counts[name] % SAMPLED[name]:
