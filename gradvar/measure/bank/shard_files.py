@@ -72,14 +72,15 @@ def read_shard(folder: Path, prompts: slice | None) -> Recording:
         if file_digest(path) != manifest["sha256"][name]:
             raise ValueError(f"folder: {path} is not what was written (checksum); {_AGAIN}")
     sizes = dict(zip("QNT", (manifest["shape"][n] for n in ("prompts", "rollouts", "time")), strict=True))
-    wanted = slice(0, sizes["Q"]) if prompts is None else prompts
-    sizes["Q"] = len(range(*wanted.indices(sizes["Q"])))
-    rollouts = _rollouts(_read(_file(folder, "rollouts"), wanted), sizes, folder)
-    arrays = _read(_file(folder, "rows"), wanted)
+    written = sizes["Q"]
+    wanted = slice(0, written) if prompts is None else prompts
+    sizes["Q"] = len(range(*wanted.indices(written)))
+    rollouts = _rollouts(_read(_file(folder, "rollouts"), wanted, written), sizes, folder)
+    arrays = _read(_file(folder, "rows"), wanted, written)
     _check(arrays, sizes, ("basis",), (), _file(folder, "rows"))
     rows = BasisRows.of(arrays["basis"])
     sizes["M"] = rows.shape[1]
-    arrays = _read(_file(folder, "scores"), wanted, entire=("true_gradient",))
+    arrays = _read(_file(folder, "scores"), wanted, written)
     arrays = _narrowed(arrays, rows.shape[1], wanted)
     _check(arrays, sizes, (), _SCORES, _file(folder, "scores"))
     info = manifest["info"]
@@ -190,13 +191,26 @@ def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.safetensors"
 
 
-def _read(path: Path, wanted: slice, entire: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """The wanted prompts of every array of a file, but all of those that are no arrays of prompts."""
+def _read(path: Path, wanted: slice, written: int) -> dict[str, np.ndarray]:
+    """The wanted prompts of every array of a file, each of which has to hold as many prompts as were written."""
     try:
         with safe_open(path, framework="numpy") as file:
-            return {
-                n: file.get_tensor(n) if n in entire else file.get_slice(n)[wanted]
-                for n in file.keys()  # noqa: SIM118
-            }
+            shapes = {n: file.get_slice(n).get_shape() for n in file.keys()}  # noqa: SIM118
+            wrong = [(n, x[a]) for n, x in shapes.items() for a in _prompt_axes(n, x) if x[a] != written]
+            arrays = {n: file.get_slice(n)[wanted] for n in shapes if n != "true_gradient" and not wrong}
+            if "true_gradient" in shapes:
+                arrays["true_gradient"] = file.get_tensor("true_gradient")
     except (SafetensorError, TypeError, ValueError, AttributeError, KeyError, IndexError, OSError) as error:
         raise ValueError(f"folder: {path} is damaged ({str(error)[:80]}); {_AGAIN}") from None
+    if wrong:
+        name, length = wrong[0]
+        raise ValueError(
+            f"folder: {path} has {name[:40]} of length {length}, and its manifest says {written} prompts; {_AGAIN}"
+        )
+    return arrays
+
+
+def _prompt_axes(name: str, shape: list[int]) -> list[int]:
+    """The axes of an array along which its prompts stand; an array of the task's own name starts with them."""
+    _, axes = _AXES.get(name, ("", "Q"))
+    return [axis for axis in range(min(len(axes), len(shape))) if axes[axis] == "Q"]

@@ -110,13 +110,17 @@ WRONG_ARRAYS = [
     ("rollouts", {"rewards": None}, "has no rewards"),
     ("rollouts", {"odd": np.zeros(2)}, "has an array 'odd', which no bank has"),
     ("rollouts", {"rewards": np.zeros((2, 4))}, "has rewards of float64 (2, 4), which does not fit the rest"),
-    ("rollouts", {"rewards": np.zeros((1, 3))}, "is damaged ("),
+    ("rollouts", {"rewards": np.zeros((1, 3))}, "has rewards of length 1, and its manifest says 2 prompts"),
     ("rollouts", {"rewards": np.zeros((2, 3), int)}, "has rewards of int64 (2, 3), which does not fit"),
     ("rollouts", {"rewards": np.full((2, 3), 2e15)}, "has rewards of 2e+15, of which nothing can be told"),
     ("rollouts", {"rewards": np.full((2, 3), -2e15)}, "has rewards of 2e+15, of which nothing can be told"),
     ("rollouts", {"rewards": np.full((2, 3), np.nan)}, "has rewards of nan, of which"),
     ("rollouts", {"prompts.x": None}, "has no prompt for every rollout's row"),
-    ("rollouts", {"prompts.x": np.zeros((1, 2), int)}, "is damaged (Error"),
+    (
+        "rollouts",
+        {"prompts.x": np.zeros((1, 2), int)},
+        "has prompts.x of length 1, and its manifest says 2 prompts",
+    ),
     ("rollouts", {"mask": np.zeros((2, 3, 4))}, "has mask of float64 (2, 3, 4), which does not fit"),
     ("rows", {"basis": None}, "has no basis"),
     ("rows", {"more": np.zeros(2)}, "has an array 'more'"),
@@ -138,6 +142,27 @@ def test_arrays_that_do_not_fit_are_named(tmp_path, file, changed, line):
     with pytest.raises(ValueError, match=r"^folder: ") as error:
         read_shard(tmp_path, None)
     assert f"{file}.safetensors {line}" in str(error.value)
+
+
+LONGER = [
+    ("rollouts", {"mask": np.ones((5, 3, 4), bool)}, "mask"),
+    ("rollouts", {"prompts.x": np.zeros((5, 2), int)}, "prompts.x"),
+    ("rows", {"basis": np.zeros((5, *BASIS.shape[1:]))}, "basis"),
+    ("scores", {"truth": np.zeros((5, 3))}, "truth"),
+    ("scores", {"vectors": None, "truth": None, "cross": np.zeros((2, 3, 5, 3))}, "cross"),
+]
+
+
+@pytest.mark.parametrize("wanted", [None, slice(0, 1)], ids=["whole", "part"])
+@pytest.mark.parametrize(("file", "changed", "name"), LONGER, ids=[name for _, _, name in LONGER])
+def test_a_longer_file_is_not_cut(tmp_path, file, changed, name, wanted):
+    """What was copied from a larger recording, checksum and all, holds other prompts than the manifest says."""
+    rewritten(tmp_path, file, changed)
+    line = (
+        rf"{file}\.safetensors has {name} of length 5, and its manifest says 2 prompts; record the bank again"
+    )
+    with pytest.raises(ValueError, match=line):
+        read_shard(tmp_path, wanted)
 
 
 def test_what_is_large_or_small_but_fits(tmp_path):
