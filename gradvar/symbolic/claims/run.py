@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import sympy as sp
 
+from gradvar.core.processes import end_with_parent
 from gradvar.symbolic.certify.certificate import certificates_of, refuted_certificate
 from gradvar.symbolic.claims.claim import Check, Claim, Sabotage
 from gradvar.symbolic.claims.formula import to_mathml
@@ -140,7 +141,8 @@ def verify_all(
         return reports
     finished: dict[str, ClaimReport] = {}
     # JAX runs threads, so a fork of this process could hang: start fresh ones.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         pending = {pool.submit(_verify_by_name, claim.path, claim.id, certify): claim for claim in claims}
         for future in as_completed(pending):
             claim = pending[future]

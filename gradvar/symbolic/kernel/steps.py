@@ -11,7 +11,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from gradvar.files.atomic import write_file
+from gradvar.files.atomic import Lock, write_file
 from gradvar.symbolic.certify.certificate import digest
 from gradvar.symbolic.claims.outcome import Outcome
 from gradvar.symbolic.claims.report import ClaimReport
@@ -22,6 +22,7 @@ from gradvar.symbolic.kernel.development import PREFIX, CoqFile, Theorem, read_s
 TABLE = "steps.csv"  # beside the theorems: the steps that were checked, with the digest of what they decided
 _A_FILE = 100  # goals in one file
 _ALL = "every_certificate"
+_LONGEST_WAIT = 60.0  # seconds until another process has written the names of the closed goals
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,21 @@ class ClosedGoals:
         """Return what this compiler has closed with this ladder so far."""
         made_by = sha256(f"{compiler.version}\0{ladder.text}".encode()).hexdigest()[:32]
         path = compiler.cache / f"closed_{made_by}.txt"
-        return cls(path, set(path.read_text(encoding="utf-8").split()) if path.is_file() else set())
+        return cls(path, _words(path))
 
     def __contains__(self, goal: str) -> bool:
         return _name_of(goal) in self.names
 
     def add(self, goals: Sequence[str]) -> None:
-        """Keep these goals as closed."""
-        self.names.update(map(_name_of, goals))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(self.path, "\n".join(sorted(self.names)).encode())
+        """Keep these goals as closed, beside those that another process has kept meanwhile."""
+        with Lock(self.path.parent, "kernel", wait=_LONGEST_WAIT):
+            self.names.update(_words(self.path), map(_name_of, goals))
+            write_file(self.path, "\n".join(sorted(self.names)).encode())
+
+
+def _words(path: Path) -> set[str]:
+    """The words of a text file; what is no text, as in a damaged file, is no word that anyone looks for."""
+    return set(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else set()
 
 
 def _name_of(goal: str) -> str:
