@@ -131,7 +131,7 @@ def test_a_process_of_a_proof_that_is_killed_is_one_line(monkeypatch, tmp_path, 
     class Pool(ThreadPoolExecutor):
         """Its second job ends the process that runs it."""
 
-        def __init__(self, jobs, mp_context):
+        def __init__(self, jobs, mp_context, initializer):
             super().__init__(1)
             self.jobs = 0
 
