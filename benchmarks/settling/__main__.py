@@ -7,13 +7,16 @@ group sizes are added to them.
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks.settling.reading import results
 from benchmarks.settling.runs import Runs
 from benchmarks.settling.settings import QUICK, SETTINGS, Size
 from gradvar.cli.results import keep_compiled_programs
+from gradvar.core.devices import map_threads
 from gradvar.files.provenance import provenance
 from gradvar.files.tables import write_json
 
@@ -47,20 +50,25 @@ def main() -> None:
     keep_compiled_programs()
     began = time.monotonic()
     whole = []
+
+    def work(name: str, parts: Iterator[str]) -> bool:
+        """Work off parts until time is up; true where none is left."""
+        while time.monotonic() - began < 60 * options.minutes:
+            done = next(parts, None)
+            if done is None:
+                return True
+            print(f"{time.monotonic() - began:6.0f} s  {name}: {done}", flush=True)
+        return False
+
     files = [json.loads(place.read_text()) for place in options.restore]
     earlier = {setting["name"]: setting for content in files for setting in content["settings"]}
     for setting in SETTINGS:
         if setting.name not in options.settings:
             continue
-        runs, cut = Runs(setting, size, folder), False
+        runs = Runs(setting, size, folder)
         if setting.name in earlier:
             runs.restore(earlier[setting.name])
-        for done in runs.everything():
-            print(f"{time.monotonic() - began:6.0f} s  {setting.name}: {done}", flush=True)
-            if time.monotonic() - began > 60 * options.minutes:
-                cut = True
-                break
-        if cut:
+        if not all(all(map_threads(partial(work, setting.name), stage)) for stage in runs.stages()):
             break
         whole.append(runs)
     if options.out is not None and whole:

@@ -59,12 +59,13 @@ def _band(ax: Axes, places: np.ndarray, values: np.ndarray, index: int, label: s
         ax.fill_between(places, middle - half, middle + half, color=line.get_color(), alpha=0.15, lw=0)
 
 
-def statement_map(rows: list[Mapping[str, Any]]) -> Figure:
-    """Retained reward over success rate and prompts per step, a panel for every length, with the law's line; and all
-    cells over what the law says of them."""
+def statement_map(rows: list[Mapping[str, Any]], settings: list[Mapping[str, Any]]) -> Figure:
+    """Retained reward over success rate and prompts per step, a panel for every length, with the law's line; the
+    ``settings`` of ``points`` over success rate and length; and all of them over what the law says."""
     tasks = list(dict.fromkeys(row["cell"].rsplit("-", 2)[0] for row in rows))
-    figure, axes = plt.subplots(1, len(tasks) + 1, figsize=(4.2 * (len(tasks) + 1), 3.6))
-    values = [row["retained"]["value"] for row in rows]
+    panels = len(tasks) + 2
+    figure, axes = plt.subplots(1, panels, figsize=(4.2 * panels, 3.6))
+    values = [row["retained"]["value"] for row in (*rows, *settings)]
     span = max(abs(np.log(values)).max(), 0.01)
     for ax, task in zip(axes, tasks, strict=False):
         chosen = [row for row in rows if row["cell"].startswith(task)]
@@ -96,8 +97,51 @@ def statement_map(rows: list[Mapping[str, Any]]) -> Figure:
         ax.minorticks_off()
         ax.set_xlabel("success rate at the start")
     axes[0].set_ylabel("prompts per step, of two and of sixteen")
-    _against_law(axes[-1], rows)
+    _lengths(axes[-2], settings, span)
+    _against_law(axes[-1], rows, settings)
     return figure
+
+
+def _lengths(ax: Axes, settings: list[Mapping[str, Any]], span: float) -> None:
+    """The settings, a square each; those that the law gives to sixteen have a dashed edge."""
+    for row in settings:
+        value, place = row["retained"]["value"], (row["success"], row["length"])
+        edge = "--" if row["law"]["value"] > 1 else "-"
+        shade: Any = {"c": [np.log(value)], "cmap": "PuOr", "vmin": -span, "vmax": span}
+        ax.scatter(*place, s=500, marker="s", linestyles=edge, linewidths=1.5, edgecolors=faint(ax), **shade)
+        ends = "" if row["retained"]["low"] is None else "\n[{low:.2f}, {high:.2f}]".format(**row["retained"])
+        ax.annotate(
+            f"{row['name']}\n{value:.2f}{ends}", place, (0, -14), textcoords="offset points", ha="center", va="top",
+            fontsize=7,
+        )  # fmt: skip
+    ax.set_title("settings, rates tuned\n(dashed: the law is for sixteen)", fontsize="medium")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlim(0.016, 1.35)
+    ax.set_ylim(1.2, 30)
+    ax.set_xticks(ticks := [0.03, 0.1, 0.3, 0.7], [f"{tick:g}" for tick in ticks])
+    ax.set_yticks(ticks := [2, 5, 10, 20], [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel("success rate at the start")
+    ax.set_ylabel("tokens of an answer")
+
+
+def points(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of every setting with two and sixteen rollouts: success, length, the law's ratio, and the retained reward at
+    equal tokens."""
+    made = []
+    for setting in content["settings"]:
+        bank = setting["prediction"]["bank"]
+        (law,) = (arm["variance_ratio"] for arm in setting["prediction"]["arms"] if arm["group"] == 2)
+        (row,) = (
+            row for row in content["rows"]
+            if (row["setting"], row["budget"], row["group"]) == (setting["name"], "tokens", 2)
+        )  # fmt: skip
+        made.append({
+            "name": setting["name"].replace("_", " "), "success": bank["success"], "length": bank["length"],
+            "law": law, "retained": row["retained"],
+        })  # fmt: skip
+    return made
 
 
 def _crossing(rows: list[Mapping[str, Any]]) -> float | None:
@@ -109,16 +153,19 @@ def _crossing(rows: list[Mapping[str, Any]]) -> float | None:
     return None
 
 
-def _against_law(ax: Axes, rows: list[Mapping[str, Any]]) -> None:
+def _against_law(ax: Axes, rows: list[Mapping[str, Any]], settings: list[Mapping[str, Any]]) -> None:
     known = [row for row in rows if row["law"]["value"]]
-    for index, rate in enumerate(sorted({row["rollouts_per_step"] for row in known})):
-        chosen = [row for row in known if row["rollouts_per_step"] == rate]
+    groups = {
+        f"{rate} rollouts per step": [row for row in known if row["rollouts_per_step"] == rate]
+        for rate in sorted({row["rollouts_per_step"] for row in known})
+    }
+    for index, (label, chosen) in enumerate((groups | {"settings, rates tuned": settings}).items()):
         x = np.array([row["law"]["value"] for row in chosen])
         y, low, high = (
             np.array([row["retained"][k] for row in chosen], float) for k in ("value", "low", "high")
         )
         ax.errorbar(
-            x, y, yerr=[y - low, high - y], capsize=2, label=f"{rate} rollouts per step",
+            x, y, yerr=[y - low, high - y], capsize=2, label=label,
             **{**look(ax, index), "linestyle": "none"},
         )  # fmt: skip
     ax.axhline(1, color=faint(ax), lw=1, zorder=0)
@@ -161,22 +208,6 @@ def warm_up(content: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def systems(content: Mapping[str, Any]) -> Figure:
-    """Held-out reward of arms over the rollouts that were drawn, with bands over seeds."""
-    figure, ax = plt.subplots(figsize=(5, 3.4))
-    arms = list(dict.fromkeys(row["arm"] for row in content["curves"]))
-    for index, arm in enumerate(arms):
-        rows = [row for row in content["curves"] if row["arm"] == arm]
-        seeds = sorted({row["seed"] for row in rows})
-        table = np.array([[row["reward"] for row in rows if row["seed"] == seed] for seed in seeds])
-        places = np.mean([[row["rollouts"] for row in rows if row["seed"] == seed] for seed in seeds], axis=0)
-        _band(ax, places, table, index, arm)
-    ax.set_xlabel("rollouts drawn")
-    ax.set_ylabel("held-out reward")
-    ax.legend(fontsize="small")
-    return figure
-
-
 def kept(folder: Path) -> list[Path]:
     """The files of the settings that there are results of, in the settings' order."""
     places = [folder / f"settling_{setting.name}.json" for setting in SETTINGS]
@@ -204,10 +235,9 @@ def main() -> None:
     if content["settings"]:
         figures["settling"] = curves(content)
     if rows := joined(sorted(folder.glob("settling_map_*.json")))["rows"]:
-        figures["settling_map"] = statement_map(rows)
-    for name, draw in (("train_g2d", warm_up), ("train_dpa_grpo", systems), ("train_allocation", systems)):
-        if (place := folder / f"{name}.json").exists():
-            figures[name] = draw(json.loads(place.read_text()))
+        figures["settling_map"] = statement_map(rows, points(content))
+    if (place := folder / "train_g2d.json").exists():
+        figures["train_g2d"] = warm_up(json.loads(place.read_text()))
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 

@@ -187,20 +187,33 @@ class Runs:
             curve = {name: row[name] for name in ("steps", "tokens", "seconds", "reward")}
             self.part(f"{row['kind']}-{row['group']}-{row['factor']:g}-{row['run']}", lambda kept=curve: kept)
 
-    def everything(self) -> Iterator[str]:
-        """Do what is left, a part at a time, and say what it was."""
+    def stages(self) -> Iterator[list[Iterator[str]]]:
+        """What is left, in stages that follow one another.
+
+        A stage is a list of sequences that may be worked off side by side, each in a thread; a sequence says of every
+        part what it was once it is done. Every group size has a sequence of its own, so none waits for another's
+        programs to be compiled.
+        """
+        yield [self._warm_starts(number) for number in range(self.size.starts)]
+        yield [self._predictions()]
+        yield [self._arm(group) for group in self.size.groups]
+
+    def _warm_starts(self, number: int) -> Iterator[str]:
+        self.start(number)
+        yield f"warm start {number}"
+
+    def _predictions(self) -> Iterator[str]:
         self.starts()
-        yield "warm starts"
         self.prediction()
         yield "prediction"
-        for group in self.size.groups:
-            self.tuned(group)
-            yield f"tuning of {group}"
+
+    def _arm(self, group: int) -> Iterator[str]:
+        self.tuned(group)
+        yield f"tuning of {group}"
         for number in range(self.size.runs):
-            for group in self.size.groups:
-                for factor in self.factors(group):
-                    self.curve(group, factor, number, tuning=False)
-                yield f"run {number}, {group}"
+            for factor in self.factors(group):
+                self.curve(group, factor, number, tuning=False)
+            yield f"run {number}, {group}"
 
     def factors(self, group: int) -> list[float]:
         """The chosen factors of an arm, each once."""

@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 settings = pytest.importorskip("benchmarks.settling.settings")
+from benchmarks.settling.figures import points  # noqa: E402
 from benchmarks.settling.map import bank_of, row_of  # noqa: E402
 from benchmarks.settling.reading import places, rows  # noqa: E402
 from benchmarks.settling.runs import Runs, at  # noqa: E402
+from gradvar.core.devices import map_threads  # noqa: E402
 
 STEPS, POINTS = 32, 4
 TOKENS = {2: 5.0, 16: 4.0}  # per step
@@ -30,7 +33,7 @@ def runs(tmp_path):
     size = settings.Size((2, 16), runs=3, starts=1, steps=STEPS, points=POINTS)
     made = Runs(settings.Setting("by hand", None, 0.3), size, tmp_path)
     for group in (2, 16):
-        for factor in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0):
+        for factor in (0.5, 1.0, 2.0, 4.0):
             for number in range(3):
                 for kind in ("tuning", "run"):
                     place = made.place(f"{kind}-{group}-{factor:g}-{number}")
@@ -79,15 +82,40 @@ def test_rows_say_what_is_retained(runs):
     assert table["tokens", 2]["equivalence_p"] < 0.05
 
 
+def test_the_stages_hold_every_part_and_sequences_side_by_side_do_the_same(runs, monkeypatch):
+    facts = SimpleNamespace(success_rate=0.3, steps=9, between_prompts=0.1)
+    monkeypatch.setattr(Runs, "start", lambda self, number: facts)
+    runs.part("prediction", lambda: {"kept": 1})
+    arms = [[f"tuning of {g}", *(f"run {n}, {g}" for n in range(3))] for g in (2, 16)]
+    expected = [[["warm start 0"]], [["prediction"]], arms]
+    assert [[list(sequence) for sequence in stage] for stage in runs.stages()] == expected
+    assert [map_threads(list, stage) for stage in runs.stages()] == expected
+    assert runs.starts() == [{"success": 0.3, "steps": 9, "between_prompts": 0.1}]
+
+
+def test_points_of_the_map_stand_where_the_bank_and_the_rows_have_them():
+    arms = [{"group": g, "variance_ratio": {"value": 32 / g / 16}} for g in (2, 16)]
+    bank = {"success": 0.3, "length": 12.0}
+    setting = {"name": "long_sorting", "prediction": {"bank": bank, "arms": arms}}
+    rows = [
+        {"setting": "long_sorting", "budget": budget, "group": g, "retained": {"value": g}}
+        for budget in ("prompts", "tokens") for g in (2, 16)
+    ]  # fmt: skip
+    rows[2]["retained"] = {"value": 1.2}
+    assert points({"settings": [setting], "rows": rows}) == [
+        {"name": "long sorting", **bank, "law": {"value": 1.0}, "retained": {"value": 1.2}}
+    ]
+
+
 def test_results_alone_are_enough_to_go_on(runs, tmp_path):
     content = {
         "size": asdict(runs.size), "prediction": {"kept": 1},
         "curves": runs.kept_curves(),
     }  # fmt: skip
-    assert len(content["curves"]) == 2 * 2 * 6 * 3
+    assert len(content["curves"]) == 2 * 2 * 4 * 3
     again = replace(runs, folder=tmp_path / "again")
     again.restore(content)
-    assert again.curve(2, 0.25, 1, tuning=True) == runs.curve(2, 0.25, 1, tuning=True)
+    assert again.curve(2, 0.5, 1, tuning=True) == runs.curve(2, 0.5, 1, tuning=True)
     assert (again.prediction(), again.tuned(2)) == ({"kept": 1}, runs.tuned(2))
     more = replace(runs, folder=tmp_path / "more", size=replace(runs.size, starts=2))
     more.restore(content)  # run 1 is the second start's there
