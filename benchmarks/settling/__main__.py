@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.settling.reading import results
 from benchmarks.settling.runs import Runs
-from benchmarks.settling.settings import QUICK, SETTINGS, Size
+from benchmarks.settling.settings import QUICK, QUICK_SETTINGS, SETTINGS, Size
 from gradvar.cli.results import keep_compiled_programs
 from gradvar.core.devices import map_threads
 from gradvar.files.provenance import provenance
@@ -25,9 +25,15 @@ def main() -> None:
     """Read the arguments, run what is left within the minutes, and write the results of what is whole."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="two sizes, two warm starts, a quarter of the steps"
+        "--quick", action="store_true", help="two settings, sizes and warm starts, a quarter of the steps"
     )
-    parser.add_argument("--settings", nargs="*", default=[s.name for s in SETTINGS])
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        choices=[s.name for s in SETTINGS],
+        default=[],
+        help="in place of the default's",
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many; go on later")
     parser.add_argument("--runs", type=int, default=0, help="runs of an arm in place of the default's")
     parser.add_argument("--starts", type=int, default=0, help="warm starts in place of the default's")
@@ -42,11 +48,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="file of the results")
     options = parser.parse_args()
     size = QUICK if options.quick else Size()
+    names = options.settings or (QUICK_SETTINGS if options.quick else [s.name for s in SETTINGS])
     size = replace(
         size, runs=options.runs or size.runs, starts=options.starts or size.starts, steps=options.steps or size.steps,
         groups=tuple(options.groups) or size.groups,
     )  # fmt: skip
-    folder = options.folder / f"{size.steps}-steps"
+    folder = options.folder / f"{'quick-' if options.quick else ''}{size.steps}-steps"
     keep_compiled_programs()
     began = time.monotonic()
     whole = []
@@ -63,7 +70,7 @@ def main() -> None:
     files = [json.loads(place.read_text()) for place in options.restore]
     earlier = {setting["name"]: setting for content in files for setting in content["settings"]}
     for setting in SETTINGS:
-        if setting.name not in options.settings:
+        if setting.name not in names:
             continue
         runs = Runs(setting, size, folder)
         if setting.name in earlier:

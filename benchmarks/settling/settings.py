@@ -49,4 +49,6 @@ class Size:
     bank_prompts: int = 64
 
 
-QUICK = Size(groups=(2, 16), runs=2, starts=2, tuning_seeds=1, steps=64, bank_prompts=16)
+QUICK = Size(groups=(2, 16), runs=2, starts=2, tuning_seeds=1, steps=64, points=8, bank_prompts=16)
+QUICK_SETTINGS = ("addition", "countdown")
+"""One on each side of the line at which the law says that two and sixteen are equal."""
