@@ -3,7 +3,7 @@
 import argparse
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def curves(content: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _places(runs: list[Mapping[str, Any]], axis: str, setting: Mapping[str, Any]) -> np.ndarray:
+def _places(runs: Sequence[Mapping[str, Any]], axis: str, setting: Mapping[str, Any]) -> np.ndarray:
     steps = np.array(runs[0]["steps"])
     if axis == "prompts":
         return steps * setting["size"]["rollouts_per_step"] // runs[0]["group"]
@@ -59,7 +59,7 @@ def _band(ax: Axes, places: np.ndarray, values: np.ndarray, index: int, label: s
         ax.fill_between(places, middle - half, middle + half, color=line.get_color(), alpha=0.15, lw=0)
 
 
-def statement_map(rows: list[Mapping[str, Any]], settings: list[Mapping[str, Any]]) -> Figure:
+def statement_map(rows: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[str, Any]]) -> Figure:
     """Retained reward over success rate and prompts per step, a panel for every length, with the law's line; the
     ``settings`` of ``points`` over success rate and length; and all of them over what the law says."""
     tasks = list(dict.fromkeys(row["cell"].rsplit("-", 2)[0] for row in rows))
@@ -102,7 +102,7 @@ def statement_map(rows: list[Mapping[str, Any]], settings: list[Mapping[str, Any
     return figure
 
 
-def _lengths(ax: Axes, settings: list[Mapping[str, Any]], span: float) -> None:
+def _lengths(ax: Axes, settings: Sequence[Mapping[str, Any]], span: float) -> None:
     """The settings, a square each; those that the law gives to sixteen have a dashed edge."""
     for row in settings:
         value, place = row["retained"]["value"], (row["success"], row["length"])
@@ -144,7 +144,7 @@ def points(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     return made
 
 
-def _crossing(rows: list[Mapping[str, Any]]) -> float | None:
+def _crossing(rows: Sequence[Mapping[str, Any]]) -> float | None:
     """The success rate at which the law's ratio of variances is 1, by interpolation of both logarithms."""
     points = sorted({(row["success"], row["law"]["value"]) for row in rows if row["law"]["value"]})
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
@@ -153,7 +153,7 @@ def _crossing(rows: list[Mapping[str, Any]]) -> float | None:
     return None
 
 
-def _against_law(ax: Axes, rows: list[Mapping[str, Any]], settings: list[Mapping[str, Any]]) -> None:
+def _against_law(ax: Axes, rows: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[str, Any]]) -> None:
     known = [row for row in rows if row["law"]["value"]]
     groups = {
         f"{rate} rollouts per step": [row for row in known if row["rollouts_per_step"] == rate]
