@@ -25,8 +25,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -91,13 +90,14 @@ LOOK = 6  # so many tests are tried first, in a child of their own: they end mos
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a mutant, the test that noticed, and the seconds of processor."""
+    """What became of a mutant, the test that noticed, the seconds of processor, and what had become of it at first."""
 
     room: str
     mutant: Mutant
     outcome: str
     test: str
     seconds: float
+    first: str  # by the tests that there were when it was drawn; empty where that was not kept
 
 
 def main() -> int:
@@ -147,7 +147,9 @@ def main() -> int:
             if time.monotonic() - start > 60 * options.minutes:
                 break
             row = try_one(copy, room, mutant, known[room], options)
-            done |= {(room, mutant): row} if row else {}
+            if row:
+                earlier = done.get((room, mutant), row)
+                done[room, mutant] = replace(row, first=earlier.first)
             if options.out:
                 write(list(done.values()), options.out)
     report(list(done.values()))
@@ -212,20 +214,26 @@ def try_one(
     if outcome == "survived":
         lines = difflib.unified_diff(text.splitlines(), mutated.splitlines(), lineterm="", n=0)
         print("\n".join(f"    {line}" for line in list(lines)[2:]), f"    {len(tests)} tests", flush=True)
-    return Row(room, mutant, outcome, killer.split("[")[0], round(seconds, 1))
+    return Row(room, mutant, outcome, killer.split("[")[0], round(seconds, 1), outcome)
 
 
 def report(rows: list[Row]) -> None:
-    """The score of each room and of all."""
+    """The score of each room and of all: at first, and now, which is no score of a fresh sample."""
+    print(f"{'':<12} {'at first':>16} {'':>5} {'now':>16}")
     for room in (*ROOMS, ""):
-        outcomes = Counter(row.outcome for row in rows if room in ("", row.room))
-        if total := outcomes.total():
-            killed = total - outcomes["survived"]
-            print(f"{room or 'all':<12} {killed:5} of {total:5} killed  {killed / total:4.0%}")
+        chosen = [row for row in rows if room in ("", row.room)]
+        if chosen:
+            first, now = [row.first for row in chosen if row.first], [row.outcome for row in chosen]
+            print(f"{room or 'all':<12} {_score(first)} {_score(now)}")
     print(f"{sum(row.seconds for row in rows) / max(len(rows), 1):.1f} seconds of processor a mutant")
 
 
-COLUMNS = ("room", *(f.name for f in fields(Mutant)), "outcome", "test", "seconds")
+def _score(outcomes: list[str]) -> str:
+    killed = sum(outcome != "survived" for outcome in outcomes)
+    return f"{killed:>6} of {len(outcomes):>5}  {killed / max(len(outcomes), 1):>5.0%}"
+
+
+COLUMNS = ("room", *(f.name for f in fields(Mutant)), "outcome", "test", "seconds", "first")
 
 
 def write(rows: list[Row], out: Path) -> None:
@@ -233,7 +241,8 @@ def write(rows: list[Row], out: Path) -> None:
     with out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(sorted((r.room, *astuple(r.mutant), r.outcome, r.test, r.seconds) for r in rows))
+        columns = ((r.room, *astuple(r.mutant), r.outcome, r.test, r.seconds, r.first) for r in rows)
+        writer.writerows(sorted(columns))
 
 
 def read(table: Path) -> list[Row]:
@@ -246,6 +255,7 @@ def read(table: Path) -> list[Row]:
                 r["outcome"],
                 r["test"],
                 float(r["seconds"]),
+                r["first"],
             )
             for r in csv.DictReader(file)
         ]

@@ -14,9 +14,12 @@ from gradvar.symbolic import (
     over_binomial,
     over_rollouts,
 )
+from gradvar.symbolic.analyse.laws import binary_laws
+from gradvar.symbolic.certify.certificate import _point_where_false, certificate
 from gradvar.symbolic.decide.enumerate import weights_of
 from gradvar.symbolic.decide.expectation import centred_score_moments, falling, partitions
 from gradvar.symbolic.decide.points import admits, ordinary_value, samples
+from gradvar.symbolic.read.decided import Decided
 
 x, y = sp.symbols("x y", real=True)
 p = sp.Symbol("p", positive=True)
@@ -130,6 +133,30 @@ def test_hypotheses_hold_at_every_point_and_equations_are_moved_onto():
     assert y in seeded[0].point
 
 
+def test_a_large_statement_is_looked_at_in_half_as_many_places():
+    def general(statement):
+        return sum(sample.general for sample in samples([statement]))
+
+    assert general(x + y) == 6
+    assert general(sp.Add(*([sp.Mul(x, y, evaluate=False)] * 3001), evaluate=False)) == 3
+
+
+def test_where_a_statement_has_no_value_it_is_not_false():
+    """It holds wherever it has one, and a conclusion is refuted where it is false and nowhere else."""
+    everywhere = sp.Ge(sp.Pow(x, -2, evaluate=False), -1, evaluate=False)
+    assert _point_where_false(everywhere, []) is None
+    assert _point_where_false(sp.Ge(1 / x, -1), [sp.Lt(x, 0)])[x] > -1
+
+
+def test_whole_powers_of_minus_one_are_signs():
+    """Their square is one; of another base it is known only that the power is positive where the base is."""
+    k = sp.Symbol("k", integer=True)
+    sign, power = (certificate(Decided(sp.Eq(base**k * x, y, evaluate=False))).goal for base in (-1, p))
+    assert sign == "forall v_k v_x v_y pow0 : R, pow0 * pow0 = 1 -> ((v_x * (pow0 * 1)) = v_y)"
+    assert "(0 < v_p -> 0 < pow0) -> (0 < v_p)" in power
+    assert "pow0 * pow0" not in power
+
+
 def test_regions_have_their_limit_and_their_borders():
     import jax.numpy as jnp
 
@@ -218,3 +245,22 @@ def test_weights_of_a_shipped_objective():
 
     weights = weights_of(catalogue.get("rloo"))
     assert weights((1, 0, 0)) == (sp.Rational(1, 3), -sp.Rational(1, 6), -sp.Rational(1, 6))
+
+
+def test_laws_of_binary_rewards_are_read_off_prompt_weights():
+    """Those that depend on the success rate alone; the first group size that breaks a law is named."""
+    q = sp.Symbol("q")
+    for weights, holds in (
+        (
+            {2: sp.Integer(1), 4: sp.Integer(1), 8: q},
+            {"unbiased_binary": True, "unbiased_up_to_constant": True},
+        ),
+        ({2: sp.Integer(1), 4: sp.Integer(3)}, {"unbiased_binary": False, "unbiased_up_to_constant": True}),
+        ({2: sp.Integer(1), 4: 2 * p}, {"unbiased_binary": False, "unbiased_up_to_constant": False}),
+        ({2: q}, {"unbiased_binary": None, "unbiased_up_to_constant": None}),
+    ):
+        laws = {law.name: law for law in binary_laws(weights)}
+        assert {name: laws[name].holds for name in holds} == holds
+        assert "q" not in laws["unbiased_binary"].note.split("G =")[1]
+        if holds["unbiased_binary"] is False:
+            assert laws["unbiased_binary"].counterexample["G"] == "4"

@@ -8,6 +8,7 @@ import z3
 
 from gradvar.symbolic import smt_valid
 from gradvar.symbolic.claims.statement import above, between, whole
+from gradvar.symbolic.decide.smt import _check, _near, _point
 from gradvar.symbolic.decide.translate import Translator
 
 x, y = sp.symbols("x y", real=True)
@@ -40,6 +41,18 @@ def test_the_second_prover_reads_every_connective(name):
     for place in itertools.product((0, 4), repeat=2):
         here = [sp.Eq(s, v, evaluate=False) for s, v in zip((x, y), place, strict=True)]
         assert bool(smt_valid(here, statement)) is bool(statement.subs(dict(zip((x, y), place, strict=True))))
+
+
+def test_points_near_what_the_second_prover_found():
+    """Irrational numbers to twenty digits, whole ones as they are."""
+    whole_number = sp.Symbol("m", integer=True)
+    translator = Translator(z3)
+    wanted = (sp.Eq(x**2, 2), x > 0, sp.Eq(whole_number, 3))
+    model = _check(translator, [translator.boolean(w).value for w in wanted], 5.0)
+    assert _point(translator, model) is None
+    for point in _near(translator, model):
+        assert abs(point[x] ** 2 - 2) < sp.Rational(1, 10**15)
+        assert point[whole_number] == 3
 
 
 WHOLE, EVEN = {"integer": True}, {"even": True}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gradvar.testing.arrays import library
 from gradvar.testing.laws import Broken, Residue
 from gradvar.testing.laws.base import close
 
@@ -233,6 +234,20 @@ def test_half_precision_fills_a_group_that_is_too_small():
 
     example = {"group": (0.0, 1.0), "dtype": "float16"}
     assert outcome(LAWS["half_precision"], grouped(picky, min_group=5), **example) is None
+
+
+@pytest.mark.parametrize(("dtype", "line"), [("bfloat16", 2**-4), ("float16", 2**-7)])
+def test_half_precision_of_each_kind_has_its_line(dtype, line):
+    """Sixteen steps of its rounding; NumPy has no bfloat16."""
+
+    def off(size):
+        return replace(
+            grouped(lambda rewards: size * (rewards.dtype.itemsize == 2) + 0 * rewards),
+            library=library("jax"),
+        )
+
+    for size, found in ((0.9 * line, None), (1.1 * line, Broken)):
+        assert outcome(LAWS["half_precision"], off(size), group=(1.0, 1.0), dtype=dtype) is found
 
 
 def test_siblings_of_a_bad_row_are_told_once_or_apart():
