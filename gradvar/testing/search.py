@@ -23,6 +23,7 @@ from gradvar.testing.laws import Broken, Residue
 Example = dict[str, Any]
 Size = tuple[int, int | None]
 """The number of examples, and the seed."""
+PHASES = (Phase.generate, Phase.shrink)
 _DRAWN: WeakKeyDictionary[SearchStrategy[Example], dict[Size, list[Example]]] = WeakKeyDictionary()
 
 
@@ -109,7 +110,7 @@ def _explore(
         max_examples=examples,
         database=None,
         deadline=None,
-        phases=(Phase.generate, Phase.shrink),
+        phases=PHASES,
         verbosity=Verbosity.quiet,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),

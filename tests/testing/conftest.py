@@ -1,6 +1,9 @@
 """The quick suite runs a sample of the kit's long tables; the slow suite runs the rest."""
 
 import pytest
+from hypothesis import Phase
+
+from gradvar.testing import search
 
 # Of the parametrised tests of a file, every n-th is quick.
 SAMPLED = {
@@ -23,6 +26,12 @@ SAMPLED = {
     "test_steps.py": 12,
     "test_left.py": 6,
 }
+
+
+@pytest.fixture
+def unshrunk(monkeypatch):
+    """The first example that breaks a law is as good as the smallest, which takes most of the time to find."""
+    monkeypatch.setattr(search, "PHASES", (Phase.generate,))
 
 
 def _place(item):

@@ -25,23 +25,27 @@ def _caught(check, function, law, settings):
 
 
 @pytest.mark.parametrize(("function", "law", "settings"), ADVANTAGES, ids=_ids(ADVANTAGES))
+@pytest.mark.usefixtures("unshrunk")
 def test_an_advantage_violator_is_caught(function, law, settings):
     _caught(check_advantage, function, law, settings)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("function", "law", "settings"), LOSSES, ids=_ids(LOSSES))
+@pytest.mark.usefixtures("unshrunk")
 def test_a_loss_violator_is_caught(function, law, settings):
     _caught(check_loss, function, law, settings)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("function", "law", "settings"), JAX_ADVANTAGES, ids=_ids(JAX_ADVANTAGES))
+@pytest.mark.usefixtures("unshrunk")
 def test_a_jax_advantage_violator_is_caught(function, law, settings):
     _caught(check_advantage, function, law, settings)
 
 
 @pytest.mark.parametrize(("function", "law", "settings"), JAX_LOSSES, ids=_ids(JAX_LOSSES))
+@pytest.mark.usefixtures("unshrunk")
 def test_a_jax_loss_violator_is_caught(function, law, settings):
     _caught(check_loss, function, law, settings)
 

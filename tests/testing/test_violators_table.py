@@ -19,12 +19,14 @@ def _params(cases):
 
 
 @pytest.mark.parametrize(("function", "law"), _params(LOSSES))
+@pytest.mark.usefixtures("unshrunk")
 def test_a_faulty_loss_fails_by_its_law(function, law):
     result = check_loss(function, laws=[law])[law]
     assert result.status == "fails", result.why
 
 
 @pytest.mark.parametrize(("function", "law"), _params(ADVANTAGES))
+@pytest.mark.usefixtures("unshrunk")
 def test_a_faulty_advantage_fails_by_its_law(function, law):
     result = check_advantage(function, laws=[law])[law]
     assert result.status == "fails", result.why

@@ -20,6 +20,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("make", "slip", "law"), CASES)
+@pytest.mark.usefixtures("unshrunk")
 def test_a_slip_is_named_by_its_law(make, slip, law):
     report = check_kind(make(slip), laws=[law])
     assert law in {r.name for r in report.failures}

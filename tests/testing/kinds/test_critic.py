@@ -13,6 +13,7 @@ def _id(case):
 
 
 @pytest.mark.parametrize("case", VIOLATORS, ids=_id)
+@pytest.mark.usefixtures("unshrunk")
 def test_a_slip_is_named_by_its_law(case):
     make, settings, law = case
     assert law in {r.name for r in check_kind(make(**settings), laws=[law]).failures}

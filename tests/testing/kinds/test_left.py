@@ -14,6 +14,7 @@ from .left_functions import LEFT, SOUND, VIOLATORS, by_function, none_for_missin
 @pytest.mark.parametrize(
     ("make", "slip", "law"), VIOLATORS, ids=[f"{m.__name__}-{s}".replace(" ", "-") for m, s, _ in VIOLATORS]
 )
+@pytest.mark.usefixtures("unshrunk")
 def test_a_slip_is_named_by_its_law(make, slip, law):
     report = check_kind(make(slip), laws=[law], examples=10)
     assert law in {r.name for r in report.failures}, report.table()

@@ -31,6 +31,7 @@ def _cases(cases):
 
 
 @pytest.mark.parametrize("case", _cases(VIOLATORS))
+@pytest.mark.usefixtures("unshrunk")
 def test_a_slip_is_named_by_its_law(case):
     make, slip, law = case
     report = check_kind(make(slip), laws=[law], examples=QUICK)

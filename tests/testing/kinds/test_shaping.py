@@ -11,6 +11,7 @@ from .shaping_functions import SOUND, VIOLATORS, ramp
 @pytest.mark.parametrize(
     ("make", "slip", "law"), VIOLATORS, ids=[f"{m.__name__}-{s}".replace(" ", "-") for m, s, _ in VIOLATORS]
 )
+@pytest.mark.usefixtures("unshrunk")
 def test_a_slip_is_named_by_its_law(make, slip, law):
     report = check_kind(make(slip), laws=[law], examples=10)
     assert not report.ok

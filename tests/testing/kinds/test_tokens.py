@@ -17,6 +17,7 @@ _CASES = [
 
 
 @pytest.mark.parametrize(("make", "slip", "law"), _CASES)
+@pytest.mark.usefixtures("unshrunk")
 def test_a_slip_is_named_by_its_law(make, slip, law):
     report = check_kind(make(slip), laws=[law], examples=15)
     assert law in {r.name for r in report.failures}, report.table()
