@@ -12,7 +12,8 @@ from tests.report import schema
 
 from . import sound, violators
 
-FEW = ("order_preserving", "sign_against_mean", "finite", "pure")  # two that what is upside down breaks, two that hold
+# Two that what is upside down breaks, two that hold.
+FEW = ("order_preserving", "sign_against_mean", "finite", "pure")
 
 
 def check(function, **settings):
