@@ -148,6 +148,14 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
     assert not faults(site)
 
 
+ENGINEERS_WORDS = {  # and the how-to that the search lists first, as seen in Chromium over HTTP
+    "num_generations": "trainer_settings", "loss_type": "trainer_settings", "scale_rewards": "trainer_settings",
+    "epsilon_high": "trainer_settings", "length bias": "trainer_settings", "std normalisation": "trainer_settings",
+    "KL": "trainer_settings", "zero std": "audit_my_dumps", "pass@k": "audit_my_dumps",
+    "group size": "choose_a_group_size",
+}  # fmt: skip
+
+
 @pytest.mark.slow
 def test_the_search_lists_how_tos_first(site):
     pages = json.loads((site / "search" / "search_index.json").read_text())["docs"]
@@ -157,6 +165,11 @@ def test_the_search_lists_how_tos_first(site):
     for word in ("num_generations", "frac_reward_zero_std", "rollout.n", "loss_agg_mode", "epsilon_high"):
         named = [boosts[page.split("#")[0]] for page, text in words.items() if word in text]
         assert max(named) == boosts["howto/trainer_settings.html"], word
+    # A word of a title weighs a thousand times one of a text, so a how-to with all words in one title comes first.
+    titles = {page["title"].lower(): page["location"].split("#")[0] for page in pages if page.get("boost")}
+    for query, page in ENGINEERS_WORDS.items():
+        answers = {titles[title] for title in titles if all(word in title for word in query.lower().split())}
+        assert f"howto/{page}.html" in answers, query
 
 
 @pytest.mark.slow
