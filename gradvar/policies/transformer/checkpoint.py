@@ -14,6 +14,7 @@ from gradvar.policies.transformer.config import TransformerConfig
 from gradvar.policies.transformer.families import FUSED, HEAD, PLAIN, tensor_names
 from gradvar.policies.transformer.network import Params, shapes
 
+_READ = ("F64", "F32", "F16", "BF16")  # types of numbers, as the header of a file names them
 _AGAIN = "copy the whole folder of the model again"
 
 
@@ -95,21 +96,27 @@ class _Tensors:
                 f"folder: {self.folder} has no tensor {name}; its weights do not fit config.json"
             )
         path, opened = self.files[name]
-        stored_shape = tuple(opened.get_slice(name).get_shape())
+        stored = opened.get_slice(name)
+        stored_shape, kind = tuple(stored.get_shape()), stored.get_dtype()
         if stored_shape != shape:
             raise ValueError(
                 f"folder: {name} in {path} has shape {stored_shape} and config.json asks for {shape}; "
                 "the two do not belong together"
+            )
+        if kind not in _READ:
+            why = (
+                "complex numbers, and weights are real"
+                if kind.startswith("C")
+                else "and quantised weights are not supported"
+            )
+            raise ValueError(
+                f"folder: {name} in {path} holds {kind}, {why}; save the model again in float32 or bfloat16"
             )
         try:
             tensor = opened.get_tensor(name)
         except Exception as error:  # the reader's own, and NumPy's for a type that it does not know
             line = str(error).splitlines()[0]
             raise ValueError(f"folder: {name} in {path} cannot be read ({line}); copy it again") from None
-        if not jnp.issubdtype(tensor.dtype, jnp.floating):
-            raise ValueError(
-                f"folder: {name} in {path} holds {tensor.dtype}; quantised weights are not supported"
-            )
         if not np.isfinite(tensor).all():
             raise ValueError(f"folder: {name} in {path} holds a NaN or an infinity; copy it again")
         self.taken.add(name)
