@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradvar.gradients import ghost_norms
+from gradvar.gradients.factored_sketch import factored_bytes
 from gradvar.gradients.per_rollout import ScoreRows, project_scores
 from gradvar.gradients.sketch import Sketch
 from gradvar.policies import Transformer, TransformerConfig
@@ -80,10 +81,11 @@ def figures(name: str, dtype: str, top: dict[str, float], *, small: bool) -> dic
     )
     sketch = Sketch("hashed", 1024)
 
+    from_factors = factored_bytes(policy, params, prompts, time_, sketch) is not None  # as a recording does
+    chunk = rows if from_factors else min(rows, max(1, (1 << 28) // (4 * size)))
+
     def scored() -> np.ndarray:
-        images = project_scores(
-            policy, params, wanted, sketch, key, min(rows, max(1, (1 << 28) // (4 * size)))
-        )
+        images = project_scores(policy, params, wanted, sketch, key, chunk, from_factors=from_factors)
         return np.concatenate(list(images))
 
     tapped = ghost_norms.trace_policy(policy, params, prompts, time_)

@@ -118,7 +118,7 @@ def norms_and_sum(
         ways: how each leaf is treated, as ``plan_of`` chose.
     """
     inside = {i: ways[i] for i in tapped.once()}
-    factored = _factors(tapped, params, prompts, completions, cotangents, inside)
+    factored = factors_of_rows(tapped, params, prompts, completions, cotangents, inside)
     leaves = jax.tree.leaves(params)
     norms = sum((jnp.sum(x.reshape(len(x), -1) ** 2, -1) for x in factored.light.values()), factored.squares)
     total = {i: x.sum(0) for i, x in factored.light.items()} | factored.summed
@@ -132,7 +132,7 @@ def norms_and_sum(
     return norms, [total[i] for i in range(len(leaves))]
 
 
-def _factors(
+def factors_of_rows(
     tapped: Tapped,
     params: PyTree,
     prompts: PyTree,

@@ -3,7 +3,7 @@
 Scores are formed by one vectorised backward pass per chunk, and each chunk is mapped to what is kept of it
 (``gradvar.gradients.sketch``) before the next one is formed. Forming them from activations and cotangents instead took
 1.7 to 3.5 times longer (benchmarks/bank/LOG.md); those factors pay where no whole score is wanted
-(``ghost_norms.norms_and_sum``).
+(``ghost_norms.norms_and_sum``), and where a score is so large that writing it is the work (``factored_sketch``).
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from gradvar.core.devices import SINGLE, Devices, padded
 from gradvar.core.protocols import Policy
+from gradvar.gradients.factored_sketch import factored_images
 from gradvar.gradients.sketch import Gram, PerToken, ScoreMap, Sketch, Whole
 
 _CACHE = 1 << 24  # bytes of scores made by one pass, where that is not fewer rows than _MIN_TILE
@@ -40,6 +41,7 @@ def project_scores(
     key: PRNGKeyArray,
     chunk: int,
     devices: Devices = SINGLE,
+    from_factors: bool = False,
 ) -> Iterator[Float[np.ndarray, "chunk image"]]:
     """Form the score of every row, and yield what is kept of it, a chunk at a time.
 
@@ -52,16 +54,23 @@ def project_scores(
         chunk: Rows at a time. The last chunk is filled up, so that there is one program.
         devices: Each makes a chunk at a time, in the passes that one device would make, so that a row's score does not
             depend on their number.
+        from_factors: No score is formed, and a pass is a chunk (``gradvar.gradients.factored_sketch``).
 
     Raises:
         ValueError: A score is not finite.
     """
     number = len(rows.completions)
-    tile = min(chunk, max(_MIN_TILE, _CACHE // sum(x.nbytes for x in jax.tree.leaves(params))))
+    tile = (
+        chunk
+        if from_factors
+        else min(chunk, max(_MIN_TILE, _CACHE // sum(x.nbytes for x in jax.tree.leaves(params))))
+    )
     chunk = -(-chunk // tile) * tile
     devices = devices.at_most(-(-number // tile))
     share = min(chunk, -(-number // (tile * devices.size)) * tile) if devices.size > 1 else chunk
-    project = eqx.Partial(_project, policy, Whole() if isinstance(scores, Gram) else scores, tile)
+    project = eqx.Partial(
+        _project, policy, Whole() if isinstance(scores, Gram) else scores, tile, from_factors
+    )
     for start in range(0, number, share * devices.size):
         index = np.minimum(np.arange(start, start + share * devices.size), number - 1)
         pieces = tuple(jax.tree.map(lambda x, index=index: jnp.asarray(x[index]), part) for part in rows)
@@ -78,6 +87,7 @@ def _project(
     policy: Policy,
     scores: Whole | Sketch,
     tile: int,
+    from_factors: bool,
     params: PyTree,
     key: PRNGKeyArray,
     prompts: PyTree,
@@ -87,6 +97,8 @@ def _project(
     """A chunk, ``tile`` rows at a time: what a pass writes and reads again then stays near the processor."""
 
     def tile_images(rows: tuple[PyTree, Array, Array]) -> Float[Array, "tile image"]:
+        if from_factors and isinstance(scores, Sketch):
+            return factored_images(policy, params, rows, scores, key)
         slopes = jax.vmap(lambda *row: _slopes(policy, params, *row))(*rows)
         return image_of_leaves(scores, [x.reshape(tile, -1) for x in jax.tree.leaves(slopes)], key)
 

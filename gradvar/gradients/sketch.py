@@ -19,18 +19,15 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gradvar.core.checks import one_of, whole
+from gradvar.gradients.hashed_blocks import hashed, hashed_parts
 
 SketchKind = Literal["hashed", "rademacher", "gaussian"]
 
 _BLOCK = 1 << 14  # parameters whose random signs are held at a time
 _RULE = 2  # of the hashed map: since 2 neighbouring parameters share a random turn
-_BITS = 32
-_CACHED = 1 << 20  # bytes of scores that are signed at a time
-_MANY = 2  # blocks of every turn from which on they are summed first
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class Sketch:
         """
         if self.kind == "hashed":
             arrays, starts = zip(*parts, strict=True)
-            return _hashed_parts(arrays, starts, key, self.width)
+            return hashed_parts(arrays, starts, key, self.width)
         images = [self.image(x, key, start) for x, start in parts]
         return sum(images[1:], images[0])
 
@@ -181,7 +178,7 @@ def _sketched(
     width: int,
 ) -> Float[Array, "row image"]:
     if kind == "hashed":
-        return _hashed(blocks, numbers, key)
+        return hashed(blocks, numbers, key)
     draw = jax.random.rademacher if kind == "rademacher" else jax.random.normal
 
     def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
@@ -191,107 +188,3 @@ def _sketched(
 
     start = jnp.zeros((len(blocks), width), blocks.dtype)
     return jax.lax.scan(add, start, (numbers, jnp.moveaxis(blocks, 1, 0)))[0] / width**0.5
-
-
-def _hashed(
-    blocks: Float[Array, "row block width"], numbers: Int[Array, " block"], key: PRNGKeyArray
-) -> Float[Array, "row width"]:
-    """Random signs, a random turn of every block, and the sum over blocks."""
-    rows, count, width = blocks.shape
-    if count >= _MANY * width:
-        by_turn = jnp.zeros((width, rows, width), blocks.dtype)
-        return _turned(_add_blocks(by_turn, blocks.reshape(rows, -1), 0, numbers, key))
-    signed, turns = _signed(blocks, numbers, key)
-    if count < width:  # fewer blocks than turns
-        return jnp.take_along_axis(signed, _places(width)[turns][None], axis=-1).sum(1)
-    return _turned(jax.ops.segment_sum(jnp.moveaxis(signed, 1, 0), turns, width))
-
-
-@partial(jax.jit, static_argnames=("starts", "width"))
-def _hashed_parts(
-    arrays: Sequence[Float[Array, "row _"]], starts: tuple[int, ...], key: PRNGKeyArray, width: int
-) -> Float[Array, "row width"]:
-    """The same of parameters in several arrays, each with the number of its first one.
-
-    Whole blocks of large arrays are signed some at a time, so that they stay in the cache, and blocks of one turn are
-    summed before they are turned: on a CPU that takes a sixteenth of the time of adding parameter by parameter. All
-    other blocks are one program.
-    """
-    rows = len(arrays[0])
-    dtype = jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
-    by_turn = jnp.zeros((width, rows, width), dtype)  # [turn, row, width]
-    pieces: list[Array] = []
-    numbers: list[np.ndarray] = []
-    any_whole = False
-    for scores, start in zip(arrays, starts, strict=True):
-        size = scores.shape[1]
-        head = min(-start % width, size)  # parameters before the first whole block
-        count = (size - head) // width if size >= _MANY * width**2 else 0
-        any_whole |= count > 0
-        if count:
-            by_turn = _add_blocks(by_turn, scores, head, -(-start // width) + np.arange(count), key)
-        edges = ((0, head), (head + count * width, size)) if count else ((0, size),)
-        for begin, end in edges:
-            if end > begin:
-                first, before = divmod(start + begin, width)
-                padded = jnp.pad(scores[:, begin:end], ((0, 0), (before, -(before + end - begin) % width)))
-                pieces.append(padded.astype(dtype).reshape(rows, -1, width))
-                numbers.append(first + np.arange(pieces[-1].shape[1]))
-    image = _turned(by_turn) if any_whole else jnp.zeros((rows, width), dtype)
-    if not pieces:
-        return image
-    return image + _hashed(jnp.concatenate(pieces, 1), jnp.asarray(np.concatenate(numbers)), key)
-
-
-def _add_blocks(
-    by_turn: Float[Array, "turn row width"],
-    scores: Float[Array, "row _"],
-    head: int,
-    numbers: Int[Array, " block"] | Int[np.ndarray, " block"],
-    key: PRNGKeyArray,
-) -> Float[Array, "turn row width"]:
-    """Add the signed blocks of an array from place ``head`` on, as many at a time as the cache holds."""
-    (_, rows, width), count = by_turn.shape, len(numbers)
-    at_once = min(count, max(1, _CACHED // (4 * rows * width)))
-
-    def add(step: Array, total: Array) -> Array:
-        begin = jnp.minimum(
-            step * at_once, count - at_once
-        )  # what is there already is zeroed in the last round
-        part = jax.lax.dynamic_slice_in_dim(scores, head + begin * width, at_once * width, axis=1)
-        is_new = begin + jnp.arange(at_once) >= step * at_once
-        blocks = jnp.where(is_new[:, None], part.reshape(rows, at_once, width), 0)
-        of_blocks = jax.lax.dynamic_slice_in_dim(jnp.asarray(numbers), begin, at_once)
-        signed, turns = _signed(blocks, of_blocks, key)
-        return total.at[turns].add(jnp.moveaxis(signed, 1, 0))
-
-    return jax.lax.fori_loop(0, -(-count // at_once), add, by_turn)
-
-
-def _signed(
-    blocks: Float[Array, "row block width"], numbers: Int[Array, " block"], key: PRNGKeyArray
-) -> tuple[Float[Array, "row block width"], Int[Array, " block"]]:
-    """The parameters with their random signs, and the turns of their blocks."""
-    width = blocks.shape[-1]
-    words = -(-width // _BITS)
-    drawn = jax.vmap(
-        lambda number: jax.random.bits(jax.random.fold_in(key, number), (words + 1,), jnp.uint32)
-    )(numbers)
-    # bit i of a word is the sign of the i-th of its 32 parameters; it is made the highest bit: [block, word, bit]
-    signs = drawn[:, :words, None] << (_BITS - 1 - jnp.arange(_BITS, dtype=jnp.uint32))
-    turns = (drawn[:, words] % width).astype(jnp.int32)
-    wide = blocks.astype(jnp.promote_types(blocks.dtype, jnp.float32))
-    word = jnp.uint32 if wide.dtype.itemsize == 4 else jnp.uint64
-    highest = signs.reshape(len(numbers), -1)[:, :width] & jnp.uint32(1 << (_BITS - 1))
-    flipped = highest.astype(word) << (8 * wide.dtype.itemsize - _BITS)
-    return jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(wide, word) ^ flipped, wide.dtype), turns
-
-
-def _places(width: int) -> Int[Array, "turn bucket"]:
-    """The parameter that lands in a bucket after a turn."""
-    return (jnp.arange(width) - jnp.arange(width)[:, None]) % width
-
-
-def _turned(by_turn: Float[Array, "turn row width"]) -> Float[Array, "row width"]:
-    """Turn the sums of the blocks of every turn, and add them up."""
-    return jnp.take_along_axis(by_turn, _places(by_turn.shape[-1])[:, None], axis=-1).sum(0)

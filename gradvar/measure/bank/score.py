@@ -6,10 +6,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, PRNGKeyArray
 
 from gradvar.core.devices import SINGLE, Devices
+from gradvar.gradients.factored_sketch import factored_bytes
 from gradvar.gradients.per_rollout import ScoreRows, project_scores, project_tokens
 from gradvar.gradients.sketch import Gram, PerToken, ScoreMap, Sketch, Whole
 from gradvar.measure.bank.data import BasisRows, Rollouts
@@ -20,6 +20,8 @@ WHOLE = 1 << 28
 """Bytes of whole scores below which they are simply kept."""
 CHUNK = 1 << 27
 """Bytes of scores made at a time."""
+FACTORS = 5 << 27
+"""Bytes of the factors of scores made at a time, where scores are sketched from them."""
 
 Images = Iterable[Float[np.ndarray, "chunk image"]]
 """Images of the used rows in their order, a chunk at a time."""
@@ -45,9 +47,6 @@ def score_rows(
         chunk: Rows at a time (None: as fits ``CHUNK``).
         devices: They share the rows.
     """
-    if chunk is None:  # equal chunks: the last one is filled up, and that is computed too
-        chunks = -(-rows.count * ravel_pytree(subject.params)[0].nbytes // CHUNK)
-        chunk = max(1, -(-rows.count // max(1, chunks)))
     prompt, row = rows.places()
     rollout, basis_index = rows.rollout[prompt, row], rows.basis_index[prompt, row]
     wanted = ScoreRows(
@@ -55,7 +54,14 @@ def score_rows(
         rollouts.completions[prompt, rollout],
         rows.basis[prompt, rollout, basis_index],
     )
-    return project_scores(subject.policy, subject.params, wanted, scores, key, chunk, devices)
+    policy, params, time = subject.policy, subject.params, wanted.completions.shape[1]
+    factors = factored_bytes(policy, params, wanted.prompts, time, scores)
+    if chunk is None:  # equal chunks: the last one is filled up, and that is computed too
+        score = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+        bytes_of_row, most = (score, CHUNK) if factors is None else (factors, FACTORS)
+        chunks = -(-rows.count * bytes_of_row // most)
+        chunk = max(1, -(-rows.count // max(1, chunks)))
+    return project_scores(policy, params, wanted, scores, key, chunk, devices, factors is not None)
 
 
 def score_tokens(

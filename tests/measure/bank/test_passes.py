@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue
+from gradvar.gradients import factored_sketch, hashed_blocks
 from gradvar.gradients import ghost_norms as ghost
 from gradvar.gradients.per_rollout import ScoreRows, project_scores
 from gradvar.gradients.sketch import Gram, PerToken, Sketch, Whole
@@ -125,9 +126,12 @@ def test_a_lost_use_is_noticed(network, plain):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rademacher", "gaussian", "hashed"])
-def test_sketches_are_unbiased_with_the_variance_they_claim(name):
+def test_sketches_are_unbiased_with_the_variance_they_claim(name, monkeypatch):
     """256 independent sketches of two fixed vectors; |z| < 4.5 for the mean, the variance within 4.5 of its
     own errors."""
+    monkeypatch.setattr(
+        "gradvar.gradients.sketch._BLOCK", 128
+    )  # of random numbers: three blocks, not 50 times too many
     rng = np.random.default_rng(0)
     u, v = rng.normal(size=(2, 300))
     width, draws = 32, 256
@@ -166,7 +170,7 @@ def test_the_image_is_the_sum_of_the_images_of_parts(kind):
 
 def test_blocks_that_are_added_some_at_a_time_make_the_same_image(monkeypatch):
     """Against block after block, turned by itself; the arrays begin and end within blocks, the last round overlaps."""
-    monkeypatch.setattr("gradvar.gradients.sketch._CACHED", 4 * 3 * 2 * 8)  # three blocks of two rows
+    monkeypatch.setattr("gradvar.gradients.hashed_blocks._CACHED", 4 * 3 * 2 * 8)  # three blocks of two rows
     scores, sketch, key = (
         np.random.default_rng(1).normal(size=(2, 999)),
         Sketch("hashed", 8),
@@ -179,6 +183,9 @@ def test_blocks_that_are_added_some_at_a_time_make_the_same_image(monkeypatch):
         sketch.image_of_blocks(jnp.asarray(blocks[:, i]), jnp.array([i]), key) for i in range(blocks.shape[1])
     ]
     np.testing.assert_allclose(sketch.image_of_parts(parts, key), sum(one_by_one), atol=1e-12)
+    monkeypatch.setattr("gradvar.gradients.hashed_blocks._summed_in_turn", hashed_blocks._summed_at_once)
+    elsewhere = hashed_blocks.hashed(jnp.asarray(blocks[:, :, 0]), jnp.arange(blocks.shape[1]), key)
+    np.testing.assert_allclose(elsewhere, sum(one_by_one), atol=1e-12)  # as on an accelerator
 
 
 KINDS = {
@@ -336,3 +343,31 @@ def test_another_key_needs_no_program_of_its_own():
         recorded(2, width=5)  # the planted violator: another width is another program
         assert "_project" in names
     assert first.info["seed"] != second.info["seed"]
+
+
+@pytest.mark.parametrize("kind", [TwoLayers, Recurrent])
+def test_sketches_from_factors_are_those_of_whole_scores(network, kind, monkeypatch):
+    """Also where blocks of the map begin within a matrix, and a matrix is formed in several pieces."""
+    _, params, rows = network
+    if kind is Recurrent:
+        params = params | {"layers": jax.tree.map(lambda x: x[0], params["layers"])}
+    policy, sketch, key = kind(), Sketch("hashed", 24), jax.random.key(2)
+    monkeypatch.setattr(factored_sketch, "_FORMED", 8 * 3 * 64 * 20)  # of three rollouts, 16 rows of a matrix
+    images = project_scores(policy, params, ScoreRows(**rows), sketch, key, 3, from_factors=True)
+    expected = sketch.image(jnp.asarray(whole_scores(policy, params, rows)), key)
+    np.testing.assert_allclose(np.concatenate(list(images)), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_scores_are_sketched_from_factors_where_they_are_large_and_have_factors(network, monkeypatch):
+    policy, params, rows = network
+    call = (policy, params, jnp.asarray(rows["prompts"]), 5)
+    assert factored_sketch.factored_bytes(*call, Sketch("hashed")) is None  # a small score
+    monkeypatch.setattr(factored_sketch, "LEAST", 1 << 16)
+    layers, lookup, head = 2 * 5 * (64 + 64), 5 * 64, 5 * (64 + 64)
+    assert factored_sketch.factored_bytes(*call, Sketch("hashed")) == 8 * (layers + lookup + head)
+    assert factored_sketch.factored_bytes(*call, Sketch("rademacher")) is None
+    assert factored_sketch.factored_bytes(*call, Whole()) is None
+    monkeypatch.setattr(factored_sketch, "_LIGHT", 64)  # scale and bias are 192 of 12,480 parameters
+    assert factored_sketch.factored_bytes(*call, Sketch("hashed")) is not None
+    monkeypatch.setattr(factored_sketch, "_LIGHT", 66)
+    assert factored_sketch.factored_bytes(*call, Sketch("hashed")) is None
