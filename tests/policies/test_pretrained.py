@@ -157,7 +157,9 @@ def test_damaged_and_dangerous_folders_are_one_clear_line(tmp_path):
     save_file(tensors | {"model.norm.weight": np.ones(8, np.int8)}, weights)
     refused("holds I8, and quantised weights are not supported; save the model again in float32")
     save_file(tensors | {"model.norm.weight": np.ones(8, np.complex64)}, weights)
-    refused(r"model\.norm\.weight in .*model\.safetensors holds C64, complex numbers.* save the model again in float32")
+    refused(
+        r"model\.norm\.weight in .*model\.safetensors holds C64, complex numbers.* save the model again in float32"
+    )
     (tmp_path / "config.json").write_text("[" * 100_000)
     refused("json is damaged")
     (tmp_path / "config.json").write_text(json.dumps(config))
