@@ -140,7 +140,16 @@ def factors_of_rows(
     cotangents: Array,
     ways: Mapping[int, str],
 ) -> Factored:
-    """``Tapped.factors`` of every row, along a leading axis; sums over all rows have none."""
+    """``Tapped.factors`` of every row, along a leading axis; sums over all rows have none.
+
+    Args:
+        tapped: the traced policy.
+        params: its parameters.
+        prompts: one per row.
+        completions: tokens of every row.
+        cotangents: the weights of every token.
+        ways: leaves that are squared in the backward pass, and how.
+    """
 
     def of_row(prompt: PyTree, completion: Array, cotangent: Array) -> tuple:
         row = tapped.factors(params, (prompt, completion), cotangent, ways)

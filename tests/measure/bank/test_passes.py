@@ -129,9 +129,7 @@ def test_a_lost_use_is_noticed(network, plain):
 def test_sketches_are_unbiased_with_the_variance_they_claim(name, monkeypatch):
     """256 independent sketches of two fixed vectors; |z| < 4.5 for the mean, the variance within 4.5 of its
     own errors."""
-    monkeypatch.setattr(
-        "gradvar.gradients.sketch._BLOCK", 128
-    )  # of random numbers: three blocks, not 50 times too many
+    monkeypatch.setattr("gradvar.gradients.sketch._BLOCK", 128)  # three blocks: no more is drawn than used
     rng = np.random.default_rng(0)
     u, v = rng.normal(size=(2, 300))
     width, draws = 32, 256
