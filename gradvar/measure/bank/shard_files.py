@@ -128,7 +128,7 @@ def _rollouts(arrays: dict[str, np.ndarray], sizes: Mapping[str, int], folder: P
     names = [f.name for f in fields(Rollouts) if f.name not in ("prompts", *_OPTIONAL)]
     path = _file(folder, "rollouts")
     _check(rest, sizes, names, _OPTIONAL, path)
-    if not leaves or any(not arrays[n].ndim or len(arrays[n]) != sizes["Q"] for n in leaves):
+    if not leaves:
         raise ValueError(f"folder: {path} has no prompt for every rollout's row; {_AGAIN}")
     named = {n.split(".", 1)[1]: arrays[n] for n in leaves if n != "prompts"}
     return Rollouts(prompts=arrays["prompts"] if "prompts" in leaves else named, **rest)
