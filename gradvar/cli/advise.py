@@ -91,7 +91,7 @@ def run(config: Advise) -> int:
 
         assert config.rewards is not None
         logged = advise(
-            _read_rewards(config.rewards),
+            _read_rewards(config.rewards, screen),
             config.cost_per_prompt,
             config.cost_per_rollout,
             cost_per_update=config.cost_per_update,
@@ -163,7 +163,7 @@ def _compare(config: Advise, summary: Summary, screen: Screen) -> list[dict[str,
     return ranking.as_json()
 
 
-def _read_rewards(path: Path) -> np.ndarray:
+def _read_rewards(path: Path, screen: Screen) -> np.ndarray:
     """Rewards [prompt, rollout] from a file of numbers, or from a dump that the audit reads."""
     import numpy as np
 
@@ -194,7 +194,7 @@ def _read_rewards(path: Path) -> np.ndarray:
             except (ValueError, TypeError, OSError, OverflowError, RecursionError) as error:
                 raise _no_table(path, error) from None
     table, note = reward_groups([path])
-    print(note)
+    screen.say(note)
     return table
 
 

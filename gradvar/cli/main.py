@@ -215,8 +215,10 @@ def _separated(arguments: Sequence[str], settings: type) -> list[str]:
 
 
 def _with_nearest_option(line: str, settings: type) -> str:
-    """Add the option that an unknown one may stand for to the parser's complaint."""
+    """Add the option that an unknown one may stand for to the parser's complaint, and leave out its values."""
     unknown = re.match(r"Unrecognized options: --([\w-]+)", line)
+    if unknown:
+        line = re.sub(r", (?!-)[^,;]*", "", line)
     options = [field.name.replace("_", "-") for field in dataclasses.fields(settings)]
     near = nearest(unknown[1].replace("_", "-"), options, most=1, likeness=0.6) if unknown else []
     return line.replace("; see", f"; did you mean --{near[0]}?; see", 1) if near else line

@@ -310,7 +310,7 @@ def test_bad_input_is_exit_2_and_one_line(tmp_path, capsys, text, more, word):
         ([], "required"),
         (["a.py:f", "--signature", "sideways"], "invalid choice 'sideways'"),
         (["a.py:f", "--seed", "x"], "Error parsing --seed"),
-        (["a.py:f", "--colour", "red"], "Unrecognized options: --colour"),
+        (["a.py:f", "--colour", "red"], "Unrecognized options: --colour; see"),
     ],
 )
 def test_wrong_arguments_are_exit_2_and_one_line(capsys, words, said):
