@@ -91,19 +91,25 @@ def test_an_interrupt_leaves_a_smaller_bank(whole, tmp_path):
     assert same(record(tmp_path), whole[1])
 
 
-@pytest.mark.parametrize("parts", [1, 2, 4, 5])
+@pytest.mark.parametrize("parts", [1, 3, 4, 5])
 def test_parts_in_any_order_make_the_same_bank(whole, tmp_path, parts):
-    """As jobs of an array record them, the last one first; a fifth has nothing to do."""
+    """As jobs of an array record them, the last one first; a fifth has nothing to do.
+
+    Three parts without a size of shards make shards of 7 // 3 = 2 prompts, where one part would make one shard.
+    """
+    size = {"shard": None} if parts == 3 else {}
     for number in reversed(range(1, parts + 1)):
         if (parts, number) == (5, 5):
+            with pytest.raises(ValueError, match=r"shard: 5/5 has nothing to record, .* make 4 shards"):
+                record(tmp_path, part=ShardPart(number, parts))
             continue
-        record(tmp_path, part=ShardPart(number, parts))
+        record(tmp_path, part=ShardPart(number, parts), **size)
     assert same(gv.ScoreBank.open(tmp_path), whole[1])
     for number in range(SHARDS):
         name = f"shard-{number:05d}/scores.safetensors"
         assert (tmp_path / name).read_bytes() == (whole[0] / name).read_bytes()
     with Lock(tmp_path / f".part-1-of-{parts}"), pytest.raises(ValueError, match="another run is writing"):
-        record(tmp_path, part=ShardPart(1, parts))
+        record(tmp_path, part=ShardPart(1, parts), **size)
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "3", "a/b", "1/", "-1/4", "1/4/2", "9" * 20 + "/9"])

@@ -19,6 +19,7 @@ from gradvar.core.estimator import Estimator, Objective
 from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.files.atomic import Lock, claim, remove_parts, writing
 from gradvar.files.fingerprint import describe, digest, fingerprint
+from gradvar.gradients.factored_sketch import LEAST
 from gradvar.gradients.sketch import Gram, ScoreMap, Sketch, Whole, describe_map
 from gradvar.measure.bank.bank import ScoreBank
 from gradvar.measure.bank.disk import ShardLayout, load
@@ -117,14 +118,24 @@ def _record_shards(
         scores, Sketch
     ):  # no whole scores are held: what is sampled together
         shard = int(min(count, max(shard, rollouts_at_once(row) // rollouts)))
-    chunk = settings.chunk or max(1, min(shard * rollouts, CHUNK // row))  # one program for all shards
+    part = settings.part
+    if part is not None and settings.shard is None:  # a shard for every part
+        shard = max(1, min(shard, int(count) // part.of))
+    chunk = settings.chunk
+    if chunk is None and not (isinstance(scores, Sketch) and row >= LEAST):  # one program for all shards
+        chunk = max(1, min(shard * rollouts, CHUNK // row))
     resolved = replace(plan, scores=scores, settings=replace(settings, chunk=chunk))
     recorder = prepare(subject, key, prompts, rollouts, resolved, held=shard)
     run = run_facts(recorder, key, shard) | {"chunk": settings.chunk}
     layout = ShardLayout(folder, int(count), shard, fingerprint(run))
+    if part is not None and part.number > layout.count:
+        raise ValueError(
+            f"shard: {part.number}/{part.of} has nothing to record, {count} prompts make {layout.count} shards; give "
+            f"{layout.count} parts at most"
+        )
     locks: list[Lock] = []
     try:
-        enter = lambda: _enter(layout, run, locks, settings.part)  # noqa: E731
+        enter = lambda: _enter(layout, run, locks, part)  # noqa: E731
         missing = from_first_process(enter, np.zeros(layout.count, bool))
         finished = len(layout.written())
         sizes = [end - first for first, end in map(layout.range, range(layout.count))]
@@ -135,7 +146,7 @@ def _record_shards(
             with _kept_shards(layout, done):
                 _record_shard(recorder, layout, number, pace)
         with warnings.catch_warnings():
-            if settings.part is not None:  # what the other parts have not written yet is no surprise
+            if part is not None:  # what the other parts have not written yet is no surprise
                 warnings.filterwarnings("ignore", f"folder: {re.escape(str(folder))} holds", UserWarning)
             return load(folder)
     finally:

@@ -57,10 +57,13 @@ def score_rows(
     policy, params, time = subject.policy, subject.params, wanted.completions.shape[1]
     factors = factored_bytes(policy, params, wanted.prompts, time, scores)
     if chunk is None:  # equal chunks: the last one is filled up, and that is computed too
-        score = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-        bytes_of_row, most = (score, CHUNK) if factors is None else (factors, FACTORS)
-        chunks = -(-rows.count * bytes_of_row // most)
-        chunk = max(1, -(-rows.count // max(1, chunks)))
+        count, size, most = rows.count, sum(leaf.nbytes for leaf in jax.tree.leaves(params)), CHUNK
+        if (
+            factors is not None
+        ):  # one program for all shards: by what is the same for all, about a row a rollout
+            count, size, most = rollouts.completions[..., 0].size, factors, FACTORS
+        chunks = -(-count * size // most)
+        chunk = max(1, -(-count // max(1, chunks)))
     return project_scores(policy, params, wanted, scores, key, chunk, devices, factors is not None)
 
 
