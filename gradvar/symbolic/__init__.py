@@ -34,6 +34,7 @@ from gradvar.symbolic.decide.expectation import (
     over_rollouts,
     prompt_weight,
 )
+from gradvar.symbolic.decide.nearness import below, near
 from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.decide.smt import find_point, smt_valid
 
@@ -72,6 +73,7 @@ __all__ = [
     "Vacuous",
     "Witness",
     "above",
+    "below",
     "between",
     "centred_score_moments",
     "engine",
@@ -89,6 +91,7 @@ __all__ = [
     "jaxpr_text",
     "load",
     "mixture",
+    "near",
     "note_engine",
     "one_of",
     "over_binomial",

@@ -13,7 +13,7 @@ from gradvar.core.batch import Batch
 from gradvar.core.estimator import Estimator, Objective
 from gradvar.core.moments import Moments
 from gradvar.symbolic.decide.enumerate import ExactMoments, SymbolicBandit
-from gradvar.symbolic.decide.equality import require
+from gradvar.symbolic.decide.nearness import near
 from gradvar.symbolic.decide.regions import Region, explore
 from gradvar.symbolic.read.trace import gradient, symbolic_batch, symbols, trace
 from gradvar.symbolic.read.usage import note_estimator, note_route
@@ -119,11 +119,13 @@ def engines_agree(moments: Moments, exact: ExactMoments, label: str, *, toleranc
         label: Opens the message of an error.
         tolerance: Largest absolute difference.
     """
-    mean = np.asarray([float(m) for m in exact.mean])
     floats = np.asarray(moments.mean).reshape(-1)
-    if floats.shape != mean.shape or not mean.size:
-        raise ValueError(f"moments: {floats.size} parameters, exact: {mean.size}; they must match")
-    gap = float(np.max(np.abs(floats - mean)))
-    require(gap < tolerance, f"{label}: the exact engine's mean differs by {gap:.2e}")
-    gap = abs(float(moments.trace_cov) - float(exact.trace_cov))
-    require(gap < tolerance, f"{label}: the exact engine's trace of the covariance differs by {gap:.2e}")
+    if floats.shape != (len(exact.mean),) or not floats.size:
+        raise ValueError(f"moments: {floats.size} parameters, exact: {len(exact.mean)}; they must match")
+    near(floats, list(exact.mean), tolerance, f"{label}: the exact engine's mean")
+    near(
+        float(moments.trace_cov),
+        exact.trace_cov,
+        tolerance,
+        f"{label}: the exact engine's trace of the covariance",
+    )

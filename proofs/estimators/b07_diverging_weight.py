@@ -136,8 +136,7 @@ def thousandth(factor=1):
     seen = sy.engine(catalogue.get("grpo"), sy.SymbolicBandit([x, 1 - x], [1, 0]), 4).bias_factor
     finite.goal("bounds").holds({weight: factor * seen}, at={G: 4, p: x}, tolerance=1e-9)
     exact = sy.prompt_weight(standardised(4), 4, x)
-    gap = abs(seen - float(exact))
-    sy.require(gap < 1e-4, f"the engine's weight differs by {gap}")
+    sy.near(seen, exact, 1e-4, "the engine's weight")
     return sy.Exhibit(text=f"w = {sp.N(exact, 8)}, 1/sqrt(p(1-p)) = {sp.N(1 / sp.sqrt(x * (1 - x)), 6)}")
 
 

@@ -263,7 +263,7 @@ def parts(name="dr_grpo"):
     claim.goal("prompts").holds(values, at={G: 2}, tolerance=1e-12)
     values = {prompts_g: float(centred.between), prompts: float(plain.between)}
     claim.goal("group mean").holds(values, at={G: 2}, tolerance=1e-12)
-    sy.require(plain.within - best.within > 1e-3, "the part within prompts moves")
+    sy.below(float(best.within), float(plain.within), 1e-3, "the part within prompts moves")
 
 
 claim.sabotage("without the state's term", decomposition, missing=1)

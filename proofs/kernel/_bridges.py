@@ -13,7 +13,9 @@ from _bridges_binary import (
     prompt_weights,
     standardised_numbers,
     two_advantages,
+    weights_at_the_ends,
 )
+from _bridges_parts import pair_kernel, silent_pairs, softmax_score, subtracted_mean
 from _bridges_pieces import kl_slopes, truncated_weight
 from _bridges_roots import bounded, contrast
 
@@ -35,8 +37,8 @@ FILES = {
         ("A17b", "B1", "B3a", "N2"), (leave_one_out, mean_centred), ("group_means", "variance", "bridging")
     ),
     "binary_rewards": BridgeFile(
-        ("A6", "B6a", "B6b", "N1"),
-        (general_baseline, two_advantages, standardised_numbers, prompt_weights),
+        ("A6", "B6a", "B6b", "B7a", "N1"),
+        (general_baseline, two_advantages, standardised_numbers, prompt_weights, weights_at_the_ends),
         ("general_baseline", "four_numbers", "prompt_weight", "bridging", "bridging_roots"),
     ),
     "roots": BridgeFile(
@@ -53,6 +55,11 @@ FILES = {
     ),
     "pieces": BridgeFile(
         ("B24a", "R1"), (kl_slopes, truncated_weight), ("importance", "kl_estimators", "bridging")
+    ),
+    "parts": BridgeFile(
+        ("A15a", "A17a", "A20", "B3b"),
+        (subtracted_mean, pair_kernel, silent_pairs, softmax_score),
+        ("group_means", "unbiased", "projection", "bridging"),
     ),
 }
 

@@ -169,6 +169,36 @@ def prompt_weights(estimator: Estimator | None = None, sizes: Sequence[int] = SI
     return rows
 
 
+def weights_at_the_ends(estimator: Estimator | None = None, sizes: Sequence[int] = SIZES) -> list[Bridge]:
+    """The shipped GRPO without epsilon gives a prompt that is nearly never, or nearly always, solved the weight at an end.
+
+    As p goes to 0 only groups with one correct rollout count, and as p goes to 1 only those with one wrong: their
+    chances are G p and G (1 - p) but for higher powers, and the mean score of the odd one out is grad p by p, or less
+    it by 1 - p.
+    """
+    gradient, rows = sp.Symbol("g", real=True), []
+    for size in sizes:
+        for end, right, odd_one in (("zero", 1, 0), ("one", size - 1, -1)):
+            weights = group_of(size, [1] * right + [0] * (size - right)).weights(
+                estimator or catalogue.get("grpo", eps=0.0)
+            )
+            share = weights[0].sum(axis=1)[odd_one]
+            index, side, sign = (0, 1, 1) if end == "zero" else (size - 2, 2, -1)
+            root = f"move: (Num.sqrt {coq_term(sp.Integer(size - 1))} : F) => x; " if size > 2 else ""
+            rows.append(
+                Bridge(
+                    "B7a",
+                    f"shipped_weight_at_{end}_of_{size}",
+                    f"grpo without epsilon, {size} rollouts of one and two tokens, the mean update as p goes to {end}",
+                    sp.radsimp(sign * size * share) * gradient,
+                    f"coefficient F {size - 2} {index} * g",
+                    f"rewrite (weight_at_the_ends_is_root F {size - 2}).{side}{'' if root else ' sqrtr1'}.\n{root}by field.",
+                    field="rcfType",
+                )
+            )
+    return rows
+
+
 def _weights_term_by_term(size: int, advantages: Sequence[tuple[int, int, sp.Expr]]) -> str:
     """Proof steps: every advantage as SymPy writes it, then the sum over the number of correct rollouts."""
     steps, names = [], []

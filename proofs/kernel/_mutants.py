@@ -7,6 +7,7 @@ from typing import Any
 
 import _bridges_any as any_rewards
 import _bridges_binary as binary
+import _bridges_parts as parts
 import _bridges_pieces as pieces
 import _bridges_roots as roots
 
@@ -14,6 +15,7 @@ from gradvar import catalogue
 from gradvar.core.compose import Piece, compose
 from gradvar.core.estimator import Estimator
 from gradvar.pieces import advantage, aggregate, surrogate
+from gradvar.policies import Bandit
 from gradvar.symbolic.kernel.bridge import Bridge
 
 
@@ -36,17 +38,15 @@ class Mutant:
     shipped: Callable[[], Sequence[Bridge]]
 
 
-def _of(
-    claim: str, file: str, about: str, maker: Callable[..., Any], mutant: Estimator, size: int = 2
-) -> Mutant:
-    """A mutant for a maker that takes an estimator and sizes, whose first theorem is the one about the code.
+def _of(claim: str, file: str, about: str, maker: Callable[..., Any], mutant: Any, size: int = 2) -> Mutant:
+    """A mutant for a maker that takes code, mostly an estimator, and sizes, whose first theorem is the one about the code.
 
     Args:
         claim: the id in the ledger.
         file: the generated file.
         about: what was changed, in words.
         maker: of the bridges.
-        mutant: in place of the shipped estimator.
+        mutant: in place of the shipped code.
         size: of the group.
     """
     return Mutant(
@@ -63,6 +63,13 @@ def _sums(piece: Piece) -> Estimator:
     return compose(
         advantage=piece, surrogate=surrogate.likelihood, aggregate=aggregate.sequence_token_sum, min_group=1
     )
+
+
+class _Squared(Bandit):
+    """A policy that reports the logarithm of the squared chance."""
+
+    def _logprobs(self, *arguments: Any) -> Any:
+        return 2 * super()._logprobs(*arguments)
 
 
 def _twice(rewards: Any, baseline: Any) -> Any:
@@ -103,6 +110,14 @@ MUTANTS = (
     _of("B6a", "binary_rewards", "takes the sample standard deviation", binary.standardised_numbers, _SAMPLE),
     _of("B6b", "binary_rewards", "takes the sample standard deviation", binary.prompt_weights, _SAMPLE),
     _of(
+        "B7a",
+        "binary_rewards",
+        "takes the sample standard deviation",
+        binary.weights_at_the_ends,
+        _SAMPLE,
+        size=3,
+    ),
+    _of(
         "A2",
         "roots",
         "clips at 1.3 in place of 1.2",
@@ -123,6 +138,24 @@ MUTANTS = (
         "adds up tokens in place of their mean",
         lambda: roots.contrast({"grpo": _sums(advantage.standardised)}),
         lambda: roots.contrast({"grpo": catalogue.get("grpo")}),
+    ),
+    _of(
+        "A17a", "parts", "leaves one out in place of centring", parts.subtracted_mean, advantage.leave_one_out
+    ),
+    _of("A20", "parts", "twice the log-probability", parts.softmax_score, _Squared),
+    Mutant(
+        "A15a",
+        "parts",
+        "has no baseline, so that equal rewards weigh something",
+        lambda: parts.silent_pairs({"reinforce": _sums(advantage.raw)}),
+        lambda: parts.silent_pairs({"rloo": catalogue.get("rloo")}),
+    ),
+    Mutant(
+        "B3b",
+        "parts",
+        "divides by G in place of G - 1",
+        lambda: parts.pair_kernel(_sums(advantage.group_mean)),
+        parts.pair_kernel,
     ),
     Mutant("B24a", "pieces", "twice the penalty", lambda: pieces.kl_slopes(2.0), pieces.kl_slopes),
     Mutant(

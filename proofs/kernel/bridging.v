@@ -1,6 +1,6 @@
 (* What the generated bridges say their theorems with: rewards and scores of a group listed one by one. *)
 From mathcomp Require Import all_ssreflect all_algebra ring.
-From Gradvar Require Import group_means.
+From Gradvar Require Import group_means unbiased.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
@@ -50,5 +50,15 @@ Proof.
 move=> r_size s_size; rewrite -(estimate_listed r_size s_size) r_size /rloo /estimate mulrA; congr (_ / _).
 rewrite mulr_sumr; apply: eq_bigr => i _; rewrite leave_one_out_is_scaled_centring /centred.
 by rewrite mulrA.
+Qed.
+
+(* The scores of a softmax over listed chances p, in a sum over answers with weights a and over logits with weights b. *)
+Lemma scores_listed (G : nat) (p a b : seq F) : size a = G -> size b = G ->
+  \sum_(x < G) values b x * (\sum_(y < G) values a y * score (values p) x y) =
+  total (indexed (fun i w => w * (nth 0 a i - total a * nth 0 p i)) 0 b).
+Proof.
+move=> a_size b_size; rewrite -(sum_listed (fun i w => w * (nth 0 a i - total a * nth 0 p i)) b_size).
+apply: eq_bigr => x _; congr (_ * _); rewrite -(total_values a_size) /score; under eq_bigr do rewrite mulrBr.
+by rewrite sumrB sum_with_indicator -mulr_suml.
 Qed.
 End Listed.

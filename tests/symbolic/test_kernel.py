@@ -12,11 +12,9 @@ import pytest
 import sympy as sp
 
 from gradvar.cli.prove import Prove, run
-from gradvar.files.target import import_file
 from gradvar.symbolic import proofs_folder
 from gradvar.symbolic.claims.ledger import order
 from gradvar.symbolic.kernel.assumptions import AXIOMS_OF_THE_REALS, parse_assumptions, questions, unexpected
-from gradvar.symbolic.kernel.bridge import bridge_source
 from gradvar.symbolic.kernel.compiler import Compiler
 from gradvar.symbolic.kernel.development import (
     in_order,
@@ -257,25 +255,3 @@ def test_the_kernel_refuses_what_is_false(compiler):
     content = {"kind": "kernel", "findings": [], "theorems": [row.as_dict()], "steps": []}
     assert schema.errors("kernel", content) == []
     assert "Print Assumptions t." in questions(("t",))
-
-
-@pytest.mark.slow
-@needs_kernel
-def test_mutants_of_the_shipped_code_are_refused(compiler):
-    """Planted: beside each bridge other code, which its theorem cannot be about; with the shipped code it holds."""
-    files = import_file(FOLDER / "_bridges.py").FILES
-    planted = import_file(FOLDER / "_mutants.py").MUTANTS
-    same_code = {"B3a", "N2"}  # of B1's, whose theorem these rewrite with
-    assert {m.claim for m in planted} | same_code == {
-        claim for file in files.values() for claim in file.claims
-    }
-    for name, file in files.items():
-        chosen = [mutant for mutant in planted if mutant.file == name]
-        shipped = bridge_source(name, [row for mutant in chosen for row in mutant.shipped()], file.imports)
-        mutated = [bridge_source(f"{name}_{m.claim}", m.mutated(), file.imports) for m in chosen]
-        sources = needed(read_development(FOLDER), file.imports)
-        *_, right = compiler.compile_all([*sources, shipped])
-        assert not right.error
-        for wrong in compiler.compile_all([*sources, *mutated])[len(sources) :]:
-            # As MathComp 1 says it, and as MathComp 2 does.
-            assert re.search("Not a valid (ring|field) equation", wrong.error), wrong.name

@@ -8,6 +8,7 @@ import sympy as sp
 from sympy.concrete.expr_with_limits import ExprWithLimits
 
 from gradvar.symbolic.decide.equality import equal, require
+from gradvar.symbolic.decide.nearness import deciding_within
 from gradvar.symbolic.decide.points import samples
 from gradvar.symbolic.decide.smt import smt_valid
 from gradvar.symbolic.read.decided import Decided, Joined, deciding, decisions, note_decided, note_obstacle
@@ -194,7 +195,6 @@ def require_close(conclusion: Any, assignment: Values, tolerance: float, what: s
         for part in conclusion.args:
             require_close(part, assignment, tolerance, what)
         return
-    note_obstacle("floats")
     if not isinstance(conclusion, sp.core.relational.Relational):
         raise Undecided(f"{what}: floats decide an equality or an inequality only, not {conclusion}")
     digits = max(15, 10 - round(math.log10(tolerance)))
@@ -208,6 +208,14 @@ def require_close(conclusion: Any, assignment: Values, tolerance: float, what: s
         "==": abs(gap) <= tolerance, "!=": abs(gap) > tolerance, "<": gap < -tolerance, "<=": gap <= tolerance,
         ">": gap > tolerance, ">=": gap >= -tolerance,
     }  # fmt: skip
-    require(
-        close[conclusion.rel_op], f"{what}: {left} {conclusion.rel_op} {right} is false within {tolerance}"
-    )
+    with deciding_within(
+        lambda placed: tuple(_value(side, placed) for side in conclusion.args),
+        assignment,
+        conclusion.rel_op,
+        tolerance,
+        obstacle=_carried_out(conclusion),
+    ):
+        require(
+            close[conclusion.rel_op],
+            f"{what}: {left} {conclusion.rel_op} {right} is false within {tolerance}",
+        )

@@ -71,9 +71,7 @@ class Compiler:
 
         ``done`` is called after each; ``jobs`` files are compiled at a time.
         """
-        folders: dict[str, Path] = {}
-        for source in sources:
-            folders[source.name] = self.cache / self._digest(source, folders)
+        folders = self.folders(sources)
         results: dict[str, Compiled] = {}
         waiting = {source.name: source for source in sources}
         sorter = TopologicalSorter({source.name: source.imports for source in sources})
@@ -90,6 +88,13 @@ class Compiler:
                     done(results[name])
                     sorter.done(name)
         return [results[source.name] for source in sources]
+
+    def folders(self, sources: Sequence[CoqFile]) -> dict[str, Path]:
+        """Return where files that are in order are compiled, by their names."""
+        folders: dict[str, Path] = {}
+        for source in sources:
+            folders[source.name] = self.cache / self._digest(source, folders)
+        return folders
 
     def _result(self, source: CoqFile, paths: Sequence[Path], earlier: Mapping[str, Compiled]) -> Compiled:
         """Compile one file, whose folder is the last of ``paths``, unless it imports what was refused."""

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Judge = Literal["CAS", "SMT"]
+Judge = Literal["CAS", "SMT", "floats"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,12 @@ def note_obstacle(obstacle: str, judge: Judge = "CAS") -> None:
 
 @contextmanager
 def deciding(
-    conclusion: Any, premises: Sequence[Any], *, where_defined: bool, obstacle: str = ""
+    conclusion: Any,
+    premises: Sequence[Any],
+    *,
+    where_defined: bool,
+    obstacle: str = "",
+    judge: Judge | None = None,
 ) -> Iterator[None]:
     """Note a conclusion once the block is through: rejected where that raises ``AssertionError``, else as it ends.
 
@@ -84,6 +89,7 @@ def deciding(
         premises: what it follows from.
         where_defined: whether it is claimed only where its terms are defined.
         obstacle: why it cannot be handed on, if it cannot.
+        judge: who decides; left out, z3 where it was asked within the block, else SymPy.
     """
     holds = True
     try:
@@ -96,6 +102,6 @@ def deciding(
         obstacle = obstacle or "undecided"
         raise
     finally:
-        judge: Judge = "SMT" if any(decided.judge == "SMT" for decided in inner) else "CAS"
+        judge = judge or ("SMT" if any(decided.judge == "SMT" for decided in inner) else "CAS")
         kept = None if obstacle else conclusion
         note_decided(Decided(kept, tuple(premises), where_defined, judge, holds, obstacle))
