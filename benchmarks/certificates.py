@@ -1,19 +1,23 @@
 """Which steps of the ledger the kernel checks, and which sabotages it refutes, through the ladder of tactics.
 
-    python -m benchmarks.certificates [--only B1 A6] [--no-sabotages | --no-steps] [--with-theorems]
+    python -m benchmarks.certificates [--only B1 A6] [--no-sabotages | --no-steps | --left-open] [--with-theorems]
 
 Runs the claims, closes what their steps decided, and writes ``proofs/kernel/steps.csv``. Of each sabotage it then
 closes that the statement is false at a point, and writes ``proofs/kernel/refused.csv``; where no such point is known,
 or the ladder does not get there, it must not close the false statement: one that it closes stops the run. With
-``--only`` or ``--with-theorems``, the rows of these claims.
+``--only`` or ``--with-theorems``, the rows of these claims; with ``--left-open``, of the steps that the table does not
+call checked.
 """
 
 import argparse
 import csv
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gradvar.symbolic import load, proofs_folder
+from gradvar.symbolic.claims.claim import Claim
 from gradvar.symbolic.claims.ledger import order, same_claim
 from gradvar.symbolic.claims.report import ClaimReport
 from gradvar.symbolic.claims.run import verify_all
@@ -43,6 +47,9 @@ def main() -> None:
     options.add_argument(
         "--with-theorems", action="store_true", help="claims that have a theorem in proofs/kernel"
     )
+    options.add_argument(
+        "--left-open", action="store_true", help="steps alone, those that the table does not call checked"
+    )
     arguments = options.parse_args()
     folder = proofs_folder() / "kernel"
     names = list(arguments.only)
@@ -53,7 +60,10 @@ def main() -> None:
         for claim in load(proofs_folder())
         if not names or any(same_claim(claim.id, name) for name in names)
     ]
-    reports = verify_all(claims, jobs=arguments.jobs, certify=True)
+    if arguments.left_open:
+        claims = [claim for claim in map(partial(_left_open, folder / TABLE), claims) if claim.steps]
+    # Processes load claims afresh, with all of their steps.
+    reports = verify_all(claims, jobs=1 if arguments.left_open else arguments.jobs, certify=True)
     compiler = Compiler.installed()
 
     def done(compiled: Compiled) -> None:
@@ -65,18 +75,25 @@ def main() -> None:
 
     if not arguments.no_steps:
         _steps(reports, closed, folder / TABLE)
-    if not arguments.no_sabotages:
+    if not (arguments.no_sabotages or arguments.left_open):
         _sabotages(reports, closed, folder / REFUSED)
+
+
+def _left_open(path: Path, claim: Claim) -> Claim:
+    """The claim with the steps alone that the table does not call checked."""
+    table = read_results(path)
+    steps = [s for s in claim.steps if (row := table.get((claim.id, s.name))) is None or not row.is_checked]
+    return replace(claim, steps=steps, sabotages=[], counterexamples=[])
 
 
 Closing = Callable[[dict[str, list[str]]], dict[str, set[str]]]
 
 
 def _steps(reports: Sequence[ClaimReport], closed: Closing, path: Path) -> None:
-    """Close what steps decided, and write the rows of their claims."""
+    """Close what steps decided, and write their rows; a step that its claim no longer has loses its own."""
     goals = {r.claim.id: goals_of([o for o in r.outcomes if o.kind == "step"]) for r in reports}
-    ids = {report.claim.id for report in reports}
-    table = {key: row for key, row in read_results(path).items() if key[0] not in ids}
+    names = {claim.id: {step.name for step in claim.steps} for claim in load(proofs_folder())}
+    table = {key: row for key, row in read_results(path).items() if key[1] in names.get(key[0], ())}
     table |= {(row.claim, row.step): row for row in step_results(reports, closed(goals))}
     rows = sorted(table.values(), key=lambda row: order(row.claim))
     write_results(path, rows)

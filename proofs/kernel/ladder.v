@@ -281,11 +281,11 @@ Ltac exponentials :=
       lazymatch goal with _ : 0 < e ^ n |- _ => fail | _ => pose proof (pow_lt e n H) end
   end.
 
-(* The root of a number, to ten digits. *)
+(* The root of a number, to twenty digits. *)
 Ltac root_of_numeral q n d :=
-  let s := eval vm_compute in (Z.sqrt (n * d * 10 ^ 20)) in
+  let s := eval vm_compute in (Z.sqrt (n * d * 10 ^ 40)) in
   let above := eval vm_compute in (s + 1)%Z in
-  let unit := eval vm_compute in (d * 10 ^ 10)%Z in
+  let unit := eval vm_compute in (d * 10 ^ 20)%Z in
   pose proof (root_between (IZR s / IZR unit) q (IZR above / IZR unit) ltac:(lra) ltac:(lra) ltac:(lra) ltac:(lra));
   pose proof (sqrt_sqrt q ltac:(lra));
   let r := fresh "r" in set (r := sqrt q) in *; clearbody r.
@@ -505,9 +505,27 @@ Ltac slopes := lazymatch goal with
   | _ => idtac
   end.
 
+(* Comparisons of floats with roots of numbers. What is between two ends is compared by its ends. *)
+Lemma by_upper_end v e a t : v <= e -> e <= a + t -> v <= a + t.
+Proof. lra. Qed.
+
+Lemma by_lower_end v e a t : v >= e -> a <= e + t -> a <= v + t.
+Proof. lra. Qed.
+
+Ltac at_an_end := match goal with
+  | H : ?v <= ?e |- ?v <= _ + _ => is_var v; apply (by_upper_end v e _ _ H)
+  | H : ?v >= ?e |- _ <= ?v + _ => is_var v; apply (by_lower_end v e _ _ H)
+  end.
+
+Ltac of_numerals :=
+  lazymatch goal with |- context [sqrt (IZR _)] => idtac | |- context [sqrt (IZR _ / IZR _)] => idtac end;
+  intros; roots_of_numerals; repeat split;
+  first [lra | nonzero | at_an_end; first [lra | conclusion ltac:(first [lra | limited nra])]].
+
 (* A proposition that the ladder closed, with its proof, or one that it left open. *)
 Inductive checked (P : Prop) : Type := closed (proof : P) | left_open.
 
 Definition is_closed (P : Prop) (c : checked P) : bool := if c then true else false.
 
-Ltac climb := first [timeout 60 (apply closed; slopes; certify) | timeout 60 (apply closed; slopes; certify_again) | exact (left_open _)].
+Ltac climb := first [
+  timeout 20 (apply closed; of_numerals) | timeout 60 (apply closed; slopes; certify) | timeout 60 (apply closed; slopes; certify_again) | exact (left_open _)].

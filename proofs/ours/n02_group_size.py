@@ -288,9 +288,7 @@ def two_prompts(rule=0, swap=False):
                 best.goal(name).holds(measured, at={G: size, x: sp.Rational(2 * size + 1, 3), **place})
         named = next(n for n in range(2 + rule, 100) if n * (n - 1) * place[between] >= place[cost])
         least = min(values, key=lambda n: values[n])
-        sy.require(
-            values[least] == values[named], f"the least variance is at G = {least}, the rule says {named}"
-        )
+        sy.equal(values[least], values[named], f"the least variance is at G = {least}, the rule says {named}")
 
 
 def mirrored():

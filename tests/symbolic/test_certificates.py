@@ -2,13 +2,15 @@
 
 import re
 import shutil
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sympy as sp
 
-from gradvar.symbolic import Rejected, equal, find_point, proofs_folder, smt_valid
+from gradvar.symbolic import Rejected, below, equal, find_point, near, proofs_folder, smt_valid
 from gradvar.symbolic.certify.certificate import certificate, certificates_of, digest, refuted_certificate
 from gradvar.symbolic.certify.letters import NoTerm
 from gradvar.symbolic.certify.reals import Reals
@@ -40,6 +42,12 @@ def decided_by(check, *arguments, **settings):
     with decisions() as collected:
         check(*arguments, **settings)
     return collected
+
+
+def stated_near(left, right):
+    with decisions() as collected, suppress(Rejected):
+        near(left, right, 1e-12, "off")
+    return collected[0]
 
 
 def value_of(term, point):
@@ -195,6 +203,32 @@ def test_symbols_of_one_name_stay_apart():
     assert len(set(Reals([x, other, sp.Symbol("x'", real=True)]).names.values())) == 3
 
 
+def test_a_float_is_any_number_of_an_interval():
+    """A float of the machine; longer decimal numbers are SymPy's own, and stand as they are."""
+    (decided,) = decided_by(near, 0.1 + 0.2, sp.Rational(3, 10), 1e-12, "a sum")
+    assert certificate(decided).judge == "floats"
+    assert certificate(decided).goal == (
+        "forall v_float0 : R, (v_float0 >= (2999999999999 / 10000000000000))"
+        " -> (v_float0 <= (3000000000001 / 10000000000000))"
+        " -> ((v_float0 <= ((3 / 10) + (1 / 1000000000000))) /\\ ((3 / 10) <= (v_float0 + (1 / 1000000000000))))"
+    )
+    other = np.nextafter(0.1 + 0.2, 1)  # as another machine may have it
+    assert certificates_of(decided_by(near, other, sp.Rational(3, 10), 1e-12, "a sum")) == (
+        certificate(decided),
+    )
+    (twice,) = decided_by(near, 0.25, 0.25, 1e-12, "equal floats are two numbers")
+    assert "v_float0 <= (v_float1 + " in certificate(twice).goal
+    (long,) = decided_by(near, sp.Float("0.1", 40), sp.Rational(1, 10), 1e-12, "digits")
+    assert "float" not in certificate(long).goal
+    with decisions() as collected, pytest.raises(Rejected, match="a sum"):
+        near([0.3, 0.3 + 2e-12], sp.Rational(3, 10), 1e-12, "a sum")
+    assert [d.holds for d in collected] == [True, False]
+    with pytest.raises(Rejected):
+        below(0.3, 0.3 + 1e-13, 1e-12, "less")
+    with pytest.raises(ValueError, match="nothing to compare"):
+        near([], [], 1e-12, "none")
+
+
 def test_a_step_is_checked_only_as_a_whole(tmp_path):
     certificates = certificates_of(decided_by(equal, [x + y, x * y], [y + x, y * x]))
     outcome = Outcome("step", "s", True, 0.0, certificates=certificates)
@@ -210,7 +244,15 @@ def test_a_step_is_checked_only_as_a_whole(tmp_path):
     assert digest(certificates) != digest(certificates[:1])
     assert status_of("T1", changed, read_results(table)) == "CAS"
     rows = [StepResult("T1", str(i), "CAS", 2, i, (), "") for i in range(3)]
-    assert share(rows).startswith("1 of 3 steps are kernel-checked (33 %), 33 % of the 3")
+    rows.append(StepResult("T1", "4", "floats", 1, 1, (), ""))
+    assert share(rows).startswith(
+        "2 of 4 steps are kernel-checked (50 %), 1 of them compare floats within a tolerance; 50 % of the 4"
+    )
+    assert [row.status for row in rows] == [
+        *["CAS"] * 2,
+        "kernel-checked",
+        "kernel-checked within a tolerance",
+    ]
 
 
 def test_answers_of_the_ladder_are_read():
@@ -226,6 +268,8 @@ def test_answers_of_the_ladder_are_read():
 def test_the_ladder_closes_what_holds_and_nothing_else(tmp_path):
     """Identities, guards, branches and roots; beside each the same with something changed, or without its guard."""
     holding = [
+        *decided_by(near, float(1 / (1 + sp.sqrt(21) / 5)), 1 / (1 + sp.sqrt(21) / 5), 1e-12, "a quotient"),
+        *decided_by(below, 0.25, sp.sqrt(sp.Rational(1, 15)), 1e-12, "less"),
         *decided_by(equal, x / (x - y), 1 + y / (x - y)),
         *decided_by(equal, sp.Abs(x), x, where=[x > 0]),
         *decided_by(equal, sp.sqrt(p) * sp.sqrt(p + 1) / p, sp.sqrt(p + 1) / sp.sqrt(p)),
@@ -254,6 +298,7 @@ def test_the_ladder_closes_what_holds_and_nothing_else(tmp_path):
         Decided(sp.Eq(slope_of(sp.log(p / (1 + p))), 2 / (p + p**2), evaluate=False), where_defined=True),
         Decided(sp.Lt(slope_of(sp.sqrt(p) / (1 + p)).subs(p, sp.Rational(1, 4)), 0, evaluate=False)),
         Decided(sp.Eq(slope_of(sp.Abs(x)), 1, evaluate=False), (x > -1,)),  # at zero it has none
+        stated_near(float(1 / (1 + sp.sqrt(21) / 5)) + 1.1e-12, 1 / (1 + sp.sqrt(21) / 5)),  # off by more
     ]
     refutations = [
         refuted_certificate(d).refutation for i, d in enumerate(false[:5]) if i != 2

@@ -55,12 +55,12 @@ class Intervals:
 
 
 def stated_within(sides: Sides, operator: str, tolerance: float) -> Any:
-    """Return what a comparison with a tolerance says, nothing of it evaluated; None of a ``!=``.
+    """Return what a comparison with a tolerance says, nothing of it evaluated.
 
     Args:
         sides: left and right, with symbols for floats.
         operator: between them.
-        tolerance: how far the sides of an equality may be apart; an inequality is by more than it, or up to it.
+        tolerance: how far the sides of an equality may be apart; a difference is by more than it, or up to it.
     """
     left, right = sides
     bound = sp.Rational(str(tolerance))
@@ -70,14 +70,15 @@ def stated_within(sides: Sides, operator: str, tolerance: float) -> Any:
         "<=": [(left, sp.Le, right, bound)],
         ">": [(right, sp.Lt, left, -bound)],
         ">=": [(right, sp.Le, left, bound)],
-    }.get(operator)
-    if stated is None:
-        return None
+        "!=": [(left, sp.Lt, right, -bound), (right, sp.Lt, left, -bound)],
+    }[operator]
     relations = tuple(
         relation(less, sp.Add(more, apart, evaluate=False), evaluate=False)
         for less, relation, more, apart in stated
     )
-    return relations[0] if len(relations) == 1 else Joined(sp.And, relations)
+    if len(relations) == 1:
+        return relations[0]
+    return Joined(sp.Or if operator == "!=" else sp.And, relations)
 
 
 def deciding_within(
@@ -101,10 +102,8 @@ def deciding_within(
     try:
         placed = {symbol: intervals.placed(value) for symbol, value in assignment.items()}
         stated = stated_within(sides(placed), operator, tolerance)
-    except ValueError:
-        stated = None
-    if stated is None:
-        obstacle = obstacle or "floats"
+    except ValueError:  # no number
+        stated, obstacle = None, obstacle or "floats"
     return deciding(stated, intervals.premises(), where_defined=False, obstacle=obstacle, judge="floats")
 
 

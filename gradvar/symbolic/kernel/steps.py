@@ -1,7 +1,8 @@
 """Certificates of the ledger's steps: what each decided, as goals over the reals for a fixed ladder of tactics.
 
-A step is *kernel-checked* where every decision in it has a goal, and all these are closed. With one decision more, in
-floats, by Python or with a limit in it, the step stays with SymPy ("CAS") or z3 ("SMT"), whatever else is closed.
+A step is *kernel-checked* where every decision in it has a goal, and all these are closed. With one decision more, by
+Python or with a limit in it, the step stays with SymPy ("CAS") or z3 ("SMT"), whatever else is closed. One that
+compares floats is checked within the tolerance that it states, and counted by itself.
 """
 
 import csv
@@ -46,11 +47,16 @@ class StepResult:
         return self.goals > 0 and not self.obstacles
 
     @property
+    def is_checked(self) -> bool:
+        """Whether every decision of it has a goal that is closed."""
+        return self.is_exportable and self.closed == self.goals
+
+    @property
     def status(self) -> str:
-        """``kernel-checked``, or who decided: ``CAS``, ``SMT``, or ``floats`` where there are nothing but numbers."""
-        if self.is_exportable and self.closed == self.goals:
-            return "kernel-checked"
-        return "floats" if not self.goals and "floats" in self.obstacles else self.judge
+        """``kernel-checked``, of floats within a tolerance, or who decided: ``CAS``, ``SMT`` or ``floats``."""
+        if self.is_checked:
+            return "kernel-checked within a tolerance" if self.judge == "floats" else "kernel-checked"
+        return self.judge
 
 
 def goals_of(outcomes: Sequence[Outcome]) -> list[str]:
@@ -161,7 +167,10 @@ def result_of(claim: str, outcome: Outcome, closed: set[str]) -> StepResult:
     return StepResult(
         claim,
         outcome.name,
-        "SMT" if any(c.judge == "SMT" for c in outcome.certified()) else "CAS",
+        next(
+            (judge for judge in ("floats", "SMT") if any(c.judge == judge for c in outcome.certified())),
+            "CAS",
+        ),
         len(goals),
         sum(goal in closed for goal in goals),
         tuple(sorted({c.obstacle for c in outcome.certified() if c.obstacle})),
@@ -182,12 +191,14 @@ def step_results(
 
 
 def share(results: Sequence[StepResult]) -> str:
-    """Count what is closed: of all steps, of those whose decisions all have goals, and of the goals."""
-    checked = sum(r.status == "kernel-checked" for r in results)
+    """Count what is closed: of all steps, those of floats apart, of those whose decisions all have goals, of goals."""
+    checked = sum(r.is_checked for r in results)
+    of_floats = sum(r.is_checked and r.judge == "floats" for r in results)
     exportable = sum(r.is_exportable for r in results)
     goals, closed = sum(r.goals for r in results), sum(r.closed for r in results)
     return (
         f"{checked} of {len(results)} steps are kernel-checked ({_percent(checked, len(results))}), "
+        f"{of_floats} of them compare floats within a tolerance; "
         f"{_percent(checked, exportable)} of the {exportable} whose decisions all have goals; "
         f"{closed} of {goals} goals are closed"
     )
