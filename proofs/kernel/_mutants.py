@@ -68,8 +68,8 @@ def _sums(piece: Piece) -> Estimator:
 class _Squared(Bandit):
     """A policy that reports the logarithm of the squared chance."""
 
-    def _logprobs(self, params: Any, prompts: Any, completions: Any) -> Any:
-        return 2 * super()._logprobs(params, prompts, completions)
+    def logprobs(self, params: Any, prompts: Any, completions: Any) -> Any:
+        return 2 * super().logprobs(params, prompts, completions)
 
 
 def _twice(rewards: Any, baseline: Any) -> Any:
