@@ -130,7 +130,16 @@ def near(left: Any, right: Any, tolerance: float, statement: str) -> None:
 
 
 def below(less: Any, more: Any, tolerance: float, statement: str) -> None:
-    """Require a number to be below another by more than a tolerance, floats or exact. Raises ``Rejected``.
+    """Require a number to be below another by more than a tolerance, floats or exact.
+
+    Args:
+        less: the smaller number.
+        more: the larger one.
+        tolerance: by how much more than nothing.
+        statement: for the message of a rejection.
+
+    Raises:
+        Rejected: it is not below, or not by so much.
 
     >>> below(0.3, sp.sqrt(2), 1e-12, "a root")
     """
