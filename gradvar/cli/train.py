@@ -52,9 +52,10 @@ def title(experiment: Experiment) -> str:
     """Return what was trained, at which budget."""
     config = experiment.config
     of_each = f" of each of {config.starts} warm starts" if config.starts > 1 else ""
+    on_each = " on each" if config.tuning == "own" and of_each else ""
     return (
         f"{config.task}, {config.seeds} paired seeds{of_each}, equal {config.equal.replace('_', ' ')}, "
-        f"learning rate {config.rate}; warm start {experiment.start.success_rate:.2f}"
+        f"learning rate {config.rate}{on_each}; warm start {experiment.start.success_rate:.2f}"
     )
 
 
@@ -81,7 +82,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> Sheet:
         snr = [f"{short_text(row['start_snr'])} to {short_text(row['final_snr'])}"] if measured else []
         cells.append((
             row["arm"],
-            f"{row['learning_rate']:.2g}",
+            _rate(row),
             f"{row['start_reward']:.3f}",
             f"{row['final_reward']:.3f}",
             *(_estimate(row, name) for name in ("retained_gain", "retained_final", "improvement")),
@@ -91,6 +92,12 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> Sheet:
             *snr,
         ))  # fmt: skip
     return Sheet(columns, tuple(cells), title)
+
+
+def _rate(row: Mapping[str, Any]) -> str:
+    """The learning rate, or the range of those of the warm starts."""
+    rate = row["learning_rate"]
+    return f"{row['lowest_rate']:.2g} to {row['highest_rate']:.2g}" if math.isnan(rate) else f"{rate:.2g}"
 
 
 def _estimate(row: Mapping[str, Any], name: str) -> str:
@@ -124,7 +131,12 @@ def _footnote(experiment: Experiment) -> str:
         f"{correlation.value:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]."
         for when, correlation in experiment.mechanism().items()
     ]
-    lines += [f"{t.arm}: tried {t.learning_rate:.2g}, reward {t.reward:.3f}" for t in experiment.tried]
+    if config.tuning == "own":
+        for arm in config.arms:
+            rates = ", ".join(f"{rate:.2g}" for rate in experiment.rates(arm))
+            lines.append(f"{arm}: rates of the starts {rates}")
+    else:
+        lines += [f"{t.arm}: tried {t.learning_rate:.2g}, reward {t.reward:.3f}" for t in experiment.tried]
     return "\n".join(lines)
 
 

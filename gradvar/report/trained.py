@@ -67,6 +67,14 @@ def _arms(rows: Sequence[Content], reference: str) -> list[str]:
     return [*([reference] if reference in names else []), *ranked[:2], *ranked[-2:]]
 
 
+def _rate(row: Content) -> Any:
+    """The learning rate, or in words the range of those of the warm starts."""
+    ends = [number(row.get(name)) for name in ("lowest_rate", "highest_rate")]
+    if math.isfinite(number(row.get("learning_rate"))) or not all(map(math.isfinite, ends)):
+        return row.get("learning_rate")
+    return f"{ends[0]:.2g} to {ends[1]:.2g}"
+
+
 def _arms_table(rows: Sequence[Content]) -> Table:
     plain = {
         "arm": "arm",
@@ -88,7 +96,7 @@ def _arms_table(rows: Sequence[Content]) -> Table:
         [*plain.values(), *estimated.values(), *costs],
         [
             [
-                *map(r.get, plain),
+                *(_rate(r) if name == "learning_rate" else r.get(name) for name in plain),
                 *(
                     Interval(number(r.get(k)), number(r.get(f"{k}_low")), number(r.get(f"{k}_high")))
                     for k in estimated

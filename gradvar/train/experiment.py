@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ from gradvar.train.pairs import informativeness
 from gradvar.train.plan import TUNING_OFFSET, Arm, Plan, TrainConfig, plan
 from gradvar.train.prediction import compared, predict, written
 from gradvar.train.trainer import Trainer, check_arm
-from gradvar.train.tuning import Tried, at_rate, with_edge
+from gradvar.train.tuning import Tried, at_rate, best_rate, tune
 from gradvar.train.warm_start import WarmStart, warm_start
 
 TASKS: dict[str, Callable[[], Any]] = {
@@ -88,6 +90,14 @@ class Experiment(Labelled):
                 return run
         raise ValueError(f"arm: no '{arm}'; choose {', '.join(r.plan.arm.name for r in self.runs)}")
 
+    def rates(self, arm: str) -> list[float]:
+        """The learning rate of every warm start, of an arm."""
+        rate = self.run(arm).plan.learning_rate
+        if not math.isnan(rate):
+            return [rate] * len(self.starts)
+        tried = [[t for t in self.tried if (t.arm, t.start) == (arm, n)] for n in range(len(self.starts))]
+        return [best_rate(of_start) for of_start in tried]
+
     def compare(self, arm: str) -> PairedComparison:
         """An arm against the reference arm."""
         run, reference = self.run(arm), self.run(self.config.reference)
@@ -101,10 +111,11 @@ class Experiment(Labelled):
         adjusted = holm(np.array([c.p_value for c in comparisons]))
         for run, comparison, p_adjusted in zip(self.runs, comparisons, adjusted, strict=True):
             plan, arm = run.plan, run.plan.arm
-            updates = run.steps * arm.epochs * arm.minibatches
+            updates, rates = run.steps * arm.epochs * arm.minibatches, self.rates(arm.name)
             row: dict[str, Any] = {
                 "arm": arm.name, "group": arm.group, "prompts_per_step": plan.prompts,
-                "learning_rate": plan.learning_rate, "equal": self.config.equal, "rate": self.config.rate,
+                "learning_rate": plan.learning_rate, "lowest_rate": min(rates), "highest_rate": max(rates),
+                "equal": self.config.equal, "rate": self.config.rate,
                 "starts": len(self.starts), "seeds": len(run.seeds), "steps": _mean(run.steps),
                 "updates": _mean(updates), "rollouts": _mean(run.rollouts),
                 "tokens": _mean(run.tokens), "spent": _mean(run.spent), "seconds": run.seconds,
@@ -268,50 +279,56 @@ def _run(
 ) -> Experiment:
     key = jax.random.key(config.seed)
     warm = tuple(_start(config, policy, task, number, monitor) for number in range(config.starts))
-    part: Part = "test" if config.rate == "tuned" else "all"
+    several, is_tuned = config.starts > 1, config.rate == "tuned"
+    part: Part = "test" if is_tuned else "all"
     examination = task.examination(jax.random.fold_in(key, 1), config.eval_prompts, part)
+    validation = examination
+    if is_tuned:
+        validation = task.examination(jax.random.fold_in(key, 2), config.eval_prompts, "validation")
     prediction = _prediction(config, policy, task, warm[0], plans, folder) if config.predict else {}
     runs: list[Run] = []
     tried: list[Tried] = []
 
     def trained(
-        name: str,
         trainer: Trainer,
-        seeds: Sequence[int],
-        start: WarmStart,
+        label: str,
         place: Path | None,
+        start: WarmStart,
+        seeds: Sequence[int],
         probe: Probe | None = None,
     ) -> Run:
-        monitor.stage(name, BAR)
+        monitor.stage(label, BAR)
         return train(
             trainer, start.params, seeds, evaluations=config.evaluations, folder=place,
             identity=_identity(config), monitor=monitor, probe=probe,
         )  # fmt: skip
 
+    def tuning_run(trainer: Trainer, label: str, place: Path | None, start: WarmStart) -> Run:
+        rate, first = f"{trainer.plan.learning_rate:.3g}", config.seed + TUNING_OFFSET
+        subfolder = None if place is None else place / "tuning" / rate
+        seeds = range(first, first + config.tuning_seeds)
+        return trained(trainer, f"{label}: tuning, {rate}", subfolder, start, seeds)
+
     for arm_plan in plans:
-        name, first_tuning = arm_plan.arm.name, config.seed + TUNING_OFFSET
+        name = arm_plan.arm.name
         place = None if folder is None else folder / name
         trainer = Trainer(policy, task, arm_plan, examination, config.eval_rollouts)
-        if config.rate == "tuned":
-            validation = task.examination(jax.random.fold_in(key, 2), config.eval_prompts, "validation")
-            tuner = trainer.examined_on(validation)
-            seeds, results = range(first_tuning, first_tuning + config.tuning_seeds), []
-            for factor in sorted(config.grid):
-                rate = arm_plan.learning_rate * factor
-                subfolder = None if place is None else place / "tuning" / f"{rate:.3g}"
-                run = trained(f"{name}: tuning, {rate:.3g}", at_rate(tuner, rate), seeds, warm[0], subfolder)
-                results.append(Tried(name, rate, float(run.final().mean())))
-            tried += with_edge(results)
-            trainer = at_rate(trainer, max(results, key=lambda t: t.reward).learning_rate)
+        tuner = trainer.examined_on(validation)
+        rates = [arm_plan.learning_rate * factor for factor in config.grid]
         parts = []
         for number, start in enumerate(warm):
-            probe = Probe(policy, task, trainer.plan, config.noise, start.params) if config.noise else None
-            first = config.seed + number * config.seeds
-            several = config.starts > 1
             label = f"{name}: start {number + 1} of {config.starts}" if several else name
             subfolder = place / f"start-{number}" if several and place is not None else place
-            seeds = range(first, first + config.seeds)
-            parts.append(trained(label, trainer, seeds, start, subfolder, probe))
+            if is_tuned and (number == 0 or config.tuning == "own"):
+                run = partial(tuning_run, label=label, place=subfolder if number else place, start=start)
+                results = tune(tuner, rates, run, number)
+                tried += results
+                trainer = at_rate(trainer, best_rate(results))
+            if is_tuned and subfolder is not None:  # a wider grid may choose another rate
+                subfolder /= f"rate-{trainer.plan.learning_rate:.3g}"
+            probe = Probe(policy, task, trainer.plan, config.noise, start.params) if config.noise else None
+            first = config.seed + number * config.seeds
+            parts.append(trained(trainer, label, subfolder, start, range(first, first + config.seeds), probe))
         runs.append(joined(parts))
     return Experiment(config, warm, tuple(runs), tuple(tried), prediction)
 

@@ -99,18 +99,24 @@ def _starts(rows: Sequence[Row], config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tuning(content: Mapping[str, Any]) -> Iterator[str]:
-    """Refuse to call a learning rate tuned that lies at an end of its grid."""
-    grid = [float(f) for f in content.get("config", {}).get("grid", [])]
+    """Refuse to call a learning rate tuned that lies at an end of its grid, for every start that has its own."""
+    config = content.get("config", {})
+    grid, starts = [float(f) for f in config.get("grid", [])], int(_number(config.get("starts", 1)))
+    refused: dict[tuple[str, str], list[Row]] = {}
     for tried in content.get("tried") or []:
-        edge = tried.get("edge")
-        if not edge or len(grid) < 2:
-            continue
-        rate = number_text(_number(tried.get("learning_rate")))
+        if tried.get("edge") and len(grid) >= 2:
+            refused.setdefault((str(tried["arm"]), str(tried["edge"])), []).append(tried)
+    for (arm, edge), rows in refused.items():
+        rate = number_text(_number(rows[0].get("learning_rate")))
         further = max(grid) * 2 if edge == "highest" else min(grid) / 2
         wider = " ".join(f"{f:g}" for f in sorted([*grid, further]))
+        which = ""
+        if config.get("tuning") == "own" and starts > 1:
+            numbers = ", ".join(f"{int(_number(row.get('start'))) + 1}" for row in rows)
+            which = f" on {len(rows)} of {starts} warm starts ({numbers})"
         yield (
-            f"{tried['arm']} is not tuned: its best learning rate, {rate}, is the {edge} of the grid. Give --grid "
-            f"{wider}; what was run is kept."
+            f"{arm} is not tuned{which}: its best learning rate{' there' * bool(which)}, {rate}, is the {edge} of the "
+            f"grid. Give --grid {wider}; what was run is kept."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -60,16 +61,21 @@ class Run:
 
 
 def joined(runs: Sequence[Run]) -> Run:
-    """Return the runs of one plan, from several warm starts, as one, their seeds in order."""
+    """Return the runs of one arm, from several warm starts, as one, their seeds in order.
+
+    Where the starts had learning rates of their own, the plan has none (NaN).
+    """
     first = runs[0]
     if len(runs) == 1:
         return first
+    rates = {run.plan.learning_rate for run in runs}
+    plan = first.plan if len(rates) == 1 else dataclasses.replace(first.plan, learning_rate=math.nan)
 
     def beside(arrays: Sequence[np.ndarray]) -> np.ndarray:
         return np.concatenate(arrays, -1)
 
     return Run(
-        plan=first.plan,
+        plan=plan,
         seeds=tuple(seed for run in runs for seed in run.seeds),
         curves={name: beside([run.curves[name] for run in runs]) for name in first.curves},
         **{name: beside([getattr(run, name) for run in runs]) for name in _COUNTS},

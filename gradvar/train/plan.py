@@ -23,6 +23,7 @@ Equal = Literal[
     "rollouts_per_step", "prompts_per_step", "prompts", "rollouts", "tokens", "updates", "seconds"
 ]
 Rate = Literal["fixed", "linear", "sqrt", "tuned"]
+Tuning = Literal["shared", "own"]
 TaskName = Literal[
     "addition",
     "partial",
@@ -190,11 +191,14 @@ class TrainConfig:
     an arm together."""
     rate: Rate = "fixed"
     """Learning rates: fixed; linear or sqrt in the prompts per step, from the reference's; or tuned per arm."""
+    tuning: Tuning = "shared"
+    """Where rates are tuned: shared, on the first warm start, one rate of each arm for all starts; or own, every warm
+    start tunes rates of its own."""
     learning_rate: float = 3e-4
     """Adam's, of the reference arm."""
     grid: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Factors on the learning rate to tune over, three or more; the runs that tune have seeds and held-out prompts of
-    their own, from the first warm start. A rate at an end of the grid does not count as tuned: give a wider grid."""
+    their own. A rate at an end of the grid does not count as tuned: give a wider grid."""
     tuning_seeds: int = 3
     """Seeds per point of the grid."""
     evaluations: int = 10
@@ -259,6 +263,8 @@ class TrainConfig:
             self.grid and all(0 < f < math.inf for f in self.grid) and len(set(self.grid)) == len(self.grid)
         ):
             raise ValueError(f"grid: {self.grid}; give different factors above 0, such as 0.5 1 2")
+        if self.tuning == "own" and self.rate != "tuned":
+            raise ValueError(f"tuning: own, and rate is {self.rate}; give rate tuned, or tuning shared")
         if self.rate == "tuned" and len(self.grid) < 3:
             raise ValueError(
                 f"grid: {self.grid}; give three or more, such as 0.5 1 2: a best rate at an end is not tuned"

@@ -1,10 +1,11 @@
-"""Learning rates that were tried for an arm: each a copy of its trainer, the best one marked where it is at an end."""
+"""Learning rates that are tried for an arm: each a copy of its trainer, the best one marked where it is at an end."""
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from gradvar.train.loop import Run
 from gradvar.train.trainer import Trainer
 
 
@@ -12,13 +13,15 @@ from gradvar.train.trainer import Trainer
 class Tried:
     """A learning rate that was tried for an arm, and the mean final reward of the seeds that tune, on their prompts.
 
-    ``edge``: the best one, and at an end of the grid, ``lowest`` or ``highest``; else empty.
+    ``edge``: the best one, and at an end of the grid, ``lowest`` or ``highest``; else empty. ``start``: the number of
+    the warm start that it was tried on.
     """
 
     arm: str
     learning_rate: float
     reward: float
     edge: str = ""
+    start: int = 0
 
 
 def with_edge(results: Sequence[Tried]) -> list[Tried]:
@@ -26,6 +29,29 @@ def with_edge(results: Sequence[Tried]) -> list[Tried]:
     best = max(range(len(results)), key=lambda i: results[i].reward)
     edge = {0: "lowest", len(results) - 1: "highest"}.get(best, "")
     return [dataclasses.replace(t, edge=edge) if i == best else t for i, t in enumerate(results)]
+
+
+def best_rate(tried: Iterable[Tried]) -> float:
+    """Return the learning rate of the highest reward; of equal ones the first.
+
+    >>> best_rate([Tried("a", 1e-4, 0.3), Tried("a", 2e-4, 0.5), Tried("a", 4e-4, 0.5)])
+    0.0002
+    """
+    return max(tried, key=lambda t: t.reward).learning_rate
+
+
+def tune(tuner: Trainer, rates: Sequence[float], run: Callable[[Trainer], Run], start: int) -> list[Tried]:
+    """Try learning rates on one warm start.
+
+    Args:
+        tuner: The arm's programs, evaluated on prompts that judge nothing else.
+        rates: What is tried.
+        run: Trains the seeds that tune.
+        start: The number of the warm start.
+    """
+    name = tuner.plan.arm.name
+    rewards = [(rate, float(run(at_rate(tuner, rate)).final().mean())) for rate in sorted(rates)]
+    return with_edge([Tried(name, rate, reward, start=start) for rate, reward in rewards])
 
 
 def at_rate(trainer: Trainer, learning_rate: float) -> Trainer:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import numpy as np
@@ -12,7 +13,11 @@ from gradvar.cli import main as cli
 from gradvar.tasks import ModularAddition
 from gradvar.train import experiment as module
 from gradvar.train.experiment import experiment
+from gradvar.train.held_out import Training
+from gradvar.train.loop import train
 from gradvar.train.plan import TUNING_OFFSET, Arm, TrainConfig
+from gradvar.train.trainer import Trainer
+from gradvar.train.tuning import at_rate, tune
 from tests.report import schema
 
 SMALL = {
@@ -56,9 +61,47 @@ def test_arms_start_alike_and_spend_alike(tmp_path):
         experiment(TrainConfig(out=tmp_path / "out", **(small | {"eval_prompts": 8})), arms=[copied])
 
 
+def rates_alone(trainer, result, number):
+    """Of one start by itself: the reward of every rate, the best one, and the rewards that it then gives."""
+    config, task, key = result.config, Training(ModularAddition(digits=1)), jax.random.key(result.config.seed)
+    validation = task.examination(jax.random.fold_in(key, 2), config.eval_prompts, "validation")
+    judge = trainer.examined_on(task.examination(jax.random.fold_in(key, 1), config.eval_prompts, "test"))
+    params, rewards = result.starts[number].params, {}
+
+    def run(trainer, rate, first, seeds):
+        return train(
+            at_rate(trainer, rate), params, range(first, first + seeds), evaluations=config.evaluations
+        )
+
+    for rate in (config.learning_rate * factor for factor in config.grid):
+        tuning = run(trainer.examined_on(validation), rate, config.seed + TUNING_OFFSET, config.tuning_seeds)
+        rewards[rate] = float(tuning.final().mean())
+    best = max(sorted(rewards), key=lambda rate: rewards[rate])
+    return rewards, best, run(judge, best, config.seed + number * config.seeds, config.seeds).curves["reward"]
+
+
+def agrees(result, alone):
+    """Whether every start of an experiment has the rates, and their rewards, that it has by itself."""
+    for number, (rewards, best, curve) in enumerate(alone):
+        tried = {t.learning_rate: t.reward for t in result.tried if t.start == number}
+        of_start = result.runs[0].curves["reward"][:, result.origin == number]
+        if (tried, result.rates("grpo-4")[number]) != (rewards, best) or not np.array_equal(of_start, curve):
+            return False
+    return True
+
+
 @pytest.mark.slow
-def test_tuning_has_seeds_of_its_own_and_is_reported():
+def test_tuning_has_seeds_of_its_own_and_starts_have_rates_of_their_own(monkeypatch, tmp_path):
+    made = []
+
+    def only_trainer(*arguments):  # all of it is of one plan, whose programs are compiled once
+        if not made:
+            made.append(Trainer(*arguments))
+        return made[0].examined_on(arguments[3])
+
+    monkeypatch.setattr(module, "Trainer", only_trainer)
     settings = SMALL | {"arms": ("grpo-4",), "rate": "tuned", "grid": (2.0, 0.5, 1.0), "tuning_seeds": 1}
+    settings |= {"steps": 2, "evaluations": 1}
     result = experiment(TrainConfig(starts=2, **settings), keep=False)
     assert [t.learning_rate for t in result.tried] == pytest.approx([1.5e-4, 3e-4, 6e-4])
     assert len(result.starts) == 2
@@ -73,12 +116,32 @@ def test_tuning_has_seeds_of_its_own_and_is_reported():
     assert result.runs[0].plan.learning_rate == best.learning_rate
     assert max(result.runs[0].seeds) < TUNING_OFFSET
 
+    config = TrainConfig(starts=2, tuning="own", out=tmp_path / "out", **settings)
+    of_each = experiment(config)
+    alone = [rates_alone(made[0], of_each, number) for number in range(2)]
+    assert agrees(of_each, alone)
+    assert not agrees(result, alone)
+    assert of_each.rates("grpo-4")[0] == row["learning_rate"]
+    again = experiment(config)
+    assert repr(again.rows()) == repr(of_each.rows())  # seconds too: nothing ran
+    with monkeypatch.context() as planted:
+        planted.setattr(module, "tune", lambda tuner, rates, run, number: tune(
+            tuner, rates, partial(run.func, **run.keywords | {"start": of_each.starts[0]}), number
+        ))  # fmt: skip
+        assert not agrees(experiment(config, keep=False), alone)  # the first start's rates for all
+    with monkeypatch.context() as planted:
+        planted.setattr(module, "tune", lambda tuner, *rest: tune(made[0], *rest))
+        assert not agrees(experiment(config, keep=False), alone)  # rates chosen on the prompts that judge
+    # where another rate is the best one, as a wider grid may find, it goes on in the same folder
+    monkeypatch.setattr(module, "best_rate", lambda tried: min(tried, key=lambda t: t.reward).learning_rate)
+    assert not agrees(experiment(config), alone)
+
 
 @pytest.mark.slow
 def test_an_arm_learns(monkeypatch):
     monkeypatch.setitem(module.TASKS, "addition", lambda: ModularAddition(digits=2))
     settings = SMALL | {"steps": 60, "seeds": 4, "rollouts_per_step": 64, "success": 0.3, "width": 48}
-    settings |= {"arms": ("grpo-4",), "eval_prompts": 128, "eval_rollouts": 16}
+    settings |= {"arms": ("grpo-4",), "eval_prompts": 64, "eval_rollouts": 16, "evaluations": 1}
     gain = experiment(TrainConfig(**settings), keep=False).runs[0].gain()
     assert gain.mean() > 3 * gain.std(ddof=1) / len(gain) ** 0.5
     assert gain.mean() > 0.02
@@ -139,16 +202,8 @@ def test_the_arms_are_listed(capsys):
 @pytest.mark.slow
 def test_an_evaluation_has_every_figure(scene):
     """Every figure of an evaluation is finite."""
-    figures = module.Trainer(
-        scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=2)), scene.examination, 4
-    ).evaluate(_states(scene))
+    trainer = Trainer(scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=2)), scene.examination, 4)
+    figures = trainer.evaluate(jax.tree.map(np.asarray, trainer.start([0], scene.params)))
     assert set(figures) == {"reward", "pass@1", "pass@2", "pass@4", "greedy"}
     assert all(np.isfinite(values).all() for values in figures.values())
     np.testing.assert_allclose(figures["pass@1"], figures["reward"], atol=1e-6)  # for binary rewards
-
-
-def _states(scene):
-    trainer = module.Trainer(
-        scene.policy, scene.task, scene.plan(Arm("a", "grpo", group=2)), scene.examination, 4
-    )
-    return jax.tree.map(np.asarray, trainer.start([0], scene.params))

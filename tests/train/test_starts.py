@@ -1,5 +1,7 @@
 """Warm starts as the unit: what a headline may say, rates that are tuned, and many arms at once."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -113,6 +115,14 @@ def test_a_rate_at_the_end_of_the_grid_is_refused():
     assert "is the highest of the grid. Give --grid 0.5 1 2 4" in line
     inside = with_edge([rates[0], rates[2], rates[1]])
     assert not any("not tuned" in s for s in findings(content() | {"tried": [vars(t) for t in inside]}))
+    on_third = [vars(dataclasses.replace(t, start=2)) for t in with_edge(rates)]
+    each = content(starts=4, tuning="own") | {"tried": [vars(t) for t in inside] + on_third}
+    (line,) = [s for s in findings(each) if "not tuned" in s]
+    assert (
+        "arm-0 is not tuned on 1 of 4 warm starts (3): its best learning rate there, 0.0006, is the" in line
+    )
+    with pytest.raises(ValueError, match=r"tuning: own, and rate is fixed; give rate tuned"):
+        TrainConfig(tuning="own").check()
     with pytest.raises(ValueError, match=r"grid: .* give three or more"):
         TrainConfig(rate="tuned", grid=(1.0, 2.0)).check()
 
