@@ -109,10 +109,11 @@ def bank_numbers(seed: int, prompts: int = 60, rollouts: int = 16) -> Summary:
     answers = np.random.default_rng(seed).choice(3, size=(prompts, rollouts), p=CHANCES)
     scores, rewards = (np.eye(3) - CHANCES)[answers], REWARDS[answers]
     gram = scores @ scores.swapaxes(1, 2)
-    numbers = prompt_numbers(rewards, gram)
+    pair = squared_kernel(rewards, gram)
+    numbers = prompt_numbers(rewards, gram, pair)
     return Summary(
         rewards=rewards, length=np.ones(prompts), gradients=np.diag(numbers["signal"]), se={}, on_policy=True,
-        joint=joint_squares(squared_kernel(rewards, gram)), **numbers,
+        joint=joint_squares(pair), **numbers,
     )  # fmt: skip
 
 

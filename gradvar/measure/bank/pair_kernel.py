@@ -32,13 +32,14 @@ def joint_squares(pair: Float[np.ndarray, "prompt rollout rollout"]) -> Float[np
 
 
 def prompt_numbers(
-    rewards: Float[np.ndarray, "prompt rollout"], seq: Float[np.ndarray, "prompt rollout rollout"]
+    rewards: Float[np.ndarray, "prompt rollout"],
+    seq: Float[np.ndarray, "prompt rollout rollout"],
+    pair: Float[np.ndarray, "prompt rollout rollout"],
 ) -> dict[str, Float[np.ndarray, " prompt"]]:
-    """p, signal, v1, v0, zeta1 and zeta2 of every prompt, from rewards and inner products of sequence scores."""
+    """p, signal, v1, v0, zeta1 and zeta2 of every prompt, from rewards, products of sequence scores and ||h_ij||^2."""
     n = rewards.shape[1]
     norms = np.einsum("qnn->qn", seq)  # [prompt, rollout]
     total = rewards.sum(1)
-    pair = squared_kernel(rewards, seq)
     coef = 0.5 * (
         (n * rewards - total[:, None])[:, :, None] * np.eye(n) - rewards[:, :, None] + rewards[:, None]
     )

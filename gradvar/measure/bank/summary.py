@@ -247,14 +247,15 @@ def summarise(recording: Recording) -> Summary:
     gram = np.asarray(recording.scores.set_gram(1), np.float64)
     # inner products of sequence scores [prompt, rollout, rollout]
     seq = np.einsum("qnm,qmk,qlk->qnl", combinations, gram, combinations, optimize=True)
-    numbers = prompt_numbers(rewards, seq)
+    pair = squared_kernel(rewards, seq)
+    numbers = prompt_numbers(rewards, seq, pair)
     count = rewards.shape[1]
     blocks = np.array_split(np.arange(count), min(_BLOCKS, count // 4) if count >= 16 else count)
     parts = []
     for block in blocks:
         rest = np.setdiff1d(np.arange(count), block)
         if len(rest) >= 4:
-            parts.append(prompt_numbers(rewards[:, rest], seq[:, rest][:, :, rest]))
+            parts.append(_numbers_of(rest, rewards, seq, pair))
     se = {n: jackknife_error(np.stack([x[n] for x in parts], -1)) for n in numbers} if len(parts) > 1 else {}
     # the leave-one-out gradient of every prompt, as a combination of rows [prompt, row]
     advantages = (rewards - rewards.mean(1, keepdims=True)) / (count - 1)
@@ -267,19 +268,28 @@ def summarise(recording: Recording) -> Summary:
         gradients=gradients,
         se=se,
         on_policy=rollouts.on_policy,
-        halves=_halves(rewards, seq),
-        joint=joint_squares(squared_kernel(rewards, seq)),
+        halves=_halves(rewards, seq, pair),
+        joint=joint_squares(pair),
         **numbers,
     )
 
 
+def _numbers_of(
+    places: np.ndarray | slice, rewards: np.ndarray, seq: np.ndarray, pair: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The numbers from some of every prompt's rollouts."""
+    return prompt_numbers(
+        rewards[:, places], *(products[:, places][:, :, places] for products in (seq, pair))
+    )
+
+
 def _halves(
-    rewards: np.ndarray, seq: np.ndarray
+    rewards: np.ndarray, seq: np.ndarray, pair: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
     """The numbers from the even and from the odd rollouts; None where there are too few."""
     if rewards.shape[1] < 8:
         return None
-    even, odd = (prompt_numbers(rewards[:, k::2], seq[:, k::2, k::2]) for k in (0, 1))
+    even, odd = (_numbers_of(slice(k, None, 2), rewards, seq, pair) for k in (0, 1))
     return even, odd
 
 

@@ -16,7 +16,7 @@ from gradvar.core.compose import compose
 from gradvar.measure.advise.allocation import split_sizes, within_variance
 from gradvar.measure.advise.estimator_choice import _progress, by_successes, compare_estimators
 from gradvar.measure.advise.group_size import advise
-from gradvar.measure.bank.pair_kernel import prompt_numbers
+from gradvar.measure.bank.pair_kernel import prompt_numbers, squared_kernel
 from gradvar.measure.bank.record import record
 from gradvar.measure.bank.summary import Summary
 from gradvar.measure.exact.closed_forms import four_numbers, ustatistic_law, ustatistic_numbers
@@ -64,7 +64,8 @@ def test_pair_numbers_by_brute_force():
     rng = np.random.default_rng(0)
     n = 5
     rewards, scores = rng.normal(size=(1, n)), rng.normal(size=(n, 3))
-    found = prompt_numbers(rewards, (scores @ scores.T)[None])
+    gram = (scores @ scores.T)[None]
+    found = prompt_numbers(rewards, gram, squared_kernel(rewards, gram))
     h = 0.5 * (rewards[0, :, None] - rewards[0])[..., None] * (scores[:, None] - scores)
     index = range(n)
     signal = np.mean(
