@@ -6,8 +6,9 @@
 Each repeat records a bank of 60 prompts with 16 rollouts and asks for the best of nine group sizes. The truth is V(G)
 of leave-one-out, summed over all pairs of completions of every prompt, which must agree with ``exact``. Counted: how
 often the interval of G* holds it, how often the size that is named costs no more than the regret that is stated beside
-it, and what it truly costs over the best one. With rewards alone: that no size is named, how often the intervals of the
-shares of informative groups hold them, and what always taking the largest size would cost.
+it, and what it truly costs over the best one; and of V(G) itself, at the size where that is least, how often its
+interval holds it. With rewards alone: that no size is named, how often the intervals of the shares of informative
+groups hold them, and what always taking the largest size would cost.
 
 Writes ``calibration_advice.csv`` to --out, and prints it.
 """
@@ -29,6 +30,7 @@ from benchmarks.calibration.engines import Problem, Scene  # noqa: E402
 from benchmarks.calibration.rule import ADVICE, append, rows_of, rule_of  # noqa: E402
 from gradvar import catalogue  # noqa: E402
 from gradvar.core.protocols import FinitePolicy, FiniteTask  # noqa: E402
+from gradvar.measure.advise.advice import Point  # noqa: E402
 from gradvar.measure.advise.costs import GROUP_SIZES  # noqa: E402
 from gradvar.measure.advise.from_rewards import RewardAdvice  # noqa: E402
 from gradvar.measure.advise.group_size import advise  # noqa: E402
@@ -116,17 +118,21 @@ def measure(name: str, repeats: int) -> list[dict[str, str]]:
     """Rows of one policy, one for each cost of a prompt."""
     on = subject(name)
     held: dict[float, list[list[float]]] = {cost: [] for cost in COSTS}
-    logged = []
+    logged, variances = [], []
     for number in range(repeats):
         first, second = jax.random.split(jax.random.fold_in(jax.random.key(29), number))
         bank = record(on.policy, on.params, on.task, second, on.task.prompts(first, PROMPTS), ROLLOUTS)
         summary = bank.summary()
         for cost in COSTS:
-            held[cost].append(_outcome(on, cost, advise(summary, cost_per_prompt=cost)))
+            advice = advise(summary, cost_per_prompt=cost)
+            held[cost].append(_outcome(on, cost, advice))
+        variances.append([(p.variance.known, _variance_held(on, p)) for p in advice.curve])
         rewards = advise(np.asarray(summary.rewards), group_sizes=INFORMATIVE)
         assert isinstance(rewards, RewardAdvice)
         logged.append([rewards.best is None, *_shares_held(on, rewards)])
     of_rewards = np.array(logged, float)
+    variance_given, variance_held = np.moveaxis(np.array(variances), -1, 0)  # [bank, size] each
+    by_size = [_of(of, given) for of, given in zip(variance_held.T, variance_given.T, strict=True)]
     rows = []
     for cost in COSTS:
         known, optimum_given, optimum_held, regret_given, regret_held, lost = np.array(held[cost]).T
@@ -138,6 +144,7 @@ def measure(name: str, repeats: int) -> list[dict[str, str]]:
             "optimum given": optimum_given.mean(),
             "regret covered": _of(regret_held, regret_given), "regret given": regret_given.mean(),
             "lost": lost.mean(), "lost most": lost.max(),
+            "variance covered": np.nanmin(by_size), "variance given": variance_given.mean(0)[np.nanargmin(by_size)],
             "largest": true[max(GROUP_SIZES)] / min(true.values()), "none named": of_rewards[:, 0].mean(),
             "informative covered": of_rewards[:, 1:].mean(),
         }  # fmt: skip
@@ -156,6 +163,11 @@ def _outcome(on: Subject, cost: float, advice) -> list[float]:
         advice.best is not None, figure.known, figure.low <= best <= figure.high,
         is_stated, is_stated and lost <= advice.regret * (1 + 1e-9), lost,
     ]  # fmt: skip
+
+
+def _variance_held(on: Subject, point: Point) -> bool:
+    true = float(on.budget.variance(point.group_size))
+    return point.variance.low <= true <= point.variance.high
 
 
 def _shares_held(on: Subject, advice: RewardAdvice) -> list[bool]:

@@ -1,7 +1,7 @@
 """Do the stated 95 % intervals cover? Repeats small Monte Carlo experiments against exact enumeration.
 
-    python -m benchmarks.calibration.enumerated                 # about ten minutes on 2 cores
-    python -m benchmarks.calibration.enumerated --experiments 240 --replicates 128 --out /tmp/quick.json
+    python -m benchmarks.calibration.enumerated --experiments 240     # goes on where it stopped
+    python -m benchmarks.calibration.enumerated --experiments 240 --replicates 128 --out quick.json
 
 Every row is one setting (policy, staleness, group size, estimator); every cell the share of experiments whose interval
 for that figure contains the exact value. Writes benchmarks/results/calibration.json, and exits with 1 where a coverage
@@ -18,12 +18,14 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
+from benchmarks.calibration.rule import INTERVALS, json_rows_of, rule_of  # noqa: E402
 from gradvar import catalogue  # noqa: E402
 from gradvar.files.tables import write_json  # noqa: E402
 from gradvar.measure.direct import samples  # noqa: E402
@@ -104,11 +106,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.experiments < PARTS or arguments.experiments % PARTS:
         parser.error(f"--experiments: {arguments.experiments}; give a multiple of {PARTS}")
-    started, rows = time.time(), []
+    config = {k: v for k, v in vars(arguments).items() if k != "out"}
+    rows = json_rows_of(arguments.out, rule_of(INTERVALS), config)
+    done = {(row["setting"], row["group_size"]) for row in rows}
+    started = time.time()
     print(f"{'setting':<28}{'G':>3}  {'estimator':<10}" + "".join(f"{name:>12}" for name in COVERED))
     for name, policy, params, old, task in settings(arguments.seed):
-        tables = exact_tables(policy, params, task, old)
-        for group_size in arguments.group_sizes:
+        left = [size for size in arguments.group_sizes if (name, size) not in done]
+        tables = exact_tables(policy, params, task, old) if left else None
+        for group_size in left:
             estimators = [catalogue.get(n) for n in ESTIMATORS]
             subject = PolicyOnTask(policy, task, params, old)
             drawn = [
@@ -133,7 +139,7 @@ def main() -> None:
                     + "".join(f"{c:>12.3f}" for c in mean.values()),
                     flush=True,
                 )
-            write(arguments, rows, time.time() - started)
+            write(arguments.out, config, rows, time.time() - started)
     sys.exit(verdict(rows, arguments.experiments))
 
 
@@ -154,10 +160,11 @@ def verdict(rows: list[dict], experiments: int) -> int:
     return 1 if failed else 0
 
 
-def write(arguments: argparse.Namespace, rows: list[dict], seconds: float) -> None:
-    """The rows so far, with where they come from."""
+def write(path: Path, config: dict[str, Any], rows: list[dict], seconds: float) -> None:
+    """The rows so far, with where they come from; ``seconds`` are of the last call."""
     content = {
-        "config": {k: v for k, v in vars(arguments).items() if k != "out"},
+        "config": config,
+        "rule": rule_of(INTERVALS),
         "versions": {n: metadata.version(n) for n in ("gradvar", "jax", "jaxlib", "numpy", "scipy")},
         "python": platform.python_version(),
         "device": f"{jax.devices()[0].device_kind} ({os.cpu_count()} cores)",
@@ -165,7 +172,7 @@ def write(arguments: argparse.Namespace, rows: list[dict], seconds: float) -> No
         "seconds": round(seconds, 1),
         "rows": rows,
     }
-    write_json(arguments.out, content)
+    write_json(path, content)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.calibration.cells import Cell, grid
-from benchmarks.calibration.rule import ADVICE, INTERVALS, rows, rule_of
+from benchmarks.calibration.rule import ADVICE, INTERVALS, ROUNDS, rows, rule_of
 
 FIGURES = {
     "trace_cov": "tr Cov", "within": "within", "between": "between", "signal": "signal", "snr": "SNR",
@@ -73,13 +75,16 @@ def write(path: Path, document: Path, fewest: int) -> None:
         by_cell.setdefault(in_words(row), {})[row["figure"]] = row
     table = [_line("cell", *FIGURES.values()), "|---" * (len(FIGURES) + 1) + "|"]
     table += [_line(cell, *(_entry(x.get(name)) for name in FIGURES)) for cell, x in by_cell.items()]
+    in_rounds = rows(path.with_name("calibration_sequential.csv"))
     text = TEMPLATE.read_text().format(
         cells=_number_of_cells(len(by_cell)), repeats=f"{repeats:,}", fewest=fewest,
         error=f"{100 * np.sqrt(0.05 * 0.95 / repeats):.1f}",
         figures="\n".join(summary), worst="\n".join(worst), table="\n".join(table),
         engines="\n".join(_engines(rows(path.with_name("calibration_engines.csv")))),
         advice="\n".join(_advice(rows(path.with_name("calibration_advice.csv")))), banks=_banks(path),
-        rules=_rules(path),
+        rivals="\n".join(rivals(rows(path.with_name("calibration_rivals.csv")))), rules=_rules(path),
+        moderate="\n".join(moderate(path.with_name("calibration.json"), path.with_name("bank_coverage.json"))),
+        rounds="\n".join(rounds(in_rounds)), stops=", ".join(dict.fromkeys(r["repeats"] for r in in_rounds)),
     )  # fmt: skip
     document.write_text(text)
     _draw(panels, path.with_suffix(".svg"))
@@ -101,11 +106,14 @@ def _engines(measured: list[dict[str, str]]) -> list[str]:
 def _advice(measured: list[dict[str, str]]) -> list[str]:
     """The table of advice: a row for each policy and cost of a prompt."""
     names = ("policy", "a prompt costs", "G*", "best size", "G* covered (given)", "regret covered (given)",
-             "cost of the size named: mean, most", "cost of G=32", "informative shares covered")  # fmt: skip
+             "V(G) covered (given), lowest", "cost of the size named: mean, most", "cost of G=32",
+             "informative shares covered")  # fmt: skip
     lines = [_line(*names), "|---" * len(names) + "|"]
     for row in measured:
         x = {key: float(value) for key, value in row.items() if key not in ("policy", "rule")}
-        pairs = [_share(x[f"{what} covered"], x[f"{what} given"]) for what in ("optimum", "regret")]
+        pairs = [
+            _share(x[f"{what} covered"], x[f"{what} given"]) for what in ("optimum", "regret", "variance")
+        ]
         lost, largest = f"{x['lost']:.3f}, {x['lost most']:.2f}", f"{x['largest']:.2f}"
         shares = f"{100 * x['informative covered']:.0f}"
         lines.append(
@@ -123,6 +131,52 @@ def _advice(measured: list[dict[str, str]]) -> list[str]:
     return lines
 
 
+def rivals(measured: list[dict[str, str]]) -> list[str]:
+    """The table of other intervals: a row for each figure of a cell."""
+    names = ("Student", "package", "bootstrap-t", "empirical likelihood")
+    lines = [_line("figure", "cell", "given", *names), "|---" * (3 + len(names)) + "|"]
+    for row in measured:
+        shares = (f"{100 * float(row[name]):.1f}" for name in names)
+        lines.append(
+            _line(FIGURES[row["figure"]], row["cell"], f"{100 * float(row['given']):.0f} %", *shares)
+        )
+    return lines
+
+
+def moderate(direct: Path, bank: Path) -> list[str]:
+    """The table of coverage against enumeration: by figure, over the settings of ``direct`` and of the bank."""
+    lines = [_line("engine", "figure", "settings", "mean", "lowest", "highest"), "|---" * 6 + "|"]
+    shares: dict[tuple[str, str], list[float]] = {}
+    for row in _json_rows(direct):
+        for name in (*FIGURES, "cosine"):
+            if name in row:
+                shares.setdefault(("direct", name), []).append(row[name])
+    for row in _json_rows(bank):
+        shares.setdefault(("bank", row["figure"]), []).append(row["coverage"])
+    for (engine, name), covered in shares.items():
+        label = FIGURES.get(name, name if name == "cosine" else FIGURES["ratio"])
+        numbers = (f"{100 * x:.1f} %" for x in (np.mean(covered), min(covered), max(covered)))
+        lines.append(_line(engine, label, str(len(covered)), *numbers))
+    return lines
+
+
+def rounds(measured: list[dict[str, str]]) -> list[str]:
+    """The table of coverage at a stop: a row for each setting, a column for each figure and precision."""
+    by_setting: dict[str, dict[str, str]] = {}
+    for row in measured:
+        stopped, fixed, often = (100 * float(row[name]) for name in ("rounds", "fixed", "stopped"))
+        text = f"{stopped:.0f} / {fixed:.0f} ({often:.0f})" if often else "none (0)"
+        column = f"{FIGURES[row['figure']]} within {100 * float(row['share']):.0f} %"
+        by_setting.setdefault(row["setting"], {})[column] = text
+    columns = list(next(iter(by_setting.values()), {}))
+    lines = [_line("setting", *columns), "|---" * (1 + len(columns)) + "|"]
+    return lines + [_line(name, *(x.get(c, "") for c in columns)) for name, x in by_setting.items()]
+
+
+def _json_rows(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
 def _number_of_cells(measured: int) -> str:
     """How many cells were measured, and of how many, where some are missing."""
     whole = len(grid())
@@ -136,13 +190,19 @@ def _banks(path: Path) -> str:
 
 def _rules(path: Path) -> str:
     """By which rule the rows of every file were made, and how many by another one than today's."""
-    names, words = ("calibration", "calibration_engines", "calibration_advice"), []
-    for name, files in zip(names, (INTERVALS, ADVICE, ADVICE), strict=True):
-        today, made = rule_of(files), [row.get("rule") for row in rows(path.with_name(f"{name}.csv"))]
+    rules = {
+        "calibration.csv": INTERVALS, "calibration_rivals.csv": INTERVALS, "calibration.json": INTERVALS,
+        "bank_coverage.json": INTERVALS, "calibration_sequential.csv": ROUNDS, "calibration_engines.csv": ADVICE,
+        "calibration_advice.csv": ADVICE,
+    }  # fmt: skip
+    words = []
+    for name, files in rules.items():
+        today, file = rule_of(files), path.with_name(name)
+        made = [row.get("rule") for row in rows(file)]
+        if file.suffix == ".json":
+            made = [json.loads(file.read_text()).get("rule")] if file.exists() else []
         older = len(made) - made.count(today)
-        words.append(
-            f"`{name}.csv` {today}" + (f" (**{older} of {len(made)} rows by another**)" if older else "")
-        )
+        words.append(f"`{name}` {today}" + (f" (**{older} of {len(made)} by another**)" if older else ""))
     return ", ".join(words)
 
 

@@ -1,13 +1,15 @@
 """Other intervals for the cells that miss the aim: studentised bootstrap and empirical likelihood, by coverage.
 
-    python -m benchmarks.calibration.rivals                    # some minutes
-    python -m benchmarks.calibration.rivals --repeats 300 --at-most 0.9
+    python -m benchmarks.calibration.rivals                    # goes on where it stopped
+    python -m benchmarks.calibration.rivals --repeats 300 --at-most 0.9 --out quick
 
 Both take the jackknife's pseudo-values of a figure, of its logarithm for a variance, as a sample of its mean: the
 bootstrap-t of Efron (Hall 1988, Annals of Statistics 16(3) 927-953), and jackknife empirical likelihood (Jing, Yuan and
 Zhou 2009, Journal of the American Statistical Association 104(487) 1224-1232), with the quantile of F(1, B - 1) in
 place of chi-squared (Owen 1988, Biometrika 75(2) 237-249). An interval is given where the package gives one, so that
 coverages are of the same repeats.
+
+Writes ``calibration_rivals.csv`` to --out, and prints it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from scipy.special import fdtri
 
 from benchmarks.calibration import report, twin
 from benchmarks.calibration.cells import Cell, as_row, grid
-from benchmarks.calibration.rule import rows
+from benchmarks.calibration.rule import INTERVALS, append, rows, rows_of, rule_of
 from gradvar.stats.effective import FEWEST
 from gradvar.stats.figures import effective_blocks, figures, leave_one_out, pivots
 from gradvar.stats.intervals import interval
@@ -28,7 +30,7 @@ from gradvar.stats.intervals import interval
 METHODS = ("Student", "package", "bootstrap-t", "empirical likelihood")
 _RESAMPLES = 499
 _HALVINGS = 60
-_RESULTS = Path(__file__).resolve().parent.parent / "results" / "calibration.csv"
+_RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 def coverage(cell: Cell, name: str, repeats: int, seed: int) -> tuple[dict[str, float], float]:
@@ -97,23 +99,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=400)
-    parser.add_argument("--at-most", type=float, default=0.91, help="coverage of the cells that are tried")
+    parser.add_argument("--at-most", type=float, default=0.93, help="coverage of the cells that are tried")
     parser.add_argument("--figures", nargs="+", default=["trace_cov", "signal"])
-    parser.add_argument("--engine", default="", help="only cells of this engine")
+    parser.add_argument("--out", type=Path, default=_RESULTS)
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    path, rule = options.out / "calibration_rivals.csv", rule_of(INTERVALS)
+    done = {(r["figure"], r["cell"]) for r in rows_of(path, rule) if r["repeats"] == str(options.repeats)}
     cells = {tuple(as_row(cell).values()): cell for cell in grid()}
-    print("| figure | cell | given | " + " | ".join(METHODS) + " |\n|" + "---|" * (3 + len(METHODS)))
-    for row in rows(_RESULTS):
-        if row["figure"] not in options.figures or float(row["given"]) < report.RARELY:
+    for row in rows(_RESULTS / "calibration.csv"):
+        figure, words = row["figure"], report.in_words(row)
+        if figure not in options.figures or float(row["given"]) < report.RARELY or (figure, words) in done:
+            continue
+        if float(row["after"]) > options.at_most:
             continue
         cell = cells[tuple(row[name] for name in as_row(grid()[0]))]
-        if float(row["after"]) > options.at_most or options.engine not in ("", cell.engine):
-            continue
         with np.errstate(all="ignore"):  # figures without a signal are NaN
-            shares, given = coverage(cell, row["figure"], options.repeats, 5)
-        numbers = " | ".join(f"{100 * shares[name]:.1f}" for name in METHODS)
-        label = report.FIGURES[row["figure"]]
-        print(f"| {label} | {report.in_words(row)} | {100 * given:.0f} % | {numbers} |", flush=True)
+            shares, given = coverage(cell, figure, options.repeats, 5)
+        keys = {"figure": figure, "cell": words, "repeats": str(options.repeats), "given": f"{given:.4g}"}
+        append(path, [keys | {name: f"{x:.4g}" for name, x in shares.items()} | {"rule": rule}])
+    print("\n".join(report.rivals(rows(path))))
 
 
 if __name__ == "__main__":

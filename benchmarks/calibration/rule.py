@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import csv
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import gradvar
 
@@ -20,6 +22,8 @@ ADVICE = (
     "measure/bank/pair_kernel.py", "measure/bank/summary.py",
 )  # fmt: skip
 """The same of ``advise``."""
+ROUNDS = (*INTERVALS, "stats/sequential.py", "core/until.py")
+"""The same of a measurement in rounds."""
 
 
 def rule_of(files: Sequence[str], folder: Path = _SOURCE) -> str:
@@ -61,6 +65,15 @@ def rows_of(path: Path, rule: str) -> list[dict[str, str]]:
         path.unlink()
         append(path, kept)
     return kept
+
+
+def json_rows_of(path: Path, rule: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a result in JSON, where it was made by this rule and with these settings; none elsewhere."""
+    content = json.loads(path.read_text()) if path.exists() else {}
+    is_same = (content.get("rule"), content.get("config")) == (rule, dict(config))
+    if content and not is_same:
+        print(f"{path.name}: made by another rule or with other settings; it is run again")
+    return content["rows"] if is_same else []
 
 
 def append(path: Path, table: Sequence[dict[str, str]]) -> None:

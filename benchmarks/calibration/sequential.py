@@ -1,6 +1,6 @@
 """Do intervals cover at the stop? Measurements in rounds (``stats.sequential``) on twins of ``direct``.
 
-    python -m benchmarks.calibration.sequential                 # about six minutes on 2 cores
+    python -m benchmarks.calibration.sequential                 # goes on where it stopped
 
 Each repeat adds pairs of replicates until a figure's interval is as narrow as asked, by the rule of the package; the
 table has the share of repeats whose interval holds the truth at the stop, beside that of a measurement of fixed size,
@@ -11,7 +11,6 @@ benchmarks/results/calibration_sequential.csv.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +21,7 @@ import numpy as np
 
 from benchmarks.calibration import twin
 from benchmarks.calibration.cells import Cell
+from benchmarks.calibration.rule import ROUNDS, append, rows_of, rule_of
 from gradvar.core.until import FIRST
 from gradvar.stats.effective import FEWEST
 from gradvar.stats.figures import BlockSums, effective_blocks, figures, leave_one_out, pivots
@@ -169,23 +169,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=500)
+    parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    rows = []
+    rule, repeats = rule_of(ROUNDS), str(options.repeats)
+    done = {row["setting"] for row in rows_of(options.out, rule) if row["repeats"] == repeats}
     for number, (name, cell) in enumerate(cells().items()):
-        for row in coverage(cell, options.repeats, options.seed + number):
-            rows.append({"setting": name, **row})
+        if name in done:
+            continue
+        measured = coverage(cell, options.repeats, options.seed + number)
+        for row in measured:
             print(
                 f"{name:<26}{row['figure']:<12} {row['share']:<5} rounds {row['rounds']:.3f}  often {row['often']:.3f}"
                 f"  fixed {row['fixed']:.3f}  pairs {row['pairs']:.0f}  stopped {row['stopped']:.2f}",
                 flush=True,
             )
-    with options.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        keys = {"setting": name, "repeats": repeats}
+        append(options.out, [keys | {k: str(x) for k, x in row.items()} | {"rule": rule} for row in measured])
 
 
 if __name__ == "__main__":

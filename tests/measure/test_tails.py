@@ -1,5 +1,7 @@
 """Intervals that know their tails: what they are made of, and how often they cover in cells that broke Student's t."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -188,6 +190,12 @@ def test_rows_of_another_rule_are_run_again(tmp_path, monkeypatch, capsys):
     assert "1 rows were made by another rule" in capsys.readouterr().out
     assert [row["policy"] for row in rule.rows(path)] == [*names[1:], names[0]]
     assert {row["rule"] for row in rule.rows(path)} == {today}
+
+    kept, config = tmp_path / "calibration.json", {"repeats": 3}
+    kept.write_text(json.dumps({"rule": today, "config": config, "rows": [made]}))
+    assert rule.json_rows_of(kept, today, config) == [made]
+    assert rule.json_rows_of(kept, "another", config) == rule.json_rows_of(kept, today, {"repeats": 4}) == []
+    assert rule.json_rows_of(tmp_path / "none.json", today, config) == []
 
     def hashed(text):
         (tmp_path / "x.py").write_text(text)
