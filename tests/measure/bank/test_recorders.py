@@ -143,6 +143,12 @@ def test_rows_are_scored_in_equal_chunks(monkeypatch):
         monkeypatch.setattr(score, "CHUNK", most)
         score_rows(subject, rollouts, ROWS, Whole(), None, given)
         assert asked[-1][1][2] == chunk
+        assert asked[-1][1][4:] == (False,)
+    monkeypatch.setattr(score, "factored_bytes", lambda *_: 10)  # of a row's factors; there are six rollouts
+    for most, given, chunk in ((60, None, 6), (50, None, 3), (10, None, 1), (5, None, 1), (60, 4, 4)):
+        monkeypatch.setattr(score, "FACTORS", most)
+        score_rows(subject, rollouts, ROWS, Sketch("hashed"), None, given)
+        assert asked[-1][1][2::2] == (chunk, True)
     rows = asked[0][0]
     assert rows.prompts["x"].tolist() == [0, 0, 0, 1, 1]
     at = [(q, ROWS.rollout[q, m], ROWS.basis_index[q, m]) for q, m in PLACES]
