@@ -152,7 +152,7 @@ ENGINEERS_WORDS = {  # and the how-to that the search lists first, as seen in Ch
     "num_generations": "trainer_settings", "loss_type": "trainer_settings", "scale_rewards": "trainer_settings",
     "epsilon_high": "trainer_settings", "length bias": "trainer_settings", "std normalisation": "trainer_settings",
     "KL": "trainer_settings", "zero std": "audit_my_dumps", "pass@k": "audit_my_dumps",
-    "group size": "choose_a_group_size",
+    "group size": "choose_a_group_size", "reward hacking": "audit_my_dumps", "dynamic sampling": "trainer_settings",
 }  # fmt: skip
 
 
