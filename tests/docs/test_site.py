@@ -151,7 +151,7 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
 ENGINEERS_WORDS = {  # and the how-to that the search lists first, as seen in Chromium over HTTP
     "num_generations": "trainer_settings", "loss_type": "trainer_settings", "scale_rewards": "trainer_settings",
     "epsilon_high": "trainer_settings", "length bias": "trainer_settings", "std normalisation": "trainer_settings",
-    "KL": "trainer_settings", "zero std": "audit_my_dumps", "pass@k": "audit_my_dumps",
+    "KL": "trainer_settings", "zero std": "trainer_settings", "pass@k": "audit_my_dumps",
     "group size": "choose_a_group_size", "reward hacking": "audit_my_dumps", "dynamic sampling": "trainer_settings",
 }  # fmt: skip
 
