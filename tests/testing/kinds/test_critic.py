@@ -28,6 +28,6 @@ def test_the_sound_twin_passes(case):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", SOUND, ids=_id)
 def test_no_seed_raises_a_false_alarm(case):
-    for seed in range(SEEDS):
+    for seed in range(1, 1 + SEEDS):  # the twin above has passed with seed 0
         report = check_kind(case[0](**case[1]), random_seed=seed)
         assert report.ok, report.table()

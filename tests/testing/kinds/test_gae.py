@@ -28,6 +28,6 @@ def test_the_sound_twin_passes(make):
 @pytest.mark.slow
 @pytest.mark.parametrize("make", SOUND, ids=lambda m: m.__name__)
 def test_no_seed_raises_a_false_alarm(make):
-    for seed in range(SEEDS):
+    for seed in range(1, 1 + SEEDS):  # the twin above has passed with seed 0
         report = check_kind(make(""), random_seed=seed)
         assert report.ok, report.table()
