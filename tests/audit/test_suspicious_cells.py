@@ -20,6 +20,8 @@ def test_what_is_suspicious_is_counted():
     sound = [group(0, g, [0.0, 1.0]) for g in range(5)]
     assert count(sound) == {}
     assert count([*sound, group(0, 9, [0.0, 1.0, 0.0])]) == {"unequal sizes": 1}
+    (unequal,) = suspicions(cells_of([*sound, group(0, 9, [0.0, 1.0] * 2 + [1.0])]), Faults(), None, None)
+    assert "1 of 6 groups do not have 2 rollouts (sizes 2 to 5)" in unequal.sentence
     assert count([*sound, group(0, 9, [0.0, 1.0] * 2)]) == {"prompts repeated": 1}
     assert count([*sound, group(0, 9, [0.0, 1.0] * 2)], True) == {"several times the size": 1}
     assert count([group(0, g, [1.0]) for g in range(3)]) == {"groups of one": 3, "no signal": 1}

@@ -1,11 +1,14 @@
 """Points at which statements are looked at: inside every assumption, in general position, on boundaries and beside."""
 
 import itertools
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import sympy as sp
 
 from gradvar.symbolic import (
+    Rejected,
     SymbolicBandit,
     explore,
     find_point,
@@ -19,6 +22,7 @@ from gradvar.symbolic.certify.certificate import _point_where_false, certificate
 from gradvar.symbolic.decide.enumerate import weights_of
 from gradvar.symbolic.decide.expectation import centred_score_moments, falling, partitions
 from gradvar.symbolic.decide.points import admits, ordinary_value, samples
+from gradvar.symbolic.group import engines_agree
 from gradvar.symbolic.read.decided import Decided
 
 x, y = sp.symbols("x y", real=True)
@@ -264,3 +268,18 @@ def test_laws_of_binary_rewards_are_read_off_prompt_weights():
         assert "q" not in laws["unbiased_binary"].note.split("G =")[1]
         if holds["unbiased_binary"] is False:
             assert laws["unbiased_binary"].counterexample["G"] == "4"
+
+
+@pytest.mark.parametrize(("found", "trace", "word"), [
+    ([1.0, -2.0], 3.0, ""), ([1.0, -2.0], 3.0 + 9e-12, ""), ([1.0, -2.0], 3.0 + 2e-11, "trace of the covariance"),
+    ([1.0, -2.0], -3.0, "trace of the covariance"), ([1.0, -2.0 + 2e-11], 3.0, "mean"), ([1.0], 3.0, "must match"),
+    ([-1.0, 2.0], 3.0, "mean"),
+])  # fmt: skip
+def test_two_engines_agree_to_their_rounding(found, trace, word):
+    exact = SimpleNamespace(mean=[sp.Integer(1), sp.Integer(-2)], trace_cov=sp.Integer(3))
+    compared = SimpleNamespace(mean=np.array(found), trace_cov=trace)
+    if not word:
+        engines_agree(compared, exact, "here")
+        return
+    with pytest.raises(ValueError if word == "must match" else Rejected, match=word):
+        engines_agree(compared, exact, "here")
