@@ -17,8 +17,8 @@ from gradvar.gradients.per_rollout import ScoreRows, project_scores
 from gradvar.gradients.sketch import Gram, PerToken, Sketch, Whole
 from gradvar.measure.bank.record import record
 from gradvar.measure.bank.recorder import RecordSettings
-from gradvar.policies import Tabular
-from gradvar.tasks import Lookup
+from gradvar.policies import Tabular, Transformer
+from gradvar.tasks import Lookup, ModularAddition
 from tests.compilations import compilations
 
 
@@ -369,3 +369,30 @@ def test_scores_are_sketched_from_factors_where_they_are_large_and_have_factors(
     assert factored_sketch.factored_bytes(*call, Sketch("hashed")) is not None
     monkeypatch.setattr(factored_sketch, "_LIGHT", 66)
     assert factored_sketch.factored_bytes(*call, Sketch("hashed")) is None
+
+
+@pytest.mark.slow
+def test_a_transformers_bank_is_sketched_from_factors(tmp_path, monkeypatch):
+    """A scan over layers, a tied embedding, rollouts that share a pass, into a folder; against whole scores."""
+    task, sketch = ModularAddition(1, 7), Sketch("hashed", 64)
+    policy = Transformer.for_task(task, layers=5, width=64, heads=2, hidden=96)
+    call = (policy, policy.init(jax.random.key(0)), task, jax.random.key(1), 3, 4)
+    whole = record(*call, scores=Whole()).recording
+    passes = []
+    images = factored_sketch.factored_images
+
+    def heard(policy, params, rows, *rest):
+        passes.append(rows[1].shape)
+        return images(policy, params, rows, *rest)
+
+    monkeypatch.setattr("gradvar.gradients.per_rollout.factored_images", heard)
+    monkeypatch.setattr(factored_sketch, "LEAST", 1)
+    monkeypatch.setattr("gradvar.measure.bank.record.LEAST", 1)
+    bank = record(*call, scores=sketch, folder=tmp_path)
+    assert passes == [(12, task.completion_length)]  # one program, of all rollouts together
+    vectors = whole.scores.vectors
+    expected = sketch.image(
+        jnp.asarray(vectors.reshape(-1, vectors.shape[-1])), jax.random.key(bank.info["seed"])
+    )
+    found = bank.recording.scores.vectors.reshape(-1, 64)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
