@@ -212,8 +212,16 @@ def masked_inert(target: AdvantageTarget, group: tuple[float, ...], garbage: flo
 
 
 def in_full(values: tuple[float, ...], dtype: str) -> str:
-    """Rewards with enough digits to distinguish neighbouring numbers of the dtype."""
-    return shown(values, 17 if dtype == "float64" else 9)
+    """Rewards in the fewest digits from which the same numbers of the dtype are read.
+
+    >>> in_full((0.1, 2.0), "float64"), in_full((0.1 + 0.2,), "float64"), in_full((0.1 + 0.2,), "float32")
+    ('[0.1, 2]', '[0.30000000000000004]', '[0.3]')
+    """
+    kind = np.float64 if dtype == "float64" else np.float32
+    with np.errstate(over="ignore"):
+        rewards = np.array(values, np.float64).astype(kind) + kind(0)  # no minus before a zero
+    texts = map(str, rewards)
+    return "[" + ", ".join(text.removesuffix(".0") for text in texts) + "]"
 
 
 LAWS = (
