@@ -219,7 +219,7 @@ def in_full(values: tuple[float, ...], dtype: str) -> str:
     """
     kind = np.float64 if dtype == "float64" else np.float32
     with np.errstate(over="ignore"):
-        rewards = np.array(values, np.float64).astype(kind) + kind(0)  # no minus before a zero
+        rewards = (np.array(values, np.float64) + 0.0).astype(kind)  # no minus before a zero
     texts = map(str, rewards)
     return "[" + ", ".join(text.removesuffix(".0") for text in texts) + "]"
 
