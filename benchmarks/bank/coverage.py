@@ -83,7 +83,7 @@ def pools(recording: Recording, coefficients: Coefficients, plan: Partition) -> 
         alone = replace(
             recording,
             rollouts=rollouts,
-            rows=BasisRows.of(recording.rows.basis[pool]),
+            rows=BasisRows(**{n: x[pool] for n, x in vars(recording.rows).items()}),
             scores=WholeScores(**arrays),
         )
         sums = block_sums(alone, coefficients[:, :, pool], replace(plan, orders=plan.orders[:, pool]))

@@ -81,7 +81,7 @@ def write(path: Path, document: Path, fewest: int) -> None:
         error=f"{100 * np.sqrt(0.05 * 0.95 / repeats):.1f}",
         figures="\n".join(summary), worst="\n".join(worst), table="\n".join(table),
         engines="\n".join(_engines(rows(path.with_name("calibration_engines.csv")))),
-        advice="\n".join(_advice(rows(path.with_name("calibration_advice.csv")))), banks=_banks(path),
+        advice="\n".join(_advice(rows(path.with_name("calibration_advice.csv")))),
         rivals="\n".join(rivals(rows(path.with_name("calibration_rivals.csv")))), rules=_rules(path),
         moderate="\n".join(moderate(path.with_name("calibration.json"), path.with_name("bank_coverage.json"))),
         rounds="\n".join(rounds(in_rounds)), stops=", ".join(dict.fromkeys(r["repeats"] for r in in_rounds)),
@@ -105,12 +105,12 @@ def _engines(measured: list[dict[str, str]]) -> list[str]:
 
 def _advice(measured: list[dict[str, str]]) -> list[str]:
     """The table of advice: a row for each policy and cost of a prompt."""
-    names = ("policy", "a prompt costs", "G*", "best size", "G* covered (given)", "regret covered (given)",
+    names = ("policy", "banks", "a prompt costs", "G*", "best size", "G* covered (given)", "regret covered (given)",
              "V(G) covered (given), lowest", "cost of the size named: mean, most", "cost of G=32",
              "informative shares covered")  # fmt: skip
     lines = [_line(*names), "|---" * len(names) + "|"]
     for row in measured:
-        x = {key: float(value) for key, value in row.items() if key not in ("policy", "rule")}
+        x = {key: float(value or "nan") for key, value in row.items() if key not in ("policy", "rule")}
         pairs = [
             _share(x[f"{what} covered"], x[f"{what} given"]) for what in ("optimum", "regret", "variance")
         ]
@@ -119,6 +119,7 @@ def _advice(measured: list[dict[str, str]]) -> list[str]:
         lines.append(
             _line(
                 row["policy"],
+                row["repeats"],
                 row["cost"],
                 f"{x['G*']:.1f}",
                 f"{x['best']:.0f}",
@@ -183,11 +184,6 @@ def _number_of_cells(measured: int) -> str:
     return f"{measured} cells" if measured == whole else f"{measured} of the grid's {whole} cells"
 
 
-def _banks(path: Path) -> str:
-    """How many banks the advice was measured on."""
-    return ", ".join(dict.fromkeys(row["repeats"] for row in rows(path.with_name("calibration_advice.csv"))))
-
-
 def _rules(path: Path) -> str:
     """By which rule the rows of every file were made, and how many by another one than today's."""
     rules = {
@@ -207,6 +203,8 @@ def _rules(path: Path) -> str:
 
 
 def _share(covered: float, given: float) -> str:
+    if given != given:
+        return "not counted"
     return f"{100 * covered:.0f} ({100 * given:.0f})" if given else "none"
 
 

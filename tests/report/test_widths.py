@@ -75,6 +75,11 @@ def ranking():
     )
 
 
+RATES = {
+    "learning_rate": float("nan"),
+    "lowest_rate": 0.000012345,
+    "highest_rate": 0.0012345,
+}  # of the starts
 SHEETS = {
     "measure": lambda: next(tables(study())),
     "measure --raw": lambda: next(tables(study(raw=True))),
@@ -84,7 +89,7 @@ SHEETS = {
     "advise --rewards": lambda: advise_from_rewards(
         np.tile([1.0, 0.0, 1.0, 0.0], (9, 1)), Costs(), (2, 4, 8)
     ).sheet(),
-    "train": lambda: train.table([arm("grpo-2"), arm("grpo-16-no-std-no-clip")], "addition"),
+    "train": lambda: train.table([arm("grpo-2"), arm("grpo-16-no-std-no-clip") | RATES], "addition"),
     "train --list": lambda: train._arms(),
 }
 
