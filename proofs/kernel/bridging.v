@@ -1,5 +1,5 @@
 (* What the generated bridges say their theorems with: rewards and scores of a group listed one by one. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 From Gradvar Require Import group_means unbiased.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import GRing.Theory Num.Theory.

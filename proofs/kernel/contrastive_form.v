@@ -1,6 +1,6 @@
 (* GRPO's clipped, length-normalised objective with binary rewards is a contrast, at every group size. Rollout i has
    len i tokens of the ratios rho i t, the clip is [1 - low, 1 + high]. Those in the set right are correct. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 From Gradvar Require Import inequalities group_means standardised.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.

@@ -1,7 +1,7 @@
 (* Binary rewards, on policy, advantages a for every correct and b for every wrong rollout of a group with k correct ones.
    Given which rollouts are correct, their scores are independent; a correct one's score has the mean m1 = g / p and the
    mean square v1, a wrong one's m0 = - g / (1 - p) and v0. One entry of the score; entries add. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 From Gradvar Require Import independence.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import GRing.Theory Num.Theory.

@@ -1,6 +1,6 @@
 (* A general baseline with binary rewards: the update is along the mean of the positives less c times that of the
    negatives. A group of G rollouts, those in the set right are correct. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 From Gradvar Require Import inequalities.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.

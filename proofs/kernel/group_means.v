@@ -1,6 +1,6 @@
 (* Rewards of one group: leave-one-out, mean-centring, and the average over pairs.
    Every group size G >= 2, written n.+2; any field of characteristic zero with an order, such as the rationals. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import GRing.Theory Num.Theory.
 Local Open Scope ring_scope.

@@ -1,6 +1,6 @@
 (* The best group size at a fixed number N = Q G of rollouts. N times the variance is V G = G b + o + c / (G - 1): b the
    variance of the gradient between prompts, o and c (sigma_o^2 and Delta of N2) averaged over prompts. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 From Gradvar Require Import inequalities.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.

@@ -1,5 +1,5 @@
 (* Weights of rollouts that another policy drew: the whole weight is unbiased, a truncated one is not. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum rat ring.
 From Gradvar Require Import inequalities.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.

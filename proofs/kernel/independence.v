@@ -1,6 +1,6 @@
 (* Means over groups of independent rollouts. Rollout i is drawn from the finite set T with the chances P i; a group is
    a function from rollouts to answers, and its chance is the product. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import GRing.Theory Num.Theory.
 Local Open Scope ring_scope.

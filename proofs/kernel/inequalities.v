@@ -1,6 +1,6 @@
 (* Inequalities between products, quotients and sums, under names of their own: MathComp 2 calls its lemmas otherwise
    than MathComp 1 does, and the proofs here are for both. *)
-From mathcomp Require Import all_ssreflect all_algebra.
+From mathcomp Require Import all_ssreflect ssralg ssrnum.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.

@@ -1,7 +1,7 @@
 (* The KL estimators k1, k2, k3 of one token as losses, on policy, for a softmax over finitely many answers with the
    chances p and a reference q of full support. k y is log(p y / q y), so exp(- k y) = q y / p y, and the derivative of
    p y by the logit of x is p y (1{y = x} - p x), the chance times the score. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 From Gradvar Require Import group_means unbiased.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import GRing.Theory Num.Theory.

@@ -1,6 +1,6 @@
 (* The weight w_G(p) that GRPO (population deviation, no epsilon) gives a prompt of success rate p, binary rewards: the
    mean update is w_G(p) times the gradient of p. A group has G = N.+2 rollouts, k of them correct. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum poly ring.
 From Gradvar Require Import inequalities group_means.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.

@@ -1,5 +1,5 @@
 (* A pair of equal rewards is silent. Silent pairs are dropped, and a pair of a new prompt is drawn, until one is not. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.

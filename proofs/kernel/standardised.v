@@ -1,6 +1,6 @@
 (* Advantages divided by the group's standard deviation: the contrast of two rollouts, and the bound sqrt(G - 1).
    Any real closed field (the reals, the real algebraic numbers): only roots are needed. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 From Gradvar Require Import inequalities group_means.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.Theory GRing.Theory Num.Theory.

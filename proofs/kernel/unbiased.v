@@ -1,5 +1,5 @@
 (* On policy: the score has the mean zero, leave-one-out is unbiased, mean-centring has the factor (G - 1)/G. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 From Gradvar Require Import group_means independence.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import GRing.Theory Num.Theory.

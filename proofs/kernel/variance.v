@@ -1,5 +1,5 @@
 (* The variance of leave-one-out at every group size, on policy, for any rewards; one entry of the score. *)
-From mathcomp Require Import all_ssreflect all_algebra ring.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ring.
 From Gradvar Require Import group_means independence unbiased projection.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import GRing.Theory Num.Theory.

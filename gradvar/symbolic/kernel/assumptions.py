@@ -1,7 +1,7 @@
 """What a theorem rests on, read from what ``Print Assumptions`` prints."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Every development over Coq's classical reals rests on these; a theorem of ours may, and on nothing else.
 AXIOMS_OF_THE_REALS = (
@@ -11,17 +11,32 @@ AXIOMS_OF_THE_REALS = (
 )
 _CLOSED = "Closed under the global context"
 _MARK = "gradvar theorem"
+_TOGETHER = "every_theorem_of_this_file"
 _CLOSED_MARK = "gradvar certificate"
 
 
-def questions(theorems: tuple[str, ...]) -> str:
-    """Return the commands to append to a file: for each theorem a mark with its name, then its assumptions."""
-    lines = [f'Goal True. idtac "{_MARK} {name}". Abort.\nPrint Assumptions {name}.' for name in theorems]
-    return "\n" + "\n".join(lines) + "\n"
+def questions(theorems: Sequence[str], *, together: bool = False) -> str:
+    """Return the commands to append to a file: a mark with theorems' names, then what they rest on.
+
+    Args:
+        theorems: their names.
+        together: ask what all rest on, not each. Coq goes through everything below them for each question, down to the
+            library, which takes a second.
+    """
+    if together and len(theorems) > 1:
+        every = f"Definition {_TOGETHER} := ({', '.join(f'@{name}' for name in theorems)})."
+        return f"\n{every}\n{_question(' '.join(theorems), _TOGETHER)}\n"
+    return "\n" + "\n".join(_question(name, name) for name in theorems) + "\n"
+
+
+def _question(mark: str, name: str) -> str:
+    return f'Goal True. idtac "{_MARK} {mark}". Abort.\nPrint Assumptions {name}.'
 
 
 def parse_assumptions(output: str) -> dict[str, tuple[str, ...]]:
     """Return each theorem's assumptions from the output of ``questions``: names of axioms, none where it is closed.
+
+    Of theorems asked about together each has those of all.
 
     What is neither the sentence of a closed theorem nor a list of axioms (a switched off guard, say) is an assumption
     as it stands.
@@ -30,11 +45,15 @@ def parse_assumptions(output: str) -> dict[str, tuple[str, ...]]:
     {'t': ()}
     >>> parse_assumptions("gradvar theorem t\\nAxioms:\\ncheat : forall x : nat,\\n  x = 0\\n")
     {'t': ('cheat',)}
+    >>> parse_assumptions("gradvar theorem t u\\nClosed under the global context\\n")
+    {'t': (), 'u': ()}
     """
-    _, *parts = re.split(rf"^{_MARK} (\w+)$", output, flags=re.MULTILINE)
+    _, *parts = re.split(rf"^{_MARK} ([\w ]+)$", output, flags=re.MULTILINE)
     return {
-        name: _names(text.strip()) for name, text in zip(parts[::2], parts[1::2], strict=True)
-    }  # name, text, name, text ...
+        name: _names(text.strip())
+        for names, text in zip(parts[::2], parts[1::2], strict=True)
+        for name in names.split()
+    }  # names, text, names, text ...
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def bridge_source(name: str, bridges: Sequence[Bridge], imports: Sequence[str]) 
     """Return the file ``bridge_<name>.v`` with the theorems of some claims."""
     heading = (
         "(* Generated: what the shipped code computes, as its jaxpr was read, and the theorems of the development. *)\n"
-        "From mathcomp Require Import all_ssreflect all_algebra ring.\n"
+        "From mathcomp Require Import all_ssreflect ssralg ssrnum ring.\n"
         f"From {PREFIX} Require Import {' '.join(imports)}.\n"
         "Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.\n"
         "Import Order.Theory GRing.Theory Num.Theory.\nLocal Open Scope ring_scope.\n"

@@ -116,15 +116,19 @@ class Compiler:
     def _made(self, source: CoqFile, paths: Sequence[Path]) -> Compiled:
         folder = paths[-1]
         names = tuple(theorem.name for theorem in source.theorems)
-        (folder / f"{source.name}.v").write_text(source.text + questions(names), encoding="utf-8")
-        result = self._run(source.name, paths)
+        result = self._run(source, paths, together=True)
+        if len(names) > 1 and any(result.assumptions.values()):  # which of them rests on what
+            result = self._run(source, paths, together=False)
         if not result.error and set(result.assumptions) != set(names):
             result = Compiled(source.name, "its theorems' assumptions were not printed", {}, result.seconds)
         if not result.error:  # last, so that an interrupted run is done again
             write_file(folder / _RESULT, json.dumps(asdict(result)).encode())
         return result
 
-    def _run(self, name: str, paths: Sequence[Path]) -> Compiled:
+    def _run(self, source: CoqFile, paths: Sequence[Path], *, together: bool) -> Compiled:
+        name, names = source.name, tuple(theorem.name for theorem in source.theorems)
+        text = source.text + questions(names, together=together)
+        (paths[-1] / f"{name}.v").write_text(text, encoding="utf-8")
         options = [word for path in paths for word in ("-Q", str(path), PREFIX)]
         start = time.perf_counter()
         try:
