@@ -11,9 +11,7 @@ Run on 2026-11-29 with Python 3.11.7, jax 0.10.2, two cores that others used as 
     engine  calls  mappings after 375, after 3,000  MB after 375, after 3,000
     exact   3,000  975, 976                         396, 404
     direct  3,000  1,319, 1,319                     439, 442
-
-The bank, on 2026-11-30, was stopped after 1,500 calls at most (the machine was shared): 1,274 mappings after 375 and after 1,125
-calls, 449 and 451 MB.
+    bank    3,000  1,274, 1,274                     449, 452  (on 2026-11-30; once stopped and continued)
 
 Before, each call took three mappings more, of which the system gives a process 65,530, and 1.5 MB.
 """
