@@ -40,7 +40,8 @@ def findings(advice: Advice, summary: Summary, total: Budget, costs: Costs, leve
             "size, is not known: record more rollouts of each prompt."
         )
     if caution := too_few(over_all.effective):
-        sentences.append(f"There are {caution}: which size is best cannot be told from these prompts.")
+        begin = f"There are {caution}" if caution[0].isdigit() else caution.capitalize()
+        sentences.append(f"{begin}: which size is best cannot be told from these prompts.")
     elif caution := warning(over_all.effective):
         sentences.append(f"Of these intervals: {caution}.")
     for size in (min(by_size), max(by_size)):
