@@ -7,11 +7,17 @@ from pathlib import Path
 import jax
 import pytest
 
-# Most of the suite's time is compilation, and with these two it takes less than half as long. XLA ends the process on a
-# flag that it does not know, so only versions that do get them. To test what users run: XLA_FLAGS= pytest
-_QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+# Most of the suite's time is compilation, and with these it takes less than half as long. XLA ends the process on a flag
+# that it does not know, so only versions that do get them. To test what users run: XLA_FLAGS= pytest
+_QUICK_TO_COMPILE = [
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+]
 if jax.__version_info__ < (0, 12):
-    os.environ.setdefault("XLA_FLAGS", _QUICK_TO_COMPILE)
+    _QUICK_TO_COMPILE.append("--xla_cpu_use_fusion_emitters=false")
+if jax.__version_info__ < (0, 13):
+    os.environ.setdefault("XLA_FLAGS", " ".join(_QUICK_TO_COMPILE))
 # What one process compiles, the others read: both workers, the commands that tests start, and the next run.
 _COMPILED = Path(__file__).parent.parent / ".cache" / "compiled"
 for option, setting in {
