@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
-# Most of the suite's time is compilation, and with these it takes less than half as long. XLA ends the process on a flag
-# that it does not know, so only versions that do get them. To test what users run: XLA_FLAGS= pytest
+# Most of the suite's time is compilation, and with these it takes less than half as long. XLA ends the process on a
+# flag that it does not know, so only versions that do get them. To test what users run: XLA_FLAGS= pytest
 _QUICK_TO_COMPILE = [
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",

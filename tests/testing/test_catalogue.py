@@ -50,6 +50,7 @@ def declared():
 
 
 @pytest.mark.parametrize(("name", "law", "holds"), list(declared()))
+@pytest.mark.usefixtures("unshrunk")
 def test_what_is_declared_is_so(name, law, holds):
     if law in STATISTICAL_LAWS:
         found, why = statistical(name, law)

@@ -143,12 +143,14 @@ FORMS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=lambda f: f.__name__)
+@pytest.mark.usefixtures("unshrunk")
 def test_a_sound_function_passes_in_every_form(form):
     report = check_advantage(form(centred), examples=12)
     assert report.ok, report.table()
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda f: f.__name__)
+@pytest.mark.usefixtures("unshrunk")
 def test_its_twin_is_caught_in_every_form(form):
     report = check_advantage(form(leaking), laws=["group_isolated"], examples=30)
     assert report["group_isolated"].status == "fails", report.table()
@@ -317,12 +319,14 @@ LOSSES = [
 
 
 @pytest.mark.parametrize("form", LOSSES, ids=lambda f: f.__name__)
+@pytest.mark.usefixtures("unshrunk")
 def test_a_sound_loss_passes_in_every_form(form):
     report = check_loss(form(1), examples=5)
     assert report.ok, report.table()
 
 
 @pytest.mark.parametrize("form", LOSSES, ids=lambda f: f.__name__)
+@pytest.mark.usefixtures("unshrunk")
 def test_a_loss_without_its_minus_is_caught_in_every_form(form):
     report = check_loss(form(-1), laws=["both_signs"], examples=10)
     assert report["both_signs"].status == "fails", report.table()

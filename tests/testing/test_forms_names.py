@@ -90,6 +90,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda f: f.__name__)
+@pytest.mark.usefixtures("unshrunk")
 def test_a_sound_function_passes(form):
     report = check_advantage(form(centred), examples=6)
     assert report.ok, report.table()
@@ -97,6 +98,7 @@ def test_a_sound_function_passes(form):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=lambda f: f.__name__)
+@pytest.mark.usefixtures("unshrunk")
 def test_its_faulty_twin_is_caught(form):
     report = check_advantage(form(uncentred), examples=10)
     assert "zero_on_equal_rewards" in [r.name for r in report.failures], report.table()

@@ -39,6 +39,7 @@ def test_numpy_estimators_pass(function):
     [*LOSSES, *(pytest.param(f, marks=pytest.mark.slow) for f in (entropy_bonus, sampler_truncated, fading))],
     ids=lambda f: f.__name__,
 )
+@pytest.mark.usefixtures("unshrunk")
 def test_numpy_losses_pass(function):
     _passes(check_loss, function, examples=15)
 
@@ -64,12 +65,14 @@ TELL_APART = {
 
 
 @pytest.mark.parametrize("function", TELL_APART, ids=lambda f: f.__name__)
+@pytest.mark.usefixtures("unshrunk")
 def test_the_laws_that_tell_estimators_apart_do(function):
     holds, fails = (names.split() for names in TELL_APART[function])
     claims = {name: True for name in holds} | {name: False for name in fails}
     _passes(check_advantage, function, claims=claims, laws=list(claims), examples=30)
 
 
+@pytest.mark.usefixtures("unshrunk")
 def test_a_sound_loss_obeys_what_it_should():
     holds = "on_policy_unclipped microbatch_invariant zero_beyond_clip recovers_beyond_clip padding_invariant"
     claims = dict.fromkeys([*holds.split(), "aggregation", "empty_rows_finite"], True)
@@ -90,6 +93,7 @@ def test_what_a_finding_says_is_what_was_seen():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unshrunk")
 def test_a_jax_estimator_and_a_jax_loss_pass():
     _passes(check_advantage, jax_grpo, laws=["nan_contained", "order_preserving"], examples=20)
     _passes(check_loss, jax_dr_grpo_loss, laws=["masked_inert", "kl_direction"], examples=15)
@@ -106,6 +110,7 @@ def test_pytorch_estimators_pass():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.usefixtures("unshrunk")
 def test_no_seed_raises_a_false_alarm(seed):
     for function in NUMPY:
         _passes(check_advantage, function, laws=UNIVERSAL, random_seed=seed, examples=60)

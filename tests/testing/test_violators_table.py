@@ -42,6 +42,7 @@ def _twins(twins):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("function", "seed"), _twins(violators_losses.twins()))
+@pytest.mark.usefixtures("unshrunk")
 def test_a_sound_loss_passes(function, seed):
     report = check_loss(function, examples=20, random_seed=seed)
     assert report.ok, report.table()
@@ -49,6 +50,7 @@ def test_a_sound_loss_passes(function, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("function", "seed"), _twins(violators_advantages.twins()))
+@pytest.mark.usefixtures("unshrunk")
 def test_a_sound_advantage_passes(function, seed):
     report = check_advantage(function, examples=30, random_seed=seed)
     assert report.ok, report.table()
