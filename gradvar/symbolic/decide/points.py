@@ -81,13 +81,14 @@ def admits(symbol: sp.Symbol, value: sp.Rational) -> bool:
 def _inside(candidates: Iterable[tuple[Point, bool]], where: Sequence[Any], limit: int) -> list[Sample]:
     chosen: list[Sample] = []
     seen = set()
+    hypotheses = [sp.sympify(w) for w in where]
     for point, general in candidates:
         key = tuple(point.items())
         if key in seen or not all(admits(symbol, value) for symbol, value in point.items()):
             continue
         seen.add(key)
         values = ExactValues(point)
-        if all(values.truth(sp.sympify(w)) is True for w in where):
+        if all(values.truth(hypothesis) is True for hypothesis in hypotheses):
             large = all(abs(v) >= _GENERAL for s, v in point.items() if s.is_integer)
             chosen.append(Sample(point, values, general and large))
             if len(chosen) == limit:

@@ -53,12 +53,14 @@ class ExactValues:
         """Return the value: a fraction where it is computed exactly, else an interval, else why there is none."""
         if e.is_Rational:
             return Fraction(int(e.p), int(e.q))
-        if e not in self._values:
+        value = self._values.get(e)
+        if value is None:
             try:
-                self._values[e] = self._value(e)
+                value = self._value(e)
             except (OverflowError, RecursionError, NotImplementedError, sp.PolynomialError):
-                self._values[e] = UNKNOWN
-        return self._values[e]
+                value = UNKNOWN
+            self._values[e] = value
+        return value
 
     def sign(self, e: sp.Expr) -> int | Lack:
         """Return -1, 0 or 1; unknown where an interval holds zero."""
@@ -66,7 +68,7 @@ class ExactValues:
 
     def truth(self, statement: Any) -> Truth:
         """Return True or False for a relation or Boolean; a ``Lack`` where it has no truth value."""
-        if statement in (sp.true, sp.false):
+        if isinstance(statement, (bool, sp.logic.boolalg.BooleanAtom)):
             return bool(statement)
         if isinstance(statement, sp.core.relational.Relational):
             return self._relation(statement)
@@ -124,7 +126,7 @@ class ExactValues:
             return self.value(sp.sympify(self.point[e])) if e in self.point else UNKNOWN
         if e.is_NumberSymbol:
             return constant(e, self.bits)
-        if e in (sp.nan, sp.zoo):
+        if e is sp.nan or e is sp.zoo:
             return UNDEFINED
         if isinstance(e, sp.Piecewise):
             return self._piecewise(e)
