@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from gradvar.core.checks import positive
 from gradvar.symbolic.decide.equality import Rejected
 from gradvar.symbolic.read.decided import Joined, deciding
 
@@ -24,7 +25,7 @@ class Intervals:
     """The intervals of the floats of one comparison, each under a symbol of its own."""
 
     def __init__(self, tolerance: float) -> None:
-        self._unit = sp.Rational(10) ** (math.floor(math.log10(tolerance)) - 1)
+        self._unit = sp.Rational(10) ** (math.floor(math.log10(positive("tolerance", tolerance))) - 1)
         self._middles: dict[sp.Symbol, sp.Rational] = {}
 
     def placed(self, value: Any) -> Any:
@@ -113,19 +114,21 @@ def near(left: Any, right: Any, tolerance: float, statement: str) -> None:
     Args:
         left: a number, or an array of them.
         right: the same; of the same shape, unless one of the two is a single number.
-        tolerance: largest absolute difference.
+        tolerance: largest absolute difference, above zero.
         statement: for the message of a rejection.
 
     Raises:
-        Rejected: some difference is larger.
+        Rejected: some difference is larger, or is no number.
         ValueError: if the shapes differ or nothing is compared.
 
     >>> near([0.1 + 0.2], sp.Rational(3, 10), 1e-12, "a sum")
     """
-    pairs = np.broadcast(np.asarray(left, object), np.asarray(right, object))
-    if not pairs.size:
-        raise ValueError(f"left, right: nothing to compare for {statement!r}")
-    for pair in pairs:
+    left, right = np.asarray(left, object), np.asarray(right, object)
+    if left.shape != right.shape and left.ndim and right.ndim:
+        raise ValueError(f"right: shape {right.shape} does not match left {left.shape}")
+    if not left.size or not right.size:
+        raise ValueError(f"left, right: nothing to compare for {statement!r}; give numbers")
+    for pair in np.broadcast(left, right):
         _compare(pair, "==", tolerance, lambda gap: abs(gap) <= tolerance, statement)
 
 
@@ -135,11 +138,11 @@ def below(less: Any, more: Any, tolerance: float, statement: str) -> None:
     Args:
         less: the smaller number.
         more: the larger one.
-        tolerance: by how much more than nothing.
+        tolerance: by more than this, above zero.
         statement: for the message of a rejection.
 
     Raises:
-        Rejected: it is not below, or not by so much.
+        Rejected: it is not below, or not by so much, or one is no number.
 
     >>> below(0.3, sp.sqrt(2), 1e-12, "a root")
     """
@@ -153,5 +156,5 @@ def _compare(
     assignment = dict(zip((x, y), pair, strict=True))
     with deciding_within(lambda placed: (placed[x], placed[y]), assignment, operator, tolerance):
         gap = sp.N(sp.sympify(pair[0]) - sp.sympify(pair[1]), 20)
-        if not holds(gap):
+        if gap == sp.nan or not holds(gap):  # with a NaN no relation of SymPy has a value
             raise Rejected(f"{statement}: {pair[0]} and {pair[1]}, {float(gap):.2e} apart")
