@@ -218,7 +218,8 @@ def _about_code(source: sy.Source) -> sy.Source:
 def _require_no_weight(padding: np.ndarray, statement: str) -> None:
     """Decide that all of these weights are zero, decimal numbers as the rational ones that they are."""
     if padding.size:
-        sy.equal([sp.sympify(weight).replace(sp.Float, sp.Rational) for weight in padding], 0, statement)
+        exact = [sp.sympify(weight).replace(lambda part: part.is_Float, sp.Rational) for weight in padding]
+        sy.equal(exact, 0, statement)
 
 
 def define(identifier: str, definition: Definition, title: str, source: sy.Source, equation: str) -> sy.Claim:

@@ -85,6 +85,8 @@ def add_blocks(
         key: What the map is drawn from.
     """
     (rows, width), count = image.shape, len(numbers)
+    if not count:
+        return image
     at_once = min(count, max(1, _CACHED // (4 * rows * width)))
 
     def add(step: Array, total: Array) -> Array:

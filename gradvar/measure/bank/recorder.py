@@ -72,8 +72,9 @@ class RecordSettings:
     policy multiplies no matrices; where it does, log-probabilities agree to rounding.
 
     With a folder: ``shard``, prompts of a shard, by default as many as make 64 MB of whole scores, or as are sampled
-    together where scores are sketched; ``part``: which of them this call records, where processes share a folder;
-    ``monitor`` hears of every scored row, and how long the rest will take.
+    together where scores are sketched, and with ``part`` so few that every part has a shard; ``part``: which shards
+    this call records, where processes share a folder, all with the same number of parts; ``monitor`` hears of every
+    scored row, and how long the rest will take.
     """
 
     cuts: Sequence[float] = ()

@@ -182,6 +182,7 @@ def test_blocks_that_are_added_some_at_a_time_make_the_same_image(monkeypatch):
     ]
     np.testing.assert_allclose(sketch.image_of_parts(parts, key), sum(one_by_one), atol=1e-12)
     monkeypatch.setattr("gradvar.gradients.hashed_blocks._summed_in_turn", hashed_blocks._summed_at_once)
+    assert not sketch.image(jnp.zeros((2, 0)), key).any()  # of no parameters
     elsewhere = hashed_blocks.hashed(jnp.asarray(blocks[:, :, 0]), jnp.arange(blocks.shape[1]), key)
     np.testing.assert_allclose(elsewhere, sum(one_by_one), atol=1e-12)  # as on an accelerator
 
