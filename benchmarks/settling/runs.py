@@ -188,32 +188,37 @@ class Runs:
             self.part(f"{row['kind']}-{row['group']}-{row['factor']:g}-{row['run']}", lambda kept=curve: kept)
 
     def stages(self) -> Iterator[list[Iterator[str]]]:
-        """What is left, in stages that follow one another.
+        """All parts, in stages that follow one another; what is on disk already takes no time.
 
         A stage is a list of sequences that may be worked off side by side, each in a thread; a sequence says of every
-        part what it was once it is done. Every group size has a sequence of its own, so none waits for another's
-        programs to be compiled.
+        part what it was once it is done. Every group size has a sequence of its own in which it is tuned, so none waits
+        for another's programs to be compiled. The runs that count follow one another: their seconds are compared, and
+        an arm beside which another one runs is slower than the one that is left over.
         """
-        yield [self._warm_starts(number) for number in range(self.size.starts)]
-        yield [self._predictions()]
-        yield [self._arm(group) for group in self.size.groups]
+        yield [self._warm_start(number) for number in range(self.size.starts)]
+        yield [self._prediction()]
+        yield [self._tuning(group) for group in self.size.groups]
+        yield [self._runs()]
 
-    def _warm_starts(self, number: int) -> Iterator[str]:
+    def _warm_start(self, number: int) -> Iterator[str]:
         self.start(number)
         yield f"warm start {number}"
 
-    def _predictions(self) -> Iterator[str]:
+    def _prediction(self) -> Iterator[str]:
         self.starts()
         self.prediction()
         yield "prediction"
 
-    def _arm(self, group: int) -> Iterator[str]:
+    def _tuning(self, group: int) -> Iterator[str]:
         self.tuned(group)
         yield f"tuning of {group}"
+
+    def _runs(self) -> Iterator[str]:
         for number in range(self.size.runs):
-            for factor in self.factors(group):
-                self.curve(group, factor, number, tuning=False)
-            yield f"run {number}, {group}"
+            for group in self.size.groups:
+                for factor in self.factors(group):
+                    self.curve(group, factor, number, tuning=False)
+                yield f"run {number}, {group}"
 
     def factors(self, group: int) -> list[float]:
         """The chosen factors of an arm, each once."""

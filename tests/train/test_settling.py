@@ -86,8 +86,9 @@ def test_the_stages_hold_every_part_and_sequences_side_by_side_do_the_same(runs,
     facts = SimpleNamespace(success_rate=0.3, steps=9, between_prompts=0.1)
     monkeypatch.setattr(Runs, "start", lambda self, number: facts)
     runs.part("prediction", lambda: {"kept": 1})
-    arms = [[f"tuning of {g}", *(f"run {n}, {g}" for n in range(3))] for g in (2, 16)]
-    expected = [[["warm start 0"]], [["prediction"]], arms]
+    tuning = [[f"tuning of {g}"] for g in (2, 16)]
+    curves = [f"run {n}, {g}" for n in range(3) for g in (2, 16)]
+    expected = [[["warm start 0"]], [["prediction"]], tuning, [curves]]
     assert [[list(sequence) for sequence in stage] for stage in runs.stages()] == expected
     assert [map_threads(list, stage) for stage in runs.stages()] == expected
     assert runs.starts() == [{"success": 0.3, "steps": 9, "between_prompts": 0.1}]
