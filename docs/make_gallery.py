@@ -69,7 +69,7 @@ ENTRIES = (
         "front", "Three questions in one figure",
         """fig, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
 gv.plot.prompt_weight(["rloo", "grpo"], (2, 16), ax=axes[0]).set_title("What does it estimate?")
-gv.plot.cost(advice, ax=axes[1]).set(title="How noisy is it?", ylim=(0, 4.2))
+gv.plot.cost(advice, ax=axes[1]).set(title="How noisy is it?", ylim=(0, 4.8))
 ax = gv.plot.training(settled, x="rollouts", arms=("grpo-2", "grpo-16"), ax=axes[2])
 title = ax.set_title("Do two rollouts do the work of sixteen?")""",
         "The weight that easy and hard prompts get; the rollouts that equal variance costs, in groups of G; and two "
@@ -79,7 +79,7 @@ title = ax.set_title("Do two rollouts do the work of sixteen?")""",
         "front_narrow", "The same on a narrow page",
         """fig, axes = plt.subplots(3, 1, figsize=(4, 9), layout="constrained")
 gv.plot.prompt_weight(["rloo", "grpo"], (2, 16), ax=axes[0]).set_title("What does it estimate?")
-gv.plot.cost(advice, ax=axes[1]).set(title="How noisy is it?", ylim=(0, 4.2))
+gv.plot.cost(advice, ax=axes[1]).set(title="How noisy is it?", ylim=(0, 4.8))
 ax = gv.plot.training(settled, x="rollouts", arms=("grpo-2", "grpo-16"), ax=axes[2])
 title = ax.set_title("Do two rollouts do the work of sixteen?")""",
         "One below the other: the README shows it on a telephone.",
@@ -87,7 +87,8 @@ title = ax.set_title("Do two rollouts do the work of sixteen?")""",
     Entry(
         "prompt_weight", "The weight that a prompt gets",
         'ax = gv.plot.prompt_weight(["rloo", "grpo", "maxrl"], (2, 8))',
-        "A colour for each estimator, dashes for each group size. Exact: one prompt with two answers, on policy.",
+        "A colour for each estimator, dashes for each group size; curves that coincide are drawn once, and named "
+        "together. Exact: one prompt with two answers, on policy.",
     ),
     Entry(
         "variance", "Variance against group size", "ax = gv.plot.variance(study)",

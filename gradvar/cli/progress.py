@@ -36,7 +36,7 @@ class Bars:
     def __enter__(self) -> Bars:
         if self._silent:
             return self
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         from gradvar.cli.streams import console
 
@@ -45,6 +45,8 @@ class Bars:
             BarColumn(),
             TextColumn("{task.completed:.4g}/{task.total:.10g}"),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}"),
             console=console(errors=True),
             transient=self._transient,

@@ -30,7 +30,7 @@ FAINT: dict[Ground, str] = {"light": "#767676", "dark": "#9a9a96"}
 PAPER: dict[Ground, str] = {"light": "#ffffff", "dark": "#16181b"}
 SIZE = (4.0, 3.1)  # inches; at this size text is as large as that of a page a telephone shows
 _LEFT = 0.7  # inches that tick labels and an axis label of two lines may take at the left
-_LONGEST = 34  # characters of a name in a legend
+LONGEST = 34  # characters of a name in a legend
 
 
 def settings(ground: Ground) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def from_zero(ax: Axes, which: Literal["x", "y"]) -> None:
 def name(text: object) -> str:
     """Return a name as it is drawn: short, printable, and with no leading underscore, which hides it in legends."""
     shown = "".join(c for c in " ".join(str(text).split()) if c.isprintable()) or "?"
-    shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
+    shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
     return f"\u200a{shown}" if shown.startswith("_") else shown
 
 
@@ -192,7 +192,7 @@ def legend(ax: Axes, new_axes: bool, *, fold: bool = True) -> None:
         return
     handles, labels = [handle for handle, _ in pairs], [label for _, label in pairs]
     if not new_axes:
-        ax.legend(handles, labels, fontsize="small")
+        ax.legend(handles, labels, fontsize="small", handlelength=2.5)
         return
     # As many columns as the figure is wide for, from the axes' left edge on.
     figure = figure_of(ax)

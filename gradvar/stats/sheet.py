@@ -138,12 +138,15 @@ class Sheet:
         return lines
 
     def _stacked(self, width: int) -> list[str]:
-        """Every row as a paragraph: the first column's cell, then the others with their headings."""
+        """Every row as a paragraph: the first column's cell, a second one's words, the others with their headings."""
         lines: list[str] = []
+        headings = [column.name + ":" * column.words for column in self.columns[1:]]
+        if headings and self.columns[1].words:
+            headings[0] = ""
         for row in self.rows:
             named = [
-                f"{column.name}{':' * column.words} {' '.join(cell.split())}"
-                for column, cell in zip(self.columns[1:], row[1:], strict=True)
+                " ".join((*([heading] if heading else []), *cell.split()))
+                for heading, cell in zip(headings, row[1:], strict=True)
                 if cell.strip()
             ]
             held = [item.replace(" ", _HELD) if len(item) < width - _GAP else item for item in named]

@@ -278,6 +278,9 @@ def test_prompt_weights_are_the_sum_over_successes():
         chance = stats.binom.pmf(k, 3, rates)
         expected += chance * (right * k / rates - wrong * (3 - k) / (1 - rates)) / 3
     np.testing.assert_allclose(curves["grpo"], expected, rtol=1e-9)
+    both = gv.plot.prompt_weight(["rloo", "grpo"], (2, 3), rates=rates)
+    names = [text.get_text().replace("\n", " ") for text in both.get_legend().get_texts()]
+    assert names == ["rloo, G = 2 and 3; grpo, G = 2", "grpo, G = 3"]
 
 
 def test_clips_take_the_weight_that_the_papers_take():

@@ -146,6 +146,10 @@ def test_what_is_left_out_is_named_and_too_narrow_a_table_is_stacked():
     stacked = sheet.render(16)
     assert stacked.count("reinforce") == 2
     assert {"1.23456", "6.54321", "32", "16"} <= set(NUMBER.findall(stacked))
+    words = Sheet(
+        (Column("name"), Column("what it is", words=True), Column("paper", words=True)), (("f", "a b", "c"),)
+    )
+    assert words.render(9).split() == ["f:", "a", "b;", "paper:", "c"]
 
 
 def test_an_interval_of_a_cosine_ends_at_one():
