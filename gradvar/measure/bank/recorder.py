@@ -18,6 +18,7 @@ from gradvar.core.estimator import Estimator, Objective, as_estimator
 from gradvar.core.progress import ProgressMonitor, Silent
 from gradvar.core.protocols import FinitePolicy, FiniteTask
 from gradvar.files.fingerprint import describe
+from gradvar.gradients.factored_sketch import factored_bytes
 from gradvar.gradients.sketch import PerToken, ScoreMap, describe_map
 from gradvar.measure.bank.basis import find_basis
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
@@ -144,10 +145,12 @@ class Recorder:
             pace.begin()
             scores = assemble(rows, images, scores_map, params, self.truth)
         seconds = {"sample": sampled - started, "scores": time.perf_counter() - sampled}
-        info = self._info(rows, scores_map, seconds)
+        info = self._info(rollouts, rows, scores_map, seconds)
         return Recording(rollouts, rows, scores, self.drawn, tolerance, info)
 
-    def _info(self, rows: BasisRows, scores: ScoreMap, seconds: dict[str, float]) -> dict[str, Any]:
+    def _info(
+        self, rollouts: Rollouts, rows: BasisRows, scores: ScoreMap, seconds: dict[str, float]
+    ) -> dict[str, Any]:
         return {
             **describe_map(scores),
             "seed": self.seed,
@@ -161,13 +164,21 @@ class Recorder:
             "policy": repr(self.subject.policy),
             "task": type(self.subject.task).__name__,
             "seconds": seconds,
-            "way": "forward mode" if isinstance(scores, PerToken) else "vmap",
+            "way": self._way(rollouts, scores),
             "versions": {
                 "jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()
             },
             "device": jax.devices()[0].device_kind,
             "devices": self.sampler.devices.size,
         }  # fmt: skip
+
+    def _way(self, rollouts: Rollouts, scores: ScoreMap) -> str:
+        """Name how the scores were formed."""
+        if isinstance(scores, PerToken):
+            return "forward mode"
+        policy, params, time = self.subject.policy, self.subject.params, rollouts.shape[2]
+        factors = factored_bytes(policy, params, rollouts.prompts, time, scores)
+        return "vmap" if factors is None else "factors"
 
 
 def prepare(

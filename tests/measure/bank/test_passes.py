@@ -379,6 +379,7 @@ def test_a_transformers_bank_is_sketched_from_factors(tmp_path, monkeypatch):
     policy = Transformer.for_task(task, layers=5, width=64, heads=2, hidden=96)
     call = (policy, policy.init(jax.random.key(0)), task, jax.random.key(1), 3, 4)
     whole = record(*call, scores=Whole()).recording
+    assert whole.info["way"] == "vmap"
     passes = []
     images = factored_sketch.factored_images
 
@@ -391,6 +392,7 @@ def test_a_transformers_bank_is_sketched_from_factors(tmp_path, monkeypatch):
     monkeypatch.setattr("gradvar.measure.bank.record.LEAST", 1)
     bank = record(*call, scores=sketch, folder=tmp_path)
     assert passes == [(12, task.completion_length)]  # one program, of all rollouts together
+    assert bank.info["way"] == "factors"
     vectors = whole.scores.vectors
     expected = sketch.image(
         jnp.asarray(vectors.reshape(-1, vectors.shape[-1])), jax.random.key(bank.info["seed"])
