@@ -112,6 +112,17 @@ have root j : coefficient F N j ^+ 2 = N.+1%:R -> coefficient F N j = Num.sqrt N
 split; apply: root; rewrite coefficient_sq // ?subn0 ?subSnn ?mul1r ?mulr1 expr2 mulfK //.
 Qed.
 
+(* B7a, values at the ends: the polynomial that the weight is, at p = 0 and at p = 1 *)
+Theorem polynomial_at_the_ends_is_root (p : F) : p = 0 \/ p = 1 ->
+  \sum_(j < N.+1) 'C(N, j)%:R * p ^+ j * (1 - p) ^+ (N - j) * coefficient F N j = Num.sqrt N.+1%:R.
+Proof.
+have [first last] := weight_at_the_ends_is_root; case=> ->.
+  rewrite subr0 big_ord_recl big1 => [|j _]; last by rewrite expr0n /= mulr0 !mul0r.
+  by rewrite bin0 expr0 expr1n !mul1r addr0.
+rewrite subrr big_ord_recr big1 => [|j _] /=; last by rewrite expr0n subn_eq0 leqNgt ltn_ord /= mulr0 mul0r.
+by rewrite binn expr1n subnn expr0 !mul1r add0r.
+Qed.
+
 (* With x = p / (1 - p) a weight that is constant is a polynomial in x with all its values zero. *)
 Lemma equal_values_give_equal_coefficients (c : nat -> F) K :
   (forall p : F, 0 < p < 1 -> \sum_(j < N.+1) 'C(N, j)%:R * p ^+ j * (1 - p) ^+ (N - j) * c j = K) ->
@@ -192,3 +203,13 @@ split=> [constant|sizes].
 by apply: weight_is_constant_below_four; case: sizes => -[->].
 Qed.
 End Constant.
+
+(* B6b, the constants: one with two rollouts, the root of two with three *)
+Theorem weight_of_two_and_of_three (F : rcfType) (p : F) : p != 0 -> 1 - p != 0 ->
+  weight 0 p = 1 /\ weight 1 p = Num.sqrt 2%:R.
+Proof.
+move=> p0 q0; rewrite !weight_is_a_polynomial //.
+have [one _] := weight_at_the_ends_is_root F 0; have [first second] := weight_at_the_ends_is_root F 1.
+rewrite !big_ord_recl !big_ord0 /= one first second sqrtr1 !subn0 subnn bin0 bin1 !expr0 !expr1 !mulr1 !mul1r !addr0.
+by split; last rewrite -mulrDl subrK mul1r.
+Qed.

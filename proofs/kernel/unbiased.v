@@ -32,6 +32,36 @@ by rewrite sumrB sum_with_indicator -mulr_suml mulrBr [in RHS]mulrC [X in _ - X]
 Qed.
 End Softmax.
 
+(* The same policy by its weights w y = exp(theta y). To raise theta x is to multiply w x by 1 + h. *)
+Section Slope.
+Variables (F : numFieldType) (T : finType) (w r : T -> F) (x : T).
+Definition value_of v : F := (\sum_y v y * r y) / \sum_y v y.
+Definition chance_of y := w y / \sum_y w y.
+Definition raised h y := w y * (1 + h * (y == x)%:R).
+
+(* B1, the gradient: a raise by 1 + h changes J by h E[r s], over 1 + h p x, which is 1 in the limit h -> 0 *)
+Theorem change_of_value_is_mean_reward_times_score h : \sum_y w y != 0 -> 1 + h * chance_of x != 0 ->
+  value_of (raised h) - value_of w
+  = h * (\sum_y chance_of y * (r y * score chance_of x y)) / (1 + h * chance_of x).
+Proof.
+move=> total0 raised0; have sums (a : T -> F) : \sum_y raised h y * a y = \sum_y w y * a y + h * (w x * a x).
+  rewrite -(sum_with_indicator (fun y => w y * a y) x) mulr_sumr -big_split /=.
+  by apply: eq_bigr => y _; rewrite /raised; ring.
+have total : \sum_y raised h y = \sum_y w y + h * w x.
+  have := sums (fun=> 1); under eq_bigr do rewrite mulr1.
+  by under [X in X + _]eq_bigr do rewrite mulr1; rewrite mulr1.
+rewrite policy_gradient /value_of sums total.
+have -> : \sum_y chance_of y * r y = (\sum_y w y * r y) / \sum_y w y.
+  by rewrite mulr_suml; apply: eq_bigr => y _; rewrite /chance_of; ring.
+have raised1 : \sum_y w y + h * w x != 0.
+  have -> : \sum_y w y + h * w x = (1 + h * chance_of x) * \sum_y w y.
+    by rewrite mulrDl mul1r /chance_of -mulrA divfK.
+  exact: mulf_neq0.
+move: total0 raised0 raised1; rewrite /chance_of; move: (\sum_y w y) (\sum_y w y * r y) => z a z0 b0 c0.
+by field; rewrite z0 c0.
+Qed.
+End Slope.
+
 Section OnPolicy.
 Variables (F : numFieldType) (n : nat) (T : finType) (p r s : T -> F).
 Notation G := n.+2.

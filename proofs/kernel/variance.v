@@ -150,6 +150,50 @@ rewrite -mulr_suml !big_split /= -!mulr_sumr cs_mean chances_sum_to_one /oracle.
 rewrite -[X in X + _ + _]/(\sum_y p y * (c y * s y) ^+ 2).
 by move: (\sum_y _) => Q; field.
 Qed.
+
+(* zeta_2, the variance of the pair kernel *)
+Definition zeta2 := \sum_y p y * (\sum_z p z * pair_kernel r s y z ^+ 2) - g ^+ 2.
+
+(* N2, kernels, the second *)
+Theorem two_zeta2_is_oracle_and_price : 2%:R * zeta2 = oracle + price.
+Proof.
+pose U := \sum_z p z * (c z * s z ^+ 2); pose W := \sum_z p z * (c z ^+ 2 * s z).
+pose Q := \sum_z p z * (c z * s z) ^+ 2; pose C := \sum_z p z * c z ^+ 2; pose S := \sum_z p z * s z ^+ 2.
+have row y : \sum_z p z * pair_kernel r s y z ^+ 2
+   = ((c y * s y) ^+ 2 + c y ^+ 2 * S + 4%:R * (c y * s y) * g + s y ^+ 2 * C + Q
+      - 2%:R * c y * U - 2%:R * s y * W) / 4%:R.
+  have expand z : p z * pair_kernel r s y z ^+ 2
+     = ((c y * s y) ^+ 2 * p z + c y ^+ 2 * (p z * s z ^+ 2) + 4%:R * (c y * s y) * (p z * (c z * s z))
+        + s y ^+ 2 * (p z * c z ^+ 2) + p z * (c z * s z) ^+ 2
+        + (- (2%:R * c y)) * (p z * (c z * s z ^+ 2)) + (- (2%:R * s y)) * (p z * (c z ^+ 2 * s z))
+        + (- (2%:R * c y ^+ 2 * s y)) * (p z * s z) + (- (2%:R * c y * s y ^+ 2)) * (p z * c z)) / 4%:R.
+    by rewrite /pair_kernel /surplus; field.
+  under eq_bigr do rewrite expand.
+  rewrite -mulr_suml !big_split /= -!mulr_sumr chances_sum_to_one cs_mean score_mean_zero c_mean -/U -/W -/Q -/C -/S.
+  by congr (_ / _); ring.
+rewrite /zeta2; under eq_bigr do rewrite row.
+have expand y : p y * (((c y * s y) ^+ 2 + c y ^+ 2 * S + 4%:R * (c y * s y) * g + s y ^+ 2 * C + Q
+                        - 2%:R * c y * U - 2%:R * s y * W) / 4%:R)
+   = (p y * (c y * s y) ^+ 2 + S * (p y * c y ^+ 2) + 4%:R * g * (p y * (c y * s y)) + C * (p y * s y ^+ 2) + Q * p y
+      + (- (2%:R * U)) * (p y * c y) + (- (2%:R * W)) * (p y * s y)) / 4%:R by field.
+under eq_bigr do rewrite expand.
+rewrite -mulr_suml !big_split /= -!mulr_sumr chances_sum_to_one cs_mean score_mean_zero c_mean -/Q -/C -/S.
+by rewrite /oracle /price -/Q -/C -/S; field.
+Qed.
+
+(* N2, as the variance of a U-statistic of pairs: of G - 2 = n, by Hoeffding *)
+Theorem variance_is_of_a_u_statistic : variance = (2%:R * n%:R * zeta1 + zeta2) / 'C(G, 2)%:R.
+Proof.
+have two0 : (2%:R : F) != 0 by rewrite pnatr_eq0.
+have four0 : (4%:R : F) != 0 by rewrite pnatr_eq0.
+have binomial : ('C(G, 2)%:R : F) = G%:R * n.+1%:R / 2%:R.
+  have double : (G * n.+1 = 2 * 'C(G, 2))%N by rewrite -(mul_bin_diag G 1) bin1.
+  by rewrite -natrM double natrM mulrC mulKf.
+have z1 : zeta1 = oracle / 4%:R by rewrite -four_zeta1_is_the_oracle mulrC mulKf.
+have z2 : zeta2 = (oracle + price) / 2%:R by rewrite -two_zeta2_is_oracle_and_price mulrC mulKf.
+rewrite variance_of_leave_one_out binomial z1 z2 !natr_succ.
+by field; rewrite natr_succ2_neq0 natr_succ_neq0.
+Qed.
 End Variance.
 
 (* The update of a group whose answers are all different, each rollout's its own index. *)
