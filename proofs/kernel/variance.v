@@ -167,18 +167,20 @@ have row y : \sum_z p z * pair_kernel r s y z ^+ 2
         + s y ^+ 2 * (p z * c z ^+ 2) + p z * (c z * s z) ^+ 2
         + (- (2%:R * c y)) * (p z * (c z * s z ^+ 2)) + (- (2%:R * s y)) * (p z * (c z ^+ 2 * s z))
         + (- (2%:R * c y ^+ 2 * s y)) * (p z * s z) + (- (2%:R * c y * s y ^+ 2)) * (p z * c z)) / 4%:R.
-    by rewrite /pair_kernel /surplus; field.
+    have shift : r y - r z = c y - c z by rewrite /surplus; move: J => j; ring.
+    by rewrite /pair_kernel shift; move: (c y) (c z) (s y) (s z) (p z) => a b d e q; field.
   under eq_bigr do rewrite expand.
   rewrite -mulr_suml !big_split /= -!mulr_sumr chances_sum_to_one cs_mean score_mean_zero c_mean -/U -/W -/Q -/C -/S.
-  by congr (_ / _); ring.
+  by move: U W Q C S g (c y) (s y) => U' W' Q' C' S' g' a b; congr (_ / _); ring.
 rewrite /zeta2; under eq_bigr do rewrite row.
 have expand y : p y * (((c y * s y) ^+ 2 + c y ^+ 2 * S + 4%:R * (c y * s y) * g + s y ^+ 2 * C + Q
                         - 2%:R * c y * U - 2%:R * s y * W) / 4%:R)
    = (p y * (c y * s y) ^+ 2 + S * (p y * c y ^+ 2) + 4%:R * g * (p y * (c y * s y)) + C * (p y * s y ^+ 2) + Q * p y
-      + (- (2%:R * U)) * (p y * c y) + (- (2%:R * W)) * (p y * s y)) / 4%:R by field.
+      + (- (2%:R * U)) * (p y * c y) + (- (2%:R * W)) * (p y * s y)) / 4%:R.
+  by clear row; move: U W Q C S g (c y) (s y) (p y) => U' W' Q' C' S' g' a b q; field.
 under eq_bigr do rewrite expand.
 rewrite -mulr_suml !big_split /= -!mulr_sumr chances_sum_to_one cs_mean score_mean_zero c_mean -/Q -/C -/S.
-by rewrite /oracle /price -/Q -/C -/S; field.
+by rewrite /oracle /price -/Q -/C -/S; move: g; clear row expand; move: Q C S => Q' C' S' g'; field.
 Qed.
 
 (* N2, as the variance of a U-statistic of pairs: of G - 2 = n, by Hoeffding *)
