@@ -194,7 +194,8 @@ def _known(name: str) -> str:
     try:
         return resolve_name(name, names())
     except ValueError as error:
-        raise ValueError(f"estimator: {str(error).replace(';', ' in the catalogue;', 1)}") from None
+        wrong, _, near = str(error).rpartition("; ")
+        raise ValueError(f"estimator: {wrong} in the catalogue; {near}") from None
 
 
 def _settings(factory: Factory) -> dict[str, Any]:

@@ -41,7 +41,7 @@ COMMANDS = {
     "cite": "BibTeX of estimators, of claims' sources, and of gradvar",
 }
 """Each command with one line about it, in the order of the help."""
-LISTS_OF_NAMES = ("arms", "estimators", "policies")
+LISTS_OF_NAMES = ("arms", "corrections", "estimators", "policies")
 """Options whose values may be written with commas; lists of numbers may as well."""
 
 

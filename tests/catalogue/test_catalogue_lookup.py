@@ -65,7 +65,13 @@ def test_instances_are_static_arguments():
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("gpro", "grpo"), ("rlo", "rloo"), ("GRPO-pears", "grpo_pair"), ("pass@k", "pass_at_k")],
+    [
+        ("gpro", "grpo"),
+        ("rlo", "rloo"),
+        ("GRPO-pears", "grpo_pair"),
+        ("pass@k", "pass_at_k"),
+        ("rloo;grpo", "grpo"),
+    ],
 )
 def test_an_unknown_name_gets_the_nearest_ones(name, near):
     with pytest.raises(ValueError, match=f"estimator: no '{name}' in the catalogue; nearest: .*{near}"):

@@ -99,7 +99,7 @@ def test_an_unknown_name_is_one_line(capsys):
 
 @pytest.mark.slow
 def test_claims_are_cited_by_their_ids(capsys):
-    assert cli.run(["cite", "A1", "b13a"]) == 0
+    assert cli.run(["cite", "A1,b13a"]) == 0
     keys = [key for _, key, _ in parse(capsys.readouterr().out)]
     assert keys == ["gradvar", "wu2025takes", "arxiv2026260108521"]
     assert cli.run(["cite", "Z99"]) == 2
