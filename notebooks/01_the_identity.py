@@ -114,7 +114,7 @@ explore(over_the_margin, "β", values=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5], shown=[
 #
 # **Several pairs.** Two pairs with different margins are enough: DPO weighs the pairs by their margins, GRPO alike. Below is the
 # angle between the two gradients, where the two pairs' scores are orthogonal and of one length. It tends to 45 degrees where DPO
-# drops one of the pairs. The slider is the margin of the first.
+# drops one of the pairs. With a kernel, the slider is the margin of the first.
 
 # %%
 gaps = np.linspace(-60, 60, 61)

@@ -127,7 +127,7 @@ assert all(curve.max() <= np.sqrt(size - 1) + 1e-5 for size, curve in family.ite
 # ## Across prompts it is a bias
 #
 # On one prompt a weight is a scale. Over prompts of different difficulty it turns the gradient: the mean is that of another
-# objective. Two prompts with parameters of their own, one with p = 1/2; the slider is the other's success rate.
+# objective. Two prompts with parameters of their own, one with p = 1/2; with a kernel, the slider is the other's success rate.
 
 
 # %%

@@ -139,7 +139,7 @@ moments = {key: found.moments[f"{key[0]} {key[1]}", 4] for key in named}
 # %% [markdown]
 # A batch holds a group of 4 for each of the 100 prompts. Each region's part of E g along $\nabla J$ (the parts add up to the bias factor
 # of the unclipped estimator), and its variance, with 95 % intervals over rollouts. Orange is what PPO's clip takes away. With a kernel,
-# the slider sets the clip range; all of it is computed already.
+# with a kernel, the slider sets the clip range; all of it is computed already.
 
 
 # %%
