@@ -1,12 +1,16 @@
-"""Parts on a local Ray cluster of two workers, one of which is killed; skipped where Ray is not installed."""
+"""Parts on local Ray clusters, with a worker that is killed; skipped where Ray is not installed."""
 
 import os
 import signal
 from pathlib import Path
 
+import jax
 import pytest
 
+import gradvar as gv
 from gradvar.integrations import ray as on_ray
+from gradvar.measure.bank.recorder import ShardPart
+from tests.faults.scenes import record, same, unsharded
 
 
 def test_without_ray_one_line_says_how_to_get_it(monkeypatch):
@@ -50,3 +54,27 @@ def test_a_killed_worker_is_replaced_and_errors_are_told(tmp_path):
             on_ray.run_parts(fails, 2)
     finally:
         ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_a_bank_does_not_depend_on_the_workers(tmp_path, workers):
+    """Nor on the order in which parts end, nor on one that was killed."""
+    ray = pytest.importorskip("ray")
+    bank, killed = tmp_path / "bank", tmp_path / "killed"
+
+    def job(part):
+        if part == "2/4" and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        jax.config.update("jax_enable_x64", True)  # as in this process
+        record(bank, part=ShardPart.parse(part))
+
+    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    try:
+        assert sorted(on_ray.run_parts(job, 4)) == [1, 2, 3, 4]
+    finally:
+        ray.shutdown()
+    assert killed.exists()
+    assert same(gv.ScoreBank.open(bank), unsharded())
