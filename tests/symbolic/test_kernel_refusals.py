@@ -25,6 +25,10 @@ SUMS = {  # of N1 over k: a theorem, and what is changed in its statement or in 
     "half_the_cross_term": ("second_moment_over_groups", "2%:R * a k * b k", "a k * b k"),
     "without_the_square": ("variance_over_groups", "second_at - over_k mean_at ^+ 2.", "second_at."),
 }
+NO_STATEMENTS = {  # refused as well, but for what they say of no number: that is no sign of a proof that fails
+    "of_no_number": ("mean_over_groups", "a k / p - (G - k)", "a k / of_nothing - (G - k)"),
+    "of_no_syntax": ("mean_over_groups", "a k / p - (G - k)", "a k / ) p - (G - k)"),
+}
 
 
 def sources_of(names):
@@ -87,16 +91,21 @@ def test_mutants_and_false_sums_are_refused():
     Of N1's sums over k, theorems with something changed. One test, for what Coq says is computed once.
     """
     blocks = {"sums": sum_block("sums", "variance_over_groups")}
-    for name, (theorem, true, false) in SUMS.items():
-        blocks[name] = sum_block(name, theorem, true, false)
+    for name, changed in SUMS.items():
+        blocks[name] = sum_block(name, *changed)
     for mutant in MUTANTS:
         for kind, made in (("shipped", mutant.shipped), ("mutated", mutant.mutated)):
             name = f"{kind}_{mutant.claim}"
             blocks[name] = block_of(name, mutant.file, made())
+    for name, changed in NO_STATEMENTS.items():  # last, for their proofs are commands outside a proof
+        blocks[name] = sum_block(name, *changed)
     answers = answers_to(blocks)
     assert "Error" not in answers["sums"]
-    for name in SUMS:
+    for name in SUMS | NO_STATEMENTS:
         assert f"Error: The reference {name} was not found" in answers[name]
+        fails = re.search(r"\(in proof \w+\):\s+Attempt to save an incomplete proof", answers[name])
+        assert bool(fails) == (name in SUMS), name
+        assert ("Syntax error" in answers[name]) == (name in NO_STATEMENTS), name
     for claim in (mutant.claim for mutant in MUTANTS):
         assert "Error" not in answers[f"shipped_{claim}"], claim
         # As MathComp 1 says it, and as MathComp 2 does.

@@ -58,9 +58,8 @@ def score_rows(
     factors = factored_bytes(policy, params, wanted.prompts, time, scores)
     if chunk is None:  # equal chunks: the last one is filled up, and that is computed too
         count, size, most = rows.count, sum(leaf.nbytes for leaf in jax.tree.leaves(params)), CHUNK
-        if (
-            factors is not None
-        ):  # one program for all shards: by what is the same for all, about a row a rollout
+        if factors is not None:
+            # one program for all shards: by what is the same for all, about a row a rollout
             count, size, most = rollouts.completions[..., 0].size, factors, FACTORS
         chunks = -(-count * size // most)
         chunk = max(1, -(-count // max(1, chunks)))

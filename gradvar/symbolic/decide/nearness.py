@@ -1,8 +1,9 @@
 """Comparisons of floats with a tolerance, stated so that another judge can decide them too.
 
 A float of the machine is another one elsewhere, in its last digits. So it stands as any number of an interval around
-it, about a tenth of the tolerance to either side: what is stated holds of the float here, and of those elsewhere.
-Decimal numbers with more digits are SymPy's own, and the same everywhere: they stand as the rational numbers they are.
+it, a hundredth to a tenth of the tolerance to either side: what is stated holds of the float here, and of those
+elsewhere. Decimal numbers with more digits are SymPy's own, and the same everywhere: they stand as the rational numbers
+they are.
 """
 
 import math
