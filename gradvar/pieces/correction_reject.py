@@ -60,7 +60,7 @@ def rejection(
         )
     estimate = estimates[divergence]
     if level == "max":
-        estimate = jnp.max(estimate, axis=-1, keepdims=True)
+        estimate = jnp.max(estimate, axis=-1, keepdims=True, where=mask, initial=-jnp.inf)
     elif level != "token":
         estimate = jnp.sum(estimate, axis=-1, keepdims=True)
         if level == "mean":

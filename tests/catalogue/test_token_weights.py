@@ -321,6 +321,17 @@ def test_reinforce_pp_puts_the_kl_into_the_reward():
     assert close(found, np.where(mask, by_length(case) * clip()(a, case), 0.0))
 
 
+def test_mean_and_scale_may_run_over_tokens():
+    """``over="tokens"`` of both forms: of unequal lengths, the long rollouts count more."""
+    case, mask = NEAR, NEAR["mask"]
+    for name, advantage in (("reinforce_pp", r), ("reinforce_pp_baseline", centred)):
+        a = np.broadcast_to(advantage(case)[..., None], mask.shape)
+        a = (a - a[mask].mean()) / (a[mask].std() + 1e-8)
+        found = value_and_weights(catalogue.get(name, over="tokens"), case["logp"], case)[1]
+        assert close(found, np.where(mask, by_length(case) * clip()(a, case), 0.0)), name
+        assert not close(found, composed_weights(name, case)), name
+
+
 def test_clip_ranges_are_settings_everywhere_there_is_a_clip():
     clipped = [n for n in catalogue.names() if "on_policy_unclipped" in catalogue.get(n).laws and n != "sapo"]
     for name in clipped:

@@ -2,7 +2,9 @@
 value of its signature's page: where continuous random numbers never come to lie."""
 
 import inspect
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -60,6 +62,17 @@ def test_what_lies_on_a_bound_is_kept(name):
         np.testing.assert_array_equal(piece(**arrays, **settings), [[[0.0, 0.0]]])
 
 
+def test_padding_decides_nothing():
+    """The k1 of a token that the trainer finds likelier is negative, and the zero of padding was larger than it."""
+    log_ratios = jnp.array([[[3.0, 2.0, 9.0], [-3.0, 3.0, 9.0], [0.2, 0.3, 9.0], [-3.0, -3.0, 9.0]]])
+    counts = jnp.ones(log_ratios.shape, bool).at[..., 2].set(False)
+    for divergence, kept in (("k1", [0, 0, 1, 0]), ("k2", [0, 0, 1, 0]), ("k3", [0, 0, 1, 0])):
+        rule = partial(correction_reject.rejection, divergence=divergence, level="max")
+        for length in (2, 3):
+            weights = rule(log_ratios[..., :length], jnp.zeros((1, 4, length)), counts[..., :length])
+            np.testing.assert_array_equal(weights[0, :, 0], kept)
+
+
 def test_a_mean_of_squares_on_its_threshold_is_not_below_it():
     squares = {
         "logp_old": jnp.zeros((1, 1, 3)),
@@ -87,8 +100,17 @@ def test_a_probability_that_moved_as_far_as_it_may_keeps_its_weight():
 
 
 def test_nothing_is_divided_by_nothing():
+    """Nor is a NaN made and thrown away, which would end a run with ``jax_debug_nans``."""
     zero, equal = jnp.zeros((1, 2)), jnp.ones((2, 2))
+    with jax.debug_nans(True):
+        _divide_by_nothing(zero, equal)
+
+
+def _divide_by_nothing(zero, equal):
     np.testing.assert_array_equal(advantage_adaptive.shrunk(equal), 0.0)
+    np.testing.assert_array_equal(
+        advantage_adaptive.beta_normalised(jnp.array([[1.0, 1.0], [0.0, 0.0]])), 0.0
+    )
     rewards, nothing = jnp.array([[1.0, 3.0]]), jnp.zeros((1, 2))
     np.testing.assert_array_equal(advantage.score_weighted(rewards, nothing, include_self=True), [[0.0, 2.0]])
     np.testing.assert_array_equal(advantage.score_weighted(rewards, nothing), 0.0)

@@ -117,10 +117,9 @@ def _list_batches(
     fixed = None if isinstance(prompts, int | np.integer) else np.asarray(prompts, int)
     size = int(prompts) if fixed is None else len(fixed)
     at_least("prompts", size, 1)
-    if fixed is not None and (fixed.min() < 0 or fixed.max() >= num_listed):
-        raise ValueError(
-            f"prompts: row {int(fixed.max())} of a task that lists {num_listed} prompts; count from 0"
-        )
+    missing = np.array([]) if fixed is None else fixed[(fixed < 0) | (fixed >= num_listed)]
+    if missing.size:
+        raise ValueError(f"prompts: row {missing[0]} of a task that lists {num_listed} prompts; count from 0")
     one_of("route", route, get_args(Route))
 
     def require_small(symmetric: bool, separate: bool, words: str) -> None:
