@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 
 import gradvar
 from gradvar.cli import main as cli
+from gradvar.cli.lists import POSITIONAL, separated
 
 HELPERS = {
     "__init__",
     "kernel",
+    "lists",
     "main",
     "progress",
     "results",
@@ -94,27 +97,47 @@ def test_what_the_system_refuses_is_one_line(error, capsys, monkeypatch):
     assert len(said) < 400
 
 
-def test_names_and_lists_are_read_as_people_write_them(capsys):
-    settings = cli.configuration("measure")
-    written = ["--group-sizes", "2,16", "--estimators", "RLOO,Dr.GRPO", "--out", "a,b", "--clip", "0.1,0.3"]
-    read = [
-        "--group-sizes",
-        "2",
-        "16",
-        "--estimators",
-        "RLOO",
-        "Dr.GRPO",
-        "--out",
-        "a,b",
-        "--clip",
-        "0.1",
-        "0.3",
-    ]
-    assert cli._separated(written, settings) == read
-    assert cli._separated(["--because", "short,clear"], cli.configuration("check")) == [
-        "--because",
-        "short,clear",
-    ]
+WRITTEN = {  # as people write lists: the words that are read
+    "measure --group-sizes 2,16 --estimators RLOO,Dr.GRPO --out a,b --clip 0.1,0.3": (
+        "--group-sizes 2 16 --estimators RLOO Dr.GRPO --out a,b --clip 0.1 0.3"
+    ),
+    "measure --group-sizes=2;16 --estimators=rloo,grpo": "--group-sizes 2 16 --estimators rloo grpo",
+    "audit dump.jsonl --between [0.1,0.9] --reward a,b": "dump.jsonl --between 0.1 0.9 --reward a,b",
+    "check f.py:g --setting ddof=0,eps=1 --shape rewards=B,1 --because a,b": (
+        "f.py:g --setting ddof=0 eps=1 --shape rewards=B,1 --because a,b"
+    ),
+    "peers verl,trl --quiet": "verl trl --quiet",
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_lists_are_read_as_people_write_them(written):
+    command, *arguments = written.split()
+    assert separated(arguments, cli.configuration(command)) == WRITTEN[written].split()
+
+
+def test_every_option_that_takes_several_words_takes_commas():
+    texts = {"because", "excepting", "files", "reward", "setting", "shape"}  # of which a comma may be a part
+    for command in cli.COMMANDS:
+        hints = typing.get_type_hints(cli.configuration(command))
+        lists = {name for name, hint in hints.items() if typing.get_origin(hint) is tuple} - texts
+        for name in lists - set(POSITIONAL):
+            option = f"--{name.replace('_', '-')}"
+            assert separated([option, "1,2"], cli.configuration(command)) == [option, "1", "2"], command
+
+
+def test_a_value_that_is_no_number_is_named(capsys):
+    words = {
+        "--group-sizes 2,x": "--group-sizes: 'x' is no whole number; give numbers with spaces or commas",
+        "--rollouts=many": "--rollouts: 'many' is no whole number; see gradvar measure --help",
+    }
+    for written, complaint in words.items():
+        with pytest.raises(SystemExit):
+            cli.run(["measure", *written.split()])
+        assert complaint in capsys.readouterr().err
+
+
+def test_names_are_read_as_people_write_them(capsys):
     assert cli.run(["cite", "Dr. GRPO", "REINFORCE++"]) == 0
     printed = capsys.readouterr().out
     assert "2503.20783" in printed

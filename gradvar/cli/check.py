@@ -124,7 +124,7 @@ def examine(config: Check) -> Any:
             kind=further,
             intended=form_of_kind(config.is_, further, function, arguments),
             claims=claims(config.claims),
-            laws=split(config.laws),
+            laws=config.laws,
             except_=excepted(config, function, further.laws),
             examples=config.examples,
             random_seed=config.seed,
@@ -135,7 +135,7 @@ def examine(config: Check) -> Any:
     kind = signature or inspect_signature(function, None, arguments).kind
     common: dict[str, Any] = {
         "claims": claims(config.claims),
-        "laws": split(config.laws),
+        "laws": config.laws,
         "except_": excepted(config, function, LOSS if kind == "loss" else ADVANTAGE),
         "is_": meant(config),
         "examples": config.examples,
@@ -193,11 +193,10 @@ def form_of_kind(name: str | None, kind: Any, function: Any, arguments: dict[str
 
 def claims(texts: tuple[str, ...]) -> dict[str, bool]:
     """Law names to whether they should hold: NAME, or no:NAME."""
-    names = split(texts)
-    for name in names:
-        if f"no:{name}" in names:
+    for name in texts:
+        if f"no:{name}" in texts:
             raise ValueError(f"--claims: '{name}' and 'no:{name}'; give one of them")
-    return {name.removeprefix("no:"): not name.startswith("no:") for name in names}
+    return {name.removeprefix("no:"): not name.startswith("no:") for name in texts}
 
 
 def shapes(texts: tuple[str, ...]) -> dict[str, str]:
@@ -217,11 +216,6 @@ def shapes(texts: tuple[str, ...]) -> dict[str, str]:
             raise ValueError(f"--shape: '{text}' is not understood; give NAME=B,1 or NAME=1,B")
         stated[role] = "".join(letters).replace("B", "N")
     return stated
-
-
-def split(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The names in texts that may hold several, with commas between them."""
-    return tuple(part for text in texts for part in text.split(",") if part)
 
 
 def excepted(config: Check, function: Any, laws: Iterable[Any]) -> dict[str, str]:

@@ -31,10 +31,9 @@ def run(config: Cite) -> int:
 
     if config.json is not None:
         check_file(config.json, "json")
-    names = [part for name in config.names for part in name.split(",") if part]
-    claims = [n for n in names if re.fullmatch(r"[A-Za-z]\d+[a-h]?", n)]
+    claims = [n for n in config.names if re.fullmatch(r"[A-Za-z]\d+[a-h]?", n)]
     try:
-        named = [resolve_name(n, estimators()) for n in names if n not in claims]
+        named = [resolve_name(n, estimators()) for n in config.names if n not in claims]
     except ValueError as error:
         raise ValueError(f"names: {error}") from None
     entries = bibliography(named, _sources(claims))

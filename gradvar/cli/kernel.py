@@ -95,6 +95,7 @@ def _steps(
     wanted: Callable[[str], bool], compiler: Compiler, quiet: bool, jobs: int
 ) -> tuple[list[StepResult], list[str]]:
     """Run the claims, check what their steps decided, and list what goes against the committed table."""
+    from gradvar.cli.progress import Bars
     from gradvar.cli.streams import console
     from gradvar.symbolic.claims.ledger import load, proofs_folder
     from gradvar.symbolic.claims.run import verify_all
@@ -102,7 +103,9 @@ def _steps(
 
     folder = proofs_folder() / "kernel"
     claims = [claim for claim in load(proofs_folder()) if wanted(claim.id)]
-    reports = verify_all(claims, jobs=jobs, certify=True)
+    with Bars(quiet, transient=True) as bars:
+        bars.stage("proving", len(claims))
+        reports = verify_all(claims, jobs=jobs, done=lambda claim: bars.advance(note=claim.id), certify=True)
     goals = {r.claim.id: goals_of([o for o in r.outcomes if o.kind == "step"]) for r in reports}
     progress = console(errors=True)
 

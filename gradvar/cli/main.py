@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from gradvar import __version__
+from gradvar.cli.lists import separated, unreadable
 from gradvar.cli.settings_file import with_settings_file
 from gradvar.cli.streams import harmless_streams
 from gradvar.core.extras import is_optional, missing
@@ -41,8 +42,6 @@ COMMANDS = {
     "cite": "BibTeX of estimators, of claims' sources, and of gradvar",
 }
 """Each command with one line about it, in the order of the help."""
-LISTS_OF_NAMES = ("arms", "corrections", "estimators", "policies")
-"""Options whose values may be written with commas; lists of numbers may as well."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -188,30 +187,19 @@ def _parse(name: str, arguments: Sequence[str]) -> Any:
     import tyro
 
     settings = configuration(name)
+    words = separated(arguments, settings)
     if {"-h", "--help"} & set(arguments):
         settings = _explained(settings)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(settings, prog=f"gradvar {name}", args=_separated(arguments, settings))
+            return tyro.cli(settings, prog=f"gradvar {name}", args=words)
     except SystemExit as stop:
         if stop.code:
-            _say(_with_nearest_option(_complaint(printed.getvalue()), settings))
+            value, complaint = unreadable(words, settings), _complaint(printed.getvalue())
+            hint = complaint.rpartition("; see")[2]
+            _say(f"{value}; see{hint}" if value else _with_nearest_option(complaint, settings))
         raise
-
-
-def _separated(arguments: Sequence[str], settings: type) -> list[str]:
-    """Split lists of numbers and names that are written with commas: ``--group-sizes 2,16`` is ``2 16``."""
-    hints = typing.get_type_hints(settings)
-    numbers = {name for name, hint in hints.items() if hint in (tuple[int, ...], tuple[float, ...])}
-    separated: list[str] = []
-    listing = False
-    for argument in arguments:
-        if argument.startswith("--"):
-            option = argument[2:].replace("-", "_")
-            listing = option in numbers or (option in LISTS_OF_NAMES and option in hints)
-        separated += [part for part in argument.split(",") if part] if listing else [argument]
-    return separated
 
 
 def _with_nearest_option(line: str, settings: type) -> str:

@@ -195,17 +195,14 @@ def _families(claims: list[Claim]) -> str:
 
 
 def _with_progress(claims: list[Claim], quiet: bool, jobs: int, *, certify: bool) -> list[ClaimReport]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from gradvar.cli.streams import console
+    from gradvar.cli.progress import Bars
     from gradvar.symbolic.claims.run import verify_all
 
-    columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(errors=True), disable=quiet, transient=True) as progress:
-        task = progress.add_task("", total=len(claims))
+    with Bars(quiet, transient=True) as bars:
+        bars.stage("proving", len(claims))
 
         def done(claim: Claim) -> None:
-            progress.update(task, description=claim.id, advance=1)
+            bars.advance(note=claim.id)
 
         return verify_all(claims, jobs=jobs, done=done, certify=certify)
 

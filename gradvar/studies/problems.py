@@ -100,11 +100,19 @@ class Problem:
         return self._computed["digest", steps]
 
 
-def problems(config: MeasureConfig, monitor: ProgressMonitor) -> Generator[Problem, None, None]:
+def problems(
+    config: MeasureConfig, monitor: ProgressMonitor, first_table: threading.Event | None = None
+) -> Generator[Problem, None, None]:
     """The problem of each policy that ``config`` names, in its order.
 
     A thread prepares their parameters (a transformer compiles and learns for some seconds) while the caller measures.
     Close the generator to stop it early.
+
+    Args:
+        config: What is measured.
+        monitor: Receives the progress.
+        first_table: Set once the first policy has a table: what later policies have to learn waits for it, so that
+            both cores work for that table.
     """
     double = jnp.result_type(float) == jnp.float64  # the precision may be set for the caller's thread only
     stop = threading.Event()
@@ -119,10 +127,17 @@ def problems(config: MeasureConfig, monitor: ProgressMonitor) -> Generator[Probl
 
             return thread.submit(run)
 
+        prepared: list[Problem] = []
         try:
-            yield from [_problem(name, config, stoppable, submit) for name in config.policies]
+            for name in config.policies:
+                if prepared and first_table is not None and name == "transformer":
+                    thread.submit(first_table.wait)  # the thread does one thing after another
+                prepared.append(_problem(name, config, stoppable, submit))
+            yield from prepared
         finally:
             stop.set()
+            if first_table is not None:
+                first_table.set()
             thread.shutdown(cancel_futures=True)
 
 

@@ -61,8 +61,8 @@ def measure_all(
 ) -> Generator[list[tuple[int, str, Moments]], None, None]:
     """What ``measure`` yields for every setting of a problem, a list each.
 
-    Settings of a policy that cannot be enumerated are measured in a few threads, ahead of being asked for; while their
-    parameters are learnt, their programs are compiled.
+    Settings are measured in a few threads, ahead of being asked for; while the parameters of a policy that cannot be
+    enumerated are learnt, its programs are compiled.
 
     Args:
         settings: Settings of one problem.
@@ -71,11 +71,7 @@ def measure_all(
         monitor: Receives a step for every estimator.
     """
     problem, size = settings[0].problem, settings[0].group_size
-    if isinstance(problem.policy, FinitePolicy):
-        for setting in settings:
-            yield list(measure(setting, estimators, cache, monitor))
-        return
-    if not problem.start.done():
+    if not (isinstance(problem.policy, FinitePolicy) or problem.start.done()):
         first = settings[0]
         rehearse(estimators, problem.policy, problem.task, size, **first.amount, prompts=first.prompts)
     # one process: several draw the same batches together, one setting after another

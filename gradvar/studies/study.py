@@ -6,6 +6,7 @@ Finite policies are enumerated where that is possible; everything else is direct
 import contextlib
 import dataclasses
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,8 +193,8 @@ def study_parts(
     estimators = variants(config)
     chosen = [estimator for _, estimator in estimators]
     monitor = monitor or Silent()
-    moments_cache = NullCache() if keep is None else MomentsCache(keep)
-    with moments_cache as cache, contextlib.closing(problems(config, monitor)) as prepared:
+    moments_cache, first_table = NullCache() if keep is None else MomentsCache(keep), threading.Event()
+    with moments_cache as cache, contextlib.closing(problems(config, monitor, first_table)) as prepared:
         for problem in prepared:
             cells = itertools.product(config.staleness, config.group_sizes)
             settings = [_setting(problem, steps, size, config) for steps, size in cells]
@@ -215,6 +216,7 @@ def study_parts(
                         for results_of_setting in itertools.islice(measured, len(config.group_sizes))
                         for number, route, moments in results_of_setting
                     )
+                    first_table.set()
                     part = dataclasses.replace(config, policies=(problem.name,), staleness=(steps,))
                     stale = (stale_tokens(problem, steps, chosen, config.seed),) if steps else ()
                     yield Study(part, results, {problem.title: problem.success}, cache.reused - reused, stale)
