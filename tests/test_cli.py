@@ -1,5 +1,6 @@
 """The command line's edge: what starts at once, what is unknown, and a reader that stops early, as `head` does."""
 
+import re
 import subprocess
 import sys
 import typing
@@ -66,6 +67,20 @@ def test_the_help_of_an_option_is_one_paragraph(name, capsys, monkeypatch):
         "measure": "min_p:P, noise:SIZE",
     }
     assert any(whole[name] in line for line in lines)
+
+
+def test_a_help_fits_a_narrow_terminal_and_shows_no_empty_default(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    for name in ("check", "report"):  # two have paragraphs of prose and options that may be left out
+        with pytest.raises(SystemExit):
+            cli.run([name, "--help"])
+        printed = capsys.readouterr().out
+        assert max(map(len, printed.splitlines()[1:])) <= 60  # the parser's own first line says how to use it
+        assert not re.search(r"None|\(default: (False|'')?\)", printed)
+    assert cli.run([]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= len(
+        "The toolkit for the theory of group-relative policy gradients."
+    )
 
 
 def test_an_unknown_command_is_one_line_with_the_nearest(capsys):

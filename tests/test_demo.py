@@ -77,7 +77,7 @@ def test_the_command_draws_and_writes(result, tmp_path, monkeypatch, capsys):
     files = tmp_path / "demo.png", tmp_path / "demo.json"
     assert cli.run(["demo", "--out", str(files[0]), "--json", str(files[1])]) == 0
     printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines())) <= max(60, len(f"Drawn in {files[0]}"))
+    assert max(map(len, printed.splitlines())) <= max(60, len(f"Plot written to {files[0]}"))
     words = " ".join(printed.split())
     for sentence in result.findings():
         assert sentence in words

@@ -38,7 +38,7 @@ def _equal(overall: Step) -> list[str]:
     equal, (times, low, high) = overall.equal, overall.refill
     if overall.group_size < 2:
         return [
-            "Groups have one rollout: nothing here says which prompts have a signal; draw several per prompt."
+            "Groups have one rollout: nothing here says which prompts have a signal; sample several per prompt."
         ]
     text = (
         f"{equal.percent()} of groups have equal rewards and nothing to compare: "
@@ -50,7 +50,7 @@ def _equal(overall: Step) -> list[str]:
     text += " are spent on them."
     if np.isfinite(times):
         end = f"{high:.2f}" if np.isfinite(high) else "no bound"
-        text += f" Drawing until a batch is full of others costs {times:.2f} times the rollouts ({low:.2f} to {end})."
+        text += f" Sampling until a batch is full of others costs {times:.2f} times the rollouts ({low:.2f} to {end})."
     return [text]
 
 

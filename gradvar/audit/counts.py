@@ -121,7 +121,7 @@ def _of_responses(rate: str, response: str, sample: Sequence[Record]) -> dict[st
     if not one_number or any(isinstance(v, list) for v in values):
         return {}
     if _whole(rates, sizes):
-        reason = f"'{rate}' is one number beside {sizes[0]} of '{response}': their rate"
+        reason = f"'{rate}' is one number for {sizes[0]} of '{response}': their rate"
         return {"names": (rate, response), "rate": True, "reason": reason}
     counted = all(0 <= k <= n and k == int(k) for k, n in zip(rates, sizes, strict=True))
     return _of_columns(rate, response, "attempts") if counted and count_role(rate) == "successes" else {}

@@ -122,7 +122,7 @@ def _crossed(cells: Cells) -> list[Suspicion]:
             "prompts in several groups",
             spread,
             f"{spread} times a prompt's rollouts of one step are spread over several groups: each has a noisier "
-            "baseline than the rollouts allow; intended only if the prompt was drawn more than once.",
+            "baseline than the rollouts allow; intended only if the prompt was chosen more than once.",
         ),
     ]
 

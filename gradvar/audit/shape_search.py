@@ -109,7 +109,7 @@ def _of_lists(columns: Mapping[str, str], reward: str, sample: Sequence[Record])
         return "columns", f"'{prompt}' and '{reward}' are lists of one length"
     values = [value_at(r, response) for r in sample] if response else []
     if mostly(isinstance(v, str) for v in values) or mostly(numbers(v) for v in values):
-        return "tokens", f"'{reward}' is a list beside one '{response}': rewards per token"
+        return "tokens", f"'{reward}' is a list where '{response}' is one text: rewards per token"
     return "samples", f"'{reward}' is a list: the samples of a prompt"
 
 

@@ -75,7 +75,7 @@ class Check:
     examples: int = 60
     """Examples per law."""
     seed: int | None = None
-    """Draw other examples. Default: the same in every run."""
+    """Try other examples. Default: the same in every run."""
     json: str | None = None
     """Write the report to this file, - for standard output (then no table is printed)."""
 

@@ -13,7 +13,7 @@ class DemoConfig:
     """Show what two rollouts are to GRPO, and what sixteen change: three sentences and a picture, all enumerated."""
 
     out: Path | None = None
-    """Draw the picture in this file too: .png, .svg or .pdf."""
+    """Write the plot to this file too: .png, .svg or .pdf."""
     json: Path | None = None
     """Write every figure to this file too."""
 
@@ -47,7 +47,7 @@ def run(config: DemoConfig) -> int:
     screen.say(title)
     if config.out is not None:
         _draw(config.out)
-        screen.say(f"Drawn in {config.out}")
+        screen.say(f"Plot written to {config.out}")
     if config.json is not None:
         from gradvar.files.tables import write_json
 

@@ -6,6 +6,7 @@ Only the module of the given command is imported. Exit codes: 0 all holds, 1 a l
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import io
 import os
 import re
@@ -14,16 +15,18 @@ import sys
 import threading
 import typing
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from gradvar import __version__
 from gradvar.cli.lists import separated, unreadable
 from gradvar.cli.settings_file import with_settings_file
-from gradvar.cli.streams import harmless_streams
+from gradvar.cli.streams import Screen, harmless_streams
 from gradvar.core.extras import is_optional, missing
 from gradvar.core.naming import nearest
 from gradvar.files.harmless import LONGEST, one_line
+from gradvar.stats.sheet import wrapped
 
 COMMANDS = {
     "demo": "two rollouts against sixteen, exactly, in seconds",
@@ -42,6 +45,7 @@ COMMANDS = {
     "cite": "BibTeX of estimators, of claims' sources, and of gradvar",
 }
 """Each command with one line about it, in the order of the help."""
+_METAVARS = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -154,33 +158,61 @@ def configuration(name: str) -> type:
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
+    width, lines = max(map(len, COMMANDS)), Screen().width
     return "\n".join(
         [
             "usage: gradvar COMMAND [arguments]",
             "",
             "The toolkit for the theory of group-relative policy gradients.",
             "",
-            *(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()),
+            *(
+                wrapped(f"  {name:<{width}}  {summary}", lines, " " * (width + 2))
+                for name, summary in COMMANDS.items()
+            ),
             "",
-            "gradvar COMMAND --help shows a command's arguments; gradvar --version, the version.",
-            "gradvar COMMAND --config FILE reads arguments from a TOML file, or from a result's JSON.",
+            wrapped(
+                "gradvar COMMAND --help shows a command's arguments; gradvar --version, the version.",
+                lines,
+                "",
+            ),
+            wrapped(
+                "gradvar COMMAND --config FILE reads arguments from a TOML file or a result's JSON.",
+                lines,
+                "",
+            ),
         ]
     )
 
 
 def _explained(settings: type) -> type:
-    """Give every option its docstring as one paragraph: the parser would break it where the source does."""
+    """Give every option its docstring as one paragraph: the parser would break it where the source does.
+
+    A default is shown where it is a value that the text does not explain; of an option that may be left out, the type without None.
+    """
     import docstring_parser
     from tyro.conf import arg
 
     hints = typing.get_type_hints(settings, include_extras=True)
+    plain_hints = typing.get_type_hints(settings)
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     for option in docstring_parser.parse_from_object(settings).params:
-        text = " ".join((option.description or "").split())
-        if text and option.arg_name in settings.__annotations__:
-            help_text: Any = arg(help=text)
-            settings.__annotations__[option.arg_name] = typing.Annotated[hints[option.arg_name], help_text]
+        name, text = option.arg_name, " ".join((option.description or "").split())
+        if text and name in settings.__annotations__:
+            is_plain = "Default: " in text or defaults[name] in (None, "", (), False)
+            kinds = [kind for kind in _METAVARS if plain_hints[name] == kind | None]
+            explained: Any = arg(
+                help=text,
+                help_behavior_hint="" if is_plain else None,
+                metavar=_METAVARS[kinds[0]] if kinds else None,
+            )
+            settings.__annotations__[name] = typing.Annotated[hints[name], explained]
     return settings
+
+
+def _description(settings: type) -> str:
+    """What a help begins with, broken between words; the parser joins lines again that are not indented."""
+    paragraphs = inspect.cleandoc(settings.__doc__ or "").split("\n\n")
+    return "\n\n".join(wrapped(" ".join(text.split()), Screen().width) for text in paragraphs)
 
 
 def _parse(name: str, arguments: Sequence[str]) -> Any:
@@ -188,12 +220,13 @@ def _parse(name: str, arguments: Sequence[str]) -> Any:
 
     settings = configuration(name)
     words = separated(arguments, settings)
+    description = None
     if {"-h", "--help"} & set(arguments):
-        settings = _explained(settings)
+        settings, description = _explained(settings), _description(settings)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(settings, prog=f"gradvar {name}", args=words)
+            return tyro.cli(settings, prog=f"gradvar {name}", description=description, args=words)
     except SystemExit as stop:
         if stop.code:
             value, complaint = unreadable(words, settings), _complaint(printed.getvalue())

@@ -63,7 +63,7 @@ def run(config: MeasureConfig) -> int:
             f"{results.reused} of {len(results.results)} settings had been measured before, in {measured}."
         )
     if not config.quiet and sys.stderr.isatty():
-        print("gradvar: drawing figures", file=sys.stderr)
+        print("gradvar: making the plots", file=sys.stderr)
     from gradvar.plot.panels import save_figures  # a second of imports, after the tables
 
     files = save(results, config.out, config.json, save_figures)

@@ -183,7 +183,7 @@ def _questions(config: Record, opened: Pretrained, texts: list[str], answers: li
 
     if opened.tokenizer is None:
         raise ValueError(
-            f"model: {config.model} has no tokenizer.json; save the fast tokenizer beside the model"
+            f"model: {config.model} has no tokenizer.json; save the fast tokenizer in the model's folder"
         )
     if len(texts) < 4:
         raise ValueError(f"prompts: {config.prompts} has {len(texts)}; give 4 or more")

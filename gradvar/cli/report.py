@@ -13,7 +13,7 @@ from gradvar.cli.streams import Screen
 
 @dataclass(frozen=True)
 class ReportPage:
-    """Make one self-contained HTML file of the results in a folder: findings, figures, tables, where the numbers come
+    """Make one self-contained HTML file of the results in a folder: findings, plots, tables, where the numbers come
     from, and what to cite.
 
     Reads what measure, train, prove, check, advise and audit wrote as JSON, and figures of a score bank from a file

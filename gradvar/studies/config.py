@@ -41,7 +41,7 @@ class MeasureConfig:
     staleness: tuple[int, ...] = (0, 4)
     """Optimiser steps between the policy that samples and the one that is differentiated; 0 is on policy."""
     sampler: str = "none"
-    """The engine that draws: none (the policy itself), stale:STEPS, temperature:T, top_k:K, top_p:P, min_p:P,
+    """The engine that samples: none (the policy itself), stale:STEPS, temperature:T, top_k:K, top_p:P, min_p:P,
     noise:SIZE, bfloat16, fp8, fp8_channel, int8, int8_channel or template:TOKEN; :raw behind a change of tokens reports
     the unchanged log-probabilities. `gradvar list --what samplers` explains them."""
     corrections: tuple[str, ...] = ("none",)
@@ -71,7 +71,7 @@ class MeasureConfig:
     """Of the transformer's numbers; enumeration is always in float64. A share, such as 0.05, is of the intervals: short
     for --until trace_cov:0.05."""
     out: Path = Path("gradvar-results")
-    """Folder for the table (CSV and Parquet), the JSON with provenance, and the figures."""
+    """Folder for the table (CSV and Parquet), the JSON with provenance, and the plots."""
     json: Path | None = None
     """Also write the JSON to this file."""
     raw: bool = False

@@ -36,7 +36,7 @@ class MismatchConfig:
     precision: Precision = "float32"
     """Of the transformer; enumeration is always in float64."""
     out: Path = Path("gradvar-mismatch")
-    """Folder for the table (CSV), the JSON with provenance, and the figure."""
+    """Folder for the table (CSV), the JSON with provenance, and the plot."""
     json: Path | None = None
     """Also write the JSON to this file."""
     wide: bool = False

@@ -118,7 +118,7 @@ def panel(row: Row) -> str:
     place = " on ".join(str(row[k]) for k in ("policy", "task") if row.get(k) is not None)
     engine = row.get("sampler")
     if engine not in (None, "none"):
-        age = f"drawn by {engine}" + (f", {age}" if steps else "")
+        age = f"sampled by {engine}" + (f", {age}" if steps else "")
     return ", ".join(part for part in (place, age) if part) or "as measured"
 
 

@@ -72,7 +72,7 @@ class ModularAddition(Text):
         if self._modulus**2 > _MOST_PROMPTS:
             raise ValueError(
                 f"modulus: {self._modulus} has {self._modulus**2} prompts, too many to list; "
-                f"draw some with prompts(key, num), or give {int(_MOST_PROMPTS**0.5)} at most"
+                f"take some with prompts(key, num), or give {int(_MOST_PROMPTS**0.5)} at most"
             )
         first, second = jnp.divmod(jnp.arange(self._modulus**2, dtype=jnp.int32), self._modulus)
         return self.write(first, second)

@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """``--gradvar-seed N`` draws other examples; ``--gradvar-examples N`` draws more or fewer."""
     group = parser.getgroup("gradvar", "laws of advantages and losses")
     group.addoption(
-        "--gradvar-seed", type=int, default=None, help="draw other examples for the laws (default: the same)"
+        "--gradvar-seed", type=int, default=None, help="try other examples for the laws (default: the same)"
     )
     group.addoption("--gradvar-examples", type=int, default=None, help="examples per law")
 

@@ -122,7 +122,7 @@ def _sentences(curve: Sequence[RewardPoint], is_dead: bool) -> list[str]:
     if logged and logged[-1].informative.value > 0:
         share, size = logged[-1].informative, logged[-1].group_size
         sentences.append(
-            f"At G={size}, {100 * share.value:.0f} % of groups have different rewards; drawing until a batch "
+            f"At G={size}, {100 * share.value:.0f} % of groups have different rewards; sampling until a batch "
             f"is full of such groups costs {1 / share.value:.2f} times the rollouts."
         )
     return sentences

@@ -48,7 +48,7 @@ def extend(
         raise ValueError(f"prompts: {prompts} and rollouts: {rollouts}; add one of them at a time")
     if prompts and not recording.drawn:
         raise ValueError(
-            "prompts: the bank's prompts were given, not drawn; record the new ones on their own"
+            "prompts: the bank's prompts were given, not sampled; record the new ones on their own"
         )
     scores_map = map_from(recording.info)
     if isinstance(scores_map, PerToken):
@@ -60,7 +60,7 @@ def extend(
             "old_params: the bank was recorded differently (on or off policy); give what it was recorded with"
         )
     if recording.info.get("sampler") != (None if subject.engine is None else describe(subject.engine)):
-        raise ValueError("sampler: the bank was drawn by another; give what it was recorded with")
+        raise ValueError("sampler: the bank was sampled by another; give what it was recorded with")
     estimators, truth = tuple(as_estimator(e) for e in plan.estimators), recording.scores.true_gradient
     joined, size = recording.rollouts, recording.rollouts.shape[0]
     devices = choose_devices(plan.settings.devices)

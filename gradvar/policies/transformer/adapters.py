@@ -185,4 +185,4 @@ def _share(policy: Transformer, params: Params, part: Params) -> str:
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     size = sum(x.size for x in jax.tree.leaves(part))
-    return f"{size:,} parameters beside or among {policy.num_params():,} ({digest.hexdigest()[:12]})"
+    return f"{size:,} parameters next to or among {policy.num_params():,} ({digest.hexdigest()[:12]})"

@@ -40,7 +40,7 @@ def test_three_policies_are_recorded(scene, bank):
     np.testing.assert_allclose(kept.logp_sampler[kept.mask], np.asarray(reported)[kept.mask], rtol=1e-5)
     assert not np.allclose(kept.logp_sampler, kept.logp_old)
     assert not kept.on_policy
-    with pytest.raises(ValueError, match="sampler: the bank was drawn by another"):
+    with pytest.raises(ValueError, match="sampler: the bank was sampled by another"):
         bank.extend(policy, *scene[1:3], jax.random.key(1), rollouts=4, old_params=old)
 
 
