@@ -187,7 +187,7 @@ def _help() -> str:
 def _explained(settings: type) -> type:
     """Give every option its docstring as one paragraph: the parser would break it where the source does.
 
-    A default is shown where it is a value that the text does not explain; of an option that may be left out, the type without None.
+    A default is shown where it is a value that the text does not explain; a type, without None.
     """
     import docstring_parser
     from tyro.conf import arg
