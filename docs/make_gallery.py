@@ -66,7 +66,7 @@ class Entry:
 
 ENTRIES = (
     Entry(
-        "front", "Three questions in one figure",
+        "front", "Three questions in one plot",
         """fig, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
 gv.plot.prompt_weight(["rloo", "grpo"], (2, 16), ax=axes[0]).set_title("What does it estimate?")
 gv.plot.cost(advice, ax=axes[1]).set(title="How noisy is it?", ylim=(0, 4.8))
