@@ -39,7 +39,9 @@ class Tokenizer:
             raise ValueError("tokenizer: the tokenizers library is not installed; run pip install tokenizers")
         self.folder, self._path = folder, folder / "tokenizer.json"
         if not self._path.exists():
-            raise ValueError(f"tokenizer: no file {self._path}; save the fast tokenizer in the model's folder")
+            raise ValueError(
+                f"tokenizer: no file {self._path}; save the fast tokenizer in the model's folder"
+            )
         _check_file(self._path, LARGEST_TEXT)
         self._process = shared(limits)
         try:
