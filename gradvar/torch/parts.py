@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gradvar.measure.bank.data import Recording
 from gradvar.measure.bank.disk import ShardLayout, load
 from gradvar.measure.bank.recorder import ShardPart
 from gradvar.measure.bank.score import WHOLE
-from gradvar.torch.sharded import is_sharded
+from gradvar.torch.sharded import agreed, is_sharded, whole_parameter
 
 _WAIT = 60.0  # seconds in which another part's process has claimed the folder
 _LOOKED_AT = 1024  # numbers of a parameter by which other weights are noticed
@@ -23,10 +24,9 @@ _LOOKED_AT = 1024  # numbers of a parameter by which other weights are noticed
 
 def check_parts(parameters: Mapping[str, torch.Tensor], scores: Any) -> None:
     """Raise ``ValueError`` for what cannot be recorded in parts."""
-    if is_sharded(parameters):
+    if is_sharded(parameters) and scores != "auto" and not isinstance(scores, Sketch):
         raise ValueError(
-            "folder: the parameters are cut over processes, which all go through the same rows; record without it, and "
-            "let the first process save the bank"
+            f"scores: {scores} with parameters that are cut over processes; give scores=Sketch('hashed')"
         )
     if isinstance(scores, Gram) and scores.cross:
         raise ValueError(
@@ -34,19 +34,21 @@ def check_parts(parameters: Mapping[str, torch.Tensor], scores: Any) -> None:
         )
 
 
-def map_of_parts(scores: Any, whole_bytes: int) -> Whole | Gram | Sketch:
+def map_of_parts(
+    scores: Any, whole_bytes: int, parameters: Mapping[str, torch.Tensor]
+) -> Whole | Gram | Sketch:
     """What all parts keep, from the size of all scores together."""
     if scores != "auto":
         chosen: Whole | Gram | Sketch = scores
         return chosen
-    return Whole() if whole_bytes <= WHOLE else Sketch()
+    return Whole() if whole_bytes <= WHOLE and not is_sharded(parameters) else Sketch()
 
 
 def weights_of(parameters: Mapping[str, torch.Tensor]) -> str:
-    """A hash of names, shapes and some numbers of every parameter."""
+    """A hash of names, shapes and some numbers of every parameter, the same over however many processes it is cut."""
     some = {}
     for name, parameter in parameters.items():
-        flat = parameter.detach().reshape(-1)
+        flat = whole_parameter(parameter.detach()).reshape(-1)
         step = max(1, flat.numel() // _LOOKED_AT)
         some[f"{name} {tuple(parameter.shape)}"] = flat[::step].float().cpu().numpy()
     return digest(some)
@@ -58,6 +60,7 @@ def record_part(
     facts: Mapping[str, Any],
     prompts: int,
     recorded: Callable[[slice], Recording],
+    together: bool = False,
 ) -> Recording:
     """Record a part where it is missing, and return what is in the folder by then.
 
@@ -67,6 +70,7 @@ def record_part(
         facts: What the numbers of all parts depend on; a folder of others is refused.
         prompts: Of all parts.
         recorded: Records a range of prompts.
+        together: All processes of the default group record this part; the first one has the folder and writes.
 
     Raises:
         ValueError: There are fewer prompts than parts, or the folder is another run's, or the disk is full.
@@ -78,13 +82,22 @@ def record_part(
         raise ValueError(
             f"part: {part.number} of {part.of} for {prompts} prompts; give {layout.count} parts at most"
         )
-    with Lock(folder, "folder", wait=_WAIT):
-        claim(folder, run, "folder")
-    with Lock(folder / f".part-{part.number}-of-{part.of}", "folder"):
-        if not _is_there(layout, number):
+    with ExitStack() as locks:
+
+        def is_missing() -> bool:
+            with Lock(folder, "folder", wait=_WAIT):
+                claim(folder, run, "folder")
+            locks.enter_context(Lock(folder / f".part-{part.number}-of-{part.of}", "folder"))
+            return not _is_there(layout, number)
+
+        if agreed(is_missing) if together else is_missing():
             recording = recorded(slice(*layout.range(number)))
-            with writing(folder, "folder"):
-                layout.write(number, recording)
+
+            def write() -> None:
+                with writing(folder, "folder"):
+                    layout.write(number, recording)
+
+            agreed(write) if together else write()
         with warnings.catch_warnings():  # what the other parts have not written yet is no surprise
             warnings.filterwarnings("ignore", "folder: .* holds", UserWarning)
             return load(folder)

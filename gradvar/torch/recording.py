@@ -45,7 +45,8 @@ class TorchSettings:
     bytes that may be held. ``chunk``: rows of a pass. ``way``: how per-row gradients are formed, see
     ``gradvar.torch.gradients``. ``tolerance``: the relative residual of token weights (default 1e-9 in float64, 2e-6 in
     float32). ``seed``: of a sketch. ``part`` with a ``folder``: record only this part of the prompts, as a shard of the
-    folder, which processes that know nothing of each other may share; the bank is of what is there by then.
+    folder, which processes that know nothing of each other may share; the bank is of what is there by then. Processes
+    that hold a model together record a part together, and the first one writes it.
     """
 
     temperature: float = 1.0
@@ -106,6 +107,7 @@ def record(
         raise ValueError(
             f"completions: {rollouts.shape[1]} rollouts of each prompt; a bank needs at least 4, two groups of two"
         )
+    sharded.reshard(model)
     parameters = chosen(model, only)
     size = sum(p.numel() for p in parameters.values())
     if settings.folder is not None:
@@ -170,7 +172,7 @@ def _record_part(
     only, estimators, scores, settings = plan
     check_parts(parameters, scores)
     alone, (prompts, count, _) = replace(settings, folder=None, part=None), rollouts.shape
-    map_ = map_of_parts(scores, 4 * prompts * count * sum(p.numel() for p in parameters.values()))
+    map_ = map_of_parts(scores, 4 * prompts * count * sum(p.numel() for p in parameters.values()), parameters)
     facts = {
         "tokens": digest([rollouts.tokens, rollouts.completions, rollouts.mask]),
         "arrays": digest(dict(arrays)),
@@ -199,7 +201,8 @@ def _record_part(
         return bank.recording
 
     part = settings.part or ShardPart(1, 1)
-    return ScoreBank(record_part(Path(str(settings.folder)), part, facts, prompts, recorded))
+    together = sharded.is_sharded(parameters)
+    return ScoreBank(record_part(Path(str(settings.folder)), part, facts, prompts, recorded, together))
 
 
 def _logprobs(

@@ -7,8 +7,9 @@ K numbers a row. ``parallelize_module`` cuts matrices along their first or secon
 the whole; a piece of the second axis is sketched among zeros.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 from gradvar.gradients.sketch import Sketch
 from gradvar.torch.arrays import TorchRollouts
 from gradvar.torch.model import caller, cut, device_of, of_tokens
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,32 @@ def is_sharded(parameters: Mapping[str, torch.Tensor]) -> bool:
     return any(isinstance(p, DTensor) for p in parameters.values())
 
 
+def reshard(model: torch.nn.Module) -> None:
+    """Cut the parameters again that FSDP2's outermost module keeps whole after a forward pass."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def whole_parameter(parameter: torch.Tensor) -> torch.Tensor:
+    """The parameter in one piece; where it is cut, all processes have to ask for it."""
+    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+
+
+def agreed(answer: Callable[[], Answer]) -> Answer:
+    """What ``answer`` returns in the first process, or the ``ValueError`` that it raises there, in all processes."""
+    outcome: list[Answer | ValueError | None] = [None]
+    if dist.get_rank() == 0:
+        try:
+            outcome[0] = answer()
+        except ValueError as error:
+            outcome[0] = error
+    dist.broadcast_object_list(outcome)
+    if isinstance(outcome[0], ValueError):
+        raise outcome[0]
+    return cast(Answer, outcome[0])
+
+
 def sharded_images(
     model: torch.nn.Module,
     names: list[str],
@@ -72,9 +101,7 @@ def sharded_images(
         seed: What it is drawn from.
         temperature: The logits are divided by it.
     """
-    for module in model.modules():  # after a forward pass the outermost one keeps its parameters whole
-        if isinstance(module, FSDPModule):
-            module.reshard()
+    reshard(model)
     pieces, key = _pieces(model, names), jax.random.key(seed)
     own_gradients = [(p, p.grad) for p in model.parameters()]
     ends = rollouts.ends()

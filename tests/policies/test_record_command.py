@@ -1,6 +1,9 @@
 """``gradvar record`` on a folder made by hand: one command from a model to advice, and what it refuses."""
 
 import json
+import re
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +34,30 @@ COMMON = ["record", "model", "q.jsonl", "--completion-length", "3", "--rollouts"
           "--seed", "1"]  # fmt: skip
 
 
+def shards_of_an_array(jobs):
+    """The ``--shard`` of every job, as the page's scripts for SLURM and SkyPilot say it when a shell runs them."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "howto" / "record_at_scale.md").read_text()
+    slurm = re.search(r"```sh\n(#!/bin/bash\n#SBATCH --array=1-16 .*?)```", page, re.S)[1]
+    skypilot = re.search(r"```yaml\n.*?num_nodes: 16\nrun: \|\n(.*?)```", page, re.S)[1]
+    shards = []
+    for job in range(jobs):
+        ranks = {
+            slurm.replace("/16", f"/{jobs}"): {"SLURM_ARRAY_TASK_ID": str(job + 1)},
+            skypilot: {"SKYPILOT_NODE_RANK": str(job), "SKYPILOT_NUM_NODES": str(jobs)},
+        }
+        said = []
+        for script, environment in ranks.items():
+            shell = ["bash", "-euc", "gradvar() { printf '%s\\n' \"$@\"; }\n" + script]
+            found = subprocess.run(shell, env=environment, capture_output=True, text=True, check=True)
+            *command, folder, option, shard = found.stdout.splitlines()
+            assert command == ["record", "MODEL", "prompts.jsonl", "--out"]
+            assert folder.endswith("bank")
+            said.append([option, shard])
+        assert said[0] == said[1]
+        shards.append(said[0])
+    return shards
+
+
 @pytest.mark.slow
 def test_from_a_folder_to_advice(place, capsys):
     assert run([*COMMON, "--reward", "r.py:long", "--out", "bank", "--json", "a.json"]) == 0
@@ -48,9 +75,11 @@ def test_from_a_folder_to_advice(place, capsys):
                 break
             text += ["<unk>", "", "", "", "", "two", "and", "is", "four", "."][token]
         assert bank.rollouts.rewards[q, n] == len(text) % 2
-    assert run([*COMMON, "--scores", "lora:1", "--out", "small", "--extract", "(two|and)"]) == 0
+    for shard in reversed(shards_of_an_array(2)):  # the last job ends first
+        assert run([*COMMON, "--scores", "lora:1", "--out", "small", "--extract", "(two|and)", *shard]) == 0
     assert "adapters of rank 1 on query, value" in capsys.readouterr().err
     small = ScoreBank.open("small")
+    assert small.info["shards"] == {"there": 2, "of": 2}
     assert (
         run([*COMMON, "--reward", "r.py:long", "--out", "small"]) == 2
     )  # another run's folder is left alone
