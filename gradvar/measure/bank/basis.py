@@ -18,7 +18,7 @@ from gradvar.measure.bank.coefficients import deal_weights
 from gradvar.measure.bank.data import Rollouts
 from gradvar.measure.bank.partition import draw_partition
 
-_PILOT_GROUPS = (2, 8)  # group sizes on whose batches the weights are sampled
+_PILOT_GROUPS = (2, 8)  # group sizes on whose batches the weights are sampled, ascending
 _PILOT_DEALS = 12
 _BLOCK = 1 << 20  # bytes of weight vectors that are factorised together
 
@@ -51,9 +51,13 @@ def find_basis(
     rng = np.random.default_rng(0)
     arrays, prompt_index = rollouts.objective_arrays(), np.arange(size)[:, None]
     deals = []
-    for group in sorted({min(g, count // 2) for g in _PILOT_GROUPS}):
-        orders = [draw_partition(rng, rollouts.shape, group, size, 1).orders[0] for _ in range(_PILOT_DEALS)]
-        deals.append((group, np.stack(orders)))  # [deal, prompt, place]
+    # An estimator that needs more companions than a pilot has is sampled with as many as it needs.
+    larger = {e.min_group for e in estimators if e.min_group > _PILOT_GROUPS[-1]}
+    for group in sorted({min(g, count // 2) for g in {*_PILOT_GROUPS, *larger}}):
+        orders = [
+            draw_partition(rng, rollouts.shape, group, size, 1).orders[0] for _ in range(_PILOT_DEALS // 2)
+        ]
+        deals.append((group, np.repeat(orders, 2, axis=0)))  # [deal, prompt, place]
     pilots = [(group, places, *_pilot_rewards(rollouts, places, rng)) for group, places in deals]
 
     def sample_weights(pilot: tuple[int, np.ndarray, np.ndarray, np.ndarray]) -> list[np.ndarray]:
@@ -89,7 +93,8 @@ def _pilot_rewards(
 
     Most groups of a prompt that is nearly always solved have equal rewards and so no weight at all; the few that do
     not must find their weights in the basis too. So every other place of a group is given another reward, the same
-    one in turn for all of a deal, then random ones; only rollouts with their real reward count.
+    one in turn for all of a deal, then random ones; only rollouts with their real reward count. Each order is dealt
+    twice, and the second time it is the other places that are given one, so that no rollout is left out.
     """
     deals, size, places = orders.shape
     values = np.unique(rollouts.rewards)

@@ -139,3 +139,33 @@ def test_ratios_are_spanned_where_they_are_asked_for(cuts):
     assert basis.shape == (1, 4, 4 if cuts else 1, 4)  # of two regions: where, and the ratio there
     np.testing.assert_allclose(basis[0, 0] @ basis[0, 0].T, np.eye(basis.shape[2]), atol=1e-12)
     assert np.linalg.norm(basis[0, 0] @ np.full(4, 0.5)) == pytest.approx(1.0)  # every token alike is spanned
+
+
+def test_every_rollout_is_seen_beside_each_reward_in_groups_that_are_large_enough(monkeypatch):
+    """Of 44 rollouts with three rewards: what each estimator is asked for, and which weights count."""
+    count, mins = 44, (1, 2, 8, 9, 20, 23)
+    rewards = np.arange(count)[None] % 3.0
+    shape = (1, count, 1)
+    rollouts = Rollouts(None, np.zeros(shape, int), rewards, np.ones(shape, bool), *[np.zeros(shape)] * 3)
+    asked, kept = {}, {}
+
+    def deal_weights(fitting, arrays, order, group, prompts):
+        asked[group] = [e.min_group for e in fitting]
+        kept.setdefault(group, []).append((np.asarray(arrays["rewards"])[0], order[0]))
+        return np.zeros((len(fitting), *order.shape, 1))
+
+    monkeypatch.setattr(module, "deal_weights", deal_weights)
+    find_basis(rollouts, [SimpleNamespace(min_group=x) for x in mins], (), 1e-9)
+    # what needs more than half of the rollouts cannot be evaluated, for there is no second group
+    assert asked == {2: [1, 2], 8: [1, 2, 8], 9: [1, 2, 8, 9], 20: list(mins[:-1]), 22: list(mins[:-1])}
+    for group in (2, 22):  # of which 44 are a multiple
+        seen = set()
+        for dealt, order in kept[group]:
+            changed = dealt[order] != rewards[0, order]
+            for first in range(0, count, group):
+                places = range(first, first + group)
+                for parity in (0, 1):  # of the places that keep their reward
+                    others = [dealt[order[k]] for k in places if k % 2 != parity]
+                    if len(set(others)) == 1 and not any(changed[k] for k in places if k % 2 == parity):
+                        seen |= {(int(order[k]), others[0]) for k in places if k % 2 == parity}
+        assert seen == {(n, reward) for n in range(count) for reward in (0.0, 1.0, 2.0)}

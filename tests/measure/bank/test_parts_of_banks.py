@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gradvar.files.fingerprint import fingerprint
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
-from gradvar.measure.bank.disk import ShardLayout, join, prompt_range
+from gradvar.measure.bank.disk import ShardLayout, join, load, prompt_range
 from gradvar.measure.bank.extend import _extended_basis, _merged_vectors
 from gradvar.measure.bank.scores import GramScores, PromptGramScores, SketchedScores, WholeScores
 from gradvar.measure.bank.summary import sequence_rows
@@ -193,6 +194,19 @@ def test_a_shard_in_anothers_place_is_noticed(tmp_path):
     for one, number, fix in ((layout, 0, "record it again"), (other, 0, "copy the whole folder again")):
         with pytest.raises(ValueError, match=f"shard-00000 holds a shard of another place or run; {fix}"):
             one.read(number)
+
+
+def test_some_prompts_of_several_shards(tmp_path):
+    """Six prompts in three shards; a range within one of them, across two, and across all."""
+    for number in range(3):
+        layout = ShardLayout(tmp_path, 6, 2, fingerprint({"prompts": 6, "shard": 2}))
+        layout.write(number, recording(number))
+    (tmp_path / "run.json").write_text('{"prompts": 6, "shard": 2}')
+    rewards = np.concatenate([recording(number).rollouts.rewards for number in range(3)])
+    for first, end in ((0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (0, 6), (5, 6)):
+        found = load(tmp_path, slice(first, end))
+        np.testing.assert_array_equal(found.rollouts.rewards, rewards[first:end])
+        assert found.info["shards"] == {"there": 3, "of": 3}
 
 
 def test_old_vectors_are_put_among_the_new_ones():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gradvar.gradients.sketch import Gram, PerToken, Sketch, Whole
-from gradvar.measure.bank import record, recorder, score
+from gradvar.measure.bank import recorder, score
 from gradvar.measure.bank.data import BasisRows
-from gradvar.measure.bank.recorder import RecordPlan, RecordSettings, ShardPart, prepare
+from gradvar.measure.bank.recorder import RecordPlan, RecordSettings, prepare
 from gradvar.measure.bank.score import assemble, choose_map, predict_memory, score_rows
 from gradvar.measure.bank.scores import GramScores, PromptGramScores, SketchedScores, WholeScores
 from gradvar.measure.direct_plan import PolicyOnTask
@@ -157,57 +157,8 @@ def test_rows_are_scored_in_equal_chunks(monkeypatch):
     np.testing.assert_array_equal(weights, [ROWS.basis[place] for place in at])
 
 
-def test_parts_of_shards():
-    assert [ShardPart(n, 3).chosen(7).nonzero()[0].tolist() for n in (1, 2, 3)] == [[0, 3, 6], [1, 4], [2, 5]]
-    assert ShardPart.parse("12/345") == ShardPart(12, 345)
-    assert ShardPart.parse("1/1") == ShardPart(1, 1)
-    assert ShardPart.parse("1/1234567890123").of == 1234567890123  # 15 signs
-    for wrong in ("3", "3/", "/3", "a/3", "3/b", "1/12345678901234", "-1/3", "1/2/3"):
-        with pytest.raises(ValueError, match=rf"^shard: '{wrong[:20]}'; give i/n with i from 1 to n"):
-            ShardPart.parse(wrong)
-    for number, of in ((0, 3), (4, 3), (1, 0)):
-        with pytest.raises(ValueError, match=f"shard: {number}/{of}; give i/n"):
-            ShardPart(number, of)
-
-
-def test_what_shards_keep():
-    def chosen(scores, need):
-        return record._shard_map(RecordPlan((), scores, RecordSettings(memory=100)), need)
-
-    assert [chosen("auto", need) for need in (100, 101)] == [Whole(), Sketch()]
-    for scores in (Whole(), Gram(cross=False), Sketch("hashed", 4)):
-        assert chosen(scores, 10**9) is scores
-    with pytest.raises(ValueError, match="Gram across shards would need every score again"):
-        chosen(Gram(cross=True), 1)
-
-
 class Asked(Exception):
     """What a piece was asked for."""
-
-
-def test_shards_are_planned_by_the_bytes_of_all_whole_scores(monkeypatch):
-    """Five prompts with six rollouts of 32 bytes each."""
-
-    def chosen(plan, need):
-        raise Asked(need)
-
-    monkeypatch.setattr(record, "_shard_map", chosen)
-    subject = SimpleNamespace(params={"a": np.zeros(3), "b": np.zeros(1)})
-    for prompts in (5, {"x": np.zeros((5, 2))}):
-        with pytest.raises(Asked, match=r"^960$"):
-            record._record_shards(None, subject, None, prompts, 6, RecordPlan())
-
-
-def test_an_error_says_what_is_kept(tmp_path):
-    layout = SimpleNamespace(folder=tmp_path, count=5)
-    for error in (KeyboardInterrupt, ValueError):
-        with (
-            pytest.raises(error, match=f"2 of 5 shards are kept in {tmp_path}, which"),
-            record._kept_shards(layout, 2),
-        ):
-            raise error("first")
-    with record._kept_shards(layout, 2):
-        pass
 
 
 @pytest.mark.parametrize("numbered", [True, False])
