@@ -168,6 +168,20 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     return inner
 
 
+def defaults_of(function: Callable[..., Any]) -> dict[str, Any] | None:
+    """The default values of the plain function's parameters, by name; None where it has no code in Python.
+
+    >>> import functools
+    >>> defaults_of(functools.partial(lambda logp, beta=0.1, *, clip=0.2: logp, beta=0.3)), defaults_of(max)
+    ({'beta': 0.1, 'clip': 0.2}, None)
+    """
+    function = unwrapped(function)
+    if not hasattr(function, "__code__"):
+        return None
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
 def _modules_used(function: Any, depth: int) -> list[str]:
     """Modules that the function's code names, and that the functions it calls name."""
     function = unwrapped(function)

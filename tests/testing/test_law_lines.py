@@ -60,6 +60,13 @@ LINES = [
         1e-3 * (3e-4 / (0.5 + 1e-4) + 1e-5),
         {},
     ),
+    (
+        "scale_invariant",
+        lambda r, e: 4 * np.sign(centred(r)) + e * (r.std() > 1),
+        {"groups": PAIR, "scale": 4.0},
+        4e-5,
+        {"epsilon": 0.0},
+    ),
     ("permutation_equivariant", lambda r, e: centred(r) + e * ramp(r), {"groups": PAIR, "order": (2, 1, 0)}, UNIT, {}),
     ("order_preserving", lambda r, e: -e * r, {"groups": PAIR}, UNIT, {}),
     ("order_preserving", lambda r, e: 4 * np.sign(r) - e * r * (r > 1), {"groups": ((0.0, 1.0, 2.0),)}, 2 * UNIT, {}),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from gradvar.testing.arrays import unwrapped
+from gradvar.testing.arrays import defaults_of, unwrapped
 from gradvar.testing.laws.base import Residue, expect, expect_pair
 from gradvar.testing.laws.loss_batches import plain_batch, slack
 from gradvar.testing.losses import LossBatch, LossTarget
@@ -102,17 +102,13 @@ def _changed(batch: LossBatch, role: str) -> LossBatch:
 
 def switched_off(target: Any) -> bool:
     """Return True if a coefficient may be zero: by its default, as the user set it, or in a configuration."""
-    function = unwrapped(target.function)
-    code = getattr(function, "__code__", None)
-    if code is None or target.signature.takes("config"):
+    values = defaults_of(target.function)
+    if values is None or target.signature.takes("config"):
         return True
-    arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    defaults = function.__defaults__ or ()
-    values = dict(zip(arguments[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=True))
-    values.update(function.__kwdefaults__ or {})
-    values.update(target.signature.fixed)
+    values |= target.signature.fixed
     coefficients = [value for name, value in values.items() if role_of(name) in COEFFICIENTS]
-    return any(value == 0 for value in coefficients) or "self" in arguments
+    of_an_object = unwrapped(target.function).__code__.co_varnames[:1] == ("self",)
+    return of_an_object or any(value == 0 for value in coefficients)
 
 
 def drawn(target: LossTarget) -> st.SearchStrategy[dict[str, Any]]:

@@ -16,11 +16,10 @@ is never reached, a weight that grows where the ratio falls.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from gradvar.testing.arrays import unwrapped
+from gradvar.testing.arrays import defaults_of
 from gradvar.testing.digits import shown
 from gradvar.testing.laws.base import Broken, Residue, expect
 from gradvar.testing.laws.loss_batches import plain_batch, shifted_to
@@ -164,18 +163,7 @@ def push(target: LossTarget, sign: float, tokens: int, ratio: float) -> tuple[fl
 
 def clip_setting(target: LossTarget) -> str:
     """The name of a parameter that holds a clip which should be reached at the ratios that are tried, or ""."""
-    code = unwrapped(target.function)
-    names = getattr(code, "__code__", None)
-    if names is None:
-        return ""
-    values: dict[str, Any] = {}
-    arguments = names.co_varnames[: names.co_argcount + names.co_kwonlyargcount]
-    defaults = code.__defaults__ or ()
-    values.update(
-        zip(arguments[names.co_argcount - len(defaults) : names.co_argcount], defaults, strict=True)
-    )
-    values.update(code.__kwdefaults__ or {})
-    values.update(target.signature.fixed)
+    values = (defaults_of(target.function) or {}) | target.signature.fixed
     for name, value in values.items():
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         if role_of(name) in ("clip", "clip_low", "clip_high") and plain and 0 < value < 1:
