@@ -163,7 +163,7 @@ def push(target: LossTarget, sign: float, tokens: int, ratio: float) -> tuple[fl
 
 def clip_setting(target: LossTarget) -> str:
     """The name of a parameter that holds a clip which should be reached at the ratios that are tried, or ""."""
-    values = (defaults_of(target.function) or {}) | target.signature.fixed
+    values = {**(defaults_of(target.function) or {}), **target.signature.fixed}
     for name, value in values.items():
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         if role_of(name) in ("clip", "clip_low", "clip_high") and plain and 0 < value < 1:
