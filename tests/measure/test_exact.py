@@ -2,6 +2,7 @@
 
 import itertools
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ from gradvar import catalogue
 from gradvar.core.batch import Batch
 from gradvar.core.compose import compose
 from gradvar.measure import TooLarge, exact, exact_tables
+from gradvar.measure.exact import enumerate as enumerate_
 from gradvar.measure.exact.enumerate import is_symmetric, splits_by_prompt
+from gradvar.measure.exact.tables import _require_distribution
 from gradvar.pieces import advantage, aggregate, surrogate
 from tests.measure import scenes
 
@@ -229,6 +232,42 @@ def test_bad_input_is_one_clear_line(change, message):
     with pytest.raises((ValueError, TypeError), match=message) as caught:
         exact(arguments.pop("estimator"), policy, params, task, **arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_as_many_batches_as_the_limit_are_listed(monkeypatch):
+    """Three prompts of four answers, two rollouts: 10 multisets, in 16 ways together, or 16 ordered groups."""
+    tables, separate, coupled = SimpleNamespace(probs=np.ones((3, 4))), object(), object()
+    monkeypatch.setattr(enumerate_, "is_symmetric", lambda *_, **__: True)
+    monkeypatch.setattr(enumerate_, "splits_by_prompt", lambda estimator, *_: estimator is separate)
+    for estimator, prompts, route, cases, picks in (
+        (separate, 1, "auto", 3, 10),
+        (separate, 5, "groups", 3, 16),
+        (separate, np.array([0, 2]), "multisets", 2, 10),
+        (coupled, 2, "auto", 9, 100),
+        (coupled, np.array([1, 1]), "groups", 1, 256),
+    ):
+        ask = partial(enumerate_._list_batches, estimator, tables, 2, prompts, route)
+        monkeypatch.setattr(enumerate_, "LARGEST_ENUMERATION", cases * picks)
+        listing = ask()
+        each = 1 if estimator is separate else 2
+        assert (listing.rows.shape, listing.picks.shape) == ((cases, each), (picks, each, 2))
+        assert np.ldexp(listing.ways, listing.exponents).sum() == pytest.approx(16**each)
+        assert len(np.unique(listing.picks.reshape(picks, -1), axis=0)) == picks
+        monkeypatch.setattr(enumerate_, "LARGEST_ENUMERATION", cases * picks - 1)
+        with pytest.raises(TooLarge, match="group_size: 2 makes"):
+            ask()
+
+
+def test_chances_of_a_sampler_add_up_to_one():
+    probs = jnp.array([[0.5, 0.5], [0.5, 0.4], [0.9, 0.4]])
+    _require_distribution(probs, None)
+    _require_distribution(probs[:1], object())
+    with pytest.raises(
+        ValueError, match=r"sampler: its chances add up to 1\.3 for a prompt; give log_chances"
+    ):
+        _require_distribution(probs, object())
+    with pytest.raises(ValueError, match=r"chances add up to 0\.9 for a prompt"):
+        _require_distribution(probs[:2], object())
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gradvar import catalogue, tasks
+from gradvar.measure.exact import step_effect as step_effect_
 from gradvar.measure.exact.step_effect import step_effect
 from gradvar.policies import Bandit
 from gradvar.train.systems import own_likelihood, own_rollouts
@@ -66,7 +67,7 @@ def test_the_whole_change_is_both_orders_and_a_rest_of_third_order():
 
 
 @pytest.mark.slow
-def test_the_reading_acts_in_first_order():
+def test_the_reading_acts_in_first_order(monkeypatch):
     """Of two rollouts, one correct: weight 1/2 on it and -1/2 on the other, so grad f . E[g] by hand."""
     p, slope = chances(LOGITS), np.zeros(3)
     for i, j in itertools.product(range(3), repeat=2):
@@ -76,7 +77,11 @@ def test_the_reading_acts_in_first_order():
     gradient = np.stack(
         [(figures(LOGITS + d) - figures(LOGITS - d)) / (2 * step) for d in np.eye(3) * step], 1
     )
+    monkeypatch.setattr(step_effect_, "MOST_GROUPS", 9)  # which these are
     np.testing.assert_allclose(effect(own_likelihood(), 2).first, gradient @ slope, atol=1e-8)
+    monkeypatch.setattr(step_effect_, "MOST_GROUPS", 8)
+    with pytest.raises(ValueError, match="2 of 3 completions are 9 groups; give fewer, 8 at most"):
+        effect(own_likelihood(), 2)
 
 
 def test_what_cannot_be_enumerated_is_said():

@@ -81,6 +81,7 @@ def test_what_is_missing_is_said_in_one_line():
         ({"trace_kov": 0.05}, "until: no 'trace_kov'; nearest: trace_cov"),
         ({"trace_cov": -0.05}, "until: trace_cov = -0.05; give a share above 0"),
         ({"trace_cov": 0}, "until: trace_cov = 0; give a share above 0"),
+        ({"trace_cov": 1}, "until: trace_cov = 1; give a share above 0 and below 1"),
         ({"trace_cov": float("nan")}, "until: trace_cov = nan; give a share above 0"),
         ({"trace_cov": "small"}, "until: trace_cov = 'small'; give a share above 0"),
         ({}, "until: {}; give a figure and a share"),
@@ -101,6 +102,7 @@ def test_bad_settings_of_a_study_are_one_line():
         ({"until": ("snr",)}, "until: 'snr'; give FIGURE:SHARE"),
         ({"precision": 2.0}, "until: trace_cov = 2.0; give a share"),
         ({"precision": 0.05, "most": 100}, "most: 100; give 256 or more"),
+        ({"precision": 0.05, "most": 0}, "most: 0; give a whole number from 1 up"),
         ({"replicates": 17}, "replicates: 17; give an even number"),
     ):
         with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
