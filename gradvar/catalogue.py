@@ -202,5 +202,9 @@ def _settings(factory: Factory) -> dict[str, Any]:
     return {p.name: p.default for p in inspect.signature(factory).parameters.values()}
 
 
+def _write(path: Path) -> None:
+    path.write_text(json.dumps(rows(), indent=1) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":  # python -m gradvar.catalogue: write the table anew
-    TABLE.write_text(json.dumps(rows(), indent=1) + "\n")
+    _write(TABLE)

@@ -195,14 +195,14 @@ def test_names_are_nouns():
     assert vague_share({"planted.py": "found = own = 1\n" + "row = 1\n" * 98}) == 2.0
 
 
-COMPILING = ("gradients", "pieces", "policies", "tasks", "train")  # rooms whose examples take JAX seconds
+COMPILING = ("gradients", "policies", "tasks", "train")  # rooms whose examples take JAX seconds
 EXAMPLES = [
     pytest.param(
         file.removesuffix(".py").removesuffix("/__init__").replace("/", "."),
         marks=pytest.mark.slow if file.split("/")[0] in COMPILING else (),
     )
     for file, text in SOURCES.items()
-    if ">>> " in text and not file.startswith("torch/")
+    if ">>> " in text and not file.startswith(("torch/", "pieces/"))  # tests/pieces/test_examples.py has these
 ]
 
 

@@ -31,6 +31,9 @@ made = gv.catalogue.get("rloo")
 def three(a, b, c):
     return a
 
+def one(scores):
+    return scores
+
 def array(logp, batch):
     return logp
 
@@ -62,7 +65,8 @@ def test_a_name_a_file_or_an_object_is_an_estimator(file):
     assert catalogue.resolve(mine.objective).name == "<lambda>"
     assert catalogue.resolve(f"{file}:eight").name == "eight"
     refused = {
-        "three": "takes 3 arguments", "nothing": "has no 'nothing'", "array": r"returns shape \(1, 4, 2\)",
+        "three": "takes 3 arguments;", "one": "takes 1 argument;",
+        "nothing": "has no 'nothing'", "array": r"returns shape \(1, 4, 2\)",
         "numpy": r"cannot be traced by JAX \(TracerArrayConversionError: ",
     }  # fmt: skip
     for name, words in refused.items():

@@ -118,6 +118,7 @@ def test_a_name_like_none_gets_all_of_them():
             "temperature: 'max'; give a number above",
         ),
         ("pass_at_k", {"k": 1}, "k: 1; give a whole number from 2 up"),
+        ("pass_at_k_standardised", {"k": 0}, "k: 0; give a whole number from 1 up"),
         ("softmax", {"temperature": 0}, "temperature: 0; give a number above zero"),
     ],
 )

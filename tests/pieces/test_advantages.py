@@ -1,5 +1,6 @@
 """Every advantage piece against a formula written independently in NumPy, and at its edges."""
 
+import itertools
 import math
 from functools import partial
 
@@ -263,10 +264,9 @@ def test_a_group_of_one_gets_zero():
 
 
 def test_pass_at_k_refuses_groups_that_are_too_small():
-    with pytest.raises(ValueError, match="k: 3; give a whole number from 1 to the group size, 2"):
-        adv.pass_at_k(np.ones((1, 2)), k=3)
-    with pytest.raises(ValueError, match="k: 0"):
-        adv.pass_at_k_standardised(np.ones((1, 2)), k=0)
+    for piece, wrong in itertools.product((adv.pass_at_k, adv.pass_at_k_standardised), (3, 0, 1.5)):
+        with pytest.raises(ValueError, match=f"k: {wrong}; give a whole number from 1 to the group size, 2"):
+            piece(np.ones((1, 2)), k=wrong)
 
 
 def test_a_nan_or_an_infinity_costs_its_own_group_and_no_other():

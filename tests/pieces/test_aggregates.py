@@ -40,7 +40,7 @@ RULES = [
     aggregate.token_mean,
     aggregate.sequence_token_mean,
     aggregate.sequence_token_sum,
-    partial(aggregate.constant_length, length=2.0),
+    partial(aggregate.constant_length, length=1.0),
     aggregate.prompt_mean,
 ]
 

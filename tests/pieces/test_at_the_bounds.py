@@ -111,6 +111,9 @@ def _divide_by_nothing(zero, equal):
     np.testing.assert_array_equal(
         advantage_adaptive.beta_normalised(jnp.array([[1.0, 1.0], [0.0, 0.0]])), 0.0
     )
+    np.testing.assert_array_equal(advantage_adaptive.pass_at_k_standardised(equal, eps=0.0), 0.0)
+    nowhere = {"logp": MINUS, "logp_old": MINUS, "advantages": MINUS, "mask": ~MASK}
+    np.testing.assert_array_equal(surrogate_trust.kl_cov(**nowhere), MINUS)
     rewards, nothing = jnp.array([[1.0, 3.0]]), jnp.zeros((1, 2))
     np.testing.assert_array_equal(advantage.score_weighted(rewards, nothing, include_self=True), [[0.0, 2.0]])
     np.testing.assert_array_equal(advantage.score_weighted(rewards, nothing), 0.0)
@@ -135,6 +138,28 @@ def test_a_rollout_without_tokens_has_no_part_in_the_batchs_mean():
 @pytest.mark.parametrize(
     ("piece", "settings"),
     [
+        (advantage.standardised, {"ddof": 0, "eps": 1e-6, "clamp": False}),
+        (advantage.batch_standardised, {"group_centred": False, "ddof": 0, "eps": 1e-8, "clamp": False}),
+        (advantage.over_tokens, {"ddof": 0, "eps": 1e-8, "clamp": False}),
+        (advantage.length_weighted, {"include_self": True}),
+        (advantage.score_weighted, {"include_self": False}),
+        (advantage.gae, {"discount": 1.0, "decay": 1.0}),
+        (advantage_adaptive.mixed_rescaled, {"f_norm": "none", "ddof": 1, "eps": 1e-6}),
+        (advantage_adaptive.over_mean, {"eps": 0.0}),
+        (advantage_adaptive.softmax, {"temperature": 0.3}),
+        (advantage_adaptive.pass_at_k, {"k": 2}),
+        (advantage_adaptive.pass_at_k_standardised, {"k": 2, "eps": 1e-6}),
+        (advantage_adaptive.beta_normalised, {"low": 0.0, "high": 1.0, "cap": 1e6}),
+        (
+            advantage_adaptive.kalman,
+            {"process": 1e-5, "measurement": 1e-2, "mean": 0.0, "variance": 1.0, "eps": 1e-8},
+        ),
+        (advantage_adaptive.shrunk, {"eps": 1e-8}),
+        (advantage_adaptive.given_batch_standardised, {"ddof": 1, "eps": 1e-8}),
+        (advantage_adaptive.decoupled, {"weights": None, "ddof": 0, "eps": 1e-6}),
+        (advantage_adaptive.token_baseline, {"tail": True}),
+        (tracker.start, {"trials": 8.0, "low": 0.875}),
+        (tracker.forgetting, {"half": 0.06, "low": 0.875, "high": 0.96}),
         (correction.token_truncation, {"cap": 2.0, "floor": 0.0}),
         (correction.token_band, {"low": 0.5, "high": 5.0}),
         (correction.sequence_truncation, {"cap": 2.0, "floor": 0.0}),
@@ -164,8 +189,8 @@ def test_a_rollout_without_tokens_has_no_part_in_the_batchs_mean():
 )
 def test_the_published_values_are_the_defaults(piece, settings):
     """Of the papers and trainers that the docstrings name; a default that moves is another method."""
-    assert {name: piece.__kwdefaults__[name] for name in settings} == settings
-    assert set(settings) == set(piece.__kwdefaults__)
+    parameters = inspect.signature(piece).parameters.values()
+    assert {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} == settings
 
 
 def test_every_advantage_takes_rewards_of_any_type():
