@@ -202,7 +202,8 @@ EXAMPLES = [
         marks=pytest.mark.slow if file.split("/")[0] in COMPILING else (),
     )
     for file, text in SOURCES.items()
-    if ">>> " in text and not file.startswith(("torch/", "pieces/"))  # tests/pieces/test_examples.py has these
+    if ">>> " in text
+    and not file.startswith(("torch/", "pieces/"))  # tests/pieces/test_examples.py has these
 ]
 
 
