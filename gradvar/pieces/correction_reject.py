@@ -10,6 +10,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gradvar.core.checks import one_of
 from gradvar.core.compose import Piece, required
 from gradvar.pieces.piece import wrapping
 
@@ -176,16 +177,20 @@ def batch_normalised(correction: Piece, *, level: Literal["token", "sequence"] =
     rollout's weight depend on the others', and on how the batch is cut: a ratio of means, biased at every batch size
     and less with larger ones.
 
+    Raises:
+        ValueError: For another ``level``.
+
     >>> logs = {"logp_old": jnp.zeros((1, 2, 1)), "logp_sampler": -jnp.log(jnp.array([[[1.0], [3.0]]]))}
     >>> from gradvar.pieces.correction import token_ratio
     >>> batch_normalised(token_ratio)(**logs, mask=jnp.ones((1, 2, 1), bool)).round(6).tolist()
     [[[0.5], [1.5]]]
     """
+    by_token = one_of("level", level, ("token", "sequence")) == "token"
 
     def call(arrays: dict[str, Array], inner: Callable[..., Array]) -> Array:
         weight, mask = inner(), arrays["mask"]
         counted = jnp.where(mask, weight, 0.0)
-        if level == "token":
+        if by_token:
             mean = jnp.sum(counted) / jnp.maximum(jnp.sum(mask), 1)
         else:
             of_rollout = jnp.sum(counted, axis=-1) / jnp.maximum(jnp.sum(mask, axis=-1), 1)

@@ -121,6 +121,8 @@ def _divide_by_nothing(zero, equal):
     np.testing.assert_array_equal(silent, [[[0.0], [2.0]]])  # relative to the first
     seen = tracker.add(tracker.empty(), zero)
     assert float(tracker.shrinkage(seen, seen, 2)) == 0.0
+    with pytest.raises(ValueError, match="level: 'rollout'; choose one of token, sequence"):
+        correction_reject.batch_normalised(correction.token_ratio, level="rollout")
     dropped = correction_reject.batch_normalised(lambda *, logp_old: jnp.zeros_like(logp_old))
     np.testing.assert_array_equal(dropped(logp_old=LOGS["logp_old"], mask=MASK), 0.0)
 
