@@ -297,7 +297,10 @@ def sum_blocks(
         pairs: Numbers of the pairs.
     """
     is_counted = pairs < number
-    block = pairs * blocks // number  # [pair]
+    # Block b has the pairs below ceil((b + 1) number / blocks); pairs times blocks may be no 32-bit number.
+    place = jnp.arange(1, blocks + 1)
+    ends = place * (number // blocks) - -place * (number % blocks) // blocks
+    block = (pairs[:, None] >= ends).sum(1)  # [pair]
     gradients = gradients * is_counted[:, None, None, None]
     first, second = gradients[:, 0], gradients[:, 1]  # [pair, estimator, param]
 

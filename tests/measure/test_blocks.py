@@ -190,6 +190,9 @@ def test_the_compiled_sums_are_those_of_loops():
     """Of seven pairs in three blocks, and two more that fill up the chunk."""
     sums = direct_stages.sum_blocks(3, 7, gradients_of(np.arange(9)), np.arange(9))
     check(sums, (0, 3, 5, 7))
+    far = np.array([0, 4_499_999, 4_500_000, 8_999_999], np.int32)  # times 256: no 32-bit number
+    count = direct_stages.sum_blocks(256, 9_000_000, np.zeros((4, 2, 1, 1)), far).count
+    assert np.flatnonzero(count).tolist() == [0, 127, 128, 255]
 
 
 def test_each_estimator_is_held_against_grad_j_or_against_the_reference():
