@@ -21,6 +21,7 @@ from gradvar.audit.token_logps import TokenLogps
 KEEP = 1 << 21  # cells that may wait before they are added up
 KEPT_KEY = 64  # bytes of a key that is kept whole, as in macros.sql
 LABEL = 33  # characters that are shown of a longer key: # and 128 bits of its hash
+_BEYOND_CHANCE = 4  # prompts with different rewards that are the same in two files
 OPTIONAL = ("advantage", "length", "logp")
 _SUMS = ("n", *OPTIONAL, *(f"{role}_n" for role in OPTIONAL))
 _SHOWN_TEXT = 80  # characters of a prompt that is shown
@@ -61,6 +62,9 @@ class CellSums:
         self._texts: dict[int, tuple[int, int]] = {}  # the least and the greatest hash of a prompt's texts
         self.logps = TokenLogps()
         self.parts = PartSums()
+        self._contents: dict[
+            str, np.ndarray
+        ] = {}  # of every file: a hash of its cells, its rows, prompts that teach
 
     def add(self, part: AddedRows, reject: Reject, file: tuple[str, str] = ("", "row")) -> dict[str, int]:
         """Add a part of a file.
@@ -102,6 +106,7 @@ class CellSums:
         grouped = "grp" in cells and not np.ma.is_masked(cells["grp"])
         self._grouped.add(grouped)
         columns["group"] = self._groups.of(cells["grp"]) if grouped else columns["prompt"]
+        self._contents[file[0]] = self._contents.get(file[0], np.zeros(3, np.uint64)) + _content(columns)
         self._waiting.append(columns)
         if sum(len(columns["n"]) for columns in self._waiting) > self._limit:
             self._waiting = [_added_up(self._waiting)]
@@ -140,6 +145,15 @@ class CellSums:
         """Prompts of one identity and several texts."""
         return tuple(prompt for prompt, (low, high) in self._texts.items() if low != high)
 
+    @property
+    def copies(self) -> tuple[tuple[str, ...], ...]:
+        """Files that hold the same rollouts, where it cannot be by chance."""
+        alike: dict[tuple[int, ...], list[str]] = {}
+        for file, content in self._contents.items():
+            if content[2] >= _BEYOND_CHANCE:
+                alike.setdefault(tuple(content.tolist()), []).append(file)
+        return tuple(tuple(files) for files in alike.values() if len(files) > 1)
+
     def cells(self) -> tuple[Cells, tuple[str, ...]]:
         """All that was added, and the label of every prompt; ``ValueError`` if files differ in having groups."""
         if len(self._grouped) > 1:
@@ -155,6 +169,18 @@ class CellSums:
         for name in ("low", "high"):
             columns.setdefault(name, np.full(size, np.nan))
         return Cells(**columns, grouped=self._grouped == {True}), labels
+
+
+def _content(columns: Columns) -> np.ndarray:
+    """A hash of some cells in any order, how many rows they are of, and how many prompts have different rewards."""
+    values = (np.asarray(columns[name] + 0, float) for name in ("step", "group", "prompt", "reward"))
+    total = np.zeros(len(columns["n"]), np.uint64)
+    for value in values:
+        total = (total ^ value.view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        total ^= total >> np.uint64(29)
+    n = columns["n"].astype(np.uint64)
+    times = np.bincount(columns["prompt"] - columns["prompt"].min())
+    return np.array([(total * n).sum(), n.sum(), (times > 1).sum()], np.uint64)
 
 
 def _readable(text: str) -> str:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from gradvar.audit.counts import COUNT_ROLES, count_role
 from gradvar.audit.formats import FORMATS, MORE_ROLES, ROLES, Format
-from gradvar.audit.record_values import Record, is_number, kind_at, value_at, words_before_number
+from gradvar.audit.record_values import (
+    Record,
+    after_system_prompt,
+    is_number,
+    kind_at,
+    value_at,
+    words_before_number,
+)
 from gradvar.audit.reward_columns import RewardColumns, find_rewards
 from gradvar.audit.shape_search import find_shape
 from gradvar.audit.shapes import Shape
@@ -15,7 +22,7 @@ from gradvar.audit.shapes import Shape
 OPTIONAL = ("advantage", "length", "logp")
 _FEW = 8  # rows that tell an identity of rollouts from one of prompts
 _CHECKPOINTS = ("checkpoint", "ckpt")
-_RATE = re.compile(r"(?:solve|pass|success)_rate$|^avg@\d+$")
+_RATE = re.compile(r"(?:solve|pass|success)_(?:rate|ratio|percentage)(?:_|$)|^avg@\d+$")
 _IDENTITIES = re.compile(r"(?:^|_)(?:id|idx|index|uuid|hash|key|task)$")
 
 
@@ -114,7 +121,8 @@ def detect(
         names_there = (n for n in declared.names[role] if n not in rare and kind_of(n))
         name = named or next((n for n in names_there if role != "step" or _holds_steps(n, sample)), "")
         if not name and role in COUNT_ROLES:
-            name = next((n for n in usual if count_role(n) == role and kind_of(n) == "number"), "")
+            counts = (n for n in usual if count_role(n) == role and n not in declared.names["rate"])
+            name = next((n for n in counts if kind_of(n) == "number"), "")
         if not name and role == "rate":
             name = next((n for n in usual if _RATE.search(n)), "")
         if name:
@@ -125,6 +133,8 @@ def detect(
         paths = (f"{start}.{name}" for start in starts for name in declared.names["prompt"])
         if path_inside := next((p for p in paths if kind_of(p)), ""):
             columns["prompt"] = path_inside
+    if not by_hand.prompt and "prompt" in columns:
+        columns["prompt"] = after_system_prompt(columns["prompt"], sample)
     if "prompt" not in columns and (name := _repeated_identity(usual, sample)):
         columns["prompt"] = name
     if "prompt" not in columns:
@@ -224,7 +234,9 @@ def _words_of_steps(name: str, sample: Sequence[Record]) -> str:
 
 
 def _step_of(path: Path, declared: Format) -> int:
-    match = re.search(declared.step_in_path, path.as_posix()) if declared.step_in_path else None
+    """The step in a file's path, as the format says or, where it is not there, as any file may have it."""
+    patterns = filter(None, (declared.step_in_path, FORMATS["table"].step_in_path))
+    match = next(filter(None, (re.search(pattern, path.as_posix()) for pattern in patterns)), None)
     return int(match.group(1)) if match else 0
 
 

@@ -11,6 +11,7 @@ from gradvar.audit.record_values import (
     mostly,
     number_of,
     numbers,
+    real_of_text,
     repeats,
     value_at,
 )
@@ -97,7 +98,7 @@ def _of_columns(won: str, beside: str, role: str) -> dict[str, Any]:
 
 def _of_rates(rate: str, values: Sequence[Any], trials: str, number: int) -> dict[str, Any]:
     """Counts where there are rates, and it is known of how many rollouts."""
-    rates = [v for v in values if _is_real(v)]
+    rates = [v for v in map(real_of_text, values) if _is_real(v)]
     is_share = all(0 <= v <= 1 for v in rates)
     if 2 * len(rates) <= len(values) or not all(0 <= v <= 100 for v in rates):
         return {}

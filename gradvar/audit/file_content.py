@@ -3,9 +3,10 @@
 import codecs
 import gzip
 import json
+import shutil
 import zlib
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, Any, Self
 
 import duckdb
@@ -65,15 +66,19 @@ class Unpacked:
 def _without_zstd(path: Path) -> IO[bytes]:
     """The lines of a file that zstd packed, in a temporary file; the database knows how to unpack them."""
     options = (
-        "compression = 'zstd', delim = '\x01', quote = '', escape = '', header = false, auto_detect = false, "
-        f"parallel = false, max_line_size = {1 << 26}, columns = {{line: 'VARCHAR'}}, new_line = '\\n'"
+        "compression = 'zstd', delim = '\x01\x02\x03\x04', quote = '', escape = '', header = false, "
+        f"auto_detect = false, parallel = false, max_line_size = {1 << 26}, columns = {{line: 'VARCHAR'}}, "
+        "strict_mode = false"  # lines may end with \n, with \r\n, or some with the one and some with the other
     )
     unpacked = TemporaryFile()  # noqa: SIM115, it stays open as long as the file is read
     try:
         with duckdb.connect() as database:
             cursor = database.execute(f"SELECT line FROM read_csv({file_literal(path)}, {options})")
+            room = shutil.disk_usage(gettempdir()).free // 2
             while rows := cursor.fetchmany(1 << 12):
-                unpacked.write("".join(f"{row[0] or ''}\n" for row in rows).encode())
+                room -= unpacked.write("".join(f"{row[0] or ''}\n" for row in rows).encode())
+                if room < 0:
+                    raise duckdb.Error("it takes more than half of the room for temporary files")
     except duckdb.Error as error:
         unpacked.close()
         raise ValueError(
@@ -156,6 +161,8 @@ def _is_object(text: bytes, starts: list[bytes], named_json: bool) -> bool:
 
 def _refuse_binary(head: bytes) -> None:
     """Raise ``ValueError`` for bytes that are no text, with what they seem to be."""
+    if head.startswith(b"version https://git-lfs"):
+        raise ValueError("a pointer of Git LFS, not the file; get the file with `git lfs pull`")
     for magic, name in _BINARY.items():
         if head.startswith(magic):
             raise ValueError(f"{name}, which is not read; {_MEND}")

@@ -25,6 +25,7 @@ def suspicions(
     wrote: Written | None,
     used: str | None,
     ambiguous: Sequence[str] = (),
+    copies: Sequence[Sequence[str]] = (),
 ) -> tuple[Suspicion, ...]:
     """Return everything suspicious that is there at least once.
 
@@ -34,6 +35,7 @@ def suspicions(
         wrote: The advantages in the dump against those computed from its rewards, if it has any.
         used: The estimator that was named by hand, if one was.
         ambiguous: Identities of prompts with several texts.
+        copies: Files with the same rollouts.
     """
     shown = ", ".join(repr(name[:40]) for name in ambiguous[:3])
     suspects = [
@@ -42,6 +44,12 @@ def suspicions(
             len(ambiguous),
             f"{len(ambiguous)} prompts have one identity and different texts or tokens ({shown}): an index within a "
             "batch is no identity; name the column of the text with --prompt.",
+        ),
+        Suspicion(
+            "files repeated",
+            len(copies),
+            "Files hold the same rollouts, and each of them counts: "
+            f"{'; '.join(' and '.join(files[:3]) for files in copies[:3])}. Give one of them alone.",
         ),
         *_unreadable(faults),
         *_grouping(cells),

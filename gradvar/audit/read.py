@@ -46,8 +46,16 @@ NO_DUMPS = (
     "*config*.json", "tokenizer.json", "special_tokens_map.json", "vocab.json", "added_tokens.json", "*.index.json",
     "trainer_state.json", "*metadata*.json", "results.json", "*_results.json", "*metrics*.json", "*metrics*.jsonl",
     "aggregated_results.jsonl", "args.json", "*summary.json", "*_info*.json", "state.json", "annotations/*.jsonl",
+    "*_metadata.jsonl", "*_materialized_inputs.jsonl", "*_reward_profiling.jsonl", "results_[0-9]*T*.json",
+    "train_data/*.pt", "dashboard_columns/*.parquet",
 )  # fmt: skip
 """Names of files beside dumps that are none; read where they are named."""
+
+COPIES = {"effective/traces.jsonl": "all/traces.jsonl", "trajectory/*.jsonl": "rollout_data/{}.pt"}
+"""Names of files whose rollouts stand in another one too (``{}``: of the same stem); read where that one is not there.
+
+prime-rl writes every episode, and those that were trained on; miles a .pt, and its chats as JSON lines.
+"""
 
 
 class FileReader(Protocol):
@@ -246,4 +254,6 @@ def _below(folder: Path) -> Iterator[Path]:
 def _is_beside(path: Path) -> bool:
     """Return True for a file that runs write beside their dumps."""
     within = f"{path.parent.name}/{path.name}"
-    return any(fnmatchcase(within if "/" in name else path.name, name) for name in NO_DUMPS)
+    whole = [other.format(path.stem) for name, other in COPIES.items() if fnmatchcase(within, name)]
+    is_copy = any((path.parent.parent / other).is_file() for other in whole)
+    return is_copy or any(fnmatchcase(within if "/" in name else path.name, name) for name in NO_DUMPS)

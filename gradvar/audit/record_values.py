@@ -14,6 +14,7 @@ VERDICTS = {
 """Words that writers use for 1 and 0."""
 _OF_OBJECT = ("score", "value", "reward", "total")  # where the number of an object stands
 _FRACTION = re.compile(r"\s*(\d{1,9})\s*(?:/|of|out of)\s*(\d{1,9})\s*", re.ASCII | re.IGNORECASE)
+_REAL = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _NAMED_NUMBER = re.compile(r"([A-Za-z][A-Za-z _.:=#-]*)\d{1,12}", re.ASCII)
 _ASKS = ("user", "human", "system")  # who speaks before the model does
 
@@ -104,6 +105,26 @@ def question_of(chat: Any) -> Any:
     return chat[: last + 1]
 
 
+def after_system_prompt(path: str, sample: Sequence[Record]) -> str:
+    """The path of the second message where the first one is a system prompt, by its role or as all have the same.
+
+    >>> chats = [{"m": [{"role": "system", "content": "s"}, {"role": "user", "content": "1 + 1 ="}]}]
+    >>> after_system_prompt("m.0.content", chats)
+    'm.1.content'
+    """
+    before, first, after = f".{path}.".rpartition(".0.")
+    if not first:
+        return path
+    start, end = before.lstrip("."), after.rstrip(".")
+    second = ".".join(filter(None, (start, "1", end)))
+    roles = [list(leaves(value_at(r, f"{start}.0.role"))) for r in sample]
+    if mostly(role != [MISSING] for role in roles):
+        return second if mostly(role and role[0] == "system" for role in roles) else path
+    texts, next_texts = ([str(value_at(r, name)) for r in sample] for name in (path, second))
+    repeated = 1 < len(set(next_texts)) <= len(next_texts) / 2
+    return second if len(set(texts)) == 1 and repeated else path
+
+
 def repeats(responses: Any) -> int:
     """How many responses a value holds: of lists within a list, one for every request, those of a request.
 
@@ -142,6 +163,15 @@ def fraction_of(value: Any) -> tuple[int, int] | None:
     """
     match = _FRACTION.fullmatch(value) if isinstance(value, str) else None
     return (int(match[1]), int(match[2])) if match else None
+
+
+def real_of_text(value: Any) -> Any:
+    """The number that text holds, written as JSON writes it; any other value as it is.
+
+    >>> real_of_text("0.75"), real_of_text("1_0"), real_of_text("n/a")
+    (0.75, '1_0', 'n/a')
+    """
+    return float(value) if isinstance(value, str) and _REAL.fullmatch(value.strip()) else value
 
 
 def words_before_number(value: Any) -> str | None:

@@ -32,8 +32,8 @@ _VERDICT_NAMES = (
 )  # fmt: skip
 _LIKELY = ("reward", "penalty", "bonus")
 _OVER = "mean|avg|average|std|var|min|max|median"
-_STATISTIC = re.compile(rf"(?:{_OVER})_(?:reward|score)s?|(?:reward|score)s?_(?:{_OVER})")
-"""A figure of a group's rewards, which is no reward of a rollout."""
+_STATISTIC = re.compile(rf"(?:{_OVER})(?:_(?:reward|score)s?|/.*)|(?:(?:reward|score)s?_|.*/)(?:{_OVER})")
+"""A figure of a group's rewards, such as reward_std or mean/reward, which is no reward of a rollout."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,14 @@ def find_rewards(
     if name:
         if score := _score_of_object(name, sample):
             return _with_parts(f"{name}.{score}", name, sample)
+        _refuse_object(name, sample)
         parts = tuple(
             n for n in candidates if n != name and n not in columns.values() and _is_part(n, declared, likely)
         )
         return RewardColumns((name,), parts, _left_out(parts, name))
-    marked = [n for n in likely if n in usual and not _STATISTIC.fullmatch(n.lower())]
+    figures = [n for n in usual if _STATISTIC.fullmatch(n.lower())]
+    is_summary = any("/" in n for n in figures)  # a table of figures by task has no rewards of rollouts
+    marked = [n for n in likely if n in usual and n not in figures and not is_summary]
     names = [n for n in marked if any(word in n.lower() for word in _LIKELY)]
     names = names or _numbers_of_object(declared.names["reward"], usual, sample)
     if not names:
@@ -113,6 +116,19 @@ def _score_of_object(name: str, sample: Sequence[Record]) -> str:
     """Under which key the number of an object stands; empty where values are no objects, or have a weight."""
     keys = _keys_at(name, sample) if mostly(isinstance(value_at(r, name), Mapping) for r in sample) else []
     return "" if "weight" in keys else next((key for key in ("score", "value") if key in keys), "")
+
+
+def _refuse_object(name: str, sample: Sequence[Record]) -> None:
+    """Raise ``ValueError`` for an object of several numbers, of which none is known to be the reward."""
+    if "." not in name or not mostly(isinstance(value_at(r, name), Mapping) for r in sample):
+        return
+    keys = _keys_at(name, sample)
+    marks = [key for key in keys if _are_marks(f"{name}.{key}", sample)]
+    if marks and {"weight", "reward", "total"}.isdisjoint(keys):
+        shown = ", ".join(f"'{key}'" for key in marks[:8])
+        raise ValueError(
+            f"'{name}' holds several numbers ({shown}); name one with --reward {name}.{marks[0]}"
+        )
 
 
 def _numbers_of_object(names: Sequence[str], kinds: Mapping[str, str], sample: Sequence[Record]) -> list[str]:

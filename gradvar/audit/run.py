@@ -167,7 +167,7 @@ def _figures(sums: CellSums, read: ReadFiles, estimator: str | None, success_abo
         estimates,
         advantages(cells, values, used, labels),
         wrote,
-        suspicions(cells, read.faults, wrote, estimator, ambiguous),
+        suspicions(cells, read.faults, wrote, estimator, ambiguous, sums.copies),
         advice(cells, overall, by_prompt, sizes, estimates[0]),
         table,
         labels,

@@ -58,6 +58,8 @@ def find_shape(
         "first_of": declared.first_of if several else "", "notes": _notes(declared, sample) if several else (),
     }  # fmt: skip
     nested = paths or bool(declared.within) or bool(words) or roles or optional or chat or bool(several)
+    if declared_kind in ("columns", "samples") and sample and lists.isdisjoint(rewards):
+        declared_kind = ""  # the same columns, written a rollout a record
     if declared_kind and declared_kind != "counts":
         return Shape(declared_kind, "", nested=nested or declared_kind == "rollouts", **more)
     counts = find_counts(columns, rewards, sample, attempts)

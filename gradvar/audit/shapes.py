@@ -11,6 +11,7 @@ from gradvar.audit.record_values import (
     mostly,
     number_of,
     question_of,
+    real_of_text,
     repeats,
     value_at,
 )
@@ -175,7 +176,7 @@ def _of_counts(record: Record, values: Mapping[str, Any], shape: Shape) -> Itera
     else:
         beside = value_at(record, shape.names[1]) if len(shape.names) > 1 else shape.attempts
         size = repeats(beside) if isinstance(beside, list) else beside
-        value = number_of(value, shape.values)
+        value = real_of_text(number_of(value, shape.values))
         if isinstance(size, bool) or not isinstance(size, int | float) or not isinstance(value, int | float):
             raise ValueError(f"'{name}' is no count")
         size = value + size if shape.beside_failures else size
