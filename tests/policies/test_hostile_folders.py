@@ -20,6 +20,10 @@ SETTINGS = [
     ("rope_theta", HUGE), ("rope_theta", "1e4"), ("vocab_size", HUGE), ("hidden_size", 8.0), ("layer_types", 5),
     ("layer_types", "full_attention"), ("eos_token_id", -1), ("eos_token_id", HUGE), ("eos_token_id", "2"),
     ("eos_token_id", [2, "3"]), ("eos_token_id", True), ("eos_token_id", 2.0), ("eos_token_id", 13),
+    *((key, value) for key in ("layer_types", "rope_scaling", "rope_parameters") for value in (0, False, "")),
+    *(("hidden_act", value) for value in (0, False, "", [])), ("mlp_only_layers", {}), ("head_dim", 0),
+    ("decoder_sparse_step", True), ("partial_rotary_factor", True), ("model_type", HUGE),
+    ("rope_scaling", {"factor": 4.0}),
     ("rope_scaling", {**folders.YARN, "truncate": "false"}),
     ("rope_scaling", {**folders.YARN, "attention_factor": "1"}),
 ]  # fmt: skip

@@ -40,7 +40,7 @@ def read_config(folder: Path, **settings: Any) -> TransformerConfig:
     family = content.get("model_type")
     if family not in FAMILIES:
         raise ValueError(
-            f"folder: {path} has model_type {family!r}; supported are {', '.join(FAMILIES)} "
+            f"folder: {path} has model_type {shown(family)}; supported are {', '.join(FAMILIES)} "
             "(SmolLM and SmolLM2 are llama); any other causal model records with gradvar.torch.record in PyTorch"
         )
     read = Reader(content, path)
@@ -48,7 +48,10 @@ def read_config(folder: Path, **settings: Any) -> TransformerConfig:
     layers, heads = read.count("num_hidden_layers", largest=_MOST_LAYERS), read.count("num_attention_heads")
     width = read.count("hidden_size")
     context = read_context(read, family)
-    variant = read_variant(read, family, layers, width)
+    try:
+        variant = read_variant(read, family, layers, width)
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"folder: {path}: {error}") from None
     hidden = read.count("moe_intermediate_size" if variant.experts else "intermediate_size")
     length = settings.pop("completion_length")
     ours = {
@@ -71,9 +74,7 @@ def read_config(folder: Path, **settings: Any) -> TransformerConfig:
 def _refuse(content: Mapping[str, Any], family: str, path: Path) -> None:
     """What the families can ask for and this policy does not do."""
     read = Reader(content, path)
-    kinds = content.get("layer_types") or []
-    if not isinstance(kinds, list):
-        raise ValueError(f"folder: {path} has layer_types {shown(kinds)}; give a list, or null")
+    kinds = read.entries("layer_types")
     unsupported = {
         activation_key(family): read_activation(content, family) is None,
         "attention_bias": family != "qwen2" and read.flag("attention_bias", False),
@@ -82,15 +83,15 @@ def _refuse(content: Mapping[str, Any], family: str, path: Path) -> None:
         "layer_types": any(kind not in LAYER_TYPES.get(family, ("full_attention",)) for kind in kinds),
         "use_bidirectional_attention": read.flag("use_bidirectional_attention", False),
         "quantization_config": content.get("quantization_config") is not None,
-        "partial_rotary_factor": family != "phi3"
-        and content.get("partial_rotary_factor") not in (None, 1, 1.0),
-        "decoder_sparse_step": content.get("decoder_sparse_step", 1) != 1,
-        "mlp_only_layers": bool(content.get("mlp_only_layers")),
+        "partial_rotary_factor": family != "phi3" and not read.is_one("partial_rotary_factor"),
+        "decoder_sparse_step": not read.is_one("decoder_sparse_step"),
+        "mlp_only_layers": bool(read.entries("mlp_only_layers")),
     }
     for key, bad in unsupported.items():
         if bad:
             raise ValueError(
-                f"folder: {path} has {key} {content.get(key)!r}, which this policy does not do; give a model without it"
+                f"folder: {path} has {key} {shown(content.get(key))}, which this policy does not do; "
+                "give a model without it"
             )
 
 

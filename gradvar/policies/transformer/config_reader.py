@@ -14,10 +14,10 @@ class Reader:
         self.content, self.path = content, path
 
     def count(self, key: str, default: int | None = None, largest: int = _MOST) -> int:
-        """A whole number from 1 to ``largest``; 0 is allowed where it is the default."""
+        """A whole number from 1 to ``largest``; where there is none, the default, which may be 0."""
         value = self.content.get(key)
+        least = 0 if value is None and default == 0 else 1
         value = default if value is None else value
-        least = 0 if default == 0 else 1
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
             raise ValueError(
                 f"folder: {self.path} has {key} {shown(value)}; give a whole number from 1 to {largest}"
@@ -40,6 +40,27 @@ class Reader:
         if not isinstance(value, bool):
             raise ValueError(f"folder: {self.path} has {key} {shown(value)}; give true or false")
         return value
+
+    def entries(self, key: str) -> list[Any]:
+        """A list, empty where there is none; anything else is refused by name."""
+        value = self.content.get(key)
+        if value is not None and not isinstance(value, list):
+            raise ValueError(f"folder: {self.path} has {key} {shown(value)}; give a list, or null")
+        return value or []
+
+    def settings(self, key: str) -> Mapping[str, Any]:
+        """An object of settings, empty where there is none; anything else is refused by name."""
+        value = self.content.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(
+                f"folder: {self.path} has {key} {shown(value)}; give an object of settings, or null"
+            )
+        return value or {}
+
+    def is_one(self, key: str) -> bool:
+        """Return True where a number is 1 or not given; true and false are no numbers."""
+        value = self.content.get(key)
+        return value is None or (type(value) in (int, float) and value == 1)
 
 
 def shown(value: Any) -> str:

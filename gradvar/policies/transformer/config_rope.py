@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gradvar.policies.transformer.config_reader import Reader
+from gradvar.policies.transformer.config_reader import Reader, shown
 from gradvar.policies.transformer.rope import Rope
 
+_STRETCH = frozenset(
+    {"factor", "short_factor", "long_factor", "low_freq_factor", "high_freq_factor", "attention_factor"}
+)
+"""Settings that mean nothing to a plain rope."""
 _DEFAULT_THETA = {"smollm3": 2_000_000.0, "gemma3_text": 1_000_000.0}
 
 
@@ -19,7 +23,7 @@ def read_rotary(content: Mapping[str, Any], layers: int, path: Path) -> tuple[bo
         flags = [(layer + 1) % every != 0 for layer in range(layers)]
     if not isinstance(flags, list) or len(flags) < layers or any(flag not in (0, 1) for flag in flags):
         raise ValueError(
-            f"folder: {path} has no_rope_layers {flags!r}; give 0 or 1 for each of {layers} layers"
+            f"folder: {path} has no_rope_layers {shown(flags)}; give 0 or 1 for each of {layers} layers"
         )
     flags = [bool(flag) for flag in flags[:layers]]
     return None if all(flags) else tuple(flags)
@@ -34,20 +38,21 @@ def read_rope(content: Mapping[str, Any], family: str, context: int, path: Path)
         context: The longest sequence, in tokens.
         path: Of the file, for messages.
     """
-    scaling = content.get("rope_parameters") or content.get("rope_scaling") or {}
-    if isinstance(scaling, dict) and isinstance(
-        scaling.get("full_attention"), dict
-    ):  # Gemma 3: by kind of layer
+    config = Reader(content, path)
+    scaling = config.settings("rope_parameters") or config.settings("rope_scaling")
+    if isinstance(scaling.get("full_attention"), dict):  # Gemma 3: by kind of layer
         scaling = scaling["full_attention"]
-    if not isinstance(scaling, dict):
-        raise ValueError(f"folder: {path} has rope_scaling {scaling!r}; give an object of settings, or null")
     read = Reader(scaling, path)
-    fallback = Reader(content, path).number("rope_theta", _DEFAULT_THETA.get(family, 10_000.0))
+    fallback = config.number("rope_theta", _DEFAULT_THETA.get(family, 10_000.0))
     theta = read.number("rope_theta", fallback)
     kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if family != "phi3" and scaling.get("partial_rotary_factor") not in (None, 1, 1.0):
+    if "rope_type" not in scaling and "type" not in scaling and _STRETCH & scaling.keys():
         raise ValueError(
-            f"folder: {path} has partial_rotary_factor {scaling['partial_rotary_factor']!r}; not supported"
+            f"folder: {path} has {', '.join(sorted(_STRETCH & scaling.keys()))} of a rope and no rope_type; name it"
+        )
+    if family != "phi3" and not read.is_one("partial_rotary_factor"):
+        raise ValueError(
+            f"folder: {path} has partial_rotary_factor {shown(scaling['partial_rotary_factor'])}; not supported"
         )
     try:
         if family == "phi3":

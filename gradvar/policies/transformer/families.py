@@ -69,7 +69,8 @@ def activation_key(family: str) -> str:
 def read_activation(content: Mapping[str, Any], family: str) -> Activation | None:
     """The activation of the gate; None for one that is not implemented."""
     default = "gelu_pytorch_tanh" if family in _GEMMA else "silu"
-    name = content.get(activation_key(family)) or default
+    name = content.get(activation_key(family))
+    name = default if name is None else name
     return _ACTIVATIONS.get(name) if isinstance(name, str) else None
 
 
@@ -114,7 +115,7 @@ def _gemma(read: Reader, family: str, layers: int, width: int) -> Variant:
     """Gemma 2: every other layer has a window; products and logits are capped. Gemma 3: all but every sixth."""
     second = family == "gemma2"
     every = 2 if second else read.count("sliding_window_pattern", 6)
-    kinds = read.content.get("layer_types") or [
+    kinds = read.entries("layer_types") or [
         "sliding_attention" if (layer + 1) % every else "full_attention" for layer in range(layers)
     ]
 
@@ -145,8 +146,7 @@ def _windows(read: Reader, layers: int, kinds: list[str]) -> tuple[int, ...] | N
 
 def _local_rope(read: Reader) -> Rope:
     """Gemma 3's layers with a window turn by a base of their own."""
-    parameters = read.content.get("rope_parameters") or {}
-    local = parameters.get("sliding_attention") if isinstance(parameters, dict) else None
+    local = read.settings("rope_parameters").get("sliding_attention")
     if isinstance(local, dict):
         return Rope(Reader(local, read.path).number("rope_theta", 10_000.0))
     return Rope(read.number("rope_local_base_freq", 10_000.0))
