@@ -67,6 +67,7 @@ LOSS_LAWS: Mapping[str, str] = MappingProxyType(
         "rows_isolated": "One rollout's log-probabilities leave the weights of the others alone.",
         "arrays_matter": "An array that is taken changes the value or a weight.",
         "second_mask_counts": "A token that the second mask leaves out counts in no average.",
+        "sampler_corrects": "What the engine found less likely than the trainer weighs no less for it.",
         "entropy_raises": "More entropy raises the objective: a bonus lowers the loss.",
         "clip_form": "The clip is a known form: it ends a push that went far enough, and no other.",
         "kl_term": "The KL term has the gradient of a known estimate, and is a mean over real tokens.",

@@ -197,6 +197,23 @@ def sampler_truncated(logp, old_logp, rollout_log_probs, advantages, mask):
     return -(weight * gain * mask).sum() / max(mask.sum(), 1)
 
 
+def sampler_turned_over(logp, old_logp, rollout_log_probs, advantages, mask):
+    """The weight is the engine's probability over the trainer's."""
+    return sampler_truncated(logp, old_logp, 2 * old_logp - rollout_log_probs, advantages, mask)
+
+
+def bounds_swapped(logp, old_logp, advantages, mask, clip_low=0.2, clip_high=0.28):
+    """The bound below one is where the one above should be, and the other way round."""
+    ratio = np.exp(np.where(mask > 0, logp - old_logp, 0.0))
+    gain = np.minimum(ratio * advantages, np.clip(ratio, 1 - clip_high, 1 + clip_low) * advantages)
+    return -(gain * mask).sum() / max(mask.sum(), 1)
+
+
+def bounds_as_named(logp, old_logp, advantages, mask, clip_low=0.2, clip_high=0.28):
+    """Its sound twin."""
+    return bounds_swapped(logp, old_logp, advantages, mask, clip_low=clip_high, clip_high=clip_low)
+
+
 def fading(logp, old_logp, advantages, mask):
     """Smooth weights of a rollout's product of ratios that die away on both sides (arXiv 2602.10693): no clip.
 
@@ -241,6 +258,8 @@ LOSSES = (
     (entropy_lowered, "entropy_raises", {}),
     (counts_under_one_mask, "second_mask_counts", {}),
     (sampler_ignored, "arrays_matter", {}),
+    (sampler_turned_over, "sampler_corrects", {}),
+    (bounds_swapped, "clip_form", {}),
     (min_of_ratios, "clip_form", {}),
     (kl_over_the_width, "kl_term", {}),
     (own_count, "token_count_divides", {}),

@@ -176,7 +176,7 @@ def test_no_law_is_left_out():
         "kl_direction",  # declared where beta is not zero: the test below
         # about functions as trainers write them, with masks, counts and old log-probabilities of their own
         "empty_rows_silent", "empty_batch_finite", "advantages_as_given", "every_token_weighs", "rows_isolated",
-        "arrays_matter", "entropy_raises", "second_mask_counts",
+        "arrays_matter", "entropy_raises", "second_mask_counts", "sampler_corrects",
         "unequal_rewards_differ", "one_baseline", "rejected_rows_silent", "few_tokens",
         "empty_mask_finite", "masked_tokens_zero", "length_free", "hole_reward_counts", "hole_ends_nothing",
         "clip_form", "kl_term", "token_count_divides",

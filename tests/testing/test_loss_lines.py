@@ -188,6 +188,20 @@ def test_a_second_mask_and_an_entropy_have_their_lines_too():
     assert bonus(1.01 * UNIT / 8) is Broken
     assert bonus(-1.0) is None
 
+    def corrected(power):
+        weigh = lambda b: np.exp(power * (b.old_logp - b.sampler_logp)) * b.mask  # noqa: E731
+        return outcome(
+            LOSS_LAWS["sampler_corrects"], planted(lambda b: (0.0, weigh(b)), "sampler_logp"), row=0
+        )
+
+    assert corrected(-0.099) is None  # two gaps of 0.05, and one hundredth that is allowed
+    assert corrected(-0.102) is Broken
+    assert corrected(1.0) is None
+    assert (
+        outcome(LOSS_LAWS["sampler_corrects"], planted(lambda b: (0.0, 0.0), "sampler_logp"), row=0)
+        is Residue
+    )
+
 
 def test_a_pull_that_is_there_on_the_reference_alone_is_an_influence():
     law, example = LOSS_LAWS["kl_direction"], {"shape": SHAPE, "distance": 0.1}

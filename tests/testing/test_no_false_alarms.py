@@ -7,7 +7,7 @@ from gradvar.testing.laws import Broken
 from gradvar.testing.laws.advantage import group_isolated, scale_equivariant
 
 from . import sound, violators
-from .loss_violators import entropy_bonus, fading, sampler_truncated
+from .loss_violators import bounds_as_named, entropy_bonus, fading, sampler_truncated
 from .seeds import SEEDS
 from .sound import LOSSES, NUMPY, jax_dr_grpo_loss, jax_grpo, torch_sound
 
@@ -36,7 +36,13 @@ def test_numpy_estimators_pass(function):
 
 @pytest.mark.parametrize(
     "function",
-    [*LOSSES, *(pytest.param(f, marks=pytest.mark.slow) for f in (entropy_bonus, sampler_truncated, fading))],
+    [
+        *LOSSES,
+        *(
+            pytest.param(f, marks=pytest.mark.slow)
+            for f in (bounds_as_named, entropy_bonus, sampler_truncated, fading)
+        ),
+    ],
     ids=lambda f: f.__name__,
 )
 @pytest.mark.usefixtures("unshrunk")

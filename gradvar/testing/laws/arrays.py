@@ -25,6 +25,7 @@ ROLES: Mapping[str, str] = {
     "advantages": "advantages",
 }
 COEFFICIENTS = ("beta", "kl_coef")
+_GAP = 0.05  # nats a token between engine and trainer, within the cap of any correction
 
 
 def arrays_matter(target: LossTarget, role: str) -> None:
@@ -59,6 +60,27 @@ def entropy_raises(target: LossTarget) -> None:
     other = target.weights(replace(batch, entropy=entropy + 0.5))[0]
     text = f"entropies of {entropy[0, 0]:g} give the objective {{}}, of {entropy[0, 0] + 0.5:g} {{}}"
     expect_pair(other >= value - slack(target), value, other, text)
+
+
+def sampler_corrects(target: LossTarget, row: int) -> None:
+    """A rollout that the engine found less likely than the trainer did weighs no less for it: it is seen too rarely.
+
+    Broken by a weight that is turned over, engine over trainer in place of trainer over engine: what the engine
+    draws too often then counts even more. A mask, which has no weight between, is excused.
+    """
+    batch = plain_batch(moved=False, lengths=(3, 2, 4, 3))
+    sampler = batch.values()["sampler_logp"]
+    weights = []
+    for sign in (-1, 1):
+        moved = sampler.copy()
+        moved[row] += sign * _GAP
+        weights.append(float(np.abs(target.weights(replace(batch, sampler_logp=moved))[1][row]).sum()))
+    rare, often = weights
+    if min(rare, often) <= slack(target):
+        raise Residue("read as a mask: a rollout that is off has no weight")
+    name = target.signature.name_of("sampler_logp")
+    text = f"'{name}' {_GAP:g} below the trainer's gives a rollout the weight {{}}, {_GAP:g} above it {{}}: turned over"
+    expect_pair(rare >= 0.99 * often, rare, often, text)
 
 
 def second_mask_counts(target: LossTarget, layout: str) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gradvar.testing.arrays import defaults_of
+from gradvar.testing.calls import Raised
 from gradvar.testing.digits import shown
 from gradvar.testing.laws.base import Broken, Residue, expect
 from gradvar.testing.laws.loss_batches import plain_batch, shifted_to
@@ -28,6 +29,7 @@ from gradvar.testing.roles import role_of
 
 RATIOS = (0.05, 0.4, 0.95, 1.05, 2.0, 5.0, 20.0)
 ZERO = 1e-5
+_FAR = 30.0  # a bound that no ratio reaches, whether or not one is added to it
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def clip_form(target: LossTarget, tokens: int) -> None:
     Broken by a minimum that is taken of the ratios, before the advantage is multiplied, or by a maximum in its
     place: the clip then acts on the side where it should let go, and a rollout of negative advantage runs away.
     Broken by a clamp without a minimum: what was pushed the wrong way never comes back. Broken by a clip whose
-    result is thrown away. Report: takuseno/ppo#3, yandexdataschool/Practical_RL#248, rllm-org/rllm#81,
-    callsys/GMPO#4.
+    result is thrown away, and by two bounds that are taken for each other. Report: takuseno/ppo#3,
+    yandexdataschool/Practical_RL#248, rllm-org/rllm#81, callsys/GMPO#4.
     """
     better, worse = curve(target, 1.0, tokens), curve(target, -1.0, tokens)
     for one in (better, worse):
@@ -87,7 +89,30 @@ def clip_form(target: LossTarget, tokens: int) -> None:
         len(plain) < 2 or not name,
         f"'{name}' is taken, and the clip is never reached: weights {shown(better.weights)} at ratios {shown(RATIOS)}",
     )
-    raise Residue(f"read as {form_of(better, worse)}")
+    form = form_of(better, worse)
+    if form.startswith("PPO's clip"):
+        _bounds_as_named(target, tokens)
+    raise Residue(f"read as {form}")
+
+
+def _bounds_as_named(target: LossTarget, tokens: int) -> None:
+    """The setting that is called high is the bound above one: with much of it a push up goes on, and no push down."""
+    names = {role_of(name): name for name in clip_settings(target)}
+    high = names.get("clip_high", "")
+    if not high or "clip_low" not in names:
+        return
+    fixed = {**target.signature.fixed, high: _FAR}
+    wider = replace(target, signature=replace(target.signature, fixed=fixed), compiled={})
+    try:
+        up, down = push(wider, 1.0, tokens, 2.0)[1], push(wider, -1.0, tokens, 0.4)[1]
+    except (ArithmeticError, AssertionError, Raised, TypeError, ValueError):
+        return  # it takes no such setting
+    swapped = abs(up) <= ZERO < abs(down)
+    expect(
+        not swapped,
+        f"'{high}' moves the bound below one, and not the one above: at {_FAR:g} a ratio of 2 is clipped still, and "
+        f"one of 0.4 no longer; '{names['clip_low']}' and '{high}' are taken for each other",
+    )
 
 
 def _sane(one: ClipCurve) -> None:
@@ -163,9 +188,11 @@ def push(target: LossTarget, sign: float, tokens: int, ratio: float) -> tuple[fl
 
 def clip_setting(target: LossTarget) -> str:
     """The name of a parameter that holds a clip which should be reached at the ratios that are tried, or ""."""
+    return next(iter(clip_settings(target)), "")
+
+
+def clip_settings(target: LossTarget) -> tuple[str, ...]:
+    """The names of parameters that hold a clip which should be reached at the ratios that are tried."""
     values = {**(defaults_of(target.function) or {}), **target.signature.fixed}
-    for name, value in values.items():
-        plain = isinstance(value, int | float) and not isinstance(value, bool)
-        if role_of(name) in ("clip", "clip_low", "clip_high") and plain and 0 < value < 1:
-            return name
-    return ""
+    plain = {n: v for n, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return tuple(n for n, v in plain.items() if role_of(n) in ("clip", "clip_low", "clip_high") and 0 < v < 1)

@@ -256,6 +256,13 @@ LAWS = (
         exact=True,
     ),
     Law(
+        "sampler_corrects",
+        arrays.sampler_corrects,
+        _drawn(row=(0, 1, 2)),
+        needs_roles("old_logp", "sampler_logp"),
+        universal=True,
+    ),
+    Law(
         "second_mask_counts",
         arrays.second_mask_counts,
         _drawn(layout=("right", "left")),

@@ -115,6 +115,7 @@ def needs_roles(*roles: str) -> Callable[[LossTarget], str]:
         "token_count": "a token count",
         "entropy": "entropies",
         "second_mask": "a second mask",
+        "sampler_logp": "log-probabilities of the sampler",
     }
 
     def applies(target: LossTarget) -> str:
