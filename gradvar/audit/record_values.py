@@ -119,7 +119,7 @@ def after_system_prompt(path: str, sample: Sequence[Record]) -> str:
     second = ".".join(filter(None, (start, "1", end)))
     roles = [list(leaves(value_at(r, f"{start}.0.role"))) for r in sample]
     if mostly(role != [MISSING] for role in roles):
-        return second if mostly(role and role[0] == "system" for role in roles) else path
+        return second if mostly(role[:1] == ["system"] for role in roles) else path
     texts, next_texts = ([str(value_at(r, name)) for r in sample] for name in (path, second))
     repeated = 1 < len(set(next_texts)) <= len(next_texts) / 2
     return second if len(set(texts)) == 1 and repeated else path
