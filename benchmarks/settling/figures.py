@@ -82,10 +82,7 @@ def statement_map(rows: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[
             ax.annotate(
                 f"{figures['value']:.2f}{ends}", (x, y), (0, -18), textcoords="offset points", **label
             )
-        crossing = _crossing(chosen)
-        if crossing is not None:
-            ax.axvline(crossing, color=faint(ax), ls="--")
-            ax.annotate("the law: equal", (crossing, len(place) - 0.62), fontsize=7, ha="center")
+        line_of_the_law(ax, chosen, len(place) - 0.6)
         length = np.mean([row["length"] for row in chosen])
         ax.set_title(f"{task.replace('_', ' ')}, {length:.0f} tokens")
         labels = [f"{rate // 2} and {rate // 16}" for rate in place]
@@ -100,6 +97,22 @@ def statement_map(rows: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[
     _lengths(axes[-2], settings, span)
     _against_law(axes[-1], rows, settings)
     return figure
+
+
+def line_of_the_law(ax: Axes, rows: Sequence[Mapping[str, Any]], height: float) -> None:
+    """The success rate at which the law has two and sixteen equal, or whom it gives all of the panel."""
+    crossing = _crossing(rows)
+    if crossing is None:
+        sides = {row["law"]["value"] > 1 for row in rows if row["law"]["value"]}
+        text = {(True,): "the law: sixteen everywhere", (False,): "the law: two everywhere"}.get(
+            tuple(sides), ""
+        )
+        ax.annotate(text, (0.5, 0.95), xycoords="axes fraction", fontsize=7, ha="center")
+        return
+    ax.axvline(crossing, color=faint(ax), ls="--")
+    label: Any = {"fontsize": 7, "va": "center", "textcoords": "offset points"}
+    ax.annotate("the law: sixteen", (crossing, height), (-4, 0), ha="right", **label)
+    ax.annotate("two", (crossing, height), (4, 0), ha="left", **label)
 
 
 def _lengths(ax: Axes, settings: Sequence[Mapping[str, Any]], span: float) -> None:
@@ -160,7 +173,8 @@ def _against_law(ax: Axes, rows: Sequence[Mapping[str, Any]], settings: Sequence
         for rate in sorted({row["rollouts_per_step"] for row in known})
     }
     for index, (label, chosen) in enumerate((groups | {"settings, rates tuned": settings}).items()):
-        x = np.array([row["law"]["value"] for row in chosen])
+        aside = 0.015 * (index - len(groups) / 2)  # points of one bank would hide one another
+        x = np.array([row["law"]["value"] for row in chosen]) + aside
         y, low, high = (
             np.array([row["retained"][k] for row in chosen], float) for k in ("value", "low", "high")
         )

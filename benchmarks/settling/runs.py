@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from benchmarks.settling import settings as fixed
 from benchmarks.settling.settings import Setting, Size
@@ -53,8 +54,11 @@ class Runs:
 
     def start(self, number: int) -> WarmStart:
         """A warm start; they are kept on disk by ``warm_start``."""
-        key = jax.random.fold_in(jax.random.key(self.seed), number)
-        return warm_start(self.policy, self.task, key, self.setting.success)
+        return warm_start(self.policy, self.task, self.start_key(number), self.setting.success)
+
+    def start_key(self, number: int) -> PRNGKeyArray:
+        """Of a warm start."""
+        return jax.random.fold_in(jax.random.key(self.seed), number)
 
     def plan(self, group: int) -> Plan:
         """An arm's plan: GRPO with this group, as many rollouts in a step as every other arm."""
@@ -99,7 +103,8 @@ class Runs:
 
         return self.part(f"starts-{self.size.starts}", make)
 
-    def _trainer(self, group: int, part: Part) -> Trainer:
+    def trainer(self, group: int, part: Part) -> Trainer:
+        """The programs of an arm, compiled once, examined on the prompts of a part."""
         if (group, part) not in self.trainers:
             other = self.trainers.get((group, "test" if part == "validation" else "validation"))
             key = jax.random.fold_in(jax.random.key(self.seed), (1 << 21) + (part == "validation"))
@@ -119,7 +124,7 @@ class Runs:
         """One run: of a tuning seed from the first warm start, or the one of this number."""
 
         def make() -> Curve:
-            trainer = self._trainer(group, "validation" if tuning else "test")
+            trainer = self.trainer(group, "validation" if tuning else "test")
             trainer = at_rate(trainer, fixed.LEARNING_RATE * factor)
             start = self.start(0 if tuning else number % self.size.starts)
             seed = self.seed + number + (TUNING_OFFSET if tuning else 0)
