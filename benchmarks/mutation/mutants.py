@@ -119,6 +119,8 @@ def function_lines(text: str, line: int) -> range | None:
 
 
 def names_in(text: str, mutant: Mutant) -> frozenset[str]:
-    """What tests may call the module: its file, its functions, each ``name`` in it."""
+    """What tests may call the place: the file, its functions, each ``name`` in it, and what the line has in quotes,
+    for a table's row is tried by the test of that row."""
     defined = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
-    return frozenset({Path(mutant.module).stem, *defined, *re.findall(r'\bname="([\w.]+)"', text)})
+    quoted = re.findall(r'"([^"]+)"', text.splitlines()[mutant.line - 1])
+    return frozenset({Path(mutant.module).stem, *defined, *re.findall(r'\bname="([\w.]+)"', text), *quoted})

@@ -135,11 +135,12 @@ def test_a_whitening_of_the_batch_is_recognised_with_either_variance():
     assert batch_statistics(grouped(binary, domain="binary")) == WHITENED
 
 
-def whitened_tokens(votes_in_group, votes_in_batch):
+def whitened_tokens(votes_in_group, votes_in_batch, **settings):
     """By group centred and divided by its spread, then whitened over all rows; rejected ones vote or do not."""
 
     def advantages(rewards, mask, ids):
         scores, kept = rewards.sum(-1), mask.any(-1)
+        assert settings.get("domain") != "binary" or np.isin(scores, (0, 1)).all()
         out = np.zeros(len(scores))
         for i in np.unique(ids):
             rows = (ids == i) & (kept | votes_in_group)
@@ -147,14 +148,25 @@ def whitened_tokens(votes_in_group, votes_in_batch):
         every = out[kept | votes_in_batch]
         return ((out - every.mean()) / every.std())[:, None] * mask
 
-    return tokens(advantages)
+    return tokens(advantages, **settings)
 
 
 def test_a_rejected_rollout_has_no_vote_before_a_whitening_either():
-    law, example = LAWS["rejected_rows_silent"], {"group": (0.0, 1.0, 3.0), "lengths": (2, 1, 3), "low": 0.0}
-    assert outcome(law, whitened_tokens(False, False), **example) is None
-    assert outcome(law, whitened_tokens(True, False), **example) is Broken
-    assert outcome(law, whitened_tokens(True, True), **example) is Broken
+    law, example = LAWS["rejected_rows_silent"], {"lengths": (2, 1, 3), "low": 0.0}
+    for group, settings in (((0.0, 1.0, 3.0), {}), ((0.0, 1.0, 1.0), {"domain": "binary"})):
+        for votes, verdict in (((0, 0), None), ((1, 0), Broken), ((1, 1), Broken)):
+            assert (
+                outcome(law, whitened_tokens(*map(bool, votes), **settings), group=group, **example)
+                is verdict
+            )
+
+
+def test_a_reward_after_a_hole_counts():
+    ends = tokens(lambda r, m, ids: by_token(r * np.cumprod(m, -1), m.astype(bool)))
+    sound = tokens(lambda r, m, ids: by_token(r, m.astype(bool)))
+    for group in ((0.0, 0.0, 1.0), (1.0, 0.0)):
+        assert outcome(LAWS["hole_ends_nothing"], ends, group=group) is Broken
+        assert outcome(LAWS["hole_ends_nothing"], sound, group=group) is None
 
 
 def test_exact_laws_are_decided_where_the_function_may_be_used():

@@ -202,6 +202,12 @@ def test_a_second_mask_and_an_entropy_have_their_lines_too():
         is Residue
     )
 
+    def told(b):  # a bonus for entropies above 0.75 alone
+        return -np.maximum(b.values()["entropy"] - 0.75, 0).sum(), 0.0
+
+    with pytest.raises(Broken, match=r"entropies of 0.5 give the objective 0, of 1 -4"):
+        LOSS_LAWS["entropy_raises"].check(planted(told, "entropy"))
+
 
 def test_a_pull_that_is_there_on_the_reference_alone_is_an_influence():
     law, example = LOSS_LAWS["kl_direction"], {"shape": SHAPE, "distance": 0.1}

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from gradvar.testing.digits import shown
 from gradvar.testing.laws import Broken, Residue
 from gradvar.testing.laws.clip_forms import RATIOS, ClipCurve, form_of
+from gradvar.testing.laws.kl_term import DISTANCES
 from gradvar.testing.laws.traits import normalises
 
 from .one_example import LOSS_LAWS, outcome, planted, surrogate
@@ -106,6 +108,8 @@ def test_a_kl_term_is_read_off_its_gradient(name):
     with pytest.raises(Broken if fault else Residue, match=fault or "read as") as caught:
         LOSS_LAWS["kl_term"].check(planted(loss, "ref_logp"), layout="holes")
     assert fault or str(caught.value) == f"read as {name}"
+    if name == "unknown":  # of thirteen tokens
+        assert f"tokens are pushed down by {shown(1.3 * DISTANCES**3)}" in str(caught.value)
 
 
 def test_a_kl_term_is_a_mean_over_tokens_and_each_tokens_own():
