@@ -153,12 +153,9 @@ def whitened_tokens(votes_in_group, votes_in_batch, **settings):
 
 def test_a_rejected_rollout_has_no_vote_before_a_whitening_either():
     law, example = LAWS["rejected_rows_silent"], {"lengths": (2, 1, 3), "low": 0.0}
-    for group, settings in (((0.0, 1.0, 3.0), {}), ((0.0, 1.0, 1.0), {"domain": "binary"})):
+    for group, more in (((0.0, 1.0, 3.0), {}), ((0.0, 1.0, 1.0), {"domain": "binary"})):
         for votes, verdict in (((0, 0), None), ((1, 0), Broken), ((1, 1), Broken)):
-            assert (
-                outcome(law, whitened_tokens(*map(bool, votes), **settings), group=group, **example)
-                is verdict
-            )
+            assert outcome(law, whitened_tokens(*map(bool, votes), **more), group=group, **example) is verdict
 
 
 def test_a_reward_after_a_hole_counts():
