@@ -75,7 +75,7 @@ def statement_map(rows: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[
         shade = np.log([row["retained"]["value"] for row in chosen])
         square = {"s": 900, "marker": "s", "edgecolors": faint(ax)}
         ax.scatter(success, height, c=shade, cmap="PuOr", vmin=-span, vmax=span, **square)
-        label: Any = {"ha": "center", "va": "top", "fontsize": 7}
+        label: Any = {"ha": "center", "va": "top", "fontsize": 6}
         for row, x, y in zip(chosen, success, height, strict=True):
             figures = row["retained"]
             ends = "" if figures["low"] is None else f"\n[{figures['low']:.2f}, {figures['high']:.2f}]"
@@ -186,7 +186,7 @@ def _against_law(ax: Axes, rows: Sequence[Mapping[str, Any]], settings: Sequence
     ax.axvline(1, color=faint(ax), lw=1, ls="--", zorder=0)
     ax.set_xlabel("the law: variance per rollout,\ntwo over sixteen")
     ax.set_ylabel("reward of two over that of sixteen")
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", loc="lower left")
 
 
 def warm_up(content: Mapping[str, Any]) -> Figure:

@@ -33,16 +33,18 @@ STEPS, POINTS = 96, 8
 
 
 def cells(
-    folder: Path, tasks: Sequence[str], rollouts: Sequence[int], successes: Sequence[float]
+    folder: Path, tasks: Sequence[str], rollouts: Sequence[int], successes: Sequence[float], seeds: int
 ) -> list[Runs]:
-    """The cells; those of one task and one number of rollouts share their compiled programs."""
+    """The cells; those of one task and one number of rollouts a step share their compiled programs."""
     found = []
     for name, task in TASKS:
         if name not in tasks:
             continue
         for per_step in rollouts:
             trainers: dict[tuple[int, str], Any] = {}
-            size = Size((SMALL, LARGE), 4, starts=1, steps=STEPS, points=POINTS, rollouts_per_step=per_step)
+            size = Size(
+                (SMALL, LARGE), seeds, starts=1, steps=STEPS, points=POINTS, rollouts_per_step=per_step
+            )
             for success in successes:
                 setting = Setting(f"{name}-{success:g}-{per_step}", task, success)
                 found.append(Runs(setting, size, folder, trainers=trainers))
@@ -92,6 +94,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=[name for name, _ in TASKS])
     parser.add_argument("--rollouts", type=int, nargs="*", default=ROLLOUTS, help="of a step")
     parser.add_argument("--successes", type=float, nargs="*", default=SUCCESSES, help="of the warm starts")
+    parser.add_argument("--runs", type=int, default=4, help="seeds of an arm in every cell")
     parser.add_argument("--folder", type=Path, default=Path("gradvar-settling/map"))
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
@@ -103,7 +106,7 @@ def main() -> None:
             )
     keep_compiled_programs()
     began, rows = time.monotonic(), []
-    for runs in cells(options.folder, options.tasks, options.rollouts, options.successes):
+    for runs in cells(options.folder, options.tasks, options.rollouts, options.successes, options.runs):
         bank_of(runs).prediction()
         for number in range(runs.size.runs):
             for group in (SMALL, LARGE):
