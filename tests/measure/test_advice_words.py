@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from gradvar.core.until import Until, _places
 from gradvar.measure.advise.advice import Advice, Point
@@ -18,9 +19,10 @@ from gradvar.measure.advise.findings import (
     findings,
     split_words,
 )
-from gradvar.measure.advise.group_size import _regret
+from gradvar.measure.advise.group_size import _regret, advise
 from gradvar.measure.advise.optimum import BEYOND
 from gradvar.measure.bank.summary import Budget
+from gradvar.stats.clusters import Clusters
 from gradvar.stats.intervals import Interval
 from tests.measure.scenes import summary_of
 
@@ -183,6 +185,8 @@ def test_sentences_on_estimators():
     )
     (sentence,) = EstimatorRanking((best, setting("b", Interval(1.5, 1.0, 2.0, 0.1))), 60).findings()
     assert sentence.startswith("Which estimator makes")
+    assert "prompts" in sentence
+    assert "prompts" not in EstimatorRanking((best, alike)).findings()[0]  # of how many is not known
     unknown = setting("d", replace(UNKNOWN, se=0.1))
     assert "(no interval: for a reason)" in EstimatorRanking((best, unknown), 60).findings()[0]
     cautious = replace(best, cosine=Interval(0.9, 0.8, 1.0, effective=12.0))
@@ -220,3 +224,34 @@ def test_widths_in_two_digits():
     asked = Until.read(["trace_cov:0.05", "snr:0.1"], most=512)
     assert asked.as_dict() == {"precision": {"trace_cov": 0.05, "snr": 0.1}, "most": 512}
     assert not asked.warn  # the words of a command are answered by its own line
+
+
+def test_sentences_on_rewards_alone():
+    """Of four rewards with one failure half of the pairs differ; the cost within prompts is (2 + 1.5 G) / (G - 1)."""
+    rewards = np.array([[0.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
+    advice = advise(rewards, 2.0, 1.0, cost_per_update=0.5, group_sizes=(8, 4, 2))
+    assert (advice.prompts, advice.rollouts, advice.mean_reward) == (3, 4, 2 / 3)
+    assert (advice.hopeless, advice.solved, advice.best) == (0.0, 1 / 3, None)
+    first, second = advice.sentences
+    assert "(G=2 costs 2.50 times as much as G=8)" in first
+    assert second.startswith("At G=4, 67 % of groups have different rewards;")
+    assert second.endswith("costs 1.50 times the rollouts.")
+    shares = [Clusters(np.arange(3)).share(np.array(x)) for x in ([0.5, 0.0, 0.5], [1.0, 0.0, 1.0])]
+    ends = [f"{100 * x.value:.1f} % [{100 * x.low:.1f}, {100 * x.high:.1f}]" for x in shares]
+    assert advice.sheet().rows == (("2", ends[0], "2.50"), ("4", ends[1], "1.33"), ("8", "-", "1.00"))
+    (one, _) = advise(rewards, group_sizes=(2,)).sentences
+    assert "costs" in one
+    assert "G=2" not in one
+    hopeless = advise(np.zeros((3, 4)))
+    assert (hopeless.hopeless, hopeless.solved) == (1.0, 0.0)
+    for wrong in (
+        rewards[0],
+        rewards[None],
+        rewards[:, :1],
+        np.zeros((0, 4)),
+        np.where(rewards, np.inf, 0.0),
+    ):
+        with pytest.raises(
+            ValueError, match=r"^rewards: shape \(.*\); give finite numbers, a row per prompt"
+        ):
+            advise(wrong)

@@ -161,3 +161,14 @@ def test_numbers_of_a_prompt_are_those_of_the_law():
     for size in (2.0, 3.0, 8.0):
         expected = (4 * (size - 2) * 0.3 + 2 * 0.7) / (size * (size - 1))
         assert within_variance(numbers, np.array([size])) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "p", [[0.5, 0.5, 0.5, 0.5], [0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0], [-0.1, 1.2, 1.0, 0.0]]
+)
+def test_prompts_that_are_alike_share_evenly(p):
+    """Also where all weights are zero: the first ones get what is left over, as in the even split."""
+    numbers = {"p": np.array(p), "v1": np.ones(4), "rollout": np.full(4, 2.0), "pair": np.full(4, 3.0)}
+    for total in (8, 16, 18, 23):
+        for rule in ("vip", "optimal", "gvm" if len(set(p)) == 1 else "vip"):
+            assert rule_sizes(rule, numbers, total).tolist() == rule_sizes("even", numbers, total).tolist()

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from gradvar.measure.bank import basis as module
+from gradvar.measure.bank import coefficients
 from gradvar.measure.bank.basis import _pilot_rewards, clip_regions, find_basis, span
-from gradvar.measure.bank.data import Rollouts
+from gradvar.measure.bank.coefficients import _project
+from gradvar.measure.bank.data import BasisRows, Rollouts
 
 RNG = np.random.default_rng(0)
 TIME = 6
@@ -169,3 +171,40 @@ def test_every_rollout_is_seen_beside_each_reward_in_groups_that_are_large_enoug
                     if len(set(others)) == 1 and not any(changed[k] for k in places if k % 2 == parity):
                         seen |= {(int(order[k]), others[0]) for k in places if k % 2 == parity}
         assert seen == {(n, reward) for n in range(count) for reward in (0.0, 1.0, 2.0)}
+
+
+def test_coefficients_and_what_they_leave_unexplained(monkeypatch):
+    """Of each weight vector by its own size, however small it is; of rollouts that were not dealt there is none."""
+    rng = np.random.default_rng(3)
+    vectors = np.linalg.qr(rng.normal(size=(2, 3, 4, 4)))[0][..., :2, :]  # [prompt, rollout, basis, time]
+    order = np.array([[2, 0], [1, 2]])
+    rows = BasisRows.of(vectors)
+    weights = rng.normal(size=(2, 2, 2, 4)) * np.array([1e-4, 100.0])[:, None, None, None]
+    weights[:, 0, 1] = 0.0
+    fields = (rows.rollout, rows.basis_index, rows.is_used)
+    found, residual = map(np.asarray, _project(weights, vectors, order, fields))
+    left = np.zeros((2, 2, 2))
+    for e, q, m in np.ndindex(found.shape):
+        rollout, b = rows.rollout[q, m], rows.basis_index[q, m]
+        places = np.flatnonzero(order[q] == rollout)
+        expected = weights[e, q, places[0]] @ vectors[q, rollout, b] if len(places) else 0.0
+        assert found[e, q, m] == pytest.approx(expected)
+    for e, q, place in np.ndindex(left.shape):
+        w, phi = weights[e, q, place], vectors[q, order[q, place]]
+        left[e, q, place] = np.abs(w - w @ phi.T @ phi).max() / (np.abs(w).max() or 1.0)
+    np.testing.assert_allclose(residual, left.max((1, 2)))
+    monkeypatch.setattr(coefficients, "deal_weights", lambda *_: weights)
+    rollouts = SimpleNamespace(objective_arrays=lambda: {})
+    plan = SimpleNamespace(dealt_prompts=2, orders=order[None], group_size=2, prompts=1)
+    estimators = {name: SimpleNamespace(objective=None) for name in ("a", "b")}
+    most = residual.max()
+    made, told = coefficients.row_coefficients(
+        SimpleNamespace(rollouts=rollouts, rows=rows, tolerance=most), estimators, plan
+    )
+    np.testing.assert_array_equal(made, found[:, None])
+    np.testing.assert_array_equal(told, residual)
+    worse = "ab"[int(residual.argmax())]
+    with pytest.raises(ValueError, match=rf"leaves {most:.1e} of the token weights of '{worse}' unexplained"):
+        coefficients.row_coefficients(
+            SimpleNamespace(rollouts=rollouts, rows=rows, tolerance=0.999 * most), estimators, plan
+        )

@@ -1,10 +1,14 @@
 """Recordings put together: rollouts, rows of the basis, shards and prompts, and what cannot be joined."""
 
-from dataclasses import replace
+import importlib
+import pkgutil
+from dataclasses import is_dataclass, replace
 
+import equinox as eqx
 import numpy as np
 import pytest
 
+from gradvar import measure, stats
 from gradvar.files.fingerprint import fingerprint
 from gradvar.measure.bank.data import BasisRows, Recording, Rollouts
 from gradvar.measure.bank.disk import ShardLayout, join, load, prompt_range
@@ -247,3 +251,18 @@ def test_a_basis_is_kept_and_what_it_lacks_is_added(monkeypatch):
     (given, estimators, cuts, tolerance, known) = asked[0]
     assert (given is larger, estimators, cuts, tolerance) == (True, ["some"], (0.8,), 2.5e-7)
     np.testing.assert_array_equal(known, found[:, :, :2])
+
+
+def test_what_was_measured_cannot_be_changed():
+    """All public dataclasses of measurements and statistics are frozen."""
+    modules = [
+        importlib.import_module(found.name)
+        for package in (measure, stats)
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    ]
+    made = [
+        x for m in modules for x in vars(m).values() if isinstance(x, type) and x.__module__ == m.__name__
+    ]
+    made = [x for x in made if is_dataclass(x) and not issubclass(x, eqx.Module) and x.__name__[0] != "_"]
+    assert len(made) > 40
+    assert [x.__name__ for x in made if not x.__dataclass_params__.frozen] == []

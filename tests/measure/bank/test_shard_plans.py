@@ -7,6 +7,7 @@ import pytest
 
 from gradvar.gradients.sketch import Gram, Sketch, Whole
 from gradvar.measure.bank import record
+from gradvar.measure.bank.disk import ShardLayout
 from gradvar.measure.bank.recorder import RecordPlan, RecordSettings, ShardPart
 
 
@@ -105,6 +106,23 @@ def test_more_parts_than_shards(monkeypatch, tmp_path):
             record._record_shards(tmp_path, subject, None, 5, 6, plan)
         if not line:
             assert asked.value.args == (3, 2, 5)
+
+
+def test_a_shard_is_recorded_written_and_counted(tmp_path):
+    """Prompts 4 and 5 of six: what was recorded of them, under the number of the first, in the place of the third."""
+    calls = []
+
+    def recorded(prompts, first, pace):
+        calls.append((prompts["x"].tolist(), first))
+        return "recording"
+
+    recorder = SimpleNamespace(prompts={"x": np.arange(6)}, record=recorded)
+    layout = ShardLayout(tmp_path, 6, 2, "run")
+    pace = SimpleNamespace(begin=lambda: calls.append("begin"), written=calls.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ShardLayout, "write", lambda self, number, recording: calls.append((number, recording)))
+        record._record_shard(recorder, layout, 2, pace)
+    assert calls == [([4, 5], 4), "begin", (2, "recording"), 2]
 
 
 def test_an_error_says_what_is_kept(tmp_path):

@@ -210,7 +210,8 @@ def test_mean_gradients():
 
 
 def test_the_error_of_a_sketch_is_asked_of_the_first_deal(monkeypatch):
-    plan, coefficients = scene(1)
+    plan, coefficients = scene(1, replicates=61)
+    assert plan.deals == 4
     assert sketch_errors(recording(WholeScores(vectors=VECTORS)), coefficients, plan).tolist() == [0.0, 0.0]
     held = SketchedScores(vectors=VECTORS, label="sketch")
     for most in (16, 3):
