@@ -141,6 +141,8 @@ def test_the_interval_of_the_optimum():
     assert optimum((total, without), 0.0, 0.9, 2.0).reason == "2.0 effective blocks, fewer than 6"
     same = optimum(budgets(1.0, 9.0, 0.0), 0.0, 0.9, 12.0)
     assert (same.reason, same.known) == ("every prompt gives the same number", False)
+    endless = optimum((replace(total, between=0.0), without), 0.0, 0.9, 12.0)
+    assert (endless.value, endless.low, endless.high) == (np.inf, 1.0, np.inf)
     # neither end is claimed where its part cannot be told from zero
     open_above = optimum((total, replace(without, between=1 + np.linspace(-2, 2, SIZE) / 3)), 0.0, 0.9, 12.0)
     assert (open_above.high, open_above.low > 1) == (np.inf, True)
@@ -150,6 +152,7 @@ def test_the_interval_of_the_optimum():
 
 def test_costs_and_levels():
     assert Costs(2.0, 1.0, 0.5).updated_rollout == 1.5
+    assert Costs().group(3) == 3.0  # in rollouts, where nothing else costs anything
     assert check_group_sizes([8, 2, 8]) == [2, 8]
     assert GROUP_SIZES == (2, 3, 4, 6, 8, 12, 16, 24, 32)  # of `gradvar advise --help`
     for wrong in ([], [1, 8], [8, 0]):
@@ -192,7 +195,8 @@ def test_a_ratio_of_two_settings():
         9,
     )
     none = _ratio((np.zeros(1 + SIZE), 9.0), other, 0.9, True)
-    assert (np.isnan(none.value), none.effective, bool(none.reason)) == (True, 8.0, True)
+    assert (np.isnan(none.value), none.effective) == (True, 8.0)
+    assert none.reason == "none climbs grad J by more than the noise of these prompts"
 
 
 def test_schemes_are_called_once_for_each_number_of_successes():

@@ -244,6 +244,8 @@ def test_sentences_on_rewards_alone():
     assert "G=2" not in one
     hopeless = advise(np.zeros((3, 4)))
     assert (hopeless.hopeless, hopeless.solved) == (1.0, 0.0)
+    high = 100 * Clusters(np.arange(3)).share(np.zeros(3)).high
+    assert hopeless.sentences[0].endswith(f"Up to {high:.0f} % of groups of 4 may still have one (95 %).")
     for wrong in (
         rewards[0],
         rewards[None],

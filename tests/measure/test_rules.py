@@ -172,3 +172,13 @@ def test_prompts_that_are_alike_share_evenly(p):
     for total in (8, 16, 18, 23):
         for rule in ("vip", "optimal", "gvm" if len(set(p)) == 1 else "vip"):
             assert rule_sizes(rule, numbers, total).tolist() == rule_sizes("even", numbers, total).tolist()
+
+
+def test_gvm_gives_by_the_root_of_the_norm_over_the_rate():
+    """sqrt(v1 / (p + 0.001 / p)), none for a prompt without success: rates so small that the penalty decides."""
+    p, v1 = np.array([0.02, 0.1, 0.5, 0.0]), np.array([1.0, 4.0, 2.0, np.nan])
+    weights = [(v / (x + 0.001 / x)) ** 0.5 for x, v in zip(p[:3], v1[:3], strict=True)]
+    total = 1000
+    found = rule_sizes("gvm", {"p": p, "v1": v1}, total)
+    assert (found.sum(), found[3]) == (total, 2)
+    np.testing.assert_allclose(found[:3], [total * w / sum(weights) for w in weights], atol=2.0)

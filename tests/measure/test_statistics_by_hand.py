@@ -8,6 +8,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from gradvar.stats import products
+from gradvar.stats.bootstrap import bootstrap
 from gradvar.stats.choice import least
 from gradvar.stats.clusters import NO_SHARE, Clusters, distinct
 from gradvar.stats.direction import direction_losses, effective_share, sampled_losses
@@ -79,6 +80,9 @@ def test_why_a_sampled_figure_has_no_interval():
         assert (float(low), float(high)) == pytest.approx(expected if clear else (value - half, value + half))
     low, high = wilson(np.array([0.0, 1.0]), 4.0, 0.9)
     z2 = scipy_stats.norm.ppf(0.95) ** 2
+    sizes = np.arange(1.0, 1000.0)  # in some of which a bound would lie beyond by rounding
+    assert wilson(np.ones(999), sizes)[1].max() == 1.0
+    assert wilson(np.zeros(999), sizes)[0].min() == 0.0
     assert (low[0], high[1]) == (0.0, 1.0)
     assert [high[0], 1 - low[1]] == pytest.approx([z2 / (4 + z2)] * 2)
 
@@ -125,7 +129,7 @@ def test_shares_of_parts_are_ratios_over_their_clusters(scale):
 
 def test_places_of_keys_whether_they_are_dense_or_not():
     """Up to four numbers for an item all are gone through; the answer is that of sorting."""
-    for keys in ([0, 12], [0, 8], [0, 9], [5, 5], [-1, 3], []):
+    for keys in ([0, 12], [0, 8], [0, 9], [5, 5], [-1, 3], [1 << 60, 0, 1 << 60], []):
         keys = np.array(keys, int)
         found, place = distinct(keys)
         expected = np.unique(keys, return_inverse=True)
@@ -277,6 +281,8 @@ def test_groups_of_equal_rewards_by_counting():
     many, total = rng.integers(0, 4, 100), np.full(100, 3)
     few = [float(chance_all(int(k), 3, 2)) for k in many]
     np.testing.assert_allclose(chance_all(many, total, 2), few)
+    many[7] = -1  # as of more failures than rollouts
+    assert chance_all(many, total, 2)[7] == 0.0
     np.testing.assert_allclose(unequal_share(np.array([[1.0, 0.0, 1.0], [2.0, 2.0, 2.0]]), 2), [2 / 3, 0.0])
     assert cost_of_equal_variance(3, 4.0, 0.5) == pytest.approx(5.5 / 2)
     assert [redrawing_gain(x, 0.5) for x in (-1.0, 0.5, 1.0, 2.0)] == [1.0, 2.0, math.inf, math.inf]
@@ -321,3 +327,14 @@ def test_sums_in_directions_of_their_own_carry_less(monkeypatch):
     assert BlockProducts.of_vectors(sums, sums).directions == 1.0
     assert np.shape(BlockProducts.of_vectors(sums[:3], sums[:3]).directions) == ()
     assert BlockProducts.of_vectors(sums[1:], sums[1:]).directions != 1.0
+    assert BlockProducts.of(gram) != BlockProducts.of(gram)  # arrays are not compared
+
+
+def test_a_bootstrap_says_where_its_statistic_has_no_value():
+    """Where all runs of a resample are the same one: 1 in 64 of four runs, beyond half a tail; 1 in 625 of five."""
+    statistic = lambda x: np.where(x.std(-1) == 0, np.nan, x.mean(-1))  # noqa: E731
+    runs = [1.0, 2.0, 4.0, 7.0, 9.0]
+    assert bootstrap(statistic, runs[:4]).reason == "too many resamples have no value"
+    assert bootstrap(statistic, runs).known
+    assert bootstrap(statistic, runs[:4], level=0.9).known
+    assert bootstrap(statistic, runs[:1]).reason == "one run has no spread"

@@ -165,6 +165,17 @@ def test_a_longer_file_is_not_cut(tmp_path, file, changed, name, wanted):
         read_shard(tmp_path, wanted)
 
 
+def test_numbers_of_a_kind_that_numpy_has_not(tmp_path):
+    write_shard(made(), tmp_path)
+    header = json.dumps({"basis": {"dtype": "F8_E4M3", "shape": [2, 3], "data_offsets": [0, 6]}}).encode()
+    path, manifest = tmp_path / "rows.safetensors", json.loads((tmp_path / "manifest.json").read_text())
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(6))
+    manifest["sha256"]["rows"] = file_digest(path)
+    write_manifest(tmp_path, {n: x for n, x in manifest.items() if n != "sha256_of_this"})
+    with pytest.raises(ValueError, match=r"^folder: .*rows\.safetensors is damaged \("):
+        read_shard(tmp_path, None)
+
+
 def test_what_is_large_or_small_but_fits(tmp_path):
     rewritten(tmp_path, "rollouts", {"rewards": np.full((2, 3), -1e15), "logp_sampler": np.zeros((2, 3, 4))})
     assert read_shard(tmp_path, None).rollouts.rewards[0, 0] == -1e15

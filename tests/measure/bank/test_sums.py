@@ -2,11 +2,13 @@
 
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gradvar.measure.bank import block_sums as module
 from gradvar.measure.bank.block_sums import batch_squares, block_sums, mean_gradients, sketch_errors
+from gradvar.measure.bank.coefficients import deal_weights
 from gradvar.measure.bank.partition import Partition, draw_partition
 from gradvar.measure.bank.scores import SketchedScores, WholeScores
 
@@ -221,3 +223,29 @@ def test_the_error_of_a_sketch_is_asked_of_the_first_deal(monkeypatch):
         expected = held.relative_error(coefficients[:, 0], members, SIZE)
         np.testing.assert_allclose(sketch_errors(recording(held), coefficients, plan), expected)
     assert isinstance(plan, Partition)
+
+
+def test_token_weights_of_batches_by_loops():
+    """Two sets of two prompts, two groups of three rollouts: rewards less the prompt's own number, times the batch's
+    mean reward; so that every batch has its own prompts and rollouts."""
+    rng = np.random.default_rng(5)
+    arrays = {"rewards": rng.normal(size=(4, 7)), "greedy_rewards": rng.normal(size=4)}
+    logs = dict.fromkeys(("logp", "logp_old", "logp_ref"), np.zeros((4, 7, 2)))
+    arrays |= logs | {"mask": rng.random((4, 7, 2)) < 0.7}
+    order = np.array([rng.permutation(7)[:6] for _ in range(4)])
+
+    def objective(logp, batch):
+        advantage = (batch.rewards - batch.greedy_rewards[:, None]) * batch.rewards.mean()
+        return (advantage[..., None] * batch.mask * logp).sum()
+
+    held = {name: jnp.asarray(x) for name, x in arrays.items()}
+    found = np.asarray(deal_weights((SimpleNamespace(objective=objective),), held, order, 3, 2))
+    assert found.shape == (1, 4, 6, 2)
+    for q, place in np.ndindex(4, 6):
+        batch, prompts = place // 3, [q // 2 * 2, q // 2 * 2 + 1]
+        mean = np.mean(
+            [arrays["rewards"][p, n] for p in prompts for n in order[p, 3 * batch : 3 * batch + 3]]
+        )
+        n = order[q, place]
+        advantage = (arrays["rewards"][q, n] - arrays["greedy_rewards"][q]) * mean
+        np.testing.assert_allclose(found[0, q, place], advantage * arrays["mask"][q, n], rtol=1e-5, atol=1e-7)
