@@ -1,0 +1,83 @@
+"""Decisions about numbers, each worked out by hand: within a tolerance, at infinity, of letters for logarithms."""
+
+import itertools
+
+import pytest
+import sympy as sp
+
+from gradvar.symbolic import Rejected
+from gradvar.symbolic.certify.letters import Letters
+from gradvar.symbolic.claims.decision import decide, evaluated, require_close
+from gradvar.symbolic.claims.ledger import order, same_claim
+from gradvar.symbolic.read.reader import Comparisons
+
+x, y = sp.symbols("x y", real=True)
+RELATIONS = {"==": sp.Eq, "!=": sp.Ne, "<": sp.Lt, "<=": sp.Le, ">": sp.Gt, ">=": sp.Ge}
+
+
+@pytest.mark.parametrize("operator", RELATIONS)
+def test_a_relation_of_floats_holds_up_to_the_tolerance_or_by_more_than_it(operator):
+    for gap in (-2e-3, -0.5e-3, 0.5e-3, 2e-3):
+        holds = {
+            "==": abs(gap) < 1e-3, "!=": abs(gap) > 1e-3, "<": gap < -1e-3, "<=": gap < 1e-3, ">": gap > 1e-3,
+            ">=": gap > -1e-3,
+        }[operator]  # fmt: skip
+        stated = (RELATIONS[operator](x, y), {x: 5.0 + gap, y: 5.0}, 1e-3, "here")
+        if holds:
+            require_close(*stated)
+        else:
+            with pytest.raises(Rejected, match="false within 0.001"):
+                require_close(*stated)
+
+
+@pytest.mark.parametrize("operator", RELATIONS)
+def test_a_relation_of_exact_numbers_is_decided(operator):
+    places = [-sp.oo, -sp.sqrt(2), sp.Integer(0), sp.sqrt(2), sp.oo]
+    compared = {"==": "__eq__", "!=": "__ne__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}
+    for (i, a), (j, b) in itertools.product(enumerate(places), repeat=2):
+        holds = getattr(i, compared[operator])(j)
+        relation = RELATIONS[operator](x, y)
+        if holds:
+            assert decide(relation, {x: a, y: b}, [], "here")
+        else:
+            with pytest.raises(Rejected, match="here"):
+                decide(relation, {x: a, y: b}, [], "here")
+        if a.is_finite and b.is_finite:
+            assert evaluated(relation, {x: a, y: b}) == sp.sympify(holds)
+
+
+def test_signs_at_infinity_are_units():
+    read = Comparisons()
+    assert [read.sign(a, b) for a, b in ((sp.oo, x), (x, sp.oo), (-sp.oo, x), (x, -sp.oo))] == [1, -1, -1, 1]
+    assert [read.signum(a) for a in (sp.oo, -sp.oo, sp.pi, -sp.pi)] == [1, -1, 1, -1]
+    negative = sp.Symbol("n", negative=True)
+    assert (read.signum(negative), read.absolute(negative)) == (-1, -negative)
+
+
+def test_logarithms_are_multiples_of_those_of_primes():
+    letters = Letters(str)
+    assert letters.logarithm(sp.Rational(1, 2)) == "((- 1) * ln2)"
+    assert letters.logarithm(sp.Rational(9, 8)) == "((2 * ln3) + ((- 3) * ln2))"
+    assert letters.logarithm(sp.Integer(7)) == "ln7"
+    assert letters.logarithm(sp.E) == "1"
+    assert list(letters.premises()) == ["0 < ln2", "ln2 < ln3", "ln3 < ln7"]
+    product = Letters(str)
+    assert product.logarithm(2 * x**2 / y) == "(ln2 + (2 * ln_0) + ((- 1) * ln_1))"
+    assert list(product.shown) == ["(2*x**2/y = (2 * x**2 * 1/y))", "(0 < x)", "(0 < y)"]
+    power = Letters(str)
+    k = sp.Symbol("k", integer=True, nonnegative=True)
+    assert power.power(x, 2 * k - 3) == "((pow0 ^ 2) * x**(-3))"
+    assert power.power(x, -k) == "((/ pow0) * 1)"
+    assert power.power(x, k + 1) == "(pow0 * x)"
+
+
+def test_the_name_of_a_claim_without_its_letter_means_all_its_parts():
+    names = ["A2", "A11", "A11a", "A11b", "B1"]
+    assert [n for n in names if same_claim(n, "a11")] == ["A11", "A11a", "A11b"]
+    assert [n for n in names if same_claim(n, "A11a")] == ["A11a"]
+    assert [n for n in names if same_claim(n, "A1")] == []
+    assert same_claim("lemma", "Lemma")
+    assert not same_claim("lemma", "lemm")
+    assert not same_claim("1ab", "1a")
+    assert order("C3b") == ("C", 3, "b")
+    assert order("3b") == ("3b", 0, "")
