@@ -26,7 +26,7 @@ def test_a_relation_of_floats_holds_up_to_the_tolerance_or_by_more_than_it(opera
         if holds:
             require_close(*stated)
         else:
-            with pytest.raises(Rejected, match="false within 0.001"):
+            with pytest.raises(Rejected, match=r"false within 0\.001"):
                 require_close(*stated)
 
 

@@ -10,6 +10,7 @@ from hypothesis.errors import NoSuchExample
 from gradvar.testing.laws import ADVANTAGE, LOSS, Broken, examples
 from gradvar.testing.laws.exact import worlds
 from gradvar.testing.laws.traits import WHITENED, batch_statistics, excused_by_statistics, isolates
+from gradvar.testing.signatures import Signature
 
 from .one_example import LAWS, LOSS_LAWS, flat, grouped, outcome, planted, surrogate, tokens
 from .test_law_lines import PAIR, by_token, centred
@@ -164,6 +165,30 @@ def test_a_reward_after_a_hole_counts():
     for group in ((0.0, 0.0, 1.0), (1.0, 0.0)):
         assert outcome(LAWS["hole_ends_nothing"], ends, group=group) is Broken
         assert outcome(LAWS["hole_ends_nothing"], sound, group=group) is None
+
+
+def test_a_prompt_that_comes_twice_has_two_groups():
+    """Leave-one-out over what has one id, one prompt, or one prompt and the same rewards."""
+
+    def keyed(key):
+        def advantages(rewards, ids, prompts):
+            keys = [key(i, p, tuple(rewards[ids == i])) for i, p in zip(ids, prompts, strict=True)]
+            others = [
+                [r for j, r in enumerate(rewards) if j != i and keys[j] == k] for i, k in enumerate(keys)
+            ]
+            return np.array([r - np.mean(o) for r, o in zip(rewards, others, strict=True)])
+
+        roles = {role: role for role in ("rewards", "ids", "prompts")}
+        return replace(flat(advantages), signature=Signature("flat", roles, tuple(roles)))
+
+    example = {"groups": ((0.0, 1.0), (0.0, 3.0)), "prompts": (0, 1)}
+    for key, verdict in (
+        (lambda i, p, r: i, None),
+        (lambda i, p, r: p, Broken),
+        (lambda i, p, r: (p, r), Broken),
+        (lambda i, p, r: r, Broken),
+    ):
+        assert outcome(LAWS["duplicate_prompts"], keyed(key), **example) is verdict
 
 
 def test_exact_laws_are_decided_where_the_function_may_be_used():
