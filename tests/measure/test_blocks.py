@@ -7,12 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from gradvar.core.batch import Batch
-from gradvar.core.estimator import token_weights
 from gradvar.core.until import Until
 from gradvar.measure import direct_rounds, direct_stages, direct_sums
-from gradvar.measure.direct import _block_sums
-from gradvar.measure.direct_plan import REFERENCE, WEIGHTED_REFERENCE
 from gradvar.measure.direct_stages import Sums
 from gradvar.measure.direct_sums import Work, accumulate, check_finite, num_pairs
 
@@ -193,60 +189,6 @@ def test_the_compiled_sums_are_those_of_loops():
     far = np.array([0, 4_499_999, 4_500_000, 8_999_999], np.int32)  # times 256: no 32-bit number
     count = direct_stages.sum_blocks(256, 9_000_000, np.zeros((4, 2, 1, 1)), far).count
     assert np.flatnonzero(count).tolist() == [0, 127, 128, 255]
-
-
-def test_each_estimator_is_held_against_grad_j_or_against_the_reference():
-    """Of two estimators and the reference, which is last, in four blocks; products in loops."""
-    rng = np.random.default_rng(3)
-    shapes = {"gradients": (3, 4, 2), "squares": (3, 4), "pairs": (3, 4), "joint": (3, 4), "count": (4,)}
-    sums = SimpleNamespace(**{name: rng.normal(size=shape) for name, shape in shapes.items()})
-    gradients = sums.gradients
-    slopes = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]])  # [prompt, param]
-    exactly = SimpleNamespace(tables=SimpleNamespace(gradients=slopes), fixed=None)
-    for index in (0, 1):
-        sampled = _block_sums(SimpleNamespace(tables=None, fixed=np.arange(2)), index, sums)
-        known = _block_sums(exactly, index, sums)
-        assert (sampled.truth_known, known.truth_known, sampled.pairs) == (False, True, None)
-        np.testing.assert_array_equal(known.pairs, sums.pairs[index])
-        for a in range(4):
-            assert known.aligned[a] == pytest.approx(gradients[index, a] @ [1.5, 0.5])
-            for b in range(4):
-                assert known.gram[a, b] == pytest.approx(gradients[index, a] @ gradients[index, b])
-                assert sampled.aligned[a, b] == pytest.approx(gradients[index, a] @ gradients[2, b])
-                assert sampled.truth[a, b] == pytest.approx(gradients[2, a] @ gradients[2, b])
-        assert known.truth == 2.5
-        for name in ("squares", "joint"):
-            np.testing.assert_array_equal(getattr(sampled, name), getattr(sums, name)[index])
-        np.testing.assert_array_equal(sampled.count, sums.count)
-
-
-def test_the_weights_of_the_references():
-    """Leave-one-out over six rollouts of unequal lengths, and times the ratio to the policy that drew them."""
-    rewards = np.array([[1.0, 0.0, 3.0], [2.0, 2.0, 5.0]])
-    mask = np.arange(3) < np.array([[1, 3, 2], [3, 2, 1]])[..., None]
-    rng = np.random.default_rng(4)
-    logp, old, engine = (np.where(mask, rng.normal(size=mask.shape), np.nan) for _ in range(3))
-    others = (rewards.sum(1, keepdims=True) - rewards) / 2
-    plain = np.where(mask, (rewards - others)[..., None] / 6, 0.0)
-    for batch, drawn in (
-        (Batch(rewards, old, mask), old),
-        (Batch(rewards, old, mask, logp_sampler=engine), engine),
-    ):
-        ratio = np.exp(np.where(mask, logp - drawn, 0.0).sum(-1))[..., None]
-        weights = token_weights(WEIGHTED_REFERENCE, logp, batch)
-        np.testing.assert_allclose(weights, ratio * plain, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(token_weights(REFERENCE, logp, batch), plain, rtol=1e-5, atol=1e-7)
-
-
-def test_prompts_of_many_tokens_are_repeated_for_their_rollouts():
-    """And the keys of a pair depend on its number alone."""
-    fixed, key = np.arange(6).reshape(2, 3), jax.random.key(0)
-    prompts, keys = direct_stages.sample_prompts(None, 2, 4, fixed, key, np.array([4, 5]))
-    np.testing.assert_array_equal(prompts, [np.repeat(fixed, 4, axis=0)] * 2)
-    _, swapped = direct_stages.sample_prompts(None, 2, 4, fixed, key, np.array([5, 4]))
-    numbers, others = (jax.random.key_data(k).tolist() for k in (keys, swapped))
-    assert numbers == others[::-1]
-    assert len({str(n) for pair in numbers for n in pair}) == 4
 
 
 def test_what_is_not_finite_is_named():

@@ -194,6 +194,7 @@ def test_a_batch_of_separate_prompts_divides_both_parts_of_the_variance():
     tables = exact_tables(*scenes.bandit(7, binary=False, prompts=3))
     chances, squares = np.asarray(tables.probs), (np.asarray(tables.scores).sum(2) ** 2).sum(-1)
     best = (chances * squares * tables.rewards).sum(1) / (chances * squares).sum(1)  # a constant each
+    np.testing.assert_allclose(tables.score_squares, squares, **CLOSE)
     np.testing.assert_allclose(tables.baseline, best, **CLOSE)
     one, four = (exact(catalogue.get("rloo"), tables=tables, group_size=2, prompts=q) for q in (1, 4))
     np.testing.assert_allclose([four.between, four.within], [one.between / 4, one.within / 4], **CLOSE)

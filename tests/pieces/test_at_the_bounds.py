@@ -125,6 +125,9 @@ def _divide_by_nothing(zero, equal):
         correction_reject.batch_normalised(correction.token_ratio, level="rollout")
     dropped = correction_reject.batch_normalised(lambda *, logp_old: jnp.zeros_like(logp_old))
     np.testing.assert_array_equal(dropped(logp_old=LOGS["logp_old"], mask=MASK), 0.0)
+    for level in ("token", "sequence"):
+        mean_of_none = correction_reject.batch_normalised(correction.token_ratio, level=level)
+        np.testing.assert_array_equal(mean_of_none(**LOGS, mask=~MASK), 1.0)
 
 
 def test_a_rollout_without_tokens_has_no_part_in_the_batchs_mean():
