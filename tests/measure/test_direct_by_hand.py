@@ -1,5 +1,5 @@
-"""What ``direct`` makes of a pair: prompts and keys, what estimators are given, the references, and what figures are made
-of. Nothing but small stages is compiled."""
+"""What ``direct`` makes of a pair: prompts, keys, what estimators are given, the references, the sums of its figures.
+Nothing but small stages is compiled."""
 
 from types import SimpleNamespace
 
