@@ -13,6 +13,7 @@ from gradvar.files.harmless import harmless
 from gradvar.stats.intervals import Interval
 from gradvar.stats.text import interval_texts, number_text
 
+_CODE = re.compile(r"`([^`\n]+)`")
 _ARXIV = re.compile(r"(?<![\d./])\d{4}\.\d{5}(?:v\d+)?(?![\d.]\d)")
 VERDICTS = ("refuted", "conditional", "open", "fails")
 CLAIM_FIELDS: dict[
@@ -88,12 +89,13 @@ def formulas(text: object) -> Markup:
 
 
 def linked(text: object) -> Markup:
-    """Escape a text, and link the numbers of arXiv in it.
+    """Escape a text, link the numbers of arXiv in it, and set what stands between backticks as code.
 
     >>> str(linked("2510.00977v3, Section 3"))
     '<a href="https://arxiv.org/abs/2510.00977v3">2510.00977v3</a>, Section 3'
     """
-    return Markup(_ARXIV.sub(r'<a href="https://arxiv.org/abs/\g<0>">\g<0></a>', str(escape(text))))
+    coded = _CODE.sub(r"<code>\1</code>", str(escape(text)))
+    return Markup(_ARXIV.sub(r'<a href="https://arxiv.org/abs/\g<0>">\g<0></a>', coded))
 
 
 def finding(sentence: str, latex: bool) -> Markup:

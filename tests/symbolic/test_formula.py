@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 import sympy as sp
 
-from gradvar.symbolic.claims.formula import text_to_html, to_mathml
+from gradvar.symbolic.claims.formula import text_to_html, to_mathml, to_parts
 
 NAMESPACE = "{http://www.w3.org/1998/Math/MathML}"
 x, y = sp.symbols("x rho_12", positive=True)
@@ -104,6 +104,25 @@ def test_one_upright_letter_is_upright():
 def test_what_is_not_known_is_named(latex, named):
     with pytest.raises(ValueError, match=named):
         to_mathml(latex)
+
+
+def test_a_long_formula_is_parts_that_begin_with_their_operator_and_a_short_one_is_whole():
+    long = (
+        r"E[S_1 S_2] = G E[a_1] (G - 1) + G \left(E[a_1] E[a_2 a_3 a_4] + E[a_1 a_2] E[a_3]\right)"
+        r" + \frac{a + b + c}{-d} - x"
+    )
+    parts = ET.fromstring(f"<p>{to_parts(long)}</p>")
+    assert "".join(parts.itertext()) == words(long)
+    begin = [next(iter(part)) for part in parts]
+    assert [first.text for first in begin[1:]] == ["=", "+", "+", "+", "\N{MINUS SIGN}"]
+    assert all(first.get("form") == "infix" for first in begin[1:])
+    assert to_parts("x = -y") == to_mathml("x = -y")
+
+
+def test_brackets_around_what_is_tall_stay_whole():
+    tall = r"x = \left(\frac{a + b}{c + d} + \frac{e + f}{g + h} + \frac{i + j}{k + l} + \frac{m + n}{o + p}\right) y"
+    assert to_parts(tall).count("<math") == 1
+    assert 'stretchy="true"' in to_parts(tall)
 
 
 def test_text_is_escaped_and_its_formulas_are_set():

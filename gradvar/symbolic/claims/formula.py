@@ -8,6 +8,7 @@ pair is ignored: all three are errors here.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import escape
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -17,6 +18,10 @@ from latex2mathml.converter import convert
 ENVIRONMENTS = ("aligned", "array", "bmatrix", "cases", "matrix", "pmatrix")
 _CODE = re.compile(r"`([^`\n]+)`")
 _NAMES = re.compile(r"\\text\{([^{}]*)\} \\in \\\{ (\\text\{[^{}]*\}(?:, \\text\{[^{}]*\})*) \\\}")
+_SHORT = 24  # characters that fit a line of a phone
+_LEAST, _LEAST_INSIDE = 6, 16  # characters of a part that ends outside of brackets, or inside
+_BREAKS = frozenset("=≠≈<>≤≥→⟶⇒⟹⟺∧∨+−")
+_OPEN, _CLOSED, _BARS = frozenset("([{⟨⌊⌈"), frozenset(")]}⟩⌋⌉"), frozenset("|∣‖∥")
 _THIN = "0.167em"  # LaTeX's space between the name of a function and a factor
 
 
@@ -26,12 +31,67 @@ def to_mathml(latex: str, *, block: bool = False) -> str:
     >>> to_mathml("x^2").count("<msup>")
     1
     """
+    return _written(_converted(latex, "block" if block else "inline"))
+
+
+def to_parts(latex: str) -> str:
+    r"""Convert a formula of a text to ``<math>`` elements between which a line may break: browsers break none.
+
+    >>> to_parts("x^2").count("<math")
+    1
+    >>> to_parts(r"(a + b)(c + d)(e + f) = ace + acf + ade + adf + bce + bcf + bde + bdf").count("<math")
+    5
+    """
+    root = _converted(latex, "inline")
+    if len("".join(root.itertext())) <= _SHORT:
+        return _written(root)
+    parts: list[list[ElementTree.Element]] = [[]]
+    depth = bars = length = 0
+    for element in _in_one_row(root[0] if len(root) == 1 and root[0].tag == "mrow" else root):
+        sign = (element.text or "") if element.tag == "mo" else ""
+        last = parts[-1][-1] if parts[-1] else element
+        follows = last.tag != "mo" or (last.text or "") in _CLOSED  # else it is a sign
+        is_outside = depth == 0 and bars % 2 == 0
+        if sign in _BREAKS and follows and length >= (_LEAST if is_outside else _LEAST_INSIDE):
+            element.set("form", "infix")  # at the beginning of an element it would be a sign
+            parts.append([])
+            length = 0
+        depth += (sign in _OPEN) - (sign in _CLOSED)
+        bars += depth == 0 and sign in _BARS
+        length += len("".join(element.itertext()))
+        parts[-1].append(element)
+    written = []
+    for part in parts:
+        math = ElementTree.Element("math", root.attrib)
+        math.extend(part)
+        written.append(_written(math))
+    return "".join(written)
+
+
+def _in_one_row(row: ElementTree.Element) -> Iterator[ElementTree.Element]:
+    """The elements of a row, with those of the long rows in it, unless brackets have to grow around what is tall."""
+    for element in row:
+        is_long = element.tag == "mrow" and len("".join(element.itertext())) > _SHORT
+        if not is_long or any(map(_is_tall, element.iter())):
+            yield element
+            continue
+        for fence in element.findall("mo"):
+            fence.set("stretchy", "false")
+        yield from _in_one_row(element)
+
+
+def _is_tall(element: ElementTree.Element) -> bool:
+    is_fraction = element.tag == "mfrac" and len("".join(element.itertext())) > 2  # 6/5 is low enough
+    return is_fraction or element.tag in ("mtable", "munderover")
+
+
+def _converted(latex: str, display: str) -> ElementTree.Element:
     _check_pairs(latex)
     upright = re.sub(
         r"\\mathrm\s*\{([A-Za-z])\}", r"\\text{\1}", latex
     )  # the converter sets one letter in italics
     try:
-        root = ElementTree.fromstring(convert(upright, xmlns="", display="block" if block else "inline"))
+        root = ElementTree.fromstring(convert(upright, xmlns="", display=display))
     except Exception as error:  # a formula that ends too early, or characters that are no XML
         raise ValueError(f"latex: cannot be read ({type(error).__name__}); it is {latex!r}") from None
     if any(len(fraction) != 2 for fraction in root.iter("mfrac")):
@@ -41,6 +101,10 @@ def to_mathml(latex: str, *, block: bool = False) -> str:
     for element in list(root.iter()):  # parents first: a word is no function
         _space_functions(element)
         _join_letters(element)
+    return root
+
+
+def _written(root: ElementTree.Element) -> str:
     root.set("xmlns", "http://www.w3.org/1998/Math/MathML")
     return ElementTree.tostring(root, encoding="unicode")
 
@@ -67,7 +131,7 @@ def text_to_html(text: str) -> str:
 
 def _formula(latex: str) -> str:
     if (names := _NAMES.fullmatch(latex)) is None:
-        return to_mathml(latex)
+        return to_parts(latex)
     listed = re.sub(r"\\text\{([^{}]*)\}", r"\1", names[2])
     return escape(f"{names[1]} ∈ {{{listed}}}")
 
