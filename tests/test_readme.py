@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -168,6 +169,18 @@ def test_every_command_is_shown_and_every_link_leads_somewhere():
         assert f"gradvar {name}" in TEXT, name
     for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_a_package_index_shows_no_broken_picture_and_no_broken_link():
+    text = TEXT
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for each in settings["tool"]["hatch"]["metadata"]["hooks"]["custom"]["replace"]:
+        text, number = re.subn(each["pattern"], each["replacement"], text, flags=re.DOTALL)
+        assert number, each["pattern"]
+    assert not re.findall(r"<(?:img|source)|\]\((?!https?:)", text)
+    assert len(text) > 0.8 * len(TEXT)
+    assert "pip install gradvar && .venv/bin/gradvar measure" in text
+    assert "pip install 'gradvar[check]'" in text
 
 
 # What building, measuring (README's first command) and installing leave in a checkout.
