@@ -95,6 +95,13 @@ def test_a_cosine_that_may_be_lower_forbids_the_furthest():
     assert "cannot be told: the lowest estimate is that of a at G = 2" in " ".join(findings(wide))
 
 
+def test_of_a_cosine_without_an_interval_nothing_is_said():
+    unknown = {**sampled("b", 2, "cosine", 1.0, 0.1), "low": np.nan, "high": np.nan}
+    rows = [sampled("a", 2, "cosine", 0.9, 0.02), unknown]
+    assert "Furthest from the direction of ∇J: a at G = 2" in (text := " ".join(findings(rows)))
+    assert "along it" not in text
+
+
 def test_a_range_over_group_sizes_has_its_intervals():
     rows = [sampled("a", size, "bias_factor", value, 0.1) for size, value in ((2, 0.5), (16, 0.55))]
     assert "0.50 ±0.10 at G = 2 and 0.55 ±0.10 at G = 16 for a" in " ".join(findings(rows))

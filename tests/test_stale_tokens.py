@@ -1,5 +1,6 @@
 """How far a stale policy is: ratios and clipped tokens of two answers, by hand."""
 
+import math
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -28,7 +29,10 @@ def test_all_tokens_leave_the_range_and_only_clips_drop_them():
         "rloo": 0, "grpo": 1, "dapo": 1, "reinforce": 0
     }  # fmt: skip
     sentence = away.sentence()
-    assert sentence.startswith("3 optimiser steps stale: 100.0 %")
+    assert sentence.startswith("3 optimiser steps stale, KL 0.08")
+    assert ": 100.0 % (" in sentence
+    exact = -0.5 * (math.log(2 * 0.7) + math.log(2 * 0.3))  # of one half from 0.7
+    assert away.divergence.low < exact < away.divergence.high < 1.1 * exact
     assert "none with rloo, reinforce" in sentence
     assert "with grpo, dapo" in sentence
 

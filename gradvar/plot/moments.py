@@ -14,6 +14,7 @@ from gradvar.plot.style import (
     faint,
     from_zero,
     group_sizes,
+    hollow,
     ink,
     legend,
     log_axis,
@@ -21,7 +22,7 @@ from gradvar.plot.style import (
     name,
     value_scale,
 )
-from gradvar.studies.rows import Series, choose, column, number, series
+from gradvar.studies.rows import Series, choose, column, has_interval, number, series
 
 LABELS: Mapping[str, str] = {
     "trace_cov": "tr Cov of the batch gradient\n(reward² per parameter²)",
@@ -111,14 +112,17 @@ def compare(source: Any, figure: str = "snr_per_rollout", *, ax: Axes | None = N
         positions = np.array([k for k, _ in picked]) + (index - (len(sizes) - 1) / 2) * 0.7 / len(sizes)
         x = column([r for _, r in picked], "value")
         errors = bars(column([r for _, r in picked], "low"), x, column([r for _, r in picked], "high"))
+        marks, known = {**look(ax, index), "linestyle": "none"}, has_interval([r for _, r in picked])
         ax.errorbar(
             x,
             positions,
             xerr=errors,
             capsize=2,
             label=f"G = {size:g}",
-            **{**look(ax, index), "linestyle": "none"},
+            markevery=list(np.flatnonzero(known)),
+            **marks,
         )
+        hollow(ax, x[~known], positions[~known], marks)
     ax.set_yticks(range(len(lines)), [name(label) for label in lines])
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
@@ -173,7 +177,17 @@ def _lines(ax: Axes, lines: Series, x: str, figure: str, step: float = 0.0) -> N
         value = column(points, "value")
         errors = bars(column(points, "low"), value, column(points, "high"))
         positions = column(points, x) * 2 ** (step * (index - (len(lines) - 1) / 2))
-        ax.errorbar(positions, value, errors, capsize=2, label=name(label), **look(ax, index))
+        marks, known = look(ax, index), has_interval(points)
+        ax.errorbar(
+            positions,
+            value,
+            errors,
+            capsize=2,
+            label=name(label),
+            markevery=list(np.flatnonzero(known)),
+            **marks,
+        )
+        hollow(ax, positions[~known], value[~known], marks)
         shown.append(value)
     if figure in _IDEAL:
         ax.axhline(_IDEAL[figure], color=faint(ax), lw=1, zorder=0)

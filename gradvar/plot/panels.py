@@ -11,14 +11,14 @@ from gradvar.files.atomic import write_file
 from gradvar.plot import moments
 from gradvar.plot.style import theme
 from gradvar.plot.weight import prompt_weight
-from gradvar.studies.rows import panels
+from gradvar.studies.rows import has_interval, panels
 from gradvar.studies.study import Study, variants
 
-_BARS = "(bars are 95 % intervals; points without one are exact)"
+_BARS = "(bars are 95 % intervals; points without one are exact"
 
 
 def save_figures(study: Study, folder: Path) -> list[Path]:
-    """Draw a study's variance, bias, SNR and split as SVG and PNG, and return the files written."""
+    """Plot a study's variance, bias, SNR, split and staleness (of three or more) as SVG and PNG; return the files."""
     files = []
     with theme("light"):
         for name, figure in _figures(study):
@@ -33,10 +33,14 @@ def _figures(study: Study) -> Iterator[tuple[str, Figure]]:
     fixed = f"{config.rollouts} rollouts" if config.budget == "rollouts" else f"{config.prompts} prompts"
     budget = f"{fixed} per batch"
     split = f"Between prompts and within groups, {budget}\n(lines are 95 % intervals)"
-    yield "variance", _places(study, moments.variance, f"Variance against group size, {budget}\n{_BARS}")
+    shown = [r for r in study.rows() if r["figure"] in ("trace_cov", "snr_per_rollout", "cosine")]
+    bars = f"{_BARS})" if has_interval(shown).all() else f"{_BARS},\nhollow ones have none)"
+    yield "variance", _places(study, moments.variance, f"Variance against group size, {budget}\n{bars}")
     yield "bias", _weights(study)
-    yield "snr", _places(study, moments.snr, f"What one rollout buys, {budget}\n{_BARS}")
+    yield "snr", _places(study, moments.snr, f"What one rollout buys, {budget}\n{bars}")
     yield "split", _places(study, moments.split, split)
+    if len(config.staleness) > 2:
+        yield "staleness", _staleness(study, f"What staleness costs, {budget}\n{bars}")
 
 
 def _weights(study: Study) -> Figure:
@@ -54,6 +58,20 @@ def _weights(study: Study) -> Figure:
         ax.set_ylabel("")
     figure.suptitle("The weight that a prompt gets\n(exact; one prompt with two answers, on policy)")
     _share_legend(figure, axes)
+    return figure
+
+
+def _staleness(study: Study, title: str) -> Figure:
+    """Direction and signal against staleness, a row for each policy, at the smallest group size."""
+    config, shown = study.config, ("cosine", "snr_per_rollout")
+    figure = Figure(figsize=(8.2, 3.0 * len(config.policies) + 0.7))
+    axes = figure.subplots(len(config.policies), len(shown), squeeze=False)
+    for row, policy in zip(axes, config.policies, strict=True):
+        for ax, name in zip(row, shown, strict=True):
+            moments.staleness(study, name, group_size=config.group_sizes[0], policy=policy, ax=ax)
+            ax.set_title(policy)
+    figure.suptitle(title)
+    _share_legend(figure, axes.ravel())
     return figure
 
 

@@ -133,6 +133,12 @@ def bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> np.ndarray | N
     return np.where(drawn, lengths, np.nan) if drawn.any() else None
 
 
+def hollow(ax: Axes, x: np.ndarray, y: np.ndarray, marks: dict[str, Any]) -> None:
+    """Mark figures that have no interval: an empty mark, for a full one without a bar is exact."""
+    if len(x):
+        ax.plot(x, y, **{**marks, "linestyle": "none", "markerfacecolor": "none", "zorder": 3})
+
+
 def log_axis(axis: Any, ticks: Sequence[float] | None = None) -> None:
     """Set plain numbers at the ticks of a logarithmic axis."""
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))

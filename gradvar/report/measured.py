@@ -9,7 +9,7 @@ from gradvar.report.page import Section, provenance_texts, stated_findings
 from gradvar.report.svg import drawn
 from gradvar.stats.intervals import Interval
 from gradvar.studies.findings import findings, listed
-from gradvar.studies.rows import number, panels, tidy
+from gradvar.studies.rows import has_interval, number, panels, tidy
 
 Rows = Sequence[dict[str, Any]]
 FIGURES: Mapping[str, str] = {
@@ -55,7 +55,8 @@ def _measured(rows: Rows, place: str) -> list[Picture]:
     }
     measured = {r["figure"] for r in rows}
     exact = all(r["high"] == r["low"] for r in rows)
-    note = f"{place}; exact, so there are no intervals." if exact else f"{place}."
+    unknown = "" if has_interval(rows).all() else "; hollow points have no interval"
+    note = f"{place}; exact, so there are no intervals." if exact else f"{place}{unknown}."
     if len({r["group_size"] for r in rows}) > 1:
         return [
             drawn(draw, rows, caption=f"{words}, {note}")

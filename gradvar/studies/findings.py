@@ -9,7 +9,7 @@ from gradvar.pieces.select import mixed_groups
 from gradvar.stats.intervals import Interval
 from gradvar.stats.text import estimate_text, interval_texts, number_text
 from gradvar.studies.choices import Shares, largest
-from gradvar.studies.rows import number, panels, series, tidy
+from gradvar.studies.rows import has_interval, number, panels, series, tidy
 
 Row = Mapping[str, Any]
 Rows = Sequence[dict[str, Any]]
@@ -65,7 +65,7 @@ def at_one_place(rows: Rows, place: str = "", shares: Shares | None = None) -> I
     scale = of_figure(rows, "bias_factor")
     if scale:
         yield _capital(f"{place}bias factor along ∇J: {_by_value(_ranges(scale))}.")
-    cosines = of_figure(rows, "cosine")
+    cosines = [r for r in of_figure(rows, "cosine") if has_interval([r]).all()]
     bent = [r for r in cosines if math.isfinite(r["value"]) and not _is_straight(r)]
     if bent:
         straight = [name for name, group in series(cosines).items() if all(map(_is_straight, group))]
@@ -164,7 +164,7 @@ def _places(rows: Rows) -> str:
 
 def _staleness(rows: Rows) -> Iterator[str]:
     """Say what staleness costs most, for each policy and task on which it was varied."""
-    cosines = of_figure(rows, "cosine")
+    cosines = [r for r in of_figure(rows, "cosine") if has_interval([r]).all()]
     steps = sorted({r["staleness"] for r in cosines if r.get("staleness") is not None})
     if len(steps) < 2:
         return

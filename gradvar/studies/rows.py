@@ -127,6 +127,11 @@ def column(rows: Sequence[Row], name: str) -> np.ndarray:
     return np.array([number(r.get(name)) for r in rows])
 
 
+def has_interval(rows: Sequence[Row]) -> np.ndarray:
+    """Return False for each row whose interval is not known [row]; that of an exact figure is, without a width."""
+    return np.isfinite(column(rows, "low")) | np.isfinite(column(rows, "high"))
+
+
 def _real(value: Any) -> bool:
     return not math.isnan(number(value))
 

@@ -16,7 +16,8 @@ from gradvar.core.estimator import Estimator, token_weights
 from gradvar.core.programs import quick_jit
 from gradvar.core.protocols import Policy, Task
 from gradvar.stats.clusters import Clusters
-from gradvar.stats.intervals import Interval
+from gradvar.stats.intervals import Interval, student_half_width
+from gradvar.stats.text import estimate_text
 from gradvar.studies.problems import Problem
 from gradvar.train.rollouts import Engine, Keys, draw
 
@@ -30,21 +31,25 @@ _SERVED = {"logp_ref", "logp_sampler"}
 class StaleTokens:
     """Of a policy and the one that drew, on rollouts of 32 prompts, 8 each.
 
-    ``outside``: the share of tokens whose ratio is not near one. ``dropped``: by estimator, of the tokens that have a
-    weight on policy, the share whose weight is zero here.
+    ``divergence``: the size of the steps, KL(proximal || current) in nats per token, estimated by the mean of
+    r - 1 - log r over ratios r; None where an engine of its own drew the tokens. ``outside``: the share of tokens whose
+    ratio is not near one. ``dropped``: by estimator, of the tokens that have a weight on policy, the share whose weight
+    is zero here.
     """
 
     place: str
     steps: int
+    divergence: Interval | None
     outside: Interval
     dropped: Mapping[str, Interval]
 
     def sentence(self) -> str:
         """Both shares in words, estimators of one share together."""
         low, high = NEAR
+        size = f", KL {estimate_text(self.divergence)} nats per token" if self.divergence else ""
         text = (
-            f"{self.steps} optimiser step{'s' * (self.steps > 1)} stale: {self.outside.percent()} of tokens have a "
-            f"ratio outside {low:g} to {high:g}"
+            f"{self.steps} optimiser step{'s' * (self.steps > 1)} stale{size}: {self.outside.percent()} of tokens have "
+            f"a ratio outside {low:g} to {high:g}"
         )
         shares: dict[str, list[str]] = {}
         for name, share in self.dropped.items():
@@ -79,7 +84,17 @@ def stale_tokens(problem: Problem, steps: int, estimators: Sequence[Estimator], 
         counted = mask & (fresh != 0)
         if counted.any():  # else no group has two rewards, and nothing was there to drop
             dropped[estimator.name] = Clusters(prompt[counted]).share((stale[counted] == 0).astype(float))
-    return StaleTokens(problem.title, steps, Clusters(prompt[mask]).share(far[mask].astype(float)), dropped)
+    tokens = Clusters(prompt[mask])
+    divergence = _mean(tokens, (ratio - 1 - np.log(ratio))[mask]) if problem.sampler is None else None
+    return StaleTokens(problem.title, steps, divergence, tokens.share(far[mask].astype(float)), dropped)
+
+
+def _mean(tokens: Clusters, values: Float[np.ndarray, " token"]) -> Interval:
+    """A mean over tokens, with its interval over prompts."""
+    _, mean, variance, prompts, effective = (float(x[0]) for x in tokens.ratio(values, np.ones(len(values))))
+    se = variance**0.5
+    half = float(student_half_width(se, prompts - 1))
+    return Interval(mean, max(mean - half, 0.0), mean + half, se, prompts - 1, effective)
 
 
 @quick_jit

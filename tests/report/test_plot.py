@@ -146,6 +146,18 @@ def test_intervals_are_drawn_as_they_were_given():
     assert drawn["rloo"].lines[2] == ()  # exact: no interval, and none is made up
 
 
+def test_a_figure_without_an_interval_is_hollow_for_a_full_mark_without_a_bar_is_exact():
+    rows = [r for r in ROWS if r["figure"] == "snr_per_rollout" and r["staleness"] == 0]
+    unknown = {"low": float("nan"), "high": float("nan")}
+    rows = [{**r, **unknown} if (r["estimator"], r["group_size"]) == ("dapo", 2) else r for r in rows]
+    for ax, axis in ((gv.plot.snr(rows), "y"), (gv.plot.compare(rows), "x")):
+        hollow = [line for line in ax.lines if line.get_markerfacecolor() == "none"]
+        ((value,),) = [line.get_data()["xy".index(axis)] for line in hollow]
+        assert value in [r["value"] for r in rows if r["low"] != r["low"]]
+        full = sum(len(c.lines[0].get_markevery()) for c in ax.containers)
+        assert full == len(rows) - 1
+
+
 @pytest.mark.slow
 def test_a_study_and_its_rows_draw_the_same():
     study = gv.study(
