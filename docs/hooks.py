@@ -75,7 +75,13 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
             html = html.replace(mark, body)
     if page.file.src_uri.startswith("notebooks/"):
         return html
-    return re.sub(r"<td.*?</td>", _breakable, html, flags=re.DOTALL)
+    html = re.sub(r"<td.*?</td>", _breakable, html, flags=re.DOTALL)
+    return re.sub(r"(?<!-)--[A-Za-z][A-Za-z-]*(?=[^<>]*(?:<wbr>[^<>]*)*</code>)", _whole, html)
+
+
+def _whole(option: re.Match[str]) -> str:
+    """An option of the command line in code, which a browser would break behind its dashes."""
+    return f'<span class="option">{option[0]}</span>'
 
 
 def _breakable(cell: re.Match[str]) -> str:

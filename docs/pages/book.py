@@ -75,7 +75,7 @@ def _index(claims: list[View]) -> str:
         "<p>A title says what is claimed; the verdict is about the formal statement. The statement's relation to a"
         " source is given separately, and a paper is named next to a verdict only where it states or implies the"
         " statement. Each"
-        " conclusion was shown by two routes at least, and every check rejected a false statement planted for it:"
+        " conclusion was shown by at least two routes, and every check rejected a false statement planted for it:"
         ' <a href="../trusted_base.html">what a verdict rests on</a>. <code>gradvar prove</code> runs them again;'
         f" <code>gradvar prove --html book.html</code> writes them to one page.</p>{index(claims, '{}.html')}"
     )

@@ -134,7 +134,14 @@ def bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> np.ndarray | N
 
 
 def hollow(ax: Axes, x: np.ndarray, y: np.ndarray, marks: dict[str, Any]) -> None:
-    """Mark figures that have no interval: an empty mark, for a full one without a bar is exact."""
+    """Mark figures that have no interval: an empty mark, for a full one without a bar is exact.
+
+    Args:
+        ax: Axes to draw on.
+        x: Places of the figures.
+        y: Their values.
+        marks: The look of their series.
+    """
     if len(x):
         ax.plot(x, y, **{**marks, "linestyle": "none", "markerfacecolor": "none", "zorder": 3})
 

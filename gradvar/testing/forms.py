@@ -83,11 +83,7 @@ class Bag(dict[str, Any]):
             return ROLES[role].usual
         if settings:
             return self._setting(name, touched)
-        objective = "; `gradvar prove` and `gradvar measure` take an objective(logp, batch) of gradvar"
-        raise UnknownEntry(
-            f"target: cannot tell what '{name}' of {label} is; wrap the function, or say --adapter"
-            f"{objective if name == 'rewards' else ''}"
-        )
+        raise UnknownEntry(_unknown(name, label))
 
     def _setting(self, name: str, touched: dict[str, str]) -> Any:
         touched[name] = ""
@@ -216,6 +212,16 @@ def _row(source: Mapping[str, Any], place: int) -> dict[str, Any]:
     }
 
 
+def _unknown(entry: str, container: str) -> str:
+    objective = (
+        "; `gradvar prove` and `gradvar measure` take an estimator or objective(logp, batch) of gradvar"
+    )
+    return (
+        f"target: cannot tell what '{entry}' of {container} is; wrap the function, or say --adapter"
+        f"{objective if entry == 'rewards' else ''}"
+    )
+
+
 def _record(name: str, kind: Any, source: Mapping[str, Any], touched: dict[str, str]) -> Any:
     entries = {}
     for entry in dataclasses.fields(kind):
@@ -224,9 +230,7 @@ def _record(name: str, kind: Any, source: Mapping[str, Any], touched: dict[str, 
         if role in source and (required or role not in ("advantages", "returns")):
             entries[entry.name], touched[entry.name] = source[role], role
         elif required:
-            raise UnknownEntry(
-                f"target: cannot tell what '{entry.name}' of {name} is; wrap the function, or say --adapter"
-            )
+            raise UnknownEntry(_unknown(entry.name, name))
     return kind(**entries)
 
 

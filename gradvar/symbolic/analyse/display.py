@@ -1,5 +1,6 @@
 """An analysis of a user's objective on a terminal: regions put together, conditions made readable."""
 
+import string
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -102,11 +103,18 @@ def render(analysis: Analysis, *, verbose: bool = False) -> Iterator[Any]:
                 for alternatives, (first, second) in merged(analysis.regions)
             ],
         )
+    # what was checked is the same for many laws: a letter in the table, and the words once below it
+    letters = dict(
+        zip(dict.fromkeys(law.note for law in analysis.laws), string.ascii_lowercase, strict=False)
+    )
     laws = []
     for law in analysis.laws:
         values = law.counterexample or {}
-        laws.append((law.name, law.verdict, ", ".join(f"{k} = {v}" for k, v in values.items()), law.note))
+        shown = ", ".join(f"{k} = {v}" for k, v in values.items())
+        laws.append((law.name, law.verdict, shown, letters[law.note]))
     yield _sheet(("law", "verdict", "counterexample", "checked"), laws)
+    for note, letter in letters.items():
+        yield f"{letter}: {note}"
 
 
 def _sheet(names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Sheet:
