@@ -1,4 +1,4 @@
-"""The README of a package index, which has no other file of this repository: ``pyproject.toml`` says what is replaced."""
+"""README of a package index, which has no other file of this repository: ``pyproject.toml`` says what is replaced."""
 
 import re
 from pathlib import Path
