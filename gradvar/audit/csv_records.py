@@ -27,6 +27,7 @@ from gradvar.audit.query import Query
 BLOCK = 1 << 23  # characters at once, about
 LONGEST = 1 << 26  # of a record; reading ends where it is longer
 AGAIN = 1 << 27  # characters that may be read more than once, after quotes that never close
+BLANK = 1 << 20  # blank lines one after another; a few bytes of a packed file may be a billion
 SAMPLE = 64  # records by which the shape is known
 DAMAGED = (OSError, EOFError, zlib.error)
 
@@ -184,8 +185,11 @@ class _Records:
         self.size = 0  # characters so far
 
     def _cut(self) -> Iterator[str]:
-        size = 0
+        size = blank = 0
         while line := self._returned.popleft() if self._returned else next(self._lines, ""):
+            blank = blank + 1 if line.isspace() else 0
+            if blank > BLANK:
+                raise ValueError("a million blank lines")
             size = size + len(line) if self._record else len(line)
             self.size += len(line)
             if size >= LONGEST:
@@ -226,6 +230,8 @@ class _Records:
 
     def _give_back(self, reason: str) -> _StrayQuote:
         """Read all but the first line of this record again; ``ValueError`` where that would go on for too long."""
+        if not self._record:
+            raise ValueError(reason)
         first, *rest = self._record
         self._record.clear()
         size = sum(map(len, rest))

@@ -17,6 +17,7 @@ from gradvar.audit.task_results import rows_of_tasks
 from gradvar.audit.torch_files import LEGACY
 
 _HEAD = 1 << 16
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _BINARY = {
     b"\x93NUMPY": "a NumPy array",
     b"ARROW1": "an Arrow file",
@@ -34,6 +35,7 @@ _BINARY = {
     b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
 }
+_BLANK = 1 << 20  # blank lines one after another; a few bytes of a packed file may be a billion
 _MEND = "write Parquet or one JSON object per line (JSONL)"
 
 
@@ -43,7 +45,7 @@ class Unpacked:
     def __init__(self, stream: IO[bytes], path: Path) -> None:
         self._stream, self._path = stream, path
         head = stream.read(4)
-        self._gzip, self._zstd = head[:2] == b"\x1f\x8b", head == b"\x28\xb5\x2f\xfd"
+        self._gzip, self._zstd = head[:2] == b"\x1f\x8b", head == _ZSTD or _is_skipped(head)
         self._copy: IO[bytes] | None = None
         self.is_plain = not self._gzip and not self._zstd
 
@@ -70,21 +72,57 @@ def _without_zstd(path: Path) -> IO[bytes]:
         f"auto_detect = false, parallel = false, max_line_size = {1 << 26}, columns = {{line: 'VARCHAR'}}, "
         "strict_mode = false"  # lines may end with \n, with \r\n, or some with the one and some with the other
     )
-    unpacked = TemporaryFile()  # noqa: SIM115, it stays open as long as the file is read
+    if not _is_whole_zstd(path):
+        raise ValueError("zstd that ends early, so that rows are missing; copy it again")
+    unpacked, blank = TemporaryFile(), 0  # noqa: SIM115, it stays open as long as the file is read
     try:
         with duckdb.connect() as database:
             cursor = database.execute(f"SELECT line FROM read_csv({file_literal(path)}, {options})")
             room = shutil.disk_usage(gettempdir()).free // 2
             while rows := cursor.fetchmany(1 << 12):
-                room -= unpacked.write("".join(f"{row[0] or ''}\n" for row in rows).encode())
-                if room < 0:
-                    raise duckdb.Error("it takes more than half of the room for temporary files")
+                text = "".join(f"{row[0] or ''}\n" for row in rows)
+                room -= unpacked.write(text.encode())
+                blank = blank + len(rows) if text.isspace() else 0
+                if room < 0 or blank > _BLANK:
+                    reason = "it needs more than half of the room for temporary files"
+                    raise duckdb.Error(reason if room < 0 else "a million blank lines")
     except duckdb.Error as error:
         unpacked.close()
         raise ValueError(
             f"zstd that cannot be unpacked ({one_line(error)}); unpack it with `zstd -d`"
         ) from None
     return unpacked
+
+
+def _is_skipped(magic: bytes) -> bool:
+    """Return True for the beginning of a frame of zstd that readers skip, as pzstd writes before every other one."""
+    return magic[1:] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5
+
+
+def _is_whole_zstd(path: Path) -> bool:
+    """Return True if a file ends with the end of a frame; the database takes one that is cut for its beginning.
+
+    The lengths of blocks are walked over, as RFC 8878 (3.1.1) lays them out; nothing is unpacked.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        while (magic := stream.read(4)) and stream.tell() <= size:
+            if _is_skipped(magic):
+                stream.seek(int.from_bytes(stream.read(4), "little"), 1)
+                continue
+            flags = int.from_bytes(stream.read(1), "little")
+            single = flags >> 5 & 1
+            content = (single, 2, 4, 8)[flags >> 6]
+            stream.seek((1 - single) + (0, 1, 2, 4)[flags & 3] + content, 1)
+            last = 0
+            while not last and len(block := stream.read(3)) == 3:
+                header = int.from_bytes(block, "little")
+                last, kind = header & 1, header >> 1 & 3
+                stream.seek(1 if kind == 1 else header >> 3, 1)
+            stream.seek(4 * (flags >> 2 & 1), 1)
+            if not last:
+                return False
+        return stream.tell() <= size
 
 
 def is_parquet(path: Path) -> bool:

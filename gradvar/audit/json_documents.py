@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
@@ -17,6 +18,7 @@ LONGEST = 1 << 26  # characters of an element
 LARGEST = 1 << 30  # bytes of a document that is one object
 SAMPLE = 64
 _SPACE = " \t\r\n"
+_RUNS = {characters: re.compile(f"[{characters}]*") for characters in (_SPACE, _SPACE + ",")}
 _COLUMNS = {"prompt", "problem", "question", "input", "reward", "rewards", "score", "scores", "step"}
 _DEEPEST = 4  # arrays within arrays whose values are rollouts
 
@@ -196,8 +198,8 @@ class _ValueReader:
     def following(self, characters: str) -> str:
         """The next character that is none of these; empty at the end."""
         while True:
-            while self.place < len(self._text) and self._text[self.place] in characters:
-                self.place += 1
+            skipped = _RUNS[characters].match(self._text, self.place)
+            self.place = skipped.end() if skipped else self.place
             if self.place < len(self._text):
                 return self._text[self.place]
             if not self._more():

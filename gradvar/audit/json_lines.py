@@ -20,6 +20,7 @@ from gradvar.audit.query import Query
 from gradvar.audit.record_values import kind
 
 BLOCK = 1 << 23  # bytes at once, about
+BLANK = 1 << 22  # bytes of blank lines; a few bytes of a packed file may be a billion
 LONGEST = 1 << 26  # a longer line is named, not read
 SAMPLE = 64  # lines by which the kinds of JSON columns are known
 DAMAGED = (OSError, EOFError, zlib.error)
@@ -160,6 +161,8 @@ def _blocks(stream: IO[bytes]) -> Iterator[tuple[bytes | None, int]]:
         end = more.rfind(b"\n") + 1
         if end:
             block, rest = rest + more[:end], more[end:]
+            if len(block) > BLANK and block.isspace():
+                raise UnreadableFile(f"from line {lines_before + 1} on", "megabytes of blank lines")
             lines = block.count(b"\n")
             yield block, lines
             lines_before += lines

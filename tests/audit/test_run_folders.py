@@ -172,7 +172,34 @@ def test_lines_of_zstd_end_as_they_like(tmp_path, ends):
     check(audit([path]))
 
 
-def test_refusals_say_what_to_do(tmp_path):
+def test_zstd_that_is_cut_is_not_taken_for_its_beginning(tmp_path):
+    path = tmp_path / "a.jsonl.zst"
+    options = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01', COMPRESSION zstd"
+    duckdb.execute(f"COPY (SELECT unnest($1::VARCHAR[])) TO '{path}' ({options})", [PLAIN.splitlines()])
+    packed = path.read_bytes()
+    skipped = b"\x50\x2a\x4d\x18\x03\0\0\0abc"  # a frame that readers skip
+    path.write_bytes(skipped + packed)
+    check(audit([path]))
+    for size in (len(packed) - 1, len(packed) // 2, 12, 4):
+        path.write_bytes(packed[:size])
+        with pytest.raises(ValueError, match="zstd that ends early, so that rows are missing; copy it again"):
+            audit([path])
+
+
+@pytest.mark.parametrize(("name", "head"), [("a.jsonl", PLAIN), ("a.csv", "prompt,reward\np0,1\np0,0\n")])
+def test_blank_lines_without_end_are_not_read_to_theirs(tmp_path, monkeypatch, name, head):
+    """A packed file of a few kilobytes may hold a billion of them."""
+    monkeypatch.setattr("gradvar.audit.json_lines.BLANK", 1 << 10)
+    monkeypatch.setattr("gradvar.audit.json_lines.BLOCK", 1 << 11)
+    monkeypatch.setattr("gradvar.audit.csv_records.BLANK", 1 << 10)
+    path = tmp_path / f"{name}.gz"
+    path.write_bytes(gzip.compress((head + " \n" * (1 << 12)).encode()))
+    found = audit([path])
+    assert found.rows == head.count("\n") - (name == "a.csv")
+    assert "blank lines" in str(found.faults.unread[0])
+
+
+def test_refusals_say_what_to_do(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     scores = [{"match": {"value": {"right": r, "short": 0.2}}} for *_, r in EACH]
     samples = [
@@ -189,6 +216,10 @@ def test_refusals_say_what_to_do(tmp_path):
         ValueError, match="a pointer of Git LFS, not the file; get the file with `git lfs pull`"
     ):
         audit([path])
+    monkeypatch.setattr("gradvar.audit.csv_records.LONGEST", 1 << 12)
+    (tmp_path / "a.csv").write_text("x" * (1 << 13))
+    with pytest.raises(ValueError, match="a record longer than 0 MB; a quote may never close"):
+        audit([tmp_path / "a.csv"])
     path.write_text(lines([{"question": "q", "text": "t"} | PROFILE]))
     with pytest.raises(ValueError, match="no column for reward among"):
         audit([path])
