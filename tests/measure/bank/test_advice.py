@@ -33,6 +33,11 @@ def on_policy(scene):
 
 
 @pytest.fixture(scope="module")
+def summary(on_policy):
+    return on_policy.summary()
+
+
+@pytest.fixture(scope="module")
 def listed(scene):
     """For each of the six prompts: probabilities, rewards, sequence scores; exact."""
     tables = exact_tables(scene.policy, scene.params, scene.task)
@@ -43,9 +48,8 @@ def listed(scene):
 
 
 @pytest.mark.slow
-def test_numbers_of_every_prompt_are_unbiased(on_policy, listed):
+def test_numbers_of_every_prompt_are_unbiased(on_policy, summary, listed):
     """About 40 recorded copies of each prompt; 4 figures of 6 prompts, |z| < 4.5."""
-    summary = on_policy.summary()
     for q, parts in enumerate(listed[1]):
         four, pair = four_numbers(*parts), ustatistic_numbers(*parts)
         mine = np.asarray(on_policy.rollouts.prompts) == q
@@ -86,8 +90,8 @@ def test_pair_numbers_by_brute_force():
 
 
 @pytest.mark.slow
-def test_budget_law_gives_enumerated_variances(on_policy, listed):
-    whole, without = on_policy.summary().budget()
+def test_budget_law_gives_enumerated_variances(summary, listed):
+    whole, without = summary.budget()
     tables, parts = listed
     for group in (2, 3):
         truth = exact(catalogue.get("rloo"), tables=tables, group_size=group).trace_cov
@@ -100,15 +104,15 @@ def test_budget_law_gives_enumerated_variances(on_policy, listed):
 
 
 @pytest.mark.slow
-def test_forecast_matches_the_bank(on_policy):
+def test_forecast_matches_the_bank(on_policy, summary):
     """The four-number law from the summary against the bank's own measurement of the same estimator."""
     measured = on_policy.evaluate([catalogue.get("rloo")], [4])["rloo", 4]
-    law = on_policy.summary().forecast(lambda r: (r - r.mean()) * 4 / 3, 4)
+    law = summary.forecast(lambda r: (r - r.mean()) * 4 / 3, 4)
     assert abs(law.trace_cov - measured.trace_cov) < 3 * measured.se["trace_cov"]
-    np.testing.assert_allclose(law.weight[(on_policy.summary().p > 0) & (on_policy.summary().p < 1)], 1.0)
+    np.testing.assert_allclose(law.weight[(summary.p > 0) & (summary.p < 1)], 1.0)
 
 
-def test_advice_names_the_enumerated_optimum(on_policy, listed):
+def test_advice_names_the_enumerated_optimum(summary, listed):
     """Every copy of a prompt has parameters of its own here, so spread is large and small groups win;
     costlier prompts move the optimum up. The truth is from exact numbers."""
     tables, parts = listed
@@ -119,7 +123,7 @@ def test_advice_names_the_enumerated_optimum(on_policy, listed):
     grid = np.linspace(2, 60, 4000)
     for fixed in (0.0, 10.0):
         truth = grid[((between + own / grid + pair / (grid * (grid - 1))) * (fixed + grid)).argmin()]
-        found = advise(on_policy, fixed, 1.0)
+        found = advise(summary, fixed, 1.0)
         assert found.optimum.low * 0.95 <= truth <= found.optimum.high * 1.05
         assert abs(found.best - truth) < 2.5
     assert found.curve[0].cost.excludes(1)
@@ -135,10 +139,9 @@ def leave_one_out(rewards):
 
 
 @pytest.mark.parametrize("group", [2, 3])
-def test_useful_signal_is_the_enumerated_one(on_policy, listed, group):
+def test_useful_signal_is_the_enumerated_one(summary, listed, group):
     """Both schemes' progress per cost against enumeration of the whole estimator, in jackknifed standard errors; a
     scheme without a baseline, passed off as leave-one-out, must be seen."""
-    summary = on_policy.summary()
     tables, _ = listed
 
     def z(scheme, piece):
@@ -159,9 +162,9 @@ def test_useful_signal_is_the_enumerated_one(on_policy, listed, group):
     assert max(z(lambda r: r + 2.0, advantage.leave_one_out)) > 4.5
 
 
-def test_choices_are_ordered_and_paired(on_policy):
+def test_choices_are_ordered_and_paired(summary):
     found = compare_estimators(
-        on_policy.summary(),
+        summary,
         {"a": leave_one_out, "b": standardised, "half": lambda r: leave_one_out(r) / 2},
         (2, 4, 8),
     )
@@ -176,7 +179,7 @@ def test_choices_are_ordered_and_paired(on_policy):
     assert by["b", 2].weights == pytest.approx((1, 1), abs=1e-5)
     assert by["b", 8].weights[1] > 1.05
     with pytest.raises(ValueError, match="below the least of every"):
-        compare_estimators(on_policy.summary(), {"a": leave_one_out}, (2,), least={"a": 3})
+        compare_estimators(summary, {"a": leave_one_out}, (2,), least={"a": 3})
 
 
 def test_informative_share_without_replacement():
@@ -236,12 +239,12 @@ def test_the_exact_split_is_no_worse_than_any_other():
 
 
 @pytest.mark.slow
-def test_a_summary_is_a_source_of_its_own(on_policy, tmp_path, capsys):
-    summary = on_policy.summary()
+def test_a_summary_is_a_source_of_its_own(on_policy, summary, tmp_path, capsys):
     path = summary.save(tmp_path / "summary.safetensors")
-    assert str(advise(Summary.open(path))) == str(advise(on_policy))
-    assert "gvm" in str(advise(on_policy))
-    assert run(Advise(summary=path)) == 0
+    text = str(advise(on_policy))
+    assert str(advise(Summary.open(path))) == text
+    assert "gvm" in text
+    assert run(Advise(summary=path, group_sizes=(2, 4))) == 0
     said = capsys.readouterr().out
     assert "Best of the group sizes asked for" in said
     assert "most progress for its cost" in " ".join(said.split()).lower()  # found, or said not to be told
