@@ -1,15 +1,23 @@
 """Which columns of a dump hold what: named by hand, else found by the formats that are declared."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradvar.audit.counts import COUNT_ROLES, count_role
 from gradvar.audit.formats import FORMATS, MORE_ROLES, ROLES, Format
+from gradvar.audit.identities import (
+    differs_always,
+    is_of_rollouts,
+    prompt_of_each,
+    refuse_turns,
+    repeated_identity,
+)
 from gradvar.audit.record_values import (
     Record,
     after_system_prompt,
+    is_identity,
     is_number,
     kind_at,
     value_at,
@@ -20,10 +28,8 @@ from gradvar.audit.shape_search import find_shape
 from gradvar.audit.shapes import Shape
 
 OPTIONAL = ("advantage", "length", "logp")
-_FEW = 8  # rows that tell an identity of rollouts from one of prompts
 _CHECKPOINTS = ("checkpoint", "ckpt")
 _RATE = re.compile(r"(?:solve|pass|success)_(?:rate|ratio|percentage)(?:_|$)|^avg@\d+$")
-_IDENTITIES = re.compile(r"(?:^|_)(?:id|idx|index|uuid|hash|key|task)$")
 
 
 @dataclass(frozen=True)
@@ -135,19 +141,26 @@ def detect(
             columns["prompt"] = path_inside
     if not by_hand.prompt and "prompt" in columns:
         columns["prompt"] = after_system_prompt(columns["prompt"], sample)
-    if "prompt" not in columns and (name := _repeated_identity(usual, sample)):
+    if "prompt" not in columns and (name := repeated_identity(usual, sample)):
         columns["prompt"] = name
     if "prompt" not in columns:
         raise ValueError(missing_column(kinds, "prompt", "--prompt"))
     is_found = not by_hand.prompt and not declared.columns
-    if is_found and _is_of_rollouts(columns["prompt"], columns.get("text", ""), sample):
+    if is_found and is_of_rollouts(columns["prompt"], columns.get("text", ""), sample):
         notes.append(
             f"'{columns['prompt']}' differs in every row and '{columns['text']}' does not: that is the prompt"
         )
         columns["prompt"] = columns["text"]
-    if columns.get("text") == columns["prompt"] or not _is_identity(columns["prompt"]):
+    group = columns.get("group", "")
+    if group and not by_hand.group and differs_always(group, columns["prompt"], sample):
+        notes.append(f"'{group}' differs in every row and '{columns['prompt']}' does not: it is no group")
+        del columns["group"]
+    if columns.get("text") == columns["prompt"] or not is_identity(columns["prompt"]):
         columns.pop("text", None)  # the prompt is its own text
     rewards = find_rewards(declared, kinds, usual, columns, by_hand.reward, sample)
+    columns["prompt"] = prompt_of_each(columns["prompt"], rewards.names, sample)
+    if not by_hand.reward:
+        refuse_turns(kinds, columns["prompt"], sample)
     shape = find_shape(declared.shape, columns, rewards.names, sample, by_hand.attempts, declared, kinds)
     if not rewards.names and shape.kind != "counts":
         raise ValueError(missing_column(kinds, "reward", "--reward"))
@@ -185,28 +198,6 @@ def _used(columns: dict[str, str], shape: Shape, kind_of: object, notes: list[st
             continue
         used[role] = name
     return used
-
-
-def _is_of_rollouts(name: str, text: str, sample: Sequence[Record]) -> bool:
-    """Return True for an identity of rollouts: no value occurs twice, while texts of prompts do."""
-    if not text or text == name or not _is_identity(name) or len(sample) < _FEW:
-        return False
-    values, texts = ([str(value_at(r, n)) for r in sample] for n in (name, text))
-    return len(set(values)) == len(values) and 2 * len(set(texts)) <= len(texts)
-
-
-def _repeated_identity(names: Iterable[str], sample: Sequence[Record]) -> str:
-    """A column such as id whose values stand in several records each, so that it is none of rollouts."""
-    for name in (n for n in names if n.lower() in ("id", "idx", "index", "uuid")):
-        values = [str(value_at(record, name)) for record in sample]
-        if len(values) >= _FEW and 2 * len(set(values)) <= len(values):
-            return name
-    return ""
-
-
-def _is_identity(name: str) -> bool:
-    """Return True for a name of a column that numbers or names prompts, and does not hold them."""
-    return bool(_IDENTITIES.search(name.rpartition(".")[2].lower()))
 
 
 def _holds_steps(name: str, sample: Sequence[Record]) -> bool:

@@ -66,6 +66,8 @@ def find_counts(
     rate = rewards[0] if rewards else columns.get("rate", "")
     values = [value_at(r, rate) for r in sample] if rate else []
     if mostly(fraction_of(v) is not None for v in values):
+        if rewards and _has_one_response(columns, sample) and not _are_distinct(columns, sample):
+            return {}  # so many points of one rollout
         return {"names": (rate,), "reason": f"'{rate}' is k/n"}
     number = int(attempts) if attempts.isdecimal() else 0
     trials = columns.get("attempts", "")
@@ -148,13 +150,20 @@ def _are_counts(
     ]
     if 2 * len(real) <= len(sample) or not all(counts) or max(sizes) < 2:
         return False
-    keys = [
-        str([value_at(r, columns[role]) for role in ("step", "prompt") if role in columns]) for r in sample
-    ]
-    distinct = len(set(keys)) == len(keys)
+    several = not _has_one_response(columns, sample) and any(k > 1 for k, _ in real)
+    return several or _are_distinct(columns, sample)
+
+
+def _are_distinct(columns: Mapping[str, str], sample: Sequence[Record]) -> bool:
+    """Return True where every prompt of a step stands in one record."""
+    roles = [role for role in ("step", "prompt") if role in columns]
+    keys = [str([value_at(record, columns[role]) for role in roles]) for record in sample]
+    return len(set(keys)) == len(keys)
+
+
+def _has_one_response(columns: Mapping[str, str], sample: Sequence[Record]) -> bool:
     response = columns.get("response", "")
-    one_response = bool(response) and mostly(isinstance(value_at(r, response), str) for r in sample)
-    return distinct or (not one_response and any(k > 1 for k, _ in real))
+    return bool(response) and mostly(isinstance(value_at(r, response), str) for r in sample)
 
 
 def _size(record: Record, name: str) -> int:

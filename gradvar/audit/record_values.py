@@ -14,6 +14,7 @@ VERDICTS = {
 """Words that writers use for 1 and 0."""
 _OF_OBJECT = ("score", "value", "reward", "total")  # where the number of an object stands
 _FRACTION = re.compile(r"\s*(\d{1,9})\s*(?:/|of|out of)\s*(\d{1,9})\s*", re.ASCII | re.IGNORECASE)
+_IDENTITIES = re.compile(r"(?:^|_)(?:id|idx|index|uuid|hash|key|task)$")
 _REAL = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _NAMED_NUMBER = re.compile(r"([A-Za-z][A-Za-z _.:=#-]*)\d{1,12}", re.ASCII)
 _ASKS = ("user", "human", "system")  # who speaks before the model does
@@ -68,8 +69,11 @@ def numbers(values: Any) -> bool:
 
 
 def number_of(value: Any, words: Mapping[str, float]) -> Any:
-    """A value as a number where it has one: a word's, a sum over a list, a score times its weight."""
+    """A value as a number where it has one: a word's, points of points, a sum over a list, a score times its weight."""
     if isinstance(value, str):
+        points = fraction_of(value)
+        if points and points[1]:
+            return points[0] / points[1]
         return words.get(value, words.get(value.strip().lower(), value))
     if isinstance(value, Mapping):
         score = next((value[name] for name in _OF_OBJECT if name in value), None)
@@ -144,6 +148,11 @@ def leaves(value: Any) -> Iterator[Any]:
             yield from leaves(entry)
     else:
         yield value
+
+
+def is_identity(name: str) -> bool:
+    """Return True for a name of a column that numbers or names prompts, and does not hold them."""
+    return bool(_IDENTITIES.search(name.rpartition(".")[2].lower()))
 
 
 def is_number(text: str) -> bool:

@@ -9,7 +9,9 @@ from gradvar.audit.record_values import (
     MISSING,
     VERDICTS,
     Record,
+    fraction_of,
     is_chat,
+    is_identity,
     leaves,
     mostly,
     numbers,
@@ -51,7 +53,7 @@ def find_shape(
     roles = {"sampler_logp", "trainer_logp"} <= columns.keys()
     optional = any(columns.get(role) in lists for role in ("length", "logp", "advantage"))
     words = declared.values or _verdicts(rewards, sample)
-    chat = mostly(question_of(v) != v for v in (value_at(r, columns["prompt"]) for r in sample))
+    chat = mostly(_goes_on(value_at(r, columns["prompt"])) for r in sample)
     several = declared.first_of and len({str(value_at(r, declared.first_of)) for r in sample}) > 1
     more: dict[str, Any] = {
         "lists": lists, "values": words, "within": declared.within, "chat": chat,
@@ -66,10 +68,18 @@ def find_shape(
     if counts:
         return Shape("counts", **{"nested": nested, **more, **counts})
     reason = f"the words of '{rewards[0]}' are verdicts" if rewards and words and not declared.values else ""
+    if rewards and mostly(fraction_of(value_at(r, rewards[0])) is not None for r in sample):
+        nested, reason = True, f"'{rewards[0]}' is so many points of so many"
     if not rewards or not any(n in lists for n in rewards):
         return Shape(reason=reason, nested=nested, **more)
     kind, reason = _of_lists(columns, rewards[0], sample)
     return Shape(kind, reason, nested=nested, **more)
+
+
+def _goes_on(prompt: Any) -> bool:
+    """Return True for a chat, or a list of them, that goes on after the last message to the model."""
+    chats = prompt if isinstance(prompt, list) and not is_chat(prompt) else [prompt]
+    return any(question_of(chat) != chat for chat in chats)
 
 
 def _verdicts(rewards: Sequence[str], sample: Sequence[Record]) -> Mapping[str, float]:
@@ -101,7 +111,7 @@ def _of_lists(columns: Mapping[str, str], reward: str, sample: Sequence[Record])
     if reward.partition(".")[0] in STEPS:
         return "steps", f"'{reward}': rewards of the steps of one rollout"
     prompt, response = columns["prompt"], columns.get("response", "")
-    tokens = mostly(numbers(value_at(r, prompt)) for r in sample)
+    tokens = not is_identity(prompt) and mostly(numbers(value_at(r, prompt)) for r in sample)
     if alike(prompt) and not tokens and _is_matrix(columns, reward, sample):
         return (
             "matrix",

@@ -8,6 +8,7 @@ from gradvar.audit.record_values import (
     MISSING,
     Record,
     fraction_of,
+    is_chat,
     mostly,
     number_of,
     question_of,
@@ -97,7 +98,9 @@ def rollouts(
         around = [value_at(record, name) for name in shape.within]
         values[prompt] = "/".join(str(x) for x in (*around, values[prompt]) if x is not MISSING)
     if shape.chat:
-        values[prompt] = question_of(values[prompt])
+        asked = values[prompt]
+        is_list = isinstance(asked, list) and not is_chat(asked)
+        values[prompt] = [question_of(chat) for chat in asked] if is_list else question_of(asked)
     if shape.kind == "counts":
         yield from _of_counts(record, values, shape)
     elif shape.kind == "matrix":

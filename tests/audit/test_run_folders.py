@@ -94,6 +94,30 @@ FOLDERS = {
             {"problem": f"p{q}", "pass@1": float(row.mean()), "num_generations": 4} for q, row in enumerate(REWARDS)
         )
     },
+    "points of one rollout": {
+        "a.jsonl": lines(
+            {"prompt": f"p{q}", "response": f"a{i}", "score": f"{int(4 * r)}/4"} for q, i, r in EACH
+        )
+    },
+    "rollouts of several prompts in a line": {
+        "a.jsonl": lines(
+            [{"loss": 0.5, "data": [{"prompt": f"p{q}", "reward": r} for q, _, r in EACH if q % 2 == half]}
+             for half in (0, 1)]
+        )
+    },
+    "chats of several prompts in a line": {
+        "a.jsonl": lines(
+            [{"trajectories": [{"messages": answered(q, i), "reward": r} for q, i, r in EACH]}]
+        )
+    },
+    "numbers of prompts in a column": {
+        "a.json": json.dumps({"prompt_id": [q for q, _, _ in EACH], "reward": [r for _, _, r in EACH]})
+    },
+    "a uid of every rollout": {
+        "a.jsonl": lines(
+            {"uid": f"{q}-{i}", "prompt": f"p{q}", "response": "a", "reward": r} for q, i, r in EACH
+        )
+    },
     "rates as text": {
         "a.jsonl": lines(
             {"problem": f"p{q}", "pass_rate_72b_tir": str(row.mean()), "n": 4} for q, row in enumerate(REWARDS)
@@ -216,6 +240,17 @@ def test_refusals_say_what_to_do(tmp_path, monkeypatch):
         ValueError, match="a pointer of Git LFS, not the file; get the file with `git lfs pull`"
     ):
         audit([path])
+    turns = [
+        {"task": f"t{q}", "episode_id": f"{q}-{i}", "turn": t, "reward": r * t}
+        for q, i, r in EACH
+        for t in (0, 1)
+    ]
+    path.write_text(lines({"task_id": row.pop("task"), **row} for row in turns))
+    with pytest.raises(
+        ValueError, match=r"a row is a turn: 'episode_id' stands in several rows.* one row for each"
+    ):
+        audit([path])
+    assert audit([path], columns=Columns(reward=("reward",))).rows == 2 * REWARDS.size
     monkeypatch.setattr("gradvar.audit.csv_records.LONGEST", 1 << 12)
     (tmp_path / "a.csv").write_text("x" * (1 << 13))
     with pytest.raises(ValueError, match="a record longer than 0 MB; a quote may never close"):
