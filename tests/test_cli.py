@@ -144,6 +144,7 @@ def test_every_option_that_takes_several_words_takes_commas():
 def test_a_value_that_is_no_number_is_named(capsys):
     words = {
         "--group-sizes 2,x": "--group-sizes: 'x' is no whole number; give numbers with spaces or commas",
+        "--policies bandti": "--policies: 'bandti' is none of bandit, tabular, transformer; did you mean bandit?; see",
         "--rollouts=many": "--rollouts: 'many' is no whole number; see gradvar measure --help",
     }
     for written, complaint in words.items():

@@ -74,6 +74,9 @@ def test_the_measure_command_runs(tmp_path, monkeypatch, capsys):
         "snr.svg",
         "split.svg",
     } <= files
+    weights = (tmp_path / "results" / "bias.svg").read_text()  # at G = 2 both have one curve, at G = 4 two
+    assert ">rloo; grpo<" in weights
+    assert ">grpo<" in weights
     printed = capsys.readouterr().out
     assert "Written to results" in printed
     assert_shown("measure", printed)

@@ -240,6 +240,13 @@ def _with_nearest_option(line: str, settings: type) -> str:
     unknown = re.match(r"Unrecognized options: --([\w-]+)", line)
     if unknown:
         line = re.sub(r", (?!-)[^,;]*", "", line)
+    if choice := re.match(
+        r"invalid choice '(.*)' for argument '(--[\w-]+)'\. Expected one of \((.*)\)(;.*)", line
+    ):
+        value, option, choices, rest = choice.groups()
+        names = re.findall(r"'([^']*)'", choices)
+        near = [f"; did you mean {name}?" for name in nearest(value, names, most=1, likeness=0.6)]
+        return f"{option}: '{value}' is none of {', '.join(names)}{''.join(near)}{rest}"
     options = [field.name.replace("_", "-") for field in dataclasses.fields(settings)]
     near = nearest(unknown[1].replace("_", "-"), options, most=1, likeness=0.6) if unknown else []
     return line.replace("; see", f"; did you mean --{near[0]}?; see", 1) if near else line

@@ -57,8 +57,7 @@ def _weights(study: Study) -> Figure:
     for ax in axes[1:]:
         ax.set_ylabel("")
     figure.suptitle("The weight that a prompt gets\n(exact; one prompt with two answers, on policy)")
-    _share_legend(figure, axes)
-    return figure
+    return figure  # each panel has its own legend: other curves coincide in it
 
 
 def _staleness(study: Study, title: str) -> Figure:

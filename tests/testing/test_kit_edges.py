@@ -308,7 +308,7 @@ def test_bad_input_is_exit_2_and_one_line(tmp_path, capsys, text, more, word):
     ("words", "said"),
     [
         ([], "required"),
-        (["a.py:f", "--signature", "sideways"], "invalid choice 'sideways'"),
+        (["a.py:f", "--signature", "sideways"], "--signature: 'sideways' is none of auto"),
         (["a.py:f", "--seed", "x"], "Error parsing --seed"),
         (["a.py:f", "--colour", "red"], "Unrecognized options: --colour; see"),
     ],

@@ -62,7 +62,9 @@ class RewardAdvice:
                 share = f"{100 * p.informative.value:.1f} % {ends}"
             rows.append((f"{p.group_size}", share, f"{p.relative_cost:.2f}"))
         names = ("G", "informative groups [95 %]", "cost of equal within-prompt variance")
-        return Sheet(tuple(map(Column, names)), tuple(rows))
+        beyond = any(p.group_size > self.rollouts for p in self.curve)
+        notes = (f"- more than the {self.rollouts} rollouts of a prompt that were recorded",) * beyond
+        return Sheet(tuple(map(Column, names)), tuple(rows), notes=notes)
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings and figures as plain values, for a file."""
