@@ -309,7 +309,7 @@ def test_bad_input_is_exit_2_and_one_line(tmp_path, capsys, text, more, word):
     [
         ([], "required"),
         (["a.py:f", "--signature", "sideways"], "--signature: 'sideways' is none of auto"),
-        (["a.py:f", "--seed", "x"], "Error parsing --seed"),
+        (["a.py:f", "--seed", "x"], "--seed: 'x' is no whole number; see"),
         (["a.py:f", "--colour", "red"], "Unrecognized options: --colour; see"),
     ],
 )
