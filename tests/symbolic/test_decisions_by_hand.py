@@ -1,14 +1,23 @@
 """Decisions about numbers, each worked out by hand: within a tolerance, at infinity, of letters for logarithms."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import sympy as sp
+import z3
 
 from gradvar.symbolic import Rejected
+from gradvar.symbolic.analyse.display import readable
 from gradvar.symbolic.certify.letters import Letters
 from gradvar.symbolic.claims.decision import decide, evaluated, require_close
 from gradvar.symbolic.claims.ledger import order, same_claim
+from gradvar.symbolic.decide.equality import _reduce_roots
+from gradvar.symbolic.decide.smt import _check, _near, _point
+from gradvar.symbolic.decide.translate import Translator
+from gradvar.symbolic.read.evaluate import ExactValues
+from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN
+from gradvar.symbolic.read.numbers import Undecided
 from gradvar.symbolic.read.reader import Comparisons
 
 x, y = sp.symbols("x y", real=True)
@@ -81,3 +90,58 @@ def test_the_name_of_a_claim_without_its_letter_means_all_its_parts():
     assert not same_claim("1ab", "1a")
     assert order("C3b") == ("C", 3, "b")
     assert order("3b") == ("3b", 0, "")
+
+
+def test_a_condition_is_read_with_its_first_symbol_alone():
+    assert readable(5 * x - 4 > 0) == "x > 4/5"
+    assert readable(1 - 2 * x > 0) == "x < 1/2"
+    assert readable(y - x <= 0) == "x >= y"
+    assert readable(sp.Eq(3 - x, 0)) == "x = 3"
+    assert readable(x**2 - y > 0) == "x**2 - y > 0"
+
+
+def test_the_second_prover_is_given_seconds_and_every_symbol_a_place():
+    asked = {}
+    answers = SimpleNamespace(
+        set=asked.__setitem__,
+        add=lambda *stated: None,
+        check=lambda: "unknown",
+        reason_unknown=lambda: "timeout",
+    )
+    prover = SimpleNamespace(
+        Solver=lambda: answers, SolverFor=lambda logic: answers, unknown="unknown", sat="sat"
+    )
+    with pytest.raises(Undecided, match=r"gave up after 2\.5 s"):
+        _check(SimpleNamespace(z3=prover, integers=False), [], 2.5)
+    assert asked == {"timeout": 2500}
+    translator = Translator(z3)
+    stated, free = translator.boolean(sp.Gt(x, 3)).value, translator.real(y).value
+    assert free is not None
+    model = _check(translator, [stated], 5.0)
+    for point in (*_near(translator, model), _point(translator, model)):
+        assert point[x] > 3
+        assert y in point
+
+
+def test_squares_of_roots_are_reduced():
+    root = sp.sqrt(x**2 + 1)
+    for power in (2, 3, 4, 5):
+        assert _reduce_roots((root + y) ** power - sp.expand((root + y) ** power)) == 0
+        assert _reduce_roots(root**power - (x**2 + 1) ** (power // 2) * root ** (power % 2)) == 0
+        assert _reduce_roots((root + y) ** power - y**power) != 0
+
+
+def test_a_part_without_a_value_leaves_none():
+    z = sp.Symbol("z", real=True)  # of which nothing is known here
+    here = ExactValues({x: sp.Integer(-1)})
+    for lacking, why in ((sp.log(x), UNDEFINED), (z, UNKNOWN)):
+        for whole in (
+            lacking + 2,
+            2 * lacking,
+            lacking**3,
+            sp.Integer(2) ** lacking,
+            sp.Max(lacking, 5),
+            sp.sin(lacking),
+        ):
+            assert here.value(whole) is why
+    assert here.value(z ** sp.log(x)) is UNDEFINED

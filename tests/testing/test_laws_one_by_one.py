@@ -102,7 +102,10 @@ def test_arrays_of_advantages_have_to_matter():
     only_best = tokens(lambda r, m, ids: ((scores(r, m) == 4)[:, None] * m).astype(float))
     not_best = tokens(lambda r, m, ids: ((scores(r, m) % 4 > 0)[:, None] * m).astype(float))
     unmasked = tokens(lambda r, m, ids: centred(r.sum(-1))[:, None] * np.ones_like(r))
-    for sound in (summed, only_best, not_best):
+    for_all = tokens(
+        lambda r, m, ids: centred(scores(r, m))[:, None] * np.ones_like(r)
+    )  # to be masked by the caller
+    for sound in (summed, for_all, only_best, not_best):
         assert outcome(law, sound, role="mask") is None
     assert outcome(law, unmasked, role="mask") is Broken
 

@@ -161,3 +161,23 @@ def test_half_precision_is_judged_apart_from_its_mask():
     for fault in (1.0, -1.0):
         with pytest.raises(Broken, match=r"the weight of token \[0, 3\] is"):
             law.check(off(fault, mask_as="int64"), **example)
+
+
+ROLES = ("old_logp", "mask", "ref_logp", "sampler_logp", "second_mask", "entropy", "advantages")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_array_matters_by_a_value_or_by_one_weight(role):
+    def told(b):
+        numbers = np.broadcast_to(np.asarray(b.values()[role], float).reshape(len(b.mask), -1), b.mask.shape)
+        return numbers * (1 + np.arange(b.mask.size).reshape(b.mask.shape))
+
+    sound = (
+        lambda b: (told(b).sum(), 1.0),
+        lambda b: (0.0, told(b)),
+        lambda b: (0.0, told(b) * (np.arange(4) == 1)),
+    )
+    for function in sound[: 2 if role == "mask" else 3]:
+        assert outcome(LOSS_LAWS["arrays_matter"], planted(function, role), role=role) is None
+    with pytest.raises(Broken, match=f"'{role}' is taken and ignored"):
+        LOSS_LAWS["arrays_matter"].check(planted(lambda b: (1.0, 1.0), role), role=role)

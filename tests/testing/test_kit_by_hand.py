@@ -1,0 +1,116 @@
+"""Parts of the kit on plain numbers: which rows a loss moves, how arguments are read, what examples hold."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import Phase, find, settings
+from hypothesis.errors import NoSuchExample
+
+from gradvar.testing.arrays import library
+from gradvar.testing.caller import Caller
+from gradvar.testing.identification.loss import identify_loss
+from gradvar.testing.kinds.selection import selection_ordered
+from gradvar.testing.kinds.value_loss import readings
+from gradvar.testing.laws.base import Broken
+from gradvar.testing.recognise import _moved_rows, _note_precision
+from gradvar.testing.signatures import Signature
+from gradvar.testing.strategies import loss_shapes
+from gradvar.testing.targets import AdvantageTarget
+
+from .one_example import planted, surrogate
+
+
+def test_the_rows_that_an_advantage_moves():
+    def weights(of_advantages):
+        return planted(lambda b: (0.0, of_advantages(b.advantages)[:, None] * b.mask))
+
+    assert _moved_rows(planted(surrogate)) == {1}
+    assert _moved_rows(weights(lambda a: a - a.mean())) == {0, 1, 2, 3}
+    assert _moved_rows(weights(lambda a: a.sum() + 0 * a)) == {0, 2, 3}
+    assert _moved_rows(weights(lambda a: 0 * a)) == set()
+    assert _moved_rows(weights(lambda a: np.roll(a, 1))) == {2}
+
+
+@pytest.mark.parametrize(("least", "size"), [(2, 3), (3, 3), (5, 5), (7, 7)])
+def test_precision_is_seen_on_the_smallest_group(least, size):
+    sizes = []
+
+    def on_lists(rewards):
+        sizes.append(len(rewards))
+        mean = sum(rewards) / len(rewards)
+        return [r - mean for r in rewards]
+
+    signature = Signature("group", {"rewards": "rewards"}, ("rewards",))
+    _note_precision(AdvantageTarget(on_lists, signature, library("list"), "planted", min_group=least))
+    assert set(sizes) == {size}
+
+
+def test_old_values_are_those_that_are_not_predicted():
+    plain = {"values": "values", "returns": "returns"}
+    assert readings(plain) == [plain]
+    told = plain | {"old": "old_values", "v": ""}
+    assert readings(told) == [told]
+    assert readings(plain | {"values_before": ""}) == [plain | {"values_before": "old_values"}]
+    for name in ("vpred", "new_values"):
+        assert readings(plain | {name: ""}) == [
+            {"values": "old_values", "returns": "returns", name: "values"}
+        ]
+
+
+def test_a_mask_may_have_a_dtype_of_its_own():
+    roles = {"rewards": "rewards", "mask": "mask", "ids": "ids"}
+    values = {"rewards": np.ones(2), "mask": np.ones((2, 3)), "ids": np.arange(2)}
+    for mask_as, dtype in (("float", "float32"), ("int64", "int64"), ("bool", "bool")):
+        caller = Caller(print, Signature("flat", roles), library("numpy"), "planted", "", "", mask_as, [])
+        native, _ = caller.converted(values, "float32")
+        assert {role: str(array.dtype) for role, array in native.items()} == {
+            "rewards": "float32",
+            "mask": dtype,
+            "ids": "int64",
+        }
+
+
+def test_the_selected_lie_on_one_side_of_a_line():
+    scene = {"entropy": np.array([[0.1, 0.9, 0.5, 7.0]]), "mask": np.array([[1, 1, 1, 0]])}
+
+    def selecting(*places):
+        chosen = np.isin(np.arange(4), places)[None, :].astype(float)
+        return SimpleNamespace(observe=lambda scene: {"selected": chosen})
+
+    for places in ((), (0, 1, 2), (1,), (1, 2), (0,), (0, 2), (1, 3), (0, 3)):
+        selection_ordered(selecting(*places), scene)
+    for places, told in (
+        ((2,), "entropy 0.5 is selected and 0.9 is not"),
+        ((0, 1), "entropy 0.1 .* 0.5 is not"),
+    ):
+        with pytest.raises(Broken, match=told):
+            selection_ordered(selecting(*places), scene)
+
+
+def test_batches_of_losses_are_small_and_whole():
+    few = settings(max_examples=60, database=None, phases=[Phase.generate])
+
+    def is_odd(shape):
+        rows = len(shape["advantages"])
+        return (
+            rows != len(shape["lengths"]) or rows % shape["group"] or rows > 6 or max(shape["lengths"]) > 12
+        )
+
+    for compact in (True, False):
+        with pytest.raises(NoSuchExample):
+            find(loss_shapes(compact), is_odd, settings=few)
+
+
+def test_the_forms_of_an_unknown_clip_are_named():
+    """Clipped as PPO clips, by weights that go two per cent to either side of the ratio."""
+
+    def unknown(b):
+        move = np.where(b.mask, b.logp - b.old_logp, 0)
+        inside = np.where(b.advantages[:, None] > 0, np.exp(move) < 1.2, np.exp(move) > 0.8)
+        weights = np.exp(move) * (1 + 0.02 * np.sin(9 * move)) * inside
+        return 0.0, np.where(b.mask, b.advantages[:, None] * weights, 0)
+
+    found = identify_loss(planted(unknown))
+    assert not found.ok
+    assert {candidate.name for candidate in found.candidates} == {"ppo", "gmpo", "gspo"}
