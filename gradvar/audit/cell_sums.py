@@ -217,8 +217,11 @@ def _added_up(parts: Sequence[Columns]) -> Columns:
     names = dict.fromkeys(name for part in parts for name in part)
     columns = {name: np.concatenate([_column(part, name) for part in parts]) for name in names}
     columns["reward"] = columns["reward"] + 0.0  # -0.0 becomes 0.0, as it is shown
+    if np.array_equal(columns["group"], columns["prompt"]):  # one array is put in order for both
+        columns["group"] = columns["prompt"]
     order, fresh = _sorted(columns)
-    columns = {name: column[order] for name, column in columns.items()}
+    ordered = {id(column): column[order] for column in {id(c): c for c in columns.values()}.values()}
+    columns = {name: ordered[id(column)] for name, column in columns.items()}
     if fresh.all():
         return columns
     start, cell = np.flatnonzero(fresh), np.cumsum(fresh) - 1
@@ -241,22 +244,24 @@ def _column(part: Columns, name: str) -> np.ndarray:
 def _sorted(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """The order of the cells by step, group, reward and prompt, and which of them, in that order, are the first alike.
 
-    The four are one whole number for each cell, where that is not too large.
+    The four, and the cell's place, are one whole number for each cell, where that is not too large: to sort numbers
+    takes a fraction of the time of sorting places by them.
     """
     names = ("step", "group", "reward", "prompt")
     ranks, number = np.zeros(len(columns["n"]), np.int64), 1
-    for name in names[:3] if np.array_equal(columns["group"], columns["prompt"]) else names:
+    for name in names[:3] if columns["group"] is columns["prompt"] else names:
         rank, count = _ranks(columns[name])
         number *= count
         if number > 1 << 62:
             break
         ranks = ranks * count + rank
     fresh = np.ones(len(ranks), bool)
-    if number <= 1 << 62:
-        order = np.argsort(ranks)
-        fresh[1:] = np.diff(ranks[order]) != 0
-        return (order if fresh.all() else np.argsort(ranks, kind="stable")), fresh
-    keys = [columns[name] for name in names]
+    bits = len(ranks).bit_length()
+    if number <= 1 << 62 - bits:
+        ordered = np.sort(ranks << bits | np.arange(len(ranks)))
+        fresh[1:] = np.diff(ordered >> bits) != 0
+        return ordered & (1 << bits) - 1, fresh
+    keys = [ranks] if number <= 1 << 62 else [columns[name] for name in names]
     order = np.lexsort(keys[::-1])
     fresh[1:] = np.any([np.diff(key[order]) != 0 for key in keys], axis=0)
     return order, fresh
@@ -264,8 +269,11 @@ def _sorted(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
 
 def _ranks(values: np.ndarray) -> tuple[np.ndarray, int]:
     """Whole numbers from zero in the order of the values, and how many there are at most."""
-    if values.dtype.kind == "f":
-        levels = np.unique(values)
-        return np.searchsorted(levels, values), len(levels)
-    low, high = int(values.min()), int(values.max())
-    return values - low, high - low + 1
+    low, high = values.min(), values.max()
+    if values.dtype.kind != "f":
+        return values - int(low), int(high) - int(low) + 1
+    is_high = values == high
+    if (is_high | (values == low)).all():
+        return is_high.astype(np.int64), 2
+    levels = np.unique(values)
+    return np.searchsorted(levels, values), len(levels)

@@ -81,7 +81,7 @@ def _grouping(cells: Cells) -> list[Suspicion]:
     if alone == count:
         sentence = "Every group has one rollout, so there is no baseline; is the column of the prompt (or group) right?"
         return [Suspicion("groups of one", alone, sentence)]
-    sizes, times = np.unique(groups.size, return_counts=True)
+    sizes, times = groups.sizes
     usual = int(sizes[np.argmax(times)])
     odd = groups.size != usual
     several = odd & (groups.size % usual == 0) if usual > 1 else np.zeros(count, bool)

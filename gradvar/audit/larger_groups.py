@@ -23,14 +23,15 @@ _FEWEST = 8  # groups
 def larger_groups(cells: Cells, rule: Success) -> tuple[tuple[int, Interval], ...]:
     """The share of informative groups at 2, 4 and 8 times the usual size; none where rewards are not binary."""
     groups = cells.groups
-    sizes, times = np.unique(groups.size, return_counts=True)
+    sizes, times = groups.sizes
     n = int(sizes[np.argmax(times)])
     usual = groups.size == n
     if not rule.binary or n < 2 or n > 64 or usual.sum() < _FEWEST:
         return ()
     won, clusters = successes(cells, rule)[usual], Clusters(groups.prompt[usual])
     c = np.arange(n + 1)
-    shares = [clusters.share((won == k).astype(float)) for k in c]
+    weights = clusters.weights(np.ones(len(won)))
+    shares = [clusters.share(won == k, weights) for k in c]
     value = np.array([s.value for s in shares])
     low, high = _bounds(shares, value, 1 - 0.05 / (n + 1))
     ways = gammaln(n + 1) - gammaln(c + 1) - gammaln(n - c + 1)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradvar.audit.schemes import Rewards
-from gradvar.stats.clusters import Clusters
+from gradvar.stats.clusters import Clusters, tally
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,33 @@ class Cells:
         """The rewards of the groups alone."""
         return Rewards(self.reward, self.n, self.groups.start, self.groups.of_cell)
 
+    def successes(self, above: float) -> Int[np.ndarray, " group"]:
+        """How many rollouts of each group have a reward above this."""
+        if above not in self._successes:
+            self._successes[above] = self.groups.sum(np.where(self.reward > above, self.n, 0))
+        return self._successes[above]
+
+    def sums(self, role: str) -> tuple[Float[np.ndarray, " group"], Int[np.ndarray, " group"]]:
+        """The sum of a role's values over each group, and how many rollouts have one."""
+        if role not in self._sums:
+            values, counts = getattr(self, role), getattr(self, f"{role}_n")
+            if counts.any():
+                self._sums[role] = self.groups.sum(np.nan_to_num(values)), self.groups.sum(counts)
+            else:
+                self._sums[role] = (
+                    np.zeros(len(self.groups.start)),
+                    np.zeros(len(self.groups.start), np.int64),
+                )
+        return self._sums[role]
+
+    @cached_property
+    def _successes(self) -> dict[float, np.ndarray]:
+        return {}
+
+    @cached_property
+    def _sums(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {}
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
@@ -73,6 +100,11 @@ class Groups:
         no equal rewards.
         """
         return self.low == self.high
+
+    @cached_property
+    def sizes(self) -> tuple[Int[np.ndarray, " size"], Int[np.ndarray, " size"]]:
+        """The sizes that there are, ascending, and how many groups have each."""
+        return tally(self.size)
 
     @cached_property
     def by_prompt(self) -> Clusters:

@@ -83,7 +83,7 @@ def reward_groups(files: Iterable[str | os.PathLike[str]]) -> tuple[Float[np.nda
     sums, read = read_dumps(files, ReadSettings(), None)
     cells = sums.cells()[0]
     groups = cells.groups
-    sizes, times = np.unique(groups.size, return_counts=True)
+    sizes, times = groups.sizes
     size = int(sizes[np.argmax(times)])
     if size < 2:
         raise ValueError(

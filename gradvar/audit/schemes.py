@@ -28,7 +28,17 @@ class Rewards:
     start: Int[np.ndarray, " group"]
     of_cell: Int[np.ndarray, " cell"]
 
-    @property
+    @cached_property
+    def levels(self) -> Float[np.ndarray, " level"]:
+        """The distinct rewards, ascending; without sorting where they are two at most."""
+        if not len(self.reward):
+            return self.reward
+        low, high = self.reward.min(), self.reward.max()
+        if ((self.reward == low) | (self.reward == high)).all():
+            return np.array([low, high] if low < high else [low])
+        return np.unique(self.reward)
+
+    @cached_property
     def size(self) -> Int[np.ndarray, " group"]:
         """Rollouts of each group."""
         return np.add.reduceat(self.n, self.start)
@@ -52,7 +62,7 @@ class Rewards:
     def kinds(self) -> Kinds | None:
         """The few kinds of groups that there are, where that is less than to go through every group; else None."""
         cells = np.diff(np.append(self.start, len(self.n)))  # [group]
-        levels, stride = np.unique(self.reward), int(self.n.max(initial=0)) + 1
+        levels, stride = self.levels, int(self.n.max(initial=0)) + 1
         base, longest = len(levels) * stride, int(cells.max(initial=0))
         if not longest or base**longest > 1 << 62:
             return None

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradvar.audit.reward_counts import Cells
-from gradvar.stats.clusters import Clusters, distinct
+from gradvar.stats.clusters import Clusters, distinct, tally
 from gradvar.stats.intervals import Interval, jeffreys
 
 BINS = ("0 %", "below 20 %", "20 to 40 %", "40 to 60 %", "60 to 80 %", "80 % and more", "100 %")
@@ -30,7 +30,7 @@ class Success:
 
 def success(cells: Cells, above: float | None) -> Success:
     """The rule given, or the higher of two rewards, or above the middle of the range."""
-    levels = np.unique(cells.reward)
+    levels = cells.rewards.levels
     low, high = float(levels[0]), float(levels[-1])
     distinct = tuple(float(x) for x in levels) if len(levels) <= 2 else ()
     if above is not None:
@@ -84,7 +84,7 @@ class Step:
 
 def successes(cells: Cells, rule: Success) -> Int[np.ndarray, " group"]:
     """Successes of every group."""
-    return np.asarray(cells.groups.sum(cells.n * (cells.reward > rule.above)))
+    return cells.successes(rule.above)
 
 
 def steps(cells: Cells, rule: Success, *, overall: bool = False) -> tuple[Step, ...]:
@@ -109,31 +109,29 @@ def _tabulated(
 ) -> tuple[Step, ...]:
     """The figures of parts of the groups; ``by`` numbers the part of each group."""
     groups = cells.groups
-    count, ones = len(names), np.ones(len(by))
+    count = len(names)
     number = np.bincount(by, minlength=count)
     won = successes(cells, rule)
-    equal = groups.equal.astype(float)
-    solved, hopeless = equal * (won == groups.size), equal * (won == 0)
+    solved, hopeless = groups.equal & (won == groups.size), groups.equal & (won == 0)
     rollouts = np.bincount(by, groups.size, count)
     modes = _modes(groups.size, by, count)
     odd = np.bincount(by, groups.size != modes[by], count)
     reward = np.bincount(by, groups.size * groups.mean, count) / rollouts
     clusters = Clusters(groups.prompt, by, count)
+    of_groups, of_rollouts = clusters.weights(np.ones(len(by))), clusters.weights(groups.size)
     tables = {
-        "success": clusters.shares(won, groups.size),
-        "equal": clusters.shares(equal, ones),
-        "solved": clusters.shares(solved, ones),
-        "hopeless": clusters.shares(hopeless, ones),
-        "lost": clusters.shares(equal * groups.size, groups.size),
+        "success": clusters.shares(won, of_rollouts),
+        "equal": clusters.shares(groups.equal, of_groups),
+        "solved": clusters.shares(solved, of_groups),
+        "hopeless": clusters.shares(hopeless, of_groups),
+        "lost": clusters.shares(np.where(groups.equal, groups.size, 0), of_rollouts),
     }
-    tokens, counted = groups.sum(np.nan_to_num(cells.length)), groups.sum(cells.length_n)
-    length = _quotient(np.bincount(by, tokens, count), np.bincount(by, counted, count))
-    wasted = np.bincount(by, tokens * groups.equal, count)
-    lost_tokens = _quotient(wasted, np.bincount(by, tokens, count))
-    logp = _quotient(
-        -np.bincount(by, groups.sum(np.nan_to_num(cells.logp)), count),
-        np.bincount(by, groups.sum(cells.logp_n), count),
-    )
+    tokens, counted = cells.sums("length")
+    lengths = np.bincount(by, tokens, count)
+    length = _quotient(lengths, np.bincount(by, counted, count))
+    lost_tokens = _quotient(np.bincount(by, np.where(groups.equal, tokens, 0.0), count), lengths)
+    surprise, known = cells.sums("logp")
+    logp = _quotient(-np.bincount(by, surprise, count), np.bincount(by, known, count))
     return tuple(
         Step(
             step=names[i],
@@ -159,7 +157,7 @@ def _quotient(top: np.ndarray, bottom: np.ndarray) -> list[float | None]:
 def _modes(size: np.ndarray, by: np.ndarray, count: int) -> np.ndarray:
     """The most frequent size in each part, the larger one of a tie."""
     stride = int(size.max()) + 1
-    pairs, times = np.unique(by * stride + size, return_counts=True)
+    pairs, times = tally(by * stride + size)
     order = np.lexsort([pairs % stride, times])
     modes = np.zeros(count, np.int64)
     modes[pairs[order] // stride] = pairs[order] % stride  # the last assignment, the most frequent, stays
@@ -196,10 +194,11 @@ def histogram(
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = groups.sum(cells.n * advantages * centred) / square * (groups.size - 1) / groups.size
     bins, clusters = [], groups.by_prompt
+    weights = clusters.weights(np.ones(len(place)))
     for i, name in enumerate(BINS):
         in_bin = place == i
         some = in_bin & ~groups.equal & (square > 0)
-        part = clusters.share(in_bin.astype(float))
+        part = clusters.share(in_bin, weights)
         bins.append(Bin(name, int(in_bin.sum()), part, float(slope[some].mean()) if some.any() else np.nan))
     return tuple(bins)
 

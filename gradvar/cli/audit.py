@@ -70,7 +70,7 @@ def run(config: AuditConfig) -> int:
     from gradvar.cli.streams import Screen
     from gradvar.files.atomic import write_file
     from gradvar.files.paths import check_file
-    from gradvar.files.tables import write_json
+    from gradvar.files.tables import write_plain
 
     screen = Screen()
     for name, path in (("json", config.json), ("prompts", config.prompts)):
@@ -93,7 +93,7 @@ def run(config: AuditConfig) -> int:
     if not config.quiet:
         print(text(result, screen.lines, wide=config.wide))
     if config.json is not None:
-        write_json(config.json, result.as_json())
+        write_plain(config.json, result.as_json())
     if config.prompts is not None:
         write_file(config.prompts, lambda path: write_prompts(result, path, config.between))
     return int(result.suspicious and config.strict)

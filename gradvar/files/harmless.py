@@ -20,7 +20,7 @@ def harmless(text: str) -> str:
     >>> print(harmless("\x1b[2Jred\u202e"))
     \x1b[2Jred\u202e
     """
-    return _ESCAPED.sub(_escape, text)
+    return text if text.isprintable() else _ESCAPED.sub(_escape, text)  # nothing printable is escaped
 
 
 def one_line(text: str, longest: int | None = None) -> str:
@@ -42,7 +42,7 @@ def harmless_cell(text: str) -> str:
     >>> print(harmless_cell("=1+1"), harmless_cell("-1.5"))
     '=1+1 -1.5
     """
-    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+    if not text[:1].isalnum() and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
         text = f"'{text}"
     return harmless(text)
 

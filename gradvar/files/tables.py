@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ def to_plain(value: Any) -> Any:
     if type(value) is float:
         return value if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: to_plain(getattr(value, name)) for name in _field_names(type(value))}
     if isinstance(value, Mapping):
         return {str(name): to_plain(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -42,9 +43,19 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+@functools.cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a result as JSON that any reader accepts (see ``to_plain``)."""
-    write_file(path, (indented(to_plain(content)) + "\n").encode())
+    write_plain(path, to_plain(content))
+
+
+def write_plain(path: Path, content: Any) -> None:
+    """Write what ``to_plain`` made, without going through it once more."""
+    write_file(path, (indented(content) + "\n").encode())
 
 
 def indented(value: Any, depth: int = 0) -> str:
