@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from gradvar import catalogue
 from gradvar.gradients.sketch import Whole
 from gradvar.measure import record
+from gradvar.measure.bank import sample
 from gradvar.measure.bank.recorder import RecordSettings
 from gradvar.policies import Transformer, TransformerConfig
 from gradvar.policies.transformer.adapters import last_layers, lora
@@ -106,13 +107,20 @@ def test_adapters_start_as_the_policy_and_have_the_scores_of_the_chain_rule():
 
 
 @pytest.mark.slow
-def test_banks_of_parts_add_up(tmp_path):
-    """tr Cov is a sum over parameters: that of the last layer is at most that of all, and is said to be its own."""
+def test_banks_of_parts_add_up(tmp_path, monkeypatch):
+    """tr Cov is a sum over parameters: that of the last layer is at most that of all, and is said to be its own.
+
+    The whole policy is recorded as a large one is, with the log-probabilities that its sampler reports.
+    """
     rloo, key = catalogue.get("rloo"), jax.random.key(4)
     policy, part = last_layers(POLICY, params(), 1)
     small = record(policy, part, TASK, key, 3, 8, estimators=[rloo])
-    whole = record(POLICY, params(), TASK, key, 3, 8, estimators=[rloo])
+    with monkeypatch.context() as patch:
+        patch.setattr(sample, "LARGE", 0)
+        patch.setattr(sample, "_logprobs", None)
+        whole = record(POLICY, params(), TASK, key, 3, 8, estimators=[rloo])
     np.testing.assert_array_equal(small.rollouts.completions, whole.rollouts.completions)
+    np.testing.assert_allclose(small.rollouts.logp, whole.rollouts.logp, atol=1e-12)
     assert "last 1 of 2 layers" in small.info["policy"]
     assert small.info["params"] == sum(x.size for x in jax.tree.leaves(part))
     here = jax.tree.map(jnp.zeros_like, params())

@@ -18,8 +18,12 @@ from gradvar.core.protocols import Policy, Sampler, Task
 from gradvar.measure.bank.data import Rollouts
 from gradvar.measure.baselines import BaselineSource
 from gradvar.measure.direct_plan import PolicyOnTask
+from gradvar.policies.autoregressive import Autoregressive
 from gradvar.tasks.parts import parts_of
 from gradvar.tasks.verifier import Verifier
+
+LARGE = 1 << 27
+"""Bytes of parameters from which on a pass through the policy takes seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +102,19 @@ class RolloutSampler:
     ) -> dict[str, Array]:
         """A chunk of rollouts, in small programs that are compiled once each."""
         subject = self.subject
-        sample = eqx.Partial(_sample, subject.policy, self.chunk)
-        completions = devices.over(sample, (subject.engine, subject.old, key), (prompts, numbers))
+        logp: Array | None = None
+        if _reports(subject):
+            sample = eqx.Partial(_sample_with_logprobs, subject.policy, self.chunk)
+            completions, logp = devices.over(sample, (subject.params, key), (prompts, numbers))
+        else:
+            sample = eqx.Partial(_sample, subject.policy, self.chunk)
+            completions = devices.over(sample, (subject.engine, subject.old, key), (prompts, numbers))
 
         def logprobs(params: PyTree) -> Float[Array, "prompt rollout time"]:
             return devices.over(eqx.Partial(_logprobs, subject.policy), (params,), (prompts, completions))
 
         # What is the same object is scored once: the same pass need not be run and compiled again.
-        logp = logprobs(subject.params)
+        logp = logprobs(subject.params) if logp is None else logp
         logp_old = logprobs(subject.old) if subject.off_policy else logp
         dtype = jnp.promote_types(
             logp.dtype, jnp.float32
@@ -141,6 +150,18 @@ class RolloutSampler:
         say_if_equal(values, dtype)
         mask = policy.mask(jnp.asarray(tokens))
         return {"rewards": padded(values.astype(dtype), len(tokens)), "mask": mask}
+
+
+def _reports(subject: PolicyOnTask) -> bool:
+    """True where what the sampler reports stands for a pass of its own: the same numbers but for rounding.
+
+    Only for a large policy, on policy: the pass, and the program for it, then take seconds. In half precision the two
+    differ by more than is called rounding.
+    """
+    if subject.off_policy or not isinstance(subject.policy, Autoregressive):
+        return False
+    leaves = jax.tree.leaves(subject.params)
+    return sum(leaf.nbytes for leaf in leaves) >= LARGE and all(leaf.dtype.itemsize >= 4 for leaf in leaves)
 
 
 def _drawing(subject: PolicyOnTask) -> list[Any]:
@@ -183,6 +204,19 @@ def _sample(
         return completions
     numbered: Array = sample(params, key, prompts, group, first_prompt=numbers[0])
     return numbered
+
+
+@eqx.filter_jit
+def _sample_with_logprobs(
+    policy: Autoregressive,
+    group: int,
+    params: PyTree,
+    key: PRNGKeyArray,
+    prompts: PyTree,
+    numbers: Int[Array, " prompt"] | None,
+) -> tuple[Int[Array, "prompt rollout time"], Float[Array, "prompt rollout time"]]:
+    first = 0 if numbers is None else numbers[0]
+    return policy.sample_with_logprobs(params, key, prompts, group, first_prompt=first)
 
 
 @eqx.filter_jit
