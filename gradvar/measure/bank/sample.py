@@ -104,8 +104,8 @@ class RolloutSampler:
         subject = self.subject
         logp: Array | None = None
         if _reports(subject):
-            sample = eqx.Partial(_sample_with_logprobs, subject.policy, self.chunk)
-            completions, logp = devices.over(sample, (subject.params, key), (prompts, numbers))
+            reported = eqx.Partial(_sample_with_logprobs, subject.policy, self.chunk)
+            completions, logp = devices.over(reported, (subject.params, key), (prompts, numbers))
         else:
             sample = eqx.Partial(_sample, subject.policy, self.chunk)
             completions = devices.over(sample, (subject.engine, subject.old, key), (prompts, numbers))
