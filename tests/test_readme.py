@@ -64,7 +64,8 @@ def test_the_measure_command_runs(tmp_path, monkeypatch, capsys):
     (command,) = [c for c in COMMANDS if c.startswith("gradvar measure")]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert cli.run([*shlex.split(command)[1:], "--quiet"]) == 0
+    assert cli.run([*shlex.split(command)[1:], "--quiet", "--json", "all.json"]) == 0
+    assert json.loads((tmp_path / "all.json").read_text())["rows"]
     files = {p.name for p in (tmp_path / "results").iterdir()}
     assert {
         "measurements.csv",

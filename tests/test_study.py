@@ -156,19 +156,6 @@ def test_same_seed_same_numbers_and_another_seed_others(study):
     assert other != first
 
 
-def test_measure_prints_tables_and_writes(tmp_path, capsys):
-    out = tmp_path / "out"
-    code = cli.run(
-        ["measure", *ARGUMENTS, "--rollouts", "8", "--out", str(out), "--json", str(tmp_path / "all.json")]
-    )
-    printed = capsys.readouterr().out
-    assert code == 0
-    assert "bandit on binary" in printed
-    assert "rloo" in printed
-    assert json.loads((tmp_path / "all.json").read_text())["rows"]
-    assert (out / "variance.svg").exists()
-
-
 def test_list_shows_every_estimator(tmp_path, capsys):
     assert cli.run(["list", "--json", str(tmp_path / "list.json")]) == 0
     printed = capsys.readouterr().out
