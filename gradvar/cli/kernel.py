@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gradvar.stats.sheet import Sheet
     from gradvar.symbolic.kernel.compiler import Compiled, Compiler
     from gradvar.symbolic.kernel.run import Checked
     from gradvar.symbolic.kernel.steps import StepResult
@@ -26,7 +27,7 @@ def check_kernel(
 
     Raises ``FileNotFoundError`` that says how to get the kernel where none is installed.
     """
-    from gradvar.cli.streams import console
+    from gradvar.cli.streams import Screen, console
     from gradvar.files.tables import to_plain, write_json
     from gradvar.symbolic.claims.ledger import load, order, proofs_folder, same_claim
     from gradvar.symbolic.kernel.compiler import Compiler
@@ -56,20 +57,20 @@ def check_kernel(
     checked = sorted(
         check_sources(sources, compiler, wanted, done, jobs), key=lambda row: order(row.theorem.claim)
     )
-    screen = console(width=160)
+    screen = Screen()
     if checked:
-        screen.print(kernel_table(checked))
+        screen.show(kernel_table(checked), more="a wider terminal and --json show them")
     failed = [row for row in checked if not row.holds]
     lines = dict.fromkeys(
         row.complaint if row.compiled.error else f"{row.theorem.name}: {row.complaint}" for row in failed
     )
     for line in lines:
-        screen.print(line, markup=False, highlight=False, soft_wrap=True)
+        screen.say(line, "  ")
     if checked or not steps:  # claims without a theorem may have steps
-        screen.print(summary(checked, compiler.version), markup=False, highlight=False, soft_wrap=True)
+        screen.say(summary(checked, compiler.version), "  ")
     results, complaints = _steps(wanted, compiler, quiet, jobs) if steps else (_recorded(wanted), [])
     for line in (*complaints, *step_lines(results, again=steps)):
-        screen.print(line, markup=False, highlight=False, soft_wrap=True)
+        screen.say(line, "  ")
     if json is not None:
         write_json(
             json,
@@ -142,30 +143,31 @@ def step_lines(results: Sequence[StepResult], *, again: bool) -> list[str]:
 
 
 def summary(checked: list[Checked], version: str) -> str:
-    """Count what holds: ``12 theorems of 5 claims hold (1 rests on axioms of the reals); Coq 8.16.1``."""
+    """Count what holds: ``12 of 12 theorems of 5 claims hold; none rests on an axiom; Coq 8.16.1``."""
     holding = [row for row in checked if row.holds]
-    claims = {row.theorem.claim for row in holding}
+    claims = len({row.theorem.claim for row in checked})
     resting = sum(bool(row.assumptions) for row in holding)
     axioms = "none rests on an axiom" if not resting else f"{resting} rest on axioms of the reals"
-    total = f"{len(holding)} of {len(checked)} theorems hold, of {len(claims)} claims; {axioms}"
-    words = version.split("\n")[0].strip()
-    return f"{total}; {words}"
+    of = f"of {claims} claim{'s' * (claims != 1)}"
+    return f"{len(holding)} of {len(checked)} theorems {of} hold; {axioms}; {version.splitlines()[0].strip()}"
 
 
-def kernel_table(checked: list[Checked]) -> Any:
-    """Return the theorems as a rich table; the seconds are of the whole file, at its first theorem."""
-    from rich.table import Table
+def kernel_table(checked: list[Checked]) -> Sheet:
+    """Return the theorems as a table; the seconds are of the whole file, at its first theorem."""
+    from gradvar.stats.sheet import Column, Sheet
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("", "theorem", "file", "assumptions"):
-        table.add_column(name)
-    table.add_column("s", justify="right")
-    shown: set[str] = set()
+    columns = (
+        Column("", words=True, grouped=True),
+        Column("theorem", words=True),
+        Column("assumptions", words=True),
+        Column("file", words=True, rank=1),
+        Column("s", rank=2),
+    )
+    rows, shown = [], set()
     for row in checked:
-        name = row.compiled.name
-        assumptions = ", ".join(row.assumptions) or "none"
-        ending = assumptions if row.holds else "[bold magenta]FAILS[/]"
+        name, assumptions = row.compiled.name, ", ".join(row.assumptions) or "none"
         seconds = "" if name in shown else f"{row.compiled.seconds:.1f}"
-        table.add_row(row.theorem.claim, row.theorem.name, f"{name}.v", ending, seconds)
+        ending = assumptions if row.holds else "FAILS"
+        rows.append((row.theorem.claim, row.theorem.name, ending, f"{name}.v", seconds))
         shown.add(name)
-    return table
+    return Sheet(columns, tuple(rows))

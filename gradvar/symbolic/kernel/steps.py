@@ -198,9 +198,8 @@ def share(results: Sequence[StepResult]) -> str:
     goals, closed = sum(r.goals for r in results), sum(r.closed for r in results)
     return (
         f"{checked} of {len(results)} steps are kernel-checked ({_percent(checked, len(results))}), "
-        f"{of_floats} of them compare floats within a tolerance; "
-        f"{_percent(checked, exportable)} of the {exportable} whose decisions all have goals; "
-        f"{closed} of {goals} goals are closed"
+        f"{of_floats} of them with floats within a tolerance; {exportable} steps have goals for all that they decide "
+        f"(checked: {_percent(checked, exportable)}); {closed} of {goals} goals are closed"
     )
 
 
