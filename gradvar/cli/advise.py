@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Advise:
-    """Which group size buys the most signal at your costs.
+    """Say which group size buys the most signal at your costs.
 
     From a saved score bank the answer has intervals. From logged rewards alone it says what they determine:
     how many groups have a signal, and the leave-one-out variance for scores of equal size and small signal.

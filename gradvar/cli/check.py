@@ -19,8 +19,9 @@ from gradvar.files.target import absolute_target, load_target
 class Check:
     """Find out which laws an advantage function or a policy-gradient loss obeys, with shrunk counterexamples.
 
-    Laws of every correct function decide, and those named by --claims, --laws or a setting; the others describe the
-    function. Exit code 0: all that decide are as they should be. 1: one is not. 2: bad usage.
+    Two kinds of laws decide: those that every correct function obeys, and those that --claims, --laws or a setting
+    name. The others describe the function. Exit code 0: all that decide are as they should be. 1: one is not. 2: bad
+    usage.
     """
 
     target: Annotated[str, tyro.conf.Positional]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Record:
     """Record a score bank of a local Hugging Face model on your own prompts, and advise on the group size.
 
-    Nothing is downloaded. The bank is a folder that `gradvar advise --bank` and `gv.ScoreBank.open` read. Killed, it
-    continues where it stopped when the same command is given again.
+    Nothing is downloaded. The bank is a folder that `gradvar advise --bank` and `gv.ScoreBank.open` read. If it
+    is killed, the same command continues where it stopped.
     """
 
     model: Annotated[Path, tyro.conf.Positional]

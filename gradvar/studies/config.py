@@ -59,8 +59,8 @@ class MeasureConfig:
     replicates: int | None = None
     """Monte Carlo batches per setting, where enumeration is out of reach; 96 unless a precision is asked for."""
     until: tuple[str, ...] = ()
-    """In place of replicates: batches are added until half of a figure's 95 % interval is at most this share of it, in
-    every setting, FIGURE:SHARE, such as trace_cov:0.05 snr:0.1."""
+    """Instead of replicates, FIGURE:SHARE, such as trace_cov:0.05 snr:0.1: batches are added until half of the figure's
+    95 % interval is at most this share of it, in every setting."""
     most: int = 1 << 16
     """Batches per setting at which to stop anyway."""
     success: float = 0.4
@@ -68,8 +68,8 @@ class MeasureConfig:
     seed: int = 0
     """Seed of everything random."""
     precision: Precision | float = "float32"
-    """Of the transformer's numbers; enumeration is always in float64. A share, such as 0.05, is of the intervals: short
-    for --until trace_cov:0.05."""
+    """float32 or float64: that of the transformer's numbers (enumeration is always in float64). A share, such as 0.05:
+    short for --until trace_cov:0.05."""
     out: Path = Path("gradvar-results")
     """Folder for the table (CSV and Parquet), the JSON with provenance, and the plots."""
     json: Path | None = None
