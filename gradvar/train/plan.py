@@ -165,8 +165,8 @@ class TrainConfig:
     digits), countdown (search), running_total (five numbers, with totals on the way that are not graded), verification
     (answers and verdicts on answers), form (drafted, challenged and revised lines of a form)."""
     sampler: str = "none"
-    """The engine that samples every arm's rollouts, spelt as for `gradvar measure`: none (the policy itself), top_p:0.95,
-    bfloat16, fp8, stale:4 (the weights of four steps ago) and so on."""
+    """The engine that samples every arm's rollouts, spelt as for `gradvar measure`: none (the policy itself),
+    top_p:0.95, bfloat16, fp8, stale:4 (the weights of four steps ago) and so on."""
     corrections: tuple[str, ...] = ("none",)
     """Weights for the engine's log-probabilities, such as none tis:2 seq_mask: every arm is trained with each."""
     seeds: int = 8
