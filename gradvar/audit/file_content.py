@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import json
+import re
 import shutil
 import zlib
 from pathlib import Path
@@ -17,6 +18,7 @@ from gradvar.audit.task_results import rows_of_tasks
 from gradvar.audit.torch_files import LEGACY
 
 _HEAD = 1 << 16
+_RESULT = re.compile(rb'\s*\{\s*"kind": "\w+",\s*"findings": \[')
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BINARY = {
     b"\x93NUMPY": "a NumPy array",
@@ -132,6 +134,22 @@ def is_parquet(path: Path) -> bool:
             return stream.read(4) == b"PAR1"
     except OSError:
         return False
+
+
+PROMPT_COLUMNS = (
+    "prompt", "rollouts", "successes", "rate", "low", "high", "class", "source", "file", "place", "text",
+)  # fmt: skip
+"""The columns of the list of prompts that an audit writes."""
+
+
+def is_result(path: Path) -> bool:
+    """Return True for what gradvar wrote itself: a result with its findings, or an audit's list of prompts."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(256)
+    except OSError:
+        return False
+    return bool(_RESULT.match(head)) or head.startswith(",".join(PROMPT_COLUMNS).encode())
 
 
 def content(stream: IO[bytes], path: Path) -> str:

@@ -18,7 +18,7 @@ from gradvar.audit.cell_sums import CellSums
 from gradvar.audit.columns import ColumnLayout, Columns, detect
 from gradvar.audit.csv_records import CsvRecords
 from gradvar.audit.database import QUICK, Database, FilePart, Reject, readable
-from gradvar.audit.file_content import Unpacked, content, is_parquet
+from gradvar.audit.file_content import Unpacked, content, is_parquet, is_result
 from gradvar.audit.formats import Format, formats_of
 from gradvar.audit.json_documents import JsonArray, JsonObject, read_object
 from gradvar.audit.json_lines import JsonLines
@@ -27,6 +27,7 @@ from gradvar.audit.numbered_columns import NumberedColumns, rollout_families
 from gradvar.audit.parquet import ParquetFile
 from gradvar.audit.reshaped import reshaped
 from gradvar.audit.reward_parts import LENGTH, TOTAL
+from gradvar.core.checks import finite
 
 _TEXTS = (".jsonl", ".ndjson", ".csv", ".tsv", ".json")
 SUFFIXES = (
@@ -106,7 +107,7 @@ class ReadSettings:
             raise ValueError(
                 f"reward_weights: {len(weights)} of them for the columns {', '.join(names)}; give one for each"
             )
-        return [1.0] * len(names) if weights is None else weights
+        return [1.0] * len(names) if weights is None else [finite("reward_weights", w) for w in weights]
 
 
 def read_file(
@@ -193,6 +194,8 @@ def _reader(
     database, formats = tools
     if is_parquet(path):
         return ParquetFile(copy, database)
+    if is_result(path):
+        raise ValueError("a result of gradvar; give the dumps that it was made of")
     size = max(path.stat().st_size, 1)
 
     def done() -> float:
@@ -247,7 +250,12 @@ def _below(folder: Path) -> Iterator[Path]:
         if path.is_dir():
             if not path.name.startswith(".") and not path.is_symlink():
                 yield from _below(path)
-        elif path.name.lower().endswith(SUFFIXES) and not _is_beside(path) and path.is_file():
+        elif (
+            path.name.lower().endswith(SUFFIXES)
+            and not _is_beside(path)
+            and path.is_file()
+            and not is_result(path)
+        ):
             yield path
 
 

@@ -28,6 +28,7 @@ from gradvar.audit.reward_parts import parts
 from gradvar.audit.schemes import scheme
 from gradvar.audit.statistics import by_source, histogram, prompt_table, prompts, steps, success
 from gradvar.audit.text import text
+from gradvar.core.checks import finite
 
 Progress = Callable[[str, float], object]
 
@@ -69,6 +70,8 @@ def audit(
     """
     if estimator is not None:
         scheme(estimator)
+    if success_above is not None:
+        finite("success_above", success_above)
     settings = ReadSettings(format, columns, reward_weights)
     sums, read = read_dumps(files, settings, progress)
     return _figures(sums, read, estimator, success_above)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradvar.audit.cell_sums import KEPT_KEY
 from gradvar.audit.estimators import RATES
+from gradvar.audit.file_content import PROMPT_COLUMNS
 from gradvar.audit.more_text import best_of_lines, larger_lines, mismatch_lines, part_lines, source_lines
 from gradvar.audit.result import NOTHING_SUSPICIOUS, AuditFigures
 from gradvar.audit.statistics import Step
@@ -220,20 +221,7 @@ def write_prompts(audit: AuditFigures, path: Path, between: tuple[float, float] 
     )
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        head = (
-            "prompt",
-            "rollouts",
-            "successes",
-            "rate",
-            "low",
-            "high",
-            "class",
-            "source",
-            "file",
-            "place",
-            "text",
-        )
-        writer.writerow(head)
+        writer.writerow(PROMPT_COLUMNS)
         for prompt, n, won, low, high, kind, wanted in rows:
             if not wanted:
                 continue

@@ -53,12 +53,13 @@ class Advise:
 
 def run(config: Advise) -> int:
     """Print the advice; the exit code."""
-    from gradvar.files.paths import check_file
+    from gradvar.files.paths import check_apart, check_file
     from gradvar.files.tables import write_json
 
     screen = Screen()
     if config.json is not None:
         check_file(config.json, "json")
+        check_apart({"json": config.json}, filter(None, (config.rewards, config.summary)))
     if sum(x is not None for x in (config.bank, config.summary, config.rewards)) != 1:
         raise ValueError(
             "bank: give a saved score bank with --bank, its summary with --summary, or logged rewards with "

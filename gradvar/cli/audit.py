@@ -65,17 +65,24 @@ class AuditConfig:
 def run(config: AuditConfig) -> int:
     """Audit, print the report, write the files; the exit code."""
     from gradvar.audit import Columns, audit, write_prompts
+    from gradvar.audit.read import expand
     from gradvar.audit.text import text
     from gradvar.cli.progress import Bars
     from gradvar.cli.streams import Screen
     from gradvar.files.atomic import write_file
-    from gradvar.files.paths import check_file
+    from gradvar.files.paths import check_apart, check_file
     from gradvar.files.tables import write_plain
 
     screen = Screen()
     for name, path in (("json", config.json), ("prompts", config.prompts)):
         if path is not None:
             check_file(path, name)
+    check_apart(
+        {"json": config.json, "prompts": config.prompts}, [*expand(config.files), Path(config.format)]
+    )
+    low, high = config.between
+    if not low <= high:
+        raise ValueError(f"between: {low:g} and {high:g}; give a rate and a larger one")
     columns = Columns(
         config.prompt, config.reward, config.group, config.step, config.advantage, config.length, config.logp,
         config.source, config.attempts,

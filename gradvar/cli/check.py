@@ -84,7 +84,7 @@ class Check:
 def run(config: Check) -> int:
     """Check, print the table or the JSON, and return the exit code."""
     try:
-        check_shown(config.json)
+        check_shown(config.json, config.target)
         report = examine(config)
         show(report.table(), report.to_json(), config.json)
     except (ValueError, ImportError) as error:

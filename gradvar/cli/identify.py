@@ -35,7 +35,7 @@ class Identify:
 def run(config: Identify) -> int:
     """Identify, print the sentence or the JSON, and return the exit code."""
     try:
-        check_shown(config.json)
+        check_shown(config.json, config.target)
         identification = examine(config)
         show(str(identification), identification.to_json(), config.json)
     except (ValueError, ImportError) as error:

@@ -13,7 +13,7 @@ import tyro
 
 from gradvar.cli.progress import Bars
 from gradvar.cli.results import keep_compiled_programs
-from gradvar.files.paths import check_file, check_writable
+from gradvar.files.paths import check_apart, check_file, check_writable
 
 if TYPE_CHECKING:
     from gradvar.measure.bank.bank import ScoreBank
@@ -98,6 +98,7 @@ class Record:
         check_writable(self.out)
         if self.json is not None:
             check_file(self.json, "json")
+            check_apart({"json": self.json}, [self.prompts])
 
 
 def run(config: Record) -> int:

@@ -33,13 +33,14 @@ class ReportPage:
 
 def run(config: ReportPage) -> int:
     """Write the report; the exit code."""
-    from gradvar.files.paths import check_file
+    from gradvar.files.paths import check_apart, check_file
 
     place = config.folder
     out = config.out or (place.parent if place.is_file() else place) / "report.html"
     for name, file in (("out", out), ("json", config.json)):
         if file is not None and place.exists():
             check_file(file, name)
+    check_apart({"out": out, "json": config.json}, [place])
     from gradvar.files.atomic import write_file
     from gradvar.files.tables import write_json
     from gradvar.report.page import page, printable

@@ -63,14 +63,15 @@ def save(
     return files
 
 
-def check_shown(path: str | None) -> None:
-    """Raise ``ValueError``, in one line, where ``show`` could not write the JSON to ``path``."""
+def check_shown(path: str | None, target: str) -> None:
+    """Raise ``ValueError``, in one line, where ``show`` could not write the JSON to ``path``, or over the target."""
     if path in (None, "-"):
         return
-    from gradvar.files.paths import check_file
+    from gradvar.files.paths import check_apart, check_file
 
     file = Path(str(path))
     check_file(file, "--json")
+    check_apart({"--json": file}, [Path(target.rpartition(":")[0])])
     if not file.parent.is_dir():
         raise ValueError(f"--json: {path}: {file.parent} is no folder; give another path")
 

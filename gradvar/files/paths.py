@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gradvar.files.outputs import Output
@@ -43,6 +44,30 @@ def check_file(file: Path, argument: str) -> None:
         check_writable(output.path.parent, argument)
     elif not os.access(output.path, os.W_OK):
         raise ValueError(f"{argument}: {file} may not be written; give another file")
+
+
+def check_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path]) -> None:
+    """Raise ``ValueError`` where a file would be written over an input, or over another output.
+
+    Args:
+        outputs: The files by the names of their options; None for one that is not asked for.
+        inputs: The files that are read.
+    """
+    taken = {_place(path): "is read" for path in inputs}
+    for argument, path in outputs.items():
+        if path is None or (os.path.exists(path) and not os.path.isfile(path)):
+            continue
+        place = _place(path)
+        if place in taken:
+            raise ValueError(
+                f"{argument}: {_short(path)} {taken[place]}, and would be lost; give another file"
+            )
+        taken[place] = f"is what --{argument} writes"
+
+
+def _place(path: Path) -> str:
+    """A path with all links followed, as far as there are any."""
+    return os.path.realpath(path)
 
 
 def _is_there(path: Path) -> bool:

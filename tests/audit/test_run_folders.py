@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gradvar.audit import Columns, audit
+from gradvar.cli import main as cli
 
 REWARDS = np.array([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 1]])
 EACH = [(q, i, float(r)) for q, row in enumerate(REWARDS) for i, r in enumerate(row)]
@@ -145,6 +146,18 @@ def write(folder, files):
 def test_a_run_has_its_rollouts_once(tmp_path, name):
     write(tmp_path, FOLDERS[name])
     check(audit([tmp_path]))
+
+
+def test_what_an_audit_wrote_into_the_folder_is_no_dump(tmp_path, capsys):
+    write(tmp_path, {"a.jsonl": PLAIN})
+    out = {name: tmp_path / name for name in ("audit.json", "prompts.csv")}
+    command = ["audit", tmp_path, "--quiet", "--json", out["audit.json"], "--prompts", out["prompts.csv"]]
+    assert [cli.run(list(map(str, command))) for _ in range(2)] == [0, 0]
+    assert json.loads(out["audit.json"].read_text())["rows"] == REWARDS.size
+    check(audit([tmp_path]))
+    for path in out.values():
+        assert cli.run(["audit", str(path)]) == 2
+        assert "a result of gradvar; give the dumps that it was made of" in capsys.readouterr().err
 
 
 def test_what_a_folder_holds_alone_is_read(tmp_path):

@@ -48,6 +48,33 @@ def dump(tmp_path_factory):
     return folder
 
 
+OVERWRITTEN = {
+    "a dump by figures": ["audit", "DUMP", "--json", "DUMP"],
+    "a dump by prompts": ["audit", "DUMP", "--prompts", "DUMP"],
+    "a dump of a folder, by way of a link": ["audit", ".", "--json", "link"],
+    "figures by prompts": ["audit", "DUMP", "--json", "new", "--prompts", "./new"],
+    "rewards": ["advise", "--rewards", "DUMP", "--json", "DUMP"],
+    "a result": ["report", "DUMP", "--out", "o.html", "--json", "DUMP"],
+    "a page": ["report", "DUMP", "--out", "DUMP"],
+    "a function checked": ["check", "DUMP:f", "--json", "DUMP"],
+    "a function named": ["identify", "DUMP:f", "--json", "DUMP"],
+}
+
+
+@pytest.mark.parametrize("name", OVERWRITTEN)
+def test_what_is_read_is_not_written_over(name, dump, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_bytes((dump / "a.jsonl").read_bytes())
+    (tmp_path / "link").symlink_to("a.jsonl")
+    before = (tmp_path / "a.jsonl").read_bytes()
+    assert cli.run([word.replace("DUMP", "a.jsonl") for word in OVERWRITTEN[name]]) == 2
+    assert re.search(
+        r"(is read|is what --json writes), and would be lost; give another file$", capsys.readouterr().err
+    )
+    assert (tmp_path / "a.jsonl").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "link"}
+
+
 @pytest.fixture
 def quick(monkeypatch, dump):
     """What commands compute is not at issue here, only where they write it: stand-ins answer at once."""
