@@ -3,14 +3,18 @@
 import itertools
 from types import SimpleNamespace
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import sympy as sp
 import z3
 
 from gradvar.symbolic import Rejected
+from gradvar.symbolic.analyse import objective
 from gradvar.symbolic.analyse.display import readable
+from gradvar.symbolic.analyse.laws import _nonzero_point
 from gradvar.symbolic.certify.letters import Letters
-from gradvar.symbolic.claims.decision import decide, evaluated, require_close
+from gradvar.symbolic.claims.decision import _stated, decide, evaluated, require_close
 from gradvar.symbolic.claims.ledger import order, same_claim
 from gradvar.symbolic.decide.equality import _reduce_roots
 from gradvar.symbolic.decide.smt import _check, _near, _point
@@ -85,6 +89,7 @@ def test_the_name_of_a_claim_without_its_letter_means_all_its_parts():
     assert [n for n in names if same_claim(n, "a11")] == ["A11", "A11a", "A11b"]
     assert [n for n in names if same_claim(n, "A11a")] == ["A11a"]
     assert [n for n in names if same_claim(n, "A1")] == []
+    assert same_claim("AB12a", "ab12")
     assert same_claim("lemma", "Lemma")
     assert not same_claim("lemma", "lemm")
     assert not same_claim("1ab", "1a")
@@ -145,3 +150,35 @@ def test_a_part_without_a_value_leaves_none():
         ):
             assert here.value(whole) is why
     assert here.value(z ** sp.log(x)) is UNDEFINED
+
+
+def test_a_law_fails_where_any_of_its_entries_does():
+    assert _nonzero_point(lambda v: jnp.stack([v - v, 0 * v]), (x,)) is None
+    for entries in (lambda v: [v - v, v], lambda v: [v, v - v], lambda v: [v - v, v - v, 2 * v]):
+        point = _nonzero_point(lambda v, entries=entries: jnp.stack(entries(v)), (x,))
+        assert point[x] != 0
+
+
+def test_a_derivative_that_is_still_to_be_taken_is_handed_on():
+    assert _stated(sp.Eq(sp.Derivative(x * y, x), y), {y: 3})[1] == ""
+    assert (
+        _stated(sp.Eq(sp.Derivative(x * y, x), sp.Limit(y, y, 1)), {})[1]
+        == "a limit by SymPy, a derivative by SymPy"
+    )
+
+
+def test_a_mean_that_the_exact_engine_does_not_have_is_an_error(monkeypatch):
+    """The first component of w(1/3) grad p, p = 1/3, is 2/9 w."""
+    p = sp.Symbol("p", positive=True)
+
+    def notes(off):
+        answer = SimpleNamespace(mean=np.array([2 / 9, -2 / 9]) + off)
+        monkeypatch.setattr(objective, "engine", lambda *given: answer)
+        return objective._engine_note(lambda logp, batch: logp.sum(), 3 * p)
+
+    assert "the exact engine agrees" in notes(0.0)[0]
+    assert "the exact engine agrees" in notes(0.9e-9)[0]
+    for off in (1.1e-9, 1e-3, np.nan):
+        with pytest.raises(ValueError, match="is the objective pure"):
+            notes(off)
+    assert "depends on more than p" in objective._engine_note(None, 3 * x)[0]

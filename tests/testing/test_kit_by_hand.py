@@ -1,5 +1,7 @@
 """Parts of the kit on plain numbers: which rows a loss moves, how arguments are read, what examples hold."""
 
+from dataclasses import fields
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,16 +11,24 @@ from hypothesis.errors import NoSuchExample
 
 from gradvar.testing.arrays import library
 from gradvar.testing.caller import Caller
+from gradvar.testing.calls import BadOutput
+from gradvar.testing.identification.epsilon import Ladder
 from gradvar.testing.identification.loss import identify_loss
+from gradvar.testing.kinds.base import Kind
+from gradvar.testing.kinds.check import _note
+from gradvar.testing.kinds.filter_reading import _chosen
+from gradvar.testing.kinds.kl_reward import kl_coef_scales
 from gradvar.testing.kinds.selection import selection_ordered
 from gradvar.testing.kinds.value_loss import readings
 from gradvar.testing.laws.base import Broken
+from gradvar.testing.oracle import named
+from gradvar.testing.peers.confirm import confirm
 from gradvar.testing.recognise import _moved_rows, _note_precision
 from gradvar.testing.signatures import Signature
-from gradvar.testing.strategies import loss_shapes
+from gradvar.testing.strategies import INEXACT, loss_shapes, scaled_groups
 from gradvar.testing.targets import AdvantageTarget
 
-from .one_example import planted, surrogate
+from .one_example import grouped, outcome, planted, surrogate
 
 
 def test_the_rows_that_an_advantage_moves():
@@ -114,3 +124,79 @@ def test_the_forms_of_an_unknown_clip_are_named():
     found = identify_loss(planted(unknown))
     assert not found.ok
     assert {candidate.name for candidate in found.candidates} == {"ppo", "gmpo", "gspo"}
+
+
+@pytest.mark.parametrize(
+    ("times", "factor"), [(0.5, 0.5), (2.0, 2.0), (1.004, 1.0), (0.996, 1.0), (-1.0, 1.0)]
+)
+def test_a_factor_is_read_unless_it_is_all_but_one(times, factor):
+    def signs(rewards):
+        return times * np.sign(rewards - rewards.mean(-1, keepdims=True))
+
+    form = SimpleNamespace(advantages_of=lambda batch: np.array([-1.0, -1.0, 1.0, 1.0]))
+    assert Ladder(grouped(signs))._factor(form) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"), [(1.0, ""), (1.0005, ""), (2.0, ", times 2"), (0.25, ", times 0.25")]
+)
+def test_a_report_says_how_many_times_a_form_a_function_is(factor, told):
+    target = SimpleNamespace(
+        kind=SimpleNamespace(name="kl", sentence=""),
+        remark="",
+        form=SimpleNamespace(title="k3"),
+        factor=factor,
+    )
+    assert _note(target) == f"read as kl: k3{told}"
+
+
+def test_indices_are_of_rows_where_groups_are_too_few():
+    assert _chosen(np.array([0, 1]), 4, 2, False).tolist() == [1, 1]
+    assert _chosen(np.array([0, 2]), 4, 2, False).tolist() == [1, 0, 1, 0]
+    assert _chosen(np.array([3]), 4, 2, False).tolist() == [0, 0, 0, 1]
+    assert _chosen(np.array([1]), 4, 2, True).tolist() == [0, 1, 0, 0]
+    for wrong in ([4], [-1], [1, 1]):
+        with pytest.raises(BadOutput, match="returned the indices"):
+            _chosen(np.array(wrong), 4, 2, False)
+
+
+@pytest.mark.parametrize("score", [1.0, 1000.0])
+def test_a_coefficient_of_a_penalty_counts_once_up_to_rounding(score):
+    """Of a score of a thousand, rounding may be off by a thousand times as much."""
+    scene = {"kl": np.array([[0.5, -0.25]]), "kl_coef": 0.1}
+
+    def outcome_of(penalty, off=0.0):
+        def observe(scene):
+            return {
+                "rewards": score - penalty(scene["kl_coef"]) * scene["kl"] + off * (scene["kl_coef"] == 0)
+            }
+
+        target = SimpleNamespace(observe=observe, tolerance=1e-6, takes=lambda role: role == "kl_coef")
+        return outcome(SimpleNamespace(check=kl_coef_scales), target, scene=scene, factor=2.0)
+
+    assert outcome_of(lambda c: c) is None
+    assert outcome_of(lambda c: c, 0.9e-6 * score) is None
+    assert outcome_of(lambda c: c, 3e-6 * score) is Broken
+    assert outcome_of(lambda c: c + 0.1) is Broken
+
+
+def test_a_loss_is_confirmed_on_an_input_that_is_printed():
+    """To the resolution of what is differentiated by differences."""
+
+    def importance(fault):
+        return planted(lambda b: (0.0, surrogate(b)[1] / b.mask.sum() * (1 + fault)))
+
+    oracle = named("importance")
+    for fault, equal in ((0.0, True), (1e-4, True), (1e-3, False)):
+        found = confirm(importance(fault), oracle)
+        assert found.equal is equal
+    assert confirm(importance(0.0), None).oracle == ""
+
+
+def test_examples_reach_far_and_have_what_is_not_exact():
+    few = settings(max_examples=60, database=None, phases=[Phase.generate])
+    for far in (lambda g: 0 < max(map(abs, g)) < 1e-6, lambda g: max(map(abs, g)) > 1e6):
+        assert find(scaled_groups(), far, settings=few)
+    assert all(Fraction(value).denominator > 2**20 for value in INEXACT)
+    sizes = next(f.default for f in fields(Kind) if f.name == "sizes")
+    assert min(size["N"] for size in sizes) == 1  # a batch of one row is tried
