@@ -29,7 +29,7 @@ TEMPLATES = {
 }
 
 
-SLOW = ("a power",)  # a second of computing each, the least that the system can limit
+SLOW = ("a power", "a number")  # a second of computing each, the least that the system can limit
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,29 @@ def test_one_process_answers_many_prompts(tmp_path):
         assert json.loads(opened.chat(f"<{i} & é>")) == [{"role": "user", "content": f"<{i} & é>"}]
     assert "<a & é>" in opened.chat("<a & é>")  # as the transformers library writes it, not as HTML
     assert process._process.pid == first
+
+
+WRITTEN = {  # as the transformers library writes them, here and there
+    "{% set n = namespace(v=1) %}{% for i in [1, 2] %}{% set n.v = n.v + i %}{% endfor %}{{ n.v }}": "4",
+    "{% for m in messages %}{% generation %}{{ m.role }}{% set x = 1 %}{% endgeneration %}{{ x }}{% endfor %}": "user",
+    "{{ dict(a=1).a }}{{ cycler('b', 'c').next() }}": "1b",
+    "{{ strftime_now('%%') }}{{ strftime_now is defined }}": "%True",
+}
+
+
+@pytest.mark.parametrize("template", WRITTEN)
+def test_templates_have_what_the_library_gives_them(tmp_path, template):
+    assert write(tmp_path, chat_template=template).chat("two") == WRITTEN[template]
+
+
+@pytest.mark.parametrize("name", ["__class__", "_a"])
+def test_a_namespace_takes_no_name_of_pythons_own(tmp_path, name):
+    for template in (
+        f"{{{{ namespace({name}=1) }}}}",
+        f"{{% set n = namespace() %}}{{% set n.{name} = 1 %}}",
+    ):
+        with pytest.raises(ValueError, match="no name that begins with an underscore"):
+            write(tmp_path, chat_template=template).chat("two")
 
 
 def grown(folder, change):

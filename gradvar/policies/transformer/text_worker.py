@@ -4,6 +4,7 @@ Run as a file, so that it loads neither this package nor JAX. Reads one request 
 object with the name of what is to be done, and answers each in one line: {"value": ...} or {"error": ...}.
 """
 
+import datetime
 import json
 import signal
 import sys
@@ -61,8 +62,16 @@ def token(text: str) -> int | None:
 
 
 def chat(template: str, names: dict[str, Any], most: int) -> str:
-    """A conversation by a template, in Jinja's sandbox, with the filters that the transformers library gives it."""
+    """A conversation by a template, in Jinja's sandbox, with what the transformers library gives it.
+
+    That is (utils/chat_template_utils.py): loop controls, ``{% generation %}``, JSON that is not escaped for HTML,
+    ``raise_exception``, ``strftime_now``, and namespaces and dictionaries that keep out of Python's own names.
+    """
+    from jinja2 import nodes
+    from jinja2.exceptions import SecurityError
+    from jinja2.ext import Extension
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2.utils import Namespace
 
     def refuse(reason: str) -> None:
         raise ValueError(reason)
@@ -70,10 +79,42 @@ def chat(template: str, names: dict[str, Any], most: int) -> str:
     def to_json(value: Any, indent: int | None = None, **settings: Any) -> str:
         return json.dumps(value, **({"ensure_ascii": False, "indent": indent} | settings))
 
+    class Generation(Extension):
+        """What stands between its tags was written by the model; it is rendered as it is."""
+
+        tags = frozenset({"generation"})
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.Scope(body, lineno=line)
+
+    class Names(Namespace):
+        """A namespace without names that begin with an underscore."""
+
+        def __init__(*arguments: Any, **attributes: Any) -> None:
+            own, *rest = arguments
+            values = dict(*rest, **attributes)
+            for name in values:
+                check_name(name)
+            Namespace.__init__(own, values)
+
+        def __setitem__(self, name: str, value: Any) -> None:
+            check_name(name)
+            Namespace.__setitem__(self, name, value)
+
+    def check_name(name: Any) -> None:
+        if isinstance(name, str) and name.startswith("_"):
+            raise SecurityError(f"a namespace takes no name that begins with an underscore, such as {name!r}")
+
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
     )
-    environment.globals = {"raise_exception": refuse, "range": environment.globals["range"]}
+    usual = {name: environment.globals[name] for name in ("range", "cycler", "joiner")}
+    environment.globals = usual | {
+        "raise_exception": refuse, "namespace": Names, "dict": lambda *pairs, **values: dict(*pairs, **values),
+        "strftime_now": lambda form: datetime.datetime.now().strftime(form),
+    }  # fmt: skip
     environment.filters["tojson"] = to_json  # Jinja's own writes < and & as escapes, for HTML
     parts, size = [], 0
     for part in environment.from_string(template).generate(**names):
