@@ -82,7 +82,7 @@ def chat(template: str, names: dict[str, Any], most: int) -> str:
     class Generation(Extension):
         """What stands between its tags was written by the model; it is rendered as it is."""
 
-        tags = frozenset({"generation"})
+        tags = {"generation"}  # noqa: RUF012, as its base class has them
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
