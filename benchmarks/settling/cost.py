@@ -38,29 +38,34 @@ def seconds_of(call: Callable[[], Any]) -> float:
     return time.process_time() - began
 
 
-def measured(runs: Runs) -> dict[str, Any]:
-    """CPU seconds of a setting's parts, by the programs that its runs use."""
+def measure(runs: Runs, row: dict[str, Any], keep: Callable[[], None]) -> None:
+    """Put into a setting's row what is not in it yet: CPU seconds of its parts, by the programs that its runs use."""
 
     def learn(number: int) -> None:
         warm_start(runs.policy, runs.task, runs.start_key(number), runs.setting.success, cache=False)
 
-    costs: dict[str, Any] = {"setting": runs.setting.name}
-    costs |= {
-        f"warm_start{end}": seconds_of(partial(learn, number)) for number, end in enumerate(("_first", ""))
-    }
+    if "warm_start" not in row:
+        first, second = (seconds_of(partial(learn, number)) for number in range(2))  # the first one compiles
+        row |= {"warm_start_first": first, "warm_start": second}
+        keep()
     start = runs.start(0)  # kept on disk: the bank is timed without it
-    costs |= {"bank": seconds_of(runs.prediction), "groups": {}}
+    if "bank" not in row:
+        row["bank"] = seconds_of(runs.prediction)
+        keep()
+    groups = row.setdefault("groups", {})
     for group in runs.size.groups:
+        if str(group) in groups:
+            continue
         trainer = runs.trainer(group, "test")
         states = trainer.start((0,), start.params)
         evaluate, advance = partial(trainer.evaluate, states), partial(trainer.advance, states)
         compiling = seconds_of(partial(advance, trainer.limits(until=0.0)))
-        evaluations = [seconds_of(evaluate) for _ in range(1 + ROUNDS)]
-        if "evaluation" not in costs:  # one program for all group sizes
-            costs |= {"evaluation": min(evaluations[1:]), "evaluation_first": evaluations[0]}
+        if "evaluation" not in row:  # one program for all group sizes
+            first, *others = (seconds_of(evaluate) for _ in range(1 + ROUNDS))
+            row |= {"evaluation": min(others), "evaluation_first": first}
         steps = [seconds_of(partial(advance, trainer.limits())) / CHUNK for _ in range(ROUNDS)]
-        costs["groups"][group] = {"compiling": compiling, "step": min(steps)}
-    return costs
+        groups[str(group)] = {"compiling": compiling, "step": min(steps)}
+        keep()
 
 
 def counts(
@@ -80,11 +85,20 @@ def counts(
     return {group: tried.get(group, (float(tuning), float(counting))) for group in groups}
 
 
+def at_group(measured: Mapping[str, Mapping[str, float]], group: int) -> dict[str, float]:
+    """What is measured of a group size, or what its neighbours say, beyond them the nearest one."""
+    known = sorted(int(size) for size in measured)
+    return {
+        name: float(np.interp(np.log2(group), np.log2(known), [measured[str(size)][name] for size in known]))
+        for name in ("compiling", "step")
+    }
+
+
 def whole(
     costs: Mapping[str, Any], numbers: Mapping[int, tuple[float, float]], size: Size
 ) -> dict[str, float]:
     """CPU seconds of a setting at this size, by the stages of ``Runs.stages``."""
-    groups = {int(group): cost for group, cost in costs["groups"].items()}
+    groups = {group: at_group(costs["groups"], group) for group in numbers}
     run = {
         g: size.steps * cost["step"] + (size.points + 1) * costs["evaluation"] for g, cost in groups.items()
     }
@@ -113,11 +127,12 @@ def table(rows: Sequence[Mapping[str, Any]], groups: Sequence[int]) -> list[str]
     ]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in rows:
-        by_group = {int(g): cost for g, cost in row["groups"].items()}
-        compiling = sum(cost["compiling"] for cost in by_group.values()) + row["evaluation_first"]
+        compiling = sum(at_group(row["groups"], g)["compiling"] for g in groups) + row["evaluation_first"]
+        steps = [row["groups"].get(str(g)) for g in groups]
         lines.append(
             _line([
-                row["setting"].replace("_", " "), *(f"{1000 * by_group[g]['step']:.1f}" for g in groups),
+                row["setting"].replace("_", " "),
+                *("-" if step is None else f"{1000 * step['step']:.1f}" for step in steps),
                 f"{row['evaluation']:.2f} s", f"{compiling:.0f} s", f"{row['warm_start']:.1f} s",
                 f"{sum(row['whole'].values()) / 60:.1f}",
             ])
@@ -129,25 +144,28 @@ def main() -> None:
     """Measure the settings that are not in the file yet; print the table and the sums."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--settings", nargs="+", default=[s.name for s in SETTINGS], help="that are measured")
+    parser.add_argument("--groups", type=int, nargs="+", default=Size.groups, help="that are measured")
     parser.add_argument("--out", type=Path, default=RESULTS / "settling_cost.json")
     options = parser.parse_args()
     size = Size()
-    rows = (
-        {row["setting"]: row for row in json.loads(options.out.read_text())["rows"]}
-        if options.out.exists()
-        else {}
-    )
+    content = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
+    rows = {row["setting"]: row for row in content["rows"]}
     results = {setting["name"]: setting for setting in joined(kept(RESULTS))["settings"]}
+
+    def keep() -> None:
+        content = {"kind": "settling cost", "provenance": provenance({}), "rows": list(rows.values())}
+        write_json(options.out, content)
+
     for setting in SETTINGS:
-        if setting.name in options.settings and setting.name not in rows:
-            with tempfile.TemporaryDirectory() as folder:
-                costs = measured(Runs(setting, replace(size, starts=2), Path(folder)))
-            numbers = counts(results.get(setting.name), size.groups, size.runs)
-            rows[setting.name] = costs | {"counts": numbers, "whole": whole(costs, numbers, size)}
-            write_json(
-                options.out,
-                {"kind": "settling cost", "provenance": provenance({}), "rows": list(rows.values())},
-            )
+        if setting.name not in options.settings:
+            continue
+        row = rows.setdefault(setting.name, {"setting": setting.name})
+        with tempfile.TemporaryDirectory() as folder:
+            measure(Runs(setting, replace(size, groups=tuple(options.groups)), Path(folder)), row, keep)
+        numbers = counts(results.get(setting.name), size.groups, size.runs)
+        row |= {"counts": numbers, "whole": whole(row, numbers, size)}
+        keep()
+    rows = {name: row for name, row in rows.items() if "whole" in row}
     print("\n".join(table(list(rows.values()), size.groups)))
     stages = {
         name: sum(row["whole"][name] for row in rows.values()) / 60

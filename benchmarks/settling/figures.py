@@ -190,21 +190,21 @@ def _against_law(ax: Axes, rows: Sequence[Mapping[str, Any]], settings: Sequence
 
 
 def warm_up(content: Mapping[str, Any]) -> Figure:
-    """G2D: the held-out gain at the end, and how informative the stored pairs were, over GRPO's share of the run."""
+    """G2D: the held-out gain at the end, and how informative the stored pairs were, over GRPO's share of the run; an
+    arm that is there more than once is drawn once."""
+    table = {row["arm"]: row for row in content["rows"]}
     shares = {
         plan["arm"]["name"]: plan["arm"]["phases"][0]["share"]
         for plan in content["plans"] if len(plan["arm"]["phases"]) == 2
     }  # fmt: skip
-    rows = sorted(
-        (row for row in content["rows"] if row["arm"] in shares), key=lambda row: shares[row["arm"]]
-    )
+    rows = sorted((row for row in table.values() if row["arm"] in shares), key=lambda row: shares[row["arm"]])
     x = np.array([shares[row["arm"]] for row in rows])
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
     gain, low, high = (np.array([row[f"gain{end}"] for row in rows], float) for end in ("", "_low", "_high"))
     axes[0].errorbar(
         x, gain, yerr=[gain - low, high - gain], capsize=2, label="GRPO, then DPO", **look(axes[0], 0)
     )
-    for row in content["rows"]:
+    for row in table.values():
         if row["arm"] not in shares:
             axes[0].axhline(row["gain"], color=faint(axes[0]), ls="--", label=f"{row['arm']} throughout")
     axes[0].set_ylabel("gain in held-out reward")
@@ -228,9 +228,9 @@ def kept(folder: Path) -> list[Path]:
     return [place for place in places if place.exists()]
 
 
-def joined(places: Iterable[Path]) -> dict[str, Any]:
-    """The results of several settings, or of several tasks of the map, as one."""
-    content: dict[str, Any] = {"settings": [], "rows": []}
+def joined(places: Iterable[Path], names: Sequence[str] = ("settings", "rows")) -> dict[str, Any]:
+    """The named lists of several results, one after another."""
+    content: dict[str, Any] = {name: [] for name in names}
     for place in places:
         part = json.loads(place.read_text())
         content = {name: content[name] + part.get(name, []) for name in content}
@@ -250,8 +250,9 @@ def main() -> None:
         figures["settling"] = curves(content)
     if rows := joined(sorted(folder.glob("settling_map_*.json")))["rows"]:
         figures["settling_map"] = statement_map(rows, points(content))
-    if (place := folder / "train_g2d.json").exists():
-        figures["train_g2d"] = warm_up(json.loads(place.read_text()))
+    content = joined(sorted(folder.glob("train_g2d*.json")), ("plans", "rows", "stored"))
+    if content["rows"]:
+        figures["train_g2d"] = warm_up(content)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
