@@ -21,6 +21,9 @@ from gradvar.measure.exact.enumerate import TooLarge, exact
 from gradvar.studies.problems import Problem
 
 
+_SHORT = 1024  # replicates
+
+
 @dataclass(frozen=True)
 class Setting:
     """A batch's shape and how it is measured; the trainer's proximal policy is ``staleness`` optimiser steps old."""
@@ -70,12 +73,15 @@ def measure_all(
         cache: Where moments are kept, and taken from.
         monitor: Receives a step for every estimator.
     """
-    problem, size = settings[0].problem, settings[0].group_size
-    if not (isinstance(problem.policy, FinitePolicy) or problem.start.done()):
-        first = settings[0]
-        rehearse(estimators, problem.policy, problem.task, size, **first.amount, prompts=first.prompts)
+    first, problem = settings[0], settings[0].problem
+    is_finite = isinstance(problem.policy, FinitePolicy)
+    if not (is_finite or problem.start.done()):
+        amount, size = first.amount, first.group_size
+        rehearse(estimators, problem.policy, problem.task, size, **amount, prompts=first.prompts)
+    # An interrupt waits for what threads have begun: of a finite policy, nothing that may take minutes.
+    is_short = isinstance(first.replicates, int) and first.replicates <= _SHORT
     # one process: several draw the same batches together, one setting after another
-    run = imap_threads if jax.process_count() == 1 else map
+    run = imap_threads if jax.process_count() == 1 and (is_short or not is_finite) else map
     yield from run(lambda setting: list(measure(setting, estimators, cache, monitor)), settings)
 
 

@@ -149,15 +149,14 @@ def test_an_interrupt_says_what_is_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     stopping(monkeypatch, 3)
     assert cli.run(["measure", *ARGUMENTS, "--out", str(tmp_path / "out")]) == 130
-    error = capsys.readouterr().err
-    assert (
-        f"gradvar: 2 settings are kept in {tmp_path}/out/measured; the same command continues there\n"
-        in error
-    )
+    kept = len([*(tmp_path / "out" / "measured").glob("*.safetensors")])
+    assert kept in (2, 3)  # two threads: a setting that the other had begun may be kept as well
+    said = f"gradvar: {kept} settings are kept in {tmp_path}/out/measured; the same command continues there\n"
+    assert said in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert cli.run(["measure", *ARGUMENTS, "--out", str(tmp_path / "out")]) == 0
-    assert "2 of 4 settings had been measured before" in capsys.readouterr().out
+    assert f"{kept} of 4 settings had been measured before" in capsys.readouterr().out
 
 
 @pytest.mark.slow
