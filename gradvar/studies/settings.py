@@ -20,7 +20,6 @@ from gradvar.measure.direct_sums import Work
 from gradvar.measure.exact.enumerate import TooLarge, exact
 from gradvar.studies.problems import Problem
 
-
 _SHORT = 1024  # replicates
 
 
