@@ -1,14 +1,30 @@
 """Baselines from a pilot sample, against the tables of a policy that can be listed."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gradvar.measure import exact_tables
-from gradvar.measure.baselines import sample_baselines
+from gradvar.measure.baselines import _index_of, sample_baselines, score_squares
+from gradvar.policies import Bandit
 from tests.measure import scenes
 
 ROLLOUTS = 4096
+
+
+def test_the_squares_of_scores_and_where_rollouts_are_listed():
+    """Of a softmax over three answers the score is the answer less the chances; two prompts, four rollouts each."""
+    policy, answers = Bandit(3, num_prompts=2), np.array([[0, 2, 1, 1], [2, 2, 0, 1]])
+    params = policy.init(jax.random.key(1))
+    chances = np.exp(params) / np.exp(params).sum(1, keepdims=True)
+    found = score_squares(policy, params, jnp.arange(2), jnp.asarray(answers[..., None]))
+    for prompt, member in np.ndindex(2, 4):
+        score = np.eye(3)[answers[prompt, member]] - chances[prompt]
+        assert float(found[prompt, member]) == pytest.approx(score @ score, rel=1e-5)
+    listed = np.array([[[1, 0], [0, 1]], [[0, 0], [1, 1]], [[1, 0], [1, 1]]])
+    assert _index_of(listed[[2, 0, 1, 2]], listed).tolist() == [2, 0, 1, 2]
+    assert _index_of(np.arange(2)[::-1], np.arange(2)).tolist() == [1, 0]
 
 
 @pytest.mark.slow
