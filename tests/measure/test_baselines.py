@@ -14,12 +14,12 @@ ROLLOUTS = 4096
 
 
 def test_the_squares_of_scores_and_where_rollouts_are_listed():
-    """Of a softmax over three answers the score is the answer less the chances; two prompts, four rollouts each."""
-    policy, answers = Bandit(3, num_prompts=2), np.array([[0, 2, 1, 1], [2, 2, 0, 1]])
+    """Of a softmax over three answers the score is the answer less the chances; three prompts, four rollouts each."""
+    policy, answers = Bandit(3, num_prompts=3), np.array([[0, 2, 1, 1], [2, 2, 0, 1], [0, 1, 2, 0]])
     params = policy.init(jax.random.key(1))
     chances = np.exp(params) / np.exp(params).sum(1, keepdims=True)
-    found = score_squares(policy, params, jnp.arange(2), jnp.asarray(answers[..., None]))
-    for prompt, member in np.ndindex(2, 4):
+    found = score_squares(policy, params, jnp.arange(3), jnp.asarray(answers[..., None]))
+    for prompt, member in np.ndindex(3, 4):
         score = np.eye(3)[answers[prompt, member]] - chances[prompt]
         assert float(found[prompt, member]) == pytest.approx(score @ score, rel=1e-5)
     listed = np.array([[[1, 0], [0, 1]], [[0, 0], [1, 1]], [[1, 0], [1, 1]]])
