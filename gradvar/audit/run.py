@@ -87,7 +87,7 @@ def reward_groups(files: Iterable[str | os.PathLike[str]]) -> tuple[Float[np.nda
     cells = sums.cells()[0]
     groups = cells.groups
     sizes, times = groups.sizes
-    size = int(sizes[np.argmax(times)])
+    size = int(sizes[times == times.max()][-1])  # as the audit has it: of several the largest
     if size < 2:
         raise ValueError(
             "rewards: most groups have one rollout; name the prompt's column in `gradvar audit --prompt`"

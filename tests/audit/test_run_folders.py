@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from gradvar.audit import Columns, audit
+from gradvar.audit import Columns, audit, reward_groups
 from gradvar.cli import main as cli
 
 REWARDS = np.array([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 1]])
@@ -207,6 +207,15 @@ def test_lines_of_zstd_end_as_they_like(tmp_path, ends):
     text = joined.replace("\\r", "\r").replace("\\n", "\n").removesuffix("\n")
     duckdb.execute(f"COPY (SELECT $1::VARCHAR) TO '{path}' ({options})", [text])
     check(audit([path]))
+
+
+def test_of_two_sizes_that_are_as_frequent_everything_takes_the_larger(tmp_path):
+    rows = [{"prompt": f"p{q}", "reward": r} for q, i, r in EACH if i < 3 + q % 2]
+    (tmp_path / "a.jsonl").write_text(lines(rows))
+    found = audit([tmp_path / "a.jsonl"])
+    assert found.overall.group_size == 4
+    assert reward_groups([tmp_path / "a.jsonl"])[0].shape == (3, 4)
+    assert "3 of 6 groups do not have 4 rollouts" in found.suspicions[0].sentence
 
 
 def test_zstd_that_is_cut_is_not_taken_for_its_beginning(tmp_path):
