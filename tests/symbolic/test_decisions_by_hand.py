@@ -123,7 +123,9 @@ def test_the_second_prover_is_given_seconds_and_every_symbol_a_place():
     stated, free = translator.boolean(sp.Gt(x, 3)).value, translator.real(y).value
     assert free is not None
     model = _check(translator, [stated], 5.0)
-    for point in (*_near(translator, model), _point(translator, model)):
+    near = _near(translator, model)
+    assert len(near) == 2
+    for point in (*near, _point(translator, model)):
         assert point[x] > 3
         assert y in point
 
