@@ -16,12 +16,14 @@ from gradvar.symbolic.analyse.laws import _nonzero_point
 from gradvar.symbolic.certify.letters import Letters
 from gradvar.symbolic.claims.decision import _stated, decide, evaluated, require_close
 from gradvar.symbolic.claims.ledger import order, same_claim
+from gradvar.symbolic.claims.obligations import _complaints_about
 from gradvar.symbolic.decide.equality import _reduce_roots
+from gradvar.symbolic.decide.points import _SQUARES
 from gradvar.symbolic.decide.smt import _check, _near, _point
 from gradvar.symbolic.decide.translate import Translator
 from gradvar.symbolic.read.evaluate import ExactValues
 from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN
-from gradvar.symbolic.read.numbers import Undecided
+from gradvar.symbolic.read.numbers import Undecided, _vanishes
 from gradvar.symbolic.read.reader import Comparisons
 
 x, y = sp.symbols("x y", real=True)
@@ -184,3 +186,26 @@ def test_a_mean_that_the_exact_engine_does_not_have_is_an_error(monkeypatch):
         with pytest.raises(ValueError, match="is the objective pure"):
             notes(off)
     assert "depends on more than p" in objective._engine_note(None, 3 * x)[0]
+
+
+def test_a_goal_needs_two_routes_and_a_lemma_one():
+    for routes, kind, complains in (
+        (("sympy",), "goal", True), (("sympy", "smt"), "goal", False), (("sympy", "smt", "enumeration"), "goal", False),
+        (("sympy", "sympy"), "goal", True), (("sympy", "counterexample"), "goal", True), (("sympy",), "lemma", False),
+    ):  # fmt: skip
+        steps = {f"step {i}": route for i, route in enumerate(routes)}
+        obligation = SimpleNamespace(kind=kind, name="here", steps=steps, refuted=False, left_out=[])
+        found = _complaints_about(obligation, None)
+        assert found == (
+            ["goal 'here': one route alone, sympy; another has to show the same"] if complains else []
+        )
+
+
+def test_algebra_proves_zero_and_nothing_else():
+    nested = sp.sqrt(2) + sp.sqrt(3) - sp.sqrt(5 + 2 * sp.sqrt(6))
+    assert all(_vanishes(number) for number in (sp.sqrt(8) - 2 * sp.sqrt(2), nested, 1 / nested**-1))
+    assert not any(_vanishes(number) for number in (sp.sqrt(2) - 1, nested + 1, sp.exp(1) - sp.pi))
+
+
+def test_squares_that_are_drawn_are_squares():
+    assert all(sp.sqrt(sp.Rational(v.numerator, v.denominator)).is_rational for v in _SQUARES)

@@ -15,6 +15,7 @@ from gradvar.testing.calls import BadOutput
 from gradvar.testing.identification.epsilon import Ladder
 from gradvar.testing.identification.loss import identify_loss
 from gradvar.testing.kinds.base import Kind
+from gradvar.testing.kinds.calling import KindCaller
 from gradvar.testing.kinds.check import _note
 from gradvar.testing.kinds.filter_reading import _chosen
 from gradvar.testing.kinds.kl_reward import kl_coef_scales
@@ -200,3 +201,10 @@ def test_examples_reach_far_and_have_what_is_not_exact():
     assert all(Fraction(value).denominator > 2**20 for value in INEXACT)
     sizes = next(f.default for f in fields(Kind) if f.name == "sizes")
     assert min(size["N"] for size in sizes) == 1  # a batch of one row is tried
+
+
+def test_a_list_of_rows_is_packed_and_one_of_matrices_is_not():
+    caller = KindCaller(print, Signature("flat", {}), library("numpy"), "planted", "", "", "float", [])
+    assert caller._array([np.ones(2), np.ones(3)]).tolist() == [1.0] * 5
+    assert caller._array([np.ones((2, 3))] * 4).shape == (4, 2, 3)
+    assert caller._array([1.0, 2.0]).tolist() == [1.0, 2.0]
