@@ -17,7 +17,7 @@ from gradvar.symbolic.certify.letters import Letters
 from gradvar.symbolic.claims.decision import _stated, decide, evaluated, require_close
 from gradvar.symbolic.claims.ledger import order, same_claim
 from gradvar.symbolic.claims.obligations import _complaints_about
-from gradvar.symbolic.decide.equality import _reduce_roots
+from gradvar.symbolic.decide.equality import _is_zero, _reduce_roots
 from gradvar.symbolic.decide.points import _SQUARES
 from gradvar.symbolic.decide.smt import _check, _near, _point
 from gradvar.symbolic.decide.translate import Translator
@@ -25,6 +25,7 @@ from gradvar.symbolic.read.evaluate import ExactValues
 from gradvar.symbolic.read.intervals import UNDEFINED, UNKNOWN
 from gradvar.symbolic.read.numbers import Undecided, _vanishes
 from gradvar.symbolic.read.reader import Comparisons
+from gradvar.symbolic.read.trace import Witness
 
 x, y = sp.symbols("x y", real=True)
 RELATIONS = {"==": sp.Eq, "!=": sp.Ne, "<": sp.Lt, "<=": sp.Le, ">": sp.Gt, ">=": sp.Ge}
@@ -209,3 +210,32 @@ def test_algebra_proves_zero_and_nothing_else():
 
 def test_squares_that_are_drawn_are_squares():
     assert all(sp.sqrt(sp.Rational(v.numerator, v.denominator)).is_rational for v in _SQUARES)
+
+
+def test_a_witness_multiplies_signs_of_factors_that_it_decides_once():
+    """Of an even power the sign is one, whatever that of its base; x - y and y - x are one decision."""
+    place = {x: sp.Integer(-2), y: sp.Integer(3)}
+    for expression, sign in (
+        (x, -1), (x**2, 1), (x**3, -1), (x**2 * y, 1), (x**2 * y**2 * (x - 1), -1), (x**3 * (y - 5) ** 3, 1),
+        ((x - y) * (y - x), -1), ((x - y) ** 3 / (y - x) ** 2, -1), (-2 * (1 - x) ** 2 * (x - 1), 1), (x + 2, 0),
+        ((x + 2) ** 2 * y, 0), (y / x, -1), (-3 * x / y**2, 1),
+    ):  # fmt: skip
+        assert Witness(place)(expression) == sign, expression
+    decided = Witness(place)
+    for expression in ((x - y) ** 3, (y - x) ** 2, 2 * y - 2 * x, (x - y) * (y - x)):
+        decided(expression)
+    assert len(decided.signs) == 1
+    assert len(decided.conditions) == 1
+
+
+def test_factorials_and_binomials_cancel():
+    k = sp.Symbol("k", integer=True, positive=True)
+    for expression in (
+        sp.factorial(k + 1) / sp.factorial(k) - k - 1,
+        sp.binomial(k + 2, k) - (k + 1) * (k + 2) / 2,
+        sp.ff(k + 2, 2) - (k + 2) * (k + 1),
+        sp.gamma(k + 2) / sp.gamma(k) - k * (k + 1),
+    ):
+        assert _is_zero(expression)
+        assert not _is_zero(expression + 1)
+        assert not _is_zero(expression + k)
