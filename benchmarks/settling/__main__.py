@@ -6,6 +6,7 @@ group sizes are added to them.
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.settling.reading import results
 from benchmarks.settling.runs import Runs
-from benchmarks.settling.settings import QUICK, QUICK_SETTINGS, SETTINGS, Size
+from benchmarks.settling.settings import QUICK, QUICK_COMPILER, QUICK_SETTINGS, SETTINGS, Size
 from gradvar.cli.results import keep_compiled_programs
 from gradvar.core.devices import map_threads
 from gradvar.files.provenance import provenance
@@ -47,6 +48,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=None, help="file of the results")
     options = parser.parse_args()
+    if options.quick:  # JAX has not computed yet: it reads them with its first program
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILER}".strip()
     size = QUICK if options.quick else Size()
     names = options.settings or (QUICK_SETTINGS if options.quick else [s.name for s in SETTINGS])
     size = replace(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+
 from gradvar.tasks import Countdown, ModularAddition, RunningTotal, Sorting
 
 CLAIMED, MARGIN = 0.976, 0.05
@@ -52,3 +54,7 @@ class Size:
 QUICK = Size(groups=(2, 16), runs=2, starts=2, tuning_seeds=1, steps=64, points=8, bank_prompts=16)
 QUICK_SETTINGS = ("addition", "countdown")
 """One on each side of the line at which the law says that two and sixteen are equal."""
+QUICK_COMPILER = "--xla_backend_optimization_level=1"
+"""Most of a quick run is compiling. With less of it numbers differ by rounding, which training makes larger."""
+if jax.__version_info__ < (0, 12):  # XLA stops at an option that it does not know
+    QUICK_COMPILER += " --xla_cpu_use_fusion_emitters=false"
