@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 settings = pytest.importorskip("benchmarks.settling.settings")
-from benchmarks.settling.cost import counts, whole  # noqa: E402
+from benchmarks.settling.cost import at_group, counts, whole  # noqa: E402
 from benchmarks.settling.figures import line_of_the_law, points  # noqa: E402
 from benchmarks.settling.map import bank_of, row_of  # noqa: E402
 from benchmarks.settling.reading import places, rows  # noqa: E402
@@ -170,8 +170,13 @@ def test_the_cost_of_the_whole_is_the_sum_of_its_parts(runs):
         "groups": {"2": {"compiling": 7.0, "step": 0.25}, "16": {"compiling": 6.0, "step": 0.125}}
     }
     size = replace(runs.size, starts=4)  # 32 steps and 5 evaluations: 10.5 and 6.5 s a run
+    between = at_group(costs["groups"], 4)  # a third of the way, in doublings
+    assert between == {"compiling": pytest.approx(20 / 3), "step": pytest.approx(0.25 - 0.125 / 3)}
+    assert at_group(costs["groups"], 32) == costs["groups"]["16"]
+    four = 32 * between["step"] + 2.5
     assert whole(costs, numbers, size) == {
-        "warm starts": 15.0, "bank": 5.0, "tuning": 12 * 10.5 + 12 * 6.5 + 16.0, "runs": 16 * 10.5 + 8 * 6.5,
+        "warm starts": 15.0, "bank": 5.0, "runs": pytest.approx(16 * 10.5 + 12 * four + 8 * 6.5),
+        "tuning": pytest.approx(12 * (10.5 + four + 6.5) + 7.0 + 20 / 3 + 6.0 + 3.0),
     }  # fmt: skip
 
 
