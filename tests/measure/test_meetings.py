@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gradvar.files.cache import read_arrays, write_arrays
 from gradvar.measure.advise.group_size import advise
 from gradvar.measure.advise.optimum import optimal_size
 from gradvar.measure.bank.pair_kernel import joint_squares, prompt_numbers, squared_kernel
@@ -12,6 +13,7 @@ from gradvar.measure.bank.summary import Budget, Summary
 from gradvar.stats.effective import FEWEST, effective_number, too_few
 from gradvar.stats.figures import BlockSums, effective_blocks, figures, leave_one_out, pivots
 from gradvar.stats.meetings import directions_met, pairs_met
+from tests.measure.scenes import summary_of
 
 RARE, WORTH = 0.01, 50.0
 
@@ -136,3 +138,19 @@ def test_a_saved_summary_says_what_has_met_and_an_older_file_does_not(tmp_path):
     assert Summary.open(summary.save(tmp_path / "new")).met() == summary.met() < 0.1
     older = Summary.open(replace(summary, joint=None).save(tmp_path / "older"))
     assert (older.joint, older.met()) == (None, 1.0)
+
+
+@pytest.mark.parametrize(
+    "facts", [{"kind": "bank"}, {"kind": "tables"}, {"on_policy": 1}, {"on_policy": None}]
+)
+def test_a_file_of_another_kind_is_no_summary(tmp_path, facts):
+    """However well its arrays fit."""
+    summary = summary_of(*np.ones((3, 4)))
+    arrays, told = read_arrays(summary.save(tmp_path / "one.safetensors"))
+    write_arrays(tmp_path / "other.safetensors", arrays, told | facts)
+    with pytest.raises(
+        ValueError, match=r"is no summary \(another kind of file\); give what Summary.save wrote"
+    ):
+        Summary.open(tmp_path / "other.safetensors")
+    write_arrays(tmp_path / "other.safetensors", arrays, told)
+    assert Summary.open(tmp_path / "other.safetensors").on_policy

@@ -182,3 +182,15 @@ def test_gvm_gives_by_the_root_of_the_norm_over_the_rate():
     found = rule_sizes("gvm", {"p": p, "v1": v1}, total)
     assert (found.sum(), found[3]) == (total, 2)
     np.testing.assert_allclose(found[:3], [total * w / sum(weights) for w in weights], atol=2.0)
+
+
+def test_variances_that_are_estimated_below_zero_count_as_zero():
+    """Such a prompt gains nothing from a third rollout, however far below."""
+    rng = np.random.default_rng(0)
+    numbers = {"p": np.full(4, 0.5), "rollout": rng.normal(0.5, 1.0, 4), "pair": rng.normal(0.5, 1.0, 4)}
+    numbers["rollout"][:2], numbers["pair"][1:3] = -0.4, -0.6
+    clipped = numbers | {name: np.maximum(numbers[name], 0) for name in ("rollout", "pair")}
+    for total in (11, 30):
+        found = rule_sizes("optimal", numbers, total)
+        assert found.tolist() == rule_sizes("optimal", clipped, total).tolist()
+        assert found[1] == 2
