@@ -124,6 +124,10 @@ def after_system_prompt(path: str, sample: Sequence[Record]) -> str:
     roles = [list(leaves(value_at(r, f"{start}.0.role"))) for r in sample]
     if mostly(role != [MISSING] for role in roles):
         return second if mostly(role[:1] == ["system"] for role in roles) else path
+    if not mostly(
+        list(leaves(value_at(r, ".".join(filter(None, (start, "2", end)))))) != [MISSING] for r in sample
+    ):
+        return path  # the second message is the last one: an answer
     texts, next_texts = ([str(value_at(r, name)) for r in sample] for name in (path, second))
     repeated = 1 < len(set(next_texts)) <= len(next_texts) / 2
     return second if len(set(texts)) == 1 and repeated else path

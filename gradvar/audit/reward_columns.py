@@ -80,7 +80,8 @@ def find_rewards(
             )
         return RewardColumns(tuple(by_hand), tuple(n for n in likely if n not in by_hand))
     if declared.rewards_between:
-        names = [n for n in _between(declared.rewards_between, kinds) if n in candidates and n not in taken]
+        between = [n for n in _between(declared.rewards_between, kinds) if n in candidates and n not in taken]
+        names = [n for n in between if not _STATISTIC.fullmatch(n.lower())]
         if names:
             return _without_total(names, likely, sample)
     here = {n for n in usual if _may_be_reward(n, kinds, sample)}

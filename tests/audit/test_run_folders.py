@@ -160,6 +160,24 @@ def test_what_an_audit_wrote_into_the_folder_is_no_dump(tmp_path, capsys):
         assert "a result of gradvar; give the dumps that it was made of" in capsys.readouterr().err
 
 
+def test_an_answer_is_no_prompt_where_all_prompts_are_the_same(tmp_path):
+    path = tmp_path / "train_data_step1.jsonl"
+    rows = [{"content": [["p", f"a{i}"]], "rewards": [r], "idx": n} for n, (_, i, r) in enumerate(EACH)]
+    path.write_text(lines(rows))
+    assert audit([path]).overall.groups == 1
+
+
+def test_figures_of_a_group_between_completion_and_advantage_are_no_rewards(tmp_path):
+    """In a table of TRL's form every other number between the two is a reward."""
+    path = tmp_path / "a.jsonl"
+    rows = [
+        {"prompt": f"p{q}", "completion": "a", "acc": r, "reward_std": 0.5, "reward_mean": 0.2}
+        for q, _, r in EACH
+    ]
+    path.write_text(lines(rows))
+    check(audit([path]))
+
+
 def test_what_a_folder_holds_alone_is_read(tmp_path):
     write(tmp_path, {"effective/traces.jsonl": FOLDERS["prime-rl"]["step_1/train/all/traces.jsonl"]})
     check(audit([tmp_path]))
