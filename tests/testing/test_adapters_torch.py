@@ -9,6 +9,8 @@ torch = pytest.importorskip("torch")
 from gradvar.cli import main as cli  # noqa: E402
 from gradvar.testing import SignatureError, check_advantage, check_loss  # noqa: E402
 from gradvar.testing.adapters import ADAPTERS, adapted, adapter_named  # noqa: E402
+from gradvar.testing.adapters.skyrl import reduced  # noqa: E402
+from gradvar.testing.adapters.trl import CompletionModel  # noqa: E402
 from tests.testing import trainer_forms as forms  # noqa: E402
 
 EXAMPLES = 8
@@ -107,3 +109,21 @@ def test_the_command_line(capsys, tmp_path):
     assert "--adapter skyrl" in laws["masked_inert"]["example"]["reproduce"]
     assert cli.run(["check", target, "--adapter", "nobody"]) == 2
     assert "adapter: 'nobody' is unknown; give one of verl" in capsys.readouterr().err
+
+
+def test_a_rollout_without_tokens_is_divided_by_one():
+    mask = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    for reduction, weights in (
+        ("token_mean", (0.5, 0.5)),
+        ("sequence_mean", (0.25, 0.5)),
+        ("seq_mean_token_sum_norm", (1 / 6, 1 / 6)),
+    ):
+        weighted = reduced(torch.ones(2, 3), mask, reduction)
+        assert weighted[:, 0].tolist() == pytest.approx(weights)
+
+
+def test_a_model_of_two_words_has_the_log_probabilities_that_it_is_given():
+    logp = torch.tensor([[-0.1, -2.0], [-1e-3, -30.0]], dtype=torch.float64)
+    logits = CompletionModel(logp)().logits
+    assert logits.shape == (2, 3, 2)
+    torch.testing.assert_close(torch.log_softmax(logits, -1)[:, :2, 0], logp)

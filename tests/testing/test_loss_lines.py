@@ -138,6 +138,8 @@ def test_parallel_and_equal_up_to_their_lines():
     single = replace(target, library=replace(target.library, wide="float32"))
     assert same(single, 0.0, 2.9e-5)
     assert not same(single, 0.0, 3.1e-5)
+    assert same(target, [np.nan, 1.0], [np.nan, 1.0])
+    assert not same(target, [np.nan, 1.0], [0.0, 1.0])
 
 
 @pytest.mark.parametrize(("dtype", "unit"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11)])
