@@ -216,7 +216,8 @@ def test_a_witness_multiplies_signs_of_factors_that_it_decides_once():
     """Of an even power the sign is one, whatever that of its base; x - y and y - x are one decision."""
     place = {x: sp.Integer(-2), y: sp.Integer(3)}
     for expression, sign in (
-        (x, -1), (x**2, 1), (x**3, -1), (x**4 * y, 1), (x**2 * y, 1), (x**2 * y**2 * (x - 1), -1), (x**3 * (y - 5) ** 3, 1),
+        (x, -1), (x**2, 1), (x**3, -1), (x**4 * y, 1), (x**2 * y, 1), (x**2 * y**2 * (x - 1), -1),
+        (x**3 * (y - 5) ** 3, 1),
         ((x - y) * (y - x), -1), ((x - y) ** 3 / (y - x) ** 2, -1), (-2 * (1 - x) ** 2 * (x - 1), 1), (x + 2, 0),
         ((x + 2) ** 2 * y, 0), (y / x, -1), (-3 * x / y**2, 1),
     ):  # fmt: skip

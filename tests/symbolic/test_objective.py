@@ -1,5 +1,7 @@
 """A user's own objective: laws proved or refuted as they truly are, weights as the exact engine has them."""
 
+from dataclasses import replace
+
 import pytest
 import sympy as sp
 
@@ -90,7 +92,7 @@ def test_clipped_grpo():
     shown = list(render(analysis))
     assert shown[0].count("\n") == 0
     assert "w(p) = 5000/5001 at G = 2" in shown[0]
-    assert len(list(render(analysis, verbose=True))) == len(shown) + 2
+    assert len(list(render(replace(analysis, regions=()), verbose=True))) == len(shown) + 2
     rows = merged(analysis.regions)
     assert len(rows) == 7  # 2 orders of the rewards x (both, one, the other), and none
     assert all(len(alternatives) == 1 for alternatives, weights in rows if any(weights))

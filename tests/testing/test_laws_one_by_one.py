@@ -95,6 +95,16 @@ def test_an_exact_law_has_nothing_to_draw():
         }
 
 
+def best_alone(token_rewards, mask, ids):
+    """The best rollout gets its lead over the second, the others nothing (arXiv 2503.19595, equation 7)."""
+    scores = np.where(mask > 0, token_rewards, 0.0).sum(-1)
+    out = np.zeros(len(scores))
+    for i in np.unique(ids):
+        *_, second, best = np.flatnonzero(ids == i)[np.argsort(scores[ids == i])]
+        out[best] = scores[best] - scores[second]
+    return out[:, None] * mask
+
+
 def test_arrays_of_advantages_have_to_matter():
     law = LAWS["arrays_matter"]
     scores = lambda r, m: np.where(m, r, 0).sum(-1)  # noqa: E731
@@ -105,9 +115,12 @@ def test_arrays_of_advantages_have_to_matter():
     for_all = tokens(
         lambda r, m, ids: centred(scores(r, m))[:, None] * np.ones_like(r)
     )  # to be masked by the caller
-    for sound in (summed, for_all, only_best, not_best):
+    published = tokens(best_alone)
+    for sound in (summed, for_all, only_best, not_best, published):
         assert outcome(law, sound, role="mask") is None
-    assert outcome(law, unmasked, role="mask") is Broken
+    for deaf in (unmasked, tokens(lambda r, m, ids: best_alone(r, np.ones_like(m), ids))):
+        with pytest.raises(Broken, match="'mask' is taken and ignored"):
+            law.check(deaf, role="mask")
 
     def by_group(r, ids):
         return np.concatenate([centred(r[ids == i]) for i in dict.fromkeys(ids.tolist())])
