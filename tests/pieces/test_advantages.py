@@ -263,6 +263,13 @@ def test_a_group_of_one_gets_zero():
         assert not np.any(found), name
 
 
+def test_decoupled_rewards_of_a_pair_with_a_sample_s_deviation():
+    """A half over sqrt(1/2) + 1, and that over itself + 1."""
+    part = 0.5 / (0.5**0.5 + 1)
+    found = adv.decoupled(jnp.array([[[1.0], [0.0]]]), ddof=1, eps=1.0)
+    np.testing.assert_allclose(found, [[part / (part + 1), -part / (part + 1)]], rtol=1e-6)
+
+
 def test_pass_at_k_refuses_groups_that_are_too_small():
     for piece, wrong in itertools.product((adv.pass_at_k, adv.pass_at_k_standardised), (3, 0, 1.5)):
         with pytest.raises(ValueError, match=f"k: {wrong}; give a whole number from 1 to the group size, 2"):
