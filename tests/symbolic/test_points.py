@@ -166,14 +166,14 @@ def test_regions_have_their_limit_and_their_borders():
     import jax.numpy as jnp
 
     steps = lambda v: jnp.where(v > 0, 1.0, 0.0) + jnp.where(v > 1, 1.0, 0.0)  # noqa: E731
-    assert len(explore(steps, x)) == 3
-    assert len(explore(steps, x, limit=3)) == 3
+    regions = explore(steps, x, limit=3)
+    assert len(regions) == 3
     with pytest.raises(ValueError, match="more than 2 regions"):
         explore(steps, x, limit=2)
     (region,) = explore(steps, x, where=[sp.Eq(x, 1)])  # a border that is asked for
     assert region.value == 1
     assert [str(c) for c in region.conditions] == ["x > 0", "Eq(x - 1, 0)"]
-    values = sorted((r.value, len(r.decisions)) for r in explore(steps, x))
+    values = sorted((r.value, len(r.decisions)) for r in regions)
     assert [v for v, _ in values] == [0, 1, 2]
 
 

@@ -100,7 +100,7 @@ def test_the_selected_lie_on_one_side_of_a_line():
 
 
 def test_batches_of_losses_are_small_and_whole():
-    few = settings(max_examples=60, database=None, phases=[Phase.generate])
+    few = settings(max_examples=15, database=None, phases=[Phase.generate])
 
     def is_odd(shape):
         rows = len(shape["advantages"])
