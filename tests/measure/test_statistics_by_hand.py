@@ -338,3 +338,14 @@ def test_a_bootstrap_says_where_its_statistic_has_no_value():
     assert bootstrap(statistic, runs).known
     assert bootstrap(statistic, runs[:4], level=0.9).known
     assert bootstrap(statistic, runs[:1]).reason == "one run has no spread"
+
+
+def test_replicates_may_be_odd_in_number():
+    """Three batches of a bank's deal count for one pair and a half."""
+    pairs = np.array([1.0, 2.0, 4.0])
+    blocks = BlockSums(
+        count=np.full(3, 3.0), gram=np.eye(3), squares=np.ones(3), pairs=pairs, aligned=np.ones(3),
+        truth=np.asarray(1.0), truth_known=True,
+    )  # fmt: skip
+    assert point_estimates(blocks)["between"] == pytest.approx(pairs.sum() / 4.5)
+    np.testing.assert_allclose(leave_one_out(blocks)["between"], (pairs.sum() - pairs) / 3)
