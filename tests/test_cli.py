@@ -47,7 +47,8 @@ def test_the_version_is_the_packages(capsys):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
-def test_the_help_names_every_command(arguments, capsys):
+def test_the_help_names_every_command(arguments, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # a narrow terminal breaks the longest between words
     assert cli.run(arguments) == 0
     printed = capsys.readouterr().out
     for name, summary in cli.COMMANDS.items():

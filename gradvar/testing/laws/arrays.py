@@ -66,7 +66,8 @@ def sampler_corrects(target: LossTarget, row: int) -> None:
     """A rollout that the engine found less likely than the trainer did weighs no less for it: it is seen too rarely.
 
     Broken by a weight that is turned over, engine over trainer in place of trainer over engine: what the engine
-    draws too often then counts even more. A mask, which has no weight between, is excused.
+    samples too often then counts even more. arXiv 2110.00641, equation (3), has the trainer's probability over the
+    sampling policy's. A mask, which has no weight between, is excused.
     """
     batch = plain_batch(moved=False, lengths=(3, 2, 4, 3))
     sampler = batch.values()["sampler_logp"]
