@@ -25,6 +25,7 @@ from gradvar.core.devices import DeviceMesh
 from gradvar.gradients import ghost_norms as ghost
 from gradvar.gradients.ghost_norms import trace_policy
 from gradvar.gradients.sketch import Sketch
+from gradvar.measure.bank import sample
 
 PLATFORMS = ("cuda", "tpu")
 PACKAGE = Path(gv.__file__).parent
@@ -103,7 +104,7 @@ def transformer():
 
 
 @pytest.mark.slow
-def test_every_jitted_function_of_the_engines_lowers(single):
+def test_every_jitted_function_of_the_engines_lowers(single, monkeypatch):
     policy, params, task = transformer()
     grpo, remax, reinforce = (gv.catalogue.get(n) for n in ("grpo", "remax", "reinforce"))
     prompts = task.prompts(jax.random.key(1), 8)
@@ -113,7 +114,9 @@ def test_every_jitted_function_of_the_engines_lowers(single):
         gv.measure.record(
             policy, params, task, jax.random.key(1), 4, 4, estimators=[remax], scores=gv.Sketch("hashed", 16)
         )
+        monkeypatch.setattr(sample, "LARGE", 0)  # a large policy's sampler has its log-probabilities
         gv.measure.record(policy, params, task, jax.random.key(1), 4, 4, scores=gv.PerToken(4))
+        monkeypatch.undo()
         bank = gv.measure.record(
             finite, logits, table, jax.random.key(1), 16, 8, scores=gv.Sketch("gaussian", 16)
         )
