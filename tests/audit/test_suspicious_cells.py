@@ -36,6 +36,7 @@ def test_what_is_suspicious_is_counted():
     }
     again = [group(s, g, [0.0, 1.0]) for s in (0, 1, 2) for g in range(4)]
     assert count(again) == {"steps repeated": 2}
+    assert count(again[:8]) == {"steps repeated": 1}
     few = [group(s, g, [0.0, 1.0]) for s in (0, 1) for g in range(3)]
     assert count(few) == {}
     changed = [*again[:8], *(group(2, g, [0.0, 1.0 + (g == 3)]) for g in range(4))]
@@ -78,7 +79,7 @@ def test_parts_of_a_reward_and_what_they_ask():
     rng = np.random.default_rng(0)
     step = np.repeat(np.arange(8), 40)
     right, form, twin = rng.integers(0, 2, 320) * 1.0, rng.random(320), rng.normal(size=320)
-    form[step >= 6] = 0.5 + 1e-3 * form[step >= 6]
+    form[step >= 6] = 0.4 + 0.2 * form[step >= 6]
     total = right - 0.5 * form
     columns = {
         TOTAL: total,
@@ -100,8 +101,10 @@ def test_parts_of_a_reward_and_what_they_ask():
             assert figures.correlation == pytest.approx(np.corrcoef(own, total)[0, 1])
     assert {pair[:2]: pair[2] for pair in found.correlations}["twin", "again"] == pytest.approx(1)
     questions = " ".join(found.questions)
-    for asked in ("goes with the length (correlation 1.00)", "'flat' is 3 in every rollout", "'right' makes",
-                  "variance of 'form' falls to 0 %",
+    share = 100 * np.cov(right, total)[0, 1] / total.var(ddof=1)
+    left = 100 * form[step >= 6].var() / form[step < 2].var()
+    for asked in ("goes with the length (correlation 1.00)", "'flat' is 3 in every rollout",
+                  f"'right' makes {share:.0f} %", f"variance of 'form' falls to {left:.0f} %",
                   "'form' falls where the reward rises", "'twin' and 'again' have a correlation of 1.00"):  # fmt: skip
         assert asked in questions, asked
     assert len(found.questions) == 6
