@@ -8,7 +8,7 @@ import pytest
 
 from gradvar.testing import signatures
 from gradvar.testing.identification.loss import identify_loss
-from gradvar.testing.kinds import aggregate, kl, pair_forms, pairs, shaping, value_loss
+from gradvar.testing.kinds import aggregate, correction, kl, pair_forms, pairs, shaping, value_loss
 from gradvar.testing.matching import loss
 
 
@@ -98,3 +98,10 @@ def test_a_loss_is_called_by_where_it_is_from_or_else_by_its_name():
     for origin, label in (("mine.py:f", "mine.py:f"), ("", "f")):
         target = SimpleNamespace(origin=origin, name="f", flaw="it takes no advantages")
         assert identify_loss(target).target == label
+
+
+def test_a_list_of_rows_has_nothing_after_the_last_token_and_no_hole_before():
+    mask = np.array([[1, 0, 1, 0], [0, 0, 0, 0]])
+    weights = np.array([[1.0, np.nan, 1.0, np.nan], [np.nan, 0.0, np.nan, np.nan]])
+    cut = [[False, False, False, True], [True, False, True, True]]
+    assert correction._cut(weights, mask).tolist() == cut
