@@ -62,9 +62,8 @@ class CellSums:
         self._texts: dict[int, tuple[int, int]] = {}  # the least and the greatest hash of a prompt's texts
         self.logps = TokenLogps()
         self.parts = PartSums()
-        self._contents: dict[
-            str, np.ndarray
-        ] = {}  # of every file: a hash of its cells, its rows, prompts that teach
+        # of every file: a hash of its cells, its rows, prompts with different rewards
+        self._contents: dict[str, np.ndarray] = {}
 
     def add(self, part: AddedRows, reject: Reject, file: tuple[str, str] = ("", "row")) -> dict[str, int]:
         """Add a part of a file.

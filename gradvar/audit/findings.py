@@ -81,8 +81,7 @@ def _grouping(cells: Cells) -> list[Suspicion]:
     if alone == count:
         sentence = "Every group has one rollout, so there is no baseline; is the column of the prompt (or group) right?"
         return [Suspicion("groups of one", alone, sentence)]
-    sizes, times = groups.sizes
-    usual = int(sizes[times == times.max()][-1])
+    usual, (sizes, _) = groups.usual_size, groups.sizes
     odd = groups.size != usual
     several = odd & (groups.size % usual == 0) if usual > 1 else np.zeros(count, bool)
     others = int((odd & ~several).sum())

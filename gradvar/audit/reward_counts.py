@@ -106,6 +106,12 @@ class Groups:
         """The sizes that there are, ascending, and how many groups have each."""
         return tally(self.size)
 
+    @property
+    def usual_size(self) -> int:
+        """The size that most groups have; of several the largest."""
+        sizes, times = self.sizes
+        return int(sizes[times == times.max()][-1])
+
     @cached_property
     def by_prompt(self) -> Clusters:
         """The groups by their prompts."""

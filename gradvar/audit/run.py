@@ -86,15 +86,14 @@ def reward_groups(files: Iterable[str | os.PathLike[str]]) -> tuple[Float[np.nda
     sums, read = read_dumps(files, ReadSettings(), None)
     cells = sums.cells()[0]
     groups = cells.groups
-    sizes, times = groups.sizes
-    size = int(sizes[times == times.max()][-1])  # as the audit has it: of several the largest
+    size = groups.usual_size
     if size < 2:
         raise ValueError(
             "rewards: most groups have one rollout; name the prompt's column in `gradvar audit --prompt`"
         )
     of_size = groups.size[groups.of_cell] == size  # [cell]
     table = np.repeat(cells.reward[of_size], cells.n[of_size]).reshape(-1, size)
-    left = int(times.sum() - len(table))
+    left = len(groups.size) - len(table)
     note = f"read as {'; '.join(read.layouts)}: {len(table)} groups of {size}"
     note += f"; {left} groups of another size are left out" if left else ""
     note += f"; {read.faults.count} malformed rows are left out" if read.faults.count else ""

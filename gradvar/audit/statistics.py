@@ -241,7 +241,11 @@ def prompt_table(cells: Cells, rule: Success) -> PromptTable:
     prompt, place = distinct(cells.prompt)
     rollouts = np.bincount(place, cells.n).astype(np.int64)
     won = np.bincount(place, cells.n * (cells.reward > rule.above)).astype(np.int64)
-    return PromptTable(prompt, rollouts, won, *jeffreys(won, rollouts))
+    # Many prompts have the same counts, and two counts in one number are told apart in a tenth of the time.
+    stride = int(rollouts.max(initial=0)) + 1
+    pairs, of_prompt = np.unique(rollouts * stride + won, return_inverse=True)
+    low, high = (end[of_prompt] for end in jeffreys(pairs % stride, pairs // stride))
+    return PromptTable(prompt, rollouts, won, low, high)
 
 
 def prompts(cells: Cells, table: PromptTable) -> Prompts:

@@ -197,9 +197,8 @@ def jeffreys(successes: Int[np.ndarray, "*n"], total: Int[np.ndarray, "*n"], lev
     The ends are 0 and 1 where no trial or all succeeded (Brown, Cai and DasGupta 2001).
     """
     # Many items have the same counts, and the quantiles take long.
-    stride = int(np.max(successes, initial=0)) + 1
-    pairs, item = np.unique(np.asarray(total) * stride + successes, return_inverse=True)
-    total, successes = np.divmod(pairs, stride)
+    pairs, item = np.unique(np.array([successes, total]), axis=1, return_inverse=True)
+    successes, total = pairs
     a, b, tail = successes + 0.5, total - successes + 0.5, (1 - level) / 2
     low = np.where(successes == 0, 0.0, betaincinv(a, b, tail))
     high = np.where(successes == total, 1.0, betaincinv(a, b, 1 - tail))

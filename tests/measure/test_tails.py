@@ -1,13 +1,14 @@
 """Intervals that know their tails: what they are made of, and how often they cover in cells that broke Student's t."""
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from benchmarks.calibration import advice, engines, rule
+from benchmarks.calibration import advice, engines, report, rule
 from benchmarks.calibration.cells import Cell, grid
 from benchmarks.calibration.measure import coverage
 from benchmarks.calibration.twin import draw, scale, truth
@@ -203,3 +204,12 @@ def test_rows_of_another_rule_are_run_again(tmp_path, monkeypatch, capsys):
 
     said = hashed('"""Text."""\nFEWEST = 6\n"""More."""\n')
     assert said == hashed("FEWEST = 6  # a comment\n") != hashed("FEWEST = 8\n")
+
+
+def test_the_page_says_by_which_rule_its_rows_were_made(monkeypatch):
+    folder = Path(rule.__file__).parents[1]
+    page = (folder / "CALIBRATION.md").read_text(encoding="utf-8")
+    kept = folder / "results" / "calibration.csv"
+    assert report._rules(kept) in page
+    monkeypatch.setattr(report, "rule_of", lambda files: "changed")
+    assert "by another" in report._rules(kept)

@@ -82,7 +82,8 @@ def across(sums):
 def scene(prompts, slices=1, replicates=20):
     plan = draw_partition(np.random.default_rng(2), (SIZE, ROLLOUTS, 3), 2, prompts, replicates, slices)
     coefficients = np.random.default_rng(3).normal(size=(2, plan.deals, plan.dealt_prompts, ROWS))
-    coefficients[:, :, :, 1] = 0.0  # a row that no estimator uses
+    coefficients[..., 1] = 0.0  # a row that no estimator uses
+    coefficients[..., 2:4] = [1.0, -1.0]  # rows that all use alike
     return plan, coefficients
 
 
