@@ -1,7 +1,7 @@
 """Run it, or go on with it: ``python -m benchmarks.settling [--quick] [--minutes 5]``; results when all is there.
 
-With ``--restore benchmarks/results/settling_*.json`` the runs in these files are not made again: more warm starts or
-group sizes are added to them.
+With ``--restore benchmarks/results/settling.json`` the runs in this file are not made again: more warm starts or group
+sizes are added to them.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.settling.reading import results
 from benchmarks.settling.runs import Runs
-from benchmarks.settling.settings import QUICK, QUICK_COMPILER, QUICK_SETTINGS, SETTINGS, Size
+from benchmarks.settling.settings import LARGER, QUICK, QUICK_COMPILER, QUICK_SETTINGS, SETTINGS, Size
 from gradvar.cli.results import keep_compiled_programs
 from gradvar.core.devices import map_threads
 from gradvar.files.provenance import provenance
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument(
         "--settings",
         nargs="+",
-        choices=[s.name for s in SETTINGS],
+        choices=[s.name for s in (*SETTINGS, *LARGER)],
         default=[],
         help="in place of the default's",
     )
@@ -72,7 +72,7 @@ def main() -> None:
 
     files = [json.loads(place.read_text()) for place in options.restore]
     earlier = {setting["name"]: setting for content in files for setting in content["settings"]}
-    for setting in SETTINGS:
+    for setting in (*SETTINGS, *LARGER):
         if setting.name not in names:
             continue
         runs = Runs(setting, size, folder)

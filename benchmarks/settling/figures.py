@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.settling.settings import SETTINGS, Size
+from benchmarks.settling.settings import Size
 from gradvar.plot.style import faint, look
 from gradvar.plot.style import settings as style
 from gradvar.stats.intervals import student_half_width
@@ -222,12 +222,6 @@ def warm_up(content: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def kept(folder: Path) -> list[Path]:
-    """The files of the settings that there are results of, in the settings' order."""
-    places = [folder / f"settling_{setting.name}.json" for setting in SETTINGS]
-    return [place for place in places if place.exists()]
-
-
 def joined(places: Iterable[Path], names: Sequence[str] = ("settings", "rows")) -> dict[str, Any]:
     """The named lists of several results, one after another."""
     content: dict[str, Any] = {name: [] for name in names}
@@ -245,9 +239,8 @@ def main() -> None:
     appearance: Any = {**style("light"), "svg.hashsalt": "gradvar"}
     matplotlib.rcParams.update(appearance)
     figures = {}
-    content = joined(kept(folder))
-    if content["settings"]:
-        figures["settling"] = curves(content)
+    content = joined([folder / "settling.json"])
+    figures["settling"] = curves(content)
     if rows := joined(sorted(folder.glob("settling_map_*.json")))["rows"]:
         figures["settling_map"] = statement_map(rows, points(content))
     content = joined(sorted(folder.glob("train_g2d*.json")), ("plans", "rows", "stored"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.settling.figures import RESULTS, joined, kept
+from benchmarks.settling.figures import RESULTS, joined
 from gradvar.stats.text import interval_texts
 
 
@@ -67,14 +67,16 @@ def cells(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the tables of what there are results of."""
+    """Print the tables of results, and the map's."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=RESULTS)
-    folder = parser.parse_args().folder
-    settings = joined(kept(folder))
-    lines = [*retained(settings), "", *predictions(settings), ""]
-    if rows := joined(sorted(folder.glob("settling_map_*.json")))["rows"]:
-        lines += cells({"rows": rows})
+    parser.add_argument(
+        "files", type=Path, nargs="*", help="results; without any, the default's and the map's"
+    )
+    files = parser.parse_args().files
+    content = joined(files or [RESULTS / "settling.json"])
+    lines = [*retained(content), "", *predictions(content)]
+    if not files:
+        lines += ["", *cells(joined(sorted(RESULTS.glob("settling_map_*.json"))))]
     print("\n".join(lines))
 
 

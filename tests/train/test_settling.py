@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 settings = pytest.importorskip("benchmarks.settling.settings")
-from benchmarks.settling.cost import at_group, counts, whole  # noqa: E402
 from benchmarks.settling.figures import line_of_the_law, points  # noqa: E402
 from benchmarks.settling.map import bank_of, row_of  # noqa: E402
 from benchmarks.settling.reading import places, rows  # noqa: E402
@@ -149,35 +148,6 @@ def test_a_cell_of_the_map_is_read_at_both_budgets(tmp_path):
     assert row["at_prompts"]["retained_gain"]["value"] == pytest.approx(0.25)
     assert row["difference"]["value"] == pytest.approx(two - sixteen)
     assert (row["law"], row["prompts_per_step"]) == (law, {"2": 64, "16": 8})
-
-
-def test_the_cost_of_the_whole_is_the_sum_of_its_parts(runs):
-    setting = {
-        "curves": runs.kept_curves(),
-        "tuned": {"2": {"prompts": {"factor": 0.5}, "tokens": {"factor": 2.0}},
-                  "16": {"prompts": {"factor": 1.0}, "tokens": {"factor": 1.0}}},
-    }  # fmt: skip
-    numbers = counts(setting, (2, 4, 16), 8)
-    assert numbers == {2: (12, 16), 4: (12, 12), 16: (12, 8)}  # four has the others' mean
-    parts = {
-        "warm_start_first": 9.0,
-        "warm_start": 2.0,
-        "bank": 5.0,
-        "evaluation": 0.5,
-        "evaluation_first": 3.0,
-    }
-    costs = parts | {
-        "groups": {"2": {"compiling": 7.0, "step": 0.25}, "16": {"compiling": 6.0, "step": 0.125}}
-    }
-    size = replace(runs.size, starts=4)  # 32 steps and 5 evaluations: 10.5 and 6.5 s a run
-    between = at_group(costs["groups"], 4)  # a third of the way, in doublings
-    assert between == {"compiling": pytest.approx(20 / 3), "step": pytest.approx(0.25 - 0.125 / 3)}
-    assert at_group(costs["groups"], 32) == costs["groups"]["16"]
-    four = 32 * between["step"] + 2.5
-    assert whole(costs, numbers, size) == {
-        "warm starts": 15.0, "bank": 5.0, "runs": pytest.approx(16 * 10.5 + 12 * four + 8 * 6.5),
-        "tuning": pytest.approx(12 * (10.5 + four + 6.5) + 7.0 + 20 / 3 + 6.0 + 3.0),
-    }  # fmt: skip
 
 
 def test_the_law_has_a_line_or_gives_a_panel_to_one_side():
