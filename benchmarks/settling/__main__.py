@@ -42,6 +42,9 @@ def main() -> None:
     parser.add_argument(
         "--groups", type=int, nargs="*", default=[], help="group sizes in place of the default's"
     )
+    parser.add_argument(
+        "--lowest-rate", type=float, default=Size.lowest_rate, help="to which grids are widened"
+    )
     parser.add_argument("--folder", type=Path, default=Path("gradvar-settling"), help="where runs are kept")
     parser.add_argument(
         "--restore", type=Path, nargs="*", default=[], help="results whose runs are put there first"
@@ -54,7 +57,7 @@ def main() -> None:
     names = options.settings or (QUICK_SETTINGS if options.quick else [s.name for s in SETTINGS])
     size = replace(
         size, runs=options.runs or size.runs, starts=options.starts or size.starts, steps=options.steps or size.steps,
-        groups=tuple(options.groups) or size.groups,
+        groups=tuple(options.groups) or size.groups, lowest_rate=options.lowest_rate,
     )  # fmt: skip
     folder = options.folder / f"{'quick-' if options.quick else ''}{size.steps}-steps"
     keep_compiled_programs()

@@ -53,8 +53,17 @@ class Runs:
         return Transformer.for_task(self.setting.task, width=width, hidden=3 * width)
 
     def start(self, number: int) -> WarmStart:
-        """A warm start; they are kept on disk by ``warm_start``."""
-        return warm_start(self.policy, self.task, self.start_key(number), self.setting.success)
+        """A warm start; they are kept on disk by ``warm_start``. One that does not reach the setting's success is made
+        again from another key."""
+        for attempt in range(fixed.ATTEMPTS):
+            key = self.start_key(number)
+            key = jax.random.fold_in(key, attempt) if attempt else key
+            start = warm_start(self.policy, self.task, key, self.setting.success)
+            if start.reached:
+                return start
+        raise RuntimeError(
+            f"{self.setting.name}: {fixed.ATTEMPTS} starts of number {number} do not reach {self.setting.success}"
+        )
 
     def start_key(self, number: int) -> PRNGKeyArray:
         """Of a warm start."""
@@ -140,7 +149,8 @@ class Runs:
     def tuned(self, group: int) -> dict[str, dict[str, Any]]:
         """The factor on the learning rate for the budget of prompts and for that of tokens, on validation prompts.
 
-        The grid is widened while the best of it is at an end, up to ``WIDEST``; there it is said to be at the edge.
+        The grid is widened while the best of it is at an end, from ``lowest_rate`` to ``HIGHEST_RATE``; there it is
+        said to be at the edge.
         """
         made = {}
         seeds = range(self.size.tuning_seeds)
@@ -155,7 +165,7 @@ class Runs:
                 }  # fmt: skip
                 best = max(score, key=lambda factor: score[factor])
                 wider = best * {min(grid): 0.5, max(grid): 2.0}.get(best, 1.0)
-                if wider in grid or not fixed.WIDEST[0] <= wider <= fixed.WIDEST[1]:
+                if wider in grid or not self.size.lowest_rate <= wider <= fixed.HIGHEST_RATE:
                     break
                 grid.append(wider)
             made[budget] = {"factor": best, "edge": best in (min(grid), max(grid)), "tried": score}
@@ -189,6 +199,8 @@ class Runs:
         for row in content["curves"]:
             if row["kind"] == "run" and row["start"] != row["run"] % self.size.starts:
                 continue  # with more warm starts this number is another one's
+            if row["group"] not in self.size.groups:
+                continue
             curve = {name: row[name] for name in ("steps", "tokens", "seconds", "reward")}
             self.part(f"{row['kind']}-{row['group']}-{row['factor']:g}-{row['run']}", lambda kept=curve: kept)
 

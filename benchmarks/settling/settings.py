@@ -15,7 +15,8 @@ MORE_STARTS = 16
 """Warm starts of a setting whose default ones leave it open: where 2 at equal tokens is not told from 16, or where at
 the paper's budget ``CLAIMED`` is neither excluded nor equivalent within ``MARGIN``. Both figures are given."""
 FIRST_GRID = (0.5, 1.0, 2.0)
-WIDEST = (1 / 8, 8.0)  # a grid whose best rate is at an end is widened up to here
+HIGHEST_RATE = 8.0  # a grid whose best rate is at an end is widened up to here
+ATTEMPTS = 5  # of a warm start to reach the setting's success
 LEARNING_RATE = 3e-4
 
 
@@ -42,7 +43,8 @@ LARGER = tuple(replace(setting, name=f"{setting.name}_larger", width=208) for se
 @dataclass(frozen=True)
 class Size:
     """How much is trained. ``runs``: of every arm, each from another of ``starts`` warm starts where there are as many.
-    ``points``: evaluations along a run, on ``eval_prompts`` with ``eval_rollouts`` each."""
+    ``points``: evaluations along a run, on ``eval_prompts`` with ``eval_rollouts`` each. ``lowest_rate``: a grid of
+    rates whose lowest is best is widened down to here."""
 
     groups: tuple[int, ...] = (2, 4, 8, 16, 32)
     runs: int = 8
@@ -54,6 +56,7 @@ class Size:
     eval_prompts: int = 128
     eval_rollouts: int = 8
     bank_prompts: int = 64
+    lowest_rate: float = 1 / 8
 
 
 QUICK = Size(groups=(2, 16), runs=2, starts=2, tuning_seeds=1, steps=64, points=8, bank_prompts=16)

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -51,6 +52,35 @@ def test_a_grid_is_widened_until_its_best_is_inside(runs):
     assert (widened["factor"], widened["edge"]) == (2.0, False)
     assert sorted(widened["tried"]) == [0.5, 1.0, 2.0, 4.0]
     assert runs.factors(2) == [2.0]
+
+
+def test_the_lowest_rate_is_where_a_grid_ends(runs, monkeypatch):
+    monkeypatch.setitem(BEST, 2, 0.5)
+    for factor in (0.25, 0.5, 1.0, 2.0):
+        for number in range(2):
+            content = {k: np.asarray(v).tolist() for k, v in curve(2, factor, number).items()}
+            runs.place(f"tuning-2-{factor:g}-{number}").write_text(json.dumps(content))
+    assert (runs.tuned(2)["tokens"]["factor"], runs.tuned(2)["tokens"]["edge"]) == (0.5, False)
+    narrow = replace(runs, size=replace(runs.size, lowest_rate=0.5))
+    assert (narrow.tuned(2)["tokens"]["factor"], narrow.tuned(2)["tokens"]["edge"]) == (0.5, True)
+
+
+def test_a_start_that_does_not_reach_its_success_is_made_again(runs, monkeypatch):
+    keys = [runs.start_key(3), *(jax.random.fold_in(runs.start_key(3), attempt) for attempt in range(1, 5))]
+    made = []
+
+    def warm_start(policy, task, key, target):
+        made.append(jax.random.key_data(key).tolist())
+        return SimpleNamespace(reached=len(made) == 3)
+
+    monkeypatch.setattr("benchmarks.settling.runs.warm_start", warm_start)
+    monkeypatch.setattr(Runs, "policy", None)
+    monkeypatch.setattr(Runs, "task", None)
+    assert runs.start(3).reached
+    assert made == [jax.random.key_data(key).tolist() for key in keys[:3]]
+    made.extend(made)  # the third is behind us
+    with pytest.raises(RuntimeError, match="5 starts of number 3 do not reach"):
+        runs.start(3)
 
 
 def test_budgets_are_where_they_should_be(runs):
@@ -119,6 +149,9 @@ def test_results_alone_are_enough_to_go_on(runs, tmp_path):
     again.restore(content)
     assert again.curve(2, 0.5, 1, tuning=True) == runs.curve(2, 0.5, 1, tuning=True)
     assert (again.prediction(), again.tuned(2)) == ({"kept": 1}, runs.tuned(2))
+    fewer = replace(runs, folder=tmp_path / "fewer", size=replace(runs.size, groups=(16,)))
+    fewer.restore(content)
+    assert {row["group"] for row in fewer.kept_curves()} == {16}
     more = replace(runs, folder=tmp_path / "more", size=replace(runs.size, starts=2))
     more.restore(content)  # run 1 is the second start's there
     assert [more.place(f"run-16-1-{n}").exists() for n in range(3)] == [True, False, True]
