@@ -33,7 +33,9 @@ def curves(content: Mapping[str, Any]) -> Figure:
                 runs = [c for c in made if (c["group"], c["factor"]) == (group, choice)]
                 places, rewards = _places(runs, axis, setting), np.array([run["reward"] for run in runs])
                 _band(ax, places, rewards - rewards[:, :1], Size.groups.index(group), f"{group} rollouts")
-        for ax, name in zip(row, ("prompts", "generated tokens", "seconds of one core"), strict=True):
+        for ax, name in zip(
+            row, ("prompts", "thousands of generated tokens", "seconds of one core"), strict=True
+        ):
             ax.set_xlabel(name)
         row[0].set_xscale("log")
         row[0].set_ylabel(f"{setting['name'].replace('_', ' ')}\ngain in held-out reward")
@@ -46,7 +48,7 @@ def _places(runs: Sequence[Mapping[str, Any]], axis: str, setting: Mapping[str, 
     if axis == "prompts":
         return steps * setting["size"]["rollouts_per_step"] // runs[0]["group"]
     if axis == "tokens":
-        return np.mean([run["tokens"] for run in runs], axis=0)
+        return np.mean([run["tokens"] for run in runs], axis=0) / 1000
     return steps * min(run["seconds"] for run in runs) / steps[-1]
 
 

@@ -43,10 +43,11 @@ def predictions(content: Mapping[str, Any]) -> Iterator[str]:
         prediction, outcome = setting["prediction"], setting["compared"]
         bank = prediction["bank"]
         (law,) = (arm["variance_ratio"] for arm in prediction["arms"] if arm["group"] == 2)
+        best = ", ".join(outcome.get(f"{kind}_best", "-") for kind in ("predicted", "measured"))
         yield (
             f"| {setting['name'].replace('_', ' ')} | {bank['success']:.2f}, {bank['length']:.1f} | "
-            f"{prediction['best_group']} | {words(law)} | {outcome['predicted_best']}, {outcome['measured_best']} | "
-            f"{words(outcome['correlation'])} |"
+            f"{prediction['best_group']} | {words(law)} | {best} | "
+            f"{words(outcome.get('correlation'))} |"
         )
 
 
