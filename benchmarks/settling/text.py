@@ -11,12 +11,12 @@ from gradvar.stats.text import interval_texts
 
 
 def words(figure: Mapping[str, Any] | None) -> str:
-    """A figure with its interval."""
-    if figure is None or figure["value"] is None:
+    """A figure with its interval; none without one, such as the share of a gain that is not told from zero."""
+    if figure is None or figure["value"] is None or figure["low"] is None:
         return "-"
     ends = [math.nan if figure[name] is None else figure[name] for name in ("value", "low", "high")]
     value, low, high = interval_texts(*ends)
-    return value if figure["low"] is None else f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]"
 
 
 def retained(content: Mapping[str, Any]) -> Iterator[str]:
