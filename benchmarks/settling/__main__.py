@@ -43,7 +43,10 @@ def main() -> None:
         "--groups", type=int, nargs="*", default=[], help="group sizes in place of the default's"
     )
     parser.add_argument(
-        "--lowest-rate", type=float, default=Size.lowest_rate, help="to which grids are widened"
+        "--lowest-rate",
+        type=float,
+        default=Size.lowest_rate,
+        help="factor on the learning rate down to which grids are widened",
     )
     parser.add_argument("--folder", type=Path, default=Path("gradvar-settling"), help="where runs are kept")
     parser.add_argument(

@@ -56,8 +56,8 @@ class Runs:
         """A warm start; they are kept on disk by ``warm_start``. One that does not reach the setting's success is made
         again from another key."""
         for attempt in range(fixed.ATTEMPTS):
-            key = self.start_key(number)
-            key = jax.random.fold_in(key, attempt) if attempt else key
+            first = self.start_key(number)
+            key = jax.random.fold_in(first, attempt) if attempt else first
             start = warm_start(self.policy, self.task, key, self.setting.success)
             if start.reached:
                 return start

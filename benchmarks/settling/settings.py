@@ -1,4 +1,4 @@
-"""What is trained, and what was fixed before anything ran."""
+"""What is trained, and how it is judged: all fixed before the runs of the default were read, but for ``ATTEMPTS``."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +12,14 @@ CLAIMED, MARGIN = 0.976, 0.05
 REFERENCE = 16
 BUDGETS = ("prompts", "tokens", "time")
 MORE_STARTS = 16
-"""Warm starts of a setting whose default ones leave it open: where 2 at equal tokens is not told from 16, or where at
-the paper's budget ``CLAIMED`` is neither excluded nor equivalent within ``MARGIN``. Both figures are given."""
+"""For ``--starts``: warm starts of a setting whose default ones leave it open (``text.left_open``): where zero is in
+the interval of 2's difference from 16 at equal tokens, or where at the paper's budget ``CLAIMED`` is neither excluded
+nor equivalent within ``MARGIN``. Both figures are given."""
 FIRST_GRID = (0.5, 1.0, 2.0)
 HIGHEST_RATE = 8.0  # a grid whose best rate is at an end is widened up to here
-ATTEMPTS = 5  # of a warm start to reach the setting's success
+ATTEMPTS = (
+    5  # of a warm start to reach the setting's success; two had not, so this came after a first reading
+)
 LEARNING_RATE = 3e-4
 
 

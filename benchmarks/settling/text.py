@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.settling.figures import RESULTS, joined
+from benchmarks.settling.settings import CLAIMED
 from gradvar.stats.text import interval_texts
 
 
@@ -30,6 +31,24 @@ def retained(content: Mapping[str, Any]) -> Iterator[str]:
             f"| {row['setting'].replace('_', ' ')} | {row['budget']} | {row['group']} | {rate} | "
             f"{words(row['reward'])} | {words(row['retained'])} | {words(row['retained_gain'])} | {p_value} |"
         )
+
+
+def left_open(content: Mapping[str, Any]) -> list[str]:
+    """Settings that need ``MORE_STARTS``, by the rule that stands there: an end of an interval that is not known holds
+    all beyond it."""
+
+    def holds(figure: Mapping[str, Any], value: float) -> bool:
+        low, high = figure["low"], figure["high"]
+        return (low is None or low <= value) and (high is None or value <= high)
+
+    rows = {(row["setting"], row["budget"]): row for row in content["rows"] if row["group"] == 2}
+    found = []
+    for setting in content["settings"]:
+        tokens, prompts = (rows[setting["name"], budget] for budget in ("tokens", "prompts"))
+        undecided = holds(prompts["retained"], CLAIMED) and prompts["equivalence_p"] >= 0.05
+        if holds(tokens["difference"], 0.0) or undecided:
+            found.append(setting["name"])
+    return found
 
 
 def predictions(content: Mapping[str, Any]) -> Iterator[str]:
@@ -75,7 +94,8 @@ def main() -> None:
     )
     files = parser.parse_args().files
     content = joined(files or [RESULTS / "settling.json"])
-    lines = [*retained(content), "", *predictions(content)]
+    still = ", ".join(left_open(content)) or "none"
+    lines = [*retained(content), "", f"Left open by these starts: {still}.", "", *predictions(content)]
     if not files:
         lines += ["", *cells(joined(sorted(RESULTS.glob("settling_map_*.json"))))]
     print("\n".join(lines))

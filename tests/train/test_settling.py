@@ -14,6 +14,7 @@ from benchmarks.settling.figures import line_of_the_law, points  # noqa: E402
 from benchmarks.settling.map import bank_of, row_of  # noqa: E402
 from benchmarks.settling.reading import places, rows  # noqa: E402
 from benchmarks.settling.runs import Runs, at  # noqa: E402
+from benchmarks.settling.text import left_open  # noqa: E402
 from gradvar.core.devices import map_threads  # noqa: E402
 
 STEPS, POINTS = 32, 4
@@ -137,6 +138,27 @@ def test_points_of_the_map_stand_where_the_bank_and_the_rows_have_them():
     assert points({"settings": [setting], "rows": rows}) == [
         {"name": "long sorting", **bank, "law": {"value": 1.0}, "retained": {"value": 1.2}}
     ]
+
+
+@pytest.mark.parametrize(
+    ("difference", "retained", "p_value", "is_open"),
+    [
+        ((0.01, 0.03), (0.80, 0.90), 0.9, False),  # two are above at equal tokens, and the claim is excluded
+        ((-0.03, -0.01), (0.95, 1.00), 0.01, False),  # two are below, and equivalence is shown
+        ((-0.01, 0.03), (0.80, 0.90), 0.9, True),
+        ((0.01, 0.03), (0.95, 1.00), 0.2, True),
+        ((None, None), (0.80, 0.90), 0.9, True),
+        ((0.01, 0.03), (None, 0.90), 0.9, False),
+    ],
+)
+def test_a_setting_is_open_where_the_rule_says_so(difference, retained, p_value, is_open):
+    def row(budget, group, **ends):
+        figures = {name: dict(zip(("low", "high"), pair, strict=True)) for name, pair in ends.items()}
+        return {"setting": "sums", "budget": budget, "group": group, "equivalence_p": p_value, **figures}
+
+    other = row("tokens", 4, difference=(0.01, 0.03)) if is_open else row("tokens", 4, difference=(-1, 1))
+    rows = [row("tokens", 2, difference=difference), row("prompts", 2, retained=retained), other]
+    assert left_open({"settings": [{"name": "sums"}], "rows": rows}) == (["sums"] if is_open else [])
 
 
 def test_results_alone_are_enough_to_go_on(runs, tmp_path):
